@@ -1,0 +1,20 @@
+"""Attacks: one file each, on the shared wrapper `Attack.run`."""
+
+from robustlab.attacks.base import Attack, AttackResult, frozen
+from robustlab.attacks.fgsm import FGSM
+from robustlab.attacks.gaussian_noise import GaussianNoise
+from robustlab.attacks.literal_clamp import FGSMLiteralClamp
+from robustlab.attacks.pgd import PGD
+from robustlab.attacks.session import Mode, Session
+
+__all__ = [
+    "FGSM",
+    "PGD",
+    "Attack",
+    "AttackResult",
+    "FGSMLiteralClamp",
+    "GaussianNoise",
+    "Mode",
+    "Session",
+    "frozen",
+]

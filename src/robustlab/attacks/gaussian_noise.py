@@ -1,0 +1,15 @@
+"""Additive Gaussian noise: no attack at all, but the yardstick that attacks are compared with."""
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import PixelLength, register
+
+
+@register("gaussian_noise")
+class GaussianNoise(Attack):
+    """Independent noise of mean 0 and the given standard deviation on every pixel, clipped to [0, 1]."""
+
+    std: PixelLength
+
+    def search(self, session: Session) -> None:
+        session.propose(session.clean + self.std * session.noise())

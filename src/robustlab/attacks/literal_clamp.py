@@ -1,0 +1,25 @@
+"""FGSM as it comes out when images normalised to [-1, 1] are clamped to [0, 1]: a mistake worth seeing."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+
+
+@register("fgsm_literal_clamp")
+class FGSMLiteralClamp(Attack):
+    """FGSM on images normalised to [-1, 1], clamped to [0, 1] there; eps in normalised units.
+
+    The clamp lifts every pixel darker than mid-grey to mid-grey, whatever eps is, so this is no bounded
+    attack. It reproduces a common mistake; use `FGSM` for anything else.
+    """
+
+    eps: Annotated[float, Field(ge=0.0, le=2.0)]
+
+    def search(self, session: Session) -> None:
+        sign = session.gradient(session.clean, propose=False).sign()
+        normalized = 2 * session.clean - 1
+        session.propose(((normalized + self.eps * sign).clamp(0.0, 1.0) + 1) / 2)

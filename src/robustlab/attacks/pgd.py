@@ -1,0 +1,34 @@
+"""Projected gradient descent (Madry et al. 2018, arXiv:1706.06083). Budget: steps * restarts gradients."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+
+
+@register("pgd")
+class PGD(Attack):
+    """Repeated steps of length ``step * eps``, each projected back; from random starts."""
+
+    steps: Annotated[int, Field(ge=1)] = 40
+    step: Annotated[float, Field(gt=0.0)] = 1 / 30
+    """Step length as a fraction of eps; Madry et al. take 0.01 at eps 0.3."""
+    restarts: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def restart_count(self) -> int:
+        return self.restarts
+
+    def search(self, session: Session) -> None:
+        points = session.random_start()
+        for _ in range(self.steps):
+            gradient = session.gradient(points)
+            points, gradient = session.unfinished(points, gradient)
+            if session.finished:
+                return
+            moved = session.threat.ascend(points, gradient, self.step)
+            points = session.threat.project(moved, session.clean)
+        session.propose(points)

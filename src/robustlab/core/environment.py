@@ -1,0 +1,62 @@
+"""Which libraries are installed, and whether they fit together."""
+
+import importlib.metadata
+import platform
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+from robustlab.core.errors import SetupError
+
+_REPORTED = ("robustlab", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that figures depend on."""
+    found = {"python": platform.python_version()}
+    for name in _REPORTED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def check_torchvision() -> None:
+    """Check that torchvision can be imported beside the installed torch.
+
+    Raises:
+        SetupError: it can't, as when the two come from different builds.
+    """
+    try:
+        import torchvision  # noqa: F401 (slow to import)
+    except (ImportError, RuntimeError, OSError, AttributeError) as error:
+        pair = versions()
+        raise SetupError(
+            f"torchvision {pair['torchvision']} does not match torch {pair['torch']} ({error}). Install a matching "
+            "pair: pip uninstall -y torch torchvision && pip install torch torchvision"
+        ) from None
+
+
+def git_revision() -> str | None:
+    """Return the commit of the checkout that robustlab runs from, ``-dirty`` if changed; None outside one."""
+    folder = Path(__file__).parent
+    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        tracked = subprocess.run(
+            ["git", "-C", str(folder), "ls-files", "--error-unmatch", Path(__file__).name],
+            capture_output=True,
+            check=False,
+        )
+        if tracked.returncode:
+            return None
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def peak_memory_mb() -> float:
+    """Return the largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

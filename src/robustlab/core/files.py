@@ -1,0 +1,65 @@
+"""Writing files so that a crash leaves either the old file or the new one, and saying why if it can't."""
+
+import errno
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from robustlab.core.errors import OutputError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would exceed the largest size allowed here",
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EROFS: "the file system is read-only",
+    errno.ENOTDIR: "a part of the path is a file, not a folder",
+    errno.EEXIST: "a file of that name is in the way",
+}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn any operating-system error inside the block into an `OutputError` about ``path``."""
+    try:
+        yield
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise OutputError(
+            f"cannot write {path}: {reason}. What was finished before is kept; make room or choose another "
+            "folder with --out, then run the same command again"
+        ) from error
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place, flush it to the disk and rename it.
+
+    Raises:
+        OutputError: the disk is full, or the folder is not writable.
+    """
+    part = path.with_name(path.name + ".part")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a UTF-8 text file as `write_bytes` does."""
+    write_bytes(path, content.encode())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write an indented JSON file as `write_bytes` does."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,29 @@
+"""How long-running work tells what it is doing; the terminal's version of it lives in `robustlab.cli`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Progress:
+    """Receives progress and shows none of it: the default of the library, and the base of the others."""
+
+    def plan(self, stages: list[str]) -> None:
+        """Announce the names of all stages, in order."""
+
+    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
+        """Tell that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run)."""
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator["Task"]:
+        """Open a bar of ``total`` units of work inside the current stage."""
+        yield Task()
+
+    def note(self, message: str) -> None:
+        """Tell the user something that must not be missed."""
+
+
+class Task:
+    """One bar."""
+
+    def advance(self, amount: int, status: str = "") -> None:
+        """Report ``amount`` more units done, with a short status such as the running loss."""

@@ -1,0 +1,241 @@
+"""A run on disk: resumable, safe against a kill at any moment, owned by one process at a time.
+
+run.json            whose folder this is (written first)
+ledger.sqlite       finished stages, and one row per image and measurement
+models/             weights, a card beside each
+arrays/             pictures for the report
+results.json        every figure
+manifest.json       what was asked and what it was resolved to (written last: present = complete)
+report.html, report.md, figures/
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import filelock
+
+from robustlab.core.errors import OutputError, RunError
+from robustlab.core.files import write_json, writing
+
+STORE_VERSION = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS stages (
+    key TEXT PRIMARY KEY, name TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, event TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outcomes (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
+    confidence REAL NOT NULL, distance REAL NOT NULL, forwards INTEGER NOT NULL, backwards INTEGER NOT NULL,
+    restart INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One image under one measurement: a row of the ledger.
+
+    ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
+    """
+
+    image_id: int
+    label: int
+    prediction: int
+    confidence: float
+    distance: float
+    forwards: int
+    backwards: int
+    restart: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """A finished stage: what it returned, and the seconds it took."""
+
+    key: str
+    name: str
+    payload: dict[str, Any]
+    seconds: float
+
+
+class RunStore:
+    """The folder of one run; use as a context manager, which locks it.
+
+    Args:
+        folder: made if absent.
+        study: the name of the study or evaluation that the folder belongs to.
+
+    Raises:
+        RunError: the folder is another study's, a newer robustlab's, no run folder, or in use.
+        OutputError: the folder can't be written.
+    """
+
+    def __init__(self, folder: Path, study: str) -> None:
+        self.folder, self.study = folder, study
+        self._lock = filelock.FileLock(folder / ".lock")
+        self._db: sqlite3.Connection | None = None
+
+    def __enter__(self) -> Self:
+        check_identity(self.folder, self.study)
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            try:
+                self._lock.acquire(timeout=0)
+            except filelock.Timeout:
+                raise RunError(
+                    f"another process is working in {self.folder}; wait for it, or choose another folder with --out"
+                ) from None
+        try:
+            if not (self.folder / "run.json").exists():
+                write_json(self.folder / "run.json", {"store_version": STORE_VERSION, "study": self.study})
+            with self._database():
+                pass
+        except BaseException:
+            self._lock.release()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        self._lock.release()
+
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """Open a transaction; a failure inside it leaves nothing behind."""
+        path = self.folder / "ledger.sqlite"
+        try:
+            if self._db is None:
+                self._db = sqlite3.connect(path)
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=NORMAL")
+                self._db.executescript(_TABLES)
+            with self._db:
+                yield self._db
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise OutputError(f"cannot write {path}: {error}; the disk may be full") from error
+            raise RunError(f"{path} is damaged ({error}); move it away to start the run again") from error
+
+    # Stages
+
+    def stage(self, key: str) -> StageRecord | None:
+        """Return the record of a finished stage, or None."""
+        with self._database() as db:
+            row = db.execute("SELECT name, payload, seconds FROM stages WHERE key = ?", (key,)).fetchone()
+        return row and StageRecord(key=key, name=row[0], payload=json.loads(row[1]), seconds=row[2])
+
+    def start_stage(self, key: str, name: str) -> None:
+        """Note that work on a stage begins."""
+        with self._database() as db:
+            db.execute("INSERT INTO events (key, name, event) VALUES (?, ?, 'started')", (key, name))
+
+    def finish_stage(self, record: StageRecord) -> None:
+        """Record a finished stage."""
+        with self._database() as db:
+            values = (record.key, record.name, json.dumps(record.payload), record.seconds)
+            db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
+            db.execute("INSERT INTO events (key, name, event) VALUES (?, ?, 'finished')", values[:2])
+
+    def forget_stage(self, key: str) -> None:
+        """Remove a stage's record, so that it is done again."""
+        with self._database() as db:
+            db.execute("DELETE FROM stages WHERE key = ?", (key,))
+
+    def events(self) -> list[tuple[str, str, str]]:
+        """Return (key, stage name, ``"started"`` or ``"finished"``) in the order they happened."""
+        with self._database() as db:
+            return db.execute("SELECT key, name, event FROM events ORDER BY id").fetchall()
+
+    def keep_only(self, keys: Iterable[str]) -> None:
+        """Remove records, ledger rows and arrays of stages that no longer belong to the run."""
+        wanted = set(keys)
+        with self._database() as db:
+            for table in ("stages", "outcomes"):
+                found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
+                stale = [(key,) for key in found if key.split("/")[0] not in wanted]
+                db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
+        names = {key[:16] for key in wanted}
+        for path in (self.folder / "arrays").glob("*.safetensors"):
+            if path.stem not in names:
+                path.unlink()
+
+    # The ledger
+
+    def add_outcomes(self, key: str, outcomes: Iterable[Outcome]) -> None:
+        """Add a block of rows in one transaction."""
+        rows = [
+            (
+                key,
+                o.image_id,
+                o.label,
+                o.prediction,
+                o.confidence,
+                o.distance,
+                o.forwards,
+                o.backwards,
+                o.restart,
+            )
+            for o in outcomes
+        ]
+        with self._database() as db:
+            db.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def outcomes(self, key: str) -> list[Outcome]:
+        """Return the rows of a measurement in the order of the images' ids."""
+        with self._database() as db:
+            found = db.execute(
+                "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart "
+                "FROM outcomes WHERE key = ? ORDER BY image_id",
+                (key,),
+            ).fetchall()
+        names = tuple(Outcome.__dataclass_fields__)
+        return [Outcome(**dict(zip(names, row, strict=True))) for row in found]
+
+    # Files
+
+    def model_path(self, name: str) -> Path:
+        """Return where a network's weights belong."""
+        return self.folder / "models" / f"{name}.safetensors"
+
+    def array_path(self, key: str) -> Path:
+        """Return where a stage's arrays belong."""
+        return self.folder / "arrays" / f"{key[:16]}.safetensors"
+
+
+def check_identity(folder: Path, study: str | None = None) -> None:
+    """Check that a folder is absent, empty or a run of this study in a format that is understood.
+
+    Raises:
+        RunError: it is something else.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; a run needs a folder of its own")
+    identity = folder / "run.json"
+    if not identity.exists():
+        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
+        return
+    try:
+        found = json.loads(identity.read_text())
+        version, name = int(found["store_version"]), str(found["study"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise RunError(f"{identity} can't be read ({error}); choose another folder with --out") from None
+    if version > STORE_VERSION:
+        raise RunError(
+            f"{folder} was written by a newer robustlab (format {version}, this one reads up to {STORE_VERSION}); "
+            "upgrade robustlab, or choose another folder with --out"
+        )
+    if study is not None and name != study:
+        raise RunError(
+            f"{folder} holds a run of study {name!r}, not {study!r}; choose another folder with --out"
+        )

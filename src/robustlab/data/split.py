@@ -1,0 +1,88 @@
+"""A split: the images of one part of a dataset, resident in memory."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Images with their labels and ids.
+
+    Attributes:
+        images: (N, C, H, W), uint8 in 0..255 or float32 on the pixel scale [0, 1].
+        labels: (N,) int64.
+        ids: (N,) int64, the images' places in the dataset's own file; every random draw goes by them.
+        name: ``"train"``, ``"validation"`` or ``"test"``.
+    """
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def pixels(self, rows: Tensor | slice) -> Tensor:
+        """Return the chosen images as float32 on the pixel scale."""
+        chosen = self.images[rows]
+        return chosen.to(torch.float32).div_(255) if chosen.dtype == torch.uint8 else chosen
+
+    def take(self, rows: Tensor | slice) -> "Split":
+        """Return the split of the chosen rows."""
+        return Split(images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], name=self.name)
+
+    def to(self, device: str) -> "Split":
+        """Return the split on a device."""
+        images, labels, ids = self.images.to(device), self.labels.to(device), self.ids.to(device)
+        return Split(images=images, labels=labels, ids=ids, name=self.name)
+
+    def sha256(self) -> str:
+        """Return the hash of images, labels and ids."""
+        digest = hashlib.sha256()
+        for tensor in (self.images, self.labels, self.ids):
+            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """The three splits of a dataset.
+
+    Attributes:
+        name: the registered name, e.g. ``"mnist"``.
+        source: where the files came from, for the report.
+        fallback: why another dataset than the one wished for was loaded, or an empty string.
+    """
+
+    name: str
+    train: Split
+    validation: Split
+    test: Split
+    source: str
+    fallback: str = ""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return int(self.train.labels.max()) + 1
+
+    def split(self, name: str) -> Split:
+        """Return the split called ``"train"``, ``"validation"`` or ``"test"``."""
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return splits[name]
+
+    def limited(self, train: int, validation: int, test: int) -> "Dataset":
+        """Return the dataset with at most so many images in each split (the first ones)."""
+        return Dataset(
+            name=self.name,
+            train=self.train.take(slice(train)),
+            validation=self.validation.take(slice(validation)),
+            test=self.test.take(slice(test)),
+            source=self.source,
+            fallback=self.fallback,
+        )

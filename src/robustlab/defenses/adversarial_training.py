@@ -1,0 +1,57 @@
+"""Adversarial training on a fixed mixture of clean images and examples made on another classifier.
+
+The scheme of Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572) with the examples made once, on a
+trained source network, rather than anew on the network in training.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import nn
+
+from robustlab.attacks import Attack
+from robustlab.core import seeding
+from robustlab.core.progress import Progress
+from robustlab.core.spec import register
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.defenses.base import TrainedDefense
+
+
+@register("adversarial_training")
+class AdversarialTraining(TrainedDefense):
+    """Replace a fraction of the training images by adversarial examples made on the source network."""
+
+    attack: Attack
+    threat: ThreatModel
+    source: str
+    fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.source,)
+
+    def training_set(
+        self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
+    ) -> Split:
+        key = seeding.derive(seed, repr(self), split.name)
+        draws = seeding.uniform(key, split.ids, (1,)).squeeze(1)
+        chosen = draws.argsort()[: round(self.fraction * len(split))].sort().values
+        images = split.pixels(slice(None))
+        model = networks[self.source]
+        device = next(model.parameters()).device
+        with progress.track(f"{self.attack.name} on the {split.name} images", len(chosen)) as bar:
+            result = self.attack.run(
+                model,
+                images[chosen].to(device),
+                split.labels[chosen].to(device),
+                self.threat,
+                ids=split.ids[chosen],
+                seed=key,
+                mode="max-loss",
+                on_batch=bar.advance,
+            )
+        images = images.index_copy(0, chosen, result.images.to(torch.float32).cpu())
+        return Split(images=images, labels=split.labels, ids=split.ids, name=split.name)

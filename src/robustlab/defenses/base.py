@@ -1,0 +1,39 @@
+"""Defenses give a classifier back: one that is trained differently, or one composed of networks."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from torch import nn
+
+from robustlab.core.progress import Progress
+from robustlab.core.spec import Unit
+from robustlab.data import Split
+
+
+class Defense(Unit, ABC):
+    """A way to make a classifier harder to attack."""
+
+    kind = "defense"
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[str, ...]:
+        """The names of the trained networks it needs."""
+
+
+class TrainedDefense(Defense):
+    """A defense that consists in what the classifier is trained on."""
+
+    @abstractmethod
+    def training_set(
+        self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
+    ) -> Split:
+        """Return the split to train (or to validate) on in place of the given one, on the CPU."""
+
+
+class ComposedDefense(Defense):
+    """A defense made of trained networks; the composition is itself a classifier, to be attacked as one."""
+
+    @abstractmethod
+    def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
+        """Return the classifier: pixel-scale images in, logits out, differentiable end to end."""

@@ -1,0 +1,39 @@
+"""Purification: images pass through a generative model before they are classified.
+
+MagNet (Meng & Chen 2017, arXiv:1705.09064) calls the part in front a reformer.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from robustlab.core.spec import register
+from robustlab.defenses.base import ComposedDefense
+
+
+class PurifiedClassifier(nn.Module):
+    """A purifier followed by a classifier; gradients flow through both."""
+
+    def __init__(self, purifier: nn.Module, classifier: nn.Module) -> None:
+        super().__init__()
+        self.purifier = purifier
+        self.classifier = classifier
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(self.purifier(images))
+        return logits
+
+
+@register("purifier")
+class Purifier(ComposedDefense):
+    """Reconstruct every image with a generative network, then classify the reconstruction."""
+
+    network: str
+    classifier: str
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        return (self.network, self.classifier)
+
+    def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
+        return PurifiedClassifier(networks[self.network], networks[self.classifier]).eval()

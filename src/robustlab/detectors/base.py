@@ -1,0 +1,26 @@
+"""Detectors give every image a score, higher = more suspicious."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from robustlab.core.spec import Unit
+
+
+class Detector(Unit, ABC):
+    """A score that should be higher for adversarial images than for clean ones."""
+
+    kind = "detector"
+    natural_threshold: ClassVar[float | None] = None
+    """The score above which the detector's inventor calls an image suspicious, if there is such a rule."""
+
+    @property
+    @abstractmethod
+    def networks(self) -> tuple[str, ...]:
+        """The names of the trained networks it needs."""
+
+    @abstractmethod
+    def score(self, networks: Mapping[str, nn.Module], images: Tensor) -> Tensor:
+        """Return a score (N,) per image (N, C, H, W) on the pixel scale."""

@@ -1,0 +1,5 @@
+"""report"""
+
+
+def write_report(folder):
+    pass

@@ -1,0 +1,78 @@
+"""Judges claims: comparisons such as ``clean - fgsm >= 0.1`` over measured figures.
+
+The comparison is made with interval arithmetic, so it holds only if it holds at the unfavourable ends of
+all 95 % intervals in it.
+"""
+
+import ast
+import operator
+from collections.abc import Callable, Mapping
+
+from robustlab.core.errors import RecipeError, did_you_mean
+from robustlab.core.results import Detection, Figure
+
+Interval = tuple[float, float]
+
+DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
+    "auroc": lambda d: d.auroc,
+    "natural_detection": lambda d: d.natural and d.natural.detection_rate,
+    "natural_false_positives": lambda d: d.natural and d.natural.false_positive_rate,
+    "calibrated_detection": lambda d: d.calibrated.detection_rate,
+    "calibrated_false_positives": lambda d: d.calibrated.false_positive_rate,
+}
+"""What a claim can name of a detection, as in ``discriminator_fgsm.auroc``."""
+
+_COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] = {
+    ast.Gt: (">", operator.gt),
+    ast.GtE: ("≥", operator.ge),
+    ast.Lt: ("<", operator.lt),
+    ast.LtE: ("≤", operator.le),
+}
+
+
+def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
+    """Return whether a comparison holds, and the comparison with its figures spelt out.
+
+    Args:
+        comparison: sums and differences of names and numbers on both sides of one of ``> >= < <=``.
+        figures: the measured figures by name.
+
+    Raises:
+        RecipeError: the text is no such comparison, or names an unknown figure.
+    """
+    try:
+        node = ast.parse(comparison, mode="eval").body
+    except SyntaxError:
+        node = ast.Constant(None)
+    if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
+        raise RecipeError(f"claim {comparison!r} is no comparison, such as 'clean - fgsm >= 0.1'")
+    sign, compare = _COMPARISONS[type(node.ops[0])]
+    left, right = (_interval(side, figures, comparison) for side in (node.left, node.comparators[0]))
+    greater = sign in {">", "≥"}
+    holds = compare(left[0], right[1]) if greater else compare(left[1], right[0])
+    return holds, f"{_spell(node.left, figures)} {sign} {_spell(node.comparators[0], figures)}"
+
+
+def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) -> Interval:
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+        return (float(node.value), float(node.value))
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+        (a, b), (c, d) = (_interval(side, figures, comparison) for side in (node.left, node.right))
+        return (a + c, b + d) if isinstance(node.op, ast.Add) else (a - d, b - c)
+    name = ast.unparse(node)
+    if name not in figures:
+        hint = did_you_mean(name, figures)
+        raise RecipeError(
+            f"claim {comparison!r}: unknown figure {name!r}{hint}; accepted: {', '.join(figures)}"
+        )
+    return (figures[name].low, figures[name].high)
+
+
+def _spell(node: ast.expr, figures: Mapping[str, Figure]) -> str:
+    if isinstance(node, ast.Constant):
+        return f"{100 * float(node.value):g} %"  # type: ignore[arg-type]
+    if isinstance(node, ast.BinOp):
+        sign = "+" if isinstance(node.op, ast.Add) else "−"
+        return f"{_spell(node.left, figures)} {sign} {_spell(node.right, figures)}"
+    name = ast.unparse(node)
+    return f"{name.replace('_', ' ').replace('.', ' ')} {100 * figures[name].value:.1f} %"

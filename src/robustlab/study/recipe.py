@@ -1,0 +1,328 @@
+"""A study as data: the networks to train, the perturbations, the rows, curves and claims, read from TOML.
+
+Lengths (every eps and std) are written in the units of the study's own text. The recipe's ``units`` say
+how many pixel units one of them is, and each row that states a length is measured once per unit.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field
+
+from robustlab.attacks import Attack, Mode
+from robustlab.core.errors import RecipeError, SpecError, did_you_mean
+from robustlab.core.results import Figure
+from robustlab.core.spec import Unit, parse
+from robustlab.core.threat import WHOLE_BOX, ThreatModel
+from robustlab.data import DatasetChoice
+from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
+from robustlab.detectors import Detector
+from robustlab.models import Model
+from robustlab.study.claims import DETECTION_FIGURES, judge
+from robustlab.training import Objective, Schedule
+
+RECIPE_SCHEMA = 1
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, content: Any) -> Any:
+        accepted = [field.alias or name for name, field in cls.model_fields.items()]
+        for key in content if isinstance(content, dict) else ():
+            if key not in accepted:
+                hint = did_you_mean(str(key), accepted)
+                raise ValueError(f"unknown key {key!r}{hint}; accepted: {', '.join(accepted)}")
+        return content
+
+
+class DataPart(_Part):
+    """Which images, and how many of them are set apart for validation."""
+
+    dataset: DatasetChoice = "auto"
+    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+
+
+class QuickPart(_Part):
+    """What ``--quick`` cuts down: the largest number of epochs and of images per split."""
+
+    epochs: Count = 2
+    train: Count = 6000
+    validation: Count = 1000
+    test: Count = 1000
+    curve: Count = 200
+
+
+class UnitPart(_Part):
+    """One reading of the recipe's lengths."""
+
+    id: Name
+    title: str
+    pixels: Annotated[float, Field(gt=0.0)]
+    why: str = ""
+
+
+class NetworkPart(_Part):
+    """A network to train."""
+
+    title: str
+    model: str
+    objective: str
+    defense: str | None = None
+    epochs: Count = 10
+    batch_size: Count = 64
+    lr: Annotated[float, Field(gt=0.0)] = 1e-3
+    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+
+    def schedule(self, most_epochs: int | None) -> Schedule:
+        """Return the training schedule, with the epochs capped for a quick run."""
+        epochs = self.epochs if most_epochs is None else min(self.epochs, most_epochs)
+        return Schedule(epochs=epochs, batch_size=self.batch_size, lr=self.lr, betas=self.betas)
+
+
+class ClassifierPart(_Part):
+    """A classifier composed of trained networks."""
+
+    title: str
+    defense: str
+
+
+class DetectorPart(_Part):
+    """A detector."""
+
+    title: str
+    detector: str
+
+
+class Perturbation(_Part):
+    """How images are perturbed: by an attack within a threat model, on the classifier it sees."""
+
+    attack: str | None = None
+    threat: str | None = None
+    crafted_on: str | None = None
+    mode: Mode = "verdict"
+
+    def units_of(self, attack: str | None = None) -> tuple[Attack | None, ThreatModel]:
+        """Return the parsed attack and threat model; without a threat any image in [0, 1] is allowed."""
+        text = attack or self.attack
+        return (
+            parse(Attack, text) if text else None,
+            parse(ThreatModel, self.threat) if self.threat else WHOLE_BOX,
+        )
+
+
+class RowPart(Perturbation):
+    """One row of the table: the accuracy of a classifier on perturbed test images."""
+
+    id: Name
+    title: str
+    on: str
+    group: Literal["summary", "more", "footnote"] = "more"
+    note: str = ""
+    reference: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+
+
+class DetectionPart(Perturbation):
+    """A detector against one perturbation."""
+
+    id: Name
+    title: str
+    detector: str
+
+
+class SeriesPart(Perturbation):
+    """One line of a curve; ``{x}`` in its attack and threat stands for the point on the axis."""
+
+    label: str
+    on: str
+    unit: str | None = None
+
+    def at(self, x: float) -> Perturbation:
+        """Return the perturbation at one point of the axis."""
+
+        def fill(text: str | None) -> str | None:
+            return None if text is None else text.replace("{x}", repr(x))
+
+        changed = {"attack": fill(self.attack), "threat": fill(self.threat)}
+        return Perturbation(crafted_on=self.crafted_on, mode=self.mode, **changed)
+
+
+class CurvePart(_Part):
+    """Accuracy against a length in pixel units, on the first ``images`` test images."""
+
+    id: Name
+    title: str
+    x_label: str
+    x: list[Annotated[float, Field(ge=0.0, le=1.0)]]
+    images: Count = 2000
+    series: list[SeriesPart]
+
+
+class ReadingPart(_Part):
+    """One way to read a claim: comparisons that must all hold, in each of the units."""
+
+    title: str
+    units: list[str]
+    holds: list[str]
+
+
+class ClaimPart(_Part):
+    """A claim to be judged by the figures."""
+
+    id: Name
+    text: str
+    readings: list[ReadingPart]
+
+
+class GalleryPart(_Part):
+    """The rows whose images are shown side by side."""
+
+    rows: list[str]
+
+
+class Recipe(_Part):
+    """A whole study. `load_recipe` reads and checks one."""
+
+    schema_version: Annotated[int, Field(alias="schema", ge=1)]
+    name: Name
+    title: str
+    data: DataPart = DataPart()
+    quick: QuickPart = QuickPart()
+    units: Annotated[list[UnitPart], Field(min_length=1)]
+    networks: Annotated[dict[Name, NetworkPart], Field(min_length=1)]
+    classifiers: dict[Name, ClassifierPart] = {}
+    detectors: dict[Name, DetectorPart] = {}
+    rows: list[RowPart] = []
+    detections: list[DetectionPart] = []
+    curves: list[CurvePart] = []
+    claims: list[ClaimPart] = []
+    gallery: GalleryPart | None = None
+    samples: list[str] = []
+
+
+def load_recipe(path: Path) -> Recipe:
+    """Read and check a recipe.
+
+    Raises:
+        RecipeError: the file is missing or no TOML, or has an unknown key, a wrong type, a value out of
+            range or a reference to something it does not define; the message names the place.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"cannot read the recipe {path}: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path} is no valid TOML: {error}") from None
+    version = content.get("schema")
+    if isinstance(version, int) and version > RECIPE_SCHEMA:
+        raise RecipeError(
+            f"{path}: schema {version} is newer than this robustlab reads ({RECIPE_SCHEMA}); upgrade it"
+        )
+    try:
+        recipe = Recipe.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise RecipeError(f"{path}: {_teach(error)}") from None
+    _check_references(recipe, path)
+    return recipe
+
+
+def _teach(error: pydantic.ValidationError) -> str:
+    """Say what is wrong in the first offending place."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    found = "" if first["type"] in {"missing", "value_error"} else f", found {first['input']!r}"
+    return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")
+
+
+def _check_references(recipe: Recipe, path: Path) -> None:
+    """Parse every spec and look up every name, so that a mistake is found before anything is trained."""
+    subjects = [*recipe.networks, *recipe.classifiers]
+    unit_ids = [unit.id for unit in recipe.units]
+
+    def known(place: str, word: str | None, accepted: list[str]) -> None:
+        if word is not None and word not in accepted:
+            hint = did_you_mean(word, accepted)
+            raise RecipeError(
+                f"{path}: {place}: unknown name {word!r}{hint}; accepted: {', '.join(accepted)}"
+            )
+
+    def spec(place: str, kind: type[Unit], text: str) -> Any:
+        try:
+            return parse(kind, text)
+        except SpecError as error:
+            raise RecipeError(f"{path}: {place}: {error}") from None
+
+    def perturbation(place: str, part: Perturbation) -> None:
+        if part.attack:
+            spec(f"{place}.attack", Attack, part.attack)
+        if part.threat:
+            spec(f"{place}.threat", ThreatModel, part.threat)
+        known(f"{place}.crafted_on", part.crafted_on, subjects)
+
+    earlier: list[str] = []
+    for name, network in recipe.networks.items():
+        spec(f"networks.{name}.model", Model, network.model)
+        spec(f"networks.{name}.objective", Objective, network.objective)
+        if network.defense:
+            defense = spec(f"networks.{name}.defense", Defense, network.defense)
+            if not isinstance(defense, TrainedDefense):
+                raise RecipeError(
+                    f"{path}: networks.{name}.defense: {defense.name} composes networks, it trains none"
+                )
+            for source in defense.networks:
+                known(f"networks.{name}.defense", source, earlier)
+        earlier.append(name)
+    for name, classifier in recipe.classifiers.items():
+        defense = spec(f"classifiers.{name}.defense", Defense, classifier.defense)
+        if not isinstance(defense, ComposedDefense):
+            raise RecipeError(
+                f"{path}: classifiers.{name}.defense: {defense.name} trains a network, it composes none"
+            )
+        for part in defense.networks:
+            known(f"classifiers.{name}.defense", part, list(recipe.networks))
+    for name, detector in recipe.detectors.items():
+        for part in spec(f"detectors.{name}.detector", Detector, detector.detector).networks:
+            known(f"detectors.{name}.detector", part, list(recipe.networks))
+    for row in recipe.rows:
+        perturbation(f"rows.{row.id}", row)
+        known(f"rows.{row.id}.on", row.on, subjects)
+    for detection in recipe.detections:
+        perturbation(f"detections.{detection.id}", detection)
+        known(f"detections.{detection.id}.detector", detection.detector, list(recipe.detectors))
+        if detection.attack is None or detection.crafted_on is None:
+            raise RecipeError(f"{path}: detections.{detection.id}: attack and crafted_on are needed")
+    for curve in recipe.curves:
+        for series in curve.series:
+            perturbation(f"curves.{curve.id}.series", series.at(curve.x[0]) if curve.x else series)
+            known(f"curves.{curve.id}.series.on", series.on, subjects)
+            known(f"curves.{curve.id}.series.unit", series.unit, unit_ids)
+    figures = [row.id for row in recipe.rows]
+    figures += [f"{detection.id}.{figure}" for detection in recipe.detections for figure in DETECTION_FIGURES]
+    for claim in recipe.claims:
+        for reading in claim.readings:
+            for unit in reading.units:
+                known(f"claims.{claim.id}.units", unit, unit_ids)
+            for comparison in reading.holds:
+                try:
+                    judge(comparison, dict.fromkeys(figures, Figure(value=0.0, low=0.0, high=0.0, n=1)))
+                except RecipeError as error:
+                    raise RecipeError(f"{path}: claims.{claim.id}: {error}") from None
+    for row_id in recipe.gallery.rows if recipe.gallery else []:
+        known("gallery.rows", row_id, [row.id for row in recipe.rows])
+    for name in recipe.samples:
+        known("samples", name, list(recipe.networks))
+    for what, ids in (
+        ("rows", [r.id for r in recipe.rows]),
+        ("detections", [d.id for d in recipe.detections]),
+    ):
+        doubled = next((i for i in ids if ids.count(i) > 1), None)
+        if doubled:
+            raise RecipeError(f"{path}: {what}: the id {doubled!r} is used twice")

@@ -1,0 +1,90 @@
+"""Measures how well a detector tells perturbed test images from clean ones."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
+
+from robustlab.attacks import Attack, Mode
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.detectors import Detector
+from robustlab.evaluation import auroc, proportion, threshold_at
+from robustlab.study.stages.base import Stage
+from robustlab.study.workspace import Workspace
+
+FALSE_POSITIVE_RATE = 0.05
+
+_BINS = 40
+_ROC_POINTS = 201
+
+Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectStage(Stage):
+    """A detector against one perturbation; its threshold comes from clean validation images."""
+
+    detector: Detector
+    attack: Attack
+    threat: ThreatModel
+    crafted_on: str
+    mode: Mode
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        perturbation = [repr(self.attack), repr(self.threat), self.crafted_on, self.mode]
+        return {"detector": repr(self.detector), "perturbation": perturbation, "seed": self.seed}
+
+    def run(self, workspace: Workspace) -> dict[str, Any]:
+        data = workspace.dataset
+        total = len(data.validation) + 2 * len(data.test)
+        with workspace.progress.track(f"{self.detector.name} against {self.attack.name}", total) as bar:
+            validation = self._scores(workspace, data.validation, perturbed=False)
+            bar.advance(len(data.validation))
+            clean = self._scores(workspace, data.test, perturbed=False)
+            bar.advance(len(data.test))
+            perturbed = self._scores(workspace, data.test, perturbed=True)
+            bar.advance(len(data.test))
+        natural = self.detector.natural_threshold
+        low, high = np.quantile(np.concatenate([clean, perturbed]), [0.005, 0.995])
+        edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)
+        return {
+            "auroc": auroc(perturbed, clean).model_dump(),
+            "natural": None if natural is None else _operating(natural, perturbed, clean),
+            "calibrated": _operating(threshold_at(FALSE_POSITIVE_RATE, validation), perturbed, clean),
+            "roc": _roc(perturbed, clean),
+            "edges": edges.tolist(),
+            # Scores beyond the shown range are counted in the outermost bars.
+            "clean_histogram": np.histogram(np.clip(clean, edges[0], edges[-1]), edges)[0].tolist(),
+            "perturbed_histogram": np.histogram(np.clip(perturbed, edges[0], edges[-1]), edges)[0].tolist(),
+        }
+
+    def _scores(self, workspace: Workspace, split: Split, *, perturbed: bool) -> Scores:
+        networks = {name: workspace.network(name) for name in self.detector.networks}
+        parts = []
+        for block in workspace.blocks(split):
+            images = block.pixels(slice(None))
+            if perturbed:
+                images = workspace.perturb(block, self.attack, self.threat, self.crafted_on, self.mode).images
+            parts.append(self.detector.score(networks, images).detach().cpu().numpy().astype(np.float64))
+        return np.concatenate(parts)
+
+
+def _operating(threshold: float, perturbed: Scores, clean: Scores) -> dict[str, Any]:
+    return {
+        "threshold": threshold,
+        "detection_rate": proportion(int((perturbed > threshold).sum()), len(perturbed)).model_dump(),
+        "false_positive_rate": proportion(int((clean > threshold).sum()), len(clean)).model_dump(),
+    }
+
+
+def _roc(perturbed: Scores, clean: Scores) -> list[tuple[float, float]]:
+    labels = np.concatenate([np.ones(len(perturbed)), np.zeros(len(clean))])
+    false_positives, detections, _ = roc_curve(labels, np.concatenate([perturbed, clean]))
+    grid = np.linspace(0, 1, _ROC_POINTS)
+    # Of the detections at one false-positive rate, the highest is the one reached: hence the last index.
+    last = np.searchsorted(false_positives, grid, side="right") - 1
+    return [(float(x), float(y)) for x, y in zip(grid, detections[last], strict=True)]

@@ -1,0 +1,63 @@
+"""Collects test images side by side: clean, perturbed, restored, with what the classifier says of each."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from robustlab.evaluation import classify
+from robustlab.models.files import save_tensors
+from robustlab.study.stages.base import Stage
+from robustlab.study.stages.measure import Measurement
+from robustlab.study.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class GalleryStage(Stage):
+    """The first test image of each class under each measurement."""
+
+    columns: tuple[Measurement, ...]
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        return {"columns": [column.identity() for column in self.columns], "seed": self.seed}
+
+    def intact(self, workspace: Workspace) -> bool:
+        return workspace.store.array_path(self.key).exists()
+
+    def run(self, workspace: Workspace) -> dict[str, Any]:
+        test = workspace.dataset.test
+        rows = [
+            int((test.labels == c).nonzero()[0]) for c in range(workspace.dataset.classes) if c in test.labels
+        ]
+        chosen = test.take(torch.tensor(rows)).to(workspace.compute.device)
+        pictures, columns = [], []
+        for column in self.columns:
+            images = chosen.pixels(slice(None))
+            if column.attack is not None:
+                crafted = (column.attack, column.threat, column.crafted_on, column.mode)
+                images = workspace.perturb(chosen, *crafted).images
+            predictions, confidences = classify(workspace.classifier(column.on), images)
+            shown = workspace.seen_by_classifier(column.on, images)
+            columns.append(
+                [
+                    {"index": len(pictures) + place, "prediction": prediction, "confidence": confidence}
+                    for place, (prediction, confidence) in enumerate(
+                        zip(predictions.tolist(), confidences.tolist(), strict=True)
+                    )
+                ]
+            )
+            pictures += list(to_bytes(shown))
+        path = workspace.store.array_path(self.key)
+        save_tensors(path, {"pictures": torch.stack(pictures)}, {"stage": self.key})
+        return {
+            "ids": chosen.ids.tolist(),
+            "labels": chosen.labels.tolist(),
+            "columns": columns,
+            "file": str(path.relative_to(workspace.store.folder)),
+        }
+
+
+def to_bytes(images: torch.Tensor) -> torch.Tensor:
+    """Return pixel-scale images as uint8 on the CPU."""
+    return images.detach().mul(255).round().to(torch.uint8).cpu()

@@ -1,0 +1,91 @@
+"""What the stages of one run share: the data, the trained networks, perturbed images, the store."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.core.device import Compute
+from robustlab.core.progress import Progress
+from robustlab.core.store import RunStore
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Dataset, Split
+from robustlab.defenses import ComposedDefense, PurifiedClassifier
+from robustlab.models import Shape, load_network
+
+BLOCK = 1000
+"""Images per transaction of the ledger, and per entry of the cache of perturbed images."""
+
+_CACHED_BLOCKS = 60
+
+
+@dataclass(kw_only=True)
+class Workspace:
+    """Everything a stage works with.
+
+    Attributes:
+        dataset: the three splits, cut down already in a quick run.
+        compute: device and precision.
+        seed: the run's seed.
+        store: the run on disk.
+        progress: where progress is shown.
+        composed: the composed classifiers by name.
+    """
+
+    dataset: Dataset
+    compute: Compute
+    seed: int
+    store: RunStore
+    progress: Progress
+    composed: dict[str, ComposedDefense]
+    _networks: dict[str, nn.Module] = field(default_factory=dict)
+    _perturbed: OrderedDict[tuple[object, ...], AttackResult] = field(default_factory=OrderedDict)
+
+    @property
+    def shape(self) -> Shape:
+        """The shape that networks are built for."""
+        _, channels, height, width = self.dataset.train.images.shape
+        return Shape(channels, height, width, self.dataset.classes)
+
+    def network(self, name: str) -> nn.Module:
+        """Return a trained network, in eval mode on the device."""
+        if name not in self._networks:
+            self._networks[name] = load_network(self.store.model_path(name), self.compute.device)
+        return self._networks[name]
+
+    def classifier(self, name: str) -> nn.Module:
+        """Return a trained or composed classifier, in eval mode on the device."""
+        if name in self.composed:
+            defense = self.composed[name]
+            return defense.compose({part: self.network(part) for part in defense.networks})
+        return self.network(name)
+
+    def blocks(self, split: Split) -> Iterator[Split]:
+        """Cut a split into blocks, on the device."""
+        for rows in torch.arange(len(split)).split(BLOCK):
+            yield split.take(rows).to(self.compute.device)
+
+    def perturb(self, block: Split, attack: Attack, threat: ThreatModel, on: str, mode: Mode) -> AttackResult:
+        """Return a block's perturbed images; made once for all the stages that use them in turn."""
+        known = (block.name, tuple(block.ids.tolist()), repr(attack), repr(threat), on, mode)
+        if known in self._perturbed:
+            self._perturbed.move_to_end(known)
+            return self._perturbed[known]
+        model, images = self.classifier(on), block.pixels(slice(None))
+        result = attack.run(model, images, block.labels, threat, ids=block.ids, seed=self.seed, mode=mode)
+        self._perturbed[known] = result
+        while len(self._perturbed) > _CACHED_BLOCKS:
+            self._perturbed.popitem(last=False)
+        return result
+
+    def seen_by_classifier(self, name: str, images: Tensor) -> Tensor:
+        """Return what reaches a classifier's last part: the purified images, or the images themselves."""
+        model = self.classifier(name)
+        if not isinstance(model, PurifiedClassifier):
+            return images
+        with torch.no_grad():
+            purified: Tensor = model.purifier(images)
+        return purified
