@@ -1,1 +1,43 @@
-"""robustlab."""
+"""robustlab finds out how robust an image classifier really is, and makes it more robust.
+
+    import robustlab
+
+    run = robustlab.study("mnist", quick=True)
+    for row in run.results.rows:
+        print(row.title, row.unit, row.accuracy)
+
+Importing this package is cheap: torch is loaded when something that needs it is first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from robustlab.api import report, study
+    from robustlab.core.errors import RobustlabError
+    from robustlab.core.run import Run, load_run
+    from robustlab.data import load_dataset
+    from robustlab.models import load_network
+
+__all__ = ["RobustlabError", "Run", "load_dataset", "load_network", "load_run", "report", "study"]
+
+_HOMES = {
+    "RobustlabError": "robustlab.core.errors",
+    "Run": "robustlab.core.run",
+    "load_dataset": "robustlab.data",
+    "load_network": "robustlab.models",
+    "load_run": "robustlab.core.run",
+    "report": "robustlab.api",
+    "study": "robustlab.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'robustlab' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

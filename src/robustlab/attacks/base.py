@@ -1,4 +1,4 @@
-"""What every attack shares: the wrapper that checks, counts, projects and re-measures, so that none need to."""
+"""What every attack shares: the wrapper that checks, counts, projects and re-measures for it."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -94,7 +94,7 @@ class Attack(Unit, ABC):
         key = seeding.derive(seed, repr(self), repr(threat))
         results = []
         with frozen(model):
-            for rows in torch.arange(len(images), device=images.device).split(batch_size):
+            for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
                 session = Session(
                     model, images[rows], labels[rows], numbers[rows], threat, key=key, mode=mode
                 )

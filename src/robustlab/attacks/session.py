@@ -1,4 +1,4 @@
-"""One attack on one batch: measures the proposed points, keeps the best, counts passes, drops finished images."""
+"""One attack on one batch: measures points, keeps the best, counts passes, drops finished images."""
 
 from typing import Literal
 

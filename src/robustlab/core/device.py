@@ -49,7 +49,7 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
 def fast_bf16(device: str) -> bool:
     """Tell whether the device multiplies bf16 matrices faster than fp32 ones."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":
         return False
     # Without bf16 instructions the processor emulates them and is slower than in fp32.

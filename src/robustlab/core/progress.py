@@ -16,6 +16,7 @@ class Progress:
     @contextmanager
     def track(self, description: str, total: int) -> Iterator["Task"]:
         """Open a bar of ``total`` units of work inside the current stage."""
+        del description, total
         yield Task()
 
     def note(self, message: str) -> None:
@@ -25,5 +26,5 @@ class Progress:
 class Task:
     """One bar."""
 
-    def advance(self, amount: int, status: str = "") -> None:
-        """Report ``amount`` more units done, with a short status such as the running loss."""
+    def advance(self, amount: int) -> None:
+        """Report ``amount`` more units done."""

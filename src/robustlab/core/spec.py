@@ -62,7 +62,7 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
         config = pydantic.ConfigDict(extra="forbid", strict=False, arbitrary_types_allowed=True)
         final = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
         _registry.setdefault(_kind_of(cls), {})[name] = final
-        return final
+        return final  # type: ignore[return-value]
 
     return decorate
 

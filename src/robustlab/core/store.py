@@ -89,7 +89,8 @@ class RunStore:
                 self._lock.acquire(timeout=0)
             except filelock.Timeout:
                 raise RunError(
-                    f"another process is working in {self.folder}; wait for it, or choose another folder with --out"
+                    f"another process is working in {self.folder}; wait for it, "
+                    "or choose another folder with --out"
                 ) from None
         try:
             if not (self.folder / "run.json").exists():
@@ -232,8 +233,8 @@ def check_identity(folder: Path, study: str | None = None) -> None:
         raise RunError(f"{identity} can't be read ({error}); choose another folder with --out") from None
     if version > STORE_VERSION:
         raise RunError(
-            f"{folder} was written by a newer robustlab (format {version}, this one reads up to {STORE_VERSION}); "
-            "upgrade robustlab, or choose another folder with --out"
+            f"{folder} was written by a newer robustlab (format {version}, this one reads up to "
+            f"{STORE_VERSION}); upgrade robustlab, or choose another folder with --out"
         )
     if study is not None and name != study:
         raise RunError(

@@ -61,6 +61,11 @@ class Linf(ThreatModel):
         return images + fraction * self.eps * gradient.sign()
 
 
+def _length(moves: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(moves.flatten(1), dim=1)
+    return length
+
+
 @register("l2")
 class L2(ThreatModel):
     """The image may move by at most eps in Euclidean distance."""
@@ -68,23 +73,23 @@ class L2(ThreatModel):
     eps: PixelDistance
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
-        return torch.linalg.vector_norm((images - clean).flatten(1), dim=1)
+        return _length(images - clean)
 
     def project(self, images: Tensor, clean: Tensor) -> Tensor:
         # Clipping to [0, 1] after the shrinking only moves the image nearer to the clean one.
         moved = images - clean
-        length = per_image(torch.linalg.vector_norm(moved.flatten(1), dim=1), images)
+        length = per_image(_length(moved), images)
         return (clean + moved * (self.eps / length.clamp(min=1e-12)).clamp(max=1.0)).clamp_(0.0, 1.0)
 
     def random_start(self, clean: Tensor, key: int, ids: Tensor) -> Tensor:
         shape = tuple(clean.shape[1:])
         direction = seeding.normal(key, ids, shape)
         radius = seeding.uniform(seeding.derive(key, "radius"), ids, (1,)) ** (1 / math.prod(shape))
-        length = torch.linalg.vector_norm(direction.flatten(1), dim=1, keepdim=True)
-        return self.project(clean + direction * per_image(self.eps * radius / length, clean), clean)
+        factor = self.eps * radius.squeeze(1) / _length(direction)
+        return self.project(clean + direction * per_image(factor, clean), clean)
 
     def ascend(self, images: Tensor, gradient: Tensor, fraction: float) -> Tensor:
-        length = per_image(torch.linalg.vector_norm(gradient.flatten(1), dim=1), images)
+        length = per_image(_length(gradient), images)
         return images + gradient * (fraction * self.eps / length.clamp(min=1e-12))
 
 

@@ -1,4 +1,4 @@
-"""The trivial detector that any other has to beat on MNIST: count the pixels that are neither black nor white."""
+"""The trivial detector that any other has to beat on MNIST: count the grey pixels."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -15,8 +15,8 @@ Interval = tuple[float, float]
 
 DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
     "auroc": lambda d: d.auroc,
-    "natural_detection": lambda d: d.natural and d.natural.detection_rate,
-    "natural_false_positives": lambda d: d.natural and d.natural.false_positive_rate,
+    "natural_detection": lambda d: d.natural.detection_rate if d.natural else None,
+    "natural_false_positives": lambda d: d.natural.false_positive_rate if d.natural else None,
     "calibrated_detection": lambda d: d.calibrated.detection_rate,
     "calibrated_false_positives": lambda d: d.calibrated.false_positive_rate,
 }

@@ -1,4 +1,4 @@
-"""Runs a study: plan, stages, results; the same command resumes, a changed option redoes what depends on it."""
+"""Runs a study. The same command resumes; a changed option redoes only what depends on it."""
 
 import time
 from dataclasses import asdict, dataclass
@@ -12,9 +12,9 @@ from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
+from robustlab.core.run import Run
 from robustlab.core.store import RunStore, StageRecord, check_identity
 from robustlab.data import Dataset, load_dataset
-from robustlab.report import write_report
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.study.results import assemble
@@ -26,9 +26,11 @@ RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
-    """How a study is run; see `study` for the fields."""
+class StudyOptions:
+    """What a study is asked to do; `robustlab.study` explains the fields."""
 
+    recipe: str = "mnist"
+    out: str | None = None
     dataset: str | None = None
     data_root: str | None = None
     device: DeviceChoice = "auto"
@@ -37,85 +39,51 @@ class Options:
     quick: bool = False
 
 
-def study(
-    recipe: str | Path = "mnist",
-    *,
-    out: str | Path | None = None,
-    dataset: str | None = None,
-    data_root: str | Path | None = None,
-    device: DeviceChoice = "auto",
-    precision: PrecisionChoice = "auto",
-    seed: int = 0,
-    quick: bool = False,
-    progress: Progress | None = None,
-) -> Results:
-    """Run a study, or what is left of it, and write its report.
-
-    Args:
-        recipe: a TOML file, or the name of a recipe that comes with robustlab.
-        out: the run's folder; default ``runs/<recipe>``, for a quick run ``runs/<recipe>-quick``.
-        dataset: ``"auto"``, ``"mnist"`` or ``"digits"``; default: what the recipe says.
-        data_root: the first folder in which data is looked for.
-        device: ``"auto"`` takes a GPU if there is one.
-        precision: of the matrix products in training; ``"auto"`` takes bf16 where it is faster.
-        seed: of every random choice.
-        quick: a few epochs on a part of the images, to see everything work.
-        progress: where to show progress.
-
-    Returns:
-        Every figure, as in the run's ``results.json``.
+def run_study(options: StudyOptions, progress: Progress | None = None) -> Run:
+    """Run a study, or what is left of it, up to ``results.json``; the report is no part of it.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    path = find_recipe(recipe)
-    parsed = load_recipe(path)
-    options = Options(
-        dataset=dataset,
-        data_root=str(data_root) if data_root is not None else None,
-        device=device,
-        precision=precision,
-        seed=seed,
-        quick=quick,
-    )
-    folder = (
-        Path(out) if out is not None else Path("runs") / (f"{parsed.name}-quick" if quick else parsed.name)
-    )
-    check_identity(folder, parsed.name)
-    return _Study(parsed, options, folder, progress or Progress()).run()
+    recipe = load_recipe(find_recipe(options.recipe))
+    folder = Path(options.out or Path("runs") / (recipe.name + ("-quick" if options.quick else "")))
+    check_identity(folder, recipe.name)
+    return _Study(recipe, options, folder, progress or Progress()).run()
 
 
-def find_recipe(recipe: str | Path) -> Path:
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with robustlab by name."""
+    return {path.stem: path for folder in reversed(RECIPES) for path in sorted(folder.glob("*.toml"))}
+
+
+def find_recipe(recipe: str) -> Path:
     """Return the file of a recipe given by path or by name.
 
     Raises:
         RecipeError: there is none.
     """
-    given = Path(recipe)
-    if given.is_file():
-        return given
-    shipped = {path.stem: path for folder in reversed(RECIPES) for path in sorted(folder.glob("*.toml"))}
-    if str(recipe) in shipped:
-        return shipped[str(recipe)]
-    names = ", ".join(shipped)
-    raise RecipeError(
-        f"no recipe {str(recipe)!r}{did_you_mean(given.stem, shipped)}; give a TOML file, or one of: {names}"
-    )
+    if Path(recipe).is_file():
+        return Path(recipe)
+    shipped = shipped_recipes()
+    if recipe in shipped:
+        return shipped[recipe]
+    hint = did_you_mean(Path(recipe).stem, shipped)
+    raise RecipeError(f"no recipe {recipe!r}{hint}; give a TOML file, or one of: {', '.join(shipped)}")
 
 
 class _Study:
-    def __init__(self, recipe: Recipe, options: Options, folder: Path, progress: Progress) -> None:
+    def __init__(self, recipe: Recipe, options: StudyOptions, folder: Path, progress: Progress) -> None:
         self.recipe, self.options, self.folder, self.progress = recipe, options, folder, progress
 
-    def run(self) -> Results:
+    def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
         with RunStore(self.folder, self.recipe.name) as store:
             data = self._load()
             if data.fallback:
                 self.progress.note(
-                    f"MNIST is not available, so this run uses {data.name} instead: {data.source}. Its figures can't "
-                    f"be compared with the study's. Why: {data.fallback}"
+                    f"MNIST is not available: this run uses {data.source} instead, "
+                    f"and its figures can't be compared with the study's. Why: {data.fallback}"
                 )
             plan = make_plan(self.recipe, data, compute, self.options.seed, quick=self.options.quick)
             workspace = Workspace(
@@ -128,9 +96,10 @@ class _Study:
             )
             records = self._run_stages(plan, workspace)
             results = assemble(self.recipe, self.options.quick, plan, records, workspace)
-            self._write(results, plan, store)
+            write_json(self.folder / "results.json", results.model_dump(mode="json"))
             store.keep_only(stage.key for stage in plan.stages)
-        return results
+            write_json(self.folder / "manifest.json", self._manifest(results, plan))
+        return Run(folder=self.folder, results=results)
 
     def _load(self) -> Dataset:
         data = load_dataset(
@@ -168,11 +137,6 @@ class _Study:
 
     def _finished(self, stage: Stage, workspace: Workspace) -> bool:
         return workspace.store.stage(stage.key) is not None and stage.intact(workspace)
-
-    def _write(self, results: Results, plan: Plan, store: RunStore) -> None:
-        write_json(store.folder / "results.json", results.model_dump(mode="json"))
-        write_report(store.folder)
-        write_json(store.folder / "manifest.json", self._manifest(results, plan))
 
     def _manifest(self, results: Results, plan: Plan) -> dict[str, Any]:
         return {

@@ -65,7 +65,7 @@ class Workspace:
 
     def blocks(self, split: Split) -> Iterator[Split]:
         """Cut a split into blocks, on the device."""
-        for rows in torch.arange(len(split)).split(BLOCK):
+        for rows in torch.split(torch.arange(len(split)), BLOCK):
             yield split.take(rows).to(self.compute.device)
 
     def perturb(self, block: Split, attack: Attack, threat: ThreatModel, on: str, mode: Mode) -> AttackResult:

@@ -81,7 +81,9 @@ def train(
     Raises:
         RobustlabError: the loss became infinite or NaN.
     """
-    loop = _Loop(network.to(compute.device, memory_format=torch.channels_last), objective, schedule, compute)
+    loop = _Loop(
+        network.to(compute.device).to(memory_format=torch.channels_last), objective, schedule, compute
+    )
     loop.resume(checkpoint, key)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
     total = schedule.epochs * len(data)

@@ -31,7 +31,8 @@ class GalleryStage(Stage):
             int((test.labels == c).nonzero()[0]) for c in range(workspace.dataset.classes) if c in test.labels
         ]
         chosen = test.take(torch.tensor(rows)).to(workspace.compute.device)
-        pictures, columns = [], []
+        pictures: list[torch.Tensor] = []
+        columns = []
         for column in self.columns:
             images = chosen.pixels(slice(None))
             if column.attack is not None:

@@ -1,0 +1,71 @@
+"""``robustlab doctor``: is everything here that a study needs?"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from robustlab.core import environment
+from robustlab.core.errors import DataError, SetupError
+
+
+def show(data_root: Path | None, *, as_json: bool) -> None:
+    """Print versions, device, threads, precision and the data found; exit with 2 if a study can't run."""
+    found, problems = _look(data_root)
+    if as_json:
+        sys.stdout.write(json.dumps({**found, "problems": problems}, indent=2) + "\n")
+    else:
+        table = Table(show_header=False, box=None, padding=(0, 2))
+        for name, value in found.items():
+            lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
+            table.add_row(name, "\n".join(lines))
+        console = Console(highlight=False)
+        console.print(table)
+        for problem in problems:
+            console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
+        if not problems:
+            console.print("[green]✓[/green] everything is here")
+    if problems:
+        raise typer.Exit(2)
+
+
+def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
+    found: dict[str, Any] = {"versions": environment.versions()}
+    problems: list[str] = []
+    try:
+        environment.check_torchvision()
+    except SetupError as error:
+        problems.append(str(error))
+    from robustlab.core import device
+
+    compute = device.resolve()
+    import torch
+
+    found["device"] = f"{compute.device}: {device.describe(compute.device)}"
+    found["threads"] = torch.get_num_threads()
+    found["precision of training"] = compute.precision
+    found["data looked for in"], problem = _data(data_root)
+    if problem:
+        problems.append(problem)
+    return found, problems
+
+
+def _data(data_root: Path | None) -> tuple[dict[str, str], str]:
+    from robustlab.data import mnist
+
+    states = dict.fromkeys(map(str, mnist.search_path(data_root)), "no MNIST")
+    root = mnist.find(data_root)
+    if root is None:
+        states["→"] = "MNIST will be downloaded; without a network the embedded digits stand in for it"
+        return states, ""
+    try:
+        mnist.verify(root)
+    except DataError as error:
+        states[str(root)] = "MNIST, damaged"
+        return states, str(error)
+    states[str(root)] = "MNIST, verified"
+    return states, ""

@@ -1,0 +1,70 @@
+"""``robustlab ls``: what can be named in a recipe."""
+
+import inspect
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from robustlab.attacks import Attack
+from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.spec import Unit, units
+from robustlab.core.threat import ThreatModel
+from robustlab.data import DATASETS
+from robustlab.defenses import Defense
+from robustlab.detectors import Detector
+from robustlab.models import Model
+from robustlab.study import shipped_recipes
+from robustlab.training import Objective
+
+_KINDS: dict[str, type[Unit]] = {
+    "attacks": Attack,
+    "defenses": Defense,
+    "detectors": Detector,
+    "models": Model,
+    "objectives": Objective,
+    "threats": ThreatModel,
+}
+
+
+def show(kind: str | None, *, as_json: bool) -> None:
+    """Print the units of one kind, or of all.
+
+    Raises:
+        SpecError: there is no such kind.
+    """
+    everything = {name: _described(base) for name, base in _KINDS.items()}
+    everything["datasets"] = dict(DATASETS)
+    everything["recipes"] = {name: str(path) for name, path in shipped_recipes().items()}
+    if kind is not None:
+        if kind not in everything:
+            hint = did_you_mean(kind, everything)
+            raise SpecError(f"there is no kind {kind!r}{hint}; accepted: {', '.join(everything)}")
+        everything = {kind: everything[kind]}
+    if as_json:
+        sys.stdout.write(json.dumps(everything, indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    for title, entries in everything.items():
+        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
+        for name, text in entries.items():
+            table.add_row(name, text)
+        console.print(table)
+        console.print()
+
+
+def _described(kind: type[Unit]) -> dict[str, str]:
+    """Return each unit's signature with the first line of its docstring."""
+    return {
+        f"{name}({_arguments(unit)})": unit.summary().replace("``", "") for name, unit in units(kind).items()
+    }
+
+
+def _arguments(unit: type[Unit]) -> str:
+    parameters = inspect.signature(unit).parameters.values()
+    return ", ".join(p.name if p.default is p.empty else f"{p.name}={_short(p.default)}" for p in parameters)
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,63 @@
+"""A run's main tables on the terminal."""
+
+from rich.console import Console
+from rich.table import Table
+
+from robustlab.core.results import Figure, Results, Row
+from robustlab.core.run import Run
+
+
+def show_results(run: Run) -> None:
+    """Print the summary, the claims and where the report is."""
+    console = Console(highlight=False)
+    results = run.results
+    console.print(_rows(results, "summary", f"{results.title}: accuracy (95 % interval)"))
+    console.print(_rows(results, "more", "More rows"))
+    console.print(_claims(results))
+    for row in results.rows:
+        if row.group == "footnote":
+            console.print(f"[dim]{row.title}: {row.accuracy}. {row.note}[/dim]")
+    if results.dataset.fallback:
+        console.print(
+            f"[bold yellow]Measured on {results.dataset.name}, not on MNIST: not comparable.[/bold yellow]"
+        )
+    if results.quick:
+        console.print("[yellow]A quick run: few epochs, few images.[/yellow]")
+    console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
+
+
+def _rows(results: Results, group: str, title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("row")
+    table.add_column("reference", justify="right")
+    for unit in results.units:
+        table.add_column(unit.title, justify="right")
+    rows = [row for row in results.rows if row.group == group]
+    for name in dict.fromkeys(row.id for row in rows):
+        same = [row for row in rows if row.id == name]
+        reference = "–" if same[0].reference is None else f"{100 * same[0].reference:.0f} %"
+        table.add_row(same[0].title, reference, *(_cell(same, unit.id) for unit in results.units))
+    return table
+
+
+def _cell(rows: list[Row], unit: str) -> str:
+    found: list[Figure] = [row.accuracy for row in rows if row.unit in {unit, None}]
+    return str(found[0]) if found else "–"
+
+
+def _claims(results: Results) -> Table:
+    table = Table(title="Claims", title_justify="left")
+    table.add_column("claim, and how it is read")
+    for unit in results.units:
+        table.add_column(unit.title)
+    for claim in results.claims:
+        table.add_section()
+        table.add_row(f"[bold]{claim.text}")
+        for reading in dict.fromkeys(verdict.reading for verdict in claim.verdicts):
+            verdicts = {v.unit: v.holds for v in claim.verdicts if v.reading == reading}
+            table.add_row(f"  {reading}", *(_word(verdicts.get(unit.id)) for unit in results.units))
+    return table
+
+
+def _word(holds: bool | None) -> str:
+    return {True: "[green]holds", False: "[red]does not hold", None: "–"}[holds]

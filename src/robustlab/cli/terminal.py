@@ -1,0 +1,89 @@
+"""Progress on the terminal: a line per finished stage, and bars with the time left below."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+
+from robustlab.core.progress import Progress, Task
+
+
+class TerminalProgress(Progress):
+    """Shows progress on standard error; use as a context manager."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self._quiet = quiet
+        self._bars = Bars(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[unit]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=self.console,
+            transient=True,
+            disable=quiet,
+        )
+        self._all: TaskID | None = None
+        self._kept = 0
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if not self._quiet:
+            self.console.print("[dim]loading …[/dim]")
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._report_kept()
+        self._bars.stop()
+
+    def plan(self, stages: list[str]) -> None:
+        self._all = self._bars.add_task("[bold]the whole study", total=len(stages), unit="stages")
+
+    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
+        if state == "kept":
+            self._kept += 1
+        elif state == "done":
+            self._print(f"[green]✓[/green] {name}  [dim]{seconds:.1f} s[/dim]")
+        else:
+            self._report_kept()
+        if state != "running" and self._all is not None:
+            self._bars.advance(self._all)
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Task]:
+        bar = self._bars.add_task(f"  {description}", total=total, unit="images")
+        try:
+            yield _Bar(self._bars, bar)
+        finally:
+            self._bars.remove_task(bar)
+
+    def note(self, message: str) -> None:
+        # A note is a warning, so it is shown even when quiet.
+        self.console.print(Panel(message, title="Please note", border_style="bold yellow", highlight=False))
+
+    def _print(self, line: str) -> None:
+        if not self._quiet:
+            self._bars.console.print(line)
+
+    def _report_kept(self) -> None:
+        if self._kept:
+            self._print(f"[green]✓[/green] {self._kept} stages kept from an earlier run")
+            self._kept = 0
+
+
+class _Bar(Task):
+    def __init__(self, bars: Bars, task: TaskID) -> None:
+        self._bars, self._task = bars, task
+
+    def advance(self, amount: int) -> None:
+        self._bars.advance(self._task, amount)
