@@ -1,0 +1,5 @@
+"""``python -m robustlab`` is ``robustlab``."""
+
+from robustlab.cli.main import main
+
+main()

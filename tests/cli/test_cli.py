@@ -1,0 +1,208 @@
+"""The command line as a user meets it: output, exit codes, wrong input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from robustlab.cli.main import app
+
+TINY = Path(__file__).parents[1] / "recipes" / "tiny.toml"
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def one_line_error(result: Result) -> str:
+    """Return the error of a call that failed as a user's mistake should."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    lines = [line for line in result.stderr.splitlines() if line.startswith("robustlab: error:")]
+    assert len(lines) == 1, result.stderr
+    return lines[0]
+
+
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "robustlab", *map(str, arguments)]
+    return subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, check=False, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "tiny"
+    result = call("study", TINY, "--out", folder)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+def test_help_and_import_do_not_load_torch() -> None:
+    code = (
+        "import sys, robustlab\n"
+        "from robustlab.cli.main import app\n"
+        "try: app(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_study_prints_tables_and_where_the_report_is(finished: Path) -> None:
+    result = call("study", TINY, "--out", finished)
+    assert result.exit_code == 0
+    assert "A tiny study" in result.stdout
+    assert "holds" in result.stdout
+    assert "report.html" in result.stdout
+    assert "kept from an earlier run" in result.stderr
+
+
+def test_study_quiet_prints_nothing(finished: Path) -> None:
+    result = call("study", TINY, "--out", finished, "--quiet")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_study_json_prints_only_results(finished: Path) -> None:
+    result = call("study", TINY, "--out", finished, "--json")
+    assert json.loads(result.stdout) == json.loads((finished / "results.json").read_text())
+
+
+def test_report_is_written_anew(finished: Path) -> None:
+    page = finished / "report.html"
+    before = page.read_bytes()
+    page.unlink()
+    assert call("report", finished).exit_code == 0
+    assert page.read_bytes() == before
+
+
+def test_report_of_no_run(tmp_path: Path) -> None:
+    assert "holds no finished run" in one_line_error(call("report", tmp_path))
+
+
+def test_no_display_is_no_error(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+    result = call("report", finished, "--open")
+    assert result.exit_code == 0
+    assert "no display" in result.stderr
+
+
+@pytest.mark.parametrize("kind", ["attacks", "defenses", "detectors", "datasets", "models"])
+def test_ls_lists_each_kind(kind: str) -> None:
+    result = call("ls", kind, "--json")
+    assert len(json.loads(result.stdout)[kind]) >= 2
+
+
+def test_ls_of_a_misspelt_kind() -> None:
+    assert "did you mean 'attacks'" in one_line_error(call("ls", "atacks"))
+
+
+def test_doctor_shows_the_machine() -> None:
+    result = call("doctor", "--json")
+    found = json.loads(result.stdout)
+    assert {"versions", "device", "threads"} <= found.keys()
+    assert result.exit_code == (2 if found["problems"] else 0)
+
+
+def test_unknown_recipe() -> None:
+    assert "did you mean 'mnist'" in one_line_error(call("study", "mnits"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("epochs = 4", "epoch = 4", "did you mean 'epochs'"),
+        ("epochs = 4", 'epochs = "many"', "networks.baseline.epochs"),
+        ("epochs = 4", "epochs = 0", "greater than or equal to 1"),
+        ('attack = "fgsm"', 'attack = "fgms"', "did you mean 'fgsm'"),
+        ("eps=0.25)", "eps=2.5)", "less than or equal to 1"),
+        ("eps=0.25)", "eps=-0.1)", "greater than or equal to 0"),
+        ("clean > fgsm", "clean > fgms", "did you mean 'fgsm'"),
+        ('on = "baseline"', 'on = "basline"', "did you mean 'baseline'"),
+        ("schema = 1", "schema = 99", "newer"),
+        ("[data]", "[data", "TOML"),
+    ],
+)
+def test_mistake_in_a_recipe(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    recipe = tmp_path / "wrong.toml"
+    recipe.write_text(TINY.read_text().replace(old, new, 1))
+    assert expected in one_line_error(call("study", recipe, "--out", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_folder_of_another_study(finished: Path) -> None:
+    assert "holds a run of study 'tiny'" in one_line_error(call("study", "mnist", "--out", finished))
+
+
+def test_folder_of_a_newer_robustlab(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"store_version": 99, "study": "tiny"}')
+    assert "newer robustlab" in one_line_error(call("study", TINY, "--out", tmp_path))
+
+
+def test_folder_that_is_no_run(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    assert "holds no run" in one_line_error(call("study", TINY, "--out", tmp_path))
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_unwritable_output(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in one_line_error(call("study", TINY, "--out", tmp_path / "file" / "run"))
+
+
+def test_mnist_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*_: object, **__: object) -> None:
+        raise RuntimeError("no network")
+
+    monkeypatch.setattr("torchvision.datasets.MNIST.download", no_network)
+    monkeypatch.setenv("ROBUSTLAB_DATA", str(tmp_path / "elsewhere"))
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
+    monkeypatch.chdir(tmp_path)
+    message = one_line_error(call("study", TINY, "--dataset", "mnist", "--out", tmp_path / "run"))
+    assert "Looked in" in message
+    assert str(tmp_path / "elsewhere") in message
+    assert "train-images-idx3-ubyte" in message
+
+
+def test_truncated_mnist_is_not_passed_over(tmp_path: Path) -> None:
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    (raw / "train-images-idx3-ubyte").write_bytes(b"\0" * 100)
+    result = call("study", TINY, "--dataset", "auto", "--data-root", tmp_path, "--out", tmp_path / "run")
+    assert "train-images-idx3-ubyte is truncated" in one_line_error(result)
+
+
+def test_full_disk_loses_nothing(tmp_path: Path) -> None:
+    # The kernel refuses to let any file grow beyond 100 KB, as a full disk would.
+    code = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "from robustlab.cli.main import main\n"
+        f"sys.argv = ['robustlab', 'study', {str(TINY)!r}, '--out', {str(tmp_path / 'run')!r}, '--quiet']\n"
+        "main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "cannot write" in result.stderr
+    assert "Traceback" not in result.stderr
+    after = process("study", TINY, "--out", tmp_path / "run", "--quiet")
+    assert after.returncode == 0, after.stderr
+
+
+def test_torchvision_that_does_not_match_torch(tmp_path: Path) -> None:
+    # A mismatched build fails on import with just this error.
+    package = tmp_path / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    for command in (["study", TINY, "--out", tmp_path / "run"], ["doctor"]):
+        result = process(*command, PYTHONPATH=str(tmp_path))
+        assert result.returncode == 2, result.stderr
+        said = " ".join((result.stdout + result.stderr).split())
+        assert "does not match torch" in said
+        assert "pip install torch torchvision" in said
