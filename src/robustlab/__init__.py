@@ -2,7 +2,7 @@
 
     import robustlab
 
-    run = robustlab.study("mnist", quick=True)
+    run = robustlab.run_study("mnist", quick=True)
     for row in run.results.rows:
         print(row.title, row.unit, row.accuracy)
 
@@ -12,13 +12,13 @@ Importing this package is cheap: torch is loaded when something that needs it is
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from robustlab.api import report, study
+    from robustlab.api import run_study, write_report
     from robustlab.core.errors import RobustlabError
     from robustlab.core.run import Run, load_run
     from robustlab.data import load_dataset
     from robustlab.models import load_network
 
-__all__ = ["RobustlabError", "Run", "load_dataset", "load_network", "load_run", "report", "study"]
+__all__ = ["RobustlabError", "Run", "load_dataset", "load_network", "load_run", "run_study", "write_report"]
 
 _HOMES = {
     "RobustlabError": "robustlab.core.errors",
@@ -26,8 +26,8 @@ _HOMES = {
     "load_dataset": "robustlab.data",
     "load_network": "robustlab.models",
     "load_run": "robustlab.core.run",
-    "report": "robustlab.api",
-    "study": "robustlab.api",
+    "run_study": "robustlab.api",
+    "write_report": "robustlab.api",
 }
 
 

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
+from robustlab import report
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.progress import Progress
 from robustlab.core.run import Run, load_run
-from robustlab.report import write_report
-from robustlab.study import StudyOptions, run_study
+from robustlab.study import StudyOptions, execute
 
 
-def study(
+def run_study(
     recipe: str | Path = "mnist",
     *,
     out: str | Path | None = None,
@@ -53,15 +53,15 @@ def study(
         seed=seed,
         quick=quick,
     )
-    run = run_study(options, progress)
-    write_report(run.folder)
+    run = execute(options, progress)
+    report.write_report(run.folder)
     return run
 
 
-def report(folder: str | Path) -> Path:
+def write_report(folder: str | Path) -> Path:
     """Write the report of a finished run anew and return the path of its ``report.html``.
 
     Raises:
         RunError: the folder holds no finished run, or one of a newer robustlab.
     """
-    return write_report(load_run(folder).folder)
+    return report.write_report(load_run(folder).folder)

@@ -28,7 +28,7 @@ class Stages(Progress):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
-    return robustlab.study(TINY, out=tmp_path_factory.mktemp("runs") / "tiny")
+    return robustlab.run_study(TINY, out=tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_manifest_says_what_was_asked_and_resolved(run: robustlab.Run) -> None:
 
 def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run) -> None:
     stages = Stages()
-    again = robustlab.study(TINY, out=copy, progress=stages)
+    again = robustlab.run_study(TINY, out=copy, progress=stages)
     assert stages.done == []
     assert again.results.rows == run.results.rows
     assert again.results.cost == run.results.cost
@@ -115,7 +115,7 @@ def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run) -> None
 
 def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Path) -> None:
     stages = Stages()
-    robustlab.study(recipe_with(tmp_path, "gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
+    robustlab.run_study(recipe_with(tmp_path, "gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
     assert stages.done == [
         "train gan",
         "detect detection (study units)",
@@ -126,7 +126,9 @@ def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Pat
 
 def test_new_title_redoes_nothing(copy: Path, tmp_path: Path) -> None:
     stages = Stages()
-    run = robustlab.study(recipe_with(tmp_path, '"A tiny study"', '"Another title"'), out=copy, progress=stages)
+    run = robustlab.run_study(
+        recipe_with(tmp_path, '"A tiny study"', '"Another title"'), out=copy, progress=stages
+    )
     assert stages.done == []
     assert run.results.title == "Another title"
 
@@ -135,7 +137,7 @@ def test_lost_files_are_made_again(copy: Path, run: robustlab.Run) -> None:
     (copy / "models" / "gan.safetensors").unlink()
     (copy / run.results.samples[0].file).unlink()
     stages = Stages()
-    robustlab.study(TINY, out=copy, progress=stages)
+    robustlab.run_study(TINY, out=copy, progress=stages)
     assert stages.done == ["train gan", "samples of vae"]
 
 
@@ -144,7 +146,7 @@ def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1000])
     before = sorted(p.name for p in copy.rglob("*") if p.is_file())
     with pytest.raises(ModelFileError, match=r"vae\.safetensors.*remove it"):
-        robustlab.study(TINY, out=copy)
+        robustlab.run_study(TINY, out=copy)
     assert sorted(p.name for p in copy.rglob("*") if p.is_file()) == before
 
 
@@ -156,14 +158,14 @@ def test_model_of_another_shape_is_reported(copy: Path) -> None:
     stranger = load_file(copy / "models" / "gan.safetensors")
     save_file(stranger, copy / "models" / "vae.safetensors")
     with pytest.raises(ModelFileError, match="something else"):
-        robustlab.study(TINY, out=copy)
+        robustlab.run_study(TINY, out=copy)
 
 
 def test_seed_changes_the_figures_and_repeats(tmp_path: Path, run: robustlab.Run) -> None:
-    other = robustlab.study(TINY, out=tmp_path / "seed", seed=1)
+    other = robustlab.run_study(TINY, out=tmp_path / "seed", seed=1)
     assert other.results.rows != run.results.rows
 
 
 def test_folder_of_another_study_is_refused(copy: Path) -> None:
     with pytest.raises(RobustlabError, match="holds a run of study 'tiny', not 'mnist'"):
-        robustlab.study("mnist", out=copy)
+        robustlab.run_study("mnist", out=copy)

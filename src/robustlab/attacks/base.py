@@ -69,7 +69,7 @@ class Attack(Unit, ABC):
         ids: Tensor | None = None,
         seed: int = 0,
         mode: Mode = "verdict",
-        batch_size: int = 500,
+        batch_size: int = 250,
         on_batch: Callable[[int], None] | None = None,
     ) -> AttackResult:
         """Attack a classifier.
@@ -87,10 +87,11 @@ class Attack(Unit, ABC):
             on_batch: called with the number of images finished.
 
         Raises:
-            RobustlabError: an image out of [0, 1], a model in train mode, logits that are not finite.
+            RobustlabError: no images, or one out of [0, 1]; labels or ids that do not fit them; a model in
+                train mode; logits that are not finite.
         """
-        _check(model, images, labels)
         numbers = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
+        _check(model, images, labels, numbers)
         key = seeding.derive(seed, repr(self), repr(threat))
         results = []
         with frozen(model):
@@ -101,8 +102,6 @@ class Attack(Unit, ABC):
                 results.append(self._attack_batch(session))
                 if on_batch is not None:
                     on_batch(len(rows))
-        if not results:
-            raise RobustlabError("there are no images to attack")
         parts = {
             name: torch.cat([getattr(r, name) for r in results]) for name in AttackResult.__annotations__
         }
@@ -127,15 +126,21 @@ class Attack(Unit, ABC):
         )
 
 
-def _check(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    if model.training:
+def _check(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> None:
+    if any(module.training for module in model.modules()):
         raise RobustlabError("the model is in train mode; call model.eval() before attacking it")
     if images.ndim != 4 or images.dtype != torch.float32:
         found = f"{images.dtype} of shape {tuple(images.shape)}"
         raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
-    if labels.shape != images.shape[:1]:
-        raise RobustlabError(f"labels must have shape ({len(images)},), found {tuple(labels.shape)}")
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+    if len(images) == 0:
+        raise RobustlabError("there are no images to attack")
+    for name, numbers in (("labels", labels), ("ids", ids)):
+        if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
+            found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
+            raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")
+    if labels.min() < 0:
+        raise RobustlabError(f"labels must not be negative, found {int(labels.min())}")
+    if not (images.min() >= 0 and images.max() <= 1):
         found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
         raise RobustlabError(
             f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"

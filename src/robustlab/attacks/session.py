@@ -41,6 +41,7 @@ class Session:
         self._model, self._mode, self._key = model, mode, key
         self.threat = threat
         self.all_clean, self._all_labels, self._all_ids = images, labels, ids
+        self._classes = int(labels.max()) + 1
         self.best = images.clone()
         self.forwards = torch.zeros_like(labels)
         self.backwards = torch.zeros_like(labels)
@@ -121,6 +122,10 @@ class Session:
         self.forwards[self._rows] += 1
         if logits.ndim != 2 or len(logits) != len(points):
             raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
+        if logits.shape[1] < self._classes:
+            raise RobustlabError(
+                f"the model tells {logits.shape[1]} classes apart, but a label is {self._classes - 1}"
+            )
         if not torch.isfinite(logits).all():
             bad = self.ids[~torch.isfinite(logits).all(dim=1)].tolist()
             raise RobustlabError(

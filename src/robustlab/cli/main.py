@@ -101,7 +101,7 @@ def study(
     with show:
         import robustlab
 
-        run = robustlab.study(
+        run = robustlab.run_study(
             recipe,
             out=out,
             dataset=dataset.value if dataset else None,
@@ -130,7 +130,7 @@ def report(
     import robustlab
     from robustlab.cli import browser
 
-    path = robustlab.report(run)
+    path = robustlab.write_report(run)
     typer.echo(path)
     if open_report:
         browser.show(path)

@@ -2,7 +2,7 @@
 
 import platform
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -34,11 +34,13 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
     """Turn the user's choices into a `Compute`.
 
     Raises:
-        SetupError: the device asked for is not there.
+        SetupError: the device asked for is not there, or the precision is unknown.
     """
+    if precision not in get_args(PrecisionChoice):
+        raise SetupError(f"unknown precision {precision!r}; accepted: {', '.join(get_args(PrecisionChoice))}")
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     chosen = next(name for name in ("cuda", "mps", "cpu") if available[name]) if device == "auto" else device
-    if not available[chosen]:
+    if not available.get(chosen, False):
         there = ", ".join(name for name, found in available.items() if found)
         raise SetupError(f"device {chosen!r} is not available here; available: {there}")
     if precision == "auto":

@@ -8,8 +8,9 @@ attack, threat, model, ...) and registers itself there under a short name. Its r
 import ast
 import dataclasses
 import importlib.metadata
+import keyword
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, TypeVar, cast, dataclass_transform, get_args, get_type_hints
 
 import pydantic
 from pydantic import Field
@@ -50,7 +51,11 @@ class Unit:
 
 def _spell(value: object) -> str:
     # A reference to a network is an identifier and is written bare: purifier(network=vae).
-    return value if isinstance(value, str) and value.isidentifier() else repr(value)
+    # Python reads keywords otherwise, and normalises letters beyond ASCII; those keep their quotes.
+    bare = (
+        isinstance(value, str) and value.isascii() and value.isidentifier() and not keyword.iskeyword(value)
+    )
+    return str(value) if bare else repr(value)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
@@ -59,10 +64,12 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
 
     def decorate(cls: type[UnitT]) -> type[UnitT]:
         cls.name = name
-        config = pydantic.ConfigDict(extra="forbid", strict=False, arbitrary_types_allowed=True)
-        final = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
+        config = pydantic.ConfigDict(
+            extra="forbid", strict=False, arbitrary_types_allowed=True, allow_inf_nan=False
+        )
+        final: Any = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
         _registry.setdefault(_kind_of(cls), {})[name] = final
-        return final  # type: ignore[return-value]
+        return cast("type[UnitT]", final)
 
     return decorate
 
@@ -97,11 +104,16 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
     """
     try:
         node = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise SpecError(
-            f"{kind.kind} {text!r} is no spec; expected name(argument=value, ...), such as {_example(kind)}"
+            f"{kind.kind} {_shortened(text)!r} is no spec; "
+            f"expected name(argument=value, ...), such as {_example(kind)}"
         ) from None
     return _build(kind, node, text)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 200 else text[:200] + "..."
 
 
 def _example(kind: type[Unit]) -> str:
@@ -111,12 +123,16 @@ def _example(kind: type[Unit]) -> str:
 def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
     if not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
-        raise SpecError(f"{kind.kind} {text!r} is no spec; expected name(argument=value, ...)")
+        raise SpecError(f"{kind.kind} {_shortened(text)!r} is no spec; expected name(argument=value, ...)")
     known = units(kind)
     if call.func.id not in known:
         hint = did_you_mean(call.func.id, known)
         raise SpecError(f"unknown {kind.kind} {call.func.id!r}{hint}; accepted: {', '.join(known)}")
     unit = known[call.func.id]
+    given = [str(k.arg) for k in call.keywords]
+    doubled = next((name for name in given if given.count(name) > 1), None)
+    if doubled:
+        raise SpecError(f"{unit.name}: the argument {doubled!r} is given twice")
     nested = nested_kinds(unit)
     arguments = {str(k.arg): _value(nested.get(str(k.arg)), k.value, text) for k in call.keywords}
     return make(unit, arguments)
@@ -129,9 +145,9 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
         return node.id
     try:
         return ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError, RecursionError, MemoryError):
         raise SpecError(
-            f"in {text!r}: {ast.unparse(node)!r} is neither a literal, a name nor a spec"
+            f"in {_shortened(text)!r}: {ast.unparse(node)!r} is neither a literal, a name nor a spec"
         ) from None
 
 
@@ -169,6 +185,9 @@ def scaled(unit: UnitT, factor: float) -> UnitT:
 
     This is how a figure stated in other units (an eps after normalisation to [-1, 1], where one unit
     is half a pixel unit) becomes the pixel-scale one that the library works in.
+
+    Raises:
+        SpecError: a length is out of its range then.
     """
     changes: dict[str, Any] = {}
     for name in pixel_fields(type(unit)):
@@ -176,7 +195,7 @@ def scaled(unit: UnitT, factor: float) -> UnitT:
         changes[name] = None if value is None else value * factor
     for name in nested_kinds(type(unit)):
         changes[name] = scaled(getattr(unit, name), factor)
-    return dataclasses.replace(unit, **changes) if changes else unit  # type: ignore[type-var]
+    return make(type(unit), vars(unit) | changes) if changes else unit
 
 
 def has_lengths(unit: Unit | None) -> bool:

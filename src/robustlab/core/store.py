@@ -98,13 +98,16 @@ class RunStore:
             with self._database():
                 pass
         except BaseException:
-            self._lock.release()
+            self._close()
             raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None
@@ -223,7 +226,9 @@ def check_identity(folder: Path, study: str | None = None) -> None:
         raise RunError(f"{folder} is a file; a run needs a folder of its own")
     identity = folder / "run.json"
     if not identity.exists():
-        if folder.exists() and any(path.name != ".lock" for path in folder.iterdir()):
+        # A run that was killed in its first moments leaves these two, and nothing else.
+        leftovers = {".lock", "run.json.part"}
+        if folder.exists() and any(path.name not in leftovers for path in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
         return
     try:

@@ -89,6 +89,9 @@ class L2(ThreatModel):
         return self.project(clean + direction * per_image(factor, clean), clean)
 
     def ascend(self, images: Tensor, gradient: Tensor, fraction: float) -> Tensor:
+        # Brought to a largest entry of 1 first: the squares of a confident classifier's gradient underflow.
+        largest = per_image(gradient.flatten(1).abs().amax(dim=1), images)
+        gradient = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
         length = per_image(_length(gradient), images)
         return images + gradient * (fraction * self.eps / length.clamp(min=1e-12))
 

@@ -2,9 +2,10 @@
 
 import gzip
 import hashlib
+import http.client
 import os
 import shutil
-import urllib.error
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -121,7 +122,7 @@ def _restore_compressed(root: Path) -> None:
             with gzip.open(packed, "rb") as source, part.open("wb") as target:
                 shutil.copyfileobj(source, target)
             part.replace(plain)
-        except (EOFError, gzip.BadGzipFile, OSError) as error:
+        except (EOFError, zlib.error, OSError) as error:
             part.unlink(missing_ok=True)
             raise DataError(
                 f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
@@ -135,7 +136,7 @@ def _download(data_root: Path | None) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         MNIST(str(root), download=True)  # torchvision shows a progress bar of its own
-    except (RuntimeError, OSError, urllib.error.URLError) as error:
+    except (RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
         reason = " ".join(str(error).split())
         _give_up(data_root, f"downloading to {root} failed ({reason})")
     return root

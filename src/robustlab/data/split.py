@@ -69,7 +69,7 @@ class Dataset:
     @property
     def classes(self) -> int:
         """The number of classes."""
-        return int(self.train.labels.max()) + 1
+        return max(int(part.labels.max()) for part in (self.train, self.validation, self.test)) + 1
 
     def split(self, name: str) -> Split:
         """Return the split called ``"train"``, ``"validation"`` or ``"test"``."""

@@ -4,11 +4,21 @@ import torch
 from torch import Tensor
 
 from robustlab.core import seeding
+from robustlab.core.errors import DataError
 
 
 def train_and_validation(count: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the sorted row numbers of the train and of the validation part."""
+    """Return the sorted row numbers of the train and of the validation part.
+
+    Raises:
+        DataError: one of them would be empty.
+    """
     generator = torch.Generator().manual_seed(seeding.derive(seed, "validation split"))
     order = torch.randperm(count, generator=generator)
     cut = round(count * validation_fraction)
+    if not 0 < cut < count:
+        raise DataError(
+            "validation_fraction must leave images for training and for validation, "
+            f"found {validation_fraction} of {count:,}"
+        )
     return order[cut:].sort().values, order[:cut].sort().values

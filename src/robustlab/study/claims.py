@@ -42,7 +42,7 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
     """
     try:
         node = ast.parse(comparison, mode="eval").body
-    except SyntaxError:
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         node = ast.Constant(None)
     if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
         raise RecipeError(f"claim {comparison!r} is no comparison, such as 'clean - fgsm >= 0.1'")

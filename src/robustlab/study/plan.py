@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from robustlab.core.device import Compute
+from robustlab.core.errors import RecipeError
 from robustlab.core.spec import has_lengths, parse, scaled
 from robustlab.core.threat import WHOLE_BOX
 from robustlab.data import Dataset
@@ -106,6 +107,11 @@ class _Planner:
         }
         return replace(part, **names)  # type: ignore[type-var]
 
+    def _refuse_unitless(self, place: str, *names: str | None) -> None:
+        for name in names:
+            if self._depends_on_unit(name):
+                raise RecipeError(f"{place}: {name!r} exists once per unit, and no unit is given")
+
     # The parts of a study
 
     def _networks(self) -> None:
@@ -139,9 +145,8 @@ class _Planner:
                 assert isinstance(defense, ComposedDefense)
                 instance = self._instance(name, unit.id if unit else None)
                 self.result.composed[instance] = defense
-                # A composition's key is the keys of its parts.
                 self.keys[instance] = "+".join(
-                    [defense.name, *(self.keys[part] for part in defense.networks)]
+                    [repr(defense), *(self.keys[part] for part in defense.networks)]
                 )
 
     def _measurement(self, part: Perturbation, on: str, unit: str | None, scale: float) -> Measurement:
@@ -210,6 +215,9 @@ class _Planner:
             images = min(curve.images, self.recipe.quick.curve) if self.quick else curve.images
             stages = []
             for series in curve.series:
+                if series.unit is None:
+                    place = f"curves.{curve.id}: series {series.label!r}"
+                    self._refuse_unitless(place, series.on, series.crafted_on)
                 # The axis is in pixel units already.
                 points = tuple(self._measurement(series.at(x), series.on, series.unit, 1.0) for x in curve.x)
                 stages.append(
@@ -237,6 +245,7 @@ class _Planner:
 
     def _samples(self) -> None:
         for name in self.recipe.samples:
+            self._refuse_unitless("samples", name)
             stage = SamplesStage(
                 name=f"samples of {name}",
                 inputs=(self.data["test"], self.keys[name]),

@@ -5,6 +5,7 @@ how many pixel units one of them is, and each row that states a length is measur
 """
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,12 +15,12 @@ from pydantic import BaseModel, ConfigDict, Field
 from robustlab.attacks import Attack, Mode
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean
 from robustlab.core.results import Figure
-from robustlab.core.spec import Unit, parse
+from robustlab.core.spec import Unit, parse, scaled
 from robustlab.core.threat import WHOLE_BOX, ThreatModel
 from robustlab.data import DatasetChoice
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
-from robustlab.models import Model
+from robustlab.models import GAN, VAE, Model
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.training import Objective, Schedule
 
@@ -30,7 +31,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @pydantic.model_validator(mode="before")
     @classmethod
@@ -160,7 +161,7 @@ class CurvePart(_Part):
     id: Name
     title: str
     x_label: str
-    x: list[Annotated[float, Field(ge=0.0, le=1.0)]]
+    x: Annotated[list[Annotated[float, Field(ge=0.0, le=1.0)]], Field(min_length=1)]
     images: Count = 2000
     series: list[SeriesPart]
 
@@ -169,8 +170,8 @@ class ReadingPart(_Part):
     """One way to read a claim: comparisons that must all hold, in each of the units."""
 
     title: str
-    units: list[str]
-    holds: list[str]
+    units: Annotated[list[str], Field(min_length=1)]
+    holds: Annotated[list[str], Field(min_length=1)]
 
 
 class ClaimPart(_Part):
@@ -254,17 +255,22 @@ def _check_references(recipe: Recipe, path: Path) -> None:
                 f"{path}: {place}: unknown name {word!r}{hint}; accepted: {', '.join(accepted)}"
             )
 
-    def spec(place: str, kind: type[Unit], text: str) -> Any:
+    def spec(place: str, kind: type[Unit], text: str, units: Sequence[UnitPart] = ()) -> Any:
+        where = ""
         try:
-            return parse(kind, text)
+            part = parse(kind, text)
+            for unit in units:
+                where = f" in {unit.title}"
+                scaled(part, unit.pixels)
         except SpecError as error:
-            raise RecipeError(f"{path}: {place}: {error}") from None
+            raise RecipeError(f"{path}: {place}{where}: {error}") from None
+        return part
 
-    def perturbation(place: str, part: Perturbation) -> None:
+    def perturbation(place: str, part: Perturbation, units: Sequence[UnitPart]) -> None:
         if part.attack:
-            spec(f"{place}.attack", Attack, part.attack)
+            spec(f"{place}.attack", Attack, part.attack, units)
         if part.threat:
-            spec(f"{place}.threat", ThreatModel, part.threat)
+            spec(f"{place}.threat", ThreatModel, part.threat, units)
         known(f"{place}.crafted_on", part.crafted_on, subjects)
 
     earlier: list[str] = []
@@ -272,7 +278,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         spec(f"networks.{name}.model", Model, network.model)
         spec(f"networks.{name}.objective", Objective, network.objective)
         if network.defense:
-            defense = spec(f"networks.{name}.defense", Defense, network.defense)
+            defense = spec(f"networks.{name}.defense", Defense, network.defense, recipe.units)
             if not isinstance(defense, TrainedDefense):
                 raise RecipeError(
                     f"{path}: networks.{name}.defense: {defense.name} composes networks, it trains none"
@@ -281,31 +287,39 @@ def _check_references(recipe: Recipe, path: Path) -> None:
                 known(f"networks.{name}.defense", source, earlier)
         earlier.append(name)
     for name, classifier in recipe.classifiers.items():
-        defense = spec(f"classifiers.{name}.defense", Defense, classifier.defense)
+        defense = spec(f"classifiers.{name}.defense", Defense, classifier.defense, recipe.units)
         if not isinstance(defense, ComposedDefense):
             raise RecipeError(
                 f"{path}: classifiers.{name}.defense: {defense.name} trains a network, it composes none"
             )
         for part in defense.networks:
             known(f"classifiers.{name}.defense", part, list(recipe.networks))
-    for name, detector in recipe.detectors.items():
-        for part in spec(f"detectors.{name}.detector", Detector, detector.detector).networks:
+    figures = [row.id for row in recipe.rows]
+    for name, stated in recipe.detectors.items():
+        detector = spec(f"detectors.{name}.detector", Detector, stated.detector, recipe.units)
+        for part in detector.networks:
             known(f"detectors.{name}.detector", part, list(recipe.networks))
+        measured = [
+            figure
+            for figure in DETECTION_FIGURES
+            if detector.natural_threshold is not None or not figure.startswith("natural_")
+        ]
+        figures += [
+            f"{d.id}.{figure}" for d in recipe.detections if d.detector == name for figure in measured
+        ]
     for row in recipe.rows:
-        perturbation(f"rows.{row.id}", row)
+        perturbation(f"rows.{row.id}", row, recipe.units)
         known(f"rows.{row.id}.on", row.on, subjects)
     for detection in recipe.detections:
-        perturbation(f"detections.{detection.id}", detection)
+        perturbation(f"detections.{detection.id}", detection, recipe.units)
         known(f"detections.{detection.id}.detector", detection.detector, list(recipe.detectors))
         if detection.attack is None or detection.crafted_on is None:
             raise RecipeError(f"{path}: detections.{detection.id}: attack and crafted_on are needed")
     for curve in recipe.curves:
         for series in curve.series:
-            perturbation(f"curves.{curve.id}.series", series.at(curve.x[0]) if curve.x else series)
+            perturbation(f"curves.{curve.id}.series", series.at(curve.x[0]), ())
             known(f"curves.{curve.id}.series.on", series.on, subjects)
             known(f"curves.{curve.id}.series.unit", series.unit, unit_ids)
-    figures = [row.id for row in recipe.rows]
-    figures += [f"{detection.id}.{figure}" for detection in recipe.detections for figure in DETECTION_FIGURES]
     for claim in recipe.claims:
         for reading in claim.readings:
             for unit in reading.units:
@@ -318,10 +332,17 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     for row_id in recipe.gallery.rows if recipe.gallery else []:
         known("gallery.rows", row_id, [row.id for row in recipe.rows])
     for name in recipe.samples:
-        known("samples", name, list(recipe.networks))
+        generative = [
+            n for n in recipe.networks if isinstance(parse(Model, recipe.networks[n].model), VAE | GAN)
+        ]
+        known("samples", name, generative)
     for what, ids in (
+        ("units", unit_ids),
+        ("networks and classifiers", subjects),
         ("rows", [r.id for r in recipe.rows]),
         ("detections", [d.id for d in recipe.detections]),
+        ("curves", [c.id for c in recipe.curves]),
+        ("claims", [c.id for c in recipe.claims]),
     ):
         doubled = next((i for i in ids if ids.count(i) > 1), None)
         if doubled:

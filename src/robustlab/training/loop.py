@@ -16,7 +16,7 @@ from robustlab.data import Split
 from robustlab.models.files import load_tensors, save_tensors
 from robustlab.training.objectives import Objective
 
-_VALIDATION_BATCH = 1000
+_VALIDATION_BATCH = 250
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,9 +81,8 @@ def train(
     Raises:
         RobustlabError: the loss became infinite or NaN.
     """
-    loop = _Loop(
-        network.to(compute.device).to(memory_format=torch.channels_last), objective, schedule, compute
-    )
+    network.to(compute.device).to(memory_format=torch.channels_last)
+    loop = _Loop(network, objective, schedule, compute)
     loop.resume(checkpoint, key)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
     total = schedule.epochs * len(data)
@@ -204,9 +203,14 @@ class _Loop:
         self.network.load_state_dict(_below("now", tensors))
         self.best = {name: tensor.to(device) for name, tensor in _below("best", tensors).items()}
         for player, optimizer in self.optimizers.items():
+            parameters = list(self.players[player].parameters())
             state: dict[int, dict[str, Any]] = {}
             for name, tensor in _below(f"adam/{player}", tensors).items():
                 index, part = name.split("/")
+                parameter = parameters[int(index)]
+                if tensor.shape == parameter.shape:
+                    # The fused step goes through memory, so moments must lie in it as their parameter does.
+                    tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
                 state.setdefault(int(index), {})[part] = tensor
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": state, "param_groups": groups})

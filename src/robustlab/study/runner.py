@@ -27,7 +27,7 @@ RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "r
 
 @dataclass(frozen=True, kw_only=True)
 class StudyOptions:
-    """What a study is asked to do; `robustlab.study` explains the fields."""
+    """What a study is asked to do; `robustlab.run_study` explains the fields."""
 
     recipe: str = "mnist"
     out: str | None = None
@@ -39,7 +39,7 @@ class StudyOptions:
     quick: bool = False
 
 
-def run_study(options: StudyOptions, progress: Progress | None = None) -> Run:
+def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     """Run a study, or what is left of it, up to ``results.json``; the report is no part of it.
 
     Raises:
