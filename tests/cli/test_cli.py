@@ -156,7 +156,10 @@ def test_unwritable_output(tmp_path: Path) -> None:
     assert "cannot write" in one_line_error(call("study", TINY, "--out", tmp_path / "file" / "run"))
 
 
-def test_mnist_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def no_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without the files and without a network."""
+
     def no_network(*_: object, **__: object) -> None:
         raise RuntimeError("no network")
 
@@ -164,6 +167,22 @@ def test_mnist_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTLAB_DATA", str(tmp_path / "elsewhere"))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_auto_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None:
+    result = call("study", TINY, "--dataset", "auto", "--out", tmp_path / "run", "--quick", "--quiet")
+    assert result.exit_code == 0
+    assert "MNIST is not available" in result.stderr
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["dataset"]["name"] == "digits"
+    assert "no network" in results["dataset"]["fallback"]
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert 0 < page.find("no network") < page.find("<table"), "the report says it too late"
+
+
+@pytest.mark.usefixtures("no_mnist")
+def test_mnist_nowhere(tmp_path: Path) -> None:
     message = one_line_error(call("study", TINY, "--dataset", "mnist", "--out", tmp_path / "run"))
     assert "Looked in" in message
     assert str(tmp_path / "elsewhere") in message

@@ -9,6 +9,7 @@ import pytest
 import robustlab
 from robustlab.core.errors import ModelFileError, RobustlabError
 from robustlab.core.progress import Progress
+from robustlab.models.files import load_tensors, save_tensors
 
 TINY = Path(__file__).parents[1] / "recipes" / "tiny.toml"
 
@@ -151,14 +152,23 @@ def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path) -> None:
 
 
 def test_model_of_another_shape_is_reported(copy: Path) -> None:
-    shutil.copy(copy / "models" / "gan.safetensors", copy / "models" / "vae.safetensors")
-    # The copied file is whole and says whose it is, so the VAE is trained again; a stranger's file is not touched.
-    from safetensors.numpy import load_file, save_file
+    path = copy / "models" / "vae.safetensors"
+    _, header = load_tensors(path)
+    tensors, _ = load_tensors(copy / "models" / "gan.safetensors")
+    save_tensors(path, tensors, header)
+    with pytest.raises(ModelFileError, match=r"holds another network.*remove it"):
+        robustlab.run_study(TINY, out=copy)
 
-    stranger = load_file(copy / "models" / "gan.safetensors")
-    save_file(stranger, copy / "models" / "vae.safetensors")
+
+def test_strangers_model_is_not_overwritten(copy: Path) -> None:
+    path = copy / "models" / "vae.safetensors"
+    tensors, header = load_tensors(path)
+    del header["stage"]
+    save_tensors(path, tensors, header)
+    content = path.read_bytes()
     with pytest.raises(ModelFileError, match="something else"):
         robustlab.run_study(TINY, out=copy)
+    assert path.read_bytes() == content
 
 
 def test_seed_changes_the_figures_and_repeats(tmp_path: Path, run: robustlab.Run) -> None:

@@ -92,7 +92,8 @@ class Attack(Unit, ABC):
         """
         numbers = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
         _check(model, images, labels, numbers)
-        key = seeding.derive(seed, repr(self), repr(threat))
+        # By the name alone: more steps or restarts go on with the same search instead of starting another.
+        key = seeding.derive(seed, self.name)
         results = []
         with frozen(model):
             for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):

@@ -146,8 +146,9 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
+        value = ast.get_source_segment(text.strip(), node) or ""
         raise SpecError(
-            f"in {_shortened(text)!r}: {ast.unparse(node)!r} is neither a literal, a name nor a spec"
+            f"in {_shortened(text)!r}: {_shortened(value)!r} is neither a literal, a name nor a spec"
         ) from None
 
 

@@ -53,11 +53,11 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     path = Path(path)
     tensors, header = load_tensors(path)
     try:
-        model, shape = parse(Model, header["model"]), Shape(**header["shape"])
-    except (KeyError, TypeError, AttributeError, SpecError) as error:
+        network = parse(Model, header["model"]).build(Shape(**header["shape"]))
+    except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
     # In this layout convolutions run about three times as fast on processors with AVX-512.
-    return fill(model.build(shape), tensors, path).to(device).to(memory_format=torch.channels_last)
+    return fill(network, tensors, path).to(device).to(memory_format=torch.channels_last)
 
 
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Module:

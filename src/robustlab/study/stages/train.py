@@ -6,7 +6,7 @@ from typing import Any
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError
 from robustlab.defenses import TrainedDefense
-from robustlab.models import Model, save_network
+from robustlab.models import Model, load_network, save_network
 from robustlab.models.files import load_tensors
 from robustlab.study.stages.base import Stage
 from robustlab.study.workspace import Workspace
@@ -45,6 +45,7 @@ class TrainStage(Stage):
             return False
         advice = "remove it and run the same command again to have it trained anew"
         try:
+            load_network(path)
             header = load_tensors(path)[1]
         except ModelFileError as error:
             raise ModelFileError(f"{error}; {advice}") from None

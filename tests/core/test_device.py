@@ -1,0 +1,68 @@
+"""The choice of device and precision."""
+
+import pytest
+import torch
+
+from robustlab.core import device
+from robustlab.core.device import Compute, describe, fast_bf16, resolve
+from robustlab.core.errors import SetupError
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> "Machine":
+    return Machine(monkeypatch)
+
+
+class Machine:
+    """Pretends that this machine has other devices."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def has(self, *, cuda: bool, mps: bool, bf16: bool = False) -> None:
+        self._monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+        self._monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        self._monkeypatch.setattr(device, "fast_bf16", lambda _: bf16)
+
+
+@pytest.mark.parametrize(
+    ("cuda", "mps", "chosen"), [(True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")]
+)
+def test_auto_takes_the_best_device(machine: Machine, cuda: bool, mps: bool, chosen: str) -> None:
+    machine.has(cuda=cuda, mps=mps)
+    assert resolve().device == chosen
+    assert resolve("cpu").device == "cpu"
+
+
+def test_auto_takes_bf16_where_it_is_fast(machine: Machine) -> None:
+    machine.has(cuda=False, mps=False, bf16=True)
+    assert resolve() == Compute(device="cpu", precision="bf16")
+    assert resolve(precision="fp32").precision == "fp32"
+    machine.has(cuda=False, mps=False, bf16=False)
+    assert resolve() == Compute(device="cpu", precision="fp32")
+    assert resolve(precision="bf16").precision == "bf16"
+
+
+def test_what_is_not_there_is_an_error(machine: Machine) -> None:
+    machine.has(cuda=False, mps=True)
+    with pytest.raises(SetupError, match="'cuda' is not available here; available: cpu, mps"):
+        resolve("cuda")
+    with pytest.raises(SetupError, match="'gpu' is not available"):
+        resolve("gpu")  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match="unknown precision 'fp16'; accepted: auto, fp32, bf16"):
+        resolve(precision="fp16")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
+def test_autocast(precision: str, dtype: torch.dtype) -> None:
+    layer = torch.nn.Linear(4, 4)
+    with Compute(device="cpu", precision=precision).autocast():
+        assert layer(torch.ones(1, 4)).dtype == dtype
+    assert layer(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_this_machine_can_be_described() -> None:
+    assert isinstance(fast_bf16("cpu"), bool)
+    assert not fast_bf16("mps")
+    assert f"({torch.get_num_threads()} threads)" in describe("cpu")
+    assert len(describe("cpu")) > len(" (2 threads)")

@@ -1,0 +1,318 @@
+"""A run's folder: whose it is, what survives, and who may write to it."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustlab.core.errors import OutputError, RunError
+from robustlab.core.store import STORE_VERSION, Outcome, RunStore, StageRecord, check_identity
+
+
+def outcome(image_id: int, confidence: float = 0.5) -> Outcome:
+    return Outcome(
+        image_id=image_id,
+        label=3,
+        prediction=5,
+        confidence=confidence,
+        distance=0.25,
+        forwards=42,
+        backwards=40,
+        restart=-1,
+    )
+
+
+def record(key: str) -> StageRecord:
+    return StageRecord(key=key, name=f"stage {key}", payload={"x": [1, 2.5, None, "≥"]}, seconds=1.5)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[RunStore]:
+    with RunStore(tmp_path / "run", "mnist") as opened:
+        yield opened
+
+
+# What is kept
+
+OUTCOMES = st.builds(
+    Outcome,
+    image_id=st.integers(0, 2**40),
+    label=st.integers(0, 9),
+    prediction=st.integers(0, 9),
+    confidence=st.floats(0, 1),
+    distance=st.floats(0, 1e3),
+    forwards=st.integers(0, 10**9),
+    backwards=st.integers(0, 10**9),
+    restart=st.integers(-1, 100),
+)
+
+
+@given(rows=st.lists(OUTCOMES, unique_by=lambda row: row.image_id), cut=st.integers(0, 20))
+def test_outcomes_come_back_exactly_and_sorted(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Outcome], cut: int
+) -> None:
+    folder = tmp_path_factory.mktemp("run")
+    with RunStore(folder, "mnist") as store:
+        store.add_outcomes("key", rows[:cut])
+        store.add_outcomes("key", rows[cut:])
+        store.add_outcomes("key", rows[:cut])  # once more: a block that was done twice counts once
+        store.add_outcomes("other", [outcome(1)])
+    with RunStore(folder, "mnist") as store:
+        assert store.outcomes("key") == sorted(rows, key=lambda row: row.image_id)
+        assert store.outcomes("nothing") == []
+
+
+def test_stages_come_back(store: RunStore) -> None:
+    assert store.stage("a") is None
+    store.start_stage("a", "stage a")
+    assert store.stage("a") is None
+    store.finish_stage(record("a"))
+    assert store.stage("a") == record("a")
+    store.finish_stage(StageRecord(key="a", name="again", payload={}, seconds=0.0))
+    assert store.stage("a") == StageRecord(key="a", name="again", payload={}, seconds=0.0)
+    store.forget_stage("a")
+    assert store.stage("a") is None
+    assert store.events() == [
+        ("a", "stage a", "started"),
+        ("a", "stage a", "finished"),
+        ("a", "again", "finished"),
+    ]
+
+
+def test_a_block_is_added_whole_or_not_at_all(store: RunStore) -> None:
+    store.add_outcomes("key", [outcome(1)])
+    # SQLite takes a NaN for a missing value, which the table refuses at the third row.
+    with pytest.raises(RunError):
+        store.add_outcomes("key", [outcome(2), outcome(3), outcome(4, float("nan"))])
+    assert store.outcomes("key") == [outcome(1)]
+    store.add_outcomes("key", [outcome(2)])
+    assert store.outcomes("key") == [outcome(1), outcome(2)]
+
+
+def test_keep_only_removes_what_no_longer_belongs(store: RunStore) -> None:
+    kept, gone = "a" * 64, "b" * 64
+    for key in (kept, gone):
+        store.finish_stage(record(key))
+        store.add_outcomes(key, [outcome(1)])
+        store.add_outcomes(f"{key}/0", [outcome(2)])
+        store.array_path(key).parent.mkdir(exist_ok=True)
+        store.array_path(key).write_bytes(b"x")
+    store.keep_only([kept])
+    assert store.stage(kept) == record(kept)
+    assert store.outcomes(kept) == [outcome(1)]
+    assert store.outcomes(f"{kept}/0") == [outcome(2)]
+    assert store.array_path(kept).exists()
+    assert store.stage(gone) is None
+    assert store.outcomes(gone) == []
+    assert store.outcomes(f"{gone}/0") == []
+    assert not store.array_path(gone).exists()
+
+
+def test_paths_lie_in_the_folder(store: RunStore) -> None:
+    assert store.model_path("adversarial-study") == store.folder / "models" / "adversarial-study.safetensors"
+    assert store.array_path("0123456789abcdef0000").name == "0123456789abcdef.safetensors"
+
+
+# Whose folder it is
+
+
+def test_a_new_folder_becomes_a_run(tmp_path: Path) -> None:
+    folder = tmp_path / "deep" / "run"
+    check_identity(folder, "mnist")
+    assert not folder.exists()  # asking makes nothing
+    with RunStore(folder, "mnist"):
+        pass
+    assert json.loads((folder / "run.json").read_text()) == {"store_version": STORE_VERSION, "study": "mnist"}
+    check_identity(folder, "mnist")
+    check_identity(folder)
+    (tmp_path / "empty").mkdir()
+    check_identity(tmp_path / "empty", "mnist")
+
+
+def test_a_run_killed_in_its_first_moments_can_be_started_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / "run.json.part").write_text("{")
+    with RunStore(tmp_path, "mnist") as store:
+        assert store.stage("a") is None
+
+
+def refusals(tmp_path: Path) -> dict[str, tuple[Path, str]]:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat.jpg").write_text("meow")
+    result = {"file": (file, "is a file"), "photos": (photos, "holds no run")}
+    for name, content, message in (
+        ("other", '{"store_version": 1, "study": "cifar"}', "holds a run of study 'cifar', not 'mnist'"),
+        ("newer", f'{{"store_version": {STORE_VERSION + 1}, "study": "mnist"}}', "newer robustlab"),
+        ("no-json", "{", "can't be read"),
+        ("no-dict", "[1]", "can't be read"),
+        ("no-version", '{"study": "mnist"}', "can't be read"),
+        ("odd-version", '{"store_version": "one", "study": "mnist"}', "can't be read"),
+        ("binary", "\udcff\udcfe", "can't be read"),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "run.json").write_text(content, errors="surrogateescape", encoding="utf-8")
+        result[name] = (folder, message)
+    (tmp_path / "nested" / "run.json").mkdir(parents=True)
+    result["nested"] = (tmp_path / "nested", "can't be read")
+    return result
+
+
+CASES = [
+    "file",
+    "photos",
+    "other",
+    "newer",
+    "no-json",
+    "no-dict",
+    "no-version",
+    "odd-version",
+    "binary",
+    "nested",
+]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_folder_that_is_no_run_of_this_study_is_left_alone(case: str, tmp_path: Path) -> None:
+    folder, message = refusals(tmp_path)[case]
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(RunError) as caught:
+        RunStore(folder, "mnist").__enter__()
+    assert message in str(caught.value)
+    assert str(folder) in str(caught.value)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+# Who may write
+
+HOLDER = """
+import sys
+from pathlib import Path
+from robustlab.core.store import RunStore
+
+with RunStore(Path(sys.argv[1]), "mnist"):
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("end", ["leaves", "is killed"])
+def test_a_folder_in_use_is_an_error_until_the_other(end: str, tmp_path: Path) -> None:
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        with pytest.raises(RunError, match="another process is working in"):
+            RunStore(tmp_path, "mnist").__enter__()
+        if end == "is killed":
+            holder.kill()
+        else:
+            assert holder.stdin is not None
+            holder.stdin.close()
+        holder.wait()
+    with RunStore(tmp_path, "mnist") as store:
+        store.finish_stage(record("a"))
+
+
+def test_the_lock_is_given_back_after_an_error(tmp_path: Path) -> None:
+    def fail() -> None:
+        with RunStore(tmp_path, "mnist"):
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    with RunStore(tmp_path, "mnist"):
+        pass
+
+
+# When the disk fails
+
+
+def test_a_path_below_a_file_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match="cannot write"):
+        RunStore(tmp_path / "file" / "run", "mnist").__enter__()
+
+
+FILLING = """
+import resource, sys
+from pathlib import Path
+from robustlab.core.errors import OutputError
+from robustlab.core.store import Outcome, RunStore
+
+values = dict(label=3, prediction=5, confidence=0.5, distance=0.25, forwards=42, backwards=40, restart=-1)
+with RunStore(Path(sys.argv[1]), "mnist") as store:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+    for block in range(1000):
+        rows = [Outcome(image_id=100 * block + i, **values) for i in range(100)]
+        try:
+            store.add_outcomes("key", rows)
+        except OutputError as error:
+            print(block, error, flush=True)
+            break
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FILLING, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    finished = int(done.stdout.split()[0])
+    assert "cannot write" in done.stdout
+    assert "the disk may be full" in done.stdout
+    assert finished > 0
+    with RunStore(tmp_path, "mnist") as store:
+        assert store.outcomes("key") == [outcome(i) for i in range(100 * finished)]
+        store.add_outcomes("key", [outcome(100 * finished)])
+
+
+def damage(folder: Path, how: str) -> None:
+    path = folder / "ledger.sqlite"
+    content = path.read_bytes()
+    if how == "overwritten":
+        path.write_bytes(b"this is no database, this is no database" * 100)
+    elif how == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        path.write_bytes(content[:100] + bytes(len(content) - 100))
+
+
+@pytest.mark.parametrize("how", ["overwritten", "truncated", "zeroed"])
+def test_a_damaged_ledger_is_told(how: str, tmp_path: Path) -> None:
+    with RunStore(tmp_path, "mnist") as store:
+        store.add_outcomes("key", [outcome(i) for i in range(5000)])
+    damage(tmp_path, how)
+
+    def read() -> None:
+        with RunStore(tmp_path, "mnist") as store:
+            store.outcomes("key")
+
+    for _ in range(2):  # the lock is free after the first time
+        with pytest.raises(RunError, match=r"ledger\.sqlite is damaged .*move it away"):
+            read()
+    (tmp_path / "ledger.sqlite").unlink()
+    with RunStore(tmp_path, "mnist") as store:
+        assert store.outcomes("key") == []
+
+
+def test_the_ledger_is_plain_sqlite(tmp_path: Path) -> None:
+    with RunStore(tmp_path, "mnist") as store:
+        store.add_outcomes("key", [outcome(7)])
+    ledger = sqlite3.connect(tmp_path / "ledger.sqlite")
+    rows = ledger.execute("SELECT image_id, prediction FROM outcomes WHERE key = 'key'").fetchall()
+    ledger.close()
+    assert rows == [(7, 5)]
