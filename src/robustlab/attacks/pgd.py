@@ -14,8 +14,8 @@ class PGD(Attack):
     """Repeated steps of length ``step * eps``, each projected back; from random starts."""
 
     steps: Annotated[int, Field(ge=1)] = 40
-    step: Annotated[float, Field(gt=0.0)] = 1 / 30
-    """Step length as a fraction of eps; Madry et al. take 0.01 at eps 0.3."""
+    step: Annotated[float, Field(gt=0.0)] = 0.1
+    """Step length as a fraction of eps. On the study's CNN 1/10 finds more than the 1/30 of Madry et al."""
     restarts: Annotated[int, Field(ge=1)] = 1
 
     @property

@@ -1,5 +1,6 @@
 """One attack on one batch: measures points, keeps the best, counts passes, drops finished images."""
 
+import bisect
 from typing import Literal
 
 import torch
@@ -12,12 +13,16 @@ from robustlab.core.threat import ThreatModel, per_image
 
 Mode = Literal["verdict", "max-loss"]
 
+_SIZES = sorted({round(2 ** (k / 3)) for k in range(40)})
+"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
+
 
 class Session:
     """The view an attack has of its task.
 
     ``clean``, ``labels`` and ``ids`` hold the images that are still active, in the order of the points
-    that the attack proposes. After a success in verdict mode an image is dropped by `unfinished`.
+    that the attack proposes. After a success in verdict mode an image's result is final, and `unfinished`
+    drops it; a few such images may stay for a while to fill up a batch.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.
@@ -66,8 +71,8 @@ class Session:
     def begin(self, restart: int) -> None:
         """Start a restart on the images that are still to be broken."""
         self._restart = restart
-        everything = torch.arange(len(self._all_labels), device=self._all_labels.device)
-        self._activate(everything[~self._broken] if self._mode == "verdict" else everything)
+        self._activate(torch.arange(len(self._all_labels), device=self._all_labels.device))
+        self.unfinished()
 
     def random_start(self) -> Tensor:
         """Return a random allowed point for each active image, another one in each restart."""
@@ -106,7 +111,12 @@ class Session:
         """Drop the images that are broken and return the tensors' rows for those that remain."""
         if self._mode == "max-loss":
             return tensors
-        keep = ~self._broken[self._rows]
+        broken = self._broken[self._rows]
+        left = len(broken) - int(broken.sum())
+        size = _SIZES[bisect.bisect_left(_SIZES, left)] if left else 0
+        if size >= len(broken):
+            return tensors
+        keep = broken.to(torch.uint8).argsort(stable=True)[:size].sort().values
         self._activate(self._rows[keep])
         return tuple(tensor[keep] for tensor in tensors)
 
@@ -138,6 +148,8 @@ class Session:
         rows = self._rows
         # A success beats any loss; among equals the higher loss is kept.
         better = torch.where(wrong == self._broken[rows], losses > self._best_loss[rows], wrong)
+        if self._mode == "verdict":
+            better &= ~self._broken[rows]
         self.best[rows] = torch.where(per_image(better, points), points, self.best[rows])
         self._best_loss[rows] = torch.where(better, losses, self._best_loss[rows])
         self.found_by[rows] = torch.where(better, self._restart, self.found_by[rows])

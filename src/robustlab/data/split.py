@@ -27,9 +27,11 @@ class Split:
         return len(self.labels)
 
     def pixels(self, rows: Tensor | slice) -> Tensor:
-        """Return the chosen images as float32 on the pixel scale."""
+        """Return the chosen images as a new float32 tensor on the pixel scale."""
         chosen = self.images[rows]
-        return chosen.to(torch.float32).div_(255) if chosen.dtype == torch.uint8 else chosen
+        if chosen.dtype == torch.uint8:
+            return chosen.to(torch.float32).div_(255)
+        return chosen.clone() if isinstance(rows, slice) else chosen
 
     def take(self, rows: Tensor | slice) -> "Split":
         """Return the split of the chosen rows."""

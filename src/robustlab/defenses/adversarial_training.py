@@ -7,7 +7,6 @@ trained source network, rather than anew on the network in training.
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from pydantic import Field
 from torch import nn
 
@@ -53,5 +52,5 @@ class AdversarialTraining(TrainedDefense):
                 mode="max-loss",
                 on_batch=bar.advance,
             )
-        images = images.index_copy(0, chosen, result.images.to(torch.float32).cpu())
+        images[chosen] = result.images.cpu()
         return Split(images=images, labels=split.labels, ids=split.ids, name=split.name)

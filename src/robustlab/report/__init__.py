@@ -1,5 +1,5 @@
-"""report"""
+"""The report of a run: one self-contained page, a Markdown summary and the charts."""
 
+from robustlab.report.write import write_report
 
-def write_report(folder):
-    pass
+__all__ = ["write_report"]

@@ -19,7 +19,7 @@ from robustlab.models import Shape, load_network
 BLOCK = 1000
 """Images per transaction of the ledger, and per entry of the cache of perturbed images."""
 
-_CACHED_BLOCKS = 60
+_CACHED_BLOCKS = 50
 
 
 @dataclass(kw_only=True)
@@ -42,7 +42,7 @@ class Workspace:
     progress: Progress
     composed: dict[str, ComposedDefense]
     _networks: dict[str, nn.Module] = field(default_factory=dict)
-    _perturbed: OrderedDict[tuple[object, ...], AttackResult] = field(default_factory=OrderedDict)
+    _fixed_sets: OrderedDict[tuple[object, ...], AttackResult] = field(default_factory=OrderedDict)
 
     @property
     def shape(self) -> Shape:
@@ -69,16 +69,17 @@ class Workspace:
             yield split.take(rows).to(self.compute.device)
 
     def perturb(self, block: Split, attack: Attack, threat: ThreatModel, on: str, mode: Mode) -> AttackResult:
-        """Return a block's perturbed images; made once for all the stages that use them in turn."""
-        known = (block.name, tuple(block.ids.tolist()), repr(attack), repr(threat), on, mode)
-        if known in self._perturbed:
-            self._perturbed.move_to_end(known)
-            return self._perturbed[known]
+        """Return a block's perturbed images; fixed sets are made once for all the stages that use them."""
+        known = (block.name, tuple(block.ids.tolist()), repr(attack), repr(threat), on)
+        if known in self._fixed_sets:
+            self._fixed_sets.move_to_end(known)
+            return self._fixed_sets[known]
         model, images = self.classifier(on), block.pixels(slice(None))
         result = attack.run(model, images, block.labels, threat, ids=block.ids, seed=self.seed, mode=mode)
-        self._perturbed[known] = result
-        while len(self._perturbed) > _CACHED_BLOCKS:
-            self._perturbed.popitem(last=False)
+        if mode == "max-loss":  # a verdict's images depend on what withstood, and serve nobody else
+            self._fixed_sets[known] = result
+        while len(self._fixed_sets) > _CACHED_BLOCKS:
+            self._fixed_sets.popitem(last=False)
         return result
 
     def seen_by_classifier(self, name: str, images: Tensor) -> Tensor:

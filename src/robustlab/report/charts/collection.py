@@ -1,0 +1,56 @@
+"""All charts of a report, by the section that shows them."""
+
+from dataclasses import dataclass
+
+from robustlab.core.results import Curve, Detection, Network, Row
+from robustlab.report.charts.canvas import Chart
+from robustlab.report.charts.confusion import confusion_chart
+from robustlab.report.charts.curves import classifier_places, curve_chart
+from robustlab.report.charts.detection import histogram_chart, roc_chart
+from robustlab.report.charts.training import training_chart
+from robustlab.report.view import View, by_id
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charts:
+    """The charts, each with what it shows."""
+
+    curves: list[tuple[Curve, Chart]]
+    training: list[tuple[Network, Chart]]
+    histograms: list[list[tuple[Detection, Chart]]]
+    rocs: list[Chart]
+    confusions: list[tuple[Row, Chart]]
+
+    def all(self) -> list[Chart]:
+        """Return every chart once."""
+        histograms = [chart for group in self.histograms for _, chart in group]
+        pairs = [*self.curves, *self.training, *self.confusions]
+        return [*(chart for _, chart in pairs), *histograms, *self.rocs]
+
+
+def draw_charts(view: View) -> Charts:
+    """Draw every chart of the results."""
+    results = view.results
+    places = classifier_places(results.curves)
+    detections = by_id(results.detections)
+    summary = [row for row in results.rows if row.group == "summary"]
+    most = max((_most_errors(row) for row in summary), default=0)
+    return Charts(
+        curves=[(curve, curve_chart(curve, view.units, places)) for curve in results.curves],
+        training=[(network, training_chart(network)) for network in results.networks if network.epochs],
+        histograms=[[(part, histogram_chart(part, view)) for part in group] for group in detections],
+        rocs=[roc_chart(group, view) for group in detections],
+        confusions=[(row, confusion_chart(row, most, view)) for row in summary],
+    )
+
+
+def _most_errors(row: Row) -> int:
+    return max(
+        (
+            number
+            for true, counts in enumerate(row.confusion)
+            for predicted, number in enumerate(counts)
+            if true != predicted
+        ),
+        default=0,
+    )

@@ -1,0 +1,61 @@
+"""Which classes a classifier takes for which."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from robustlab.core.results import Row
+from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart
+from robustlab.report.text import slug
+from robustlab.report.view import View
+
+_SIZE = (330, 330)
+_MOST_CLASSES_WITH_NUMBERS = 12
+
+
+def confusion_chart(row: Row, most: int, view: View) -> Chart:
+    """Return a row's confusion matrix; ``most`` is the count of errors that has the full colour."""
+
+    def paint(figure: Figure) -> None:
+        axes = figure.add_subplot()
+        classes = len(row.confusion)
+        for true, counts in enumerate(row.confusion):
+            for predicted, number in enumerate(counts):
+                if number:
+                    strength = _strength(true == predicted, number, sum(counts), most)
+                    text = str(number) if classes <= _MOST_CLASSES_WITH_NUMBERS else ""
+                    _draw_cell(axes, true, predicted, text, strength)
+        axes.set(xlim=(-0.5, classes - 0.5), ylim=(classes - 0.5, -0.5), aspect="equal")
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(True)
+        axes.spines[:].set_alpha(0.35)
+        step = 1 + classes // 20
+        axes.set_xticks(range(0, classes, step))
+        axes.set_yticks(range(0, classes, step))
+        axes.tick_params(length=0)
+        axes.set_xlabel("predicted class")
+        axes.set_ylabel("true class")
+
+    name = f"confusion-{slug(row.id)}-{slug(row.unit or 'all')}"
+    return chart(name, f"Confusion matrix: {row.title} {view.unit(row.unit)}".strip(), _SIZE, paint)
+
+
+def _strength(right: bool, number: int, total: int, most: int) -> float:
+    # The diagonal has a pale scale of its own: on a common one its thousands would bleach all errors.
+    # The root lets single errors be seen beside hundreds.
+    return 0.06 + 0.24 * number / total if right else 0.1 + 0.6 * (number / most) ** 0.5
+
+
+def _draw_cell(axes: Axes, true: int, predicted: int, text: str, strength: float) -> None:
+    colour = BLUE if true == predicted else RED
+    corner = (predicted - 0.5, true - 0.5)
+    axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, alpha=strength, linewidth=0))
+    axes.text(
+        predicted,
+        true,
+        text,
+        ha="center",
+        va="center_baseline",
+        fontsize=9 if len(text) < 4 else 8,
+        color=INK,
+    )

@@ -1,0 +1,132 @@
+"""Numbers as people write them."""
+
+import re
+from datetime import UTC, datetime
+
+from robustlab.core.results import Figure
+
+NBSP = "\u00a0"
+
+_FINE = 5000
+"""From so many images on, the second decimal of a percentage means something."""
+
+
+def decimals(n: int) -> int:
+    """Return how many decimals a percentage of ``n`` images deserves."""
+    return 2 if n >= _FINE else 1
+
+
+def percent(value: float, places: int = 1) -> str:
+    """Return ``99.1 %``, its parts kept on one line."""
+    return f"{100 * value:.{places}f}{NBSP}%"
+
+
+def reference(value: float) -> str:
+    """Return a study's figure with the decimals it gives: ``99 %``, ``96.5 %``."""
+    return f"{100 * value:.4g}{NBSP}%"
+
+
+def share(figure: Figure) -> str:
+    """Return a figure's value as a percentage."""
+    return percent(figure.value, decimals(figure.n))
+
+
+def interval(figure: Figure) -> str:
+    """Return a figure's interval in percent, ``98.90 – 99.27``."""
+    places = decimals(figure.n)
+    return f"{100 * figure.low:.{places}f}{NBSP}–{NBSP}{100 * figure.high:.{places}f}"
+
+
+def score(value: float) -> str:
+    """Return a score in [0, 1] such as an AUROC."""
+    return f"{value:.3f}"
+
+
+def score_interval(figure: Figure) -> str:
+    """Return the interval of a score in [0, 1]."""
+    return f"{figure.low:.3f}{NBSP}–{NBSP}{figure.high:.3f}"
+
+
+def count(value: float) -> str:
+    """Return a whole number with thousands separators."""
+    return f"{round(value):,}"
+
+
+def distance(value: float) -> str:
+    """Return a length with three decimals, and nothing moved as a plain 0."""
+    return f"{value:.3f}" if value else "0"
+
+
+def number(value: float) -> str:
+    """Return a number with at most three decimals and no idle zeros."""
+    return f"{round(value, 3) + 0.0:g}"
+
+
+def pixel_range(pixels: float) -> str:
+    """Tell how much of the pixel range one unit of length is."""
+    return "1 is the whole pixel range" if pixels == 1 else f"1 is {number(pixels)} of the pixel range"
+
+
+def passes(total: int, n: int) -> str:
+    """Return how many of ``total`` passes fell to each of ``n`` images."""
+    each = total / n if n else 0.0
+    return f"{each:.1f}".removesuffix(".0")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as ``0.3 s``, ``34 s``, ``3 min 05 s`` or ``1 h 02 min``."""
+    if seconds < 0.05:
+        return f"<{NBSP}0.1{NBSP}s"
+    if seconds < 9.95:
+        return f"{seconds:.1f}{NBSP}s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{NBSP}s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}{NBSP}min{NBSP}{rest:02}{NBSP}s"
+    return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02}{NBSP}min"
+
+
+def spec(text: str | None) -> str:
+    """Return a spec with its long decimals shortened: ``step=0.03333333333333333`` to ``step=0.0333``."""
+    return re.sub(r"\d+\.\d{5,}(e-?\d+)?", lambda match: f"{float(match[0]):.3g}", text or "–")
+
+
+def moment(created: str) -> str:
+    """Return an ISO time as ``22 November 2026, 11:35 UTC``, or what was given if it is none."""
+    try:
+        time = datetime.fromisoformat(created)
+    except ValueError:
+        return created
+    # strftime's month names follow the machine's language; the report's must not.
+    month = _MONTHS[time.astimezone(UTC).month - 1]
+    return f"{time.astimezone(UTC):%d} {month} {time.astimezone(UTC):%Y, %H:%M} UTC".removeprefix("0")
+
+
+_MONTHS = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+]
+
+
+def listing(parts: list[str], last: str = "and") -> str:
+    """Join parts as ``a, b and c``."""
+    if len(parts) < 2:
+        return "".join(parts)
+    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+
+
+def slug(text: str) -> str:
+    """Return a text as a part of a file name or anchor."""
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-") or "x"

@@ -1,0 +1,146 @@
+"""The results arranged as the report shows them: lines of units side by side, names, groups of costs."""
+
+from typing import NamedTuple, TypeVar
+
+from robustlab.core.results import Claim, Cost, Detection, Network, Results, Row, Unit, Verdict
+
+Item = TypeVar("Item", Row, Detection)
+
+
+class Line(NamedTuple):
+    """A row of the summary: one figure per unit, or one (of no unit) for them all."""
+
+    title: str
+    note: str
+    reference: float | None
+    rows: list[Row]
+
+    @property
+    def shared(self) -> bool:
+        """Whether the only figure belongs to no unit."""
+        return len(self.rows) == 1 and self.rows[0].unit is None
+
+    def row(self, unit: str) -> Row | None:
+        """Return the row of a unit, or None if the line has none of it."""
+        return next((row for row in self.rows if row.unit == unit), None)
+
+
+class Reading(NamedTuple):
+    """One reading of a claim, with a verdict per unit."""
+
+    title: str
+    verdicts: dict[str, Verdict]
+
+
+class CostGroup(NamedTuple):
+    """Stages of one kind: the costly ones by name, the others counted."""
+
+    title: str
+    seconds: float
+    forwards: int
+    backwards: int
+    stages: list[Cost]
+    others: int
+    others_seconds: float
+
+
+class View:
+    """Results with the look-ups that the page and the Markdown share."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.units: list[Unit] = results.units
+        self._places = {unit.id: place for place, unit in enumerate(results.units, start=1)}
+        self._titles = {unit.id: unit.title for unit in results.units}
+        self._networks: dict[str, Network] = {network.id: network for network in results.networks}
+
+    def place(self, unit: str | None) -> int:
+        """Return a unit's number, counted from 1, which chooses its colour and mark; 0 for no unit."""
+        return self._places.get(unit or "", 0)
+
+    def unit(self, unit: str | None) -> str:
+        """Return a unit's title, or an empty string for no unit."""
+        return self._titles.get(unit, unit) if unit is not None else ""
+
+    def name(self, classifier: str) -> str:
+        """Return a classifier's title if it is a trained network, else its id in words."""
+        network = self._networks.get(classifier)
+        return network.title if network else classifier.replace("_", " ")
+
+    def access(self, row: Row) -> str:
+        """Tell in words what the attacker saw."""
+        if row.attack is None or row.crafted_on is None:
+            return "not perturbed"
+        if row.crafted_on != row.on:
+            return f"transfer: made on {self.name(row.crafted_on)}"
+        return "white box" if row.backwards else "no gradients used"
+
+    def lines(self, group: str) -> list[Line]:
+        """Return the rows of a group, one line per title."""
+        rows = [row for row in self.results.rows if row.group == group]
+        return [Line(part[0].title, part[0].note, part[0].reference, part) for part in by_id(rows)]
+
+    def readings(self, claim: Claim) -> list[Reading]:
+        """Return a claim's verdicts by reading."""
+        readings: dict[str, Reading] = {}
+        for verdict in claim.verdicts:
+            reading = readings.setdefault(verdict.reading, Reading(verdict.reading, {}))
+            reading.verdicts[verdict.unit] = verdict
+        return list(readings.values())
+
+    def costs(self) -> list[CostGroup]:
+        """Return the costs by kind of stage, the first word of its name."""
+        kinds: dict[str, list[Cost]] = {}
+        for cost in self.results.cost:
+            kinds.setdefault(cost.stage.split(" ")[0], []).append(cost)
+        least = 0.01 * self.seconds
+        groups = [_cost_group(_KINDS.get(kind, kind), stages, least) for kind, stages in kinds.items()]
+        small = [cost for stages in kinds.values() if _seconds(stages) < least for cost in stages]
+        costly = [group for group in groups if group.seconds >= least]
+        return [*costly, _cost_group(_REST, small, least)] if small else costly
+
+    @property
+    def seconds(self) -> float:
+        """The total of all stages."""
+        return _seconds(self.results.cost)
+
+    @property
+    def uses_discriminator(self) -> bool:
+        """Whether a GAN's discriminator is among the detectors."""
+        return any(part.detector_spec.startswith("discriminator") for part in self.results.detections)
+
+
+def by_id(items: list[Item]) -> list[list[Item]]:
+    """Group rows or detections of one id, in the order in which the ids appear."""
+    groups: dict[str, list[Item]] = {}
+    for item in items:
+        groups.setdefault(item.id, []).append(item)
+    return list(groups.values())
+
+
+_KINDS = {
+    "train": "Training the networks",
+    "measure": "Attacking and measuring",
+    "detect": "Detecting",
+    "curve": "Curves",
+    "gallery": "Gallery",
+    "samples": "Samples",
+}
+_REST = "All else"
+
+
+def _seconds(costs: list[Cost]) -> float:
+    return sum(cost.seconds for cost in costs)
+
+
+def _cost_group(title: str, costs: list[Cost], least: float) -> CostGroup:
+    named = sorted((cost for cost in costs if cost.seconds >= least), key=lambda cost: -cost.seconds)
+    return CostGroup(
+        title=title,
+        seconds=_seconds(costs),
+        forwards=sum(cost.forwards for cost in costs),
+        backwards=sum(cost.backwards for cost in costs),
+        stages=named if len(costs) > 1 else [],
+        others=len(costs) - len(named) if len(costs) > 1 else 0,
+        others_seconds=_seconds([cost for cost in costs if cost.seconds < least]),
+    )

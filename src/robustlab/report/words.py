@@ -1,0 +1,160 @@
+"""What was found, in sentences computed from the results; and the terms used, each explained once."""
+
+import re
+
+from robustlab.core.results import Detection, Figure, Results, Row
+from robustlab.report.text import count, listing, percent, score
+from robustlab.report.view import View
+
+_TERMS = {
+    "FGSM": (
+        r"\bfgsm",
+        "the fast gradient sign method: one step that moves every pixel by eps, in the direction "
+        "that raises the classifier's loss",
+    ),
+    "PGD": (
+        r"\bpgd",
+        "projected gradient descent: many small steps like FGSM's, never further than eps from the image; "
+        "far stronger than a single step",
+    ),
+    "eps": (r"\beps\b", "the largest change that the attacker may make to any pixel"),
+    "std": (r"\bstd\b", "the standard deviation of the noise added to every pixel"),
+    "White box": (r"white box", "the attacker sees the whole classifier, its defense included"),
+    "Transfer": (r"transfer|test set of", "images made to fool one classifier are shown to another"),
+    "Adversarial training": (
+        r"adversarial(ly)? train",
+        "learning from a mixture of clean and attacked images",
+    ),
+    "VAE": (
+        r"\bvae",
+        "a variational autoencoder: it squeezes an image into a few numbers and draws it again from them",
+    ),
+    "GAN": (
+        r"\bgan\b|discriminator",
+        "a generative adversarial network: a generator draws images, a discriminator D tries to tell them "
+        "from real ones; D(x) is the probability it gives to x being real",
+    ),
+    "KL": (
+        r"\bkl\b",
+        "a term of the VAE's loss that pulls its numbers towards a normal distribution, so that it can draw",
+    ),
+    "ROC": (r"\broc\b", "detections against false positives at every possible threshold"),
+}
+
+
+class Glossary:
+    """Explains each term in the first text that uses it."""
+
+    def __init__(self) -> None:
+        self._left = dict(_TERMS)
+
+    def explain(self, *texts: str | None) -> list[tuple[str, str]]:
+        """Return the terms in these texts that were not explained before."""
+        whole = " ".join(text for text in texts if text).replace("_", " ")
+        found = [
+            term for term, (pattern, _) in self._left.items() if re.search(pattern, whole, re.IGNORECASE)
+        ]
+        return [(term, self._left.pop(term)[1]) for term in found]
+
+
+def headline(view: View) -> str:
+    """Tell the summary in a sentence or two: clean accuracy, and what brings it down most."""
+    rows = [row for line in view.lines("summary") for row in line.rows]
+    if not rows:
+        return "This study has no summary rows."
+    first = rows[0]
+    images = f"{count(first.accuracy.n)} test images"
+    if first.attack is not None:
+        accuracy = _spread(view, first.id, rows)
+        return f"{view.name(first.on)} is right on {accuracy} of {images} after “{first.title}”."
+    said = f"{view.name(first.on)} is right on {percent(first.accuracy.value)} of {images}."
+    attacked = [row for row in rows if row.on == first.on and row.attack is not None]
+    if attacked:
+        worst = min(attacked, key=lambda row: row.accuracy.value)
+        said += f" After “{worst.title}” it is right on {_spread(view, worst.id, rows)}."
+    return said
+
+
+def _spread(view: View, name: str, rows: list[Row]) -> str:
+    """Return a row's accuracy in every unit: ``82.7 % (study units) or 40.8 % (pixel units)``."""
+    parts = []
+    for row in rows:
+        if row.id == name:
+            unit = f" ({view.unit(row.unit)})" if row.unit else ""
+            parts.append(percent(row.accuracy.value) + unit)
+    return listing(parts, "or")
+
+
+def verdict_count(view: View) -> str:
+    """Tell how many claims hold as the study reads them, per unit; empty without claims."""
+    claims = view.results.claims
+    parts = []
+    for unit in view.units:
+        firsts = [view.readings(claim)[0].verdicts.get(unit.id) for claim in claims if claim.verdicts]
+        judged = [verdict for verdict in firsts if verdict]
+        if judged:
+            held = sum(verdict.holds for verdict in judged)
+            parts.append(f"{held} of {len(judged)} hold in {unit.title}")
+    return f"Of the study's claims, read as the study does, {listing(parts)}." if parts else ""
+
+
+def agreement(view: View, unit: str) -> str:
+    """Tell how far the figures of a unit lie from the study's, on average; empty without a reference."""
+    gaps = [
+        abs(row.accuracy.value - line.reference)
+        for line in view.lines("summary")
+        if line.reference is not None and (row := line.row(unit)) is not None
+    ]
+    if not gaps:
+        return ""
+    mean = 100 * sum(gaps) / len(gaps)
+    return f"On average its figures lie {mean:.1f} percentage points from the study's."
+
+
+def detection_findings(results: Results) -> list[str]:
+    """Tell what each detector achieves, and which one does better on the same images."""
+    detectors: dict[str, list[Detection]] = {}
+    for detection in results.detections:
+        detectors.setdefault(detection.detector, []).append(detection)
+    found = [_detector_finding(name, parts) for name, parts in detectors.items()]
+    return found + _best_detector(results.detections)
+
+
+def _detector_finding(name: str, parts: list[Detection]) -> str:
+    low, high = (score(choose(part.auroc.value for part in parts)) for choose in (min, max))
+    aurocs = low if low == high else f"{low} to {high}"
+    rates = _range([part.calibrated.detection_rate for part in parts])
+    false = _range([part.calibrated.false_positive_rate for part in parts])
+    said = (
+        f"{_title(name)}: AUROC {aurocs}; at the 5 % threshold it flags {rates} of the perturbed "
+        f"and {false} of the clean test images"
+    )
+    natural = [part.natural for part in parts if part.natural is not None]
+    if natural:
+        rates = _range([point.detection_rate for point in natural])
+        false = _range([point.false_positive_rate for point in natural])
+        said += f"; at its natural threshold {rates} and {false}"
+    return said + "."
+
+
+def _best_detector(detections: list[Detection]) -> list[str]:
+    contests: dict[tuple[str, str, str], list[Detection]] = {}
+    for detection in detections:
+        contests.setdefault((detection.attack, detection.threat, detection.crafted_on), []).append(detection)
+    shared = [rivals for rivals in contests.values() if len({rival.detector for rival in rivals}) > 1]
+    winners = [max(rivals, key=lambda rival: rival.auroc.value).detector for rivals in shared]
+    if not winners:
+        return []
+    wins = {name: winners.count(name) for name in dict.fromkeys(winners)}
+    parts = [f"{_title(name).lower()} in {number}" for name, number in wins.items()]
+    compared = f"{len(shared)} comparisons of detectors on the same images"
+    return [f"The highest AUROC in {compared}: {listing(parts)}."]
+
+
+def _title(detector: str) -> str:
+    return detector.replace("_", " ").capitalize()
+
+
+def _range(figures: list[Figure]) -> str:
+    low, high = (percent(choose(figure.value for figure in figures)) for choose in (min, max))
+    return low if low == high else f"{low} to {high}"
