@@ -8,9 +8,7 @@ from robustlab.core import errors
 from robustlab.core.errors import RobustlabError, did_you_mean
 
 KINDS = [
-    value
-    for value in vars(errors).values()
-    if isinstance(value, type) and value.__module__ == errors.__name__
+    kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
 ]
 
 

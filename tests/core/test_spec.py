@@ -120,7 +120,7 @@ FROZEN_SPECS = {
     "fgsm()",
     "fgsm_literal_clamp(eps=0.1)",
     "gaussian_noise(std=0.1)",
-    "pgd(steps=40, step=0.03333333333333333, restarts=1)",
+    "pgd(steps=40, step=0.1, restarts=1)",
     "linf(eps=0.1)",
     "l2(eps=0.1)",
     "cnn(dropout=0.2)",

@@ -38,9 +38,8 @@ def test_the_images_are_those_of_scikit_learn(digits: Dataset) -> None:
         small = F.avg_pool2d(pixels[:, :, 2:-2, 2:-2], 3).squeeze(1).numpy()
         original = bunch.images[split.ids.numpy()] / 16
         assert np.corrcoef(small.ravel(), original.ravel())[0, 1] > 0.98
-        assert not torch.cat(
-            [pixels[:, :, :2], pixels[:, :, -2:]]
-        ).any()  # like MNIST's, they touch no border
+        # Like MNIST's digits, they do not touch the border.
+        assert not torch.cat([pixels[:, :, :2], pixels[:, :, -2:]]).any()
         assert not torch.cat([pixels[..., :2], pixels[..., -2:]]).any()
 
 
@@ -57,7 +56,7 @@ FROZEN_VALIDATION_IDS = [4, 11, 19, 21, 29]
 
 
 def test_the_data_stays_the_same(digits: Dataset) -> None:
-    # The images come from an interpolation, so their last bit may differ on another machine; the choice may not.
+    # An interpolation's last bit may differ on another machine, so that only the choice is frozen.
     assert digits.test.ids[:5].tolist() == FROZEN_TEST_IDS
     assert digits.validation.ids[:5].tolist() == FROZEN_VALIDATION_IDS
 

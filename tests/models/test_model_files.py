@@ -68,7 +68,7 @@ def test_the_card_lies_beside_the_weights(saved: Path) -> None:
 def test_the_layout_in_memory_does_not_matter(tmp_path: Path) -> None:
     network = build(SMALL[0])
     save_network(tmp_path / "a", network, parse(Model, SMALL[0]), SHAPE, {})
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     save_network(tmp_path / "b", network, parse(Model, SMALL[0]), SHAPE, {})
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 

@@ -168,9 +168,8 @@ class RunStore:
                 found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
                 stale = [(key,) for key in found if key.split("/")[0] not in wanted]
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
-        names = {key[:16] for key in wanted}
         for path in (self.folder / "arrays").glob("*.safetensors"):
-            if path.stem not in names:
+            if path.stem not in wanted:
                 path.unlink()
 
     # The ledger
@@ -213,7 +212,7 @@ class RunStore:
 
     def array_path(self, key: str) -> Path:
         """Return where a stage's arrays belong."""
-        return self.folder / "arrays" / f"{key[:16]}.safetensors"
+        return self.folder / "arrays" / f"{key}.safetensors"
 
 
 def check_identity(folder: Path, study: str | None = None) -> None:

@@ -36,6 +36,6 @@ class Stage(ABC):
 
     @property
     def key(self) -> str:
-        """The hash of the stage's kind, configuration and inputs."""
+        """The hash of the stage's kind, configuration and inputs: 64 bits, which tell any number of runs apart."""
         content = [type(self).__name__, self.identity(), list(self.inputs)]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

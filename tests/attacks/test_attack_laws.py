@@ -1,0 +1,382 @@
+"""Laws that every attack obeys on every classifier, within every threat model."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustlab.attacks import FGSM, PGD, Attack, AttackResult, FGSMLiteralClamp, GaussianNoise, Mode
+from robustlab.core import seeding
+from robustlab.core.errors import RobustlabError
+from robustlab.core.spec import units
+from robustlab.core.threat import L2, WHOLE_BOX, Linf, ThreatModel
+
+ATTACKS: list[Attack] = [
+    FGSM(),
+    PGD(steps=5, step=0.3),
+    PGD(steps=3, step=0.5, restarts=3),
+    GaussianNoise(std=0.2),
+    FGSMLiteralClamp(eps=0.25),
+]
+THREATS: list[ThreatModel] = [Linf(eps=0.1), Linf(eps=0.3), L2(eps=0.6), WHOLE_BOX]
+
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=map(repr, ATTACKS))
+every_threat = pytest.mark.parametrize("threat", THREATS, ids=map(repr, THREATS))
+both_modes = pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+
+
+def mlp(seed: int = 0) -> nn.Module:
+    with seeding.isolated(seed):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Dropout(0.5), nn.Linear(12, 3))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(3)
+    return network.eval()
+
+
+@pytest.fixture(params=["linear", "mlp"])
+def model(request: pytest.FixtureRequest, make_linear: Callable[..., nn.Module]) -> nn.Module:
+    return make_linear(scale=0.3) if request.param == "linear" else mlp()
+
+
+@pytest.fixture
+def batch(model: nn.Module, make_batch: Callable[..., Any]) -> Any:
+    """Random images of which the model misclassifies some."""
+    random = make_batch(40)
+    with torch.no_grad():
+        right = model(random.images).argmax(dim=1)
+    labels = torch.where(torch.arange(40) % 5 == 0, (right + 1) % 3, right)
+    return dataclasses.replace(random, labels=labels)
+
+
+def run(attack: Attack, model: nn.Module, batch: Any, threat: ThreatModel, **more: Any) -> AttackResult:
+    return attack.run(model, batch.images, batch.labels, threat, **{"ids": batch.ids, **more})
+
+
+def same(
+    one: AttackResult, other: AttackResult, order: Tensor | slice = slice(None), *, counts: bool = True
+) -> None:
+    names = ["images", "predictions", "confidences", "distances", "restarts"]
+    for name in [*names, "forwards", "backwards"] if counts else names:
+        a, b = getattr(one, name)[order], getattr(other, name)
+        if a.dtype.is_floating_point:
+            assert torch.allclose(a, b, rtol=0, atol=1e-5), name
+        else:
+            assert torch.equal(a, b), name
+
+
+def test_every_registered_attack_is_tried() -> None:
+    assert {attack.name for attack in ATTACKS} == set(units(Attack))
+
+
+@both_modes
+@every_threat
+@every_attack
+def test_results_are_allowed_and_true(
+    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+) -> None:
+    result = run(attack, model, batch, threat, mode=mode)
+    assert result.images.shape == batch.images.shape
+    assert result.images.dtype == torch.float32
+    assert result.images.min() >= 0
+    assert result.images.max() <= 1
+    assert (result.distances <= threat.eps * (1 + 1e-6) + 1e-6).all()
+    assert torch.equal(result.distances, threat.distance(result.images, batch.images))
+    with torch.no_grad():
+        confidences, predictions = model(result.images).softmax(dim=1).max(dim=1)
+    assert torch.equal(result.predictions, predictions)
+    assert torch.allclose(result.confidences, confidences, atol=1e-6)
+    for name in ("predictions", "confidences", "distances", "forwards", "backwards", "restarts"):
+        assert getattr(result, name).shape == (40,)
+    found = result.restarts
+    assert ((found >= -1) & (found < attack.restart_count)).all()
+    assert torch.equal(result.images[found == -1], batch.images[found == -1])
+
+
+@every_threat
+@every_attack
+def test_a_verdict_leaves_misclassified_images_alone(
+    attack: Attack, threat: ThreatModel, model: nn.Module, batch: Any
+) -> None:
+    with torch.no_grad():
+        wrong = model(batch.images).argmax(dim=1) != batch.labels
+    assert 0 < wrong.sum() < 40
+    result = run(attack, model, batch, threat)
+    assert torch.equal(result.images[wrong], batch.images[wrong])
+    assert not result.distances[wrong].any()
+    assert (result.restarts[wrong] == -1).all()
+    assert (result.forwards[wrong] >= 2).all()  # looked at in the beginning and in the end
+    assert (result.restarts[~wrong] >= 0).all()
+
+
+@both_modes
+@every_attack
+def test_eps_0_changes_nothing(attack: Attack, mode: Mode, model: nn.Module, batch: Any) -> None:
+    for threat in (Linf(eps=0.0), L2(eps=0.0)):
+        result = run(attack, model, batch, threat, mode=mode)
+        assert torch.equal(result.images, batch.images)
+        assert not result.distances.any()
+        with torch.no_grad():
+            assert torch.equal(result.predictions, model(batch.images).argmax(dim=1))
+
+
+@every_threat
+@every_attack
+def test_the_modes_break_the_same_images(
+    attack: Attack, threat: ThreatModel, model: nn.Module, batch: Any
+) -> None:
+    # Stopping at the first success saves passes and loses nothing: a success is never given up again.
+    verdict = run(attack, model, batch, threat)
+    full = run(attack, model, batch, threat, mode="max-loss")
+    with torch.no_grad():
+        right = model(batch.images).argmax(dim=1) == batch.labels
+    broken = verdict.predictions != batch.labels
+    assert torch.equal(broken[right], (full.predictions != batch.labels)[right])
+    assert (verdict.backwards <= full.backwards).all()
+    unbroken = right & ~broken
+    assert torch.equal(verdict.images[unbroken], full.images[unbroken])
+
+
+# It leaves everything as it was
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@both_modes
+@every_attack
+def test_nothing_but_the_result_changes(
+    attack: Attack, mode: Mode, fails: bool, model: nn.Module, batch: Any
+) -> None:
+    parameters = dict(model.named_parameters())
+    first = next(iter(parameters.values()))
+    first.requires_grad_(False)
+    for parameter in parameters.values():
+        parameter.grad = torch.ones_like(parameter)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    inputs = [batch.images.clone(), batch.labels.clone(), batch.ids.clone()]
+    state = torch.get_rng_state()
+    hook = model.register_forward_hook(lambda *_: torch.full((1, 3), torch.nan)) if fails else None
+    if fails:
+        with pytest.raises(RobustlabError):
+            run(attack, model, batch, Linf(eps=0.1), mode=mode)
+    else:
+        run(attack, model, batch, Linf(eps=0.1), mode=mode)
+    if hook is not None:
+        hook.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert [p.requires_grad for p in parameters.values()] == [p is not first for p in parameters.values()]
+    for parameter in parameters.values():
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, torch.ones_like(parameter))
+    assert not any(module.training for module in model.modules())
+    now = [batch.images, batch.labels, batch.ids]
+    assert all(torch.equal(a, b) for a, b in zip(now, inputs, strict=True))
+    assert not batch.images.requires_grad
+
+
+@every_attack
+def test_the_result_is_no_part_of_the_input(attack: Attack, model: nn.Module, batch: Any) -> None:
+    result = run(attack, model, batch, Linf(eps=0.1))
+    before = batch.images.clone()
+    result.images.add_(1)
+    assert torch.equal(batch.images, before)
+    assert not result.images.requires_grad
+
+
+# Batches, order, seeds
+
+
+@both_modes
+@every_threat
+@every_attack
+def test_batch_size_and_order_do_not_matter(
+    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+) -> None:
+    whole = run(attack, model, batch, threat, mode=mode)
+    # Which finished images fill up a batch, and are passed once more, depends on who else is in it.
+    counts = mode == "max-loss"
+    for size in (1, 7, 40):
+        same(whole, run(attack, model, batch, threat, mode=mode, batch_size=size), counts=counts)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:25]
+    part = dataclasses.replace(
+        batch, images=batch.images[order], labels=batch.labels[order], ids=batch.ids[order]
+    )
+    same(whole, run(attack, model, part, threat, mode=mode, batch_size=10), order, counts=counts)
+
+
+@every_attack
+def test_random_numbers_go_by_seed_and_id(attack: Attack, model: nn.Module, batch: Any) -> None:
+    def images(**more: Any) -> Tensor:
+        return run(attack, model, batch, Linf(eps=0.3), mode="max-loss", **more).images
+
+    first = images(seed=3)
+    assert torch.equal(images(seed=3), first)
+    random = isinstance(attack, PGD | GaussianNoise)
+    assert torch.equal(images(seed=4), first) != random
+    assert torch.equal(images(seed=3, ids=batch.ids + 1), first) != random
+    assert torch.equal(images(seed=3, ids=torch.arange(40)), images(seed=3, ids=None))
+
+
+def test_progress_counts_the_images(model: nn.Module, batch: Any) -> None:
+    seen: list[int] = []
+    run(FGSM(), model, batch, Linf(eps=0.1), batch_size=15, on_batch=seen.append)
+    assert seen == [15, 15, 10]
+
+
+# Passes
+
+
+class _CountBackward(torch.autograd.Function):
+    count = 0
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        del ctx
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        del ctx
+        _CountBackward.count += len(gradient)
+        return gradient
+
+
+class Counting(nn.Module):
+    """Counts the images that pass a model forwards and backwards."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model, self.forwards = model, 0
+        self.sizes: list[int] = []
+        _CountBackward.count = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += len(x)
+        self.sizes.append(len(x))
+        logits: Tensor = self.model(_CountBackward.apply(x))
+        return logits
+
+    @property
+    def backwards(self) -> int:
+        return _CountBackward.count
+
+
+@both_modes
+@every_threat
+@every_attack
+def test_the_counted_passes_are_those_the_model_sees(
+    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+) -> None:
+    counting = Counting(model).eval()
+    result = run(attack, counting, batch, threat, mode=mode, batch_size=16)
+    assert int(result.forwards.sum()) == counting.forwards
+    assert int(result.backwards.sum()) == counting.backwards
+
+
+@pytest.mark.parametrize(
+    ("attack", "forwards", "backwards"),
+    [
+        (FGSM(), 3, 1),
+        (FGSMLiteralClamp(eps=0.25), 3, 1),
+        (GaussianNoise(std=0.01), 2, 0),
+        (PGD(steps=7), 9, 7),
+        (PGD(steps=7, restarts=4), 33, 28),
+    ],
+    ids=repr,
+)
+def test_the_price_of_an_image(
+    attack: Attack, forwards: int, backwards: int, batch: Any, model: nn.Module
+) -> None:
+    # In max-loss mode: the search, and one look at the returned image.
+    full = run(attack, model, batch, Linf(eps=0.2), mode="max-loss")
+    assert (full.forwards == forwards).all()
+    assert (full.backwards == backwards).all()
+    # A verdict on an image that withstands costs a look at the clean image on top.
+    verdict = run(attack, model, batch, Linf(eps=1e-4))
+    withstood = (verdict.predictions == batch.labels) & (verdict.restarts >= 0)
+    assert withstood.sum() > 20
+    assert (verdict.forwards[withstood] == forwards + 1).all()
+    assert (verdict.backwards[withstood] == backwards).all()
+
+
+# Bad input
+
+
+def refused(message: str, model: nn.Module, batch: Any, **changes: Any) -> None:
+    changed = {"images": batch.images, "labels": batch.labels, "ids": batch.ids, **changes}
+    with pytest.raises(RobustlabError, match=message):
+        FGSM().run(model, changed["images"], changed["labels"], Linf(eps=0.1), ids=changed["ids"])
+
+
+def test_bad_images_are_refused(model: nn.Module, batch: Any) -> None:
+    def put(value: float) -> Tensor:
+        images: Tensor = batch.images.clone()
+        images[3, 0, 1, 2] = value
+        return images
+
+    refused(r"must lie in \[0, 1\].* found .* to 1\.01; do not normalise", model, batch, images=put(1.01))
+    refused(r"must lie in \[0, 1\].* found -0\.01 to", model, batch, images=put(-0.01))
+    refused(r"must lie in \[0, 1\] and be free of NaN", model, batch, images=put(float("nan")))
+    refused(r"must lie in \[0, 1\]", model, batch, images=put(float("inf")))
+    refused(
+        r"must be float32 of shape \(N, C, H, W\), found torch.float64",
+        model,
+        batch,
+        images=batch.images.double(),
+    )
+    refused(r"found torch.uint8", model, batch, images=(batch.images * 255).to(torch.uint8))
+    refused(r"found torch.float32 of shape \(40, 16\)", model, batch, images=batch.images.flatten(1))
+    refused("no images to attack", model, batch, images=batch.images[:0], labels=batch.labels[:0], ids=None)
+
+
+def test_bad_labels_and_ids_are_refused(model: nn.Module, batch: Any) -> None:
+    refused(r"labels must be int64 of shape \(40,\), found .*\(39,\)", model, batch, labels=batch.labels[1:])
+    refused(r"labels must be int64 .* found torch.float32", model, batch, labels=batch.labels.float())
+    refused(r"labels must be int64 .* found torch.int32", model, batch, labels=batch.labels.int())
+    refused(r"labels must be .*\(40, 3\)", model, batch, labels=F.one_hot(batch.labels, 3))
+    refused("labels must not be negative, found -1", model, batch, labels=batch.labels - 1)
+    refused("tells 3 classes apart, but a label is 3", model, batch, labels=batch.labels + 1)
+    refused(r"ids must be int64 of shape \(40,\), found .*\(41,\)", model, batch, ids=torch.arange(41))
+    refused(r"ids must be int64 .* found torch.float32", model, batch, ids=batch.ids.float())
+
+
+def test_a_model_in_train_mode_is_refused(batch: Any) -> None:
+    refused("train mode; call model.eval", mlp().train(), batch)
+    partly = mlp()
+    partly.get_submodule("3").train()  # its dropout alone
+    refused("train mode", partly, batch)
+
+
+def test_logits_that_are_none_are_refused(model: nn.Module, batch: Any) -> None:
+    class Wrapped(nn.Module):
+        def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+            super().__init__()
+            self.change = change
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.change(model(x))
+
+    def spoilt(value: float) -> Callable[[Tensor], Tensor]:
+        def change(logits: Tensor) -> Tensor:
+            return logits.index_fill(0, torch.tensor([2, 5]), value)
+
+        return change
+
+    bad = [int(batch.ids[2]), int(batch.ids[5])]
+    for value in (float("nan"), float("inf")):
+        message = rf"not finite for the images with ids \[{bad[0]}, {bad[1]}\]"
+        refused(message, Wrapped(spoilt(value)).eval(), batch)
+    refused(r"logits of shape \(N, K\), found \(40,\)", Wrapped(lambda x: x[:, 0]).eval(), batch)
+    refused(r"logits of shape \(N, K\), found \(39, 3\)", Wrapped(lambda x: x[1:]).eval(), batch)
+
+
+def test_of_many_bad_images_ten_are_named(model: nn.Module, batch: Any) -> None:
+    class Nothing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return model(x) * torch.nan  # type: ignore[no-any-return]
+
+    refused(rf"\[{', '.join(map(str, batch.ids[:10].tolist()))}\]$", Nothing().eval(), batch)

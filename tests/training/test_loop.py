@@ -1,0 +1,427 @@
+"""The training loop: what it learns, what it keeps, and what a kill costs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import seeding
+from robustlab.core.device import Compute
+from robustlab.core.errors import RobustlabError
+from robustlab.core.progress import Progress, Task
+from robustlab.core.spec import parse
+from robustlab.data import Dataset, Split
+from robustlab.evaluation import classify
+from robustlab.models import GAN, GANNetwork, Model, Shape
+from robustlab.training import (
+    AdversarialGame,
+    CrossEntropy,
+    History,
+    Objective,
+    Reconstruction,
+    Schedule,
+    train,
+)
+
+SHAPE = Shape(1, 28, 28, 10)
+NETWORKS: dict[str, tuple[str, Objective]] = {
+    "classifier": ("cnn", CrossEntropy()),
+    "vae": ("vae(hidden=50, latent=5)", Reconstruction(kl_weight=1.0)),
+    "gan": ("gan(hidden=40, latent=8)", AdversarialGame(smoothing=0.1)),
+}
+
+
+def build(model: str, seed: int = 1) -> nn.Module:
+    with seeding.isolated(seed):
+        return parse(Model, model).build(SHAPE)
+
+
+def weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in network.state_dict().items()}
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name in one:
+        assert torch.equal(one[name], other[name]), name
+
+
+class StopError(Exception):
+    """Stands for a kill."""
+
+
+class Watch(Progress, Task):
+    """Adds up the images, and stops after so many of them."""
+
+    def __init__(self, limit: float = float("inf")) -> None:
+        self.total, self.seen, self.limit = 0, 0, limit
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Task]:
+        del description
+        self.total = total
+        yield self
+
+    def advance(self, amount: int) -> None:
+        self.seen += amount
+        if self.seen > self.limit:
+            raise StopError
+
+
+@pytest.fixture(scope="module")
+def small(digits: Dataset) -> tuple[Split, Split]:
+    return digits.train.take(slice(100)), digits.validation.take(slice(40))
+
+
+# It learns
+
+
+def test_a_classifier_learns_the_digits(digits: Dataset, fp32: Compute) -> None:
+    network = build("cnn")
+    schedule = Schedule(epochs=4, batch_size=16, lr=2e-3)
+    data = (digits.train.take(slice(480)), digits.validation)
+    history = train(network, CrossEntropy(), *data, schedule=schedule, compute=fp32, key=1)
+    losses = [epoch["train loss"] for epoch in history.epochs]
+    assert losses[0] < 2.3026  # the loss of guessing
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.4 * losses[0]
+    # What the history says of the kept epoch is true of the network that is given back.
+    images, labels = digits.validation.pixels(slice(None)), digits.validation.labels
+    predictions, _ = classify(network, images)
+    kept = history.epochs[history.best_epoch - 1]
+    assert kept["validation accuracy"] == pytest.approx(float((predictions == labels).float().mean()))
+    assert kept["validation loss"] == min(epoch["validation loss"] for epoch in history.epochs)
+    with torch.no_grad():
+        loss = nn.functional.cross_entropy(network(images), labels).item()
+    assert kept["validation loss"] == pytest.approx(loss, rel=1e-4)
+    assert kept["validation accuracy"] > 0.8
+
+
+@pytest.mark.parametrize("name", ["vae", "gan"])
+def test_generative_networks_are_trained(name: str, small: tuple[Split, Split], fp32: Compute) -> None:
+    model, objective = NETWORKS[name]
+    network = build(model)
+    before = weights(network)
+    schedule = Schedule(epochs=3, batch_size=10)
+    history = train(network, objective, *small, schedule=schedule, compute=fp32, key=1)
+    assert all(not torch.equal(before[n], w) for n, w in network.state_dict().items())
+    assert len(history.epochs) == 3
+    if name == "vae":
+        assert history.epochs[-1]["train loss"] < 0.8 * history.epochs[0]["train loss"]
+        assert history.epochs[-1].keys() == {"train loss", "validation loss"}
+    else:
+        players = ("discriminator", "generator")
+        assert history.epochs[-1].keys() == {
+            f"{part} {p}" for part in ("train", "validation") for p in players
+        }
+        assert history.best_epoch == 3
+    assert not any(module.training for module in network.modules())
+
+
+# A kill costs at most an epoch, and changes nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "precision", "finished"),
+    [
+        *[(name, precision, 1) for name in NETWORKS for precision in ("fp32", "bf16")],
+        ("classifier", "fp32", 2),
+        ("vae", "fp32", 0),
+        ("gan", "fp32", 2),
+    ],
+)
+def test_an_interrupted_training_ends_with_the_same_bits(
+    name: str, precision: str, finished: int, small: tuple[Split, Split], tmp_path: Path
+) -> None:
+    model, objective = NETWORKS[name]
+    checkpoint = tmp_path / "checkpoint"
+    compute = Compute(device="cpu", precision=precision)
+    schedule = Schedule(epochs=3, batch_size=30, lr=3e-3, betas=(0.8, 0.99))
+
+    def run(network: nn.Module, checkpoint: Path | None, watch: Watch) -> History:
+        return train(
+            network,
+            objective,
+            *small,
+            schedule=schedule,
+            compute=compute,
+            key=7,
+            checkpoint=checkpoint,
+            progress=watch,
+        )
+
+    whole = build(model)
+    expected = run(whole, None, Watch())
+    with pytest.raises(StopError):
+        run(build(model), checkpoint, Watch(finished * 100 + 60))
+    assert checkpoint.exists() == (finished > 0)
+    resumed, watch = build(model, seed=99), Watch()  # the fresh weights are not used
+    if not finished:
+        resumed = build(model)
+    assert run(resumed, checkpoint, watch) == expected
+    assert_same(weights(resumed), weights(whole))
+    assert watch.seen == watch.total == 300
+    # Once more, with nothing left to do.
+    again = build(model, seed=98)
+    assert run(again, checkpoint, Watch()) == expected
+    assert_same(weights(again), weights(whole))
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty", "another training's"])
+def test_an_unusable_checkpoint_is_ignored(
+    damage: str, small: tuple[Split, Split], fp32: Compute, tmp_path: Path
+) -> None:
+    model, objective = NETWORKS["vae"]
+    checkpoint, schedule = tmp_path / "checkpoint", Schedule(epochs=2)
+    whole = build(model)
+    expected = train(whole, objective, *small, schedule=schedule, compute=fp32, key=7)
+    other = 8 if damage == "another training's" else 7
+    train(build(model), objective, *small, schedule=schedule, compute=fp32, key=other, checkpoint=checkpoint)
+    content = checkpoint.read_bytes()
+    if other == 7:
+        cut = {"truncated": content[:-1], "overwritten": b"\xff" * len(content), "empty": b""}
+        checkpoint.write_bytes(cut[damage])
+    network = build(model)
+    found = train(network, objective, *small, schedule=schedule, compute=fp32, key=7, checkpoint=checkpoint)
+    assert found == expected
+    assert_same(weights(network), weights(whole))
+
+
+def test_more_epochs_go_on_from_fewer(small: tuple[Split, Split], fp32: Compute) -> None:
+    # Each epoch has its own draws, so that what came before does not depend on how many are to come.
+    model, objective = NETWORKS["classifier"]
+    histories = [
+        train(build(model), objective, *small, schedule=Schedule(epochs=n), compute=fp32, key=7)
+        for n in (1, 2)
+    ]
+    assert histories[1].epochs[0] == histories[0].epochs[0]
+    assert histories[1].epochs[1] != histories[0].epochs[0]
+
+
+# Where its random numbers come from
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_global_generator_is_neither_used_nor_changed(
+    name: str, small: tuple[Split, Split], fp32: Compute
+) -> None:
+    model, objective = NETWORKS[name]
+
+    def run(seed: int, key: int) -> dict[str, Tensor]:
+        network = build(model)
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        train(network, objective, *small, schedule=Schedule(epochs=1), compute=fp32, key=key)
+        assert torch.equal(torch.get_rng_state(), before)
+        return weights(network)
+
+    first = run(1, 7)
+    assert_same(first, run(2, 7))
+    assert not all(torch.equal(a, b) for a, b in zip(first.values(), run(1, 8).values(), strict=True))
+
+
+def test_the_validation_split_does_not_change_what_is_learnt(digits: Dataset, fp32: Compute) -> None:
+    def run(validation: Split) -> dict[str, Tensor]:
+        model, objective = NETWORKS["gan"]
+        network = build(model)
+        data = digits.train.take(slice(100))
+        train(network, objective, data, validation, schedule=Schedule(epochs=2), compute=fp32, key=7)
+        return weights(network)
+
+    assert_same(run(digits.validation.take(slice(10))), run(digits.validation))
+
+
+# What it shows to the objective
+
+
+class Recorder(Objective):
+    """Notes the batches; the network has one weight, on which the loss does not really depend."""
+
+    def __init__(self) -> None:
+        self.trained: list[list[int]] = []
+        self.validated: list[list[int]] = []
+
+    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+        del player
+        assert images.dtype == torch.float32
+        assert images.min() >= 0
+        assert images.max() <= 1
+        assert torch.equal((images.flatten(1)[:, 0] * 255).round().long(), labels)
+        (self.trained if network.training else self.validated).append(labels.tolist())
+        return 0 * next(iter(network.parameters())).sum()
+
+
+def numbered(n: int) -> Split:
+    """A split whose images and labels are their own numbers."""
+    numbers = torch.arange(n)
+    images = numbers.to(torch.uint8)[:, None, None, None].expand(n, 1, 2, 2).clone()
+    return Split(images=images, labels=numbers, ids=numbers, name="train")
+
+
+def test_every_image_is_shown_once_per_epoch_in_a_new_order(fp32: Compute) -> None:
+    recorder = Recorder()
+    schedule = Schedule(epochs=3, batch_size=8)
+    train(nn.Linear(1, 1), recorder, numbered(30), numbered(5), schedule=schedule, compute=fp32, key=3)
+    epochs = [[i for batch in recorder.trained[4 * e : 4 * e + 4] for i in batch] for e in range(3)]
+    assert [len(batch) for batch in recorder.trained] == 3 * [8, 8, 8, 6]
+    for order in epochs:
+        assert sorted(order) == list(range(30))
+        assert order != list(range(30))
+    assert len(set(map(tuple, epochs))) == 3
+    assert recorder.validated == 3 * [[0, 1, 2, 3, 4]]
+
+
+class OneWeight(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Climb(Objective):
+    """Training drives the weight up by the learning rate per step; validation prefers ``best``."""
+
+    best: float
+    selects: bool = True
+
+    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+        del player, images, labels
+        (w,) = network.parameters()
+        return -w.sum() if network.training else (w - self.best).square().sum()
+
+
+@pytest.mark.parametrize(("best", "kept"), [(-1.0, 1), (0.12, 1), (0.32, 3), (0.48, 5), (9.0, 5)])
+def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute) -> None:
+    # One step per epoch, and Adam's step on a constant gradient is the learning rate: w = 0.1 * epoch.
+    network = OneWeight()
+    schedule = Schedule(epochs=5, batch_size=4, lr=0.1)
+    history = train(
+        network, Climb(best=best), numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1
+    )
+    assert history.best_epoch == kept
+    assert network.w.item() == pytest.approx(0.1 * kept, rel=1e-4)
+    expected = [(0.1 * epoch - best) ** 2 for epoch in range(1, 6)]
+    assert [epoch["validation loss"] for epoch in history.epochs] == pytest.approx(expected, rel=1e-4)
+    assert [e["train loss"] for e in history.epochs] == pytest.approx([-0.1 * e for e in range(5)], abs=1e-5)
+
+
+def test_the_last_epoch_is_kept_where_the_loss_does_not_choose(fp32: Compute) -> None:
+    network = OneWeight()
+    schedule, objective = Schedule(epochs=5, batch_size=4, lr=0.1), Climb(best=-1.0, selects=False)
+    history = train(network, objective, numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1)
+    assert history.best_epoch == 5
+    assert network.w.item() == pytest.approx(0.5, rel=1e-4)
+
+
+def test_of_equals_the_earlier_epoch_is_kept(fp32: Compute) -> None:
+    history = train(
+        nn.Linear(1, 1),
+        Recorder(),
+        numbered(4),
+        numbered(2),
+        schedule=Schedule(epochs=3),
+        compute=fp32,
+        key=1,
+    )
+    assert history.best_epoch == 1
+
+
+def test_the_mean_loss_weighs_a_smaller_last_batch_by_its_size(fp32: Compute) -> None:
+    class Number(Objective):
+        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+            del player, images
+            return labels.float().mean() + 0 * next(iter(network.parameters())).sum()
+
+    history = train(
+        nn.Linear(1, 1),
+        Number(),
+        numbered(13),
+        numbered(7),
+        schedule=Schedule(epochs=1, batch_size=5),
+        compute=fp32,
+        key=1,
+    )
+    assert history.epochs == [{"train loss": pytest.approx(6.0), "validation loss": pytest.approx(3.0)}]
+
+
+# The game
+
+
+class WatchedGame(Objective):
+    """The adversarial game, noting who plays and what changed since the last move."""
+
+    selects = False
+
+    def __init__(self) -> None:
+        self.moves: list[tuple[str, set[str]]] = []
+        self._before: dict[str, Tensor] = {}
+
+    def players(self, network: nn.Module) -> dict[str, nn.Module]:
+        return AdversarialGame().players(network)
+
+    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+        if network.training:
+            now = weights(network)
+            changed = {n.split(".")[0] for n, w in now.items() if not torch.equal(w, self._before.get(n, w))}
+            self.moves.append((player, changed))
+            self._before = now
+            for name, part in self.players(network).items():
+                assert all(p.requires_grad == (name == player) for p in part.parameters())
+        return AdversarialGame().loss(network, player, images, labels)
+
+
+def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split], fp32: Compute) -> None:
+    with seeding.isolated(1):
+        network: GANNetwork = GAN(hidden=16, latent=4).build(SHAPE)
+    game = WatchedGame()
+    train(network, game, *small, schedule=Schedule(epochs=1, batch_size=40), compute=fp32, key=1)
+    assert [player for player, _ in game.moves] == 3 * ["discriminator", "generator"]
+    assert [changed for _, changed in game.moves] == [
+        set(),
+        {"discriminator"},
+        {"generator"},
+        {"discriminator"},
+        {"generator"},
+        {"discriminator"},
+    ]
+
+
+# When it goes wrong
+
+
+def not_finite(value: float, where: str) -> Objective:
+    class Broken(Objective):
+        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+            del player, images, labels
+            (w,) = network.parameters()
+            return w.sum() + (value if network.training == (where == "training") else 0)
+
+    return Broken()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("where", ["training", "validation"])
+def test_a_loss_that_is_not_finite_is_an_error(
+    value: float, where: str, fp32: Compute, tmp_path: Path
+) -> None:
+    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1 .* lower learning rate"):
+        train(
+            OneWeight(),
+            not_finite(value, where),
+            numbered(4),
+            numbered(2),
+            schedule=Schedule(epochs=2),
+            compute=fp32,
+            key=1,
+            checkpoint=tmp_path / "checkpoint",
+        )
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp32: Compute) -> None:
+    with pytest.raises(RobustlabError, match="diverged"):
+        train(build("cnn"), CrossEntropy(), *small, schedule=Schedule(epochs=3, lr=1e30), compute=fp32, key=1)
