@@ -138,7 +138,7 @@ def test_the_modes_break_the_same_images(
     assert torch.equal(broken[right], (full.predictions != batch.labels)[right])
     assert (verdict.backwards <= full.backwards).all()
     unbroken = right & ~broken
-    assert torch.equal(verdict.images[unbroken], full.images[unbroken])
+    assert torch.allclose(verdict.images[unbroken], full.images[unbroken], atol=1e-5)
 
 
 # It leaves everything as it was
@@ -239,7 +239,7 @@ class _CountBackward(torch.autograd.Function):
         return x.view_as(x)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         del ctx
         _CountBackward.count += len(gradient)
         return gradient

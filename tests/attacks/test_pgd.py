@@ -98,6 +98,22 @@ def test_broken_images_leave_the_batch(task: Task) -> None:
     assert int(result.forwards.sum()) == sum(sizes)
 
 
+def test_batches_shrink_in_few_steps_at_a_small_price(task: Task) -> None:
+    # A convolution library keeps a kernel for every size of batch: finished images fill up to few sizes.
+    model, images, labels, ids = task
+    sizes: set[int] = set()
+    hook = model.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
+    attack = PGD(steps=5, step=0.1, restarts=10)
+    together = attack.run(model, images, labels, Linf(eps=0.02), ids=ids, batch_size=300)
+    hook.remove()
+    alone = attack.run(model, images, labels, Linf(eps=0.02), ids=ids, batch_size=1)
+    assert torch.equal(together.predictions, alone.predictions)
+    assert torch.equal(together.restarts, alone.restarts)
+    assert (together.forwards >= alone.forwards).all()
+    assert alone.forwards.sum() < together.forwards.sum() < 1.3 * alone.forwards.sum()
+    assert 4 <= len(sizes) <= 20
+
+
 def test_when_all_are_broken_it_stops(
     make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
 ) -> None:

@@ -116,7 +116,7 @@ def test_keep_only_removes_what_no_longer_belongs(store: RunStore) -> None:
 
 def test_paths_lie_in_the_folder(store: RunStore) -> None:
     assert store.model_path("adversarial-study") == store.folder / "models" / "adversarial-study.safetensors"
-    assert store.array_path("0123456789abcdef0000").name == "0123456789abcdef.safetensors"
+    assert store.array_path("0123456789abcdef") == store.folder / "arrays" / "0123456789abcdef.safetensors"
 
 
 # Whose folder it is

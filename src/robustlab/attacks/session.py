@@ -113,7 +113,8 @@ class Session:
             return tensors
         broken = self._broken[self._rows]
         left = len(broken) - int(broken.sum())
-        size = _SIZES[bisect.bisect_left(_SIZES, left)] if left else 0
+        place = bisect.bisect_left(_SIZES, left)
+        size = _SIZES[place] if left and place < len(_SIZES) else left
         if size >= len(broken):
             return tensors
         keep = broken.to(torch.uint8).argsort(stable=True)[:size].sort().values
