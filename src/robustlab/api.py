@@ -6,7 +6,7 @@ from pathlib import Path
 from robustlab import report
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.progress import Progress
-from robustlab.core.run import Run, load_run
+from robustlab.core.run import Run
 from robustlab.study import StudyOptions, execute
 
 
@@ -64,4 +64,4 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         RunError: the folder holds no finished run, or one of a newer robustlab.
     """
-    return report.write_report(load_run(folder).folder)
+    return report.write_report(Path(folder))

@@ -1,6 +1,8 @@
 """Which device and number format the work runs on, chosen from what the machine can do."""
 
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -46,6 +48,17 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
     if precision == "auto":
         precision = "bf16" if fast_bf16(chosen) else "fp32"
     return Compute(device=chosen, precision=precision)
+
+
+@contextmanager
+def full_fp32() -> Iterator[None]:
+    """Compute fp32 products in fp32 inside the block; GPUs otherwise round convolutions to TF32's 10 bits."""
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def fast_bf16(device: str) -> bool:

@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import platform
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +56,10 @@ def git_revision() -> str | None:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far, in MB."""
+    """Return the largest resident memory of this process so far, in MB; 0 on Windows, which does not tell."""
+    if sys.platform == "win32":
+        return 0.0
+    import resource
+
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

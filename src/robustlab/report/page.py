@@ -7,8 +7,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from robustlab.report import text, words
+from robustlab.report.arrays import Arrays
 from robustlab.report.charts import Chart, Charts
-from robustlab.report.load import Arrays
 from robustlab.report.pictures import exhibit, strip
 from robustlab.report.view import View, by_id
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from robustlab.core.errors import RunError
 from robustlab.core.results import Gallery, GalleryColumn, Samples
-from robustlab.report.load import Arrays, Pictures
+from robustlab.report.arrays import Arrays, Pictures
 
 
 class Shown(NamedTuple):

@@ -248,6 +248,18 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     subjects = [*recipe.networks, *recipe.classifiers]
     unit_ids = [unit.id for unit in recipe.units]
 
+    for what, ids in (
+        ("units", unit_ids),
+        ("networks and classifiers", subjects),
+        ("rows", [r.id for r in recipe.rows]),
+        ("detections", [d.id for d in recipe.detections]),
+        ("curves", [c.id for c in recipe.curves]),
+        ("claims", [c.id for c in recipe.claims]),
+    ):
+        doubled = next((i for i in ids if ids.count(i) > 1), None)
+        if doubled:
+            raise RecipeError(f"{path}: {what}: the id {doubled!r} is used twice")
+
     def known(place: str, word: str | None, accepted: list[str]) -> None:
         if word is not None and word not in accepted:
             hint = did_you_mean(word, accepted)
@@ -336,14 +348,3 @@ def _check_references(recipe: Recipe, path: Path) -> None:
             n for n in recipe.networks if isinstance(parse(Model, recipe.networks[n].model), VAE | GAN)
         ]
         known("samples", name, generative)
-    for what, ids in (
-        ("units", unit_ids),
-        ("networks and classifiers", subjects),
-        ("rows", [r.id for r in recipe.rows]),
-        ("detections", [d.id for d in recipe.detections]),
-        ("curves", [c.id for c in recipe.curves]),
-        ("claims", [c.id for c in recipe.claims]),
-    ):
-        doubled = next((i for i in ids if ids.count(i) > 1), None)
-        if doubled:
-            raise RecipeError(f"{path}: {what}: the id {doubled!r} is used twice")

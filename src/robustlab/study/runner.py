@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustlab.core import environment
-from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
+from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
@@ -78,7 +78,7 @@ class _Study:
     def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
-        with RunStore(self.folder, self.recipe.name) as store:
+        with full_fp32(), RunStore(self.folder, self.recipe.name) as store:
             data = self._load()
             if data.fallback:
                 self.progress.note(

@@ -4,9 +4,12 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Any
 
 from robustlab.study.workspace import Workspace
+
+_VERSION = version("robustlab")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,6 @@ class Stage(ABC):
 
     @property
     def key(self) -> str:
-        """The hash of the stage's kind, configuration and inputs: 64 bits, which tell any number of runs apart."""
-        content = [type(self).__name__, self.identity(), list(self.inputs)]
+        """The hash, 64 bits of it, of the stage's kind, configuration, inputs and robustlab's version."""
+        content = [type(self).__name__, self.identity(), list(self.inputs), _VERSION]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
