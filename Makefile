@@ -12,6 +12,9 @@ ifneq ($(wildcard ../shared/data),)
 export ROBUSTLAB_DATA ?= $(abspath ../shared/data)
 endif
 
+# torch's threads must not spin while they wait: it slows them down tenfold when another process is busy.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 .PHONY: run quick test lint types tests format clean
 
 run: $(STAMP)

@@ -9,7 +9,12 @@
 Importing this package is cheap: torch is loaded when something that needs it is first used.
 """
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# Before torch is loaded: its threads otherwise wait for each other by spinning, and when another process
+# wants a core too, training was measured to take up to ten times as long (LOG.md).
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from robustlab.api import run_study, write_report
