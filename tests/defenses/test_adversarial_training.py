@@ -21,7 +21,7 @@ def make_split(n: int, dtype: torch.dtype = torch.uint8, name: str = "train") ->
     ids = 5 + 3 * torch.arange(n)
     pixels = seeding.uniform(1, ids, (1, 4, 4))
     images = (255 * pixels).round().to(torch.uint8) if dtype == torch.uint8 else pixels
-    return Split(images=images, labels=ids % 3, ids=ids, name=name)
+    return Split(images=images, labels=torch.arange(n) % 3, ids=ids, name=name)
 
 
 def source() -> nn.Module:

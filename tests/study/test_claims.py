@@ -1,0 +1,147 @@
+"""Claims hold only if they hold at the unfavourable ends of every interval."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from robustlab.core.errors import RecipeError
+from robustlab.core.results import Figure
+from robustlab.evaluation import proportion
+from robustlab.study.claims import judge
+
+
+def figure(low: float, high: float) -> Figure:
+    return Figure(value=(low + high) / 2, low=low, high=high, n=100)
+
+
+FIGURES = {
+    "clean": figure(0.98, 0.99),
+    "fgsm": figure(0.79, 0.81),
+    "noise": figure(0.80, 0.82),
+    "found.auroc": figure(0.60, 0.70),
+}
+
+
+@pytest.mark.parametrize(
+    ("comparison", "holds"),
+    [
+        ("clean > fgsm", True),
+        ("fgsm < clean", True),
+        ("noise > fgsm", False),  # the intervals overlap
+        ("fgsm > noise", False),
+        ("clean > clean", False),
+        ("clean >= 0.98", True),
+        ("clean > 0.98", False),
+        ("clean >= 0.981", False),
+        ("clean <= 0.99", True),
+        ("clean < 0.99", False),
+        ("0.98 <= clean", True),
+        ("1 > clean", True),
+        ("clean - fgsm >= 0.17", True),  # 0.98 - 0.81, at the unfavourable ends
+        ("clean - fgsm >= 0.171", False),
+        ("clean - fgsm <= 0.2", True),
+        ("clean - fgsm <= 0.199", False),
+        ("clean + fgsm >= 1.77", True),
+        ("clean + fgsm >= 1.78", False),
+        ("clean - (fgsm - noise) >= 0.97", True),
+        ("clean - fgsm - 0.1 > 0.06", True),
+        ("fgsm + 0.1 < clean", True),
+        ("found.auroc >= 0.6", True),
+        ("found.auroc > 0.65", False),
+    ],
+)
+def test_judgements(comparison: str, holds: bool) -> None:
+    # Sums of decimal fractions are not exact: look a hair's breadth beside the boundary.
+    nudged = {name: figure(f.low + 1e-12, f.high - 1e-12) for name, f in FIGURES.items()}
+    exact = comparison.split()[0] in {"clean", "0.98", "1", "found.auroc"} and len(comparison.split()) == 3
+    assert judge(comparison, FIGURES if exact else nudged)[0] is holds
+
+
+INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda ends: figure(min(ends), max(ends)))
+SHARE = st.floats(0, 1)
+
+
+@given(a=INTERVALS, b=INTERVALS, c=st.floats(-1, 1).map(lambda x: round(x, 3)), data=st.data())
+def test_what_holds_holds_for_all_values_in_the_intervals(
+    a: Figure, b: Figure, c: float, data: st.DataObject
+) -> None:
+    figures = {"a": a, "b": b}
+    x = data.draw(st.floats(a.low, a.high))
+    y = data.draw(st.floats(b.low, b.high))
+    constant = abs(c)
+    for text, fact in (
+        ("a > b", x > y),
+        ("a <= b", x <= y),
+        (f"a - b >= {constant}", x - y >= constant - 1e-12),
+        (f"a + b < {constant}", x + y < constant + 1e-12),
+        (f"{constant} > a - b", constant + 1e-12 > x - y),
+    ):
+        assert not judge(text, figures)[0] or fact
+
+
+@given(a=INTERVALS, b=INTERVALS)
+def test_a_comparison_and_its_mirror_agree(a: Figure, b: Figure) -> None:
+    figures = {"a": a, "b": b}
+    assert judge("a > b", figures)[0] == judge("b < a", figures)[0]
+    assert judge("a >= b", figures)[0] == judge("b <= a", figures)[0]
+    assert not (judge("a > b", figures)[0] and judge("b > a", figures)[0])
+
+
+def test_more_images_decide_what_few_cannot() -> None:
+    few = {"a": proportion(60, 100), "b": proportion(50, 100)}
+    many = {"a": proportion(6000, 10_000), "b": proportion(5000, 10_000)}
+    assert judge("a > b", few)[0] is False
+    assert judge("a > b", many)[0] is True
+
+
+def test_the_figures_are_spelt_out() -> None:
+    assert judge("clean - fgsm >= 0.1", FIGURES)[1] == "clean 98.5 % − fgsm 80.0 % ≥ 10 %"
+    assert judge("found.auroc < 0.5", FIGURES)[1] == "found auroc 65.0 % < 50 %"
+    figures = {"adversarial_pgd": figure(0.5, 0.6)}
+    assert judge("adversarial_pgd + 0.25 <= 1", figures)[1] == "adversarial pgd 55.0 % + 25 % ≤ 100 %"
+
+
+@pytest.mark.parametrize(
+    "comparison",
+    [
+        "",
+        "clean",
+        "clean = 0.9",
+        "clean == 0.9",
+        "clean != 0.9",
+        "clean > fgsm > 0.1",
+        "clean > 0.9 and fgsm > 0.1",
+        "not clean > 0.9",
+        "clean >",
+        "clean is fgsm",
+        "\0",
+        "(" * 300 + "clean > 0" + ")" * 300,
+        "-" * 100_000 + "1 > 0",
+    ],
+)
+def test_what_is_no_comparison_is_refused(comparison: str) -> None:
+    with pytest.raises(RecipeError, match="is no comparison"):
+        judge(comparison, FIGURES)
+
+
+@pytest.mark.parametrize(
+    ("comparison", "name"),
+    [
+        ("claen > 0.9", "claen"),
+        ("clean * 2 > 0.9", "clean * 2"),
+        ("clean - f(fgsm) > 0", "f(fgsm)"),
+        ("'clean' > 0.9", "'clean'"),
+        ("__import__('os').getpid() > 0", "__import__('os').getpid()"),
+        ("found.recall > 0.9", "found.recall"),
+    ],
+)
+def test_unknown_figures_are_named(comparison: str, name: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        judge(comparison, FIGURES)
+    assert f"unknown figure {name!r}" in str(caught.value)
+    assert "accepted: clean, fgsm, noise, found.auroc" in str(caught.value)
+
+
+def test_a_near_miss_is_pointed_out() -> None:
+    with pytest.raises(RecipeError, match=r"unknown figure 'claen' \(did you mean 'clean'\?\)"):
+        judge("claen > 0.9", FIGURES)
