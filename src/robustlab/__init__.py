@@ -12,9 +12,10 @@ Importing this package is cheap: torch is loaded when something that needs it is
 import os
 from typing import TYPE_CHECKING, Any
 
-# Before torch is loaded: its threads otherwise wait for each other by spinning, and when another process
-# wants a core too, training was measured to take up to ten times as long (LOG.md).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is loaded: its threads wait for each other by spinning, so long by default that training was
+# measured to take ten times as long when another process wants a core too. This short, it costs nothing
+# when the machine is quiet (LOG.md).
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 if TYPE_CHECKING:
     from robustlab.api import run_study, write_report
