@@ -31,7 +31,8 @@ def fgsm(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 @torch.no_grad()
 def accuracy(network: nn.Module, images: Tensor, labels: Tensor) -> float:
     """Return the accuracy in percent."""
-    return 100 * (network(2 * images - 1).argmax(1) == labels).float().mean().item()
+    predictions: Tensor = network(2 * images - 1).argmax(1)
+    return 100 * (predictions == labels).float().mean().item()
 
 
 def train(images: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor) -> nn.Module:
