@@ -125,6 +125,7 @@ def test_unknown_recipe() -> None:
         ("eps=0.25)", "eps=-0.1)", "greater than or equal to 0"),
         ("clean > fgsm", "clean > fgms", "did you mean 'fgsm'"),
         ('on = "baseline"', 'on = "basline"', "did you mean 'baseline'"),
+        ('on = "baseline"', 'on = "vae"', "unknown name 'vae'"),
         ("schema = 1", "schema = 99", "newer"),
         ("[data]", "[data", "TOML"),
     ],

@@ -22,7 +22,7 @@ from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import GAN, VAE, Model
 from robustlab.study.claims import DETECTION_FIGURES, judge
-from robustlab.training import Objective, Schedule
+from robustlab.training import CrossEntropy, Objective, Schedule
 
 RECIPE_SCHEMA = 1
 
@@ -247,6 +247,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     """Parse every spec and look up every name, so that a mistake is found before anything is trained."""
     subjects = [*recipe.networks, *recipe.classifiers]
     unit_ids = [unit.id for unit in recipe.units]
+    classifiers = list(recipe.classifiers)  # and the networks that are trained to classify
 
     for what, ids in (
         ("units", unit_ids),
@@ -283,12 +284,13 @@ def _check_references(recipe: Recipe, path: Path) -> None:
             spec(f"{place}.attack", Attack, part.attack, units)
         if part.threat:
             spec(f"{place}.threat", ThreatModel, part.threat, units)
-        known(f"{place}.crafted_on", part.crafted_on, subjects)
+        known(f"{place}.crafted_on", part.crafted_on, classifiers)
 
     earlier: list[str] = []
     for name, network in recipe.networks.items():
         spec(f"networks.{name}.model", Model, network.model)
-        spec(f"networks.{name}.objective", Objective, network.objective)
+        if isinstance(spec(f"networks.{name}.objective", Objective, network.objective), CrossEntropy):
+            classifiers.append(name)
         if network.defense:
             defense = spec(f"networks.{name}.defense", Defense, network.defense, recipe.units)
             if not isinstance(defense, TrainedDefense):
@@ -321,7 +323,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         ]
     for row in recipe.rows:
         perturbation(f"rows.{row.id}", row, recipe.units)
-        known(f"rows.{row.id}.on", row.on, subjects)
+        known(f"rows.{row.id}.on", row.on, classifiers)
     for detection in recipe.detections:
         perturbation(f"detections.{detection.id}", detection, recipe.units)
         known(f"detections.{detection.id}.detector", detection.detector, list(recipe.detectors))
@@ -330,7 +332,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     for curve in recipe.curves:
         for series in curve.series:
             perturbation(f"curves.{curve.id}.series", series.at(curve.x[0]), ())
-            known(f"curves.{curve.id}.series.on", series.on, subjects)
+            known(f"curves.{curve.id}.series.on", series.on, classifiers)
             known(f"curves.{curve.id}.series.unit", series.unit, unit_ids)
     for claim in recipe.claims:
         for reading in claim.readings:
