@@ -56,7 +56,7 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
         network = parse(Model, header["model"]).build(Shape(**header["shape"]))
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
-    # In this layout convolutions run about three times as fast on processors with AVX-512.
+    # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md).
     return fill(network, tensors, path).to(device).to(memory_format=torch.channels_last)
 
 
