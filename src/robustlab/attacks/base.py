@@ -1,15 +1,15 @@
 """What every attack shares: the wrapper that checks, counts, projects and re-measures for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks.session import Mode, Session
+from robustlab.attacks.session import Mode, Session, Task
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import Unit
@@ -24,8 +24,11 @@ class AttackResult:
 
     Attributes:
         images: (N, C, H, W) float32, allowed by the threat model.
-        predictions: the classifier's class for each returned image, in fp32.
-        confidences: the softmax probability of that class.
+        predictions: the classifier's class for each returned image, in fp32; -1 where its logits are not
+            finite.
+        confidences: the softmax probability of that class; 0 where there is none.
+        successes: whether the attacker's goal is reached: the class is not the label or, with targets, is the
+            target.
         distances: from the clean image, in the threat model's norm, pixel scale.
         forwards: forward passes spent on the image.
         backwards: backward passes spent on the image.
@@ -35,6 +38,7 @@ class AttackResult:
     images: Tensor
     predictions: Tensor
     confidences: Tensor
+    successes: Tensor
     distances: Tensor
     forwards: Tensor
     backwards: Tensor
@@ -48,6 +52,13 @@ class Attack(Unit, ABC):
     """
 
     kind = "attack"
+    norms: ClassVar[tuple[str, ...]] = ()
+    """The names of the threat models that the attack is made for; empty: all of them."""
+    minimal_norm: ClassVar[bool] = False
+    """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
+    nearest one inside is kept, in ``max-loss`` mode after the full budget."""
+    targetable: ClassVar[bool] = True
+    """Whether the attack can move towards given classes."""
 
     @property
     def restart_count(self) -> int:
@@ -66,10 +77,15 @@ class Attack(Unit, ABC):
         labels: Tensor,
         threat: ThreatModel,
         *,
+        targets: Tensor | None = None,
+        eps: Tensor | None = None,
         ids: Tensor | None = None,
         seed: int = 0,
         mode: Mode = "verdict",
         batch_size: int = 250,
+        samples: int = 1,
+        surrogates: Sequence[nn.Module] = (),
+        half: bool = False,
         on_batch: Callable[[int], None] | None = None,
     ) -> AttackResult:
         """Attack a classifier.
@@ -79,28 +95,57 @@ class Attack(Unit, ABC):
             images: (N, C, H, W) float32 on the pixel scale.
             labels: (N,) int64, the true classes.
             threat: what the attacker may do.
+            targets: (N,) int64, the classes that the attacker wants; default: any but the label.
+            eps: (N,) one radius per image, in the place of the threat model's.
             ids: (N,) int64 dataset ids, by which random numbers are drawn; default 0..N-1.
             seed: of the random numbers.
             mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
                 ``"max-loss"`` spends the full budget on every image.
             batch_size: images per pass; it changes speed and memory, not the draws.
+            samples: how often a random classifier is asked about each point: losses and gradients are means
+                (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
+                probabilities that decide the class.
+            surrogates: other classifiers of the same kind, for attacks that transfer.
+            half: search in bf16; whatever succeeds is confirmed in fp32.
             on_batch: called with the number of images finished.
 
         Raises:
-            RobustlabError: no images, or one out of [0, 1]; labels or ids that do not fit them; a model in
-                train mode; logits that are not finite.
+            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; a model in
+                train mode; a threat model, or targets, that the attack is not made for.
         """
         numbers = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
-        _check(model, images, labels, numbers)
+        radii = torch.full(labels.shape, float(threat.eps), device=images.device) if eps is None else eps
+        for network in (model, *surrogates):
+            _check_mode(network)
+        _check(images, labels, numbers, radii, targets)
+        self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
         key = seeding.derive(seed, self.name)
-        results = []
-        with frozen(model):
+        results = [_nothing(images)]
+        with ExitStack() as stack:
+            for network in (model, *surrogates):
+                stack.enter_context(frozen(network))
             for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
-                session = Session(
-                    model, images[rows], labels[rows], numbers[rows], threat, key=key, mode=mode
+                if len(rows) == 0:
+                    break
+                task = Task(
+                    model=model,
+                    images=images[rows],
+                    labels=labels[rows],
+                    ids=numbers[rows],
+                    targets=None if targets is None else targets[rows],
+                    threat=threat,
+                    eps=radii[rows],
+                    key=key,
+                    mode=mode,
+                    minimal_norm=self.minimal_norm,
+                    samples=samples,
+                    surrogates=surrogates,
+                    half=half,
                 )
-                results.append(self._attack_batch(session))
+                # A random classifier draws from the global generator: it gets the same numbers in every run.
+                with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
+                    results.append(self._attack_batch(task))
                 if on_batch is not None:
                     on_batch(len(rows))
         parts = {
@@ -108,7 +153,8 @@ class Attack(Unit, ABC):
         }
         return AttackResult(**parts)
 
-    def _attack_batch(self, session: Session) -> AttackResult:
+    def _attack_batch(self, task: Task) -> AttackResult:
+        session = Session(task)
         session.start()
         for restart in range(self.restart_count):
             session.begin(restart)
@@ -116,31 +162,70 @@ class Attack(Unit, ABC):
                 break
             self.search(session)
         predictions, confidences = session.verify()
+        distances = task.threat.distance(session.best, task.images)
+        if (distances > task.eps * (1 + 1e-5) + 1e-5).any():
+            raise RobustlabError(f"{self.name} proposed a point outside {task.threat!r}: a bug in the attack")
+        wished = task.labels if task.targets is None else task.targets
         return AttackResult(
             images=session.best,
             predictions=predictions,
             confidences=confidences,
-            distances=session.threat.distance(session.best, session.all_clean),
+            successes=(predictions == wished) == (task.targets is not None),
+            distances=distances,
             forwards=session.forwards,
             backwards=session.backwards,
             restarts=session.found_by,
         )
 
+    def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:
+        if self.norms and threat.name not in self.norms:
+            raise RobustlabError(
+                f"{self.name} is made for {', '.join(self.norms)}; the threat model is {threat!r}"
+            )
+        if targets is not None and not self.targetable:
+            raise RobustlabError(f"{self.name} can't move towards a target class")
 
-def _check(model: nn.Module, images: Tensor, labels: Tensor, ids: Tensor) -> None:
+
+def _nothing(images: Tensor) -> AttackResult:
+    """Return the result of attacking no image."""
+    none = torch.zeros(0, device=images.device)
+    whole, truth = none.to(torch.int64), none.to(torch.bool)
+    return AttackResult(
+        images=images[:0],
+        predictions=whole,
+        confidences=none,
+        successes=truth,
+        distances=none,
+        forwards=whole,
+        backwards=whole,
+        restarts=whole,
+    )
+
+
+def _check_mode(model: nn.Module) -> None:
     if any(module.training for module in model.modules()):
         raise RobustlabError("the model is in train mode; call model.eval() before attacking it")
+
+
+def _check(images: Tensor, labels: Tensor, ids: Tensor, eps: Tensor, targets: Tensor | None) -> None:
     if images.ndim != 4 or images.dtype != torch.float32:
         found = f"{images.dtype} of shape {tuple(images.shape)}"
         raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
-    if len(images) == 0:
-        raise RobustlabError("there are no images to attack")
-    for name, numbers in (("labels", labels), ("ids", ids)):
+    whole = {"labels": labels, "ids": ids} | ({} if targets is None else {"targets": targets})
+    for name, numbers in whole.items():
         if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
             found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
             raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")
-    if labels.min() < 0:
-        raise RobustlabError(f"labels must not be negative, found {int(labels.min())}")
+    if eps.shape != images.shape[:1] or not eps.dtype.is_floating_point:
+        found = f"{eps.dtype} of shape {tuple(eps.shape)}"
+        raise RobustlabError(f"eps must be floating of shape ({len(images)},), found {found}")
+    if len(images) == 0:
+        return
+    if not eps.min() >= 0:
+        raise RobustlabError(f"eps must not be negative, found {float(eps.min()):.3g}")
+    for name in whole.keys() - {"ids"}:
+        if whole[name].min() < 0:
+            raise RobustlabError(f"{name} must not be negative, found {int(whole[name].min())}")
     if not (images.min() >= 0 and images.max() <= 1):
         found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
         raise RobustlabError(

@@ -1,5 +1,9 @@
 """Fast gradient sign method (Goodfellow, Shlens & Szegedy 2015, arXiv:1412.6572). Budget: 1 gradient."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from robustlab.attacks.base import Attack
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -7,8 +11,17 @@ from robustlab.core.spec import register
 
 @register("fgsm")
 class FGSM(Attack):
-    """One step of length eps along the gradient's steepest ascent (its sign, for Linf)."""
+    """One step of length eps along the gradient's steepest ascent (its sign, for Linf).
+
+    With a random start the step is ``1.25 * eps`` long by default, the choice of Wong, Rice & Kolter 2020
+    (arXiv:2001.03994), and is projected back.
+    """
+
+    random_start: bool = False
+    step: Annotated[float, Field(gt=0.0)] | None = None
+    """Step length as a fraction of eps; default 1, with a random start 1.25."""
 
     def search(self, session: Session) -> None:
-        gradient = session.gradient(session.clean, propose=False)
-        session.propose(session.threat.ascend(session.clean, gradient, fraction=1.0))
+        start = session.random_start() if self.random_start else session.clean
+        step = self.step or (1.25 if self.random_start else 1.0)
+        session.propose(session.ascend(start, session.gradient(start, propose=False), step))

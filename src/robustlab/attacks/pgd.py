@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
@@ -17,6 +18,7 @@ class PGD(Attack):
     step: Annotated[float, Field(gt=0.0)] = 0.1
     """Step length as a fraction of eps. On the study's CNN 1/10 finds more than the 1/30 of Madry et al."""
     restarts: Annotated[int, Field(ge=1)] = 1
+    loss: Loss = "cross_entropy"
 
     @property
     def restart_count(self) -> int:
@@ -25,10 +27,9 @@ class PGD(Attack):
     def search(self, session: Session) -> None:
         points = session.random_start()
         for _ in range(self.steps):
-            gradient = session.gradient(points)
+            gradient = session.gradient(points, self.loss)
             points, gradient = session.unfinished(points, gradient)
             if session.finished:
                 return
-            moved = session.threat.ascend(points, gradient, self.step)
-            points = session.threat.project(moved, session.clean)
-        session.propose(points)
+            points = session.ascend(points, gradient, self.step)
+        session.propose(points, self.loss)

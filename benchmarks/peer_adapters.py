@@ -1,0 +1,249 @@
+"""Other libraries' attacks behind one call, for `benchmarks/peers.py` and the tests in `tests/parity`.
+
+An adapter is given how its library builds the attack, and returns a `Call`; a further attack is one line:
+
+    foolbox(lambda fb: fb.attacks.LinfPGD(steps=40, rel_stepsize=0.1), eps=0.3)
+    torchattacks(lambda ta, model: ta.PGD(model, eps=0.3, alpha=0.03, steps=40))
+    art(lambda attacks, classifier, batch: attacks.SquareAttack(classifier, eps=0.3, batch_size=batch))
+    adv_lib(lambda al, model, images, labels: al.ddn(model, images, labels, steps=100))
+    autoattack(path, Linf(eps=0.3))
+    robustlab(PGD(steps=40), Linf(eps=0.3))
+
+The libraries come with ``pip install -e ".[peers]"`` and ``pip install --no-deps adv-lib``; AutoAttack is not
+on PyPI, its adapter takes the path of a checkout. A library is imported when its attack is first called.
+"""
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import os
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Attack, Mode, frozen
+from robustlab.core import seeding
+from robustlab.core.threat import ThreatModel
+
+Call = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
+"""(model, images, labels, batch size) -> adversarial images, in the images' order."""
+
+MODULES = {"torchattacks": "torchattacks", "foolbox": "foolbox", "art": "art", "adv-lib": "adv_lib"}
+"""The name of each library here, and its module."""
+
+NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+"""Threat models by AutoAttack's names."""
+
+
+def installed(peer: str) -> bool:
+    """Whether a key of `MODULES` can be imported."""
+    return importlib.util.find_spec(MODULES[peer]) is not None
+
+
+@contextlib.contextmanager
+def guest(model: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Let another library attack the model: it prints and warns unheard, and leaves no trace.
+
+    Parameters are frozen; random states and the trace function (which AutoAttack switches off) are put back.
+    A warning from robustlab itself stays an error.
+    """
+    trace, states = sys.gettrace(), (np.random.get_state(), random.getstate())
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        seeding.isolated(seed),
+        frozen(model),
+    ):
+        warnings.simplefilter("ignore")
+        warnings.filterwarnings("error", module="robustlab")
+        np.random.seed(seed)
+        random.seed(seed)
+        try:
+            yield
+        finally:
+            sys.settrace(trace)
+            np.random.set_state(states[0])
+            random.setstate(states[1])
+
+
+def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict") -> Call:
+    """Adapt an attack of ours. One that looks for the nearest image is given a wide eps and ``max-loss``."""
+
+    def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        return attack.run(model, images, labels, threat, mode=mode, batch_size=batch).images
+
+    return call
+
+
+def torchattacks(make: Callable[[Any, nn.Module], Any]) -> Call:
+    """Adapt torchattacks: ``make(library, model)`` returns the attack."""
+
+    def prepare(model: nn.Module, images: Tensor, batch: int) -> _OnBatch:  # noqa: ARG001
+        attack: _OnBatch = make(importlib.import_module("torchattacks"), model)
+        return attack
+
+    return _in_batches(prepare)
+
+
+def foolbox(make: Callable[[Any], Any], *, eps: float | None = None) -> Call:
+    """Adapt foolbox: ``make(library)`` returns the attack; without eps it looks for the nearest image."""
+
+    def prepare(model: nn.Module, images: Tensor, batch: int) -> _OnBatch:  # noqa: ARG001
+        os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")  # else its import needs a git executable
+        library = importlib.import_module("foolbox")
+        attack, subject = make(library), library.PyTorchModel(model, bounds=(0, 1), device=images.device)
+
+        def attacked(images: Tensor, labels: Tensor) -> Tensor:
+            _, clipped, _ = attack(subject, images, labels, epsilons=eps)
+            found: Tensor = clipped
+            return found
+
+        return attacked
+
+    return _in_batches(prepare)
+
+
+def art(make: Callable[[Any, Any, int], Any]) -> Call:
+    """Adapt ART: ``make(art.attacks.evasion, classifier, batch size)`` returns the attack."""
+
+    def prepare(model: nn.Module, images: Tensor, batch: int) -> _OnBatch:
+        with torch.no_grad():
+            classes = model(images[:1]).shape[1]
+        classifier = importlib.import_module("art.estimators.classification").PyTorchClassifier(
+            model,
+            loss=nn.CrossEntropyLoss(),
+            input_shape=tuple(images.shape[1:]),
+            nb_classes=classes,
+            clip_values=(0.0, 1.0),
+            device_type="cpu" if images.device.type == "cpu" else "gpu",
+        )
+        attack = make(importlib.import_module("art.attacks.evasion"), classifier, batch)
+
+        def attacked(images: Tensor, labels: Tensor) -> Tensor:
+            found = attack.generate(x=images.cpu().numpy(), y=labels.cpu().numpy())
+            return torch.from_numpy(found).to(images)
+
+        return attacked
+
+    return _in_batches(prepare)
+
+
+def adv_lib(run: Callable[[Any, nn.Module, Tensor, Tensor], Tensor]) -> Call:
+    """Adapt adv-lib: ``run(adv_lib.attacks, model, images, labels)`` returns the adversarial images."""
+
+    def prepare(model: nn.Module, images: Tensor, batch: int) -> _OnBatch:  # noqa: ARG001
+        if "visdom" not in sys.modules and importlib.util.find_spec("visdom") is None:
+            # It is imported for live plots, which are off by default, and does not install with pip any more.
+            sys.modules["visdom"] = types.ModuleType("visdom")
+        library = importlib.import_module("adv_lib.attacks")
+        return lambda images, labels: run(library, model, images, labels)
+
+    return _in_batches(prepare)
+
+
+def autoattack(path: Path, threat: ThreatModel, *, attacks: tuple[str, ...] = (), steps: int = 100) -> Call:
+    """Adapt the official AutoAttack.
+
+    Args:
+        path: a checkout of github.com/fra31/auto-attack.
+        threat: linf, l2 or l1.
+        attacks: such as ``("apgd-ce",)``, the parts to run; default the standard version.
+        steps: of APGD and FAB in parts named by ``attacks``; the standard version's are 100.
+    """
+
+    def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        with guest(model):
+            sys.path.insert(0, str(path))
+            try:
+                library = importlib.import_module("autoattack")
+            finally:
+                sys.path.remove(str(path))
+            attack = library.AutoAttack(
+                model,
+                norm=NORMS[threat.name],
+                eps=threat.eps,
+                version="custom" if attacks else "standard",
+                attacks_to_run=list(attacks),
+                seed=0,
+                device=images.device,
+                verbose=False,
+            )
+            if attacks:
+                attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = steps
+                attack.apgd.n_restarts = 1
+            found: Tensor = attack.run_standard_evaluation(images, labels, bs=batch)
+            return found
+
+    return call
+
+
+_OnBatch = Callable[[Tensor, Tensor], Tensor]
+
+
+def _in_batches(prepare: Callable[[nn.Module, Tensor, int], _OnBatch]) -> Call:
+    def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        with guest(model):
+            attack = prepare(model, images, batch)
+            parts = zip(torch.split(images, batch), torch.split(labels, batch), strict=True)
+            return torch.cat([attack(*part).detach() for part in parts])
+
+    return call
+
+
+def fgsm(threat: ThreatModel) -> dict[str, Call]:
+    """Return the peers' fast gradient (sign) method."""
+    if threat.name == "linf":
+        return {
+            "torchattacks": torchattacks(lambda ta, model: ta.FGSM(model, eps=threat.eps)),
+            "foolbox": foolbox(lambda fb: fb.attacks.FGSM(), eps=threat.eps),
+            "art": art(lambda a, c, batch: a.FastGradientMethod(c, np.inf, threat.eps, batch_size=batch)),
+        }
+    return {
+        "foolbox": foolbox(lambda fb: fb.attacks.FGM(), eps=threat.eps),
+        "art": art(lambda a, c, batch: a.FastGradientMethod(c, 2, threat.eps, batch_size=batch)),
+    }
+
+
+def pgd(threat: ThreatModel, steps: int, step: float) -> dict[str, Call]:
+    """Return the peers' PGD from one random start, with steps of ``step * eps``."""
+    eps, alpha = threat.eps, threat.eps * step
+
+    def of_art(norm: float) -> Call:
+        return art(
+            lambda attacks, classifier, batch: attacks.ProjectedGradientDescent(
+                classifier,
+                norm=norm,
+                eps=eps,
+                eps_step=alpha,
+                max_iter=steps,
+                num_random_init=1,
+                batch_size=batch,
+                verbose=False,
+            )
+        )
+
+    if threat.name == "linf":
+        return {
+            "torchattacks": torchattacks(lambda ta, model: ta.PGD(model, eps=eps, alpha=alpha, steps=steps)),
+            "foolbox": foolbox(lambda fb: fb.attacks.LinfPGD(steps=steps, rel_stepsize=step), eps=eps),
+            "art": of_art(np.inf),
+            "adv-lib": adv_lib(
+                lambda al, model, images, labels: al.pgd_linf(
+                    model, images, labels, ε=eps, steps=steps, relative_step_size=step
+                )
+            ),
+        }
+    return {
+        "torchattacks": torchattacks(lambda ta, model: ta.PGDL2(model, eps=eps, alpha=alpha, steps=steps)),
+        "foolbox": foolbox(lambda fb: fb.attacks.L2PGD(steps=steps, rel_stepsize=step), eps=eps),
+        "art": of_art(2),
+    }

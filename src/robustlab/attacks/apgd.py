@@ -1,0 +1,153 @@
+"""Auto-PGD: PGD that sets its own step length (Croce & Hein 2020, arXiv:2003.01690; L1: arXiv:2103.01208).
+
+Budget: steps gradients per restart, or per target class.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_MOMENTUM = 0.75
+_FIRST_CHECK, _CHECK_SHRINKS, _LAST_CHECK = 0.22, 0.03, 0.06
+
+
+@register("apgd")
+class APGD(Attack):
+    """PGD with momentum, whose step halves, back at the best point, whenever progress stalls."""
+
+    norms = ("linf", "l2")
+
+    steps: Annotated[int, Field(ge=1)] = 100
+    loss: Loss = "cross_entropy"
+    targets: Annotated[int, Field(ge=0)] = 0
+    """How many of the likeliest wrong classes to move towards, one restart each; 0: away from the label."""
+    restarts: Annotated[int, Field(ge=1)] = 1
+    rho: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
+    """The share of steps that must increase the loss for the step length to stay."""
+
+    @property
+    def restart_count(self) -> int:
+        return self.restarts * max(1, self.targets)
+
+    def search(self, session: Session) -> None:
+        toward = ranked_class(session, session.restart % self.targets) if self.targets else None
+        if toward is not None and (toward < 0).all():
+            return  # there are fewer classes than targets
+        _ascend(session, surface_start(session), self, toward)
+
+
+def ranked_class(session: Session, place: int) -> Tensor:
+    """Return the wrong class (n,) that comes at this place on the clean image; -1 if there are fewer."""
+    logits = session.clean_logits.scatter(1, session.labels[:, None], -torch.inf)
+    if place >= logits.shape[1] - 1:
+        return torch.full_like(session.labels, -1)
+    return logits.argsort(dim=1, descending=True, stable=True)[:, place]
+
+
+def surface_start(session: Session) -> Tensor:
+    """Return random points on the ball's surface, brought into [0, 1]."""
+    shape = tuple(session.clean.shape[1:])
+    if session.threat.name == "linf":
+        draws = 2 * session.uniform("start", shape=shape) - 1
+    else:
+        draws = session.normal("start", shape=shape)
+    length = session.threat.distance(session.clean + draws, session.clean)
+    scale = session.eps / length.clamp(min=1e-12)
+    return session.project(session.clean + draws * per_image(scale, draws))
+
+
+def checkpoints(steps: int) -> list[int]:
+    """Return the iterations at which the step length is reconsidered, ever more often."""
+    period, least = max(int(_FIRST_CHECK * steps), 1), max(int(_LAST_CHECK * steps), 1)
+    shrink = max(int(_CHECK_SHRINKS * steps), 1)
+    found, at = [], 0
+    while at + period <= steps:
+        at += period
+        found.append(at)
+        period = max(period - shrink, least)
+    return found
+
+
+@dataclass
+class _State:
+    """What APGD remembers of each active image; the step length is a fraction of eps."""
+
+    points: Tensor
+    gradient: Tensor
+    losses: Tensor
+    before: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    best_at_check: Tensor
+    fraction: Tensor
+    increases: Tensor
+    halved: Tensor
+    toward: Tensor | None
+
+
+def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | None) -> None:
+    reading = session.query(points, attack.loss, toward=toward, gradient=True)
+    losses, gradient = reading.losses, reading.ascent
+    state = _State(
+        points=points,
+        gradient=gradient,
+        losses=losses,
+        before=points,
+        best=points,
+        best_gradient=gradient,
+        best_loss=losses,
+        best_at_check=losses,
+        fraction=torch.full_like(losses, 2.0),
+        increases=torch.zeros_like(losses),
+        halved=torch.ones_like(losses, dtype=torch.bool),
+        toward=toward,
+    )
+    checks, last_check = checkpoints(attack.steps), 0
+    for step in range(1, attack.steps + 1):
+        session.prune(state)
+        if session.finished:
+            return
+        moved = session.ascend(state.points, state.gradient, state.fraction)
+        # The very first move has no predecessor to lean on.
+        weight = 1.0 if step == 1 else _MOMENTUM
+        drift = weight * (moved - state.points) + (1 - weight) * (state.points - state.before)
+        state.before, state.points = state.points, session.project(state.points + drift)
+        more = step < attack.steps
+        reading = session.query(state.points, attack.loss, toward=state.toward, gradient=more)
+        if more:
+            _remember(state, reading.losses, reading.ascent)
+            if step in checks:
+                _reconsider(state, attack.rho * (step - last_check))
+                last_check = step
+
+
+def _remember(state: _State, losses: Tensor, gradient: Tensor) -> None:
+    state.increases = state.increases + (losses > state.losses)
+    better = losses > state.best_loss
+    pixels = per_image(better, gradient)
+    state.best = torch.where(pixels, state.points, state.best)
+    state.best_gradient = torch.where(pixels, gradient, state.best_gradient)
+    state.best_loss = torch.maximum(losses, state.best_loss)
+    state.losses, state.gradient = losses, gradient
+
+
+def _reconsider(state: _State, enough: float) -> None:
+    """Halve the step, back at the best point, where too few steps helped or nothing did since last time."""
+    stalled = state.increases <= enough
+    stalled |= ~state.halved & (state.best_at_check >= state.best_loss)
+    pixels = per_image(stalled, state.points)
+    state.fraction = torch.where(stalled, state.fraction / 2, state.fraction)
+    state.points = torch.where(pixels, state.best, state.points)
+    state.gradient = torch.where(pixels, state.best_gradient, state.gradient)
+    state.halved, state.best_at_check = stalled, state.best_loss
+    state.increases = torch.zeros_like(state.increases)

@@ -1,0 +1,65 @@
+"""What attacks maximise: each loss is positive exactly, or high, where the attacker has reached his goal.
+
+Each takes logits (N, K), the true classes (N,) and, for an attack towards a class, the targets (N,); it
+returns (N,).
+"""
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Loss = Literal["cross_entropy", "margin", "dlr"]
+
+
+def measure(loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return the loss of each image.
+
+    Args:
+        loss: a name of `Loss`.
+        logits: (N, K).
+        labels: (N,) the true classes.
+        targets: (N,) the classes to move towards; None moves away from the label.
+
+    Raises:
+        ValueError: there is no such loss.
+    """
+    if loss == "cross_entropy":
+        return cross_entropy(logits, labels, targets)
+    if loss == "margin":
+        return margin(logits, labels, targets)
+    if loss == "dlr":
+        return dlr(logits, labels, targets)
+    raise ValueError(f"unknown loss {loss!r}; accepted: {', '.join(get_args(Loss))}")
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return the cross-entropy of the label, or minus that of the target."""
+    if targets is None:
+        return F.cross_entropy(logits, labels, reduction="none")
+    return -F.cross_entropy(logits, targets, reduction="none")
+
+
+def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return the best other logit minus the label's, or the target's minus the best other: above 0, success.
+
+    Carlini & Wagner 2017 (arXiv:1608.04644), their f_6 without the clipping. It needs two classes.
+    """
+    wished = labels if targets is None else targets
+    own = logits.gather(1, wished[:, None]).squeeze(1)
+    others = logits.scatter(1, wished[:, None], -torch.inf).amax(dim=1)
+    return others - own if targets is None else own - others
+
+
+def dlr(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+    """Return the margin divided by a difference of logits, so that their scale does not matter.
+
+    Croce & Hein 2020 (arXiv:2003.01690), equations 6 and 8. It needs three classes, with targets four; with
+    fewer it is the margin.
+    """
+    if logits.shape[1] < (3 if targets is None else 4):
+        return margin(logits, labels, targets)
+    top = logits.topk(3 if targets is None else 4, dim=1).values
+    low = top[:, 2] if targets is None else (top[:, 2] + top[:, 3]) / 2
+    return margin(logits, labels, targets) / (top[:, 0] - low + 1e-12)

@@ -1,0 +1,153 @@
+"""results.json of an evaluation: what was measured of one classifier under one threat model.
+
+The report, the terminal, `compare` and `gate` read these classes. Only ``seconds``, ``created`` and
+``peak_memory_mb`` depend on the clock and the machine: everything else is the same for the same command.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from robustlab.core.results import Compute, Figure
+
+EVALUATION_SCHEMA_VERSION = 1
+
+Grade = Literal["pass", "warn", "fail", "skip"]
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Subject(_Record):
+    """The classifier: where it came from, and the hash of its weights."""
+
+    name: str
+    source: str
+    parameters: int
+    sha256: str
+
+
+class Images(_Record):
+    """The images that were attacked: the first ``n`` of a split, or the caller's own."""
+
+    name: str
+    split: str
+    n: int
+    classes: int
+    shape: tuple[int, int, int]
+    sha256: str
+
+
+class AttackRow(_Record):
+    """One attack of the cascade, which met only the images that were left to it.
+
+    Attributes:
+        attacked: images it ran on.
+        broken: images that it was the first to break.
+        robust: the accuracy that is left after it, over all images.
+    """
+
+    position: int
+    attack: str
+    attacked: int
+    broken: int
+    robust: Figure
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+class BrokenImage(_Record):
+    """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``."""
+
+    index: int
+    image_id: int
+    label: int
+    clean_confidence: float
+    prediction: int
+    confidence: float
+    attack: str
+    restart: int
+    distance: float
+
+
+class RobustCurve(_Record):
+    """Robust accuracy against eps, from one search for the nearest success of each image.
+
+    ``certified`` is the proven lower bound at the same eps, where there is one.
+    """
+
+    attack: str
+    eps: list[float]
+    robust: list[Figure]
+    certified: list[Figure] | None
+    forwards: int
+    backwards: int
+    seconds: float
+
+
+class Check(_Record):
+    """One computed reason to believe or doubt the figure; ``id`` is its heading in docs/flags.md.
+
+    Attributes:
+        found: what was computed, in words with figures.
+        expected: what would pass.
+        meaning: what a failure would tell, in one sentence.
+        n: images it was computed on.
+    """
+
+    id: str
+    title: str
+    grade: Grade
+    found: str
+    expected: str
+    meaning: str
+    n: int
+    forwards: int
+    backwards: int
+
+
+class Evaluation(_Record):
+    """The whole of an evaluation's results.json.
+
+    Attributes:
+        attacks: what was asked for; ``rows`` says what ran.
+        robust: worst case over all attacks, image by image; the headline.
+        certified: proven, where a certifier ran.
+        not_finite: ids of images at which, or near which, the classifier returned NaN or infinity.
+        pictures: array file of the broken images on the page.
+    """
+
+    schema_version: int = EVALUATION_SCHEMA_VERSION
+    kind: Literal["evaluation"] = "evaluation"
+    title: str
+    created: str
+    seed: int
+    mode: str
+    subject: Subject
+    images: Images
+    threat: str
+    norm: str
+    eps: float
+    attacks: str
+    eight_bit: bool
+    clean: Figure
+    robust: Figure
+    certified: Figure | None
+    rows: list[AttackRow]
+    not_finite: list[int]
+    curve: RobustCurve | None
+    checks: list[Check]
+    broken: list[BrokenImage]
+    pictures: str | None
+    compute: Compute
+    forwards: int
+    backwards: int
+    seconds: float
+    peak_memory_mb: float
+
+    @property
+    def red_flags(self) -> list[Check]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.grade == "fail"]

@@ -1,0 +1,55 @@
+"""What every threat model is.
+
+All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is in pixel units.
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from robustlab.core.spec import Unit
+
+
+def per_image(values: Tensor, images: Tensor) -> Tensor:
+    """Reshape (N,) so that it broadcasts over the pixels of (N, C, H, W)."""
+    return values.view(-1, *[1] * (images.ndim - 1))
+
+
+class ThreatModel(Unit, ABC):
+    """The set of images into which an attacker may turn an image.
+
+    Each method takes ``eps``, (N,), to put one radius per image in the place of the threat model's own.
+    """
+
+    kind = "threat"
+    eps: float
+
+    @abstractmethod
+    def distance(self, images: Tensor, clean: Tensor) -> Tensor:
+        """Return (N,) distances in the threat model's norm."""
+
+    @abstractmethod
+    def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Return allowed images near the given ones: within eps of the clean ones, inside [0, 1]."""
+
+    @abstractmethod
+    def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Return a random allowed image for each clean one, drawn by (key, id) as in `seeding`."""
+
+    @abstractmethod
+    def ascend(
+        self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
+    ) -> Tensor:
+        """Take the step of length ``fraction * eps`` that most increases the loss; not projected.
+
+        Args:
+            images: where the step begins.
+            gradient: of the loss, there.
+            fraction: one number, or (N,) one per image.
+            eps: (N,) one radius per image.
+        """
+
+    def _radius(self, images: Tensor, eps: Tensor | None, fraction: float | Tensor = 1.0) -> float | Tensor:
+        """Return ``fraction * eps`` so that it broadcasts over pixels."""
+        length = fraction * (self.eps if eps is None else eps)
+        return per_image(length, images) if isinstance(length, Tensor) else length

@@ -1,0 +1,46 @@
+"""The L0 ball: a few pixels may take any value."""
+
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.spec import register
+from robustlab.core.threat.base import ThreatModel
+
+
+@register("l0")
+class L0(ThreatModel):
+    """At most eps values of the image may change, each to anything in [0, 1]; every channel counts."""
+
+    eps: Annotated[int, Field(ge=0)]
+
+    def distance(self, images: Tensor, clean: Tensor) -> Tensor:
+        return (images != clean).flatten(1).sum(dim=1).to(images.dtype)
+
+    def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
+        images = images.clamp(0.0, 1.0)
+        return torch.where(self._first((images - clean).abs(), eps), images, clean)
+
+    def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
+        shape = tuple(clean.shape[1:])
+        chosen = self._first(seeding.uniform(seeding.derive(key, "places"), ids, shape), eps)
+        return torch.where(chosen, seeding.uniform(key, ids, shape), clean)
+
+    def ascend(
+        self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
+    ) -> Tensor:
+        """Set the ``fraction * eps`` values (at least one) that promise most to 0 or 1."""
+        wished = (gradient > 0).to(images.dtype)
+        promise = gradient * (wished - images)
+        count = torch.as_tensor(fraction * (self.eps if eps is None else eps), device=images.device)
+        count = torch.where(count > 0, count.ceil(), 0.0)
+        return torch.where(self._first(promise, count) & (promise > 0), wished, images)
+
+    def _first(self, values: Tensor, count: Tensor | None) -> Tensor:
+        """Return a mask of the largest values of each image, ``count`` (or eps) many."""
+        rank = values.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        number = torch.as_tensor(self.eps if count is None else count, device=values.device)
+        return (rank < number.view(-1, 1)).view_as(values)

@@ -1,0 +1,80 @@
+"""The L1 ball, cut with the box [0, 1] exactly (Croce & Hein 2021, arXiv:2103.01208)."""
+
+import torch
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.spec import PixelDistance, register
+from robustlab.core.threat.base import ThreatModel, per_image
+
+_STEP_SHARE = 0.05
+"""Share of the pixels that one step moves (SLIDE, Tramèr & Boneh 2019, arXiv:1904.13000: 1 to 20 %)."""
+
+
+@register("l1")
+class L1(ThreatModel):
+    """The pixels' changes may sum up to eps."""
+
+    eps: PixelDistance
+
+    def distance(self, images: Tensor, clean: Tensor) -> Tensor:
+        return (images - clean).flatten(1).abs().sum(dim=1)
+
+    def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
+        """Return the nearest (in L2) allowed images: each change shrunk by one amount, then clipped."""
+        moved = (images - clean).flatten(1)
+        room = torch.where(moved > 0, 1 - clean.flatten(1), clean.flatten(1))
+        size = moved.abs()
+        radius = torch.as_tensor(self.eps if eps is None else eps, dtype=size.dtype, device=size.device)
+        shrunk = (size - _excess(size, room, radius)[:, None]).clamp_(min=0.0).minimum(room)
+        # Rounding in the sums above may leave a millionth too much.
+        total = shrunk.sum(dim=1).clamp(min=1e-12)
+        shrunk = shrunk * (radius / total).clamp(max=1.0)[:, None]
+        return (clean + (shrunk * moved.sign()).view_as(clean)).clamp_(0.0, 1.0)
+
+    def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
+        # Noise projected onto the ball moves few pixels, as the attacks' own steps do.
+        return self.project(clean + seeding.normal(key, ids, tuple(clean.shape[1:])), clean, eps)
+
+    def ascend(
+        self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
+    ) -> Tensor:
+        share = max(1, round(_STEP_SHARE * images[0].numel())) if len(images) else 1
+        return images + self._radius(images, eps, fraction) * sparse_sign(images, gradient, share)
+
+
+def sparse_sign(images: Tensor, gradient: Tensor, count: int | Tensor) -> Tensor:
+    """Return the L1 unit step: equal moves of the ``count`` (or (N,)) pixels of the largest gradient.
+
+    Pixels at the end of the range towards which the gradient points stay where they are.
+    """
+    stuck = ((images >= 1) & (gradient > 0)) | ((images <= 0) & (gradient < 0))
+    size = torch.where(stuck, 0.0, gradient.abs()).flatten(1)
+    if isinstance(count, int):
+        count = torch.full((len(images),), count, device=images.device)
+    order = size.sort(dim=1, descending=True).values
+    least = order.gather(1, (count.clamp(1, size.shape[1]) - 1)[:, None])
+    chosen = (size >= least) & (size > 0)
+    number = per_image(chosen.sum(dim=1).clamp(min=1), images)
+    return chosen.view_as(gradient) * gradient.sign() / number
+
+
+def _excess(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
+    """Return (N,) the least amount by which the sizes must shrink to sum up to the radius within the room.
+
+    The sum of ``clip(size - amount, 0, room)`` is piecewise linear in the amount: it falls by one per unit
+    for each pixel between ``size - room``, where it leaves its room's end, and ``size``, where it vanishes.
+    """
+    begins, ends = (size - room).clamp(min=0.0), size
+    knots, order = torch.cat([begins, ends], dim=1).sort(dim=1)
+    slope = torch.cat([torch.ones_like(size), -torch.ones_like(size)], dim=1).gather(1, order).cumsum(dim=1)
+    widths = torch.diff(knots, dim=1, prepend=torch.zeros_like(knots[:, :1]))
+    falls = torch.cat([torch.zeros_like(slope[:, :1]), slope[:, :-1]], dim=1) * widths
+    surplus = size.minimum(room).sum(dim=1, keepdim=True) - radius.view(-1, 1)
+    left = surplus - falls.cumsum(dim=1)
+    # The knot before which the surplus is used up; the amount lies on the segment that ends there.
+    place = (left > 0).sum(dim=1, keepdim=True).clamp(max=knots.shape[1] - 1)
+    steepness = slope.gather(1, (place - 1).clamp(min=0)).clamp(min=1)
+    rest = left.gather(1, place) / steepness
+    amount = knots.gather(1, place) + rest
+    return torch.where(surplus > 0, amount, 0.0).clamp_(min=0.0).squeeze(1)

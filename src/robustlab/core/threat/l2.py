@@ -1,0 +1,47 @@
+"""The L2 ball: the Euclidean distance."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.spec import PixelDistance, register
+from robustlab.core.threat.base import ThreatModel, per_image
+
+
+def _length(moves: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(moves.flatten(1), dim=1)
+    return length
+
+
+@register("l2")
+class L2(ThreatModel):
+    """The image may move by at most eps in Euclidean distance."""
+
+    eps: PixelDistance
+
+    def distance(self, images: Tensor, clean: Tensor) -> Tensor:
+        return _length(images - clean)
+
+    def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
+        # Clipping to [0, 1] after the shrinking only moves the image nearer to the clean one.
+        moved = images - clean
+        length = per_image(_length(moved), images).clamp(min=1e-12)
+        return (clean + moved * (self._radius(images, eps) / length).clamp(max=1.0)).clamp_(0.0, 1.0)
+
+    def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
+        shape = tuple(clean.shape[1:])
+        direction = seeding.normal(key, ids, shape)
+        radius = seeding.uniform(seeding.derive(key, "radius"), ids, (1,)) ** (1 / math.prod(shape))
+        factor = per_image(radius.squeeze(1) / _length(direction), clean)
+        return self.project(clean + direction * factor * self._radius(clean, eps), clean, eps)
+
+    def ascend(
+        self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
+    ) -> Tensor:
+        # Brought to a largest entry of 1 first: the squares of a confident classifier's gradient underflow.
+        largest = per_image(gradient.flatten(1).abs().amax(dim=1), images)
+        gradient = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
+        length = per_image(_length(gradient), images).clamp(min=1e-12)
+        return images + gradient * (self._radius(images, eps, fraction) / length)
