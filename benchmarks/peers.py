@@ -2,17 +2,17 @@
 
     python benchmarks/peers.py --model runs/mnist/models/baseline.safetensors -n 1000
     python benchmarks/peers.py --model mine.py:network --weights mine.safetensors --task pgd-max-loss
-    python benchmarks/peers.py --model ... --tools robustlab autoattack --autoattack ../auto-attack --json a.json
+    python benchmarks/peers.py --model ... --tools robustlab autoattack --autoattack ../auto-attack
 
 Printed per tool: accuracy left, seconds, forward and backward image passes. Passes are counted for all tools
-alike, by a wrapper around the model: an image sent through it is a forward pass, a gradient that comes back for
-it is a backward pass. Parameters are frozen; the model is in eval mode, and in the layout in which robustlab
-loads networks. A tool is warmed up on a small batch, then timed with each of `--batches`, and `--repeats` times
-with the fastest of them, in alternating order; its best time is shown.
+alike, by a wrapper around the model: an image sent through it is a forward pass, a gradient that comes back
+for it is a backward pass. Parameters are frozen; the model is in eval mode, and in the layout in which
+robustlab loads networks. A tool is warmed up on a small batch, then timed with each of `--batches`, and
+`--repeats` times with the fastest of them, in alternating order; its best time is shown.
 
 No tool's own verdict is believed: an image is broken if the model misclassifies it as it is, or misclassifies
-the tool's image for it in one plain forward pass. A tool's image that leaves the eps ball or [0, 1] by more than
-1e-6 is counted under "outside" and breaks nothing.
+the tool's image for it in one plain forward pass. A tool's image that leaves the eps ball or [0, 1] by more
+than 1e-6 is counted under "outside" and breaks nothing.
 
 `TASKS` says what each tool runs. The libraries come with ``pip install -e ".[peers]"`` and
 ``pip install --no-deps adv-lib``.
@@ -130,7 +130,8 @@ def correct(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 def inside(found: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
     """Return (N,) whether each found image is allowed by the threat model, up to what float32 rounds off."""
     beyond = (found - found.clamp(0, 1)).flatten(1).abs().amax(dim=1)
-    return (threat.distance(found, images) <= threat.eps + TOLERANCE) & (beyond <= TOLERANCE)
+    near = threat.distance(found, images) <= threat.eps * (1 + TOLERANCE) + TOLERANCE
+    return near & (beyond <= TOLERANCE)
 
 
 def measure(

@@ -18,17 +18,29 @@ from typing import TYPE_CHECKING, Any
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 if TYPE_CHECKING:
-    from robustlab.api import run_study, write_report
+    from robustlab.api import evaluate, run_study, write_report
     from robustlab.core.errors import RobustlabError
-    from robustlab.core.run import Run, load_run
+    from robustlab.core.run import EvaluationRun, Run, load_run
     from robustlab.data import load_dataset
     from robustlab.models import load_network
 
-__all__ = ["RobustlabError", "Run", "load_dataset", "load_network", "load_run", "run_study", "write_report"]
+__all__ = [
+    "EvaluationRun",
+    "RobustlabError",
+    "Run",
+    "evaluate",
+    "load_dataset",
+    "load_network",
+    "load_run",
+    "run_study",
+    "write_report",
+]
 
 _HOMES = {
+    "EvaluationRun": "robustlab.core.run",
     "RobustlabError": "robustlab.core.errors",
     "Run": "robustlab.core.run",
+    "evaluate": "robustlab.api",
     "load_dataset": "robustlab.data",
     "load_network": "robustlab.models",
     "load_run": "robustlab.core.run",

@@ -1,12 +1,21 @@
-"""The two main jobs as functions: run a study with its report, and write a report anew."""
+"""The main jobs as functions: run a study or an evaluation with its report, and write a report anew."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor, nn
+
 from robustlab import report
+from robustlab.attacks import Mode
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.progress import Progress
-from robustlab.core.run import Run
+from robustlab.core.run import EvaluationRun, Run
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.evaluation.engine import EvaluationOptions
+from robustlab.evaluation.engine import execute as execute_evaluation
+from robustlab.evaluation.ensembles import Attacks
 from robustlab.study import StudyOptions, execute
 
 
@@ -54,6 +63,104 @@ def run_study(
         quick=quick,
     )
     run = execute(options, progress)
+    report.write_report(run.folder)
+    return run
+
+
+def evaluate(
+    model: str | Path | nn.Module,
+    *,
+    weights: str | Path | None = None,
+    network: str | None = None,
+    name: str | None = None,
+    dataset: str | Split = "mnist",
+    data_root: str | Path | None = None,
+    images: Tensor | None = None,
+    labels: Tensor | None = None,
+    threat: str | ThreatModel = "linf(eps=0.3)",
+    attacks: Attacks = "standard",
+    n: int | None = None,
+    mode: Mode = "verdict",
+    eight_bit: bool = False,
+    curve: bool = False,
+    checks: bool = True,
+    certify: bool = True,
+    samples: int | None = None,
+    surrogates: Sequence[str | nn.Module] = (),
+    device: DeviceChoice = "auto",
+    precision: PrecisionChoice = "auto",
+    batch_size: int | None = None,
+    seed: int = 0,
+    out: str | Path | None = None,
+    progress: Progress | None = None,
+) -> EvaluationRun:
+    """Find out how robust a classifier is, image by image, and write the report.
+
+    The same call again resumes. More images, or another attack, cost only what is new.
+
+    Args:
+        model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or ``"FILE.py:FUNCTION"``, which is
+            called with no argument and returns one; or the folder of a study's run; or a ``.safetensors``
+            file that `save_network` wrote.
+        weights: a file of weights for it: safetensors, or a ``state_dict`` that ``torch.save`` wrote.
+        network: which network of the study's run.
+        name: what to call it; default: a name made from the above.
+        dataset: ``"auto"``, ``"mnist"`` or ``"digits"``, whose test split is attacked; or
+            ``"FILE.py:FUNCTION"``, which returns (images, labels); or a split.
+        data_root: the first folder in which data is looked for.
+        images: your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1].
+        labels: of those, (N,) integers.
+        threat: what the attacker may do, on the pixel scale.
+        attacks: specs of attacks and ensembles (``robustlab ls``), in the order in which an image meets them.
+        n: how many images, the first ones; default 1,000 of a named dataset, all of your own.
+        mode: ``"verdict"`` stops at an image's first success; ``"max-loss"`` spends every attack's full
+            budget on every image that is left.
+        eight_bit: only images that a file of 8 bits per value can hold count as adversarial.
+        curve: also search for each image's nearest success, for robust accuracy against eps.
+        checks: compute the reasons to doubt the figure.
+        certify: look for proofs before attacking; a proven image needs no attack.
+        samples: how often a random classifier is asked about each point; default: as the attacks wish.
+        surrogates: other classifiers of the same kind, given as ``model`` is, for attacks that transfer.
+        device: ``"auto"`` takes a GPU if there is one; of a module, the device it is on.
+        precision: of the attacks' search; every success is confirmed in fp32. ``"auto"`` takes bf16 where it
+            is faster.
+        batch_size: images per pass; default 250, on a GPU 1,000. No verdict depends on it.
+        seed: of every random choice.
+        out: the run's folder; default ``runs/evaluate-<name>-<norm>-<eps>``.
+        progress: where to show progress; default nowhere.
+
+    Returns:
+        The run's folder, and every figure as in its ``results.json``.
+
+    Raises:
+        RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
+    """
+    options = EvaluationOptions(
+        model=model if isinstance(model, nn.Module) else os.fspath(model),
+        weights=None if weights is None else os.fspath(weights),
+        network=network,
+        name=name,
+        dataset=dataset,
+        data_root=None if data_root is None else os.fspath(data_root),
+        images=images,
+        labels=labels,
+        threat=threat,
+        attacks=attacks,
+        n=n,
+        mode=mode,
+        eight_bit=eight_bit,
+        curve=curve,
+        checks=checks,
+        certify=certify,
+        samples=samples,
+        surrogates=tuple(surrogates),
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        seed=seed,
+        out=None if out is None else os.fspath(out),
+    )
+    run = execute_evaluation(options, progress)
     report.write_report(run.folder)
     return run
 

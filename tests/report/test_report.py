@@ -4,22 +4,20 @@ import base64
 import io
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from html_page import files, read
 from PIL import Image
 from sample_results import bare_results, detection, full_results, pictures, write_run
 
 from robustlab.core.results import Results
 from robustlab.report import write_report
-from robustlab.report.view import View
+from robustlab.report.study.view import View
 
 MakeRun = Callable[..., Path]
-
-VOID = {"meta", "img", "br", "link", "input", "hr", "source"}
 
 
 @pytest.fixture
@@ -30,55 +28,6 @@ def make_run(tmp_path: Path) -> MakeRun:
         return write_run(tmp_path / name, results, **changes)
 
     return make
-
-
-class Page(HTMLParser):
-    """What the tests look at in a page: its references, its order of tags, its text, its balance."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.references: list[str] = []
-        self.tags: list[tuple[str, str]] = []
-        self.words: list[str] = []
-        self._open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self._open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.tags.append((tag, values.get("class") or ""))
-        self.references += [
-            values[name] or "" for name in ("src", "href", "xlink:href", "srcset") if name in values
-        ]
-        if tag not in VOID:
-            self._open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.handle_starttag(tag, attrs)
-        if tag not in VOID:
-            self._open.pop()
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self._open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if not self._open or self._open[-1] not in {"style", "script"}:
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-
-def read(folder: Path) -> tuple[str, Page]:
-    html = write_report(folder).read_text(encoding="utf-8")
-    return html, Page(html)
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    made = [folder / "report.html", folder / "report.md", *(folder / "figures").iterdir()]
-    return {path.name: path.read_bytes() for path in made}
 
 
 def test_returns_the_page_and_writes_every_chart(make_run: MakeRun) -> None:

@@ -2,22 +2,54 @@
 
 from robustlab.attacks.apgd import APGD
 from robustlab.attacks.base import Attack, AttackResult, frozen
+from robustlab.attacks.bpda import BPDA
+from robustlab.attacks.corruption import Corruption
+from robustlab.attacks.cw import CW
+from robustlab.attacks.ddn import DDN
+from robustlab.attacks.deepfool import DeepFool
+from robustlab.attacks.ead import EAD
+from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
+from robustlab.attacks.fmn import FMN
 from robustlab.attacks.gaussian_noise import GaussianNoise
+from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
+from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.pgd import PGD
+from robustlab.attacks.random_points import RandomPoints
+from robustlab.attacks.restarts import Restarts
+from robustlab.attacks.rotation_translation import RotationTranslation
 from robustlab.attacks.session import Mode, Reading, Session
+from robustlab.attacks.sigma_zero import SigmaZero
+from robustlab.attacks.spsa import SPSA
+from robustlab.attacks.square import Square
 
 __all__ = [
     "APGD",
+    "BPDA",
+    "CW",
+    "DDN",
+    "EAD",
+    "FAB",
     "FGSM",
+    "FMN",
+    "MIFGSM",
     "PGD",
+    "SPSA",
     "Attack",
     "AttackResult",
+    "Corruption",
+    "DeepFool",
     "FGSMLiteralClamp",
     "GaussianNoise",
+    "HopSkipJump",
     "Mode",
+    "RandomPoints",
     "Reading",
+    "Restarts",
+    "RotationTranslation",
     "Session",
+    "SigmaZero",
+    "Square",
     "frozen",
 ]

@@ -61,6 +61,11 @@ class Attack(Unit, ABC):
     """Whether the attack can move towards given classes."""
 
     @property
+    def core(self) -> "Attack":
+        """The attack that searches: a wrapper is made for the same threat models and draws the same."""
+        return self
+
+    @property
     def restart_count(self) -> int:
         """How often `search` is run on an image that withstands it."""
         return 1
@@ -120,7 +125,7 @@ class Attack(Unit, ABC):
         _check(images, labels, numbers, radii, targets)
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
-        key = seeding.derive(seed, self.name)
+        key = seeding.derive(seed, self.core.name)
         results = [_nothing(images)]
         with ExitStack() as stack:
             for network in (model, *surrogates):
@@ -138,7 +143,7 @@ class Attack(Unit, ABC):
                     eps=radii[rows],
                     key=key,
                     mode=mode,
-                    minimal_norm=self.minimal_norm,
+                    minimal_norm=self.core.minimal_norm,
                     samples=samples,
                     surrogates=surrogates,
                     half=half,
@@ -178,12 +183,13 @@ class Attack(Unit, ABC):
         )
 
     def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:
-        if self.norms and threat.name not in self.norms:
+        core = self.core
+        if core.norms and threat.name not in core.norms:
             raise RobustlabError(
-                f"{self.name} is made for {', '.join(self.norms)}; the threat model is {threat!r}"
+                f"{core.name} is made for {', '.join(core.norms)}; the threat model is {threat!r}"
             )
-        if targets is not None and not self.targetable:
-            raise RobustlabError(f"{self.name} can't move towards a target class")
+        if targets is not None and not core.targetable:
+            raise RobustlabError(f"{core.name} can't move towards a target class")
 
 
 def _nothing(images: Tensor) -> AttackResult:

@@ -1,7 +1,8 @@
 """One attack on one batch: measures points, keeps the best, counts passes, drops finished images."""
 
 import bisect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -71,11 +72,12 @@ class Session:
 
     ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` hold the images that are still active, in the
     order of the points that the attack proposes. After a success in verdict mode an image's result is final,
-    and `unfinished` or `prune` drops it; a few such images may stay for a while to fill up a batch.
+    and `unfinished` or `prune` drops it, as they drop an image that the attack says it is done with; a few
+    such images may stay for a while to fill up a batch, and what is proposed for them is ignored.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.
-        restart: which restart runs.
+        restart: which restart runs; -1 before the first.
         best: the best point of every image of the batch so far, dropped ones included.
         forwards: (N,) forward passes per image of the batch, surrogates included.
         backwards: (N,) backward passes per image of the batch.
@@ -86,7 +88,7 @@ class Session:
         self._task = task
         self.threat = task.threat
         self._classes = int(task.labels.max()) + 1
-        self.restart = 0
+        self.restart = -1
         self.best = task.images.clone()
         self.forwards = torch.zeros_like(task.labels)
         self.backwards = torch.zeros_like(task.labels)
@@ -94,6 +96,7 @@ class Session:
         # Of an attack that looks for the nearest image, minus the distance takes the place of the loss.
         self._best_score = torch.full(task.labels.shape, -torch.inf, device=task.images.device)
         self._broken = torch.zeros_like(task.labels, dtype=torch.bool)
+        self._retired = torch.zeros_like(self._broken)
         self._clean_logits: Tensor | None = None
         self._activate(self._everyone())
 
@@ -118,15 +121,19 @@ class Session:
         return self._clean_logits[self._rows]
 
     def start(self) -> None:
-        """In verdict mode, set aside the images that are as the attacker wishes already."""
-        if self.verdict:
-            reading = self.query(self.clean, propose=False)
+        """In verdict mode, set aside the images that are as the attacker wishes already.
+
+        An attack that looks for the nearest success learns of them in max-loss mode too: their distance is 0.
+        """
+        if self.verdict or self._task.minimal_norm:
+            reading = self.query(self.clean, propose=not self.verdict)
             self._clean_logits = reading.logits
             self._broken |= reading.reached
 
     def begin(self, restart: int) -> None:
         """Start a restart on the images that are still to be broken."""
         self.restart = restart
+        self._retired = torch.zeros_like(self._broken)
         self._activate(self._everyone())
         self.unfinished()
 
@@ -140,9 +147,14 @@ class Session:
         """Return (n, *shape) standard normal numbers for the active images."""
         return seeding.normal(self._draw(purpose), self.ids, shape)
 
-    def random_start(self) -> Tensor:
-        """Return a random allowed point for each active image, another one in each restart."""
-        return self.threat.random_start(self.clean, self._draw(("start",)), self.ids, self.eps)
+    def random_start(self, eps: Tensor | None = None) -> Tensor:
+        """Return a random allowed point for each active image, another one in each restart.
+
+        Args:
+            eps: (n,) radii in the place of the images' own.
+        """
+        radius = self.eps if eps is None else eps
+        return self.threat.random_start(self.clean, self._draw(("start",)), self.ids, radius)
 
     def noise(self) -> Tensor:
         """Return standard normal noise of the images' shape, another one in each restart."""
@@ -208,6 +220,33 @@ class Session:
             reached = self._record(points.detach(), values, reached)
         return Reading(logits=logits, losses=values, reached=reached, gradient=ascent)
 
+    def query_many(self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True) -> Reading:
+        """Measure k points per active image, without a gradient; k forward passes of each image.
+
+        However few images are active, a pass is as large as the batch.
+
+        Args:
+            points: (k, n, C, H, W), otherwise as for `query`.
+            loss: what to measure.
+            propose: whether the points count as results.
+
+        Returns:
+            A reading whose tensors are (k, n, ...).
+        """
+        rows, readings = self._rows, []
+        for part in points.split(max(1, len(self._task.labels) // len(rows))):
+            self._activate(rows.repeat(len(part)))
+            reading = self.query(part.flatten(0, 1), loss, propose=False)
+            readings.append((reading.logits, reading.losses, reading.reached))
+        self._activate(rows)
+        logits, values, reached = (
+            torch.cat(parts).unflatten(0, points.shape[:2]) for parts in zip(*readings, strict=True)
+        )
+        if propose:
+            # One by one, as if they had been measured so.
+            reached = torch.stack([self._record(*row) for row in zip(points, values, reached, strict=True)])
+        return Reading(logits=logits, losses=values, reached=reached)
+
     def jacobian(self, points: Tensor, classes: Tensor) -> tuple[Reading, Tensor]:
         """Measure points as `query` does, with the gradients (n, k, C, H, W) of the logits of (n, k) classes.
 
@@ -225,7 +264,13 @@ class Session:
         return Reading(logits=logits, losses=values, reached=reached), gradients
 
     def surrogate_gradient(self, points: Tensor, loss: Loss = "cross_entropy") -> Tensor:
-        """Return the gradient of the loss averaged over the surrogates; one pass each way per surrogate."""
+        """Return the gradient of the loss summed over the surrogates; one pass each way per surrogate.
+
+        Raises:
+            RobustlabError: there are no surrogates.
+        """
+        if not self._task.surrogates:
+            raise RobustlabError("an attack that transfers needs surrogates: Attack.run(surrogates=[...])")
         points = points.detach().requires_grad_()
         values = [
             losses.measure(loss, model(points).float(), self.labels, self.targets)
@@ -240,30 +285,51 @@ class Session:
 
     def unfinished(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         """Drop the images that are broken and return the tensors' rows for those that remain."""
-        keep = self._shrink()
+        keep = self._shrink(None)
         return tensors if keep is None else tuple(tensor[keep] for tensor in tensors)
 
-    def prune(self, state: object) -> None:
-        """Drop the images that are broken, and their rows in every tensor among the attributes of ``state``."""
-        keep = self._shrink()
+    def prune(self, state: object, done: Tensor | None = None) -> None:
+        """Drop the images that are broken, and their rows in every tensor among the attributes of ``state``.
+
+        Args:
+            state: what the attack remembers of each active image.
+            done: (n,) images that the attack has no more use for in this restart, or `round`.
+        """
+        keep = self._shrink(done)
         if keep is not None:
             for name, value in vars(state).items():
                 if isinstance(value, Tensor):
                     setattr(state, name, value[keep])
 
-    def _shrink(self) -> Tensor | None:
+    @contextmanager
+    def round(self) -> Iterator[None]:
+        """Activate again, after the block, the images that were dropped inside it: a round of several."""
+        rows, retired = self._rows, self._retired
+        yield
+        self._retired = retired
+        self._activate(rows)
+
+    def _shrink(self, done: Tensor | None) -> Tensor | None:
         """Activate the images that remain and return their places, or None if all do."""
-        if not self.verdict:
+        if done is not None:
+            self._retired = self._retired.scatter(0, self._rows, self._retired[self._rows] | done)
+        elif not self.verdict:
             return None
-        broken = self._broken[self._rows]
-        left = len(broken) - int(broken.sum())
+        closed = self.closed
+        left = len(closed) - int(closed.sum())
         place = bisect.bisect_left(_SIZES, left)
         size = _SIZES[place] if left and place < len(_SIZES) else left
-        if size >= len(broken):
+        if size >= len(closed):
             return None
-        keep = broken.to(torch.uint8).argsort(stable=True)[:size].sort().values
+        keep = closed.to(torch.uint8).argsort(stable=True)[:size].sort().values
         self._activate(self._rows[keep])
         return keep
+
+    @property
+    def closed(self) -> Tensor:
+        """(n,) for which of the active images nothing more is recorded: they only fill up the batch."""
+        retired = self._retired[self._rows]
+        return retired | self._broken[self._rows] if self.verdict else retired
 
     @property
     def broken(self) -> Tensor:
@@ -311,7 +377,8 @@ class Session:
         half = self._task.half and not exact
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
             logits: Tensor = self._task.model(points)
-        self.forwards[self._rows] += 1
+        # An image may be there several times.
+        self.forwards.index_add_(0, self._rows, torch.ones_like(self._rows))
         if logits.ndim != 2 or len(logits) != len(points):
             raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
         if logits.shape[1] < self._classes:
@@ -331,27 +398,28 @@ class Session:
 
     @torch.no_grad()
     def _record(self, points: Tensor, values: Tensor, reached: Tensor) -> Tensor:
-        rows = self._rows
-        if self._task.half:
-            reached = self._confirmed(points, reached)
-        success, score = reached, values
-        if self._task.minimal_norm:
+        rows, minimal = self._rows, self._task.minimal_norm
+        score, eligible = values, ~self.closed
+        if minimal:
             distances = self.threat.distance(points, self.clean)
-            success = reached & (distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE)
-            score = torch.where(success, -distances, -torch.inf)
-        # A success beats any score; among equals the higher score is kept.
-        better = torch.where(success == self._broken[rows], score > self._best_score[rows], success)
-        if self.verdict:
-            better &= ~self._broken[rows]
+            score = -distances
+            eligible &= distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE
+        broken, higher = self._broken[rows], score > self._best_score[rows]
+        if self._task.half:
+            # The nearest success lies where rounding decides: each nearer one is asked about.
+            reached = self._confirmed(points, reached, reached & eligible & (higher if minimal else ~broken))
+        success = reached & eligible
+        # A success beats any loss; among equals the higher loss, or the nearer success, is kept.
+        better = success & higher if minimal else torch.where(success == broken, higher, success) & eligible
         self.best[rows] = torch.where(per_image(better, points), points, self.best[rows])
         self._best_score[rows] = torch.where(better, score, self._best_score[rows])
         self.found_by[rows] = torch.where(better, self.restart, self.found_by[rows])
         self._broken[rows] |= success
         return reached
 
-    def _confirmed(self, points: Tensor, reached: Tensor) -> Tensor:
-        """Ask again in fp32 about the points that reached the goal in bf16."""
-        places = (reached & ~self._broken[self._rows]).nonzero().squeeze(1)
+    def _confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> Tensor:
+        """Ask again in fp32 about the points that reached the goal in bf16, where it is asked for."""
+        places = asked.nonzero().squeeze(1)
         if len(places) == 0:
             return reached
         rows = self._rows

@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robustlab.core.results import Figure, Results, Row
-from robustlab.core.run import Run
+from robustlab.core.run import EvaluationRun, Run
 
 
 def show_results(run: Run) -> None:
@@ -23,6 +23,35 @@ def show_results(run: Run) -> None:
         )
     if results.quick:
         console.print("[yellow]A quick run: few epochs, few images.[/yellow]")
+    console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
+
+
+def show_evaluation(run: EvaluationRun) -> None:
+    """Print the headline, what each attack did, the checks that failed and where the report is."""
+    console = Console(highlight=False)
+    results = run.results
+    table = Table(title=results.title, title_justify="left")
+    for head in ("", "images", "broken", "accuracy left (95 % interval)", "passes"):
+        table.add_column(head, justify="left" if head == "" else "right")
+    table.add_row("clean images", str(results.images.n), "–", str(results.clean), str(results.images.n))
+    for row in results.rows:
+        passes = str(row.forwards + row.backwards)
+        table.add_row(row.attack, str(row.attacked), str(row.broken), str(row.robust), passes)
+    table.add_section()
+    passes = str(results.forwards + results.backwards)
+    table.add_row("[bold]robust accuracy", str(results.images.n), "", f"[bold]{results.robust}", passes)
+    console.print(table)
+    if results.certified is not None:
+        console.print(f"Certified: {results.certified}")
+    if results.not_finite:
+        console.print(f"[yellow]No finite answer on {len(results.not_finite)} images: not robust.[/yellow]")
+    if results.unconfirmed:
+        console.print(
+            f"[yellow]{len(results.unconfirmed)} successes did not hold when measured again, "
+            "and do not count.[/yellow]"
+        )
+    for check in results.red_flags:
+        console.print(f"[bold red]red flag[/bold red] {check.title}: {check.found}")
     console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
 
 

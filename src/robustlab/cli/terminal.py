@@ -25,6 +25,7 @@ class TerminalProgress(Progress):
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[remark]}"),
             TimeRemainingColumn(compact=True, elapsed_when_finished=True),
             console=self.console,
             transient=True,
@@ -47,7 +48,7 @@ class TerminalProgress(Progress):
         self._bars.stop()
 
     def plan(self, stages: list[str]) -> None:
-        self._all = self._bars.add_task("[bold]the whole study", total=len(stages), unit="stages")
+        self._all = self._bars.add_task("[bold]all stages", total=len(stages), unit="stages", remark="")
 
     def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
         if state == "kept":
@@ -61,7 +62,7 @@ class TerminalProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Task]:
-        bar = self._bars.add_task(f"  {description}", total=total, unit="images")
+        bar = self._bars.add_task(f"  {description}", total=total, unit="images", remark="")
         try:
             yield _Bar(self._bars, bar)
         finally:
@@ -87,3 +88,6 @@ class _Bar(Task):
 
     def advance(self, amount: int) -> None:
         self._bars.advance(self._task, amount)
+
+    def show(self, remark: str) -> None:
+        self._bars.update(self._task, remark=remark)

@@ -42,6 +42,8 @@ class Images(_Record):
 class AttackRow(_Record):
     """One attack of the cascade, which met only the images that were left to it.
 
+    With a curve, the search for the nearest success is the last row; it runs on all images that were right.
+
     Attributes:
         attacked: images it ran on.
         broken: images that it was the first to break.
@@ -59,7 +61,10 @@ class AttackRow(_Record):
 
 
 class BrokenImage(_Record):
-    """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``."""
+    """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
+
+    ``prediction`` is -1 where the classifier's answer is not finite.
+    """
 
     index: int
     image_id: int
@@ -72,10 +77,27 @@ class BrokenImage(_Record):
     distance: float
 
 
+class Flip(_Record):
+    """How many images of one class an attack turned into one other; -1: into no finite answer."""
+
+    label: int
+    prediction: int
+    n: int
+
+
+class Histogram(_Record):
+    """``counts[i]`` values lie between ``edges[i]`` and ``edges[i + 1]``."""
+
+    edges: list[float]
+    counts: list[int]
+
+
 class RobustCurve(_Record):
     """Robust accuracy against eps, from one search for the nearest success of each image.
 
-    ``certified`` is the proven lower bound at the same eps, where there is one.
+    Successes of the other attacks count too, so at the threat model's eps it passes through the headline.
+    ``certified`` is the proven lower bound at the same eps, where there is one. The search is also the last
+    of `Evaluation.rows`, with the same passes and seconds.
     """
 
     attack: str
@@ -112,11 +134,18 @@ class Evaluation(_Record):
     """The whole of an evaluation's results.json.
 
     Attributes:
+        command: what to type to have the same evaluation again; empty if it was started from Python.
         attacks: what was asked for; ``rows`` says what ran.
         robust: worst case over all attacks, image by image; the headline.
         certified: proven, where a certifier ran.
-        not_finite: ids of images at which, or near which, the classifier returned NaN or infinity.
-        pictures: array file of the broken images on the page.
+        not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they
+            count as not robust.
+        unconfirmed: ids of images of which an attack's success did not hold when it was measured again, in
+            fp32, from the disk. That success does not count, and the later attacks went on with the image.
+        broken: the broken images that the page shows, at most a few hundred.
+        pictures: array file of those, (M, C, H, W): uint8, or float32 on the pixel scale.
+        flips: all images that were right and are broken, by label and adversarial class.
+        distances: of all these, in the threat model's norm; None if there are none.
     """
 
     schema_version: int = EVALUATION_SCHEMA_VERSION
@@ -124,6 +153,7 @@ class Evaluation(_Record):
     title: str
     created: str
     seed: int
+    command: str = ""
     mode: str
     subject: Subject
     images: Images
@@ -137,10 +167,13 @@ class Evaluation(_Record):
     certified: Figure | None
     rows: list[AttackRow]
     not_finite: list[int]
+    unconfirmed: list[int] = []
     curve: RobustCurve | None
     checks: list[Check]
     broken: list[BrokenImage]
     pictures: str | None
+    flips: list[Flip] = []
+    distances: Histogram | None = None
     compute: Compute
     forwards: int
     backwards: int

@@ -28,3 +28,6 @@ class Task:
 
     def advance(self, amount: int) -> None:
         """Report ``amount`` more units done."""
+
+    def show(self, remark: str) -> None:
+        """Tell how it stands, in a few words, in the place of what was told before."""

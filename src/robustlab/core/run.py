@@ -1,4 +1,4 @@
-"""A finished run, read back from its folder."""
+"""A finished run, of a study or an evaluation, read back from its folder."""
 
 import json
 from dataclasses import dataclass
@@ -8,14 +8,15 @@ from typing import Any
 import pydantic
 
 from robustlab.core.errors import RunError
+from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.core.results import SCHEMA_VERSION, Results
 
-_AGAIN = "run the study again with the same --out to restore it"
+_AGAIN = "run the same command again with the same --out to restore it"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A finished run.
+    """A finished run of a study.
 
     Attributes:
         folder: where it lies.
@@ -26,25 +27,52 @@ class Run:
     results: Results
 
 
-def load_run(folder: str | Path) -> Run:
-    """Read a finished run.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRun:
+    """A finished run of an evaluation.
+
+    Attributes:
+        folder: where it lies.
+        results: every figure.
+    """
+
+    folder: Path
+    results: Evaluation
+
+
+def load_run(folder: str | Path) -> Run | EvaluationRun:
+    """Read a finished run, of a study or of an evaluation.
 
     Raises:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
     """
-    folder = Path(folder)
-    path = folder / "results.json"
+    results = load_results(folder)
+    if isinstance(results, Evaluation):
+        return EvaluationRun(folder=Path(folder), results=results)
+    return Run(folder=Path(folder), results=results)
+
+
+def load_results(folder: str | Path) -> Results | Evaluation:
+    """Read the results of a finished run, whichever kind it is of.
+
+    Raises:
+        RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
+    """
+    path = Path(folder) / "results.json"
     content = _read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version < 1:
-        raise RunError(f"{path} is not the results of a robustlab study: it has no schema_version; {_AGAIN}")
-    if version > SCHEMA_VERSION:
+        raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {_AGAIN}")
+    # A study's results name no kind.
+    evaluation = content.get("kind") == "evaluation"
+    newest = EVALUATION_SCHEMA_VERSION if evaluation else SCHEMA_VERSION
+    if version > newest:
         raise RunError(
             f"{path} was written by a newer robustlab: its schema_version is {version}, and this one reads "
-            f"up to {SCHEMA_VERSION}; upgrade robustlab, then try again"
+            f"up to {newest}; upgrade robustlab, then try again"
         )
     try:
-        return Run(folder=folder, results=Results.model_validate(content))
+        return Evaluation.model_validate(content) if evaluation else Results.model_validate(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
@@ -56,8 +84,7 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
-            f"{path} not found: {path.parent} holds no finished run; finish the study first, "
-            "or name another folder"
+            f"{path} not found: {path.parent} holds no finished run; finish it first, or name another folder"
         ) from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error

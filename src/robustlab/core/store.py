@@ -1,19 +1,22 @@
 """A run on disk: resumable, safe against a kill at any moment, owned by one process at a time.
 
 run.json            whose folder this is (written first)
-ledger.sqlite       finished stages, and one row per image and measurement
+ledger.sqlite       finished stages, one row per image and measurement, and the adversarial images found
 models/             weights, a card beside each
 arrays/             pictures for the report
+images.csv          an evaluation's verdict on each image
 results.json        every figure
 manifest.json       what was asked and what it was resolved to (written last: present = complete)
 report.html, report.md, figures/
 """
 
+import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,6 +28,8 @@ from robustlab.core.files import write_json, writing
 
 STORE_VERSION = 1
 
+_PROGRAM = version("robustlab")
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stages (
     key TEXT PRIMARY KEY, name TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL);
@@ -34,7 +39,16 @@ CREATE TABLE IF NOT EXISTS outcomes (
     key TEXT NOT NULL, image_id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
     confidence REAL NOT NULL, distance REAL NOT NULL, forwards INTEGER NOT NULL, backwards INTEGER NOT NULL,
     restart INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS examples (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, image BLOB NOT NULL, PRIMARY KEY (key, image_id));
+CREATE TABLE IF NOT EXISTS blocks (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, images INTEGER NOT NULL, seconds REAL NOT NULL);
 """
+
+
+def digest(*content: object) -> str:
+    """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
+    return hashlib.sha256(json.dumps([*content, _PROGRAM], sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +144,11 @@ class RunStore:
                 raise OutputError(f"cannot write {path}: {error}; the disk may be full") from error
             raise RunError(f"{path} is damaged ({error}); move it away to start the run again") from error
 
+    def reopen(self) -> None:
+        """Make the run incomplete again, before anything of it is done anew."""
+        with writing(self.folder):
+            (self.folder / "manifest.json").unlink(missing_ok=True)
+
     # Stages
 
     def stage(self, key: str) -> StageRecord | None:
@@ -164,7 +183,7 @@ class RunStore:
         """Remove records, ledger rows and arrays of stages that no longer belong to the run."""
         wanted = set(keys)
         with self._database() as db:
-            for table in ("stages", "outcomes"):
+            for table in ("stages", "outcomes", "examples", "blocks"):
                 found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
                 stale = [(key,) for key in found if key.split("/")[0] not in wanted]
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
@@ -174,24 +193,30 @@ class RunStore:
 
     # The ledger
 
-    def add_outcomes(self, key: str, outcomes: Iterable[Outcome]) -> None:
-        """Add a block of rows in one transaction."""
-        rows = [
-            (
-                key,
-                o.image_id,
-                o.label,
-                o.prediction,
-                o.confidence,
-                o.distance,
-                o.forwards,
-                o.backwards,
-                o.restart,
-            )
-            for o in outcomes
-        ]
+    def add_outcomes(
+        self,
+        key: str,
+        outcomes: Iterable[Outcome],
+        examples: Mapping[int, bytes] | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Add a block of rows in one transaction.
+
+        Args:
+            key: of the measurement.
+            outcomes: one per image.
+            examples: perturbed images by image id, as bytes; what they mean is the caller's.
+            seconds: what the block took.
+        """
+        names = tuple(Outcome.__dataclass_fields__)
+        rows = [(key, *(getattr(outcome, name) for name in names)) for outcome in outcomes]
+        images = [(key, number, image) for number, image in (examples or {}).items()]
         with self._database() as db:
             db.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            db.executemany("INSERT OR REPLACE INTO examples VALUES (?, ?, ?)", images)
+            db.execute(
+                "INSERT INTO blocks (key, images, seconds) VALUES (?, ?, ?)", (key, len(rows), seconds)
+            )
 
     def outcomes(self, key: str) -> list[Outcome]:
         """Return the rows of a measurement in the order of the images' ids."""
@@ -203,6 +228,23 @@ class RunStore:
             ).fetchall()
         names = tuple(Outcome.__dataclass_fields__)
         return [Outcome(**dict(zip(names, row, strict=True))) for row in found]
+
+    def examples(self, key: str, image_ids: Iterable[int]) -> dict[int, bytes]:
+        """Return the perturbed images that were stored with a measurement, those of the given ids."""
+        found = {}
+        with self._database() as db:
+            for number in image_ids:
+                query = "SELECT image FROM examples WHERE key = ? AND image_id = ?"
+                row = db.execute(query, (key, number)).fetchone()
+                if row:
+                    found[number] = row[0]
+        return found
+
+    def seconds(self, key: str) -> float:
+        """Return what a measurement's blocks took together, over all the runs that worked on it."""
+        with self._database() as db:
+            (total,) = db.execute("SELECT TOTAL(seconds) FROM blocks WHERE key = ?", (key,)).fetchone()
+        return float(total)
 
     # Files
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 
 
@@ -13,8 +14,31 @@ def classify(model: nn.Module, images: Tensor, batch_size: int = 250) -> tuple[T
     Raises:
         RobustlabError: the classifier's logits are not finite.
     """
-    parts = [model(batch).softmax(dim=1).max(dim=1) for batch in torch.split(images, batch_size)]
-    classes, confidences = torch.cat([p.indices for p in parts]), torch.cat([p.values for p in parts])
-    if not torch.isfinite(confidences).all():
+    classes, confidences = predict(model, images, batch_size=batch_size)
+    if (classes < 0).any():
         raise RobustlabError("the classifier returned logits that are not finite")
     return classes, confidences
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, images: Tensor, *, batch_size: int = 250, samples: int = 1, key: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return predicted classes (N,) and the softmax probabilities of them (N,); -1 and 0 without an answer.
+
+    Args:
+        model: (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        images: (N, C, H, W) float32; an image has no answer if its logits hold a NaN or an infinity.
+        batch_size: images per pass.
+        samples: how often a random classifier is asked; its class is the one of the highest mean probability.
+        key: of the global generator, from which only such a classifier draws.
+    """
+    parts = []
+    with seeding.isolated(key):
+        for batch in torch.split(images, batch_size):
+            logits = torch.stack([model(batch).float() for _ in range(samples)])
+            answered = torch.isfinite(logits).all(dim=2).all(dim=0)
+            highest = logits.nan_to_num(0.0, 0.0, 0.0).softmax(dim=2).mean(dim=0).max(dim=1)
+            parts.append((answered, highest.indices, highest.values))
+    valid, classes, confidences = (torch.cat(column) for column in zip(*parts, strict=True))
+    return torch.where(valid, classes, -1), torch.where(valid, confidences, 0.0)

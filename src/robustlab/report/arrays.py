@@ -1,7 +1,9 @@
 """Reads the arrays of pictures that a run's results name."""
 
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +13,9 @@ from safetensors.numpy import load_file
 from robustlab.core.errors import RunError
 
 Pictures = NDArray[np.uint8]
+Images = NDArray[np.float32]
 
-_AGAIN = "run the study again with the same --out to restore it"
+_AGAIN = "run the same command again with the same --out to restore it"
 
 
 class Arrays:
@@ -20,7 +23,7 @@ class Arrays:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._load = cache(load_file)
+        self._load: Callable[[Path], dict[str, NDArray[Any]]] = cache(load_file)
 
     def pictures(self, file: str, name: str) -> Pictures:
         """Return an array of pictures, uint8 (M, C, H, W).
@@ -28,14 +31,28 @@ class Arrays:
         Raises:
             RunError: the file is missing or damaged, or holds no such array.
         """
+        array = self._array(file, name)
+        if array is None or array.dtype != np.uint8 or array.ndim != 4:
+            raise RunError(f"{self._folder / file} holds no uint8 pictures named {name!r}; {_AGAIN}")
+        return array
+
+    def images(self, file: str, name: str) -> Images:
+        """Return an array of images on the pixel scale, float32 (M, C, H, W); uint8 is divided by 255.
+
+        Raises:
+            RunError: the file is missing or damaged, or holds no such array.
+        """
+        array = self._array(file, name)
+        if array is None or array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or not array.size:
+            raise RunError(f"{self._folder / file} holds no images named {name!r}; {_AGAIN}")
+        images: Images = array.astype(np.float32)
+        return images / np.float32(255) if array.dtype == np.uint8 else np.nan_to_num(images).clip(0, 1)
+
+    def _array(self, file: str, name: str) -> NDArray[Any] | None:
         path = self._folder / file
         try:
-            arrays = self._load(path)
+            return self._load(path).get(name)
         except FileNotFoundError:
             raise RunError(f"{path} is missing, although results.json names it; {_AGAIN}") from None
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path} cannot be read ({error}); {_AGAIN}") from error
-        array = arrays.get(name)
-        if array is None or array.dtype != np.uint8 or array.ndim != 4:
-            raise RunError(f"{path} holds no uint8 pictures named {name!r}; {_AGAIN}")
-        return array

@@ -1,104 +1,47 @@
-"""Turns uint8 pictures into PNG data URIs, and arranges them for the page."""
+"""Turns arrays into PNG data URIs."""
 
 import base64
 import io
-from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
-from robustlab.core.errors import RunError
-from robustlab.core.results import Gallery, GalleryColumn, Samples
-from robustlab.report.arrays import Arrays, Pictures
+from robustlab.report.arrays import Images, Pictures
 
-
-class Shown(NamedTuple):
-    """A picture with what the classifier says of it."""
-
-    uri: str
-    label: int
-    prediction: int
-    confidence: float
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the classifier misses the label."""
-        return self.prediction != self.label
-
-
-class Exhibit(NamedTuple):
-    """The gallery: a title and a unit per column, a list of pictures per test image."""
-
-    columns: list[GalleryColumn]
-    rows: list[list[Shown]]
-
-    @property
-    def heads(self) -> list[tuple[str, list[str | None]]]:
-        """Neighbouring columns of one title, put under one head: the title, and their units."""
-        heads: list[tuple[str, list[str | None]]] = []
-        for column in self.columns:
-            if heads and heads[-1][0] == column.title:
-                heads[-1][1].append(column.unit)
-            else:
-                heads.append((column.title, [column.unit]))
-        return heads
-
-    @property
-    def telling(self) -> list[Shown]:
-        """The row that shows most: right at first, then wrong as often as possible."""
-        return max(self.rows, key=lambda row: (not row[0].wrong, sum(shown.wrong for shown in row)))
-
-
-class Strip(NamedTuple):
-    """What a generative network draws: pairs of an original and its reconstruction, and free draws."""
-
-    title: str
-    pairs: list[tuple[str, str]]
-    drawn: list[str]
+RAISED, LOWERED = (0xE0, 0x70, 0x10), (0x1E, 0x78, 0xD2)
+"""Orange and blue, which colour-blind eyes tell apart, on a light and on a dark page."""
 
 
 def data_uri(picture: Pictures) -> str:
     """Return a (C, H, W) picture as a PNG data URI; other than three channels are averaged to grey."""
     if picture.shape[0] == 3:
-        image = Image.fromarray(picture.transpose(1, 2, 0).copy())
-    else:
-        image = Image.fromarray(picture.mean(axis=0).round().astype(picture.dtype))
+        return _png(Image.fromarray(picture.transpose(1, 2, 0).copy()))
+    return _png(Image.fromarray(picture.mean(axis=0).round().astype(picture.dtype)))
+
+
+def perturbation_uri(change: Images, scale: float) -> str:
+    """Return a signed (C, H, W) change as a PNG data URI; ``scale`` is the change in full colour.
+
+    Three channels are drawn as colours around a grey that means no change. Other numbers are averaged and
+    drawn in orange (raised) and blue (lowered), the more opaque the larger; no change is transparent.
+    """
+    share = np.clip(change / scale, -1.0, 1.0) if scale > 0 else np.zeros_like(change)
+    if share.shape[0] == 3:
+        return data_uri(np.round(127.5 + 127.5 * share).astype(np.uint8))
+    mean = share.mean(axis=0)
+    colour = np.where((mean >= 0)[..., None], RAISED, LOWERED).astype(np.uint8)
+    opacity = np.round(255 * np.abs(mean)).astype(np.uint8)
+    # Nothing under the transparent pixels: the file is smaller.
+    colour[opacity == 0] = 0
+    return _png(Image.fromarray(np.dstack([colour, opacity])))
+
+
+def as_pictures(images: Images) -> Pictures:
+    """Return images on the pixel scale as uint8."""
+    return np.round(255 * images).astype(np.uint8)
+
+
+def _png(image: Image.Image) -> str:
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
-    """Return the gallery with its pictures, or None if it has none.
-
-    Raises:
-        RunError: the gallery's lists do not fit together, or the pictures are missing.
-    """
-    pictures = arrays.pictures(gallery.file, "pictures")
-    for column in gallery.columns:
-        indices = [picture.index for picture in column.pictures]
-        if len(indices) != len(gallery.labels) or not all(0 <= i < len(pictures) for i in indices):
-            raise RunError(f"results.json is damaged: the gallery's column {column.title!r} lacks pictures")
-    if not gallery.columns or not gallery.labels:
-        return None
-    rows = [
-        [
-            Shown(data_uri(pictures[picture.index]), label, picture.prediction, picture.confidence)
-            for picture in (column.pictures[place] for column in gallery.columns)
-        ]
-        for place, label in enumerate(gallery.labels)
-    ]
-    return Exhibit(gallery.columns, rows)
-
-
-def strip(samples: Samples, arrays: Arrays) -> Strip:
-    """Return a generative network's pictures.
-
-    Raises:
-        RunError: the pictures are missing.
-    """
-    uris = {
-        name: [data_uri(picture) for picture in arrays.pictures(samples.file, name)]
-        for name in samples.arrays
-    }
-    pairs = list(zip(uris.get("originals", []), uris.get("reconstructions", []), strict=False))
-    return Strip(samples.title, pairs, uris.get("drawn", []))

@@ -62,6 +62,14 @@ def number(value: float) -> str:
     return f"{round(value, 3) + 0.0:g}"
 
 
+def level(value: float) -> str:
+    """Return a length on the pixel scale: ``0.3``, ``2``, and ``8/255`` rather than ``0.0314``."""
+    if float(f"{value:.3g}") == value:
+        return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    steps = 255 * value
+    return f"{round(steps)}/255" if value < 1 and abs(steps - round(steps)) < 1e-4 else f"{value:.4g}"
+
+
 def pixel_range(pixels: float) -> str:
     """Tell how much of the pixel range one unit of length is."""
     return "1 is the whole pixel range" if pixels == 1 else f"1 is {number(pixels)} of the pixel range"
@@ -70,7 +78,7 @@ def pixel_range(pixels: float) -> str:
 def passes(total: int, n: int) -> str:
     """Return how many of ``total`` passes fell to each of ``n`` images."""
     each = total / n if n else 0.0
-    return f"{each:.1f}".removesuffix(".0")
+    return f"{each:,.1f}".removesuffix(".0")
 
 
 def duration(seconds: float) -> str:
@@ -118,6 +126,11 @@ _MONTHS = [
     "November",
     "December",
 ]
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Return ``1 image`` or ``1,200 images``."""
+    return f"{count(number)}{NBSP}{noun if number == 1 else plural or noun + 's'}"
 
 
 def listing(parts: list[str], last: str = "and") -> str:

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
+from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_text, writing
-from robustlab.core.run import load_run
+from robustlab.core.run import load_results
 from robustlab.report.arrays import Arrays
-from robustlab.report.charts import draw_charts
-from robustlab.report.markdown import markdown
-from robustlab.report.page import page
-from robustlab.report.view import View
+from robustlab.report.evaluation.report import report as evaluation_report
+from robustlab.report.study.report import report as study_report
 
 
 def write_report(folder: Path) -> Path:
@@ -21,17 +20,19 @@ def write_report(folder: Path) -> Path:
         OutputError: a file could not be written.
     """
     folder = Path(folder)
-    view = View(load_run(folder).results)
-    charts = draw_charts(view)
-    rendered = page(view, charts, Arrays(folder))
-    for chart in charts.all():
+    results, arrays = load_results(folder), Arrays(folder)
+    if isinstance(results, Evaluation):
+        report = evaluation_report(results, arrays)
+    else:
+        report = study_report(results, arrays)
+    for chart in report.charts:
         write_text(folder / "figures" / f"{chart.name}.svg", chart.file)
-    drawn = {f"{chart.name}.svg" for chart in charts.all()}
+    drawn = {f"{chart.name}.svg" for chart in report.charts}
     for stale in (folder / "figures").glob("*.svg"):
         if stale.name not in drawn:
             with writing(stale):
                 stale.unlink()
-    write_text(folder / "report.md", markdown(view, charts))
+    write_text(folder / "report.md", report.markdown)
     path = folder / "report.html"
-    write_text(path, rendered)
+    write_text(path, report.page)
     return path

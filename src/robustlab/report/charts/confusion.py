@@ -4,22 +4,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from robustlab.core.results import Row
 from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart
-from robustlab.report.text import slug
-from robustlab.report.view import View
 
 _SIZE = (330, 330)
 _MOST_CLASSES_WITH_NUMBERS = 12
 
 
-def confusion_chart(row: Row, most: int, view: View) -> Chart:
-    """Return a row's confusion matrix; ``most`` is the count of errors that has the full colour."""
+def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int) -> Chart:
+    """Return the chart of ``confusion[true][predicted]``; ``most`` is the count of errors in full colour."""
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
-        classes = len(row.confusion)
-        for true, counts in enumerate(row.confusion):
+        classes = len(confusion)
+        for true, counts in enumerate(confusion):
             for predicted, number in enumerate(counts):
                 if number:
                     strength = _strength(true == predicted, number, sum(counts), most)
@@ -36,8 +33,7 @@ def confusion_chart(row: Row, most: int, view: View) -> Chart:
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
 
-    name = f"confusion-{slug(row.id)}-{slug(row.unit or 'all')}"
-    return chart(name, f"Confusion matrix: {row.title} {view.unit(row.unit)}".strip(), _SIZE, paint)
+    return chart(name, title, _SIZE, paint)
 
 
 def _strength(right: bool, number: int, total: int, most: int) -> float:

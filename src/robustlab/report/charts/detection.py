@@ -4,8 +4,8 @@ from matplotlib.figure import Figure
 
 from robustlab.core.results import Detection
 from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart, percent_axis, unit_look
+from robustlab.report.study.view import View
 from robustlab.report.text import number, score, slug
-from robustlab.report.view import View
 
 _SIZE = (340, 296)
 

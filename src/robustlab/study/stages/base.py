@@ -1,15 +1,11 @@
 """The kinds of work a study consists of; each stage is keyed by everything its result depends on."""
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
+from robustlab.core.store import digest
 from robustlab.study.workspace import Workspace
-
-_VERSION = version("robustlab")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +35,5 @@ class Stage(ABC):
 
     @property
     def key(self) -> str:
-        """The hash, 64 bits of it, of the stage's kind, configuration, inputs and robustlab's version."""
-        content = [type(self).__name__, self.identity(), list(self.inputs), _VERSION]
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        """The hash of the stage's kind, configuration, inputs and robustlab's version."""
+        return digest(type(self).__name__, self.identity(), list(self.inputs))

@@ -1,60 +1,8 @@
-"""What was found, in sentences computed from the results; and the terms used, each explained once."""
-
-import re
+"""What a study found, in sentences computed from its results."""
 
 from robustlab.core.results import Detection, Figure, Results, Row
+from robustlab.report.study.view import View
 from robustlab.report.text import count, listing, percent, score
-from robustlab.report.view import View
-
-_TERMS = {
-    "FGSM": (
-        r"\bfgsm",
-        "the fast gradient sign method: one step that moves every pixel by eps, in the direction "
-        "that raises the classifier's loss",
-    ),
-    "PGD": (
-        r"\bpgd",
-        "projected gradient descent: many small steps like FGSM's, never further than eps from the image; "
-        "far stronger than a single step",
-    ),
-    "eps": (r"\beps\b", "the largest change that the attacker may make to any pixel"),
-    "std": (r"\bstd\b", "the standard deviation of the noise added to every pixel"),
-    "White box": (r"white box", "the attacker sees the whole classifier, its defense included"),
-    "Transfer": (r"transfer|test set of", "images made to fool one classifier are shown to another"),
-    "Adversarial training": (
-        r"adversarial(ly)? train",
-        "learning from a mixture of clean and attacked images",
-    ),
-    "VAE": (
-        r"\bvae",
-        "a variational autoencoder: it squeezes an image into a few numbers and draws it again from them",
-    ),
-    "GAN": (
-        r"\bgan\b|discriminator",
-        "a generative adversarial network: a generator draws images, a discriminator D tries to tell them "
-        "from real ones; D(x) is the probability it gives to x being real",
-    ),
-    "KL": (
-        r"\bkl\b",
-        "a term of the VAE's loss that pulls its numbers towards a normal distribution, so that it can draw",
-    ),
-    "ROC": (r"\broc\b", "detections against false positives at every possible threshold"),
-}
-
-
-class Glossary:
-    """Explains each term in the first text that uses it."""
-
-    def __init__(self) -> None:
-        self._left = dict(_TERMS)
-
-    def explain(self, *texts: str | None) -> list[tuple[str, str]]:
-        """Return the terms in these texts that were not explained before."""
-        whole = " ".join(text for text in texts if text).replace("_", " ")
-        found = [
-            term for term, (pattern, _) in self._left.items() if re.search(pattern, whole, re.IGNORECASE)
-        ]
-        return [(term, self._left.pop(term)[1]) for term in found]
 
 
 def headline(view: View) -> str:

@@ -1,4 +1,4 @@
-"""All charts of a report, by the section that shows them."""
+"""All charts of a study's report, by the section that shows them."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,8 @@ from robustlab.report.charts.confusion import confusion_chart
 from robustlab.report.charts.curves import classifier_places, curve_chart
 from robustlab.report.charts.detection import histogram_chart, roc_chart
 from robustlab.report.charts.training import training_chart
-from robustlab.report.view import View, by_id
+from robustlab.report.study.view import View, by_id
+from robustlab.report.text import slug
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +41,14 @@ def draw_charts(view: View) -> Charts:
         training=[(network, training_chart(network)) for network in results.networks if network.epochs],
         histograms=[[(part, histogram_chart(part, view)) for part in group] for group in detections],
         rocs=[roc_chart(group, view) for group in detections],
-        confusions=[(row, confusion_chart(row, most, view)) for row in summary],
+        confusions=[(row, _confusion_chart(row, most, view)) for row in summary],
     )
+
+
+def _confusion_chart(row: Row, most: int, view: View) -> Chart:
+    name = f"confusion-{slug(row.id)}-{slug(row.unit or 'all')}"
+    title = f"Confusion matrix: {row.title} {view.unit(row.unit)}".strip()
+    return confusion_chart(name, title, row.confusion, most)
 
 
 def _most_errors(row: Row) -> int:

@@ -1,0 +1,119 @@
+"""Carlini & Wagner's L2 attack (2017, arXiv:1608.04644). Budget: at most `steps * rounds` gradients."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.descent import adam
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_CHECKS, _PROGRESS = 10, 0.9999
+_MARGIN = 1e-3
+"""Where tanh is cut off: at the very ends of its range it is flat, and a black or white pixel would stay."""
+
+
+@register("cw")
+class CW(Attack):
+    """Adam on squared distance minus c times the margin, in tanh space; c by binary search."""
+
+    norms = ("l2",)
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 1000
+    rounds: Annotated[int, Field(ge=1)] = 9
+    """How many values of c are tried."""
+    step: Annotated[float, Field(gt=0.0)] = 0.01
+    """Adam's learning rate."""
+    c: Annotated[float, Field(gt=0.0)] = 1e-3
+    """The weight of the margin in the first round."""
+    confidence: Annotated[float, Field(ge=0.0)] = 0.0
+    """The margin, in logits, to be won by."""
+    abort_early: bool = True
+    """Whether a round ends for an image on which a tenth of the steps brought nothing."""
+
+    def search(self, session: Session) -> None:
+        search_weight(session, self.c, self.rounds, self._descend)
+
+    def _descend(self, session: Session, weight: Tensor) -> Tensor:
+        found = torch.zeros_like(session.labels, dtype=torch.bool)
+        start = ((2 * session.clean - 1) * (1 - 2 * _MARGIN)).atanh()
+        state = _State(
+            place=torch.arange(len(weight), device=weight.device),
+            weight=weight,
+            start=start.tanh(),
+            coordinates=start,
+            mean=torch.zeros_like(start),
+            square=torch.zeros_like(start),
+            objective=torch.full_like(weight, torch.inf),
+        )
+        for step in range(1, self.steps + 1):
+            tanh = state.coordinates.tanh()
+            points = (session.clean + (tanh - state.start) / 2).clamp(0.0, 1.0)
+            reading = session.query(points, "margin", gradient=True)
+            moves, short = points - session.clean, self.confidence - reading.losses
+            found[state.place] |= reading.reached & (short <= 0) & ~session.closed
+            pull = torch.where(short > 0, state.weight, 0.0)
+            slope = (2 * moves - per_image(pull, moves) * reading.ascent) * (1 - tanh.square()) / 2
+            state.coordinates = state.coordinates - self.step * adam(state, slope, step)
+            done = None
+            if self.abort_early and step % max(1, self.steps // _CHECKS) == 0:
+                objective = moves.square().flatten(1).sum(dim=1) + pull * short
+                done, state.objective = objective > _PROGRESS * state.objective, objective
+            session.prune(state, done)
+            if session.finished:
+                break
+        return found
+
+
+@dataclass
+class _State:
+    """What a round remembers of each active image."""
+
+    place: Tensor
+    weight: Tensor
+    start: Tensor
+    coordinates: Tensor
+    mean: Tensor
+    square: Tensor
+    objective: Tensor
+
+
+@dataclass
+class _Weights:
+    """The weight to try next for each active image, and between which values it lies."""
+
+    weight: Tensor
+    low: Tensor
+    high: Tensor
+
+
+def search_weight(
+    session: Session, first: float, rounds: int, descend: Callable[[Session, Tensor], Tensor]
+) -> None:
+    """Look for the least weight of the margin that brings success: tenfold until one does, then by halves.
+
+    Args:
+        session: the images.
+        first: the weight of the first round.
+        rounds: how many weights to try.
+        descend: with weights (n,), search; return (n,) whether the goal was reached.
+    """
+    weight = torch.full_like(session.eps, first)
+    state = _Weights(weight, torch.zeros_like(weight), torch.full_like(weight, torch.inf))
+    for _ in range(rounds):
+        with session.round():
+            found = descend(session, state.weight)
+        state.low = torch.where(found, state.low, state.weight)
+        state.high = torch.where(found, state.weight, state.high)
+        middle = (state.low + state.high) / 2
+        state.weight = torch.where(state.high.isfinite(), middle, 10 * state.weight)
+        session.prune(state)
+        if session.finished:
+            return

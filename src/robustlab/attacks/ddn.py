@@ -1,0 +1,63 @@
+"""Decoupled direction and norm (Rony et al. 2019, arXiv:1811.09600). Budget: `steps` gradients."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.descent import cosine
+from robustlab.attacks.session import Session
+from robustlab.core.spec import PixelDistance, register
+from robustlab.core.threat import per_image
+
+_LAST_STEP = 0.01
+
+
+@register("ddn")
+class DDN(Attack):
+    """Steps along the gradient, each brought to a sphere that shrinks after a success and grows otherwise."""
+
+    norms = ("l2",)
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 100
+    gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    """By how much of itself the sphere's radius changes in a step."""
+    radius: PixelDistance = 1.0
+    """Of the sphere in the beginning."""
+
+    def search(self, session: Session) -> None:
+        state = _State(
+            moves=torch.zeros_like(session.clean),
+            radius=torch.full_like(session.eps, self.radius),
+            gradient=torch.zeros_like(session.clean),
+            reached=torch.zeros_like(session.labels, dtype=torch.bool),
+        )
+        points = session.clean
+        for step in range(self.steps):
+            reading = session.query(points, gradient=True)
+            state.gradient, state.reached = reading.ascent, reading.reached
+            session.prune(state)
+            if session.finished:
+                return
+            length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)
+            moves = session.threat.ascend(state.moves, state.gradient, length, ones)
+            state.radius = state.radius * torch.where(state.reached, 1 - self.gamma, 1 + self.gamma)
+            norm = session.threat.distance(moves, torch.zeros_like(moves)).clamp(min=1e-12)
+            moves = moves * per_image(state.radius / norm, moves)
+            points = (session.clean + moves).clamp(0.0, 1.0)
+            state.moves = points - session.clean
+        session.query(points)
+
+
+@dataclass
+class _State:
+    """What DDN remembers of each active image."""
+
+    moves: Tensor
+    radius: Tensor
+    gradient: Tensor
+    reached: Tensor

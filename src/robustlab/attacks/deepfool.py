@@ -1,0 +1,56 @@
+"""DeepFool (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599).
+
+Budget: at most `steps` times one gradient per candidate class; towards a target one gradient.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, steepness
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+
+_LEAST_STEP = 1e-5
+"""In pixel units, so that an image on the boundary itself still crosses it; the paper's authors take 1e-4."""
+
+
+@register("deepfool")
+class DeepFool(Attack):
+    """Steps onto the nearest class boundary of the linearised classifier, until the class changes.
+
+    A step is the shortest one inside the box, and overshoots by itself; in the paper there is no box, and the
+    sum of the steps overshoots.
+    """
+
+    norms = ("linf", "l2")
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 50
+    candidates: Annotated[int, Field(ge=2)] = 10
+    """How many of the likeliest classes are looked at, the label among them."""
+    overshoot: Annotated[float, Field(ge=0.0)] = 0.02
+    """By how much of itself a step goes beyond the boundary."""
+
+    def search(self, session: Session) -> None:
+        norm, state = session.threat.name, _State(session.clean, likeliest(session, self.candidates))
+        for _ in range(self.steps):
+            gap, slope, reached = nearest_boundary(session, state.points, state.classes)
+            rise = (1 + self.overshoot) * gap + _LEAST_STEP * steepness(norm, slope)
+            moved = state.points + onto_plane(norm, state.points, slope, rise)
+            state.points = moved.clamp(0.0, 1.0)
+            session.prune(state, reached)
+            if session.finished:
+                return
+        session.query(state.points)
+
+
+@dataclass
+class _State:
+    """Where DeepFool is with each active image."""
+
+    points: Tensor
+    classes: Tensor

@@ -1,0 +1,70 @@
+"""Elastic-net attack (Chen et al. 2018, arXiv:1709.04114), L1 decision rule.
+
+Budget: `steps * rounds` gradients and twice as many forward passes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.cw import search_weight
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+
+@register("ead")
+class EAD(Attack):
+    """FISTA on squared plus beta times L1 distance, minus c times the margin; c by binary search."""
+
+    norms = ("l1",)
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 1000
+    rounds: Annotated[int, Field(ge=1)] = 9
+    """How many values of c are tried."""
+    step: Annotated[float, Field(gt=0.0)] = 0.01
+    """Of the first step; it falls as the square root of the steps left."""
+    c: Annotated[float, Field(gt=0.0)] = 1e-3
+    """The weight of the margin in the first round."""
+    beta: Annotated[float, Field(ge=0.0)] = 0.01
+    """The weight of the L1 distance; changes up to it are undone."""
+    confidence: Annotated[float, Field(ge=0.0)] = 0.0
+    """The margin, in logits, to be won by."""
+
+    def search(self, session: Session) -> None:
+        search_weight(session, self.c, self.rounds, self._descend)
+
+    def _descend(self, session: Session, weight: Tensor) -> Tensor:
+        found = torch.zeros_like(session.labels, dtype=torch.bool)
+        place = torch.arange(len(weight), device=weight.device)
+        state = _State(place=place, weight=weight, points=session.clean, ahead=session.clean)
+        for step in range(self.steps):
+            reading = session.query(state.ahead, "margin", gradient=True, propose=False)
+            pull = torch.where(reading.losses < self.confidence, state.weight, 0.0)
+            slope = 2 * (state.ahead - session.clean) - per_image(pull, state.ahead) * reading.ascent
+            moves = state.ahead - self.step * (1 - step / self.steps) ** 0.5 * slope - session.clean
+            moves = moves.sign() * (moves.abs() - self.beta).clamp(min=0.0)
+            points = (session.clean + moves).clamp(0.0, 1.0)
+            drift = step / (step + 3) * (points - state.points)
+            state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
+            reading = session.query(points, "margin")
+            found[state.place] |= reading.reached & (reading.losses >= self.confidence)
+            session.prune(state)
+            if session.finished:
+                break
+        return found
+
+
+@dataclass
+class _State:
+    """What a round remembers of each active image."""
+
+    place: Tensor
+    weight: Tensor
+    points: Tensor
+    ahead: Tensor

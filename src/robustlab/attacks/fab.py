@@ -1,0 +1,101 @@
+"""Fast adaptive boundary attack (Croce & Hein 2020, arXiv:1907.02044), by default as in AutoAttack.
+
+Budget per restart, or per target class: steps gradients and twice as many forward passes.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.apgd import ranked_class
+from robustlab.attacks.base import Attack
+from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+
+@register("fab")
+class FAB(Attack):
+    """Projects point and clean image onto the linearised boundary, in the box; turns back on success."""
+
+    norms = ("linf", "l2", "l1")
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 100
+    targets: Annotated[int, Field(ge=0)] = 9
+    """Towards how many of the likeliest wrong classes, one restart each; 0: towards whichever is nearest, for
+    one gradient per class in each step."""
+    alpha_max: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """The most that the clean image's own projection may count."""
+    eta: Annotated[float, Field(ge=1.0)] = 1.05
+    """By how much a step goes beyond the boundary."""
+    beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    """The share of the way from the clean image that is kept after a success."""
+    restarts: Annotated[int, Field(ge=1)] = 1
+    """Those after the first begin at random points."""
+
+    @property
+    def restart_count(self) -> int:
+        return self.restarts * max(1, self.targets)
+
+    def search(self, session: Session) -> None:
+        repeat, place = divmod(session.restart, max(1, self.targets))
+        if session.targets is not None and place > 0:
+            return  # the one target has been tried
+        toward = session.targets
+        if toward is None and self.targets:
+            toward = ranked_class(session, place)
+            if (toward < 0).all():
+                return  # there are fewer classes than targets
+        state = _State(
+            points=session.clean if repeat == 0 else _random_points(session),
+            toward=toward,
+            classes=None if toward is not None else likeliest(session, session.clean_logits.shape[1]),
+        )
+        for _ in range(self.steps):
+            state.points = self._step(session, state.points, *_boundary(session, state))
+            reached = session.query(state.points, "margin").reached
+            back = session.clean + self.beta * (state.points - session.clean)
+            state.points = torch.where(per_image(reached, back), back, state.points)
+            session.prune(state)
+            if session.finished:
+                return
+
+    def _step(self, session: Session, points: Tensor, rise: Tensor, slope: Tensor) -> Tensor:
+        """Go to, and a bit beyond, a mean of both projections, in which the nearer of them counts more."""
+        clean, norm = session.clean, session.threat.name
+        further = rise + (slope * (points - clean)).flatten(1).sum(dim=1)
+        own, first = onto_plane(norm, points, slope, rise), onto_plane(norm, clean, slope, further)
+        zero = torch.zeros_like(clean)
+        near, far = (session.threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
+        alpha = per_image((near / (near + far)).clamp(max=self.alpha_max), clean)
+        moved = (1 - alpha) * (points + self.eta * own) + alpha * (clean + self.eta * first)
+        return moved.clamp(0.0, 1.0)
+
+
+def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
+    """Return what is missing (n,) to the boundary, in logits, and its slope."""
+    if state.classes is not None:
+        return nearest_boundary(session, state.points, state.classes)[:2]
+    reading = session.query(state.points, "margin", toward=state.toward, gradient=True)
+    return -reading.losses, reading.ascent
+
+
+@dataclass
+class _State:
+    """What FAB remembers of each active image."""
+
+    points: Tensor
+    toward: Tensor | None
+    classes: Tensor | None
+
+
+def _random_points(session: Session) -> Tensor:
+    """Return random points in the ball of half the radius, or of half the way to the farthest corner."""
+    corner = (session.clean < 0.5).to(session.clean.dtype)
+    farthest = session.threat.distance(corner, session.clean)
+    return session.random_start(session.eps.minimum(farthest) / 2)

@@ -1,0 +1,85 @@
+"""Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.boundary import steepness
+from robustlab.attacks.descent import cosine
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import L2
+
+_LAST_STEP, _LAST_GAMMA = 0.01, 0.001
+_EUCLIDEAN = L2(eps=1.0)
+
+
+@register("fmn")
+class FMN(Attack):
+    """Steps along the gradient in a ball whose radius follows the estimated distance of the boundary."""
+
+    norms = ("l0", "l1", "l2", "linf")
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 100
+    step: Annotated[float, Field(gt=0.0)] = 1.0
+    """The Euclidean length of the first step; the last is a hundredth of it."""
+    gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
+    """By how much of itself the radius changes in the first step."""
+
+    def search(self, session: Session) -> None:
+        state = _State(
+            points=session.clean,
+            radius=torch.full_like(session.eps, 1.0 if session.threat.name == "l0" else torch.inf),
+            nearest=torch.full_like(session.eps, torch.inf),
+            losses=torch.zeros_like(session.eps),
+            reached=torch.zeros_like(session.labels, dtype=torch.bool),
+            gradient=session.clean,
+        )
+        for step in range(self.steps):
+            reading = session.query(state.points, "margin", gradient=True)
+            state.losses, state.reached, state.gradient = reading.losses, reading.reached, reading.ascent
+            session.prune(state)
+            if session.finished:
+                return
+            share = step / self.steps
+            _resize(state, session, cosine(self.gamma, _LAST_GAMMA, share))
+            length = self.step * cosine(1.0, _LAST_STEP, share)
+            moved = _EUCLIDEAN.ascend(state.points, state.gradient, length)
+            if session.threat.name == "l2":
+                # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
+                moved = moved.clamp(0.0, 1.0)
+            state.points = session.threat.project(moved, session.clean, state.radius)
+        session.query(state.points, "margin")
+
+
+@dataclass
+class _State:
+    """What FMN remembers of each active image."""
+
+    points: Tensor
+    radius: Tensor
+    nearest: Tensor
+    losses: Tensor
+    reached: Tensor
+    gradient: Tensor
+
+
+def _resize(state: _State, session: Session, gamma: float) -> None:
+    """Shrink the radius after a success; else grow it, before the first to the boundary foreseen."""
+    distance = session.threat.distance(state.points, session.clean)
+    state.nearest = torch.where(state.reached, state.nearest.minimum(distance), state.nearest)
+    found = state.nearest.isfinite()
+    smaller, larger = state.radius * (1 - gamma), state.radius * (1 + gamma)
+    if session.threat.name == "l0":
+        smaller = smaller.floor().minimum(state.radius - 1).clamp(min=0.0)
+        larger = larger.floor().maximum(state.radius + 1)
+    else:
+        ahead = state.losses.abs() / steepness(session.threat.name, state.gradient)
+        # Beyond it by gamma: a flat boundary would be reached at the estimate, and never crossed.
+        larger = torch.where(found, larger, (distance + ahead) * (1 + gamma))
+    state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)

@@ -1,0 +1,149 @@
+"""HopSkipJump: by the classifier's decisions alone (Chen, Jordan & Wainwright 2020, arXiv:1904.02144).
+
+Budget: about 0.7 * samples * steps^1.5 forward passes, and some tens per step for the searches.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_STARTS = 40
+"""Random images tried, until each image has one that is misclassified."""
+_BLOCK = 10
+"""Directions measured at once."""
+_MOST_SAMPLES = 10_000
+_HALVINGS = 15
+_FIRST_WIDTH = 0.1
+
+
+@register("hop_skip_jump")
+class HopSkipJump(Attack):
+    """From a misclassified random image along the boundary towards the clean one.
+
+    Each step estimates the boundary's normal from the classes of nearby points, jumps along it, and searches
+    the boundary anew towards the clean image.
+    """
+
+    norms = ("l2", "linf")
+    minimal_norm = True
+    targetable = False
+
+    steps: Annotated[int, Field(ge=1)] = 40
+    samples: Annotated[int, Field(ge=1)] = 100
+    """Points by which the first step estimates the normal; step t takes the square root of t as many."""
+
+    def search(self, session: Session) -> None:
+        points, found = _starts(session)
+        state = _State(points)
+        wrong = session.query(session.clean, propose=False).reached
+        session.prune(state, ~found | wrong)
+        if session.finished:
+            return
+        state.points = _to_boundary(session, state.points)
+        for step in range(1, self.steps + 1):
+            session.prune(state)
+            if session.finished:
+                return
+            count = min(round(self.samples * math.sqrt(step)), _MOST_SAMPLES)
+            normal = _normal(session, state.points, step, count)
+            state.points = _to_boundary(session, _jump(session, state.points, normal, step))
+
+
+@dataclass
+class _State:
+    """A misclassified point of each active image, on the boundary once the search has begun."""
+
+    points: Tensor
+
+
+def _starts(session: Session) -> tuple[Tensor, Tensor]:
+    """Return misclassified images, blends of noise and the clean image, and where there are such."""
+    start, found = session.clean, torch.zeros_like(session.labels, dtype=torch.bool)
+    for number in range(_STARTS):
+        noise = session.uniform("start", number, shape=tuple(start.shape[1:]))
+        weight = 1 - (number % 4) / 4
+        blend = weight * noise + (1 - weight) * session.clean
+        reached = session.query(blend, propose=False).reached
+        start = torch.where(per_image(reached & ~found, blend), blend, start)
+        found |= reached
+        if found.all():
+            break
+    return start, found
+
+
+def _between(session: Session, points: Tensor, share: Tensor) -> Tensor:
+    """Return points that lie a share of the way from the clean images, in the threat model's norm."""
+    share = per_image(share, points)
+    moved = points - session.clean
+    if session.threat.name == "l2":
+        return session.clean + share * moved
+    reach = share * per_image(moved.flatten(1).abs().amax(dim=1), points)
+    return session.clean + moved.clamp(-reach, reach)
+
+
+def _to_boundary(session: Session, points: Tensor) -> Tensor:
+    """Return misclassified points next to the boundary, on the way from given ones to the clean images."""
+    low, high = torch.zeros_like(session.eps), torch.ones_like(session.eps)
+    power = 1.5 if session.threat.name == "l2" else 2.0
+    for _ in range(min(math.ceil(power * math.log2(points[0].numel())), 22)):
+        middle = (low + high) / 2
+        reached = session.query(_between(session, points, middle)).reached
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+    return _between(session, points, high)
+
+
+def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
+    """Return the direction, of length 1 in L2 or of signs, in which misclassified points prevail."""
+    shape, l2 = tuple(points.shape[1:]), session.threat.name == "l2"
+    width = session.threat.distance(points, session.clean).clamp(min=1e-6) / points[0].numel()
+    width = per_image(torch.full_like(width, _FIRST_WIDTH) if step == 1 else width, points)
+    verdicts, plain, signed = (
+        torch.zeros_like(session.eps),
+        torch.zeros_like(points),
+        torch.zeros_like(points),
+    )
+    for block, first in enumerate(range(0, count, _BLOCK)):
+        if l2:
+            draws = session.normal("directions", step, block, shape=(_BLOCK, *shape))
+        else:
+            draws = 2 * session.uniform("directions", step, block, shape=(_BLOCK, *shape)) - 1
+        draws = draws.transpose(0, 1)[: count - first]
+        length: Tensor = torch.linalg.vector_norm(draws, dim=(2, 3, 4), keepdim=True)
+        asked = (points + width * draws / length).clamp(0.0, 1.0)
+        directions = (asked - points) / width
+        verdict = 2.0 * session.query_many(asked).reached - 1
+        verdicts = verdicts + verdict.sum(dim=0)
+        plain = plain + directions.sum(dim=0)
+        signed = signed + (verdict[:, :, None, None, None] * directions).sum(dim=0)
+    # The mean verdict is taken off to lower the variance, unless the points all lie on one side.
+    mean = per_image(verdicts / count, points)
+    normal = torch.where(mean.abs() < 1, signed - mean * plain, mean * plain)
+    if not l2:
+        return normal.sign()
+    size: Tensor = torch.linalg.vector_norm(normal, dim=(1, 2, 3), keepdim=True)
+    return normal / size.clamp(min=1e-12)
+
+
+def _jump(session: Session, points: Tensor, normal: Tensor, step: int) -> Tensor:
+    """Go along the normal, half as far again and again until the points are misclassified."""
+    length = session.threat.distance(points, session.clean) / math.sqrt(step)
+    landed, found = points, torch.zeros_like(session.labels, dtype=torch.bool)
+    for _ in range(_HALVINGS):
+        tried = (points + per_image(length, points) * normal).clamp(0.0, 1.0)
+        # The search from there finds nearer ones, which count for each image alike.
+        reached = session.query(tried, propose=False).reached
+        landed = torch.where(per_image(reached & ~found, tried), tried, landed)
+        found |= reached
+        if found.all():
+            break
+        length = length / 2
+    return landed

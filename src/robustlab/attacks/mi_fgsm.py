@@ -1,0 +1,88 @@
+"""Momentum iterative FGSM (Dong et al. 2018, arXiv:1710.06081), with what makes attacks transfer.
+
+Budget: steps gradients; of each surrogate, and one forward pass of the classifier, when it transfers.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.attacks.warp import warp
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_SMALLEST = 0.9
+"""The share of its side to which input diversity shrinks an image at most: 299/331 in the paper."""
+
+
+@register("mi_fgsm")
+class MIFGSM(Attack):
+    """Steps of length eps / steps along a decaying sum of normalised gradients."""
+
+    steps: Annotated[int, Field(ge=1)] = 10
+    decay: Annotated[float, Field(ge=0.0)] = 1.0
+    diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    """The chance that the image is shrunk and padded for a gradient (DI, Xie et al., arXiv:1803.06978)."""
+    kernel: Annotated[int, Field(ge=0)] = 0
+    """Pixels over which gradients are smoothed, to each side (TI, Dong et al. 2019, arXiv:1904.02884)."""
+    transfer: bool = False
+    """Whether to attack the surrogates of `Attack.run` and to show the classifier the result alone."""
+    loss: Loss = "cross_entropy"
+
+    def search(self, session: Session) -> None:
+        state = _State(session.clean, torch.zeros_like(session.clean))
+        for step in range(self.steps):
+            session.prune(state)
+            if session.finished:
+                return
+            gradient = self._gradient(session, state.points, step)
+            if self.kernel:
+                gradient = _smoothed(gradient, self.kernel)
+            scale = gradient.flatten(1).abs().mean(dim=1).clamp(min=1e-12)
+            state.momentum = self.decay * state.momentum + gradient / per_image(scale, gradient)
+            state.points = session.ascend(state.points, state.momentum, 1 / self.steps)
+        session.propose(state.points, self.loss)
+
+    def _gradient(self, session: Session, points: Tensor, step: int) -> Tensor:
+        if not self.diversity:
+            return self._ask(session, points, propose=True)
+        chance, size, *place = session.uniform("diversity", step, shape=(4,)).unbind(dim=1)
+        scale = torch.where(chance < self.diversity, _SMALLEST + (1 - _SMALLEST) * size, 1.0)
+        sides = points.new_tensor([points.shape[3], points.shape[2]])
+        shift = (torch.stack(place, dim=1) - 0.5) * sides * (1 / scale - 1)[:, None]
+        matrix = torch.eye(2, device=points.device) / per_image(scale, points[:, 0])
+        leaf = points.detach().requires_grad_()
+        with torch.enable_grad():
+            seen = warp(leaf, matrix, shift)
+        (pulled,) = torch.autograd.grad(seen, leaf, self._ask(session, seen.detach(), propose=False))
+        return pulled
+
+    def _ask(self, session: Session, points: Tensor, *, propose: bool) -> Tensor:
+        if self.transfer:
+            return session.surrogate_gradient(points, self.loss)
+        return session.gradient(points, self.loss, propose=propose)
+
+
+@dataclass
+class _State:
+    """The point and the momentum of each active image."""
+
+    points: Tensor
+    momentum: Tensor
+
+
+def _smoothed(gradient: Tensor, reach: int) -> Tensor:
+    """Smooth each channel with a Gaussian whose three standard deviations are the reach, in pixels."""
+    line = torch.arange(-reach, reach + 1, dtype=gradient.dtype, device=gradient.device) * (3 / reach)
+    bell = (-0.5 * line**2).exp()
+    bell = bell / bell.sum()
+    single = gradient.flatten(0, 1)[:, None]
+    rows = F.conv2d(single, bell[None, None, :, None], padding=(reach, 0))
+    return F.conv2d(rows, bell[None, None, None, :], padding=(0, reach)).view_as(gradient)

@@ -1,0 +1,36 @@
+"""Random points of the threat model: a gradient attack that finds fewer successes than this is broken.
+
+Budget: count forward passes. The check is that of Carlini et al. 2019 (arXiv:1902.06705).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+
+
+@register("random_points")
+class RandomPoints(Attack):
+    """Independent random points, without any search.
+
+    ``uniform`` draws from the inside of the ball as the threat model does; ``corners`` takes the point of
+    the ball that is farthest along a random direction, for Linf each pixel at one of its two ends.
+    """
+
+    count: Annotated[int, Field(ge=1)] = 100
+    draw: Literal["uniform", "corners"] = "uniform"
+    loss: Loss = "margin"
+
+    @property
+    def restart_count(self) -> int:
+        return self.count
+
+    def search(self, session: Session) -> None:
+        if self.draw == "uniform":
+            session.query(session.random_start(), self.loss)
+        else:
+            session.query(session.ascend(session.clean, session.noise(), 1.0), self.loss)

@@ -1,0 +1,31 @@
+"""Any attack several times."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+
+
+@register("restarts")
+class Restarts(Attack):
+    """Runs an attack again on the images that withstood it, with other random numbers each time.
+
+    Its first run is the attack's own: the same draws, the same result.
+    """
+
+    attack: Attack
+    times: Annotated[int, Field(ge=1)] = 10
+
+    @property
+    def core(self) -> Attack:
+        return self.attack.core
+
+    @property
+    def restart_count(self) -> int:
+        return self.times * self.attack.restart_count
+
+    def search(self, session: Session) -> None:
+        self.attack.search(session)

@@ -1,0 +1,62 @@
+"""Rotations and translations (Engstrom et al. 2019, arXiv:1712.02779). Budget: angles * shifts^2 passes."""
+
+import itertools
+import math
+from typing import Annotated
+
+import torch
+from pydantic import Field
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.attacks.warp import rotations, warp
+from robustlab.core.spec import register
+
+
+@register("rotation_translation")
+class RotationTranslation(Attack):
+    """The worst of a grid of rotations and translations; bilinear, with zeros from outside the image.
+
+    The threat model that leaves the grid as it is is `WHOLE_BOX`.
+    """
+
+    rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 30.0
+    """The largest angle, in degrees."""
+    shift: Annotated[float, Field(ge=0.0)] = 3.0
+    """The largest translation along each side, in pixels."""
+    angles: Annotated[int, Field(ge=1)] = 31
+    shifts: Annotated[int, Field(ge=1)] = 5
+    loss: Loss = "margin"
+
+    def search(self, session: Session) -> None:
+        for angle, across, down in self.grid():
+            session.unfinished()
+            if session.finished:
+                return
+            count = len(session.clean)
+            turn = torch.full((count,), math.radians(angle), device=session.clean.device)
+            move = session.clean.new_tensor([across, down]).expand(count, 2)
+            # With p the new place and q the old one, p = R q + move, so q = R^-1 (p - move).
+            back = rotations(-turn)
+            points = warp(session.clean, back, -(back @ move[:, :, None]).squeeze(2))
+            session.propose(points.clamp(0.0, 1.0), self.loss)
+
+    def grid(self) -> list[tuple[float, float, float]]:
+        """Return angles in degrees, and pixels to the right and down; the largest moves first."""
+
+        def size(move: tuple[float, float, float]) -> float:
+            angle, across, down = move
+            return abs(angle) / max(self.rotation, 1e-9) + (abs(across) + abs(down)) / max(self.shift, 1e-9)
+
+        angles = _spread(self.rotation, self.angles)
+        lengths = _spread(self.shift, self.shifts)
+        # Images break at large moves first, and then cost nothing more.
+        return sorted(itertools.product(angles, lengths, lengths), key=size, reverse=True)
+
+
+def _spread(largest: float, count: int) -> list[float]:
+    """Return evenly spread numbers from -largest to largest; 0 alone if one is enough."""
+    if count == 1 or largest == 0:
+        return [0.0]
+    return [largest * (2 * i / (count - 1) - 1) for i in range(count)]

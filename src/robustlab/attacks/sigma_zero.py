@@ -1,0 +1,84 @@
+"""Few changed values by gradient descent (sigma-zero, Cinà et al. 2025, arXiv:2402.01879).
+
+Budget: `steps` gradients.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.descent import adam, cosine
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_LAST_STEP = 0.1
+
+
+@register("sigma_zero")
+class SigmaZero(Attack):
+    """Descends on a smooth count of the changed values; small changes are undone as long as it succeeds."""
+
+    norms = ("l0",)
+    minimal_norm = True
+
+    steps: Annotated[int, Field(ge=1)] = 1000
+    step: Annotated[float, Field(gt=0.0)] = 1.0
+    """Of the first step, on the largest value; the last is a tenth of it."""
+    sigma: Annotated[float, Field(gt=0.0)] = 1e-3
+    """How smooth the count is: a change of its square root counts as a half."""
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
+    """The change below which a value is set back, in the beginning."""
+    threshold_step: Annotated[float, Field(gt=0.0)] = 0.01
+    """By how much of the step length the threshold rises after a success and falls otherwise."""
+
+    def search(self, session: Session) -> None:
+        state = _State(
+            moves=torch.zeros_like(session.clean),
+            gradient=session.clean,
+            mean=torch.zeros_like(session.clean),
+            square=torch.zeros_like(session.clean),
+            threshold=torch.full_like(session.eps, self.threshold),
+            reached=session.broken,
+        )
+        length = self.step
+        for step in range(self.steps):
+            reading = session.query(session.clean + state.moves, "margin", gradient=True)
+            wish = torch.where(per_image(reading.losses < 0, state.moves), reading.ascent, 0.0)
+            state.gradient, state.reached = wish - self._count_slope(state.moves), reading.reached
+            session.prune(state)
+            if session.finished:
+                return
+            moved = session.clean + state.moves + length * adam(state, _largest_one(state.gradient), step + 1)
+            state.moves = moved.clamp(0.0, 1.0) - session.clean
+            length = self.step * cosine(1.0, _LAST_STEP, step / self.steps)
+            rise = torch.where(state.reached, 1.0, -1.0) * self.threshold_step * length
+            state.threshold = (state.threshold + rise).clamp(0.0, 1.0)
+            small = state.moves.abs() < per_image(state.threshold, state.moves)
+            state.moves = torch.where(small, 0.0, state.moves)
+        session.query(session.clean + state.moves, "margin")
+
+    def _count_slope(self, moves: Tensor) -> Tensor:
+        """Return the gradient of the mean over the values of ``move^2 / (move^2 + sigma)``."""
+        return 2 * self.sigma * moves / (moves.square() + self.sigma).square() / max(1, moves[0].numel())
+
+
+@dataclass
+class _State:
+    """What sigma-zero remembers of each active image."""
+
+    moves: Tensor
+    gradient: Tensor
+    mean: Tensor
+    square: Tensor
+    threshold: Tensor
+    reached: Tensor
+
+
+def _largest_one(gradient: Tensor) -> Tensor:
+    largest = gradient.flatten(1).abs().amax(dim=1)
+    return gradient / per_image(largest.clamp(min=1e-12), gradient)

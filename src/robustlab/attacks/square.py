@@ -1,0 +1,141 @@
+"""Square Attack: random search with square windows (Andriushchenko et al. 2020, arXiv:1912.00049).
+
+Budget: queries forward passes per restart, the random start included. It asks for no gradient.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.attacks.square_bumps import bump_start, move_bumps, window
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""The iterations, out of ten thousand, after which the share of the pixels in a window is halved."""
+
+_BLOCK = 50
+"""Iterations whose random numbers are drawn at once: a draw costs more calls than memory."""
+
+_TRIES = 6
+"""Windows drawn per image and iteration, of which the first that changes the image is taken."""
+
+
+@register("square")
+class Square(Attack):
+    """Random search that repaints one square window at a time and keeps what raises the loss.
+
+    Windows and signs are drawn for each image by itself. For L2 and L1 (arXiv:2103.01208) a window takes its
+    length from a second one and from what clipping to [0, 1] left unused.
+    """
+
+    norms = ("linf", "l2", "l1")
+
+    queries: Annotated[int, Field(ge=1)] = 5000
+    p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    """The share of the pixels that the first windows cover."""
+    loss: Loss = "margin"
+    restarts: Annotated[int, Field(ge=1)] = 1
+    rescale: bool = False
+    """Whether the windows shrink faster when there are fewer than ten thousand queries."""
+
+    @property
+    def restart_count(self) -> int:
+        return self.restarts
+
+    def search(self, session: Session) -> None:
+        linf = session.threat.name == "linf"
+        channels = session.clean.shape[1]
+        draw = (_TRIES, 2 + channels) if linf else (5 + channels,)
+        move: Callable[..., Tensor] = _repaint if linf else move_bumps
+        points = _stripes(session) if linf else bump_start(session)
+        state = _State(points, session.query(points, self.loss).losses, points[:, :0])
+        for step in range(self.queries - 1):
+            # Images break fast in the beginning; later, asking each time would only hold up the device.
+            if step < _BLOCK or step % 10 == 0:
+                session.prune(state)
+                if session.finished:
+                    return
+            if step % _BLOCK == 0:
+                state.draws = session.uniform("moves", step // _BLOCK, shape=(_BLOCK, *draw))
+            points = move(session, state.points, state.draws[:, step % _BLOCK], self._side(step, session))
+            losses = session.query(points, self.loss).losses
+            better = losses > state.losses
+            state.points = torch.where(per_image(better, points), points, state.points)
+            state.losses = torch.where(better, losses, state.losses)
+
+    def _side(self, step: int, session: Session) -> int:
+        """Return the side of the windows of an iteration, in pixels; it may exceed that of the image."""
+        place = step * 10_000 // self.queries if self.rescale else step
+        share = self.p / 2 ** bisect_left(_HALVINGS, place)
+        return max(1, round(math.sqrt(share * session.clean[0, 0].numel())))
+
+
+@dataclass
+class _State:
+    """The best point of each active image, its loss, and the random numbers of the next iterations."""
+
+    points: Tensor
+    losses: Tensor
+    draws: Tensor
+
+
+def _corners(session: Session) -> tuple[Tensor, Tensor]:
+    """Return the lowest and the highest allowed value of every pixel."""
+    radius = per_image(session.eps, session.clean)
+    return (session.clean - radius).clamp(min=0.0), (session.clean + radius).clamp(max=1.0)
+
+
+def _stripes(session: Session) -> Tensor:
+    """Return the Linf start: every column of every channel at its lowest or its highest values."""
+    low, high = _corners(session)
+    channels, _, width = session.clean.shape[1:]
+    return torch.where(session.uniform("start", shape=(channels, 1, width)) < 0.5, low, high)
+
+
+def _repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
+    """Set a window of each image to its lowest or highest values, channel by channel.
+
+    Args:
+        session: the search.
+        points: (n, C, H, W), every pixel at its lowest or highest value.
+        draws: (n, tries, 2 + C) uniform numbers: where the window begins, and the signs.
+        side: of the window.
+    """
+    low, high = _corners(session)
+    height, width = points.shape[2:]
+    tall, wide = min(side, height), min(side, width)
+    top = (draws[..., 0] * (height - tall + 1)).long()
+    left = (draws[..., 1] * (width - wide + 1)).long()
+    raised = draws[..., 2:] < 0.5
+    # A window that is as wished already would cost a query and change nothing.
+    count = _window_sums((points == high).float(), top, left, tall, wide)
+    idle = (count == raised * float(tall * wide)).all(dim=2)
+    chosen = idle.to(torch.uint8).argmin(dim=1)
+    images = torch.arange(len(points), device=points.device)
+    top, left, raised = top[images, chosen], left[images, chosen], raised[images, chosen]
+    inside = window(top, left, tall, wide, height, width)
+    return torch.where(inside, torch.where(raised[:, :, None, None], high, low), points)
+
+
+def _window_sums(values: Tensor, top: Tensor, left: Tensor, tall: int, wide: int) -> Tensor:
+    """Return the sums (n, k, C) of values (n, C, H, W) in k windows, by an integral image."""
+    table = F.pad(values.cumsum(dim=2).cumsum(dim=3), (1, 0, 1, 0))
+    stride = table.shape[3]
+    flat = table.flatten(2).transpose(1, 2)
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        return flat.gather(1, (row * stride + column)[:, :, None].expand(-1, -1, flat.shape[2]))
+
+    bottom, right = top + tall, left + wide
+    return at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left)

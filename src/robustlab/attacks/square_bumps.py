@@ -1,0 +1,116 @@
+"""The windows of Square Attack, and its moves for L2 (arXiv:1912.00049) and L1 (arXiv:2103.01208).
+
+For those norms a window holds two adjacent bumps of opposite sign, upon one another or side by side.
+"""
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.session import Session
+from robustlab.core.threat import per_image
+
+_TILES = 5
+"""Windows along each side of the image at the start."""
+
+_LEAST_SIDE = 3
+"""Below it a window has no room for two bumps."""
+
+
+def window(top: Tensor, left: Tensor, tall: int, wide: int, height: int, width: int) -> Tensor:
+    """Return masks (n, 1, H, W) of the windows that begin at rows and columns (n,)."""
+    rows = torch.arange(height, device=top.device) - top[:, None]
+    columns = torch.arange(width, device=top.device) - left[:, None]
+    in_rows, in_columns = (rows >= 0) & (rows < tall), (columns >= 0) & (columns < wide)
+    return in_rows[:, None, :, None] & in_columns[:, None, None, :]
+
+
+def bumps(tall: int, wide: int, order: int) -> Tensor:
+    """Return (2, tall, wide) bumps upon one another and side by side, each pair of length 1 in the norm."""
+    pairs = []
+    for long, short in ((tall, wide), (wide, tall)):
+        halves = [_bump(long // 2, short), -_bump(long - long // 2, short)]
+        pairs.append(torch.cat(halves))
+    both = torch.stack([pairs[0], pairs[1].T])
+    length: Tensor = torch.linalg.vector_norm(both, ord=order, dim=(1, 2), keepdim=True)
+    return both / length
+
+
+def _bump(tall: int, wide: int) -> Tensor:
+    """Return a bump that falls with the distance d from its middle like the sum of 1 / k^2 over k > d."""
+    reach = max(tall, wide) // 2 + 1
+    heights = (1 / torch.arange(1, reach + 1) ** 2).flip(0).cumsum(dim=0).flip(0)
+    rows, columns = torch.arange(tall) - tall // 2, torch.arange(wide) - wide // 2
+    bump = heights[torch.maximum(rows.abs()[:, None], columns.abs()[None, :])]
+    length: Tensor = torch.linalg.vector_norm(bump)
+    return bump / length.clamp(min=1e-12)
+
+
+def bump_start(session: Session) -> Tensor:
+    """Return images tiled with windows, each with its own bumps and, in every channel, its own sign."""
+    channels, height, width = session.clean.shape[1:]
+    rows, tall = _tiling(height, session.clean)
+    columns, wide = _tiling(width, session.clean)
+    draws = session.uniform("start", shape=(1 + channels, _TILES, _TILES))
+    draws = draws[:, :, (rows // tall).clamp(0, _TILES - 1)][..., (columns // wide).clamp(0, _TILES - 1)]
+    inside = ((rows >= 0) & (rows < _TILES * tall))[:, None] & ((columns >= 0) & (columns < _TILES * wide))
+    both = bumps(tall, wide, _order(session)).to(session.clean.device)
+    pattern = both[(draws[:, 0] < 0.5).long(), (rows % tall)[:, None], columns % wide] * inside
+    signs = 2.0 * (draws[:, 1:] < 0.5) - 1
+    return _fill(session, signs * pattern[:, None])
+
+
+def _tiling(size: int, images: Tensor) -> tuple[Tensor, int]:
+    """Return the place of each row (or column) from where the tiles begin, and a tile's side."""
+    side = max(1, size // _TILES)
+    offset = max(0, size - _TILES * side) // 2
+    return torch.arange(size, device=images.device) - offset, side
+
+
+def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
+    """Add bumps to one window, channel by channel, at the cost of another one.
+
+    Args:
+        session: the search.
+        points: (n, C, H, W), allowed.
+        draws: (n, 5 + C) uniform numbers: where both windows begin, how the bumps lie, and the signs.
+        side: of the windows.
+    """
+    order, channels = _order(session), points.shape[1]
+    height, width = points.shape[2:]
+    side = max(side, _LEAST_SIDE) | 1
+    tall, wide = min(side, height), min(side, width)
+    top, top_2 = (draws[:, :2] * (height - tall + 1)).long().unbind(dim=1)
+    left, left_2 = (draws[:, 2:4] * (width - wide + 1)).long().unbind(dim=1)
+    first = window(top, left, tall, wide, height, width)
+    either = first | window(top_2, left_2, tall, wide, height, width)
+
+    both = bumps(tall, wide, order).to(points.device)
+    rows = (torch.arange(height, device=points.device) - top[:, None]).clamp(0, tall - 1)
+    columns = (torch.arange(width, device=points.device) - left[:, None]).clamp(0, wide - 1)
+    pattern = both[(draws[:, 4] < 0.5).long()[:, None, None], rows[:, :, None], columns[:, None, :]]
+    signs = 2.0 * (draws[:, 5:, None, None] < 0.5) - 1
+
+    def length(moves: Tensor) -> Tensor:
+        size: Tensor = torch.linalg.vector_norm(moves, ord=order, dim=(2, 3), keepdim=True)
+        return size
+
+    moved = points - session.clean
+    old = moved * first
+    new = signs * pattern[:, None] * first + old / length(old).clamp(min=1e-12)
+    used = session.threat.distance(points, session.clean)
+    unused = per_image((session.eps**order - used**order).clamp(min=0.0), points) / channels
+    available = (length(moved * either) ** order + unused) ** (1 / order)
+    new = new * (available / length(new).clamp(min=1e-12))
+    return _fill(session, torch.where(either, 0.0, moved) + new, at_most=True)
+
+
+def _fill(session: Session, moves: Tensor, *, at_most: bool = False) -> Tensor:
+    """Return the clean images moved by eps, or at most eps, along the moves, clipped to [0, 1]."""
+    length = torch.linalg.vector_norm(moves.flatten(1), ord=_order(session), dim=1).clamp(min=1e-12)
+    factor = session.eps / length
+    factor = factor.clamp(max=1.0) if at_most else factor
+    return (session.clean + moves * per_image(factor, moves)).clamp(0.0, 1.0)
+
+
+def _order(session: Session) -> int:
+    return 1 if session.threat.name == "l1" else 2

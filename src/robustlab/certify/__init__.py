@@ -1,0 +1,6 @@
+"""Certifiers: proofs that no point of a threat model changes the class."""
+
+from robustlab.certify.base import Certifier
+from robustlab.certify.ibp import IBP
+
+__all__ = ["IBP", "Certifier"]

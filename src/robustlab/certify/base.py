@@ -1,0 +1,158 @@
+"""What every certifier shares: the wrapper that checks the input and asks for the proofs that matter."""
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.certify.interval import NoRuleError
+from robustlab.core import seeding
+from robustlab.core.device import full_fp32
+from robustlab.core.errors import RobustlabError
+from robustlab.core.spec import Unit
+from robustlab.core.threat import Linf, ThreatModel
+
+__all__ = ["Certifier"]
+
+
+class Certifier(Unit, ABC):
+    """A proof, image by image, that no point of the threat model changes the class.
+
+    A concrete certifier implements `prove` for one batch. A proof holds for the network as it is computed in
+    float32 (no TF32, no autocast). A missing proof says nothing: the image may well be robust.
+    """
+
+    kind = "certifier"
+    norms: ClassVar[tuple[str, ...]]
+    """The names of the threat models that the certifier knows."""
+
+    @abstractmethod
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+        """Return (N,) bool, true only where proven, for images that are classified correctly.
+
+        Raises:
+            NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
+        """
+
+    @final
+    def certify(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: ThreatModel,
+        *,
+        batch_size: int = 250,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> Tensor:
+        """Return (N,) bool: whether the image is classified correctly, and so is every allowed point.
+
+        Args:
+            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+            images: (N, C, H, W) float32 on the pixel scale.
+            labels: (N,) int64, the true classes.
+            threat: what an attacker may do.
+            batch_size: images per pass; it changes speed and memory alone.
+            on_batch: called with the number of images finished.
+
+        Raises:
+            RobustlabError: an image out of [0, 1]; labels that do not fit; a model in train mode; a threat
+                model that the certifier does not know. A model that it does not know is no error: nothing is
+                proven then, and `explain` says why.
+        """
+        _check(model, images, labels)
+        if threat.name not in self.norms:
+            known = ", ".join(self.norms)
+            raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
+        proven = torch.zeros_like(labels, dtype=torch.bool)
+        understood = len(images) > 0 and self.explain(model, images) is None
+        for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
+            if understood:
+                proven[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
+            if on_batch is not None and len(rows):
+                on_batch(len(rows))
+        return proven
+
+    @final
+    def explain(self, model: nn.Module, images: Tensor) -> str | None:
+        """Return why the certifier can prove nothing about a model, whatever the image; None if it can.
+
+        Args:
+            model: in eval mode.
+            images: (N, C, H, W) float32 in [0, 1]; the first one is passed through the model.
+        """
+        image = images[:1].clone()
+        with torch.no_grad(), full_fp32(), seeding.isolated(0):
+            before = _random_state(image.device)
+            try:
+                label = _logits(model, image).argmax(dim=1)
+                if not torch.equal(before, _random_state(image.device)):
+                    return "the model draws random numbers"
+                self.prove(model, image, label, Linf(eps=0.0))
+            except RobustlabError:
+                raise
+            except Exception as error:
+                return _blame(model, error)
+        return None
+
+    def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+        with torch.no_grad(), full_fp32():
+            logits = _logits(model, images)
+            if labels.max() >= logits.shape[1]:
+                raise RobustlabError(
+                    f"the model tells {logits.shape[1]} classes apart, but a label is {int(labels.max())}"
+                )
+            proven = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
+            if threat.eps > 0 and proven.any():
+                # At eps 0 the clean image is the only point, and it was looked at.
+                try:
+                    proven[proven.clone()] = self.prove(model, images[proven], labels[proven], threat)
+                except NoRuleError:
+                    proven.zero_()
+        return proven
+
+
+def _logits(model: nn.Module, images: Tensor) -> Tensor:
+    logits: Tensor = model(images)
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
+    return logits
+
+
+def _random_state(device: torch.device) -> Tensor:
+    state = torch.get_rng_state()
+    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
+
+
+def _blame(model: nn.Module, error: Exception) -> str:
+    """Say what went wrong, and in which layer of the model."""
+    names = {id(module): name for name, module in model.named_modules()}
+    layer: Any = model
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        owner = frame.f_locals.get("self")
+        layer = owner if id(owner) in names else layer
+    path = f" at {names[id(layer)]}" if names[id(layer)] else ""
+    text = (str(error).splitlines() or [""])[0]
+    reason = text if isinstance(error, NoRuleError) else f"{type(error).__name__}: {text}"
+    return f"layer {type(layer).__name__}{path}: {reason}"
+
+
+def _check(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    if any(module.training for module in model.modules()):
+        raise RobustlabError("the model is in train mode; call model.eval() before certifying it")
+    if images.ndim != 4 or images.dtype != torch.float32:
+        found = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
+    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
+        found = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise RobustlabError(f"labels must be int64 of shape ({len(images)},), found {found}")
+    if len(images) and labels.min() < 0:
+        raise RobustlabError(f"labels must not be negative, found {int(labels.min())}")
+    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
+        raise RobustlabError(
+            f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"
+        )

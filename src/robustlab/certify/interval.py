@@ -1,0 +1,169 @@
+"""Intervals in the place of tensors: the network's own code runs on bounds instead of values.
+
+An `Interval` is a tensor without values that knows a lower and an upper bound for each. Passed to a
+network, it meets every torch function that the network calls, and answers by that function's rule (`rules`)
+or with `NoRuleError`. So there is no second description of the network that could differ from the first:
+subclasses, hooks, parametrised weights and control flow on shapes are followed as they run, and control flow
+on values ends in `NoRuleError`.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+Rule = Callable[..., Any]
+
+RULES: dict[Any, Rule] = {}
+"""The rule of each torch function: called with the function and its arguments."""
+
+IN_PLACE: dict[Any, Any] = {}
+"""For each function that writes into its argument, the one that returns its result instead."""
+
+_FACTS = {
+    getattr(torch.Tensor, name)
+    for name in ("size", "dim", "numel", "stride", "is_contiguous", "is_floating_point", "__len__")
+} | {
+    getattr(torch.Tensor, name).__get__
+    for name in ("shape", "ndim", "dtype", "device", "layout", "is_cuda", "requires_grad")
+}
+
+
+class NoRuleError(Exception):
+    """Bounds can't be taken through an operation; the message says which, and why."""
+
+
+class Ball(NamedTuple):
+    """Where the values lie besides their interval: ``centre + (edge - centre) * d``, give or take ``error``.
+
+    ``d`` is one vector per image: its L2 or L1 norm is at most ``eps`` or, for order 0, at most ``eps`` of
+    its entries are other than 0 and those lie in [-1, 1].
+    """
+
+    order: int
+    eps: float
+    centre: Tensor
+    edge: Tensor
+    error: Tensor
+
+
+class Source(NamedTuple):
+    """The linear layer, in the dtype of the bounds, that an interval came out of."""
+
+    values: "Interval"
+    weight: Tensor
+    bias: Tensor | None
+
+
+class _Memory:
+    """What views of one tensor share; the version counts how often it was written into."""
+
+    version: int = 0
+
+
+class Interval(Tensor):
+    """A float32 tensor of which only bounds are known; see the module's docstring.
+
+    Attributes:
+        lower: the lower bounds, in float64 (or float32, for a quick look).
+        upper: the upper bounds.
+        ball: what else is known, as long as the values are an affine image of the pixels, one to one.
+        source: the linear layer whose output this is.
+    """
+
+    lower: Tensor
+    upper: Tensor
+    ball: Ball | None
+    source: Source | None
+    _memory: _Memory
+
+    def __new__(cls, lower: Tensor, *_: Any, **__: Any) -> Self:
+        return Tensor._make_wrapper_subclass(
+            cls, lower.shape, strides=lower.stride(), dtype=torch.float32, device=lower.device
+        )
+
+    def __init__(
+        self,
+        lower: Tensor,
+        upper: Tensor,
+        *,
+        ball: Ball | None = None,
+        source: Source | None = None,
+        view_of: "Interval | None" = None,
+    ) -> None:
+        self.lower, self.upper, self.ball, self.source = lower, upper, ball, source
+        self._memory = _Memory() if view_of is None else view_of._memory
+        self._seen = self._memory.version
+
+    def __repr__(self) -> str:  # type: ignore[override]
+        return f"Interval(lower={self.lower}, upper={self.upper})"
+
+    def check_current(self) -> None:
+        """Raise `NoRuleError` if another view of the same memory was written into since."""
+        if self._seen != self._memory.version:
+            raise NoRuleError("it changes a tensor in place that is also used through another view")
+
+    def overwrite(self, result: "Interval") -> None:
+        """Take over another interval's bounds, as an operation in place does."""
+        if result.lower.shape != self.lower.shape:
+            raise NoRuleError("it changes the shape of a tensor in place")
+        self._memory.version += 1
+        self._seen = self._memory.version
+        self.lower, self.upper, self.ball, self.source = (
+            result.lower,
+            result.upper,
+            result.ball,
+            result.source,
+        )
+
+    @classmethod
+    def __torch_function__(
+        cls, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        del types
+        if func in _FACTS:
+            with torch._C.DisableTorchFunctionSubclass():
+                return func(*args, **(kwargs or {}))
+        options = dict(kwargs or {})
+        plain = IN_PLACE.get(func, func)
+        writes = bool(options.pop("inplace", False)) or plain is not func
+        rule = RULES.get(plain)
+        if rule is None:
+            raise NoRuleError(f"{getattr(func, '__name__', func)} has no interval rule")
+        if options.get("out") is not None:
+            raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
+        for interval in intervals(args, options):
+            interval.check_current()
+            if torch.is_autocast_enabled(interval.lower.device.type):
+                raise NoRuleError("it computes in autocast; proofs hold for float32")
+        result = rule(plain, *args, **options)
+        if not writes:
+            return result
+        if not isinstance(args[0], Interval):
+            raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
+        args[0].overwrite(result)
+        return args[0]
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        del types, args, kwargs
+        raise NoRuleError(f"{func} has no interval rule")
+
+
+def intervals(*values: Any) -> Iterator[Interval]:
+    """Yield the intervals among the values, those in lists, tuples and dictionaries included."""
+    for value in values:
+        if isinstance(value, Interval):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from intervals(*value)
+        elif isinstance(value, dict):
+            yield from intervals(*value.values())
+
+
+def depends(*values: Any) -> bool:
+    """Tell whether there is an interval among the values."""
+    return next(intervals(*values), None) is not None

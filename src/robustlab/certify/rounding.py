@@ -1,0 +1,39 @@
+"""How far float32 arithmetic may stray from the real numbers, so that a proof holds for the network as run.
+
+The bounds are computed in float64, but the network they speak about is evaluated in float32: the proof has
+to cover that evaluation. With the unit roundoff u = 2^-24, a sum of n products in any order obeys (Higham,
+Accuracy and Stability of Numerical Algorithms, 2002, section 3.1)
+
+    |computed - exact| <= g_n * sum |w_i| |x_i|,    g_n = n u / (1 - n u),
+
+which is what the exact layer could do if every input moved by g_n times its own size. So each rule widens
+the interval it was given, or the one it returns, by such a term, and by induction every value that the
+float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about
+fused multiplications, which only round less often. Two spare roundings (3e-8 of the terms' size each) in
+every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and a
+small constant the numbers too small for float32.
+
+What is assumed: no TF32, no 16-bit types (`robustlab.core.device.full_fp32`; a network that asks for autocast
+is refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
+filters, has another error term; it is of the order of 10 u times the size of the terms, and so below g_n
+for a fan-in of more than about ten, but that is experience and no theorem.
+"""
+
+import torch
+
+_UNIT = {torch.float64: 2.0**-24, torch.float32: 0.0}
+"""float32 bounds are a quick look without any allowance; only float64 bounds prove anything."""
+
+LARGEST = 2.0**100
+"""Values beyond this are refused: float32 ends at 2^128, and a sum may end above its terms."""
+
+
+def gamma(roundings: int, dtype: torch.dtype) -> float:
+    """Return g_n for ``n`` roundings, with the two spare ones, when bounds are computed in ``dtype``."""
+    share = (roundings + 2) * _UNIT[dtype]
+    return share / (1 - share) if share < 0.5 else torch.inf
+
+
+def underflow(terms: int, dtype: torch.dtype) -> float:
+    """Return what a sum of products may lose to numbers too small for float32, flushed to zero or not."""
+    return terms * 2.0**-125 if dtype == torch.float64 else 0.0

@@ -1,0 +1,71 @@
+"""Functions that increase with each argument: their bounds are their values at the arguments' bounds."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustlab.certify.interval import Interval, NoRuleError, depends
+from robustlab.certify.rounding import gamma
+from robustlab.certify.rules.base import at, register, size
+
+
+def _increasing(func: Any, args: Any, options: Any, slack: Callable[[Tensor], Any]) -> Interval:
+    lower, upper = at(func, args, options, lambda x: x.lower), at(func, args, options, lambda x: x.upper)
+    return Interval(lower - slack(lower), upper + slack(upper))
+
+
+def _check_signs(func: Any, *values: Any) -> None:
+    numbers = [value for value in values if isinstance(value, int | float)]
+    if any(number < 0 for number in numbers):
+        raise NoRuleError(f"{func.__name__} is not increasing with {min(numbers)}")
+
+
+def _exact(func: Any, *args: Any, **options: Any) -> Interval:
+    if "decimals" in options:
+        raise NoRuleError(f"{func.__name__} has an interval rule only for whole numbers")
+    return _increasing(func, args, options, lambda _: 0)
+
+
+def _rounded(func: Any, *args: Any, **options: Any) -> Interval:
+    """What rounds its result, and its numbers, once each."""
+    return _increasing(func, args, options, lambda result: gamma(2, result.dtype) * result.abs())
+
+
+def _leaky(func: Any, x: Any, slope: Any = 0.01, **options: Any) -> Interval:
+    slope = options.pop("negative_slope", slope)
+    if depends(slope) or not bool(torch.as_tensor(slope).min() >= 0):
+        raise NoRuleError(f"{func.__name__} is not increasing with a negative slope")
+    return _rounded(func, x, slope, **options)
+
+
+def _curved(func: Any, *args: Any, **options: Any) -> Interval:
+    """What is made of exponentials: good to a few roundings of its parts, of which 1 is one."""
+    values = (*args, *options.values())
+    _check_signs(func, *values)
+    parts = 1 + sum(float(value) for value in values if isinstance(value, int | float))
+    return _increasing(func, args, options, lambda result: gamma(16, result.dtype) * (result.abs() + parts))
+
+
+def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
+    """Sums and means; the sum of the sizes says how much they may round."""
+    sizes = at(func, (x, *args), options, size)
+    if func.__name__ in ("sum", "mean"):
+        terms = x.lower.numel() // sizes.numel()
+    else:
+        _check_signs(func, *args, *options.values())
+        terms = x.lower.shape[-int(func.__name__[-2]) :].numel()
+    return _increasing(func, (x, *args), options, lambda result: gamma(terms + 1, result.dtype) * sizes)
+
+
+register(_exact, "relu max_pool1d max_pool2d max_pool3d")
+register(_exact, "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", [F])
+register(_exact, "amax amin maximum minimum cat concat stack floor ceil round", (torch, Tensor))
+register(_rounded, "clamp clamp_min clamp_max clip hardtanh relu6 pad")
+register(_leaky, "leaky_relu prelu")
+register(_curved, "sigmoid tanh elu celu selu softplus softsign hardsigmoid logsigmoid")
+register(_summed, "mean sum", (torch, Tensor))
+register(_summed, "avg_pool1d avg_pool2d avg_pool3d")
+register(_summed, "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", [F])

@@ -1,0 +1,89 @@
+"""Linear layers: the centre of the interval through the weights, its radius through their sizes.
+
+Interval bound propagation (Gowal et al. 2018, arXiv:1810.12715), section 3. Where the input is still an
+affine image of the pixels, the radius of an L2, L1 or L0 ball is measured by its dual norm, too: the bound of
+an output is ``eps`` times the L2 norm, the largest size, or the sum of the ``eps`` largest sizes of its
+weights.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustlab.certify.interval import Ball, Interval, NoRuleError, Source, depends
+from robustlab.certify.rounding import gamma, underflow
+from robustlab.certify.rules.base import register, within_float32
+
+Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""A linear map of (values, weight, bias), the bias one number per output channel."""
+
+
+def through(
+    layer: Layer, x: Interval, weight: Tensor, bias: Tensor | None, allowance: float
+) -> tuple[Tensor, Tensor]:
+    """Return lower and upper bounds of a linear layer's output.
+
+    Args:
+        layer: the layer.
+        x: the bounds of its input.
+        weight: (outputs, ...) in the dtype of the bounds; entry k computes output channel k.
+        bias: (outputs,) or none.
+        allowance: for rounding: the share of its own size by which each input may be off; likewise the bias.
+    """
+    sizes = weight.abs()
+    lost = torch.full_like(weight.flatten(1)[:, 0], underflow(weight[0].numel(), weight.dtype))
+    if bias is not None:
+        lost += allowance * bias.abs()
+    centre, radius = (x.upper + x.lower) / 2, (x.upper - x.lower) / 2
+    noise = allowance * (centre.abs() + radius)
+    middle, reach = layer(centre, weight, bias), layer(radius + noise, sizes, lost)
+    lower, upper = middle - reach, middle + reach
+    if x.ball is not None:
+        middle = layer(x.ball.centre, weight, bias)
+        reach = _dual(layer, x.ball, weight) + layer(x.ball.error + noise, sizes, lost)
+        lower, upper = torch.maximum(lower, middle - reach), torch.minimum(upper, middle + reach)
+    return lower, upper
+
+
+def _dual(layer: Layer, ball: Ball, weight: Tensor) -> Tensor:
+    """Return how far the outputs move at most within the ball; per image, output and place, or broadcast."""
+    scale = (ball.edge - ball.centre).abs()
+    if ball.order == 2:
+        return ball.eps * layer(scale.square(), weight.square(), None).sqrt()
+    sizes = weight.abs().flatten(1)
+    if ball.order == 1:
+        norms = ball.eps * sizes.amax(dim=1)
+    else:
+        norms = sizes.topk(min(int(ball.eps), sizes.shape[1]), dim=1).values.sum(dim=1)
+    # Filters have their outputs in the second dimension of the result, rows of a matrix in the last.
+    return (scale.amax() * norms).view(-1, *[1] * (weight.ndim - 2))
+
+
+def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **more: Any) -> Interval:
+    if not isinstance(x, Interval) or depends(weight, bias):
+        raise NoRuleError(f"{func.__name__} has an interval rule only for fixed weights")
+    dtype = x.lower.dtype
+    weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
+    allowance = gamma(weight[0].numel() + 1, dtype)
+    lower, upper = through(
+        lambda values, w, b: func(values, w, b, *geometry, **more), x, weight, bias, allowance
+    )
+    within_float32(lower, upper)
+    if func is not F.linear:
+        return Interval(lower, upper)
+    # A copy: an operation in place may yet change the input.
+    values = Interval(x.lower, x.upper, ball=x.ball)
+    return Interval(lower, upper, source=Source(values, weight, bias))
+
+
+def _matmul(func: Any, x: Any, other: Any) -> Interval:
+    if not isinstance(x, Interval) or depends(other) or other.ndim != 2:
+        raise NoRuleError(f"{func.__name__} has an interval rule only for fixed matrices on the right")
+    return _linear(F.linear, x, other.t())
+
+
+register(_linear, "linear conv1d conv2d conv3d", [F])
+register(_matmul, "matmul mm __matmul__", (torch, Tensor))

@@ -1,0 +1,48 @@
+"""Functions that hand values on: casts, dropout in eval mode, views, selections.
+
+What they return may share memory with their argument, so it counts as a view of it.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustlab.certify.interval import Ball, Interval, NoRuleError, depends
+from robustlab.certify.rules.base import number, register, size
+
+
+def _unchanged(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
+    if options.get("training"):
+        raise NoRuleError(f"{func.__name__} is random")
+    number((*args, *options.values()), size, torch.float64)
+    # Dropout, and float() of a float32 tensor, return the very object.
+    return x if "training" in options or func is Tensor.float else _view(x, x.lower, x.upper, x.ball)
+
+
+def _view(x: Interval, lower: Tensor, upper: Tensor, ball: Ball | None = None) -> Interval:
+    return Interval(lower, upper, ball=ball, view_of=x)
+
+
+def _moved(func: Any, x: Any, *args: Any, **options: Any) -> Any:
+    arguments = (*args, *options.values())
+    if depends(arguments) or any(isinstance(value, torch.dtype) for value in arguments):
+        raise NoRuleError(f"{func.__name__} has no interval rule for these arguments")
+    lower, upper = func(x.lower, *args, **options), func(x.upper, *args, **options)
+    if not isinstance(lower, Tensor):
+        return type(lower)(_view(x, *ends) for ends in zip(lower, upper, strict=True))
+    if x.ball is None or func not in _REARRANGING:
+        return _view(x, lower, upper)
+    centre, edge, error = (func(part, *args, **options) for part in x.ball[2:])
+    return _view(x, lower, upper, x.ball._replace(centre=centre, edge=edge, error=error))
+
+
+register(_unchanged, "float double to contiguous detach clone", [Tensor])
+register(_unchanged, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", [F])
+
+# A pixel that is copied moves all its copies at once, which a ball's norm does not count; these copy none.
+_REARRANGING = register(
+    _moved, "view reshape flatten unflatten permute transpose t movedim squeeze unsqueeze", (torch, Tensor)
+)
+register(_moved, "__getitem__ narrow select chunk split unbind expand repeat flip roll", (torch, Tensor))

@@ -1,0 +1,1 @@
+"""``robustlab compare`` and ``robustlab gate``."""

@@ -1,0 +1,74 @@
+"""What the commands share: the application, the treatment of errors, and options that several have."""
+
+import functools
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from robustlab.core.errors import RobustlabError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="robustlab",
+    help="Finds out how robust an image classifier really is, and makes it more robust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def friendly(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn a user's mistake into one line and exit code 2, and Ctrl-C into a kind word and 130."""
+
+    @functools.wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except RobustlabError as error:
+            typer.echo(f"robustlab: error: {error}", err=True)
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            typer.echo("\nStopped. What is finished is kept: the same command goes on from there.", err=True)
+            raise typer.Exit(130) from None
+
+    return run
+
+
+class Device(StrEnum):
+    """Choices of ``--device``."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+    MPS = "mps"
+
+
+class Precision(StrEnum):
+    """Choices of ``--precision``."""
+
+    AUTO = "auto"
+    FP32 = "fp32"
+    BF16 = "bf16"
+
+
+class DatasetName(StrEnum):
+    """Choices of ``--dataset``."""
+
+    AUTO = "auto"
+    MNIST = "mnist"
+    DIGITS = "digits"
+
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser, if there is a display.")]

@@ -1,0 +1,63 @@
+"""``robustlab study``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustlab.cli.shared import (
+    DataRoot,
+    DatasetName,
+    Device,
+    Json,
+    Open,
+    Precision,
+    app,
+    friendly,
+)
+
+
+@app.command()
+@friendly
+def study(
+    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")] = "mnist",
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder. [default: runs/NAME, runs/NAME-quick]")
+    ] = None,
+    dataset: Annotated[DatasetName | None, typer.Option(help="Overrides the recipe's data set.")] = None,
+    data_root: DataRoot = None,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the matrix products in training.")
+    ] = Precision.AUTO,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
+    quick: Annotated[bool, typer.Option("--quick", help="A few epochs on a part of the images.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    as_json: Json = False,
+    open_report: Open = False,
+) -> None:
+    """Train, attack, defend, detect and report, as a recipe says. The same command again resumes."""
+    from robustlab.cli import browser, tables, terminal
+
+    show = terminal.TerminalProgress(quiet=quiet or as_json)
+    with show:
+        import robustlab
+
+        run = robustlab.run_study(
+            recipe,
+            out=out,
+            dataset=dataset.value if dataset else None,
+            data_root=data_root,
+            device=device.value,
+            precision=precision.value,
+            seed=seed,
+            quick=quick,
+            progress=show,
+        )
+    if as_json:
+        sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
+    elif not quiet:
+        tables.show_results(run)
+    if open_report:
+        browser.show(run.folder / "report.html")

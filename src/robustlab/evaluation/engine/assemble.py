@@ -1,0 +1,142 @@
+"""Puts what was found together into an `Evaluation`."""
+
+from collections import Counter
+from datetime import UTC, datetime
+
+import numpy as np
+import torch
+
+from robustlab.core import device, environment
+from robustlab.core.evaluation import (
+    AttackRow,
+    BrokenImage,
+    Check,
+    Evaluation,
+    Flip,
+    Histogram,
+    Images,
+    RobustCurve,
+    Subject,
+)
+from robustlab.core.results import Compute
+from robustlab.core.store import RunStore
+from robustlab.evaluation.engine.cascade import Findings
+from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.stages import Clean, Verify, key_of
+from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.metrics import proportion
+
+_BINS = 20
+
+
+def assemble(
+    problem: Problem,
+    store: RunStore,
+    findings: Findings,
+    found: list[Verdict],
+    *,
+    title: str,
+    command: str,
+    attacks: str,
+    data_name: str,
+    checks: list[Check],
+    curve: RobustCurve | None,
+    pictures: tuple[list[BrokenImage], str | None],
+) -> Evaluation:
+    """Return everything that was found."""
+    n = len(found)
+    rows, once = _rows(problem, store, findings), len(findings.clean) * problem.samples
+    confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
+    stages = [finding.stage for finding in findings.attacks]
+    timed = [Clean(), *stages, *(Verify(attacking=stage, store=store) for stage in stages)]
+    _, channels, height, width = problem.images.images.shape
+    return Evaluation(
+        title=title,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        seed=problem.seed,
+        command=command,
+        mode=problem.mode,
+        subject=Subject(
+            name=problem.subject.name,
+            source=problem.subject.source,
+            parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
+            sha256=problem.subject.sha256(),
+        ),
+        images=Images(
+            name=data_name,
+            split=problem.images.name,
+            n=n,
+            classes=problem.classes,
+            shape=(channels, height, width),
+            sha256=problem.images.sha256(),
+        ),
+        threat=repr(problem.threat),
+        norm=problem.threat.name,
+        eps=problem.threat.eps,
+        attacks=attacks,
+        eight_bit=problem.eight_bit,
+        clean=proportion(len(findings.right), n),
+        robust=proportion(sum(verdict.robust for verdict in found), n),
+        certified=None if findings.proven is None else proportion(len(findings.proven), n),
+        rows=rows,
+        not_finite=_not_finite(findings),
+        unconfirmed=sorted(findings.unconfirmed),
+        curve=curve,
+        checks=checks,
+        broken=pictures[0],
+        pictures=pictures[1],
+        flips=_flips(found),
+        distances=_distances(problem, found),
+        compute=Compute(
+            device=problem.device,
+            device_name=device.describe(problem.device),
+            threads=torch.get_num_threads(),
+            training_precision="bf16" if problem.half else "fp32",
+            versions=environment.versions(),
+        ),
+        forwards=once
+        + sum(row.forwards for row in rows)
+        + sum(row.forwards for row in confirming)
+        + sum(check.forwards for check in checks),
+        backwards=sum(row.backwards for row in rows) + sum(check.backwards for check in checks),
+        seconds=sum(store.seconds(key_of(problem, stage)) for stage in timed),
+        peak_memory_mb=round(environment.peak_memory_mb(), 1),
+    )
+
+
+def _rows(problem: Problem, store: RunStore, findings: Findings) -> list[AttackRow]:
+    rows, left = [], len(findings.right)
+    for position, finding in enumerate(findings.attacks, start=1):
+        left -= len(finding.won)
+        outcomes = finding.outcomes.values()
+        rows.append(
+            AttackRow(
+                position=position,
+                attack=finding.stage.name,
+                attacked=len(outcomes),
+                broken=len(finding.won),
+                robust=proportion(left, len(findings.clean)),
+                forwards=sum(row.forwards for row in outcomes),
+                backwards=sum(row.backwards for row in outcomes),
+                seconds=store.seconds(key_of(problem, finding.stage)),
+            )
+        )
+    return rows
+
+
+def _not_finite(findings: Findings) -> list[int]:
+    near = [row for finding in findings.attacks for row in finding.confirmed.values()]
+    return sorted({row.image_id for row in [*findings.clean.values(), *near] if row.prediction < 0})
+
+
+def _flips(found: list[Verdict]) -> list[Flip]:
+    counted = Counter((v.label, v.prediction) for v in found if v.state == "broken")
+    return [Flip(label=label, prediction=to, n=n) for (label, to), n in sorted(counted.items())]
+
+
+def _distances(problem: Problem, found: list[Verdict]) -> Histogram | None:
+    values = [verdict.distance for verdict in found if verdict.state == "broken"]
+    if not values:
+        return None
+    counts, edges = np.histogram(values, bins=_BINS, range=(0.0, max(problem.threat.eps, *values)))
+    return Histogram(edges=edges.tolist(), counts=counts.tolist())

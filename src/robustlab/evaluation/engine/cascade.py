@@ -1,0 +1,173 @@
+"""Runs the stages in order, each on the images that are left to it, up to the confirmed successes."""
+
+import time
+from dataclasses import dataclass, field
+
+import torch
+
+from robustlab.core.errors import RobustlabError
+from robustlab.core.progress import Progress
+from robustlab.core.store import Outcome, RunStore, StageRecord
+from robustlab.data import Split
+from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.stages import (
+    Attacking,
+    Block,
+    Certify,
+    Clean,
+    Stage,
+    Verify,
+    key_of,
+    succeeded,
+)
+
+Outcomes = dict[int, Outcome]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What an attack did.
+
+    Attributes:
+        outcomes: of the images that it ran on.
+        confirmed: of its successes, as measured again from the disk.
+        won: the images that it was the first to break inside the problem's threat model.
+    """
+
+    stage: Attacking
+    outcomes: Outcomes
+    confirmed: Outcomes
+    won: list[int]
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What the cascade found; every dict goes by image id.
+
+    Attributes:
+        clean: the images as they are.
+        right: ids of those classified correctly.
+        proven: ids of those for which no attack can exist; None without a certifier.
+        attacks: in the order in which they ran.
+        unconfirmed: ids of images of which a success did not hold when it was measured again.
+    """
+
+    clean: Outcomes
+    right: list[int]
+    proven: set[int] | None = None
+    attacks: list[Finding] = field(default_factory=list)
+    unconfirmed: set[int] = field(default_factory=set)
+
+
+class Cascade:
+    """The stages of one problem, on the ledger.
+
+    Args:
+        stages: the attacks in order.
+        nearest: a search for the nearest success of every image that is classified correctly.
+        certify: looks for proofs before the attacks.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        store: RunStore,
+        progress: Progress,
+        *,
+        stages: tuple[Attacking, ...],
+        nearest: Attacking | None,
+        certify: Certify | None,
+    ) -> None:
+        self.problem, self.store, self.progress = problem, store, progress
+        self.stages, self.nearest, self.certify = stages, nearest, certify
+        self._standing = len(problem.images)
+
+    def run(self) -> Findings:
+        """Do what is left to do and return everything found."""
+        first = [Clean(), *([self.certify] if self.certify else [])]
+        last = [self.nearest] if self.nearest else []
+        self.progress.plan([stage.name for stage in (*first, *self.stages, *last)])
+        clean = self.fill(Clean(), self.problem.images.ids.tolist())
+        right = [number for number, row in clean.items() if row.prediction == row.label]
+        findings = Findings(clean=clean, right=right)
+        if self.certify:
+            looked = self.fill(self.certify, right)
+            findings.proven = {number for number, row in looked.items() if row.restart >= 0}
+        # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
+        withdrawn: set[tuple[str, int]] = set()
+        while True:
+            found = self._attacks(findings, withdrawn)
+            failed = {
+                (finding.stage.name, number)
+                for finding in found
+                for number in finding.confirmed
+                if not succeeded(finding.confirmed[number], finding.stage.threat.eps)
+            }
+            if failed <= withdrawn:
+                break
+            withdrawn |= failed
+        findings.attacks = found
+        findings.unconfirmed = {number for _, number in withdrawn}
+        return findings
+
+    def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[Finding]:
+        standing = [number for number in findings.right if number not in (findings.proven or ())]
+        found = []
+        for stage in (*self.stages, *([self.nearest] if self.nearest else [])):
+            self._standing = len(standing) + len(findings.proven or ())
+            outcomes = self.fill(stage, findings.right if stage is self.nearest else standing)
+            broken = {
+                number
+                for number in standing
+                if succeeded(outcomes[number], self.problem.threat.eps)
+                and (stage.name, number) not in withdrawn
+            }
+            standing = [number for number in standing if number not in broken]
+            found.append(Finding(stage=stage, outcomes=outcomes, confirmed={}, won=sorted(broken)))
+        for finding in found:
+            eps = finding.stage.threat.eps
+            claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
+            verify = Verify(attacking=finding.stage, store=self.store)
+            finding.confirmed.update(self.fill(verify, claimed))
+        return found
+
+    def fill(self, stage: Stage, ids: list[int]) -> Outcomes:
+        """Return the rows of the given images, doing those that the ledger does not have yet."""
+        found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
+        missing = [number for number in ids if number not in found]
+        if missing:
+            found |= self._do(stage, self.problem.take(torch.tensor(missing)))
+        elif stage.told:
+            self.progress.stage(stage.name, "kept")
+        return {number: found[number] for number in ids}
+
+    def _do(self, stage: Stage, images: Split) -> Outcomes:
+        key, found = key_of(self.problem, stage), {}
+        self.store.reopen()
+        self.store.start_stage(key, stage.name)
+        if stage.told:
+            self.progress.stage(stage.name, "running")
+        with self.progress.track(stage.name, len(images)) as bar:
+            for places in torch.split(torch.arange(len(images)), self.problem.batch_size):
+                started = time.perf_counter()
+                done = self._block(stage, images.take(places).to(self.problem.device))
+                self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
+                found.update({row.image_id: row for row in done.outcomes})
+                bar.advance(len(places))
+                if stage in self.stages:
+                    self._standing -= sum(succeeded(row, self.problem.threat.eps) for row in done.outcomes)
+                    bar.show(f"robust so far {self._standing / len(self.problem.images):.1%}")
+        seconds = self.store.seconds(key)
+        self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
+        if stage.told:
+            self.progress.stage(stage.name, "done", seconds)
+        return found
+
+    def _block(self, stage: Stage, block: Split) -> Block:
+        try:
+            return stage.run(self.problem, block)
+        except torch.OutOfMemoryError:
+            raise RobustlabError(
+                f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at once; "
+                "choose a smaller --batch-size. What was finished is kept"
+            ) from None

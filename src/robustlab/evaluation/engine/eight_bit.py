@@ -1,0 +1,90 @@
+"""Images as files hold them: every value is one of 256.
+
+Attacks then search through the rounding: the classifier sees the nearest 8-bit image, and the gradient passes
+the rounding as if it were not there.
+"""
+
+import io
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from robustlab.attacks import BPDA
+from robustlab.core.errors import DataError
+from robustlab.core.spec import make
+from robustlab.core.threat import ThreatModel, per_image
+
+_LEVELS = 255
+_CHANNELS = (1, 3, 4)
+_ROUND_UP_FROM = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+_TOLERANCE = 1e-6
+
+
+class _Rounding(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        return _grid(images)
+
+
+def rounded(model: nn.Module) -> nn.Module:
+    """Return a classifier behind the rounding to 8 bits, as attacks see it."""
+    return nn.Sequential(BPDA(_Rounding()), model).eval()
+
+
+def _grid(images: Tensor) -> Tensor:
+    return images.mul(_LEVELS).round().div(_LEVELS)
+
+
+def check(images: Tensor) -> None:
+    """Check that clean images (N, C, H, W) are 8-bit images that a PNG file can hold.
+
+    Raises:
+        DataError: they are not.
+    """
+    if images.shape[1] not in _CHANNELS:
+        raise DataError(f"8-bit images need 1, 3 or 4 channels, found {images.shape[1]}")
+    if images.dtype != torch.uint8 and (images - _grid(images)).abs().max() > _TOLERANCE:
+        raise DataError("the clean images are no 8-bit images: their values are not all multiples of 1/255")
+
+
+def searched(threat: ThreatModel) -> ThreatModel:
+    """Return the threat model for the search: for linf, the largest eps that is a whole number of levels."""
+    if threat.name != "linf":
+        return threat
+    levels = math.floor(threat.eps * _LEVELS * (1 + _TOLERANCE))
+    return make(type(threat), vars(threat) | {"eps": levels / _LEVELS})
+
+
+def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
+    """Return 8-bit images near the given ones, inside the threat model.
+
+    Each change is rounded to the nearest level; where that leaves the ball, more and more of the image's
+    changes are rounded towards the clean image instead, in the end all of them.
+    """
+    moved = (images - clean).mul(_LEVELS)
+    result, settled = clean, torch.zeros(len(images), dtype=torch.bool, device=images.device)
+    for start in _ROUND_UP_FROM:
+        steps = moved.sign() * (moved.abs() + (1 - start)).floor()
+        rounded = (_grid(clean) * _LEVELS + steps).round().clamp(0, _LEVELS).div(_LEVELS)
+        inside = threat.distance(rounded, clean) <= threat.eps * (1 + _TOLERANCE) + _TOLERANCE
+        result = torch.where(per_image(inside & ~settled, clean), rounded, result)
+        settled |= inside
+    return result
+
+
+def to_png(image: Tensor) -> bytes:
+    """Return an 8-bit image (C, H, W) as a PNG file."""
+    levels = image.mul(_LEVELS).round().to(torch.uint8).cpu().numpy()
+    picture = levels[0] if len(levels) == 1 else np.ascontiguousarray(levels.transpose(1, 2, 0))
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def from_png(content: bytes) -> Tensor:
+    """Return the image (C, H, W) float32 in [0, 1] that a PNG file holds."""
+    levels = np.array(Image.open(io.BytesIO(content)))
+    levels = levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1)
+    return torch.from_numpy(np.ascontiguousarray(levels)).to(torch.float32).div_(_LEVELS)

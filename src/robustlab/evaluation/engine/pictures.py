@@ -1,0 +1,59 @@
+"""The broken images that the page shows."""
+
+from collections import defaultdict
+from itertools import chain, zip_longest
+
+import torch
+
+from robustlab.core.evaluation import BrokenImage
+from robustlab.core.store import RunStore
+from robustlab.evaluation.engine.cascade import Findings
+from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.stages import stored_images
+from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.models.files import save_tensors
+
+_MOST = 200
+_MOST_VALUES = 4_000_000
+"""Of all pictures together: 16 MB."""
+
+
+def chosen(found: list[Verdict], values_per_image: int) -> list[Verdict]:
+    """Return the broken images to show: the classes take turns, the images of a class come in order."""
+    most = min(_MOST, max(1, _MOST_VALUES // values_per_image))
+    classes: dict[int, list[Verdict]] = defaultdict(list)
+    for verdict in found:
+        if verdict.state == "broken":
+            classes[verdict.label].append(verdict)
+    turns = zip_longest(*(classes[label] for label in sorted(classes)))
+    return [verdict for verdict in chain.from_iterable(turns) if verdict is not None][:most]
+
+
+def save_pictures(
+    problem: Problem, store: RunStore, findings: Findings, found: list[Verdict]
+) -> tuple[list[BrokenImage], str | None]:
+    """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
+    shown = chosen(found, problem.images.images[0].numel())
+    if not shown:
+        return [], None
+    stages = {finding.stage.name: finding.stage for finding in findings.attacks}
+    adversarial = [stored_images(store, problem, stages[v.attack], [v.image_id]) for v in shown]
+    place = {number: row for row, number in enumerate(problem.images.ids.tolist())}
+    clean = problem.images.take(torch.tensor([place[v.image_id] for v in shown])).pixels(slice(None))
+    path = store.array_path(problem.key)
+    save_tensors(path, {"clean": clean, "adversarial": torch.cat(adversarial)}, {"problem": problem.key})
+    described = [
+        BrokenImage(
+            index=index,
+            image_id=v.image_id,
+            label=v.label,
+            clean_confidence=v.clean_confidence,
+            prediction=v.prediction,
+            confidence=v.confidence,
+            attack=v.attack,
+            restart=v.restart,
+            distance=v.distance,
+        )
+        for index, v in enumerate(shown)
+    ]
+    return described, str(path.relative_to(store.folder))

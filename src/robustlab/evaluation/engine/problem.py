@@ -1,0 +1,70 @@
+"""What is evaluated, and how: everything on which the outcome of an attack on an image depends."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Mode
+from robustlab.core.store import digest
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.evaluation.classify import predict
+from robustlab.evaluation.engine import eight_bit
+from robustlab.evaluation.subject import LoadedClassifier
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """A classifier, the images to attack, and what the attacker may do.
+
+    Attributes:
+        subject: the classifier, on the device.
+        surrogates: other classifiers, for attacks that transfer.
+        images: those to attack, on the CPU.
+        data: the hash of the whole split from which they are the first; so more of them share a ledger.
+        device: where to compute.
+        batch_size: images per pass and per transaction; no outcome depends on it.
+        half: whether attacks search in bf16.
+    """
+
+    subject: LoadedClassifier
+    surrogates: tuple[LoadedClassifier, ...]
+    images: Split
+    data: str
+    classes: int
+    threat: ThreatModel
+    seed: int
+    mode: Mode
+    samples: int
+    eight_bit: bool
+    half: bool
+    device: str
+    batch_size: int
+
+    @cached_property
+    def key(self) -> str:
+        """The hash of all that an outcome depends on beside the image and the attack."""
+        models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
+        settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
+        return digest("evaluation", models, self.data, repr(self.threat), settings)
+
+    @property
+    def model(self) -> nn.Module:
+        """The classifier itself."""
+        return self.subject.model
+
+    @cached_property
+    def attacked(self) -> nn.Module:
+        """The classifier as attacks see it."""
+        return eight_bit.rounded(self.model) if self.eight_bit else self.model
+
+    def predict(self, images: Tensor, *purpose: object) -> tuple[Tensor, Tensor]:
+        """Return predictions and confidences as `predict` does; a random classifier draws by the purpose."""
+        key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
+        return predict(self.model, images, batch_size=self.batch_size, samples=self.samples, key=key)
+
+    def take(self, ids: Tensor) -> Split:
+        """Return the images of the given ids."""
+        return self.images.take(torch.isin(self.images.ids, ids))

@@ -1,0 +1,38 @@
+"""AutoAttack (Croce & Hein 2020, arXiv:2003.01690; L1: arXiv:2103.01208): its members, order and budgets."""
+
+from typing import Literal
+
+from robustlab.attacks import APGD, FAB, Attack, Square
+from robustlab.core.spec import register
+from robustlab.core.threat import ThreatModel
+from robustlab.evaluation.ensembles.base import Ensemble, suited
+
+_TARGETS = 9
+_TARGETS_L1 = 5
+
+
+@register("autoattack")
+class AutoAttack(Ensemble):
+    """The field's standard ensemble: APGD, targeted APGD, targeted FAB, Square."""
+
+    version: Literal["standard", "plus", "rand"] = "standard"
+    """``plus`` adds restarts and the DLR loss; ``rand`` is for classifiers that draw random numbers."""
+
+    def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
+        l1 = threat.name == "l1"
+        targets = min(_TARGETS_L1 if l1 else _TARGETS, classes - 1)
+        ascent = APGD(steps=100, restarts=5 if l1 or self.version == "plus" else 1)
+        targeted = APGD(steps=100, loss="dlr", targets=targets)
+        border, square = FAB(steps=100, targets=targets), Square(queries=5000)
+        scaled = APGD(steps=100, loss="dlr", restarts=5)
+        anywhere = FAB(steps=100, targets=0, restarts=5)
+        chosen: dict[str, list[Attack]] = {
+            "standard": [ascent, targeted, border, square],
+            "plus": [ascent, scaled, anywhere, square, targeted, border],
+            "rand": [APGD(steps=100), APGD(steps=100, loss="dlr")],
+        }
+        return tuple(attack for attack in chosen[self.version] if suited(attack, threat))
+
+    @property
+    def samples(self) -> int:
+        return 20 if self.version == "rand" else 1

@@ -1,0 +1,27 @@
+"""What every ensemble is: attacks in the order in which an image meets them, until one breaks it."""
+
+from abc import ABC, abstractmethod
+
+from robustlab.attacks import Attack
+from robustlab.core.spec import Unit
+from robustlab.core.threat import ThreatModel
+
+
+class Ensemble(Unit, ABC):
+    """A named list of attacks, made for a threat model and a number of classes."""
+
+    kind = "ensemble"
+
+    @abstractmethod
+    def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
+        """Return the attacks in order; those that are not made for the threat model are left out."""
+
+    @property
+    def samples(self) -> int:
+        """How often a random classifier is asked about each point, unless the user says otherwise."""
+        return 1
+
+
+def suited(attack: Attack, threat: ThreatModel) -> bool:
+    """Tell whether an attack is made for a threat model."""
+    return not attack.core.norms or threat.name in attack.core.norms

@@ -1,0 +1,77 @@
+"""The images that are attacked: a named dataset's test split, a user's function, or tensors."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustlab.core.errors import DataError
+from robustlab.data import Split, load_dataset
+from robustlab.evaluation import user_code
+
+DEFAULT_N = 1000
+"""How many images of a named dataset are attacked unless the user says otherwise."""
+
+
+def load_images(dataset: str | Split, *, data_root: str | None, n: int | None) -> tuple[Split, str, int]:
+    """Return a whole split, its dataset's name, and how many of its images are to be attacked.
+
+    Args:
+        dataset: a dataset's name, whose test split is meant; ``FILE.py:FUNCTION``, which returns images and
+            labels as `own_images` takes them; or a split.
+        data_root: the first folder in which data is looked for.
+        n: how many images are wished for; default 1,000 of a named dataset, all of one's own.
+
+    Raises:
+        DataError, SetupError: there are no such images, or no image at all.
+    """
+    if isinstance(dataset, Split):
+        split, name, default = dataset, dataset.name, len(dataset)
+    elif user_code.is_user_code(dataset):
+        made, _ = user_code.call(dataset)
+        if not isinstance(made, tuple) or len(made) != 2:
+            raise DataError(f"{dataset} must return (images, labels), found a {type(made).__name__}")
+        split, name = own_images(*made), dataset
+        default = len(split)
+    else:
+        split, name, default = load_dataset(dataset, data_root=data_root).test, dataset, DEFAULT_N
+    number = default if n is None else n
+    if number < 1 or len(split) == 0:
+        raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")
+    return split, name, min(number, len(split))
+
+
+def own_images(images: Any, labels: Any) -> Split:
+    """Return a split of a user's own images; their places are their ids.
+
+    Args:
+        images: (N, C, H, W), uint8 in 0..255 or floating in [0, 1].
+        labels: (N,) integers, the true classes.
+
+    Raises:
+        DataError: they are something else.
+    """
+    for name, value in (("images", images), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise DataError(f"{name} must be a torch.Tensor, found a {type(value).__name__}")
+    if images.ndim != 4 or not (images.dtype == torch.uint8 or images.dtype.is_floating_point):
+        raise DataError(
+            "images must be uint8 or floating of shape (N, C, H, W), "
+            f"found {images.dtype} of shape {tuple(images.shape)}"
+        )
+    if labels.shape != images.shape[:1] or labels.dtype.is_floating_point or labels.dtype == torch.bool:
+        raise DataError(
+            f"labels must be integers of shape ({len(images)},), "
+            f"found {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    images, labels = images.detach().cpu(), labels.detach().cpu().to(torch.int64)
+    if images.dtype != torch.uint8:
+        images = images.to(torch.float32)
+        if len(images) and not (images.min() >= 0 and images.max() <= 1):
+            raise DataError(
+                "images must lie in [0, 1] and be free of NaN, found "
+                f"{float(images.min()):.3g} to {float(images.max()):.3g}; normalise inside the model"
+            )
+    if len(labels) and labels.min() < 0:
+        raise DataError(f"labels must not be negative, found {int(labels.min())}")
+    return Split(images=images.contiguous(), labels=labels, ids=torch.arange(len(labels)), name="own")

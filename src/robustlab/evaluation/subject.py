@@ -1,0 +1,192 @@
+"""The classifier that is evaluated: where it comes from, and what identifies it."""
+
+import hashlib
+import inspect
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import seeding
+from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
+from robustlab.evaluation import user_code
+from robustlab.models.files import fill, load_network, load_tensors
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedClassifier:
+    """A classifier, ready to be attacked.
+
+    Attributes:
+        model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        name: short, for people.
+        source: where it came from.
+        code: the hash of what the weights do not say: the classes' source, their settings, the user's file.
+    """
+
+    model: nn.Module
+    name: str
+    source: str
+    code: str
+
+    def sha256(self) -> str:
+        """Return the hash of all parameters and buffers."""
+        return _hash_tensors(self.model.state_dict())
+
+
+def load_classifier(
+    model: str | nn.Module, *, weights: str | None = None, network: str | None = None, name: str | None = None
+) -> LoadedClassifier:
+    """Load a classifier.
+
+    Args:
+        model: ``FILE.py:FUNCTION``, which is called with no argument; the folder of a study's run; a
+            ``.safetensors`` file that `save_network` wrote; or the module itself.
+        weights: a file of weights to load into it, of safetensors or of ``torch.save``.
+        network: which network of the run.
+        name: what to call it; default: a name made from the other arguments.
+
+    Raises:
+        SetupError, ModelFileError: there is no such thing, or it is no classifier.
+    """
+    if network is not None and not (isinstance(model, str) and Path(model).is_dir()):
+        raise SetupError("a network can only be named with the folder of a study's run as the model")
+    if isinstance(model, nn.Module):
+        loaded, default, source, file_hash = model, type(model).__name__, "Python", ""
+    elif user_code.is_user_code(model):
+        made, file_hash = user_code.call(model)
+        if not isinstance(made, nn.Module):
+            raise SetupError(f"{model} returned a {type(made).__name__}, not a torch.nn.Module")
+        loaded, default, source = (
+            made,
+            f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}",
+            model,
+        )
+    else:
+        path = _network_file(model, network)
+        loaded, file_hash, source = load_network(path), "", str(path)
+        default = path.stem if network is None and path == Path(model) else f"{Path(model).name}-{path.stem}"
+    if weights is not None:
+        loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
+        default, source = Path(weights).stem, f"{source} with {weights}"
+    code = hashlib.sha256((file_hash + _code(loaded)).encode()).hexdigest()
+    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)
+
+
+def _network_file(model: str, network: str | None) -> Path:
+    path = Path(model)
+    if path.is_dir():
+        found = {file.stem: file for file in sorted((path / "models").glob("*.safetensors"))}
+        if not found:
+            raise SetupError(f"{path} holds no trained networks; expected the folder of a study's run")
+        if network is None and len(found) == 1:
+            return next(iter(found.values()))
+        if network not in found:
+            wrong = (
+                "" if network is None else f"there is no network {network!r}{did_you_mean(network, found)}; "
+            )
+            raise SetupError(f"{path}: {wrong}name a network; it has: {', '.join(found)}")
+        return found[network]
+    if path.suffix in {".pt", ".pth", ".ckpt", ".bin"}:
+        raise SetupError(
+            f"{path} holds weights, but not the network they belong to; "
+            f"give --model FILE.py:FUNCTION --weights {path}"
+        )
+    if path.suffix == ".safetensors":
+        return path
+    raise SetupError(
+        f"no model {model!r}; give FILE.py:FUNCTION, the folder of a study's run, or a .safetensors file"
+    )
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise ModelFileError(f"{path} does not exist")
+    if path.suffix == ".safetensors":
+        return load_tensors(path)[0]
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise ModelFileError(
+            f"{path} holds more than tensors, and reading it would run code; save model.state_dict() alone"
+        ) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ModelFileError(f"{path} is no readable file of weights ({error})") from None
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise ModelFileError(f"{path} holds no state_dict: a dict of tensors by name")
+    # DataParallel and DistributedDataParallel put this before every name.
+    if content and all(name.startswith("module.") for name in content):
+        return {name.removeprefix("module."): value for name, value in content.items()}
+    return dict(content)
+
+
+def _hash_tensors(tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value!r}".encode())
+    return digest.hexdigest()
+
+
+def _code(model: nn.Module) -> str:
+    """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
+    parts = [repr(model)]
+    for kind in sorted({type(module) for module in model.modules()}, key=lambda kind: kind.__qualname__):
+        if kind.__module__.partition(".")[0] not in {"torch", "torchvision"}:
+            try:
+                parts.append(inspect.getsource(kind))
+            except (OSError, TypeError):  # typed into a console
+                parts.append(kind.__qualname__)
+    for name, module in model.named_modules():
+        plain = {k: v for k, v in vars(module).items() if _is_setting(k, v)}
+        tensors = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
+        parts.append(f"{name} {sorted(plain.items())!r} {_hash_tensors(tensors)}")
+    return "\n".join(parts)
+
+
+def _is_setting(name: str, value: object) -> bool:
+    simple = isinstance(value, bool | int | float | str | tuple)
+    return simple and not name.startswith("_") and name != "training"
+
+
+def class_count(model: nn.Module, image: Tensor) -> int:
+    """Return how many classes a model tells apart, from its answer to one image (1, C, H, W).
+
+    Raises:
+        RobustlabError: it refuses the image, or returns something other than logits.
+    """
+    try:
+        with torch.no_grad(), seeding.isolated(0):
+            logits = model(image)
+    except Exception as error:
+        text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        raise RobustlabError(
+            f"the model can't take an image of shape {tuple(image.shape)} (N, C, H, W): {text}"
+        ) from error
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
+        found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise RobustlabError(
+            f"the model must return logits of shape (N, K), K at least 2; for one image it returned {found}"
+        )
+    return int(logits.shape[1])
+
+
+def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
+    """Put a network that belongs to us into channels-last layout, unless its code can't do with that."""
+    # About one and a half times as fast on processors with AVX-512 (LOG.md). Some reshapes fail in it.
+    model.to(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad(), seeding.isolated(0):
+            model(images)
+    except RuntimeError:
+        model.to(memory_format=torch.contiguous_format)
+    return model

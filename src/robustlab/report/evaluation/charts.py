@@ -1,0 +1,48 @@
+"""All charts of an evaluation's report, by the section that shows them."""
+
+from dataclasses import dataclass
+
+from robustlab.report.charts import Chart
+from robustlab.report.charts.cascade import cascade_chart
+from robustlab.report.charts.confusion import confusion_chart
+from robustlab.report.charts.distances import distance_chart
+from robustlab.report.charts.robust_curve import robust_curve_chart
+from robustlab.report.evaluation.view import View
+
+
+@dataclass(frozen=True, kw_only=True)
+class Charts:
+    """The charts; None where there is nothing to draw."""
+
+    cascade: Chart | None
+    curve: Chart | None
+    flips: Chart | None
+    distances: Chart | None
+
+    def all(self) -> list[Chart]:
+        """Return every chart."""
+        return [chart for chart in (self.cascade, self.curve, self.flips, self.distances) if chart]
+
+
+def draw_charts(view: View) -> Charts:
+    """Draw every chart of the results."""
+    results = view.results
+    curve = results.curve if results.curve and results.curve.eps else None
+    return Charts(
+        cascade=_cascade(view) if results.rows else None,
+        curve=robust_curve_chart(curve, results.norm, results.eps, results.robust) if curve else None,
+        flips=_flips(view) if results.flips else None,
+        distances=(
+            distance_chart(results.distances, results.norm, results.eps) if results.distances else None
+        ),
+    )
+
+
+def _cascade(view: View) -> Chart:
+    accuracies = [step.row.robust if step.row else view.results.clean for step in view.steps]
+    return cascade_chart([step.passes for step in view.steps], accuracies)
+
+
+def _flips(view: View) -> Chart:
+    most = max(max(counts) for counts in view.confusion)
+    return confusion_chart("flips", "Which class the broken images were taken for", view.confusion, most)

@@ -1,0 +1,147 @@
+"""The report of an evaluation in Markdown: its figures and tables, for a README, a review or a terminal."""
+
+from collections.abc import Sequence
+
+from robustlab.core.evaluation import AttackRow, Check
+from robustlab.core.results import Figure
+from robustlab.report import text
+from robustlab.report.evaluation import words
+from robustlab.report.evaluation.charts import Charts
+from robustlab.report.evaluation.view import View
+from robustlab.report.markdown import code, plain, table
+
+_GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
+
+
+def markdown(view: View, charts: Charts) -> str:
+    """Return the report in Markdown; it links the charts in ``figures/``."""
+    blocks = [
+        f"# {plain(view.results.title)}",
+        *_alarm(view),
+        *_headline(view),
+        *_attacks(view, charts),
+        *_curve(view, charts),
+        *_checks(view),
+        *_broken(view, charts),
+        *_cost(view),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _figure(figure: Figure) -> str:
+    return f"{text.share(figure)} ({text.interval(figure)})"
+
+
+def _alarm(view: View) -> list[str]:
+    if not view.doubtful:
+        return []
+    reasons = [
+        f"> - **{plain(check.title)}**: {plain(words.reason(check))} {plain(check.meaning)}"
+        for check in view.results.red_flags
+    ]
+    return ["\n".join([f"> **Do not believe this figure.** {words.alarm(view)}", ">", *reasons])]
+
+
+def _headline(view: View) -> list[str]:
+    results = view.results
+    doubt = " (not to be believed)" if view.doubtful else ""
+    facts = [
+        f"- robust accuracy, worst case: **{text.share(results.robust)}**{doubt}, 95 % interval "
+        f"{text.interval(results.robust)}, n = {text.count(results.robust.n)}",
+        f"- clean accuracy: {_figure(results.clean)}",
+        f"- proven lower bound: {_figure(results.certified)}" if results.certified else "",
+        f"- model: {plain(results.subject.name)}",
+        f"- threat model: {code(results.threat)}",
+        f"- checks: {words.verdict(view)}",
+    ]
+    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view)]
+    return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
+
+
+def _attacks(view: View, charts: Charts) -> list[str]:
+    def line(number: int, row: AttackRow) -> list[str]:
+        passes = f"{text.count(row.forwards)} / {text.count(row.backwards)}"
+        return [
+            str(number),
+            code(row.attack),
+            _figure(row.robust),
+            text.count(row.broken),
+            text.count(row.attacked),
+            passes,
+            text.duration(row.seconds),
+        ]
+
+    if not view.results.rows:
+        return []
+    lines = [line(number, row) for number, row in enumerate(view.results.rows, start=1)]
+    head = ["", "Attack", "accuracy left", "first to break", "images met", "passes", "time"]
+    notes = [words.order(view), words.unconfirmed(view), "Passes: forward / backward."]
+    chart = f"![{charts.cascade.title}](figures/cascade.svg)" if charts.cascade else ""
+    return ["## Attacks", " ".join(note for note in notes if note), table(head, lines), chart]
+
+
+def _curve(view: View, charts: Charts) -> list[str]:
+    curve = view.results.curve
+    if curve is None or charts.curve is None:
+        return []
+    certified: Sequence[Figure | None] = curve.certified or [None] * len(curve.eps)
+    lines = [
+        [text.level(eps), _figure(robust), _figure(proven) if proven else "–"]
+        for eps, robust, proven in zip(curve.eps, curve.robust, certified, strict=True)
+    ]
+    return [
+        "## Robust accuracy against eps",
+        f"![{charts.curve.title}](figures/robust-curve.svg)",
+        table(["eps", "attacked", "proven"], lines),
+    ]
+
+
+def _checks(view: View) -> list[str]:
+    def line(check: Check) -> list[str]:
+        told = [check.title, check.found, check.expected, check.meaning]
+        return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
+
+    if not view.results.checks:
+        return ["## Checks", "No check was computed: nothing vouches for the figure."]
+    head = ["Grade", "check", "found", "expected", "a failure would mean", "explained in"]
+    return ["## Checks", table(head, [line(check) for check in view.checks])]
+
+
+def _broken(view: View, charts: Charts) -> list[str]:
+    if not view.flips:
+        return ["## Broken images", words.nothing_broken(view)] if view.broken == 0 else []
+    lines = [[str(flip.label), words.answer(flip.prediction), text.count(flip.n)] for flip in view.flips[:20]]
+    shown = [chart for chart in (charts.flips, charts.distances) if chart]
+    return [
+        "## Broken images",
+        table(["class", "taken for", "images"], lines),
+        "\n".join(f"![{chart.title}](figures/{chart.name}.svg)" for chart in shown),
+    ]
+
+
+def _cost(view: View) -> list[str]:
+    results = view.results
+    lines = [
+        [
+            part.title,
+            text.count(part.forwards),
+            text.count(part.backwards),
+            "–" if part.seconds is None else text.duration(part.seconds),
+        ]
+        for part in view.spendings
+    ]
+    total = [text.count(results.forwards), text.count(results.backwards), text.duration(results.seconds)]
+    compute, images = results.compute, results.images
+    versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
+    facts = [
+        f"- peak memory {text.count(results.peak_memory_mb)} MB, seed {results.seed}",
+        f"- {plain(compute.device_name)} ({plain(compute.device)}), {compute.threads} threads, search in "
+        f"{compute.training_precision}, successes confirmed in fp32",
+        f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters, "
+        f"SHA-256 {code(results.subject.sha256)}",
+        f"- images: {plain(images.name)}, {plain(images.split)}, SHA-256 {code(images.sha256)}",
+        f"- {plain(versions)}",
+    ]
+    table_ = table(["", "forward passes", "backward passes", "time"], [*lines, ["Total", *total]])
+    again = f"```sh\n{results.command}\n```" if results.command and "```" not in results.command else ""
+    return ["## Cost and origin", table_, "\n".join(facts), again]

@@ -1,0 +1,114 @@
+"""The broken images by true class, each with what was done to it."""
+
+from itertools import chain, zip_longest
+from typing import NamedTuple
+
+import numpy as np
+
+from robustlab.core.errors import RunError
+from robustlab.core.evaluation import BrokenImage, Flip
+from robustlab.report.arrays import Arrays, Images
+from robustlab.report.evaluation.view import View
+from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
+
+_MOST = 300
+_BUDGET = 3_500_000
+"""Characters of all pictures together: the page stays under 5 MB."""
+_SIDE = 128
+"""Pixels of the longest side: larger pictures are thinned out."""
+
+
+class Case(NamedTuple):
+    """A broken image: before, after, and the difference."""
+
+    image: BrokenImage
+    clean: str
+    adversarial: str
+    change: str
+
+
+class Group(NamedTuple):
+    """The broken images of one class, and what became of all of them, pictured or not."""
+
+    label: int
+    cases: list[Case]
+    flips: list[Flip]
+
+    @property
+    def broken(self) -> int:
+        """Images of the class that were broken."""
+        return max(sum(flip.n for flip in self.flips), len(self.cases))
+
+
+class Album(NamedTuple):
+    """All that is pictured.
+
+    Attributes:
+        scale: the change that is drawn in full colour.
+        colour: whether the images have three channels.
+        step: every so manieth pixel is drawn.
+    """
+
+    groups: list[Group]
+    scale: float
+    colour: bool
+    step: int
+
+    @property
+    def shown(self) -> int:
+        """Images that are pictured."""
+        return sum(len(group.cases) for group in self.groups)
+
+
+def album(view: View, arrays: Arrays) -> Album | None:
+    """Return the pictures, of every class about as many, or None if there are none.
+
+    Raises:
+        RunError: the arrays are missing, damaged or do not fit to the results.
+    """
+    results = view.results
+    if results.pictures is None or not results.broken:
+        return None
+    clean, adversarial = (arrays.images(results.pictures, name) for name in ("clean", "adversarial"))
+    if clean.shape != adversarial.shape or any(not 0 <= image.index < len(clean) for image in results.broken):
+        raise RunError("results.json is damaged: broken images lack pictures")
+    change = adversarial - clean
+    scale = results.eps if results.norm == "linf" else float(np.abs(change).max())
+    step = -(-max(clean.shape[2:]) // _SIDE)
+    cases: list[Case] = []
+    spent = 0
+    for image in _in_turns(results.broken)[:_MOST]:
+        case = _case(image, clean, adversarial, scale, step)
+        spent += len(case.clean) + len(case.adversarial) + len(case.change)
+        if cases and spent > _BUDGET:
+            break
+        cases.append(case)
+    labels = sorted({case.image.label for case in cases})
+    groups = [
+        Group(
+            label,
+            [case for case in cases if case.image.label == label],
+            [flip for flip in view.flips if flip.label == label],
+        )
+        for label in labels
+    ]
+    return Album(groups, scale, clean.shape[1] == 3, step)
+
+
+def _in_turns(images: list[BrokenImage]) -> list[BrokenImage]:
+    """Order the images so that the classes take turns."""
+    classes: dict[int, list[BrokenImage]] = {}
+    for image in sorted(images, key=lambda image: (image.label, image.image_id)):
+        classes.setdefault(image.label, []).append(image)
+    turns = zip_longest(*classes.values())
+    return [image for image in chain.from_iterable(turns) if image is not None]
+
+
+def _case(image: BrokenImage, clean: Images, adversarial: Images, scale: float, step: int) -> Case:
+    before, after = (images[image.index][:, ::step, ::step] for images in (clean, adversarial))
+    return Case(
+        image,
+        data_uri(as_pictures(before)),
+        data_uri(as_pictures(after)),
+        perturbation_uri(after - before, scale),
+    )

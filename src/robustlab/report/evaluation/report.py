@@ -1,0 +1,31 @@
+"""The report of an evaluation: its page, its Markdown and its charts."""
+
+from robustlab.core.evaluation import Evaluation
+from robustlab.report.arrays import Arrays
+from robustlab.report.evaluation import words
+from robustlab.report.evaluation.charts import draw_charts
+from robustlab.report.evaluation.markdown import markdown
+from robustlab.report.evaluation.pictures import album
+from robustlab.report.evaluation.view import View
+from robustlab.report.glossary import Glossary
+from robustlab.report.rendering import Report, render
+
+
+def report(results: Evaluation, arrays: Arrays) -> Report:
+    """Return the report of an evaluation.
+
+    Raises:
+        RunError: pictures that the results name are missing or damaged.
+    """
+    view = View(results)
+    charts = draw_charts(view)
+    page = render(
+        "evaluation/report.html.j2",
+        r=results,
+        view=view,
+        charts=charts,
+        words=words,
+        album=album(view, arrays),
+        terms=Glossary().explain(*(row.attack for row in results.rows)),
+    )
+    return Report(page, markdown(view, charts), charts.all())

@@ -1,0 +1,162 @@
+"""An evaluation's results arranged as the report shows them."""
+
+from typing import Literal, NamedTuple
+
+from robustlab.core.evaluation import AttackRow, Check, Evaluation, Flip, Grade
+
+Kind = Literal["proven", "held", "broken", "wrong"]
+
+NO_ANSWER = -1
+"""The adversarial class where the classifier's answer is not finite."""
+
+_SEVERITY: tuple[Grade, ...] = ("fail", "warn", "pass", "skip")
+
+
+class Part(NamedTuple):
+    """A part of the images, from ``start`` to ``end`` on the scale of shares."""
+
+    kind: Kind
+    title: str
+    start: float
+    end: float
+    images: int
+
+
+class Step(NamedTuple):
+    """The accuracy that is left when an attack has spent its passes.
+
+    Attributes:
+        passes: forward and backward passes so far, per image of the evaluation.
+        row: the attack; None before the first.
+    """
+
+    passes: float
+    row: AttackRow | None
+
+
+class Spending(NamedTuple):
+    """What a part of the evaluation cost; seconds are None where they were not measured alone."""
+
+    title: str
+    forwards: int
+    backwards: int
+    seconds: float | None
+
+
+class View:
+    """Results with the look-ups that the page and the Markdown share."""
+
+    def __init__(self, results: Evaluation) -> None:
+        self.results = results
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a check failed, so that the figure must not be believed."""
+        return bool(self.results.red_flags)
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks, the worst first."""
+        return [check for grade in _SEVERITY for check in self.graded(grade)]
+
+    def graded(self, grade: Grade) -> list[Check]:
+        """Return the checks of one grade."""
+        return [check for check in self.results.checks if check.grade == grade]
+
+    @property
+    def grades(self) -> list[tuple[Grade, int]]:
+        """How many checks have each grade that occurs, the worst first."""
+        return [(grade, len(found)) for grade in _SEVERITY if (found := self.graded(grade))]
+
+    @property
+    def right(self) -> int:
+        """Images that are classified correctly as they are."""
+        return round(self.results.clean.value * self.results.clean.n)
+
+    @property
+    def withstood(self) -> int:
+        """Images that are still classified correctly after the worst of all attacks."""
+        return round(self.results.robust.value * self.results.robust.n)
+
+    @property
+    def proven(self) -> int | None:
+        """Images that are proven to withstand every attack; None if no certifier ran."""
+        certified = self.results.certified
+        return None if certified is None else round(certified.value * certified.n)
+
+    @property
+    def open(self) -> bool:
+        """Whether the truth is known to lie between two bounds, and not known exactly."""
+        return not self.doubtful and self.withstood > (self.proven or 0)
+
+    @property
+    def parts(self) -> list[Part]:
+        """All images in four parts: proven, not broken, broken, and wrong from the start."""
+        held = "Not broken by these attacks" if self.proven is None else "Neither proven nor broken"
+        named: list[tuple[Kind, str, int]] = [
+            ("proven", "Proven for every change allowed", self.proven or 0),
+            ("held", held, self.withstood),
+            ("broken", "Broken by an attack", self.right),
+            ("wrong", "Wrong without any attack", self.results.clean.n),
+        ]
+        parts, start, n = [], 0, self.results.clean.n
+        for kind, title, end in named:
+            end = max(start, end)
+            parts.append(Part(kind, title, start / n, end / n, end - start))
+            start = end
+        return [part for part in parts if part.images or part.kind == "broken"]
+
+    @property
+    def steps(self) -> list[Step]:
+        """The passes spent by the time each attack has ended; one forward pass comes before them all."""
+        steps, spent = [Step(1.0, None)], 1.0
+        for row in self.results.rows:
+            spent += (row.forwards + row.backwards) / self.results.images.n
+            steps.append(Step(spent, row))
+        return steps
+
+    @property
+    def flips(self) -> list[Flip]:
+        """Which class was taken for which, the most frequent first."""
+        return sorted(self.results.flips, key=lambda flip: (-flip.n, flip.label, flip.prediction))
+
+    @property
+    def broken(self) -> int:
+        """Images that were right and that an attack broke."""
+        return max(0, self.right - self.withstood)
+
+    @property
+    def confusion(self) -> list[list[int]]:
+        """``confusion[label][adversarial class]`` of the broken images that got a finite answer."""
+        flips = [flip for flip in self.results.flips if flip.prediction != NO_ANSWER]
+        highest = max((max(flip.label, flip.prediction) for flip in flips), default=0)
+        size = max(self.results.images.classes, highest + 1)
+        counts = [[0] * size for _ in range(size)]
+        for flip in flips:
+            counts[flip.label][flip.prediction] += flip.n
+        return counts
+
+    @property
+    def spendings(self) -> list[Spending]:
+        """What attacks, curve and checks cost, and the rest of the total."""
+        results, rows, curve = self.results, self.results.rows, self.results.curve
+        # The curve's search is the last of the rows.
+        attacks = rows[:-1] if curve else rows
+        seconds = sum(row.seconds for row in attacks)
+        parts = [Spending("Attacks", _sum(attacks, "forwards"), _sum(attacks, "backwards"), seconds)]
+        if curve:
+            title = "Search for the nearest successes, for the curve"
+            parts.append(Spending(title, curve.forwards, curve.backwards, curve.seconds))
+        if results.checks:
+            checks = results.checks
+            parts.append(Spending("Checks", _sum(checks, "forwards"), _sum(checks, "backwards"), None))
+        forwards = results.forwards - sum(part.forwards for part in parts)
+        backwards = results.backwards - sum(part.backwards for part in parts)
+        if forwards > 0 or backwards > 0:
+            title = "Clean images, proofs, and confirming the successes"
+            parts.append(Spending(title, max(0, forwards), max(0, backwards), None))
+        return parts
+
+
+def _sum(items: list[AttackRow] | list[Check], name: Literal["forwards", "backwards"]) -> int:
+    return sum(getattr(item, name) for item in items)

@@ -1,0 +1,135 @@
+"""What an evaluation found, in sentences computed from its results."""
+
+from robustlab.core.evaluation import Check, Evaluation
+from robustlab.report.evaluation.view import NO_ANSWER, View
+from robustlab.report.text import count, counted, level, listing, share
+
+VERBS = {"fail": "failed", "warn": "warned", "pass": "passed", "skip": "skipped"}
+_SHOWN_IDS = 12
+
+
+def meaning(view: View) -> str:
+    """Tell in plain words what the figure says."""
+    results, n = view.results, view.results.clean.n
+    classifier = f"Of {counted(n, 'image')} the classifier gets"
+    if view.right == 0:
+        return f"{classifier} none right even without an attack, so there is nothing left to attack."
+    if n == 1 and results.rows:
+        now = "still right" if view.withstood else "wrong"
+        after = "the attack" if len(results.rows) == 1 else f"the {len(results.rows)} attacks"
+        return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
+    right = "all" if view.right == n else count(view.right)
+    if not results.rows:
+        return f"{classifier} {right} right as they are. No attack ran, so this says nothing of robustness."
+    left = {0: "none", view.right: "all of them"}.get(view.withstood, count(view.withstood))
+    attacks = "the attack" if len(results.rows) == 1 else f"the worst of {len(results.rows)} attacks"
+    return f"{classifier} {right} right as they are, and {left} still after {attacks}. {_attacker(results)}"
+
+
+def bounds(view: View) -> str:
+    """Tell how the true figure on these images lies to the attacked and the proven one."""
+    results = view.results
+    if view.right == 0:
+        return ""
+    if view.doubtful:
+        return (
+            f"A check failed, so {share(results.robust)} is no more than an upper bound, "
+            "and perhaps far from the truth."
+        )
+    if view.withstood == 0:
+        return "On these images this is exact: for every one that was right, an adversarial image was found."
+    if results.certified is None or not view.proven:
+        lower = "" if results.certified is None else ", and no image is proven to withstand all of them"
+        return f"The true figure can only be lower, never higher: a stronger attack may exist{lower}."
+    if view.proven >= view.withstood:
+        return "Every image that withstood is proven to withstand any attack: on these images this is exact."
+    low, high = share(results.certified), share(results.robust)
+    return (
+        f"For {counted(view.proven, 'image')} it is proven that no attack can succeed. "
+        f"The true figure on these images lies between {low} (proven) and {high} (attacked)."
+    )
+
+
+def order(view: View) -> str:
+    """Tell which images each attack met."""
+    settled = "not broken" if view.proven is None else "neither proven nor broken"
+    said = f"Each attack met only the images that were {settled} before it."
+    if view.results.curve is not None:
+        said += " The last one looked for the nearest success of every image that was right, for the curve."
+    return said
+
+
+def unconfirmed(view: View) -> str:
+    """Tell of the successes that did not hold; empty if there are none."""
+    number = len(view.results.unconfirmed)
+    if not number:
+        return ""
+    return (
+        f"On {counted(number, 'image')} an attack's success did not hold when it was measured again in fp32; "
+        "it does not count, and the later attacks went on with the image."
+    )
+
+
+def nothing_broken(view: View) -> str:
+    """Tell how to read an evaluation in which no attack succeeded."""
+    if view.right == 0 or not view.results.rows:
+        return "There was nothing to break."
+    if view.proven is not None and view.proven >= view.withstood:
+        return "No image was broken, and the proofs say that none can be."
+    return (
+        "No attack broke a single image. A classifier is seldom that strong; an attack that does not work "
+        "looks the same. The checks tell the two apart."
+    )
+
+
+def verdict(view: View) -> str:
+    """Tell how the checks went, in a few words."""
+    parts = [f"{number} {VERBS[grade]}" for grade, number in view.grades]
+    return listing(parts) if parts else "none computed"
+
+
+def alarm(view: View) -> str:
+    """Tell that the figure is not to be believed."""
+    failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
+    figure = share(view.results.robust)
+    return f"{failed} of {checks} failed. The true robust accuracy may be far from {figure}."
+
+
+def reason(check: Check) -> str:
+    """Tell what a check found."""
+    return f"{check.found.rstrip('.')}. Expected: {check.expected.rstrip('.')}."
+
+
+def not_finite(view: View) -> str:
+    """Tell of the images at which the classifier gave no finite answer; empty if there are none."""
+    ids = view.results.not_finite
+    if not ids:
+        return ""
+    shown = ", ".join(str(number) for number in ids[:_SHOWN_IDS])
+    more = f" and {count(len(ids) - _SHOWN_IDS)} more" if len(ids) > _SHOWN_IDS else ""
+    return (
+        f"At or near {counted(len(ids), 'image')} the classifier returned NaN or infinity instead of an "
+        f"answer, which counts as an error (ids {shown}{more})."
+    )
+
+
+def answer(prediction: int) -> str:
+    """Return a class, or words for an answer that is not finite."""
+    return "no answer" if prediction == NO_ANSWER else str(prediction)
+
+
+def _attacker(results: Evaluation) -> str:
+    """Tell what the attacker may do."""
+    channels = results.images.shape[0]
+    each = "every pixel" if channels == 1 else "every colour value"
+    several = "pixels" if channels == 1 else "colour values"
+    eps = level(results.eps)
+    ways = {
+        "linf": f"change {each} by up to {eps}, where black is 0 and white is 1",
+        "l2": f"move the image by up to {eps} in Euclidean length, where black is 0 and white is 1",
+        "l1": f"change {several} by up to {eps} in total, where black is 0 and white is 1",
+        "l0": f"set up to {eps} {several} to anything",
+    }
+    way = ways.get(results.norm, f"change the image within {results.threat}")
+    levels = ", in the steps of an 8-bit file" if results.eight_bit else ""
+    return f"The attacker may {way}{levels}."

@@ -1,0 +1,62 @@
+"""Fills the templates of the pages."""
+
+import re
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from robustlab.report import text
+from robustlab.report.charts import Chart
+
+_FILTERS = (
+    text.count,
+    text.counted,
+    text.distance,
+    text.duration,
+    text.interval,
+    text.level,
+    text.moment,
+    text.number,
+    text.passes,
+    text.percent,
+    text.pixel_range,
+    text.reference,
+    text.score,
+    text.score_interval,
+    text.share,
+    text.slug,
+    text.spec,
+)
+
+
+class Report(NamedTuple):
+    """A report in its forms: the page, the Markdown, and the charts that both show."""
+
+    page: str
+    markdown: str
+    charts: list[Chart]
+
+
+def render(template: str, **values: Any) -> str:
+    """Return a page, complete in itself."""
+    environment = Environment(
+        loader=PackageLoader("robustlab.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update({function.__name__: function for function in _FILTERS})
+    environment.filters |= {"svg": _svg, "emphasis": _emphasis}
+    return environment.get_template(template).render(values)
+
+
+def _svg(chart: Chart) -> Markup:
+    # matplotlib has escaped every text in it.
+    return Markup(chart.inline)
+
+
+def _emphasis(sentence: str) -> Markup:
+    """Put the percentages of a sentence in bold."""
+    return Markup(re.sub(r"\d[\d.]*\u00a0%", lambda match: f"<b>{match[0]}</b>", escape(sentence)))

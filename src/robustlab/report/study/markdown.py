@@ -1,0 +1,156 @@
+"""The report in Markdown: the tables, for a README, a review or a terminal."""
+
+from robustlab.core.results import Detection, Operating, Row
+from robustlab.report import text
+from robustlab.report.markdown import code, plain, table
+from robustlab.report.study import words
+from robustlab.report.study.charts import Charts
+from robustlab.report.study.view import View, by_id
+
+
+def markdown(view: View, charts: Charts) -> str:
+    """Return the report in Markdown; it links the charts in ``figures/``."""
+    results = view.results
+    blocks = [
+        f"# {plain(results.title)}",
+        *_banners(view),
+        plain(words.headline(view)),
+        *_summary(view),
+        *_claims(view),
+        *_curves(charts),
+        *_rows(view),
+        *_detections(view),
+        *_cost(view),
+    ]
+    return "\n\n".join(block for block in blocks if block) + "\n"
+
+
+def _banners(view: View) -> list[str]:
+    data, found = view.results.dataset, []
+    if data.fallback:
+        found.append(
+            f"> **Not the dataset wished for.** All figures are of {plain(data.name)}: {plain(data.fallback)}"
+        )
+    if view.results.quick:
+        found.append("> **A quick run:** few epochs on a part of the data. Its figures are no results.")
+    return found
+
+
+def _figure(row: Row) -> str:
+    return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)})"
+
+
+def _titled(view: View, row: Row) -> str:
+    return f"{row.title} ({view.unit(row.unit)})" if row.unit else row.title
+
+
+def _summary(view: View) -> list[str]:
+    lines = []
+    for line in view.lines("summary"):
+        reference = text.reference(line.reference) if line.reference is not None else "–"
+        rows = [line.rows[0] if line.shared else line.row(unit.id) for unit in view.units]
+        lines.append([plain(line.title), reference, *(_figure(row) if row else "–" for row in rows)])
+    figures = table(["Test images", "the study", *(plain(unit.title) for unit in view.units)], lines)
+    notes = [
+        f"- **{plain(unit.title)}** ({text.pixel_range(unit.pixels)}): {plain(unit.why)} "
+        f"{words.agreement(view, unit.id)}".rstrip()
+        for unit in view.units
+    ]
+    notes += [
+        f"- {plain(_titled(view, row))}: {_figure(row)}. {plain(line.note)}".rstrip()
+        for line in view.lines("footnote")
+        for row in line.rows
+    ]
+    return ["## Summary", figures, "In brackets: 95 % intervals (Wilson).", "\n".join(notes)]
+
+
+def _claims(view: View) -> list[str]:
+    lines = []
+    for claim in view.results.claims:
+        for reading in view.readings(claim):
+            verdicts = [reading.verdicts.get(unit.id) for unit in view.units]
+            cells = [
+                f"{'✓ holds' if verdict.holds else '✗ does not hold'}: {plain(verdict.figures)}"
+                if verdict
+                else "–"
+                for verdict in verdicts
+            ]
+            lines.append([plain(claim.text), plain(reading.title), *cells])
+    if not lines:
+        return []
+    head = ["Claim", "reading", *(plain(unit.title) for unit in view.units)]
+    return ["## Claims", words.verdict_count(view), table(head, lines)]
+
+
+def _curves(charts: Charts) -> list[str]:
+    images = [f"![{plain(chart.title)}](figures/{chart.name}.svg)" for _, chart in charts.curves]
+    return ["## Curves", *images] if images else []
+
+
+def _rows(view: View) -> list[str]:
+    lines = [
+        [
+            plain(row.title),
+            plain(view.unit(row.unit)) or "–",
+            _figure(row),
+            code(row.attack),
+            code(row.threat),
+            plain(view.access(row)),
+            f"{text.distance(row.distance)} / {text.distance(row.max_distance)}",
+            f"{text.passes(row.forwards, row.accuracy.n)} / {text.passes(row.backwards, row.accuracy.n)}",
+        ]
+        for row in view.results.rows
+    ]
+    head = ["Measurement", "units", "accuracy", "attack", "threat", "attacker", "mean / largest distance"]
+    return ["## All measurements", table([*head, "forward / backward passes per image"], lines)]
+
+
+def _operating(point: Operating | None) -> str:
+    if point is None:
+        return "–"
+    return f"{text.share(point.detection_rate)} / {text.share(point.false_positive_rate)}"
+
+
+def _detections(view: View) -> list[str]:
+    def line(detection: Detection) -> list[str]:
+        auroc = f"{text.score(detection.auroc.value)} ({text.score_interval(detection.auroc)})"
+        unit = plain(view.unit(detection.unit)) or "–"
+        points = [_operating(detection.natural), _operating(detection.calibrated)]
+        return [plain(detection.title), unit, auroc, *points]
+
+    lines = [line(detection) for group in by_id(view.results.detections) for detection in group]
+    if not lines:
+        return []
+    head = [
+        "Detection",
+        "units",
+        "AUROC",
+        "natural threshold: detected / false",
+        "5 % threshold: detected / false",
+    ]
+    findings = "\n".join(f"- {plain(finding)}" for finding in words.detection_findings(view.results))
+    return ["## Detection", findings, table(head, lines)]
+
+
+def _cost(view: View) -> list[str]:
+    lines = [
+        [group.title, text.duration(group.seconds), text.count(group.forwards), text.count(group.backwards)]
+        for group in view.costs()
+    ]
+    results = view.results
+    compute, data = results.compute, results.dataset
+    versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
+    facts = [
+        f"- total time {text.duration(view.seconds)}, peak memory {text.count(results.peak_memory_mb)} MB, "
+        f"seed {results.seed}",
+        f"- {plain(compute.device_name)} ({compute.device}), {compute.threads} threads, "
+        f"training in {compute.training_precision}",
+        f"- {plain(data.name)}: {plain(data.source)}; {text.count(data.train)} training, "
+        f"{text.count(data.validation)} validation and {text.count(data.test)} test images",
+        f"- {plain(versions)}",
+    ]
+    return [
+        "## Cost",
+        table(["Stages", "time", "forward passes", "backward passes"], lines),
+        "\n".join(facts),
+    ]

@@ -1,0 +1,90 @@
+"""Arranges a study's pictures for the page."""
+
+from typing import NamedTuple
+
+from robustlab.core.errors import RunError
+from robustlab.core.results import Gallery, GalleryColumn, Samples
+from robustlab.report.arrays import Arrays
+from robustlab.report.pictures import data_uri
+
+
+class Shown(NamedTuple):
+    """A picture with what the classifier says of it."""
+
+    uri: str
+    label: int
+    prediction: int
+    confidence: float
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the classifier misses the label."""
+        return self.prediction != self.label
+
+
+class Exhibit(NamedTuple):
+    """The gallery: a title and a unit per column, a list of pictures per test image."""
+
+    columns: list[GalleryColumn]
+    rows: list[list[Shown]]
+
+    @property
+    def heads(self) -> list[tuple[str, list[str | None]]]:
+        """Neighbouring columns of one title, put under one head: the title, and their units."""
+        heads: list[tuple[str, list[str | None]]] = []
+        for column in self.columns:
+            if heads and heads[-1][0] == column.title:
+                heads[-1][1].append(column.unit)
+            else:
+                heads.append((column.title, [column.unit]))
+        return heads
+
+    @property
+    def telling(self) -> list[Shown]:
+        """The row that shows most: right at first, then wrong as often as possible."""
+        return max(self.rows, key=lambda row: (not row[0].wrong, sum(shown.wrong for shown in row)))
+
+
+class Strip(NamedTuple):
+    """What a generative network draws: pairs of an original and its reconstruction, and free draws."""
+
+    title: str
+    pairs: list[tuple[str, str]]
+    drawn: list[str]
+
+
+def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
+    """Return the gallery with its pictures, or None if it has none.
+
+    Raises:
+        RunError: the gallery's lists do not fit together, or the pictures are missing.
+    """
+    pictures = arrays.pictures(gallery.file, "pictures")
+    for column in gallery.columns:
+        indices = [picture.index for picture in column.pictures]
+        if len(indices) != len(gallery.labels) or not all(0 <= i < len(pictures) for i in indices):
+            raise RunError(f"results.json is damaged: the gallery's column {column.title!r} lacks pictures")
+    if not gallery.columns or not gallery.labels:
+        return None
+    rows = [
+        [
+            Shown(data_uri(pictures[picture.index]), label, picture.prediction, picture.confidence)
+            for picture in (column.pictures[place] for column in gallery.columns)
+        ]
+        for place, label in enumerate(gallery.labels)
+    ]
+    return Exhibit(gallery.columns, rows)
+
+
+def strip(samples: Samples, arrays: Arrays) -> Strip:
+    """Return a generative network's pictures.
+
+    Raises:
+        RunError: the pictures are missing.
+    """
+    uris = {
+        name: [data_uri(picture) for picture in arrays.pictures(samples.file, name)]
+        for name in samples.arrays
+    }
+    pairs = list(zip(uris.get("originals", []), uris.get("reconstructions", []), strict=False))
+    return Strip(samples.title, pairs, uris.get("drawn", []))

@@ -1,0 +1,75 @@
+"""The report of a study: its page, its Markdown and its charts."""
+
+from typing import Any
+
+from robustlab.core.results import Results
+from robustlab.report.arrays import Arrays
+from robustlab.report.glossary import Glossary
+from robustlab.report.rendering import Report, render
+from robustlab.report.study import words
+from robustlab.report.study.charts import Charts, draw_charts
+from robustlab.report.study.markdown import markdown
+from robustlab.report.study.pictures import exhibit, strip
+from robustlab.report.study.view import View, by_id
+
+
+def report(results: Results, arrays: Arrays) -> Report:
+    """Return the report of a study.
+
+    Raises:
+        RunError: pictures that the results name are missing or damaged.
+    """
+    view = View(results)
+    charts = draw_charts(view)
+    return Report(_page(view, charts, arrays), markdown(view, charts), charts.all())
+
+
+def _page(view: View, charts: Charts, arrays: Arrays) -> str:
+    results = view.results
+    return render(
+        "study/report.html.j2",
+        r=results,
+        view=view,
+        charts=charts,
+        words=words,
+        terms=_terms(view),
+        gallery=exhibit(results.gallery, arrays) if results.gallery else None,
+        strips=[strip(samples, arrays) for samples in results.samples],
+        row_groups=by_id(results.rows),
+        detection_groups=by_id(results.detections),
+    )
+
+
+def _terms(view: View) -> dict[str, list[tuple[str, str]]]:
+    """Return the terms to explain by the section that uses them first."""
+    results, glossary = view.results, Glossary()
+    texts: dict[str, list[Any]] = {
+        "summary": [
+            part
+            for row in results.rows
+            if row.group != "more"
+            for part in (row.title, row.note, row.attack, view.access(row))
+        ],
+        "claims": [
+            part
+            for claim in results.claims
+            for part in (claim.text, *(verdict.reading for verdict in claim.verdicts))
+        ],
+        "curves": [
+            part
+            for curve in results.curves
+            for part in (curve.title, curve.x_label, *(series.label for series in curve.series))
+        ],
+        "rows": [
+            part for row in results.rows for part in (row.title, row.note, row.attack, view.access(row))
+        ],
+        "training": [
+            part for network in results.networks for part in (network.title, network.model, network.objective)
+        ],
+        "detection": [
+            part
+            for detection in results.detections
+            for part in (detection.title, detection.detector, detection.attack, "ROC")
+        ],
+    }
+    return {section: glossary.explain(*parts) for section, parts in texts.items()}
