@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from robustlab.attacks import Attack, Mode, frozen
 from robustlab.core import seeding
 from robustlab.core.threat import ThreatModel
+from robustlab.evaluation.ensembles import Ensemble
 
 Call = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 """(model, images, labels, batch size) -> adversarial images, in the images' order."""
@@ -80,6 +81,22 @@ def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict") ->
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
         return attack.run(model, images, labels, threat, mode=mode, batch_size=batch).images
+
+    return call
+
+
+def ensemble(attacks: Ensemble, threat: ThreatModel) -> Call:
+    """Adapt an ensemble of ours: each attack meets the images that withstood those before it."""
+
+    def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        with torch.no_grad():
+            classes = model(images[:1]).shape[1]
+        found, left = images.clone(), torch.arange(len(images), device=images.device)
+        for attack in attacks.stages(threat, classes):
+            result = attack.run(model, images[left], labels[left], threat, ids=left, batch_size=batch)
+            found[left] = result.images
+            left = left[~result.successes]
+        return found
 
     return call
 
@@ -178,7 +195,9 @@ def autoattack(path: Path, threat: ThreatModel, *, attacks: tuple[str, ...] = ()
                 verbose=False,
             )
             if attacks:
-                attack.apgd.n_iter = attack.apgd_targeted.n_iter = attack.fab.n_iter = steps
+                for part in (attack.apgd, attack.apgd_targeted):
+                    part.n_iter = part.n_iter_orig = steps
+                attack.fab.n_iter = steps
                 attack.apgd.n_restarts = 1
             found: Tensor = attack.run_standard_evaluation(images, labels, bs=batch)
             return found

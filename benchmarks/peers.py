@@ -7,7 +7,7 @@
 Printed per tool: accuracy left, seconds, forward and backward image passes. Passes are counted for all tools
 alike, by a wrapper around the model: an image sent through it is a forward pass, a gradient that comes back
 for it is a backward pass. Parameters are frozen; the model is in eval mode, and in the layout in which
-robustlab loads networks. A tool is warmed up on a small batch, then timed with each of `--batches`, and
+robustlab loads networks. A tool is warmed up on four images, then timed with each of `--batches`, and
 `--repeats` times with the fastest of them, in alternating order; its best time is shown.
 
 No tool's own verdict is believed: an image is broken if the model misclassifies it as it is, or misclassifies
@@ -41,6 +41,7 @@ from robustlab.core import device
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
 from robustlab.data import load_dataset
+from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
 from robustlab.models.files import fill, load_network, load_tensors
 
 TOLERANCE = 1e-6
@@ -85,9 +86,24 @@ def pgd(setting: Setting, mode: Mode) -> dict[str, Call]:
     return calls
 
 
+def autoattack(setting: Setting, ours: Ensemble) -> dict[str, Call]:
+    """An ensemble of ours against AutoAttack's standard version, and against what torchattacks calls so."""
+    threat = setting.threat
+    calls = {"robustlab": peers.ensemble(ours, threat)}
+    if threat.name in ("linf", "l2"):
+        calls["torchattacks"] = peers.torchattacks(
+            lambda ta, model: ta.AutoAttack(model, peers.NORMS[threat.name], threat.eps, seed=0)
+        )
+    if setting.autoattack is not None:
+        calls["autoattack"] = peers.autoattack(setting.autoattack, threat)
+    return calls
+
+
 TASKS: dict[str, Callable[[Setting], dict[str, Call]]] = {
     "pgd-verdict": lambda setting: pgd(setting, "verdict"),
     "pgd-max-loss": lambda setting: pgd(setting, "max-loss"),
+    "autoattack": lambda setting: autoattack(setting, AutoAttack()),
+    "standard": lambda setting: autoattack(setting, Standard()),
 }
 
 
@@ -176,7 +192,7 @@ def compare(
     """Return each tool's fastest run."""
     counted = Counted(model).eval()
     for call in calls.values():
-        call(counted, images[:50], labels[:50], 50)
+        call(counted, images[:4], labels[:4], 4)
     best: dict[str, Row] = {}
     for repeat in range(repeats):
         for tool in calls if repeat % 2 == 0 else reversed(calls):
@@ -269,7 +285,8 @@ def main(words: list[str] | None = None) -> None:
     labels = test.labels[: options.n].to(options.device)
     clean = correct(model, images, labels).double().mean().item()
     machine = device.describe(options.device)
-    print(f"{options.task}: {options.model}, {threat!r}, {options.steps} steps of {options.step:g} eps")
+    steps = f", {options.steps} steps of {options.step:g} eps" if options.task.startswith("pgd") else ""
+    print(f"{options.task}: {options.model}, {threat!r}{steps}")
     print(f"first {len(images)} test images of {options.data}, clean accuracy {100 * clean:.2f} %")
     print(f"{machine}; " + ", ".join(f"{k} {v}" for k, v in versions().items()), flush=True)
     rows = compare(calls, model, images, labels, threat, batches=options.batches, repeats=options.repeats)

@@ -43,13 +43,13 @@ def test_attack_of_the_contributors_guide_runs(make_linear: Callable[..., nn.Mod
     (code,) = python_blocks("CONTRIBUTING.md")
     try:
         exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "guide"})
-        attack = spec.parse(Attack, "mi_fgsm(steps=5)")
+        attack = spec.parse(Attack, "bim(steps=5)")
         found = attack.run(model, images, labels, Linf(eps=0.1))
         fgsm = FGSM().run(model, images, labels, Linf(eps=0.1))
         assert (found.predictions == labels).sum() <= (fgsm.predictions == labels).sum()
         assert found.distances.max() <= 0.1 + 1e-6
     finally:
-        spec._registry[Attack].pop("mi_fgsm", None)
+        spec._registry[Attack].pop("bim", None)
 
 
 def test_schema_document_is_the_codes() -> None:

@@ -22,13 +22,17 @@ if TYPE_CHECKING:
     from robustlab.core.errors import RobustlabError
     from robustlab.core.run import EvaluationRun, Run, load_run
     from robustlab.data import load_dataset
+    from robustlab.evaluation.compare import compare
+    from robustlab.evaluation.gate import gate
     from robustlab.models import load_network
 
 __all__ = [
     "EvaluationRun",
     "RobustlabError",
     "Run",
+    "compare",
     "evaluate",
+    "gate",
     "load_dataset",
     "load_network",
     "load_run",
@@ -40,7 +44,9 @@ _HOMES = {
     "EvaluationRun": "robustlab.core.run",
     "RobustlabError": "robustlab.core.errors",
     "Run": "robustlab.core.run",
+    "compare": "robustlab.evaluation.compare",
     "evaluate": "robustlab.api",
+    "gate": "robustlab.evaluation.gate",
     "load_dataset": "robustlab.data",
     "load_network": "robustlab.models",
     "load_run": "robustlab.core.run",

@@ -18,6 +18,7 @@ from robustlab.attacks import (
     SPSA,
     Attack,
     AttackResult,
+    Corruption,
     FGSMLiteralClamp,
     GaussianNoise,
     HopSkipJump,
@@ -37,6 +38,7 @@ DETERMINISTIC: list[Attack] = [
     FGSMLiteralClamp(eps=0.25),
     MIFGSM(steps=4),
     RotationTranslation(rotation=20, shift=1, angles=3, shifts=3),
+    Corruption(effect="stripe"),
 ]
 RANDOM: list[Attack] = [
     PGD(steps=5, step=0.3),
@@ -47,6 +49,7 @@ RANDOM: list[Attack] = [
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=10, rate=0.05),
     HopSkipJump(steps=3, samples=20),
+    Corruption(effect="impulse_noise"),
     RandomPoints(count=4),
     RandomPoints(count=4, draw="corners"),
     Restarts(attack=RandomPoints(count=2), times=2),
@@ -178,6 +181,31 @@ def test_the_modes_break_the_same_images(
     assert (verdict.backwards <= full.backwards).all()
     unbroken = right & ~broken
     assert torch.allclose(verdict.images[unbroken], full.images[unbroken], atol=1e-5)
+
+
+@both_modes
+@every_attack
+def test_any_number_of_classes_and_channels_and_any_shape(
+    attack: Attack, mode: Mode, make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
+) -> None:
+    threat = one_for(attack)
+    for classes, shape in ((2, (2, 3, 7)), (100, (4, 6, 2)), (10, (3, 1, 8))):
+        model, batch = make_linear(classes=classes, shape=shape), make_batch(6, shape=shape, classes=classes)
+        result = run(attack, model, batch, threat, mode=mode)
+        assert result.images.shape == batch.images.shape
+        assert (result.distances <= threat.eps * (1 + 1e-6) + 1e-6).all()
+
+
+@every_attack
+def test_where_all_is_misclassified_nothing_is_left_to_do(
+    attack: Attack, model: nn.Module, batch: Any
+) -> None:
+    with torch.no_grad():
+        wrong = (model(batch.images).argmax(dim=1) + 1) % 3
+    result = run(attack, model, dataclasses.replace(batch, labels=wrong), one_for(attack))
+    assert result.successes.all()
+    assert torch.equal(result.images, batch.images)
+    assert (result.forwards == 2).all()
 
 
 # It leaves everything as it was

@@ -1,16 +1,21 @@
-"""Attacks that look for the nearest success, on linear classifiers, where it is known exactly."""
+"""Attacks that look for the nearest success: on linear classifiers it is known, found by a solver."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp, minimize
+from numpy.typing import NDArray
+from scipy.optimize import Bounds, LinearConstraint, milp, minimize
 from torch import Tensor, nn
 
+from robustlab.attacks import CW, DDN, EAD, FAB, FMN, Attack, AttackResult, DeepFool, SigmaZero
+from robustlab.core import seeding
 from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 
+Vector = NDArray[np.float64]
 EVERYWHERE: dict[str, ThreatModel] = {
     "linf": Linf(eps=1.0),
     "l2": L2(eps=1e6),
@@ -19,55 +24,154 @@ EVERYWHERE: dict[str, ThreatModel] = {
 }
 
 
-def nearest_distance(norm: str, image: np.ndarray, rows: np.ndarray, limits: np.ndarray) -> float:
-    """Return the distance to the nearest z in [0, 1] with ``rows @ z >= limits``, by a solver; inf if none."""
-    size = len(image)
-    gap = limits - rows @ image
-    low, high = -image, 1 - image
-    none, eye = np.zeros((size, 1)), np.eye(size)
-    if norm == "l2":
-        first = linprog(np.zeros(size), A_ub=-rows, b_ub=-gap, bounds=np.stack([low, high], axis=1))
-        if not first.success:
-            return np.inf
-        constraint = {"type": "ineq", "fun": lambda d: rows @ d - gap, "jac": lambda _: rows}
-        found = minimize(
-            lambda d: d @ d, first.x, jac=lambda d: 2 * d, bounds=Bounds(low, high), constraints=[constraint],
-            options={"maxiter": 500, "ftol": 1e-12},
-        )  # fmt: skip
-        assert found.success, found.message
-        return float(np.sqrt(found.fun))
-    # The moves d, and what bounds them: one t above all |d|, or one each, a whole one if it counts the moved.
-    bound = np.ones((size, 1)) if norm == "linf" else eye
-    extra = bound.shape[1]
-    constraints = [
-        LinearConstraint(np.hstack([rows, np.zeros((len(rows), extra))]), gap, np.inf),
-        LinearConstraint(np.hstack([eye, -bound]), -np.inf, 0),
-        LinearConstraint(np.hstack([-eye, -bound]), -np.inf, 0),
-    ]
-    del none
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """By what factor the found success may be farther than the nearest one.
+
+    ``plain``: with one boundary to find, for every image. ``choice``: with several, for every image: none of
+    these attacks can be sure to choose the right ones. ``slack`` comes on top: in pixel units what the attack
+    can't resolve, in L0 one value more.
+    """
+
+    attack: Attack
+    norm: str
+    plain: float
+    choice: float
+    slack: float = 1e-4
+
+
+CLAIMS = [
+    Claim(CW(steps=150, rounds=6, c=0.01, step=0.02), "l2", 1.05, 1.15, 0.01),
+    Claim(DeepFool(), "linf", 1.03, 1.4),
+    Claim(DeepFool(), "l2", 1.03, 1.25),
+    Claim(DDN(), "l2", 1.15, 1.15),
+    Claim(EAD(steps=100, rounds=6, c=0.01), "l1", 1.15, 1.25, 0.05),
+    Claim(FAB(targets=2), "linf", 1.02, 1.25),
+    Claim(FAB(targets=2), "l2", 1.02, 1.1),
+    Claim(FAB(targets=2), "l1", 1.02, 1.25),
+    Claim(FAB(targets=0), "linf", 1.02, 1.25),
+    Claim(FMN(), "linf", 1.01, 1.2),
+    Claim(FMN(), "l2", 1.01, 1.15),
+    Claim(FMN(), "l1", 1.01, 1.3),
+    Claim(FMN(), "l0", 1.25, 1.25, 1.0),
+    Claim(SigmaZero(steps=200), "l0", 1.01, 1.1, 1.0),
+]
+every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: f"{c.attack}-{c.norm}")
+
+
+def nearest_distance(norm: str, image: Vector, rows: Vector, limits: Vector) -> float:
+    """Return the distance to the nearest z in [0, 1] with ``rows @ z >= limits``; inf if there is none."""
+    size, gap = len(image), limits - rows @ image
+    # The moves, and what bounds them: one number above all, or one each, a whole one where moves are counted.
+    bound = np.ones((size, 1)) if norm == "linf" else np.eye(size)
+    extra, one_each = bound.shape[1], np.eye(size)
     found = milp(
         np.concatenate([np.zeros(size), np.ones(extra)]),
-        constraints=constraints,
-        bounds=Bounds(np.concatenate([low, np.zeros(extra)]), np.concatenate([high, np.ones(extra)])),
-        integrality=np.concatenate([np.zeros(size), np.full(extra, norm == "l0")]),
+        constraints=[
+            LinearConstraint(np.hstack([rows, np.zeros((len(rows), extra))]), gap, np.inf),
+            LinearConstraint(np.hstack([one_each, -bound]), -np.inf, 0),
+            LinearConstraint(np.hstack([-one_each, -bound]), -np.inf, 0),
+        ],
+        bounds=Bounds(np.append(-image, np.zeros(extra)), np.append(1 - image, np.ones(extra))),
+        integrality=np.append(np.zeros(size), np.full(extra, norm == "l0")),
     )
-    return float(found.fun) if found.success else np.inf
+    if not found.success:
+        return np.inf
+    if norm != "l2":
+        return float(found.fun)
+    square = minimize(
+        lambda moves: moves @ moves,
+        found.x[:size],
+        jac=lambda moves: 2 * moves,
+        method="SLSQP",
+        bounds=Bounds(-image, 1 - image),
+        constraints=[{"type": "ineq", "fun": lambda moves: rows @ moves - gap, "jac": lambda _: rows}],
+        options={"maxiter": 500, "ftol": 1e-12},
+    )
+    assert square.success, square.message
+    return float(np.sqrt(square.fun))
 
 
-def oracle(model: nn.Module, norm: str, images: Tensor, labels: Tensor, targets: Tensor | None) -> Tensor:
-    """Return (n,) the distances of the nearest successes in a linear classifier."""
+def nearest_distances(
+    model: nn.Module, norm: str, images: Tensor, labels: Tensor, targets: Tensor | None
+) -> Tensor:
     layer: Any = model.get_submodule("1")
-    weight, bias = (t.detach().double().numpy() for t in (layer.weight, layer.bias))
+    weight, bias = (tensor.detach().double().numpy() for tensor in (layer.weight, layer.bias))
     found = []
     for i, image in enumerate(images.double().flatten(1).numpy()):
-        label = int(labels[i])
-        others = [k for k in range(len(weight)) if k != label]
         if targets is None:
-            # Any one other class above the label.
-            ways = [(weight[[k]] - weight[label], bias[label] - bias[[k]]) for k in others]
+            # One other class above the label.
+            label = int(labels[i])
+            others = [[k] for k in range(len(weight)) if k != label]
+            ways = [(weight[k] - weight[label], bias[label] - bias[k]) for k in others]
         else:
             target = int(targets[i])
             rivals = [k for k in range(len(weight)) if k != target]
             ways = [(weight[target] - weight[rivals], bias[rivals] - bias[target])]
         found.append(min(nearest_distance(norm, image, rows, limits) for rows, limits in ways))
     return torch.tensor(found)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Case:
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    targets: Tensor | None = None
+
+
+@pytest.fixture
+def make_case(make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]) -> Callable[..., Case]:
+    def make(
+        shape: tuple[int, int, int],
+        *,
+        n: int = 8,
+        classes: int = 3,
+        targeted: bool = False,
+        stretch: float = 2,
+    ) -> Case:
+        model = make_linear(classes=classes, shape=shape, seed=5)
+        batch = make_batch(n, shape=shape, seed=2)
+        # Stretched beyond the box and clipped: many pixels are black or white.
+        images = (0.5 + stretch * (batch.images - 0.5)).clamp(0, 1)
+        with torch.no_grad():
+            labels = model(images).argmax(dim=1)
+        targets = (labels + 1) % classes if targeted else None
+        return Case(model=model, images=images, labels=labels, ids=batch.ids, targets=targets)
+
+    return make
+
+
+def run(attack: Attack, case: Case, threat: ThreatModel, **more: Any) -> AttackResult:
+    settings = {"ids": case.ids, "targets": case.targets, "mode": "max-loss", **more}
+    return attack.run(case.model, case.images, case.labels, threat, **settings)
+
+
+# Shape, images, classes, whether towards a target.
+CASES = [
+    ((1, 2, 4), 8, 2, False),
+    ((1, 4, 6), 3, 3, True),
+    ((3, 5, 7), 8, 3, False),
+    ((3, 5, 7), 1, 2, True),
+]
+
+
+@pytest.mark.parametrize(("shape", "n", "classes", "targeted"), CASES)
+@every_claim
+def test_the_nearest_success_is_found(
+    claim: Claim,
+    shape: tuple[int, int, int],
+    n: int,
+    classes: int,
+    targeted: bool,
+    make_case: Callable[..., Case],
+) -> None:
+    case = make_case(shape, n=n, classes=classes, targeted=targeted)
+    nearest = nearest_distances(case.model, claim.norm, case.images, case.labels, case.targets)
+    assert nearest.isfinite().all()
+    result = run(claim.attack, case, EVERYWHERE[claim.norm])
+    assert result.successes.all()
+    found, factor = result.distances.double(), claim.plain if classes == 2 else claim.choice
+    assert (found >= nearest * (1 - 1e-4) - 1e-6).all()  # or the solver is wrong
+    assert (found <= factor * nearest + claim.slack).all(), found / nearest

@@ -55,7 +55,7 @@ def test_eps_0_proves_what_is_classified_correctly(images: Tensor, labels: Tenso
 @given(case=cases(images=8), kind=st.sampled_from([Linf, L2, L1]))
 def test_less_is_proven_as_eps_grows(case: Case, kind: Any) -> None:
     before = torch.ones(8, dtype=torch.bool)
-    for eps in (0.0, 1e-4, 1e-3, 0.01, 0.1, 1.0):
+    for eps in (0.0, 1e-3, 0.01, 0.1):
         proven = IBP().certify(case.model, case.images, case.labels, kind(eps=eps))
         assert not (proven & ~before).any()
         before = proven
@@ -190,6 +190,11 @@ def statistics_of_the_batch(x: Tensor) -> Tensor:
     return normalized.flatten(1)
 
 
+def from_a_generator_of_its_own(x: Tensor) -> Tensor:
+    return x + torch.rand(16, generator=OWN)
+
+
+OWN = torch.Generator().manual_seed(0)
 ODD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "control flow on values": (by_value, "gt has"),
     "a view written into": (overwritten_view, "through another view"),
@@ -208,9 +213,11 @@ ODD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "a falling sigmoid": (lambda x: nn.functional.celu(x, -1.0), "celu is not increasing"),
     "a weight from the image": (lambda x: x @ x[0].expand(16, 16), "fixed matrices"),
     "a divisor from the image": (lambda x: 1 / (x + 1), "rdiv|reciprocal|div"),
-    "batch statistics": (statistics_of_the_batch, "mixes the images"),
+    "batch statistics": (statistics_of_the_batch, "other images of a batch"),
     "decimals": (lambda x: x.round(decimals=1), "round"),
     "a random layer": (nn.functional.dropout, "random"),
+    "its own generator": (from_a_generator_of_its_own, "from call to call"),
+    "the batch's mean": (lambda x: x - x.mean(dim=0), "other images of a batch"),
     "random numbers": (lambda x: x + torch.randn(16), "random numbers"),
 }
 
@@ -259,6 +266,27 @@ def test_hooks_and_overridden_layers_are_followed(images: Tensor) -> None:
     assert torch.allclose(expected, IBP().margins(plain, images, right, Linf(eps=0.01)), atol=1e-4)
 
 
+def test_the_last_layers_input_may_be_overwritten_afterwards(images: Tensor) -> None:
+    class Careless(nn.Module):
+        def __init__(self, *, careless: bool) -> None:
+            super().__init__()
+            self.fc, self.careless = nn.Linear(16, 3), careless
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.flatten(1) * 2 - 1
+            logits: Tensor = self.fc(x)
+            if self.careless:
+                x.mul_(0)
+            return logits
+
+    careful = Careless(careless=False).eval()
+    careless = Careless(careless=True).eval()
+    careless.load_state_dict(careful.state_dict())
+    labels = torch.arange(N) % 3
+    expected = IBP().margins(careful, images, labels, Linf(eps=0.1))
+    assert torch.equal(expected, IBP().margins(careless, images, labels, Linf(eps=0.1)))
+
+
 # Bad input
 
 
@@ -280,7 +308,7 @@ def test_bad_input_is_refused(images: Tensor, labels: Tensor) -> None:
     refused("labels must not be negative, found -1", images, labels - 1)
     refused("tells 3 classes apart, but a label is 3", images, labels + 1)
     flat = nn.Identity().eval()
-    refused(r"logits of shape \(N, K\), found \(1, 1, 4, 4\)", images, labels, model=flat)
+    refused(r"logits of shape \(N, K\), found \(2, 1, 4, 4\)", images, labels, model=flat)
 
 
 def test_an_unknown_threat_model_is_refused(images: Tensor, labels: Tensor) -> None:

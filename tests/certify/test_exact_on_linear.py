@@ -114,6 +114,29 @@ def test_a_filter_of_the_images_size_is_bounded_like_a_row(threat: ThreatModel, 
     assert torch.allclose(one.upper, other.upper, atol=1e-9)
 
 
+REACHES = [(L1(eps=0.1), 1.0), (L2(eps=0.1), 1.0), (L0(eps=1), 5.0)]
+
+
+@pytest.mark.parametrize(("threat", "reach"), REACHES, ids=["l1", "l2", "l0"])
+def test_channels_of_another_scale_count_by_it(threat: ThreatModel, reach: float) -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(2, 2, bias=False)
+            with torch.no_grad():
+                self.fc.weight.copy_(torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.fc((x * torch.tensor([10.0, 0.1]).view(1, 2, 1, 1)).flatten(1))
+            return logits
+
+    # The first pixel counts ten times, the second a tenth.
+    images, labels = torch.full((1, 2, 1, 1), 0.5), torch.zeros(1, dtype=torch.int64)
+    margin = float(IBP().margins(Scaled().eval(), images, labels, threat)[0, 1])
+    assert 5.05 - 1.011 * reach <= margin + 1e-3
+    assert margin <= 5.05 - reach
+
+
 def test_copied_pixels_move_together_and_are_not_measured_by_the_dual_norm() -> None:
     # Three copies of a pixel that moves by eps move by sqrt(3) eps together.
     class Copied(nn.Module):

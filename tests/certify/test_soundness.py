@@ -11,7 +11,7 @@ from random_networks import THREATS, Case, cases, points
 from torch import Tensor, nn
 
 from robustlab.certify import IBP, rounding
-from robustlab.certify.interval import Interval
+from robustlab.certify.interval import Ball, Interval
 from robustlab.certify.region import region
 from robustlab.core import seeding
 from robustlab.core.threat import Linf, ThreatModel
@@ -77,6 +77,22 @@ def test_float32_rounding_is_allowed_for(wide: Any, monkeypatch: pytest.MonkeyPa
     assert [escaped(layer) for layer in layers.values()] == [0, 0, 0, 0]
     monkeypatch.setitem(rounding._UNIT, torch.float64, 0.0)
     assert all(escaped(layer) > 0 for layer in layers.values())  # so the test above can fail
+
+
+def test_float32_rounding_before_the_first_layer_is_allowed_for_in_a_ball() -> None:
+    # A standardisation that ends near 0 rounds by far more than u times its result.
+    with seeding.isolated(6):
+        images = 0.5 + 1e-6 * torch.rand(50, 1, 4, 4)
+        dense = nn.Linear(16, 40)
+    pixels = images.double()
+    point = Ball(2, 0.0, pixels, pixels + 1, torch.zeros_like(pixels))
+    with torch.no_grad():
+        values = dense(((images - 0.3) * 1e5 - 2e4).flatten(1)).double()
+        bounds = dense(((Interval(pixels, pixels, ball=point) - 0.3) * 1e5 - 2e4).flatten(1))
+    assert isinstance(bounds, Interval)
+    assert (values >= bounds.lower).all()
+    assert (values <= bounds.upper).all()
+    assert (bounds.upper - bounds.lower).max() < 1.0
 
 
 def test_bounds_agree_with_the_papers_formulas() -> None:

@@ -119,6 +119,7 @@ def evaluation(**changes: Any) -> dict[str, Any]:
             "classes": 10,
             "shape": [1, 28, 28],
             "sha256": "cd" * 32,
+            "split_sha256": "12" * 32,
         },
         "threat": "linf(eps=0.3)",
         "norm": "linf",

@@ -265,6 +265,18 @@ def test_successes_that_did_not_hold_are_told(sample: Sample, make_evaluation: M
         assert said in content
 
 
+def test_a_curve_whose_search_is_weak_says_so(sample: Sample, make_evaluation: MakeEvaluation) -> None:
+    said = "The curve falls at eps 0.3 and hardly around it"
+    assert said not in sample("full").texts[0]
+    curve = evaluation()["curve"]
+    curve["eps"][6] -= 1e-12
+    curve["robust"][:6], curve["robust"][7] = [share(9940)] * 6, share(9200)
+    for content in told(make_evaluation("weak", curve=curve)):
+        assert said in content
+    curve["robust"][7] = share(4220)
+    assert said not in told(make_evaluation("steep", curve=curve))[0]
+
+
 def test_pictures_are_the_arrays(sample: Sample) -> None:
     page = sample("full").page
     uris = [(attributes["alt"], attributes["src"]) for tag, attributes in page.attributes if tag == "img"]

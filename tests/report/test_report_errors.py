@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from sample_evaluations import broken, write_evaluation
 from sample_results import full_results, write_run
 
 from robustlab.core.errors import RunError
@@ -20,6 +21,8 @@ from robustlab.report import write_report
         ('{"schema_version": "one"}', "no schema_version"),
         ('{"schema_version": 1}', "damaged: study"),
         ('{"schema_version": 99, "unheard_of": 1}', "upgrade robustlab"),
+        ('{"schema_version": 1, "kind": "evaluation"}', "damaged: title"),
+        ('{"schema_version": 99, "kind": "evaluation", "unheard_of": 1}', "upgrade robustlab"),
     ],
 )
 def test_unusable_results(tmp_path: Path, content: str | None, message: str) -> None:
@@ -63,3 +66,26 @@ def test_gallery_beyond_its_pictures(tmp_path: Path) -> None:
     gallery["columns"][1]["pictures"][0]["index"] = 600
     with pytest.raises(RunError, match="column 'FGSM' lacks pictures"):
         write_report(write_run(tmp_path / "run", gallery=gallery))
+
+
+def test_evaluation_without_its_pictures(tmp_path: Path) -> None:
+    folder = write_evaluation(tmp_path / "run")
+    (folder / "arrays" / "broken.safetensors").unlink()
+    with pytest.raises(RunError, match=r"broken\.safetensors is missing"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((6, 8, 8), np.float32), np.zeros((6, 1, 8, 8), np.int32)])
+def test_evaluation_whose_pictures_are_something_else(tmp_path: Path, wrong: np.ndarray) -> None:
+    folder = write_evaluation(tmp_path / "run")
+    save_file({"clean": wrong, "adversarial": wrong}, folder / "arrays" / "broken.safetensors")
+    with pytest.raises(RunError, match="no images named 'clean'"):
+        write_report(folder)
+
+
+def test_evaluation_with_too_few_pictures(tmp_path: Path) -> None:
+    folder = write_evaluation(tmp_path / "run", broken=broken([1, 2, 3]))
+    few = np.zeros((2, 1, 28, 28), np.uint8)
+    save_file({"clean": few, "adversarial": few}, folder / "arrays" / "broken.safetensors")
+    with pytest.raises(RunError, match="broken images lack pictures"):
+        write_report(folder)

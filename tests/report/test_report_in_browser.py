@@ -3,9 +3,11 @@
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sample_evaluations import evaluation, flagged, hundred_classes, write_evaluation
 from sample_results import write_run
 
 from robustlab.report import write_report
@@ -29,8 +31,17 @@ FRAME = """<!DOCTYPE html><body style="margin: 0">
 <script>onload = () => {{
   const page = document.querySelector("iframe").contentDocument;
   const broken = [...page.images].filter(image => !image.naturalWidth).length;
-  document.title = `${{page.documentElement.scrollWidth}} ${{page.images.length}} ${{broken}}`;
+  const panels = [...page.querySelectorAll(".panel")].filter(panel => panel.offsetHeight).length;
+  document.title = [page.documentElement.scrollWidth, page.images.length, broken, panels].join(" ");
 }}</script>"""
+
+
+PAGES: dict[str, Callable[[Path], Path]] = {
+    "study": write_run,
+    "evaluation": lambda folder: write_evaluation(folder, evaluation()),
+    "flagged": lambda folder: write_evaluation(folder, flagged()),
+    "hundred_classes": lambda folder: write_evaluation(folder, hundred_classes()),
+}
 
 
 def chromium(folder: Path, *arguments: str) -> str:
@@ -41,19 +52,23 @@ def chromium(folder: Path, *arguments: str) -> str:
 
 @needs_chromium
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_overflows_in_a_browser(tmp_path: Path, width: int) -> None:
-    page, frame = write_report(write_run(tmp_path / "run")), tmp_path / "frame.html"
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_overflows_in_a_browser(tmp_path: Path, name: str, width: int) -> None:
+    page, frame = write_report(PAGES[name](tmp_path / "run")), tmp_path / "frame.html"
     frame.write_text(FRAME.format(page=page.as_uri(), width=width), encoding="utf-8")
-    title = re.search(r"<title>(\d+) (\d+) (\d+)</title>", chromium(tmp_path, "--dump-dom", frame.as_uri()))
+    dumped = chromium(tmp_path, "--dump-dom", frame.as_uri())
+    title = re.search(r"<title>(\d+) (\d+) (\d+) (\d+)</title>", dumped)
     assert title is not None
-    laid_out, images, broken = map(int, title.groups())
+    laid_out, images, broken, panels = map(int, title.groups())
     assert laid_out == width
     assert images > 0
     assert broken == 0
+    assert panels == (0 if name == "study" else 1), "one class is shown, without a script"
 
 
 @needs_chromium
-def test_prints_on_paper(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["study", "evaluation"])
+def test_prints_on_paper(tmp_path: Path, name: str) -> None:
     target = tmp_path / "page.pdf"
-    chromium(tmp_path, f"--print-to-pdf={target}", write_report(write_run(tmp_path / "run")).as_uri())
+    chromium(tmp_path, f"--print-to-pdf={target}", write_report(PAGES[name](tmp_path / "run")).as_uri())
     assert target.read_bytes().startswith(b"%PDF")

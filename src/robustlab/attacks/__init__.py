@@ -11,6 +11,7 @@ from robustlab.attacks.ead import EAD
 from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
 from robustlab.attacks.fmn import FMN
+from robustlab.attacks.focused import Focused
 from robustlab.attacks.gaussian_noise import GaussianNoise
 from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
@@ -41,6 +42,7 @@ __all__ = [
     "Corruption",
     "DeepFool",
     "FGSMLiteralClamp",
+    "Focused",
     "GaussianNoise",
     "HopSkipJump",
     "Mode",

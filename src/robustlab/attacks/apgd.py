@@ -13,6 +13,7 @@ from torch import Tensor
 from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
+from robustlab.attacks.starts import Start, begin
 from robustlab.core.spec import register
 from robustlab.core.threat import per_image
 
@@ -33,6 +34,7 @@ class APGD(Attack):
     restarts: Annotated[int, Field(ge=1)] = 1
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """The share of steps that must increase the loss for the step length to stay."""
+    start: Start = "surface"
 
     @property
     def restart_count(self) -> int:
@@ -42,7 +44,7 @@ class APGD(Attack):
         toward = ranked_class(session, session.restart % self.targets) if self.targets else None
         if toward is not None and (toward < 0).all():
             return  # there are fewer classes than targets
-        _ascend(session, surface_start(session), self, toward)
+        _ascend(session, begin(self.start, session), self, toward)
 
 
 def ranked_class(session: Session, place: int) -> Tensor:
@@ -51,18 +53,6 @@ def ranked_class(session: Session, place: int) -> Tensor:
     if place >= logits.shape[1] - 1:
         return torch.full_like(session.labels, -1)
     return logits.argsort(dim=1, descending=True, stable=True)[:, place]
-
-
-def surface_start(session: Session) -> Tensor:
-    """Return random points on the ball's surface, brought into [0, 1]."""
-    shape = tuple(session.clean.shape[1:])
-    if session.threat.name == "linf":
-        draws = 2 * session.uniform("start", shape=shape) - 1
-    else:
-        draws = session.normal("start", shape=shape)
-    length = session.threat.distance(session.clean + draws, session.clean)
-    scale = session.eps / length.clamp(min=1e-12)
-    return session.project(session.clean + draws * per_image(scale, draws))
 
 
 def checkpoints(steps: int) -> list[int]:

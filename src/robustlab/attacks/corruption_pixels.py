@@ -1,4 +1,4 @@
-"""Noise, blur, brightness and spatter of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337), on batches of any size.
+"""Noise, blur, brightness and spatter of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337), on batches.
 
 Every function takes images (N, C, H, W) in [0, 1], where random numbers come from, and the parameters of a
 severity; the result may leave [0, 1]. Lengths are in pixels, as there. Unlike there, nothing is rounded to 8

@@ -98,8 +98,8 @@ def _line(images: Tensor, begin: Tensor, end: Tensor) -> Tensor:
     """Return the ink (N, 1, H, W) of a stroke between two points (N, 2), (x, y), the first further left."""
     columns = torch.arange(images.shape[3], device=images.device)
     rows = torch.arange(images.shape[2], device=images.device)
-    slope = ((end[:, 1] - begin[:, 1]) / (end[:, 0] - begin[:, 0]))[:, None]
-    height = slope * (columns - begin[:, :1]) + begin[:, 1:]
+    run, rise = torch.split(end - begin, 1, dim=1)
+    height = rise / run.clamp(min=1e-3) * (columns - begin[:, :1]) + begin[:, 1:]
     distance = (rows[:, None] - height[:, None, :]).abs().clamp(max=_STROKE)
     ink = ((1 - distance / _STROKE).log() + 1).clamp(0.0, 1.0)
     inside = (columns >= begin[:, :1].floor()) & (columns < end[:, :1].ceil())

@@ -7,6 +7,7 @@ from pydantic import Field
 from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
+from robustlab.attacks.starts import Start, begin
 from robustlab.core.spec import register
 
 
@@ -19,13 +20,14 @@ class PGD(Attack):
     """Step length as a fraction of eps. On the study's CNN 1/10 finds more than the 1/30 of Madry et al."""
     restarts: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "cross_entropy"
+    start: Start = "random"
 
     @property
     def restart_count(self) -> int:
         return self.restarts
 
     def search(self, session: Session) -> None:
-        points = session.random_start()
+        points = begin(self.start, session)
         for _ in range(self.steps):
             gradient = session.gradient(points, self.loss)
             points, gradient = session.unfinished(points, gradient)

@@ -59,4 +59,4 @@ def _spread(largest: float, count: int) -> list[float]:
     """Return evenly spread numbers from -largest to largest; 0 alone if one is enough."""
     if count == 1 or largest == 0:
         return [0.0]
-    return [largest * (2 * i / (count - 1) - 1) for i in range(count)]
+    return [largest * (2 * i + 1 - count) / (count - 1) for i in range(count)]

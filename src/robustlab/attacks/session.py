@@ -17,6 +17,9 @@ from robustlab.core.threat import ThreatModel, per_image
 
 Mode = Literal["verdict", "max-loss"]
 
+Objective = Loss | Callable[[Tensor], Tensor]
+"""A loss by name, or a function of the logits (n, K) of the active images that returns (n,)."""
+
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
 """The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
 
@@ -176,7 +179,13 @@ class Session:
 
     # The classifier
 
-    def gradient(self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True) -> Tensor:
+    def gradient(
+        self,
+        points: Tensor,
+        loss: Objective = "cross_entropy",
+        *,
+        propose: bool = True,
+    ) -> Tensor:
         """Return the gradient of the loss at allowed points; one forward and one backward pass."""
         return self.query(points, loss, gradient=True, propose=propose).ascent
 
@@ -187,7 +196,7 @@ class Session:
     def query(
         self,
         points: Tensor,
-        loss: Loss = "cross_entropy",
+        loss: Objective = "cross_entropy",
         *,
         toward: Tensor | None = None,
         gradient: bool = False,
@@ -198,7 +207,7 @@ class Session:
         Args:
             points: (n, C, H, W), one per active image, in [0, 1]; allowed by the threat model unless the
                 attack looks for the nearest image.
-            loss: what to measure.
+            loss: what to measure: a name, or a function of the logits (n, K) that returns (n,).
             toward: (n,) a class for the loss to move towards; default the image's target, if it has one.
             gradient: whether to return the gradient of the loss.
             propose: whether the points count as results.
@@ -207,7 +216,8 @@ class Session:
         points = points.detach().requires_grad_(gradient)
         with torch.set_grad_enabled(gradient):
             logits, valid, values = self._sampled(
-                points, lambda z: losses.measure(loss, z, self.labels, toward)
+                points,
+                lambda z: losses.measure(loss, z, self.labels, toward) if isinstance(loss, str) else loss(z),
             )
         ascent = None
         if gradient:
@@ -234,14 +244,13 @@ class Session:
             A reading whose tensors are (k, n, ...).
         """
         rows, readings = self._rows, []
-        for part in points.split(max(1, len(self._task.labels) // len(rows))):
+        for part in torch.split(points, max(1, len(self._task.labels) // len(rows))):
             self._activate(rows.repeat(len(part)))
             reading = self.query(part.flatten(0, 1), loss, propose=False)
             readings.append((reading.logits, reading.losses, reading.reached))
         self._activate(rows)
-        logits, values, reached = (
-            torch.cat(parts).unflatten(0, points.shape[:2]) for parts in zip(*readings, strict=True)
-        )
+        whole = (torch.cat(parts) for parts in zip(*readings, strict=True))
+        logits, values, reached = (t.view(*points.shape[:2], *t.shape[1:]) for t in whole)
         if propose:
             # One by one, as if they had been measured so.
             reached = torch.stack([self._record(*row) for row in zip(points, values, reached, strict=True)])
@@ -356,6 +365,9 @@ class Session:
         self.clean, self.labels, self.ids = task.images[rows], task.labels[rows], task.ids[rows]
         self.eps = task.eps[rows]
         self.targets = None if task.targets is None else task.targets[rows]
+
+    def _measured(self, logits: Tensor, loss: Objective, toward: Tensor | None) -> Tensor:
+        return loss(logits) if callable(loss) else losses.measure(loss, logits, self.labels, toward)
 
     def _sampled(
         self, points: Tensor, loss: Callable[[Tensor], Tensor], *, exact: bool = False

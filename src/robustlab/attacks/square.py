@@ -27,7 +27,7 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _BLOCK = 50
 """Iterations whose random numbers are drawn at once: a draw costs more calls than memory."""
 
-_TRIES = 6
+TRIES = 6
 """Windows drawn per image and iteration, of which the first that changes the image is taken."""
 
 
@@ -56,8 +56,8 @@ class Square(Attack):
     def search(self, session: Session) -> None:
         linf = session.threat.name == "linf"
         channels = session.clean.shape[1]
-        draw = (_TRIES, 2 + channels) if linf else (5 + channels,)
-        move: Callable[..., Tensor] = _repaint if linf else move_bumps
+        draw = (TRIES, 2 + channels) if linf else (5 + channels,)
+        move: Callable[..., Tensor] = repaint if linf else move_bumps
         points = _stripes(session) if linf else bump_start(session)
         state = _State(points, session.query(points, self.loss).losses, points[:, :0])
         for step in range(self.queries - 1):
@@ -103,12 +103,12 @@ def _stripes(session: Session) -> Tensor:
     return torch.where(session.uniform("start", shape=(channels, 1, width)) < 0.5, low, high)
 
 
-def _repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
+def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
     """Set a window of each image to its lowest or highest values, channel by channel.
 
     Args:
         session: the search.
-        points: (n, C, H, W), every pixel at its lowest or highest value.
+        points: (n, C, H, W), allowed.
         draws: (n, tries, 2 + C) uniform numbers: where the window begins, and the signs.
         side: of the window.
     """
@@ -119,8 +119,9 @@ def _repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tens
     left = (draws[..., 1] * (width - wide + 1)).long()
     raised = draws[..., 2:] < 0.5
     # A window that is as wished already would cost a query and change nothing.
-    count = _window_sums((points == high).float(), top, left, tall, wide)
-    idle = (count == raised * float(tall * wide)).all(dim=2)
+    at_ends = (points == high).float() - (points == low).float()
+    sums = _window_sums(at_ends, top, left, tall, wide)
+    idle = (sums == torch.where(raised, 1.0, -1.0) * (tall * wide)).all(dim=2)
     chosen = idle.to(torch.uint8).argmin(dim=1)
     images = torch.arange(len(points), device=points.device)
     top, left, raised = top[images, chosen], left[images, chosen], raised[images, chosen]

@@ -28,20 +28,23 @@ def bumps(tall: int, wide: int, order: int) -> Tensor:
     """Return (2, tall, wide) bumps upon one another and side by side, each pair of length 1 in the norm."""
     pairs = []
     for long, short in ((tall, wide), (wide, tall)):
-        halves = [_bump(long // 2, short), -_bump(long - long // 2, short)]
+        halves = [_bump(long // 2, short, order), -_bump(long - long // 2, short, order)]
         pairs.append(torch.cat(halves))
     both = torch.stack([pairs[0], pairs[1].T])
     length: Tensor = torch.linalg.vector_norm(both, ord=order, dim=(1, 2), keepdim=True)
     return both / length
 
 
-def _bump(tall: int, wide: int) -> Tensor:
-    """Return a bump that falls with the distance d from its middle like the sum of 1 / k^2 over k > d."""
+def _bump(tall: int, wide: int, order: int) -> Tensor:
+    """Return a bump of length 1 that falls with the distance d from its middle like the sum over k > d.
+
+    Of 1 / k^2 for L2; the steeper 1 / k^4 for L1 is that of AutoAttack's code, not of the paper.
+    """
     reach = max(tall, wide) // 2 + 1
-    heights = (1 / torch.arange(1, reach + 1) ** 2).flip(0).cumsum(dim=0).flip(0)
+    heights = (1 / torch.arange(1, reach + 1) ** (4 // order)).flip(0).cumsum(dim=0).flip(0)
     rows, columns = torch.arange(tall) - tall // 2, torch.arange(wide) - wide // 2
     bump = heights[torch.maximum(rows.abs()[:, None], columns.abs()[None, :])]
-    length: Tensor = torch.linalg.vector_norm(bump)
+    length: Tensor = torch.linalg.vector_norm(bump, ord=order)
     return bump / length.clamp(min=1e-12)
 
 
@@ -56,7 +59,11 @@ def bump_start(session: Session) -> Tensor:
     both = bumps(tall, wide, _order(session)).to(session.clean.device)
     pattern = both[(draws[:, 0] < 0.5).long(), (rows % tall)[:, None], columns % wide] * inside
     signs = 2.0 * (draws[:, 1:] < 0.5) - 1
-    return _fill(session, signs * pattern[:, None])
+    moves = signs * pattern[:, None]
+    if session.threat.name == "l2":
+        return session.ascend(session.clean, moves, 1.0)
+    # Each window is of length 1; of so many the projection leaves the highest pixels.
+    return session.project(session.clean + moves)
 
 
 def _tiling(size: int, images: Tensor) -> tuple[Tensor, int]:
@@ -101,15 +108,10 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     unused = per_image((session.eps**order - used**order).clamp(min=0.0), points) / channels
     available = (length(moved * either) ** order + unused) ** (1 / order)
     new = new * (available / length(new).clamp(min=1e-12))
-    return _fill(session, torch.where(either, 0.0, moved) + new, at_most=True)
-
-
-def _fill(session: Session, moves: Tensor, *, at_most: bool = False) -> Tensor:
-    """Return the clean images moved by eps, or at most eps, along the moves, clipped to [0, 1]."""
-    length = torch.linalg.vector_norm(moves.flatten(1), ord=_order(session), dim=1).clamp(min=1e-12)
-    factor = session.eps / length
-    factor = factor.clamp(max=1.0) if at_most else factor
-    return (session.clean + moves * per_image(factor, moves)).clamp(0.0, 1.0)
+    moved = torch.where(either, 0.0, moved) + new
+    # The norm is right but for rounding, so that clipping is the projection, for L1 too.
+    excess = session.eps / torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1).clamp(min=1e-12)
+    return (session.clean + moved * per_image(excess.clamp(max=1.0), moved)).clamp(0.0, 1.0)
 
 
 def _order(session: Session) -> int:

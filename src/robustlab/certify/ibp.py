@@ -4,9 +4,8 @@ Every layer turns bounds of its inputs into bounds of its outputs. The last line
 output by output: the difference of two logits is itself linear in that layer's input, and bounding it
 directly (the paper's section 3, "elision of the last layer") is tighter.
 
-Cost per image, in forward passes: one for the verdict on the clean image, about three for a quick look in
-float32, which settles whom there is no hope for, and twice a forward pass in float64 for each image that is
-left; a float64 pass takes as long as about eight in float32 on a CPU.
+Cost per image: a forward pass for the verdict on the clean image, two for a quick look in float32 (centre
+and radius), which settles most images that can't be proven, and two in float64 for each that is left.
 """
 
 import torch

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor
 
+from robustlab.core.errors import RobustlabError
+
 Rule = Callable[..., Any]
 
 RULES: dict[Any, Rule] = {}
@@ -30,7 +32,7 @@ _FACTS = {
 }
 
 
-class NoRuleError(Exception):
+class NoRuleError(RobustlabError):
     """Bounds can't be taken through an operation; the message says which, and why."""
 
 

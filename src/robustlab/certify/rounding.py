@@ -10,8 +10,8 @@ which is what the exact layer could do if every input moved by g_n times its own
 the interval it was given, or the one it returns, by such a term, and by induction every value that the
 float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about
 fused multiplications, which only round less often. Two spare roundings (3e-8 of the terms' size each) in
-every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and a
-small constant the numbers too small for float32.
+every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and
+2^-125 per term covers products too small for float32.
 
 What is assumed: no TF32, no 16-bit types (`robustlab.core.device.full_fp32`; a network that asks for autocast
 is refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
@@ -20,6 +20,7 @@ for a fan-in of more than about ten, but that is experience and no theorem.
 """
 
 import torch
+from torch import Tensor
 
 _UNIT = {torch.float64: 2.0**-24, torch.float32: 0.0}
 """float32 bounds are a quick look without any allowance; only float64 bounds prove anything."""
@@ -32,6 +33,11 @@ def gamma(roundings: int, dtype: torch.dtype) -> float:
     """Return g_n for ``n`` roundings, with the two spare ones, when bounds are computed in ``dtype``."""
     share = (roundings + 2) * _UNIT[dtype]
     return share / (1 - share) if share < 0.5 else torch.inf
+
+
+def slack(roundings: int, size: Tensor) -> Tensor:
+    """Return what ``n`` roundings of parts of the given size add up to at most."""
+    return gamma(roundings, size.dtype) * size + underflow(1, size.dtype)
 
 
 def underflow(terms: int, dtype: torch.dtype) -> float:

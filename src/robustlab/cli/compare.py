@@ -1,1 +1,66 @@
 """``robustlab compare`` and ``robustlab gate``."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from robustlab.cli.shared import Json, app, friendly
+
+
+@app.command()
+@friendly
+def compare(
+    first: Annotated[Path, typer.Argument(help="An evaluation's folder.")],
+    second: Annotated[Path, typer.Argument(help="Another one: same images, same threat model.")],
+    as_json: Json = False,
+) -> None:
+    """Compare two evaluations image by image."""
+    import robustlab
+    from robustlab.cli import tables
+
+    found = robustlab.compare(first, second)
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        tables.show_comparison(found)
+
+
+@app.command()
+@friendly
+def gate(
+    run: Annotated[Path, typer.Argument(help="An evaluation's folder.")],
+    min_robust: Annotated[float | None, typer.Option(help="The least robust accuracy, such as 0.9.")] = None,
+    min_clean: Annotated[float | None, typer.Option(help="The least clean accuracy.")] = None,
+    min_certified: Annotated[float | None, typer.Option(help="The least certified accuracy.")] = None,
+    confident: Annotated[
+        bool, typer.Option("--confident", help="Take the lower end of the 95 % interval for these.")
+    ] = False,
+    baseline: Annotated[Path | None, typer.Option(help="An earlier evaluation to compare with.")] = None,
+    max_drop: Annotated[
+        float | None, typer.Option(help="How far robust accuracy may fall below the baseline's. [default: 0]")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="A red flag fails the gate.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Decide whether an evaluation is good enough. Exit code 0: it is; 1: it is not; 2: an error."""
+    import robustlab
+    from robustlab.cli import tables
+
+    found = robustlab.gate(
+        run,
+        min_robust=min_robust,
+        min_clean=min_clean,
+        min_certified=min_certified,
+        confident=confident,
+        baseline=baseline,
+        max_drop=max_drop,
+        no_red_flags=strict,
+    )
+    if as_json:
+        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+    else:
+        tables.show_gate(found)
+    if not found.passed:
+        raise typer.Exit(1)

@@ -8,20 +8,24 @@ from rich.console import Console
 from rich.table import Table
 
 from robustlab.attacks import Attack
+from robustlab.certify import Certifier
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.threat import ThreatModel
 from robustlab.data import DATASETS
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
+from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model
 from robustlab.study import shipped_recipes
 from robustlab.training import Objective
 
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
+    "certifiers": Certifier,
     "defenses": Defense,
     "detectors": Detector,
+    "ensembles": Ensemble,
     "models": Model,
     "objectives": Objective,
     "threats": ThreatModel,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from robustlab.cli import evaluate, study  # noqa: F401 (their commands register themselves)
+from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
 
 __all__ = ["app", "main"]

@@ -5,6 +5,11 @@ from rich.table import Table
 
 from robustlab.core.results import Figure, Results, Row
 from robustlab.core.run import EvaluationRun, Run
+from robustlab.evaluation.compare import Comparison
+from robustlab.evaluation.gate import GateResult
+
+_SHOWN = 50
+"""Flipped images that are listed; --json lists all."""
 
 
 def show_results(run: Run) -> None:
@@ -53,6 +58,40 @@ def show_evaluation(run: EvaluationRun) -> None:
     for check in results.red_flags:
         console.print(f"[bold red]red flag[/bold red] {check.title}: {check.found}")
     console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
+
+
+def show_comparison(found: Comparison) -> None:
+    """Print both figures, their difference and the images that flipped."""
+    console = Console(highlight=False)
+    table = Table(title=f"Robust accuracy on the {found.n} common images", title_justify="left")
+    table.add_column("")
+    table.add_column("accuracy (95 % interval)", justify="right")
+    table.add_row(f"first: {found.first_name}", str(found.first))
+    table.add_row(f"second: {found.second_name}", str(found.second))
+    difference = f"{100 * found.difference:+.2f} ({100 * found.low:+.2f} – {100 * found.high:+.2f}) points"
+    table.add_row("[bold]difference", f"[bold]{difference}")
+    console.print(table)
+    console.print(
+        f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
+    )
+    if not found.same_attacks:
+        console.print("[yellow]The two met different attacks; the difference may be the attacks'.[/yellow]")
+    for title, images in (
+        ("gained", [flip for flip in found.flipped if flip.second in {"robust", "certified"}]),
+        ("lost", [flip for flip in found.flipped if flip.first in {"robust", "certified"}]),
+    ):
+        if images:
+            more = ", …" if len(images) > _SHOWN else ""
+            console.print(f"{title}: {', '.join(str(flip.image_id) for flip in images[:_SHOWN])}{more}")
+
+
+def show_gate(found: GateResult) -> None:
+    """Print every condition, and whether the gate is passed."""
+    console = Console(highlight=False)
+    for condition in found.conditions:
+        mark = "[green]✓[/green]" if condition.holds else "[red]✗[/red]"
+        console.print(f"{mark} {condition.asked}: {condition.found}", soft_wrap=True)
+    console.print("[green]passed[/green]" if found.passed else "[bold red]failed[/bold red]")
 
 
 def _rows(results: Results, group: str, title: str) -> Table:

@@ -8,7 +8,14 @@ from typing import Self
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 
 from robustlab.core.progress import Progress, Task
@@ -26,7 +33,8 @@ class TerminalProgress(Progress):
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}"),
             TextColumn("{task.fields[remark]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
             disable=quiet,

@@ -29,7 +29,10 @@ class Subject(_Record):
 
 
 class Images(_Record):
-    """The images that were attacked: the first ``n`` of a split, or the caller's own."""
+    """The images that were attacked: the first ``n`` of a split, or the caller's own.
+
+    ``sha256`` is of these, ``split_sha256`` of the whole split: evaluations of different ``n`` share it.
+    """
 
     name: str
     split: str
@@ -37,6 +40,7 @@ class Images(_Record):
     classes: int
     shape: tuple[int, int, int]
     sha256: str
+    split_sha256: str = ""
 
 
 class AttackRow(_Record):
@@ -45,6 +49,7 @@ class AttackRow(_Record):
     With a curve, the search for the nearest success is the last row; it runs on all images that were right.
 
     Attributes:
+        position: its place, from 1.
         attacked: images it ran on.
         broken: images that it was the first to break.
         robust: the accuracy that is left after it, over all images.

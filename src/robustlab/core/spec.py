@@ -143,6 +143,8 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
         return _build(kind, node, text)
     if isinstance(node, ast.Name):
         return node.id
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+        return _quotient(node, text)
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
@@ -150,6 +152,14 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
         raise SpecError(
             f"in {_shortened(text)!r}: {_shortened(value)!r} is neither a literal, a name nor a spec"
         ) from None
+
+
+def _quotient(node: ast.BinOp, text: str) -> float:
+    """Return the value of a fraction such as 8/255, as lengths on the pixel scale are often given."""
+    above, below = _value(None, node.left, text), _value(None, node.right, text)
+    if not isinstance(above, int | float) or not isinstance(below, int | float) or below == 0:
+        raise SpecError(f"in {_shortened(text)!r}: {ast.unparse(node)!r} is no fraction")
+    return above / below
 
 
 def nested_kinds(unit: type[Unit]) -> dict[str, type[Unit]]:

@@ -1,5 +1,6 @@
 """The images that are attacked: a named dataset's test split, a user's function, or tensors."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,8 +14,26 @@ DEFAULT_N = 1000
 """How many images of a named dataset are attacked unless the user says otherwise."""
 
 
-def load_images(dataset: str | Split, *, data_root: str | None, n: int | None) -> tuple[Split, str, int]:
-    """Return a whole split, its dataset's name, and how many of its images are to be attacked.
+@dataclass(frozen=True, kw_only=True)
+class Chosen:
+    """A whole split, of which the first ``n`` images are attacked.
+
+    ``remarks`` are what the user must be told.
+    """
+
+    split: Split
+    name: str
+    n: int
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def images(self) -> Split:
+        """The images to attack."""
+        return self.split.take(slice(self.n))
+
+
+def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | None = None) -> Chosen:
+    """Choose the images to attack.
 
     Args:
         dataset: a dataset's name, whose test split is meant; ``FILE.py:FUNCTION``, which returns images and
@@ -25,6 +44,7 @@ def load_images(dataset: str | Split, *, data_root: str | None, n: int | None) -
     Raises:
         DataError, SetupError: there are no such images, or no image at all.
     """
+    remarks = []
     if isinstance(dataset, Split):
         split, name, default = dataset, dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
@@ -34,11 +54,16 @@ def load_images(dataset: str | Split, *, data_root: str | None, n: int | None) -
         split, name = own_images(*made), dataset
         default = len(split)
     else:
-        split, name, default = load_dataset(dataset, data_root=data_root).test, dataset, DEFAULT_N
+        loaded = load_dataset(dataset, data_root=data_root)
+        split, name, default = loaded.test, loaded.name, DEFAULT_N
+        if loaded.fallback:
+            remarks.append(f"MNIST is not available: these are {loaded.source}. Why: {loaded.fallback}")
     number = default if n is None else n
     if number < 1 or len(split) == 0:
         raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")
-    return split, name, min(number, len(split))
+    if n is not None and n > len(split):
+        remarks.append(f"there are only {len(split)} images, not {n}; all of them are attacked")
+    return Chosen(split=split, name=name, n=min(number, len(split)), remarks=tuple(remarks))
 
 
 def own_images(images: Any, labels: Any) -> Split:

@@ -34,15 +34,45 @@ _TERMS = {
         r"\bkl\b",
         "a term of the VAE's loss that pulls its numbers towards a normal distribution, so that it can draw",
     ),
+    "APGD": (
+        r"\bapgd\(",
+        "PGD that chooses its own step size: it halves the step where the loss stops rising, "
+        "and goes on from the best point so far",
+    ),
+    "FAB": (r"\bfab\(", "steps to the nearest point at which the classifier errs, then back along the way"),
+    "Square": (
+        r"\bsquare\(",
+        "a random search that changes square patches and keeps what helps; it needs no gradients, "
+        "so it still works where they mislead",
+    ),
+    "FMN": (
+        r"\bfmn\(",
+        "a search for the nearest error, whose radius shrinks while it succeeds and grows while it fails",
+    ),
+    "DDN": (r"\bddn\(", "a search for the nearest error in L2, its direction apart from its length"),
+    "C&W": (
+        r"\bcw\(",
+        "minimises the distance and the classifier's margin together, weighing them by bisection",
+    ),
+    "DeepFool": (
+        r"\bdeepfool\(",
+        "takes the classifier for linear and steps to its nearest border, repeatedly",
+    ),
+    "SPSA": (r"\bspsa\(", "estimates gradients from answers at random points nearby, and follows them"),
+    "HopSkipJump": (r"\bhop skip jump\(", "walks along the border between classes; it sees the class alone"),
+    "Boundary attack": (
+        r"\bboundary\(",
+        "a random walk along the border between classes; it sees the class alone",
+    ),
     "ROC": (r"\broc\b", "detections against false positives at every possible threshold"),
 }
 
 
 class Glossary:
-    """Explains each term in the first text that uses it."""
+    """Explains each term, but for those known, in the first text that uses it."""
 
-    def __init__(self) -> None:
-        self._left = dict(_TERMS)
+    def __init__(self, *known: str) -> None:
+        self._left = {term: told for term, told in _TERMS.items() if term not in known}
 
     def explain(self, *texts: str | None) -> list[tuple[str, str]]:
         """Return the terms in these texts that were not explained before."""

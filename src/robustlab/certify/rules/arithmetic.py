@@ -9,27 +9,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustlab.certify.interval import Ball, Interval, NoRuleError, depends, intervals
-from robustlab.certify.rounding import gamma
+from robustlab.certify.rounding import slack
 from robustlab.certify.rules.base import at, register, size, within_float32
 
 
 def _corners(
-    func: Any, args: tuple[Any, ...], options: dict[str, Any], slack: Callable[[Tensor], Tensor]
+    func: Any, args: tuple[Any, ...], options: dict[str, Any], noise: Callable[[Tensor], Tensor]
 ) -> Interval:
-    """Return the bounds over the corners, widened by the slack for results up to a given size."""
+    """Return the bounds over the corners, widened by the noise of results up to a given size."""
     count = len(list(intervals(args)))
     values = [at(func, args, options, _chooser(corner)) for corner in itertools.product((0, 1), repeat=count)]
     lower, upper = values[0], values[0]
     for value in values[1:]:
         lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
-    noise = slack(torch.maximum(-lower, upper))
-    lower, upper = lower - noise, upper + noise
+    off = noise(torch.maximum(-lower, upper))
+    lower, upper = lower - off, upper + off
     within_float32(lower, upper)
     ball = next(intervals(args)).ball if count == 1 else None
     if ball is None or ball.centre.shape != lower.shape:
         return Interval(lower, upper)
     return Interval(
-        lower, upper, ball=_mapped(ball, lambda part: at(func, args, options, lambda _: part), noise)
+        lower, upper, ball=_mapped(ball, lambda part: at(func, args, options, lambda _: part), off)
     )
 
 
@@ -48,15 +48,15 @@ def _mapped(ball: Ball, function: Callable[[Tensor], Tensor], noise: Tensor) -> 
 def _scaled(func: Any, *args: Any) -> Interval:
     if func in _QUOTIENTS and depends(args[1:]):
         raise NoRuleError(f"{func.__name__} has no interval rule for a divisor that depends on the image")
-    return _corners(func, args, {}, lambda result: gamma(2, result.dtype) * result)
+    return _corners(func, args, {}, lambda result: slack(2, result))
 
 
 def _shifted(func: Any, x: Any, y: Any) -> Interval:
-    def slack(result: Tensor) -> Tensor:
+    def noise(result: Tensor) -> Tensor:
         first, second = (size(v) if isinstance(v, Interval) else torch.as_tensor(v).abs() for v in (x, y))
-        return gamma(2, result.dtype) * (first + second)
+        return slack(2, (first + second).to(result.dtype))
 
-    return _corners(func, (x, y), {}, slack)
+    return _corners(func, (x, y), {}, noise)
 
 
 def _batch_norm(
@@ -67,9 +67,7 @@ def _batch_norm(
     # With every sign turned to plus, the same formula is the sum of the sizes of its terms.
     weights = tuple(None if value is None else value.abs() for value in (weight, bias))
     sizes = at(func, (x, -mean.abs(), var, *weights), options, size)
-    return _corners(
-        func, (x, mean, var, weight, bias), options, lambda result: gamma(8, result.dtype) * sizes
-    )
+    return _corners(func, (x, mean, var, weight, bias), options, lambda _: slack(8, sizes))
 
 
 _QUOTIENTS = register(_scaled, "div divide true_divide", (torch, Tensor))

@@ -8,13 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustlab.certify.interval import Interval, NoRuleError, depends
-from robustlab.certify.rounding import gamma
+from robustlab.certify.rounding import slack
 from robustlab.certify.rules.base import at, register, size
 
 
-def _increasing(func: Any, args: Any, options: Any, slack: Callable[[Tensor], Any]) -> Interval:
+def _increasing(func: Any, args: Any, options: Any, noise: Callable[[Tensor], Any]) -> Interval:
+    """Return the values at the bounds, widened by the noise of a result of that value."""
     lower, upper = at(func, args, options, lambda x: x.lower), at(func, args, options, lambda x: x.upper)
-    return Interval(lower - slack(lower), upper + slack(upper))
+    return Interval(lower - noise(lower), upper + noise(upper))
 
 
 def _check_signs(func: Any, *values: Any) -> None:
@@ -31,7 +32,7 @@ def _exact(func: Any, *args: Any, **options: Any) -> Interval:
 
 def _rounded(func: Any, *args: Any, **options: Any) -> Interval:
     """What rounds its result, and its numbers, once each."""
-    return _increasing(func, args, options, lambda result: gamma(2, result.dtype) * result.abs())
+    return _increasing(func, args, options, lambda result: slack(2, result.abs()))
 
 
 def _leaky(func: Any, x: Any, slope: Any = 0.01, **options: Any) -> Interval:
@@ -46,7 +47,7 @@ def _curved(func: Any, *args: Any, **options: Any) -> Interval:
     values = (*args, *options.values())
     _check_signs(func, *values)
     parts = 1 + sum(float(value) for value in values if isinstance(value, int | float))
-    return _increasing(func, args, options, lambda result: gamma(16, result.dtype) * (result.abs() + parts))
+    return _increasing(func, args, options, lambda result: slack(16, result.abs() + parts))
 
 
 def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
@@ -57,7 +58,7 @@ def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     else:
         _check_signs(func, *args, *options.values())
         terms = x.lower.shape[-int(func.__name__[-2]) :].numel()
-    return _increasing(func, (x, *args), options, lambda result: gamma(terms + 1, result.dtype) * sizes)
+    return _increasing(func, (x, *args), options, lambda _: slack(terms + 1, sizes))
 
 
 register(_exact, "relu max_pool1d max_pool2d max_pool3d")

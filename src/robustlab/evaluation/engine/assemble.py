@@ -48,7 +48,7 @@ def assemble(
     rows, once = _rows(problem, store, findings), len(findings.clean) * problem.samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
     stages = [finding.stage for finding in findings.attacks]
-    timed = [Clean(), *stages, *(Verify(attacking=stage, store=store) for stage in stages)]
+    timed = [Clean(), *stages, *(Verify(searching=stage, store=store) for stage in stages)]
     _, channels, height, width = problem.images.images.shape
     return Evaluation(
         title=title,
@@ -69,6 +69,7 @@ def assemble(
             classes=problem.classes,
             shape=(channels, height, width),
             sha256=problem.images.sha256(),
+            split_sha256=problem.data,
         ),
         threat=repr(problem.threat),
         norm=problem.threat.name,
@@ -89,7 +90,7 @@ def assemble(
         distances=_distances(problem, found),
         compute=Compute(
             device=problem.device,
-            device_name=device.describe(problem.device),
+            device_name=device.describe(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
             training_precision="bf16" if problem.half else "fp32",
             versions=environment.versions(),

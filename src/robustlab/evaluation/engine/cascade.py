@@ -15,6 +15,7 @@ from robustlab.evaluation.engine.stages import (
     Block,
     Certify,
     Clean,
+    Searching,
     Stage,
     Verify,
     key_of,
@@ -34,7 +35,7 @@ class Finding:
         won: the images that it was the first to break inside the problem's threat model.
     """
 
-    stage: Attacking
+    stage: Searching
     outcomes: Outcomes
     confirmed: Outcomes
     won: list[int]
@@ -75,7 +76,7 @@ class Cascade:
         progress: Progress,
         *,
         stages: tuple[Attacking, ...],
-        nearest: Attacking | None,
+        nearest: Searching | None,
         certify: Certify | None,
     ) -> None:
         self.problem, self.store, self.progress = problem, store, progress
@@ -107,6 +108,7 @@ class Cascade:
                 break
             withdrawn |= failed
         findings.attacks = found
+        self._check_proofs(findings)
         findings.unconfirmed = {number for _, number in withdrawn}
         return findings
 
@@ -127,9 +129,18 @@ class Cascade:
         for finding in found:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
-            verify = Verify(attacking=finding.stage, store=self.store)
+            verify = Verify(searching=finding.stage, store=self.store)
             finding.confirmed.update(self.fill(verify, claimed))
         return found
+
+    def _check_proofs(self, findings: Findings) -> None:
+        for finding in findings.attacks:
+            for number, row in finding.confirmed.items():
+                if number in (findings.proven or ()) and succeeded(row, self.problem.threat.eps):
+                    raise RobustlabError(
+                        f"image {number} is proven robust and yet broken by {finding.stage.name}: a bug "
+                        "in the certifier; evaluate with --no-certify, and please report it"
+                    )
 
     def fill(self, stage: Stage, ids: list[int]) -> Outcomes:
         """Return the rows of the given images, doing those that the ledger does not have yet."""

@@ -6,7 +6,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Mode
+from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.core.store import digest
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -64,6 +64,25 @@ class Problem:
         """Return predictions and confidences as `predict` does; a random classifier draws by the purpose."""
         key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
         return predict(self.model, images, batch_size=self.batch_size, samples=self.samples, key=key)
+
+    def attack(
+        self, attack: Attack, block: Split, threat: ThreatModel, *, mode: Mode, eps: Tensor | None = None
+    ) -> AttackResult:
+        """Attack a block of images that lies on the device."""
+        return attack.run(
+            self.attacked,
+            block.pixels(slice(None)),
+            block.labels,
+            eight_bit.searched(threat) if self.eight_bit else threat,
+            eps=eps,
+            ids=block.ids,
+            seed=self.seed,
+            mode=mode,
+            batch_size=self.batch_size,
+            samples=self.samples,
+            surrogates=tuple(surrogate.model for surrogate in self.surrogates),
+            half=self.half,
+        )
 
     def take(self, ids: Tensor) -> Split:
         """Return the images of the given ids."""

@@ -2,12 +2,11 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack, Mode
+from robustlab.attacks import Attack, AttackResult
 from robustlab.certify import Certifier
 from robustlab.core.store import Outcome, RunStore
 from robustlab.core.threat import ThreatModel
@@ -30,8 +29,8 @@ class Block:
 class Stage(ABC):
     """One kind of work on every image it is given; an image's row depends on no other image."""
 
-    told: ClassVar[bool] = True
-    """Whether people are told of it: the second measurement of an attack's successes goes without saying."""
+    told: bool = True
+    """Whether people are told of it: a second measurement of successes, say, goes without saying."""
 
     @property
     @abstractmethod
@@ -64,14 +63,16 @@ class Certify(Stage):
     """Looks for a proof that no attack can succeed; ``restart`` is 0 where there is one, else -1."""
 
     certifier: Certifier
+    threat: ThreatModel
+    told: bool = True
 
     @property
     def name(self) -> str:
-        return repr(self.certifier)
+        return f"{self.certifier!r} of {self.threat!r}"
 
     def run(self, problem: Problem, block: Split) -> Block:
         images = block.pixels(slice(None))
-        proven = self.certifier.certify(problem.model, images, block.labels, problem.threat)
+        proven = self.certifier.certify(problem.model, images, block.labels, self.threat)
         nothing = torch.zeros_like(block.labels)
         return Block(
             outcomes=rows(
@@ -80,80 +81,65 @@ class Certify(Stage):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Attacking(Stage):
-    """Runs an attack, and keeps the images that are classified wrongly.
+class Searching(Stage):
+    """Looks for adversarial images, and keeps them."""
 
-    Attributes:
-        threat: the problem's, or a wider one.
-        mode: see `Attack.run`.
-        remark: sets it apart from the same attack with another threat model or mode.
-    """
-
-    attack: Attack
     threat: ThreatModel
-    mode: Mode
-    remark: str = ""
 
-    @property
-    def name(self) -> str:
-        return f"{self.attack!r}{self.remark}"
+    @abstractmethod
+    def search(self, problem: Problem, block: Split) -> AttackResult:
+        """Return what was found for a block of images that lies on the device."""
 
     def run(self, problem: Problem, block: Split) -> Block:
-        clean = block.pixels(slice(None))
-        result = self.attack.run(
-            problem.attacked,
-            clean,
-            block.labels,
-            eight_bit.searched(self.threat) if problem.eight_bit else self.threat,
-            ids=block.ids,
-            seed=problem.seed,
-            mode=self.mode,
-            batch_size=problem.batch_size,
-            samples=problem.samples,
-            surrogates=tuple(surrogate.model for surrogate in problem.surrogates),
-            half=problem.half,
-        )
+        result = self.search(problem, block)
         images, predictions, confidences = result.images, result.predictions, result.confidences
         distances, encode = result.distances, to_bytes
         if problem.eight_bit:
+            clean = block.pixels(slice(None))
             images = eight_bit.to_8_bit(images, clean, self.threat)
             predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))
             distances, encode = self.threat.distance(images, clean), eight_bit.to_png
+        counts = (result.forwards, result.backwards, result.restarts)
         won = (predictions != block.labels).nonzero().squeeze(1).tolist()
         return Block(
-            outcomes=rows(
-                block,
-                predictions,
-                confidences,
-                distances,
-                result.forwards,
-                result.backwards,
-                result.restarts,
-            ),
+            outcomes=rows(block, predictions, confidences, distances, *counts),
             examples={int(block.ids[row]): encode(images[row]) for row in won},
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attacking(Searching):
+    """Runs an attack of the cascade."""
+
+    attack: Attack
+    threat: ThreatModel
+
+    @property
+    def name(self) -> str:
+        return repr(self.attack)
+
+    def search(self, problem: Problem, block: Split) -> AttackResult:
+        return problem.attack(self.attack, block, self.threat, mode=problem.mode)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(Stage):
     """Reads an attack's successes back from the disk and measures them again, in fp32."""
 
-    told = False
-
-    attacking: Attacking
+    searching: Searching
     store: RunStore
+    told: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.attacking.name} verified"
+        return f"{self.searching.name} verified"
 
     def run(self, problem: Problem, block: Split) -> Block:
         clean = block.pixels(slice(None))
-        images = stored_images(self.store, problem, self.attacking, block.ids.tolist()).to(clean.device)
+        images = stored_images(self.store, problem, self.searching, block.ids.tolist()).to(clean.device)
         predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
-        distances = self.attacking.threat.distance(images, clean)
+        distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
         return Block(outcomes=rows(block, predictions, confidences, distances, once, nothing, nothing))
@@ -164,7 +150,7 @@ def succeeded(outcome: Outcome, eps: float) -> bool:
     return outcome.prediction != outcome.label and outcome.distance <= eps * (1 + TOLERANCE) + TOLERANCE
 
 
-def stored_images(store: RunStore, problem: Problem, stage: Attacking, ids: list[int]) -> Tensor:
+def stored_images(store: RunStore, problem: Problem, stage: Searching, ids: list[int]) -> Tensor:
     """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
     found = store.examples(key_of(problem, stage), ids)
     shape = problem.images.images.shape[1:]

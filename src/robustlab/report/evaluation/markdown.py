@@ -92,6 +92,7 @@ def _curve(view: View, charts: Charts) -> list[str]:
     return [
         "## Robust accuracy against eps",
         f"![{charts.curve.title}](figures/robust-curve.svg)",
+        words.cliff(view),
         table(["eps", "attacked", "proven"], lines),
     ]
 

@@ -26,6 +26,7 @@ def report(results: Evaluation, arrays: Arrays) -> Report:
         charts=charts,
         words=words,
         album=album(view, arrays),
-        terms=Glossary().explain(*(row.attack for row in results.rows)),
+        # What eps means depends on the norm, and the headline says it.
+        terms=Glossary("eps").explain(*(row.attack for row in results.rows)),
     )
     return Report(page, markdown(view, charts), charts.all())

@@ -115,6 +115,30 @@ class View:
             steps.append(Step(spent, row))
         return steps
 
+    def name(self, attack: str) -> str:
+        """Return an attack's number in the table and the first word of its spec."""
+        numbers = {row.attack: number for number, row in enumerate(self.results.rows, start=1)}
+        name = attack.partition("(")[0]
+        return f"attack {numbers[attack]}, {name}" if attack in numbers else name
+
+    @property
+    def cliff(self) -> bool:
+        """Whether the curve falls at the threat model's eps, and not around it.
+
+        All attacks searched at that eps, and one search alone elsewhere: it is then the weaker one.
+        """
+        curve, here = self.results.curve, self.results.robust
+        if curve is None or self.results.eps == 0:
+            return False
+        # The curve's own eps may be the threat model's but for a last bit.
+        points = [(eps / self.results.eps, f) for eps, f in zip(curve.eps, curve.robust, strict=True)]
+        before = [figure for share, figure in points if share < 1 - 1e-6]
+        after = [figure for share, figure in points if share > 1 + 1e-6]
+        if not before or before[-1].low <= here.high:
+            return False
+        fall = before[-1].value - here.value
+        return not after or here.value - after[0].value < fall / 2
+
     @property
     def flips(self) -> list[Flip]:
         """Which class was taken for which, the most frequent first."""

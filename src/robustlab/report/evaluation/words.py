@@ -70,6 +70,16 @@ def unconfirmed(view: View) -> str:
     )
 
 
+def cliff(view: View) -> str:
+    """Tell that the curve's search is weaker than the attacks, where that shows; otherwise empty."""
+    if not view.cliff:
+        return ""
+    return (
+        f"The curve falls at eps {level(view.results.eps)} and hardly around it: there all attacks searched, "
+        "elsewhere one alone. So below that eps the truth is probably lower than the curve."
+    )
+
+
 def nothing_broken(view: View) -> str:
     """Tell how to read an evaluation in which no attack succeeded."""
     if view.right == 0 or not view.results.rows:

@@ -1,0 +1,116 @@
+"""Focused search: gradients and patches by turns, on the images whose margin gives way.
+
+Our own, from four published observations. A good search starts again and again, from far apart
+(arXiv:2003.06878). On networks trained against Linf attacks, patches cross thresholds that gradients miss
+(arXiv:1912.00049). Each of the two goes on from the other's best point. And effort should leave the
+images that resist (arXiv:2203.05154). Budget: ``survey * steps`` gradients for each image, then up to
+``rounds`` times ``steps`` gradients and ``patches`` forward passes for those that are worth it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks import starts
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss, margin
+from robustlab.attacks.session import Session
+from robustlab.attacks.square import TRIES, repaint
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+
+_BLOCK = 10
+"""Patches between two looks at which images are broken."""
+
+_SIDES = (3, 2, 4, 1, 5, 6)
+
+
+@register("focused")
+class Focused(Attack):
+    """Descents from corners and patches from the best point, as long as the image's margin gives way.
+
+    An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
+    (``keep`` shrinks by ``tighten`` in each round) and the last round lowered it by less than a tenth. The
+    rule looks at one image alone, and at no scale: neither other images nor a factor on the logits change it.
+    """
+
+    norms = ("linf",)
+
+    survey: Annotated[int, Field(ge=1)] = 3
+    """Descents for each image before any is given up."""
+    steps: Annotated[int, Field(ge=1)] = 20
+    rounds: Annotated[int, Field(ge=0)] = 16
+    patches: Annotated[int, Field(ge=0)] = 60
+    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
+    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+
+    def search(self, session: Session) -> None:
+        clean = session.query(session.clean, "margin", propose=False).losses
+        state = _State(session.clean, clean, clean, clean, session.clean, session.clean, clean)
+        for turn in range(self.survey):
+            _descend(session, state, self._loss(turn), self.steps, turn)
+        for turn in range(self.rounds):
+            # Both margins are negative; the broken ones, at 0 or above, leave by themselves.
+            stiff = state.margin < self.keep * self.tighten**turn * state.clean
+            stiff &= state.margin < 0.9 * state.before
+            session.prune(state, done=stiff)
+            if session.finished:
+                return
+            state.before = state.margin
+            _descend(session, state, self._loss(turn), self.steps, self.survey + turn)
+            _patch(session, state, self.patches, turn)
+
+    def _loss(self, turn: int) -> Loss:
+        return "margin" if turn % 2 else "cross_entropy"
+
+
+@dataclass
+class _State:
+    """The best point of each active image with its margin, the clean image's, and the one a round ago."""
+
+    best: Tensor
+    margin: Tensor
+    clean: Tensor
+    before: Tensor
+    points: Tensor
+    gradient: Tensor
+    draws: Tensor
+
+    def keep(self, points: Tensor, margins: Tensor) -> None:
+        better = margins > self.margin
+        self.best = torch.where(per_image(better, points), points, self.best)
+        self.margin = torch.where(better, margins, self.margin)
+
+
+def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> None:
+    """Take gradient steps of falling length from a new corner, the very first time from the clean image."""
+    state.points = starts.corner(session, turn) if turn else session.clean
+    for step in range(steps):
+        reading = session.query(state.points, loss, gradient=True)
+        state.gradient = reading.ascent
+        state.keep(state.points, margin(reading.logits, session.labels, session.targets))
+        session.prune(state)
+        if session.finished:
+            return
+        length = 0.5 * (1 + math.cos(math.pi * step / steps))
+        state.points = session.ascend(state.points, state.gradient, length)
+    state.keep(state.points, session.query(state.points, "margin").losses)
+    session.prune(state)
+
+
+def _patch(session: Session, state: _State, count: int, turn: int) -> None:
+    """Repaint one window of the best point at a time, and keep what helps."""
+    channels = session.clean.shape[1]
+    state.draws = session.uniform("patch", turn, shape=(count, TRIES, 2 + channels))
+    for place in range(count):
+        if session.finished:
+            return
+        side = _SIDES[place % len(_SIDES)]
+        points = repaint(session, state.best, state.draws[:, place], side)
+        state.keep(points, session.query(points, "margin").losses)
+        if place % _BLOCK == _BLOCK - 1 or place == count - 1:
+            session.prune(state)

@@ -1,0 +1,75 @@
+"""Where a gradient search begins: one function per kind of start, all of them allowed points."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.session import Session
+from robustlab.core.threat import per_image
+
+Start = Literal["clean", "random", "surface", "corner", "pattern", "odi"]
+
+_ODI_STEPS = 2
+_SIDES = (2, 3, 4, 5, 7, 1)
+"""Sides of a pattern's blocks, one per restart; 1 would be another corner, so it comes last."""
+
+
+def begin(kind: Start, session: Session) -> Tensor:
+    """Return a start for each active image, another one in each restart (but for ``"clean"``)."""
+    starts: dict[Start, Callable[[], Tensor]] = {
+        "clean": lambda: session.clean,
+        "random": session.random_start,
+        "surface": lambda: surface(session),
+        "corner": lambda: corner(session),
+        "pattern": lambda: pattern(session),
+        "odi": lambda: output_diversified(session),
+    }
+    return starts[kind]()
+
+
+def surface(session: Session) -> Tensor:
+    """Return random points on the ball's surface, brought into [0, 1] (as in arXiv:2003.01690)."""
+    shape = tuple(session.clean.shape[1:])
+    if session.threat.name == "linf":
+        draws = 2 * session.uniform("start", shape=shape) - 1
+    else:
+        draws = session.normal("start", shape=shape)
+    length = session.threat.distance(session.clean + draws, session.clean)
+    scale = session.eps / length.clamp(min=1e-12)
+    return session.project(session.clean + draws * per_image(scale, draws))
+
+
+def corner(session: Session, *purpose: object) -> Tensor:
+    """Return points at which every pixel is moved by eps, one way or the other; projected in other norms."""
+    up = session.uniform("corner", *purpose, shape=tuple(session.clean.shape[1:])) < 0.5
+    return _moved(session, up)
+
+
+def pattern(session: Session, *purpose: object) -> Tensor:
+    """Return points at which whole blocks are moved by eps, one way or the other.
+
+    The filters of a network that was trained against Linf attacks act as thresholds, which random pixels do
+    not cross, for they cancel out under a filter; blocks do.
+    """
+    channels, height, width = session.clean.shape[1:]
+    side = _SIDES[session.restart % len(_SIDES)]
+    rows, columns = -(-height // side), -(-width // side)
+    up = session.uniform("pattern", *purpose, shape=(channels, rows, columns)) < 0.5
+    up = up.repeat_interleave(side, dim=2)[:, :, :height].repeat_interleave(side, dim=3)[..., :width]
+    return _moved(session, up)
+
+
+def output_diversified(session: Session) -> Tensor:
+    """Return points that steps along a random direction of the logits lead to (arXiv:2003.06878)."""
+    points = session.random_start()
+    weights = 2 * session.uniform("odi", shape=(session.clean_logits.shape[1],)) - 1
+    for _ in range(_ODI_STEPS):
+        points = session.ascend(points, session.gradient(points, lambda z: (weights * z).sum(dim=1)), 1.0)
+    return points
+
+
+def _moved(session: Session, up: Tensor) -> Tensor:
+    radius = per_image(session.eps, session.clean)
+    return session.project(session.clean + torch.where(up, radius, -radius))

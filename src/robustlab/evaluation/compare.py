@@ -1,0 +1,140 @@
+"""Compares two evaluations image by image."""
+
+import math
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import binomtest
+
+from robustlab.core.errors import RunError
+from robustlab.core.evaluation import Evaluation
+from robustlab.core.results import Figure
+from robustlab.core.run import EvaluationRun
+from robustlab.evaluation.finished import read_finished
+from robustlab.evaluation.metrics import proportion
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FlippedImage(_Record):
+    """An image that is robust in one evaluation alone; the states are as in images.csv."""
+
+    image_id: int
+    label: int
+    first: str
+    second: str
+
+
+class Comparison(_Record):
+    """The second evaluation against the first, on the images that both attacked.
+
+    Attributes:
+        n: images in both.
+        first: robust accuracy there; so is ``second``.
+        difference: of the two, with a 95 % interval; above 0 the second is more robust.
+        gained: images that are robust in the second alone.
+        lost: images that are robust in the first alone.
+        p_value: of McNemar's exact test: how likely flips as uneven as these are without any difference.
+        same_attacks: whether both met the same attacks; if not, the difference may be the attacks'.
+        flipped: the gained and lost images.
+    """
+
+    n: int
+    first_name: str
+    second_name: str
+    first: Figure
+    second: Figure
+    difference: float
+    low: float
+    high: float
+    gained: int
+    lost: int
+    p_value: float
+    same_attacks: bool
+    flipped: list[FlippedImage]
+
+
+def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRun) -> Comparison:
+    """Compare two evaluations of the same images under the same threat model.
+
+    Args:
+        first: an evaluation's folder, or what `robustlab.evaluate` returned.
+        second: the same.
+
+    Raises:
+        RunError: a folder holds no finished evaluation, or the two can't be compared.
+    """
+    one, two = read_finished(first), read_finished(second)
+    _check_alike(one.results, two.results)
+    others = {verdict.image_id: verdict for verdict in two.verdicts}
+    pairs = [(v, others[v.image_id]) for v in one.verdicts if v.image_id in others]
+    if not pairs:
+        raise RunError("the two evaluations have no image in common")
+    n = len(pairs)
+    both = sum(a.robust and b.robust for a, b in pairs)
+    lost = sum(a.robust and not b.robust for a, b in pairs)
+    gained = sum(b.robust and not a.robust for a, b in pairs)
+    difference, low, high = paired_difference(both, gained, lost, n - both - gained - lost)
+    return Comparison(
+        n=n,
+        first_name=one.results.title,
+        second_name=two.results.title,
+        first=proportion(both + lost, n),
+        second=proportion(both + gained, n),
+        difference=difference,
+        low=low,
+        high=high,
+        gained=gained,
+        lost=lost,
+        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        same_attacks=[r.attack for r in one.results.rows] == [r.attack for r in two.results.rows],
+        flipped=[
+            FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
+            for a, b in pairs
+            if a.robust != b.robust
+        ],
+    )
+
+
+def _check_alike(one: Evaluation, two: Evaluation) -> None:
+    for what, first, second in (
+        ("images", _images(one), _images(two)),
+        ("threat models", one.threat, two.threat),
+        ("rules on 8-bit images", str(one.eight_bit), str(two.eight_bit)),
+    ):
+        if first != second:
+            raise RunError(f"evaluations of different {what} can't be compared: {first} and {second}")
+
+
+def _images(results: Evaluation) -> str:
+    return f"{results.images.name} ({(results.images.split_sha256 or results.images.sha256)[:12]})"
+
+
+def paired_difference(
+    both: int, second_only: int, first_only: int, neither: int
+) -> tuple[float, float, float]:
+    """Return the difference of two paired shares, second minus first, and its 95 % interval.
+
+    Newcombe 1998 (Statistics in Medicine 17:2635), method 10: Wilson's intervals of the two shares, joined by
+    their correlation.
+
+    Args:
+        both: images counted in both shares; ``second_only``, ``first_only`` and ``neither`` likewise.
+    """
+    n = both + second_only + first_only + neither
+    one, two = proportion(both + second_only, n), proportion(both + first_only, n)
+    scale = (both + second_only) * (first_only + neither) * (both + first_only) * (second_only + neither)
+    product = float(both * neither - second_only * first_only)
+    if product > 0:
+        product = max(product - n / 2, 0.0)
+    phi = product / math.sqrt(scale) if scale else 0.0
+    difference = (second_only - first_only) / n
+    below = _joined(one.value - one.low, two.high - two.value, phi)
+    above = _joined(one.high - one.value, two.value - two.low, phi)
+    return difference, difference - below, difference + above
+
+
+def _joined(first: float, second: float, phi: float) -> float:
+    return math.sqrt(max(first**2 - 2 * phi * first * second + second**2, 0.0))

@@ -1,0 +1,33 @@
+"""A finished evaluation, with its verdict on each image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustlab.core.errors import RunError
+from robustlab.core.evaluation import Evaluation
+from robustlab.core.run import EvaluationRun, load_run
+from robustlab.evaluation.engine.verdicts import Verdict, read_verdicts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """What `compare` and `gate` read of an evaluation."""
+
+    folder: Path
+    results: Evaluation
+    verdicts: list[Verdict]
+
+
+def read_finished(run: str | Path | EvaluationRun) -> Finished:
+    """Read a finished evaluation from its folder.
+
+    Raises:
+        RunError: the folder holds none, or one that was begun again and did not end.
+    """
+    folder = run.folder if isinstance(run, EvaluationRun) else Path(run)
+    found = load_run(folder)
+    if not isinstance(found, EvaluationRun):
+        raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
+    if not (folder / "manifest.json").exists():
+        raise RunError(f"{folder} holds an evaluation that did not end; run the same command again")
+    return Finished(folder=folder, results=found.results, verdicts=read_verdicts(folder))

@@ -1,0 +1,104 @@
+"""Decides whether an evaluation is good enough: for continuous integration."""
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from robustlab.core.errors import RobustlabError
+from robustlab.core.results import Figure
+from robustlab.core.run import EvaluationRun
+from robustlab.evaluation.compare import Comparison, compare
+from robustlab.evaluation.finished import read_finished
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Condition(_Record):
+    """One thing that was asked for, what was found, and whether it is enough."""
+
+    asked: str
+    found: str
+    holds: bool
+
+
+class GateResult(_Record):
+    """Whether an evaluation passes: all conditions hold."""
+
+    passed: bool
+    conditions: list[Condition]
+    comparison: Comparison | None
+
+
+def gate(
+    run: str | Path | EvaluationRun,
+    *,
+    min_robust: float | None = None,
+    min_clean: float | None = None,
+    min_certified: float | None = None,
+    confident: bool = False,
+    baseline: str | Path | EvaluationRun | None = None,
+    max_drop: float | None = None,
+    no_red_flags: bool = False,
+) -> GateResult:
+    """Check an evaluation against what is asked of it.
+
+    Args:
+        run: an evaluation's folder, or what `robustlab.evaluate` returned.
+        min_robust: the least robust accuracy, in [0, 1].
+        min_clean: the least accuracy on the clean images.
+        min_certified: the least certified accuracy.
+        confident: compare the lower end of the 95 % interval with these, instead of the figure itself.
+        baseline: an earlier evaluation of the same images under the same threat model.
+        max_drop: how far robust accuracy may lie below the baseline's; default 0.
+        no_red_flags: whether a check that failed fails the gate.
+
+    Raises:
+        RobustlabError: nothing is asked for; a number is out of [0, 1]; a folder holds no finished
+            evaluation; the baseline can't be compared.
+    """
+    least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
+    for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():
+        if value is not None and not 0 <= value <= 1:
+            raise RobustlabError(f"{name} must be a share in [0, 1], found {value:g}; 90 % is 0.9")
+    if max_drop is not None and baseline is None:
+        raise RobustlabError("max_drop needs a baseline to drop from")
+    if baseline is None and not no_red_flags and not any(v is not None for v in least.values()):
+        raise RobustlabError("the gate asks for nothing; give min_robust, or a baseline, or no_red_flags")
+    results = read_finished(run).results
+    figures = {"robust": results.robust, "clean": results.clean, "certified": results.certified}
+    conditions = [
+        _at_least(name, figures[name], value, confident=confident)
+        for name, value in least.items()
+        if value is not None
+    ]
+    comparison = None
+    if baseline is not None:
+        comparison = compare(baseline, run)
+        if not comparison.same_attacks:
+            raise RobustlabError("the baseline met other attacks; evaluate it with the same --attacks first")
+        conditions.append(_small_drop(comparison, max_drop or 0.0))
+    if no_red_flags:
+        flags = ", ".join(check.title for check in results.red_flags)
+        conditions.append(Condition(asked="no red flags", found=flags or "none", holds=not flags))
+    return GateResult(
+        passed=all(condition.holds for condition in conditions), conditions=conditions, comparison=comparison
+    )
+
+
+def _at_least(name: str, figure: Figure | None, least: float, *, confident: bool) -> Condition:
+    asked = f"{name} accuracy of at least {least:.2%}" + (" with 95 % confidence" if confident else "")
+    if figure is None:
+        return Condition(asked=asked, found="it was not computed", holds=False)
+    reached = figure.low if confident else figure.value
+    return Condition(asked=asked, found=str(figure), holds=reached >= least)
+
+
+def _small_drop(comparison: Comparison, most: float) -> Condition:
+    return Condition(
+        asked=f"robust accuracy at most {most:.2%} below the baseline's",
+        found=f"{comparison.second} after {comparison.first}, on {comparison.n} common images",
+        # The figures are shares of n images: compared as counts, free of rounding.
+        holds=comparison.lost - comparison.gained <= most * comparison.n + 1e-9,
+    )

@@ -1,0 +1,100 @@
+"""Expectation over transformation: ``samples`` of `Attack.run`, on random and on other classifiers."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import PGD, Attack, Square
+from robustlab.core import seeding
+from robustlab.core.threat import Linf
+
+N = 60
+
+
+class Noisy(nn.Module):
+    """Adds noise to the image before a classifier sees it: a randomised defense."""
+
+    def __init__(self, model: nn.Module, std: float) -> None:
+        super().__init__()
+        self.model, self.std = model, std
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x + self.std * torch.randn_like(x))
+        return logits
+
+
+@pytest.fixture
+def model() -> nn.Module:
+    with seeding.isolated(4):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 30), nn.ReLU(), nn.Linear(30, 4))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.mul_(4)
+    return network.eval()
+
+
+@pytest.fixture
+def images() -> Tensor:
+    return seeding.uniform(2, torch.arange(N), (1, 4, 4))
+
+
+def mean_classes(model: nn.Module, images: Tensor, draws: int = 400) -> Tensor:
+    """The classes of highest mean probability."""
+    with torch.no_grad(), seeding.isolated(0):
+        chances = sum(model(images).softmax(dim=1) for _ in range(draws))
+    assert isinstance(chances, Tensor)
+    return chances.argmax(dim=1)
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=5, step=0.3), Square(queries=30)], ids=repr)
+def test_on_a_deterministic_classifier_only_the_counts_change(
+    attack: Attack, make_linear: Callable[..., nn.Module], images: Tensor
+) -> None:
+    model = make_linear(classes=3)
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    one, other = (
+        attack.run(model, images, labels, Linf(eps=0.05), samples=s, mode="max-loss") for s in (1, 4)
+    )
+    assert torch.allclose(one.images, other.images, atol=1e-5)
+    assert torch.equal(one.predictions, other.predictions)
+    assert torch.allclose(one.confidences, other.confidences, atol=1e-5)
+    assert torch.equal(4 * one.forwards, other.forwards)
+    assert torch.equal(4 * one.backwards, other.backwards)
+
+
+def test_one_lucky_draw_is_no_success(model: nn.Module, images: Tensor) -> None:
+    # Where the noise alone flips the class now and then, a single look calls that a success.
+    random = Noisy(model, 0.1).eval()
+    labels = mean_classes(random, images)
+    true_share = []
+    for samples in (1, 40):
+        result = PGD(steps=10, step=0.2).run(random, images, labels, Linf(eps=0.06), samples=samples)
+        told, holds = result.successes, mean_classes(random, result.images) != labels
+        assert told.sum() > 10
+        true_share.append(float((told & holds).sum() / told.sum()))
+    assert true_share[0] < 0.4
+    assert true_share[1] > 0.5
+
+
+def test_means_over_draws_find_more(model: nn.Module, images: Tensor) -> None:
+    random = Noisy(model, 0.25).eval()
+    labels = mean_classes(random, images)
+    broken = []
+    for samples in (1, 30):
+        result = PGD(steps=10, step=0.2).run(
+            random, images, labels, Linf(eps=0.06), samples=samples, mode="max-loss"
+        )
+        broken.append(int((mean_classes(random, result.images) != labels).sum()))
+    assert broken[0] < broken[1]
+
+
+def test_a_random_classifier_is_the_same_in_every_run(model: nn.Module, images: Tensor) -> None:
+    random = Noisy(model, 0.2).eval()
+    labels = mean_classes(random, images)
+    state = torch.get_rng_state()
+    one, other = (PGD(steps=3).run(random, images, labels, Linf(eps=0.05), samples=3) for _ in range(2))
+    assert torch.equal(one.images, other.images)
+    assert torch.equal(torch.get_rng_state(), state)
