@@ -3,8 +3,9 @@
     python benchmarks/masked_net.py masked.safetensors
 
 Two strided convolutions of 16 and 32 channels, a linear layer of 100. Wong, Rice & Kolter's recipe for MNIST:
-eps 0.3, step 0.375, Adam, learning rate up to 5e-3 at 40 % of the training and back to 0, batches of 100. Their
-own checkpoint reads 88.8 % under PGD-50 with 10 restarts and 82.9 % under AutoAttack.
+eps 0.3, step 0.375, Adam, learning rate up to 5e-3 at 40 % of the training and back to 0, batches of 100.
+Their own checkpoint reads 88.8 % under PGD-50 with 10 restarts and 82.9 % under AutoAttack. The recipe is
+unstable: of the seeds 0 to 3, 0 and 2 end in catastrophic overfitting (0 % under APGD), which is no use here.
 """
 
 import argparse
@@ -69,8 +70,8 @@ def train(seed: int) -> nn.Module:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description="Train the network on which gradients mislead.")
     parser.add_argument("path", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     save_file(train(arguments.seed).state_dict(), arguments.path)

@@ -52,6 +52,14 @@ def test_eps_0_proves_what_is_classified_correctly(images: Tensor, labels: Tenso
         assert torch.equal(IBP().certify(mlp(), images, labels, threat), right)
 
 
+def test_eps_0_needs_no_allowance() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(1, 2)).eval()
+    model.load_state_dict({"1.weight": torch.tensor([[1.0], [0.0]]), "1.bias": torch.tensor([0.0, 0.5])})
+    image, label = torch.full((1, 1, 1, 1), 0.5 + 2**-20), torch.zeros(1, dtype=torch.int64)
+    assert IBP().certify(model, image, label, Linf(eps=0.0)).all()
+    assert not IBP().certify(model, image, label, Linf(eps=2**-20)).any()
+
+
 @given(case=cases(images=8), kind=st.sampled_from([Linf, L2, L1]))
 def test_less_is_proven_as_eps_grows(case: Case, kind: Any) -> None:
     before = torch.ones(8, dtype=torch.bool)

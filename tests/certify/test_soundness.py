@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import THREATS, Case, cases, points
+from random_networks import THREATS, Case, cases, points, randomize
 from torch import Tensor, nn
 
 from robustlab.certify import IBP, rounding
@@ -118,6 +119,22 @@ def test_bounds_agree_with_the_papers_formulas() -> None:
     assert torch.allclose(found[others], (expected + offsets)[others], atol=1e-3)
     assert (found[others] <= (expected + offsets)[others]).all()
     assert found[~others].isinf().all()
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "shufflenet_v2_x0_5"])
+def test_public_architectures_are_understood_as_they_are(name: str) -> None:
+    with seeding.isolated(2):
+        model: nn.Module = getattr(torchvision.models, name)(weights=None, num_classes=7).eval()
+        randomize(model)
+        images = torch.rand(2, 3, 32, 32)
+    assert IBP().explain(model, images) is None
+    with torch.no_grad():
+        bounds = model(region(images, Linf(eps=1e-4), torch.float64))
+        for step in (-1e-4, 0.0, 1e-4):
+            logits = model((images + step).clamp(0, 1)).double()
+            assert (logits >= bounds.lower).all()
+            assert (logits <= bounds.upper).all()
+    assert torch.isfinite(bounds.upper - bounds.lower).all()
 
 
 def test_a_network_that_could_overflow_is_refused() -> None:

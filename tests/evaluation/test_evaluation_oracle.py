@@ -1,9 +1,142 @@
 """Evaluations of linear classifiers, whose robust accuracy is known in closed form."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-from conftest import Batch
-from engine_helpers import Evaluate, split_of, states
-from torch import Tensor, nn
+from evaluation_runs import SHAPE, evaluate, grey_split, linear_radii, split_of, states, verdicts
+from torch import nn
+
+from robustlab.core.results import Figure
+
+ATTACK = "apgd(steps=30, loss=margin), apgd(steps=20, loss=margin, targets=3)"
+
+
+@pytest.fixture
+def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
+    return make_linear(classes=4, shape=SHAPE, seed=2)
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.01), ("linf", 0.03), ("l2", 0.05), ("l2", 0.11)])
+def test_robust_accuracy_is_exact(model: nn.Module, tmp_path: Path, norm: str, eps: float) -> None:
+    split = grey_split(model)
+    radii = linear_radii(model, split, norm)
+    run = evaluate(tmp_path, model, split, attacks=ATTACK, threat=f"{norm}(eps={eps})")
+
+    robust = (radii > eps).sum().item()
+    assert 5 < robust < 55, "the test tells nothing"
+    assert run.results.robust.value == robust / 60
+    assert run.results.clean.value == 57 / 60
+    expected = ["misclassified" if r == 0 else "broken" if r <= eps else "robust" for r in radii.tolist()]
+    assert list(states(run).values()) == expected
+
+
+def test_figures_agree_with_one_another(model: nn.Module, tmp_path: Path) -> None:
+    attacks = "fgsm, " + ATTACK
+    results = evaluate(tmp_path, model, grey_split(model), attacks=attacks).results
+    assert results.rows[0].attacked == 57, "a misclassified image was attacked"
+    for before, after in zip(results.rows, results.rows[1:], strict=False):
+        assert after.attacked == before.attacked - before.broken, "only survivors meet the next attack"
+        assert after.robust.value <= before.robust.value
+    assert results.rows[-1].robust == results.robust
+    assert sum(flip.n for flip in results.flips) == sum(row.broken for row in results.rows)
+    assert results.distances is not None
+    assert sum(results.distances.counts) == sum(row.broken for row in results.rows)
+    assert len(results.broken) == sum(row.broken for row in results.rows)
+    confirmed = sum(row.broken for row in results.rows)
+    assert results.forwards == 60 + sum(row.forwards for row in results.rows) + confirmed
+    assert results.backwards == sum(row.backwards for row in results.rows)
+
+
+def test_proofs_spare_attacks_and_change_no_verdict(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    plain = evaluate(tmp_path / "plain", model, split, attacks=ATTACK)
+    proven = evaluate(tmp_path / "proven", model, split, attacks=ATTACK, certify=True)
+    assert plain.results.certified is None
+    # Interval bounds of one linear layer are exact.
+    assert proven.results.certified == proven.results.robust == plain.results.robust
+    assert proven.results.rows[0].attacked == sum(s == "broken" for s in states(plain).values())
+    assert {"certified", "broken", "misclassified"} == set(states(proven).values())
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_curve_follows_the_closed_form(model: nn.Module, tmp_path: Path, norm: str) -> None:
+    eps = {"linf": 0.02, "l2": 0.08}[norm]
+    split, threat = grey_split(model), f"{norm}(eps={eps})"
+    results = evaluate(
+        tmp_path, model, split, attacks=ATTACK, threat=threat, curve=True, certify=True
+    ).results
+    curve = results.curve
+    assert curve is not None
+    assert curve.eps[0] == 0.0
+    assert curve.eps[-1] == pytest.approx(4 / 3 * eps, rel=1e-5)
+    assert curve.robust[0] == results.clean
+    assert curve.robust[curve.eps.index(eps)] == results.robust
+    found = [figure.value for figure in curve.robust]
+    assert found == sorted(found, reverse=True)
+
+    radii = linear_radii(model, split, norm)
+    slack = curve.eps[-1] / 64
+    for at, value in zip(curve.eps[1:], found[1:], strict=True):
+        assert (radii > at).sum() <= 60 * value <= (radii > at - slack).sum()
+    assert curve.certified is not None
+    for proven, attacked in zip(curve.certified, curve.robust, strict=True):
+        assert proven.value <= attacked.value
+    assert curve.certified[0] == results.clean
+    assert curve.certified[curve.eps.index(eps)] == results.certified
+
+
+def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    split = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    eps, floor = 0.0234, 5 / 255  # five whole levels fit in
+    run = evaluate(tmp_path, model, split, attacks=ATTACK, threat=f"linf(eps={eps})", eight_bit=True)
+    radii = linear_radii(model, split, "linf")
+    assert run.results.robust.value == (radii > floor).sum().item() / 60
+    assert ((radii > floor) & (radii <= eps)).any(), "the test tells nothing"
+    distances = [float(row["distance"]) for row in verdicts(run).values() if row["state"] == "broken"]
+    levels = torch.tensor(distances) * 255
+    assert (levels - levels.round()).abs().max() < 1e-3
+    assert max(distances) <= eps
+
+
+def test_8_bit_images_in_the_l2_ball(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    split = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    run = evaluate(tmp_path, model, split, attacks=ATTACK, threat="l2(eps=0.1)", eight_bit=True)
+    free = evaluate(tmp_path / "free", model, split, attacks=ATTACK, threat="l2(eps=0.1)")
+    broken = [row for row in verdicts(run).values() if row["state"] == "broken"]
+    assert broken
+    assert all(float(row["distance"]) <= 0.1 * (1 + 1e-6) + 1e-6 for row in broken)
+    assert run.results.robust.value >= free.results.robust.value
+    assert run.results.unconfirmed == []
+
+
+@pytest.mark.parametrize("classes", [2, 100])
+def test_few_and_many_classes(make_linear: Callable[..., nn.Module], tmp_path: Path, classes: int) -> None:
+    model = make_linear(classes=classes, shape=SHAPE, seed=4)
+    split = grey_split(model, n=30)
+    radii = linear_radii(model, split, "linf")
+    eps = float(radii.median())
+    attacks = "apgd(steps=30, loss=dlr, targets=9), apgd(steps=30, loss=margin), fab(steps=30)"
+    run = evaluate(tmp_path, model, split, attacks=attacks, threat=f"linf(eps={eps})")
+    assert run.results.images.classes == classes
+    # The median image lies on the boundary itself, where rounding decides.
+    robust = (radii > eps * 1.0001).sum().item()
+    assert robust <= 30 * run.results.robust.value <= robust + 1
+
+
+def test_colour_images_that_are_not_square(make_linear: Callable[..., nn.Module], tmp_path: Path) -> None:
+    shape = (3, 5, 2)
+    model = make_linear(classes=3, shape=shape, seed=6)
+    split = grey_split(model, shape=shape)
+    run = evaluate(tmp_path, model, split, attacks=ATTACK)
+    assert run.results.images.shape == shape
+    assert run.results.robust.value == (linear_radii(model, split, "linf") > 0.02).sum().item() / 60
+
+
+def test_figures_carry_wilson_intervals(model: nn.Module, tmp_path: Path) -> None:
+    figure: Figure = evaluate(tmp_path, model, grey_split(model)).results.robust
+    assert figure.n == 60
+    assert figure.low < figure.value < figure.high

@@ -12,11 +12,12 @@ import torch
 from torch import nn
 
 import peers
-from peer_adapters import guest
-from robustlab.attacks import PGD
+from peer_adapters import MODULES, ensemble, guest
+from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core import seeding
 from robustlab.core.threat import L2, Linf, ThreatModel
 from robustlab.data import Dataset
+from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import CNN, Shape
 from robustlab.models.files import save_network
 
@@ -55,6 +56,37 @@ def test_a_guest_works_unheard_and_leaves_nothing_behind(
 def test_a_warning_from_robustlab_is_an_error_in_a_guest_too(small_cnn: nn.Module) -> None:
     with guest(small_cnn), pytest.raises(UserWarning, match="ours"):
         warnings.warn_explicit("ours", UserWarning, "cnn.py", 1, module="robustlab.models.cnn")
+
+
+class FirstThenSecond(Ensemble):
+    """A weak attack and a stronger one."""
+
+    def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:  # noqa: ARG002
+        return PGD(steps=1), FGSM()
+
+
+def test_an_ensemble_breaks_what_its_attacks_break_on_their_own(
+    small_cnn: nn.Module, digits: Dataset
+) -> None:
+    threat, images = Linf(eps=0.02), digits.test.pixels(slice(60))
+    with torch.no_grad():
+        labels = small_cnn(images).argmax(dim=1)
+    weak, strong = (
+        attack.run(small_cnn, images, labels, threat) for attack in FirstThenSecond().stages(threat, 10)
+    )
+    found = ensemble(FirstThenSecond(), threat)(small_cnn, images, labels, 25)
+    broken = ~peers.correct(small_cnn, found, labels)
+    assert 0 < weak.successes.sum() < broken.sum() < len(images)
+    assert torch.equal(broken, weak.successes | strong.successes)
+    assert torch.equal(found[weak.successes], weak.images[weak.successes])
+
+
+@pytest.mark.parametrize("task", peers.TASKS)
+def test_every_task_knows_robustlab_and_the_tools_beside_it(task: str, tmp_path: Path) -> None:
+    setting = peers.Setting(threat=L2(eps=1.0), steps=2, step=0.1, autoattack=tmp_path)
+    calls = peers.TASKS[task](setting)
+    assert next(iter(calls)) == "robustlab"
+    assert {"torchattacks", "autoattack"} <= calls.keys() <= {"robustlab", "autoattack", *MODULES}
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=0.05), L2(eps=0.5)], ids=repr)

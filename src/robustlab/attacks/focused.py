@@ -36,17 +36,18 @@ class Focused(Attack):
     An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
     (``keep`` shrinks by ``tighten`` in each round) and the last round lowered it by less than a tenth. The
     rule looks at one image alone, and at no scale: neither other images nor a factor on the logits change it.
+    In ``max-loss`` mode none is given up.
     """
 
     norms = ("linf",)
 
-    survey: Annotated[int, Field(ge=1)] = 3
+    survey: Annotated[int, Field(ge=1)] = 2
     """Descents for each image before any is given up."""
     steps: Annotated[int, Field(ge=1)] = 20
-    rounds: Annotated[int, Field(ge=0)] = 16
+    rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
-    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.4
-    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
+    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
 
     def search(self, session: Session) -> None:
         clean = session.query(session.clean, "margin", propose=False).losses
@@ -54,10 +55,10 @@ class Focused(Attack):
         for turn in range(self.survey):
             _descend(session, state, self._loss(turn), self.steps, turn)
         for turn in range(self.rounds):
-            # Both margins are negative; the broken ones, at 0 or above, leave by themselves.
-            stiff = state.margin < self.keep * self.tighten**turn * state.clean
-            stiff &= state.margin < 0.9 * state.before
-            session.prune(state, done=stiff)
+            if session.verdict:
+                # Both margins are negative; the broken images, at 0 or above, leave by themselves.
+                stiff = state.margin < self.keep * self.tighten**turn * state.clean
+                session.prune(state, done=stiff & (state.margin < 0.9 * state.before))
             if session.finished:
                 return
             state.before = state.margin
@@ -87,8 +88,8 @@ class _State:
 
 
 def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> None:
-    """Take gradient steps of falling length from a new corner, the very first time from the clean image."""
-    state.points = starts.corner(session, turn) if turn else session.clean
+    """Take gradient steps of falling length, the very first time from the clean image."""
+    state.points = _start(session, state, turn)
     for step in range(steps):
         reading = session.query(state.points, loss, gradient=True)
         state.gradient = reading.ascent
@@ -100,6 +101,19 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
         state.points = session.ascend(state.points, state.gradient, length)
     state.keep(state.points, session.query(state.points, "margin").losses)
     session.prune(state)
+
+
+def _start(session: Session, state: _State, turn: int) -> Tensor:
+    """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn anew."""
+    if turn == 0:
+        return session.clean
+    if turn % 3 == 1:
+        return starts.corner(session, turn)
+    if turn % 3 == 2:
+        return starts.pattern(session, turn)
+    shape = tuple(session.clean.shape[1:])
+    anew = session.uniform("anew", turn, shape=shape) < 1 / 3
+    return torch.where(anew, starts.corner(session, turn), state.best)
 
 
 def _patch(session: Session, state: _State, count: int, turn: int) -> None:

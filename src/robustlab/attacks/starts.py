@@ -13,7 +13,7 @@ Start = Literal["clean", "random", "surface", "corner", "pattern", "odi"]
 
 _ODI_STEPS = 2
 _SIDES = (2, 3, 4, 5, 7, 1)
-"""Sides of a pattern's blocks, one per restart; 1 would be another corner, so it comes last."""
+"""Sides of a pattern's blocks, one after the other; 1 would be another corner, so it comes last."""
 
 
 def begin(kind: Start, session: Session) -> Tensor:
@@ -41,22 +41,22 @@ def surface(session: Session) -> Tensor:
     return session.project(session.clean + draws * per_image(scale, draws))
 
 
-def corner(session: Session, *purpose: object) -> Tensor:
+def corner(session: Session, turn: int = 0) -> Tensor:
     """Return points at which every pixel is moved by eps, one way or the other; projected in other norms."""
-    up = session.uniform("corner", *purpose, shape=tuple(session.clean.shape[1:])) < 0.5
+    up = session.uniform("corner", turn, shape=tuple(session.clean.shape[1:])) < 0.5
     return _moved(session, up)
 
 
-def pattern(session: Session, *purpose: object) -> Tensor:
+def pattern(session: Session, turn: int = 0) -> Tensor:
     """Return points at which whole blocks are moved by eps, one way or the other.
 
     The filters of a network that was trained against Linf attacks act as thresholds, which random pixels do
     not cross, for they cancel out under a filter; blocks do.
     """
     channels, height, width = session.clean.shape[1:]
-    side = _SIDES[session.restart % len(_SIDES)]
+    side = _SIDES[(session.restart + turn) % len(_SIDES)]
     rows, columns = -(-height // side), -(-width // side)
-    up = session.uniform("pattern", *purpose, shape=(channels, rows, columns)) < 0.5
+    up = session.uniform("pattern", turn, shape=(channels, rows, columns)) < 0.5
     up = up.repeat_interleave(side, dim=2)[:, :, :height].repeat_interleave(side, dim=3)[..., :width]
     return _moved(session, up)
 

@@ -45,7 +45,7 @@ class IBP(Certifier):
         They hold for the logits as computed in float32. At the label itself the bound is infinite.
 
         Raises:
-            NoRuleError: the network can't be bounded.
+            NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
         return _margins(model, images, labels, threat, torch.float64)
 

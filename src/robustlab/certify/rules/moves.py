@@ -29,6 +29,8 @@ def _moved(func: Any, x: Any, *args: Any, **options: Any) -> Any:
     arguments = (*args, *options.values())
     if depends(arguments) or any(isinstance(value, torch.dtype) for value in arguments):
         raise NoRuleError(f"{func.__name__} has no interval rule for these arguments")
+    # The bounds may lie in memory in another order than the network's values, and could not be viewed so.
+    func = Tensor.reshape if func is Tensor.view else func
     lower, upper = func(x.lower, *args, **options), func(x.upper, *args, **options)
     if not isinstance(lower, Tensor):
         return type(lower)(_view(x, *ends) for ends in zip(lower, upper, strict=True))

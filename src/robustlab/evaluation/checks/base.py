@@ -1,0 +1,85 @@
+"""What every check shares: it looks at one thing, and its passes are counted."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import ClassVar, final
+
+from robustlab.core import seeding
+from robustlab.core.evaluation import Check, Grade
+from robustlab.evaluation.checks.context import Context, Passes, Skip
+from robustlab.evaluation.metrics import proportion
+
+FEW = 2
+"""Images that a failure needs, our choice: one alone may be a stroke of luck, and is a warning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check found on ``n`` images, in words with figures."""
+
+    grade: Grade
+    found: str
+    n: int
+
+
+class Probe(ABC):
+    """One reason to believe or to doubt a robust accuracy; the docstrings of `Check` explain the words.
+
+    Raise `Skip` in `look` where the question makes no sense.
+    """
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    expected: ClassVar[str]
+    meaning: ClassVar[str]
+
+    @abstractmethod
+    def look(self, context: Context) -> Finding:
+        """Compute it."""
+
+    @final
+    def run(self, context: Context) -> Check:
+        """Return the outcome; a failure of the check itself is a reason to skip it."""
+        context = replace(context, spent=Passes())
+        try:
+            with seeding.isolated(seeding.derive(context.seed, "checks", self.id)):
+                finding = self.look(context)
+        except Skip as reason:
+            finding = Finding(grade="skip", found=str(reason), n=0)
+        except Exception as error:
+            text = (str(error).splitlines() or [""])[0]
+            finding = Finding(grade="skip", found=f"could not be computed: {type(error).__name__}: {text}", n=0)
+        return Check(
+            id=self.id,
+            title=self.title,
+            grade=finding.grade,
+            found=finding.found,
+            expected=self.expected,
+            meaning=self.meaning,
+            n=finding.n,
+            forwards=context.spent.forwards,
+            backwards=context.spent.backwards,
+        )
+
+
+def graded(count: int, n: int, limit: float, *, sampled: bool, weight: float = 1.0) -> Grade:
+    """Grade a count of images that should not be there.
+
+    Args:
+        count: of ``n`` images.
+        n: images looked at.
+        limit: the share that may be.
+        sampled: whether the images are a sample, so that a failure must be beyond chance: then the lower end
+            of the 95 % interval, and not the share itself, lies above the limit.
+        weight: the part of all images that these stand for.
+    """
+    share = proportion(count, n)
+    if weight * share.value <= limit:
+        return "pass"
+    certain = weight * (share.low if sampled else share.value) > limit
+    return "fail" if certain and count >= FEW else "warn"
+
+
+def percent(value: float) -> str:
+    """Return a share for people."""
+    return f"{value:.1%}".replace("%", " %")

@@ -1,0 +1,160 @@
+"""Wrong input to an evaluation: each mistake gets a message that names it, and nothing is computed."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of
+from torch import nn
+
+from robustlab.core.errors import RobustlabError
+from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.images import load_images, own_images
+
+
+@pytest.fixture
+def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
+    return make_linear(classes=4, shape=SHAPE, seed=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"attacks": "pgdd"}, "unknown attack or ensemble 'pgdd' (did you mean 'pgd'?)"),
+        ({"attacks": "standart"}, "did you mean 'standard'?"),
+        ({"attacks": "pgd(stepz=3)"}, "did you mean 'steps'?"),
+        ({"attacks": "pgd(steps=0)"}, "steps"),
+        ({"attacks": "pgd(steps=3"}, "are no specs"),
+        ({"attacks": "1 + 2"}, "is no spec"),
+        ({"attacks": ""}, "no attack was named"),
+        ({"attacks": []}, "no attack was named"),
+        ({"attacks": [3]}, "found a int"),
+        ({"attacks": "sigma_zero"}, "sigma_zero is made for l0; the threat model is linf"),
+        ({"threat": "linf(eps=3)"}, "eps"),
+        ({"threat": "lin(eps=0.3)"}, "did you mean 'linf'?"),
+        ({"threat": "linf(eps=1/0)"}, "is no fraction"),
+        ({"n": 0}, "at least one image"),
+        ({"n": -3}, "at least one image"),
+        ({"device": "tpu"}, "device 'tpu' is not available"),
+        ({"network": "baseline"}, "only be named with the folder"),
+        ({"images": torch.zeros(2, 1, 4, 5)}, "given together"),
+        ({"eight_bit": True}, "no 8-bit images"),
+        ({"surrogates": ["nothing"]}, "no model 'nothing'"),
+    ],
+)
+def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(RobustlabError) as caught:
+        evaluate(tmp_path / "run", model, grey_split(model), **options)
+    assert expected in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "expected"),
+    [
+        (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(N, C, H, W)"),
+        (torch.zeros(2, 1, 4, 5).int(), torch.zeros(2).long(), "uint8 or floating"),
+        (torch.zeros(2, 1, 4, 5), torch.zeros(3).long(), "labels must be integers of shape (2,)"),
+        (torch.zeros(2, 1, 4, 5), torch.zeros(2), "labels must be integers"),
+        (torch.full((2, 1, 4, 5), 2.0), torch.zeros(2).long(), "normalise inside the model"),
+        (torch.full((2, 1, 4, 5), torch.nan), torch.zeros(2).long(), "free of NaN"),
+        (torch.zeros(2, 1, 4, 5), torch.tensor([0, -1]), "labels must not be negative, found -1"),
+        ([1, 2], torch.zeros(2).long(), "images must be a torch.Tensor, found a list"),
+    ],
+)
+def test_own_images(images: Any, labels: Any, expected: str) -> None:
+    with pytest.raises(RobustlabError) as caught:
+        own_images(images, labels)
+    assert expected in str(caught.value)
+
+
+def test_no_images_at_all() -> None:
+    with pytest.raises(RobustlabError, match="at least one image"):
+        load_images(own_images(torch.zeros(0, 1, 4, 5), torch.zeros(0).long()))
+
+
+def test_unknown_dataset(model: nn.Module, tmp_path: Path) -> None:
+    with pytest.raises(RobustlabError, match="did you mean 'mnist'"):
+        evaluate(tmp_path / "run", model, grey_split(model), dataset="mnits")
+
+
+class Other(nn.Module):
+    """Returns what a classifier does not."""
+
+    def __init__(self, answer: Any) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: torch.Tensor) -> Any:
+        return self.answer(images)
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (lambda images: images.sum(dim=(1, 2, 3)), "logits of shape (N, K)"),
+        (lambda images: images.sum(dim=(2, 3)), "K at least 2"),
+        (lambda images: {"logits": images}, "returned a dict"),
+        (lambda images: nn.Conv2d(3, 2, 1)(images), "can't take an image of shape (1, 1, 4, 5)"),
+        (lambda images: images.flatten(1)[:, :3], "tells 3 classes apart, but a label is 3"),
+    ],
+)
+def test_what_is_no_classifier(model: nn.Module, tmp_path: Path, answer: Any, expected: str) -> None:
+    split = grey_split(model)
+    assert split.labels.max() == 3
+    with pytest.raises(RobustlabError) as caught:
+        evaluate(tmp_path / "run", Other(answer).eval(), split)
+    assert expected in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_surrogate_of_other_classes(make_linear: Callable[..., nn.Module], tmp_path: Path) -> None:
+    model, other = make_linear(classes=4, shape=SHAPE), make_linear(classes=3, shape=SHAPE)
+    with pytest.raises(RobustlabError, match="4 classes apart, and the surrogate Sequential 3"):
+        evaluate(tmp_path / "run", model, grey_split(model), surrogates=[other])
+
+
+def test_five_channels_fit_into_no_png(make_linear: Callable[..., nn.Module], tmp_path: Path) -> None:
+    model = make_linear(classes=3, shape=(5, 2, 2))
+    split = split_of(torch.zeros(4, 5, 2, 2, dtype=torch.uint8), torch.zeros(4).long())
+    with pytest.raises(RobustlabError, match="need 1, 3 or 4 channels, found 5"):
+        evaluate(tmp_path / "run", model, split, eight_bit=True)
+
+
+def test_a_folder_of_another_classifier(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    evaluate(tmp_path / "run", model, split, name="one")
+    with pytest.raises(RobustlabError, match="holds a run of study 'evaluation of one'"):
+        evaluate(tmp_path / "run", model, split, name="two")
+
+
+def test_more_images_than_there_are(model: nn.Module, tmp_path: Path) -> None:
+    progress = Notes()
+    assert evaluate(tmp_path, model, grey_split(model), progress, n=1000).results.images.n == 60
+    assert "there are only 60 images, not 1000" in progress.notes[0]
+
+
+def test_memory_that_does_not_suffice(model: nn.Module, tmp_path: Path) -> None:
+    def greedy(images: torch.Tensor) -> torch.Tensor:
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        answer: torch.Tensor = model(images)
+        return answer
+
+    split = grey_split(model)
+    with pytest.raises(RobustlabError, match=r"not enough memory for 16 images .* smaller --batch-size"):
+        evaluate(tmp_path, Other(greedy).eval(), split)
+    results = evaluate(tmp_path, Other(greedy).eval(), split, batch_size=2).results
+    assert results.images.n == 60
+
+
+def test_default_folder_names_what_was_evaluated(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = EvaluationOptions(
+        model=model, dataset=grey_split(model), attacks="fgsm", threat="l2(eps=1/2)", name="my net: v1"
+    )
+    assert execute(options).folder == Path("runs/evaluate-my-net-v1-l2-0.5")

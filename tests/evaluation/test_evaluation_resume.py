@@ -1,0 +1,130 @@
+"""Real kills: an evaluation that is killed at several moments ends as one that is not, and repeats nothing."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from evaluation_runs import table
+
+MODEL = '''
+import torch
+from torch import nn
+import robustlab
+
+class Nearest(nn.Module):
+    """The class whose mean image is nearest."""
+
+    def __init__(self, images, labels):
+        super().__init__()
+        means = torch.stack([images[labels == c].mean(dim=0).flatten() for c in range(10)])
+        self.register_buffer("means", means)
+
+    def forward(self, images):
+        return -torch.cdist(images.flatten(1), self.means)
+
+def make_model():
+    train = robustlab.load_dataset("digits").train
+    return Nearest(train.pixels(slice(None)), train.labels)
+'''
+ATTACKS = "pgd(steps=3), apgd(steps=15), square(queries=60)"
+PATIENCE = 120.0
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    command = [
+        sys.executable,
+        "-m",
+        "robustlab",
+        "evaluate",
+        "--model",
+        f"{folder.parent / 'net.py'}:make_model",
+    ]
+    command += ["--dataset", "digits", "-n", "60", "--threat", "linf(eps=0.1)", "--attacks", ATTACKS]
+    command += ["--batch-size", "6", "--precision", "fp32", "--curve", "--no-checks"]
+    command += ["--out", str(folder), "--quiet"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def finish(folder: Path) -> None:
+    process = start(folder)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, errors.decode()
+
+
+def finished_blocks(folder: Path) -> int:
+    """Return how many blocks are in the ledger, read while another process writes it."""
+    try:
+        return len(table(folder, "blocks", "id"))
+    except sqlite3.OperationalError:
+        return 0  # not created yet
+
+
+def kill_after(folder: Path, blocks: int) -> bool:
+    """Start the evaluation and kill it, without warning, at a number of blocks; False if it ended before."""
+    process = start(folder)
+    deadline = time.monotonic() + PATIENCE
+    while process.poll() is None:
+        assert time.monotonic() < deadline, "the evaluation hangs"
+        if (folder / "ledger.sqlite").exists() and finished_blocks(folder) >= blocks:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return True
+        time.sleep(0.002)
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+    return False
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    """Return the results less what depends on the clock."""
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    for name in ("created", "seconds", "peak_memory_mb", "command"):
+        del results[name]
+    for row in [*results["rows"], results["curve"]]:
+        del row["seconds"]
+    return results
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("evaluations") / "run"
+    (folder.parent / "net.py").write_text(MODEL)
+    finish(folder)
+    return folder
+
+
+def test_killed_and_resumed_is_the_same(undisturbed: Path) -> None:
+    folder, kills = undisturbed.parent / "killed", 0
+    everything = finished_blocks(undisturbed)
+    for share in (0.1, 0.4, 0.7):
+        if kill_after(folder, int(share * everything)):
+            kills += 1
+            assert not (folder / "manifest.json").exists(), "an unfinished run looks complete"
+    assert kills == 3
+    finish(folder)
+    # The same blocks, image by image; none was done twice.
+    assert table(folder, "blocks", "key, images") == table(undisturbed, "blocks", "key, images")
+    assert table(folder, "outcomes") == table(undisturbed, "outcomes")
+    assert table(folder, "examples") == table(undisturbed, "examples")
+    assert figures(folder) == figures(undisturbed)
+    assert (folder / "images.csv").read_bytes() == (undisturbed / "images.csv").read_bytes()
+    assert (folder / "report.html").exists()
+
+
+def test_ctrl_c_says_that_nothing_is_lost(undisturbed: Path) -> None:
+    folder = undisturbed.parent / "interrupted"
+    process = start(folder)
+    while not (folder / "ledger.sqlite").exists() or finished_blocks(folder) < 3:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130
+    assert b"the same command goes on" in errors
+    assert b"Traceback" not in errors

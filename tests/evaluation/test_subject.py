@@ -1,0 +1,207 @@
+"""Classifiers from files: every way to name one, and every way to get it wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from robustlab.core.errors import ModelFileError, RobustlabError, SetupError
+from robustlab.evaluation.subject import class_count, in_fastest_layout, load_classifier
+from robustlab.models import CNN, Shape, save_network
+
+FILE = """
+from torch import nn
+from helper import SIZE
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(SIZE, 3)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+def make_model():
+    return Net()
+
+def make_nothing():
+    return 7
+
+def make_trouble():
+    values = []
+    return values[3]
+
+MODEL = Net()
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    (tmp_path / "helper.py").write_text("SIZE = 20\n")
+    path = tmp_path / "my_net.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_a_function_of_a_file(file: Path) -> None:
+    loaded = load_classifier(f"{file}:make_model")
+    assert loaded.name == "my_net-make_model"
+    assert class_count(loaded.model.eval(), torch.zeros(1, 1, 4, 5)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (":make_modle", "has no function 'make_modle' (did you mean 'make_model'?)"),
+        ("", "which function? Write"),
+        ("", "it defines: Net, make_model, make_nothing, make_trouble"),
+        (":make_nothing", "returned a int, not a torch.nn.Module"),
+        (":make_trouble", "failed: IndexError: list index out of range (line 20)"),
+        (":Net2", "did you mean 'Net'?"),
+    ],
+)
+def test_wrong_functions(file: Path, name: str, expected: str) -> None:
+    with pytest.raises(SetupError) as caught:
+        load_classifier(f"{file}{name}")
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("import nothing_of_this_name", "can't be imported: ModuleNotFoundError"),
+        ("def make_model(:", "can't be imported: SyntaxError"),
+        ("raise SystemExit(3)", "can't be imported: SystemExit"),
+        ("def make_model(x): return x", "failed: TypeError"),
+    ],
+)
+def test_files_that_fail(tmp_path: Path, content: str, expected: str) -> None:
+    (tmp_path / "bad.py").write_text(content)
+    with pytest.raises(SetupError) as caught:
+        load_classifier(f"{tmp_path / 'bad.py'}:make_model")
+    assert expected in str(caught.value)
+
+
+def test_names_that_lead_nowhere(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for name, expected in (
+        (tmp_path / "none.py:make", "there is no file"),
+        (tmp_path / "empty", "holds no trained networks"),
+        (tmp_path / "weights.pt", "FILE.py:FUNCTION --weights"),
+        ("resnet50", "no model 'resnet50'"),
+        (tmp_path / "none.safetensors", "does not exist"),
+    ):
+        with pytest.raises(RobustlabError, match=expected):
+            load_classifier(str(name))
+
+
+def test_networks_of_a_run(tmp_path: Path) -> None:
+    shape = Shape(1, 8, 8, 4)
+    for name in ("baseline", "adversarial"):
+        network = CNN().build(shape)
+        save_network(tmp_path / "models" / f"{name}.safetensors", network, CNN(), shape, {})
+    loaded = load_classifier(str(tmp_path), network="baseline")
+    assert loaded.name == f"{tmp_path.name}-baseline"
+    alone = load_classifier(str(tmp_path / "models" / "baseline.safetensors"))
+    assert (alone.name, alone.sha256()) == ("baseline", loaded.sha256())
+    with pytest.raises(SetupError, match="name a network; it has: adversarial, baseline"):
+        load_classifier(str(tmp_path))
+    with pytest.raises(SetupError, match="did you mean 'baseline'"):
+        load_classifier(str(tmp_path), network="baselin")
+
+
+def weights_of(file: Path) -> dict[str, torch.Tensor]:
+    return {
+        name: torch.ones_like(value)
+        for name, value in load_classifier(f"{file}:make_model").model.state_dict().items()
+    }
+
+
+@pytest.mark.parametrize("form", ["safetensors", "pt", "nested", "parallel"])
+def test_weights(file: Path, form: str) -> None:
+    tensors, path = (
+        weights_of(file),
+        file.parent / ("ours.safetensors" if form == "safetensors" else "ours.pt"),
+    )
+    if form == "safetensors":
+        save_file(tensors, path)
+    elif form == "pt":
+        torch.save(tensors, path)
+    elif form == "nested":
+        torch.save({"epoch": 3, "state_dict": tensors}, path)
+    else:
+        torch.save({f"module.{name}": value for name, value in tensors.items()}, path)
+    loaded = load_classifier(f"{file}:make_model", weights=str(path))
+    assert loaded.name == "ours"
+    assert all((parameter == 1).all() for parameter in loaded.model.parameters())
+
+
+class Payload:
+    """Would run code if it were unpickled."""
+
+
+def test_wrong_weights(file: Path) -> None:
+    tensors, folder = weights_of(file), file.parent
+    (folder / "broken.pt").write_bytes(b"\x80\x02 nothing")
+    (folder / "text.safetensors").write_text("nothing")
+    torch.save(Payload(), folder / "code.pt")
+    torch.save([1, 2], folder / "list.pt")
+    torch.save({"layer.weight": tensors["layer.weight"]}, folder / "part.pt")
+    torch.save({**tensors, "layer.bias": torch.full((3,), torch.nan)}, folder / "nan.pt")
+    for name, expected in (
+        ("none.pt", "does not exist"),
+        ("broken.pt", "holds more than tensors|no readable file"),
+        ("text.safetensors", "no readable safetensors"),
+        ("code.pt", "reading it would run code"),
+        ("list.pt", "holds no state_dict"),
+        ("part.pt", "layer.bias is missing"),
+        ("nan.pt", "not finite"),
+    ):
+        with pytest.raises(ModelFileError, match=expected):
+            load_classifier(f"{file}:make_model", weights=str(folder / name))
+
+
+def test_what_decides_the_answers_decides_the_identity(file: Path) -> None:
+    def identity() -> str:
+        return load_classifier(f"{file}:make_model").code
+
+    first = identity()
+    assert identity() == first
+    file.write_text(FILE.replace("flatten(1))", "flatten(1)) * 2"))
+    assert identity() != first
+
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.factor, self.shift = factor, torch.zeros(2)
+
+    one, two, three = Scaled(1.0), Scaled(2.0), Scaled(1.0)
+    three.shift += 1
+    codes = {load_classifier(model).code for model in (one, two, three)}
+    assert len(codes) == 3
+    assert load_classifier(Scaled(1.0)).code in codes
+
+
+class Flat(nn.Module):
+    """Reshapes with `view`, which a channels-last layout does not always allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.conv(images).view(len(images), -1)
+
+
+def test_layout_is_only_changed_where_the_code_allows_it(small_cnn: nn.Module) -> None:
+    flat = Flat().eval()
+    assert in_fastest_layout(flat, torch.rand(2, 3, 6, 6)).conv.weight.is_contiguous()  # type: ignore[union-attr]
+    assert flat(torch.rand(2, 3, 6, 6)).shape == (2, 64)
+
+
+def test_notes_of_make_linear(make_linear: Callable[..., nn.Module]) -> None:
+    loaded = load_classifier(make_linear(), name="mine")
+    assert (loaded.name, loaded.source) == ("mine", "Python")
