@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 import robustlab
@@ -36,13 +36,6 @@ def network() -> nn.Module:
     )
 
 
-def make_model(path: str = "masked.safetensors") -> nn.Module:
-    """Return the trained network, ready to be attacked."""
-    model = network()
-    model.load_state_dict(load_file(path))
-    return model.eval()
-
-
 def train(seed: int) -> nn.Module:
     """Train on MNIST's training images, but for 1 %."""
     data = robustlab.load_dataset("mnist", validation_fraction=0.01)
@@ -53,7 +46,7 @@ def train(seed: int) -> nn.Module:
         total = EPOCHS * len(images) // BATCH
         step = 0
         for epoch in range(EPOCHS):
-            for rows in torch.randperm(len(images)).split(BATCH):
+            for rows in torch.split(torch.randperm(len(images)), BATCH):
                 step += 1
                 done = step / total
                 optimizer.param_groups[0]["lr"] = PEAK * min(done / 0.4, (1 - done) / 0.6)

@@ -11,6 +11,7 @@ from torch import nn
 
 import robustlab
 from robustlab.core import spec
+from robustlab.core.evaluation import Evaluation
 from robustlab.core.results import Results
 from robustlab.core.threat import Linf
 
@@ -22,7 +23,7 @@ def python_blocks(document: str) -> list[str]:
 
 
 def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = python_blocks("README.md")
+    code, _ = python_blocks("README.md")
     assert 'robustlab.run_study("mnist", quick=True)' in code
     # The same calls on a study of a few seconds, which needs no MNIST.
     monkeypatch.chdir(tmp_path)
@@ -31,6 +32,13 @@ def test_readme_code_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     code = code.replace('load_dataset("mnist")', 'load_dataset("digits")')
     exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "runs" / "tiny-quick" / "report.html").is_file()
+
+
+def test_readme_code_on_ones_own_model_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, code = python_blocks("README.md")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace('"mnist"', '"digits"'), "README.md", "exec"), {})
+    assert (tmp_path / "runs" / "evaluate-Sequential-linf-0.1" / "report.html").is_file()
 
 
 def test_attack_of_the_contributors_guide_runs(make_linear: Callable[..., nn.Module]) -> None:
@@ -59,10 +67,21 @@ def test_schema_document_is_the_codes() -> None:
     assert document == Results.model_json_schema()
 
 
+def test_schema_document_of_evaluations_is_the_codes() -> None:
+    # Renewed by: python -c "import json; from robustlab.core.evaluation import Evaluation; \
+    #   print(json.dumps(Evaluation.model_json_schema(), indent=2))" > docs/evaluation.schema.json
+    document = json.loads((ROOT / "docs" / "evaluation.schema.json").read_text())
+    assert document == Evaluation.model_json_schema()
+
+
 def test_public_names_are_pinned() -> None:
     assert robustlab.__all__ == [
+        "EvaluationRun",
         "RobustlabError",
         "Run",
+        "compare",
+        "evaluate",
+        "gate",
         "load_dataset",
         "load_network",
         "load_run",

@@ -12,13 +12,20 @@ from torch import Tensor, nn
 
 from robustlab.attacks import (
     APGD,
+    APGDL1,
+    CW,
+    DDN,
+    EAD,
+    FAB,
     FGSM,
+    FMN,
     MIFGSM,
     PGD,
     SPSA,
     Attack,
     AttackResult,
     Corruption,
+    DeepFool,
     FGSMLiteralClamp,
     Focused,
     GaussianNoise,
@@ -27,12 +34,13 @@ from robustlab.attacks import (
     RandomPoints,
     Restarts,
     RotationTranslation,
+    SigmaZero,
     Square,
 )
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import units
-from robustlab.core.threat import L1, L2, WHOLE_BOX, Linf, ThreatModel
+from robustlab.core.threat import L0, L1, L2, WHOLE_BOX, Linf, ThreatModel
 
 DETERMINISTIC: list[Attack] = [
     FGSM(),
@@ -46,6 +54,7 @@ RANDOM: list[Attack] = [
     PGD(steps=3, step=0.5, restarts=3),
     GaussianNoise(std=0.2),
     APGD(steps=5),
+    APGDL1(steps=9),
     Focused(survey=2, steps=3, rounds=2, patches=7),
     Square(queries=30),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
@@ -56,8 +65,18 @@ RANDOM: list[Attack] = [
     RandomPoints(count=4, draw="corners"),
     Restarts(attack=RandomPoints(count=2), times=2),
 ]
-ATTACKS = DETERMINISTIC + RANDOM
-THREATS: list[ThreatModel] = [Linf(eps=0.1), Linf(eps=0.3), L2(eps=0.6), L1(eps=1.5), WHOLE_BOX]
+MINIMAL: list[Attack] = [
+    CW(steps=5, rounds=2),
+    DDN(steps=8),
+    DeepFool(steps=4),
+    EAD(steps=5, rounds=2),
+    FAB(steps=5, targets=2),
+    FAB(steps=3, targets=0, restarts=2),
+    FMN(steps=8),
+    SigmaZero(steps=8),
+]
+ATTACKS = DETERMINISTIC + RANDOM + MINIMAL
+THREATS: list[ThreatModel] = [Linf(eps=0.1), Linf(eps=0.3), L2(eps=0.6), L1(eps=1.5), L0(eps=3), WHOLE_BOX]
 
 
 def made_for(attack: Attack, threat: ThreatModel) -> bool:

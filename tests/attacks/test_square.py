@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, Square
-from robustlab.attacks.square import _window_sums, repaint
-from robustlab.attacks.square_bumps import bump_start, bumps, move_bumps, window
+from robustlab.attacks.square import repaint
+from robustlab.attacks.square_bumps import bump_start, bumps, move_bumps, span
 from robustlab.core import seeding
 from robustlab.core.threat import L1, L2, Linf, ThreatModel
 
@@ -39,23 +39,20 @@ def session(shape: tuple[int, ...], threat: ThreatModel) -> Any:
 # Windows
 
 
-def test_a_window_is_where_it_says() -> None:
-    top, left = torch.tensor([0, 2, 3]), torch.tensor([1, 0, 4])
-    masks = window(top, left, 2, 3, 5, 7)
-    for mask, row, column in zip(masks, top, left, strict=True):
-        expected = torch.zeros(1, 5, 7, dtype=torch.bool)
-        expected[:, row : row + 2, column : column + 3] = True
-        assert torch.equal(mask, expected)
-
-
-def test_window_sums_are_those_of_the_slices() -> None:
-    values = seeding.uniform(1, torch.arange(3), (2, 6, 5)).round()
-    top, left = torch.tensor([[0, 3], [2, 1], [4, 0]]), torch.tensor([[2, 0], [1, 3], [0, 2]])
-    sums = _window_sums(values, top, left, 2, 2)
-    for n in range(3):
-        for k in range(2):
-            part = values[n, :, top[n, k] : top[n, k] + 2, left[n, k] : left[n, k] + 2]
-            assert torch.equal(sums[n, k], part.sum(dim=(1, 2)))
+@pytest.mark.parametrize(("side", "size"), [(1, 5), (2, 5), (5, 5), (9, 4), (3, 1)])
+def test_windows_lie_anywhere_in_the_image(side: int, size: int) -> None:
+    draws = torch.cat(
+        [seeding.uniform(1, torch.arange(500), (1,)).squeeze(1), torch.tensor([0.0, 1 - 2**-24])]
+    )
+    spans = span(draws, side, size)
+    length = min(side, size)
+    assert (spans.sum(dim=1) == length).all()
+    assert {tuple(row) for row in spans.int().tolist()} == {
+        tuple(int(begin <= place < begin + length) for place in range(size))
+        for begin in range(size - length + 1)
+    }
+    assert spans[-2, 0] == 1
+    assert spans[-1, -1] == 1
 
 
 @pytest.mark.parametrize("shape", [(200, 1, 6, 9), (200, 3, 7, 4)], ids=str)
@@ -77,16 +74,23 @@ def test_each_image_is_repainted_in_a_window_of_its_own(shape: tuple[int, ...], 
     assert len({tuple(c.flatten().tolist()) for c in changed}) > (10 if side < 8 else 0)
 
 
-def test_a_window_that_changes_nothing_is_drawn_again() -> None:
-    one = session((300, 1, 5, 5), Linf(eps=0.2))
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_window_that_changes_nothing_is_drawn_again(channels: int) -> None:
+    one = session((300, channels, 5, 5), Linf(eps=0.2))
     low, high = (one.clean - 0.2).clamp(min=0), (one.clean + 0.2).clamp(max=1)
-    points = torch.where(one.uniform("points", shape=(1, 5, 5)) < 0.5, low, high)
+    points = torch.where(one.uniform("points", shape=(channels, 5, 5)) < 0.5, low, high)
     idle = []
     for tries in (1, 6):
-        moved = repaint(one, points, one.uniform("moves", shape=(tries, 3)), 1)
+        moved = repaint(one, points, one.uniform("moves", shape=(tries, 2 + channels)), 1)
         idle.append(float((moved == points).flatten(1).all(dim=1).float().mean()))
-    assert idle[0] > 0.4  # a single pixel is as wished already every other time
+    # A single value is as wished already every other time.
+    assert idle[0] == pytest.approx(0.5**channels, abs=0.1)
     assert idle[1] < 0.05
+    # Points inside the ball are never as wished.
+    draws = one.uniform("moves", shape=(2, 2 + channels))
+    assert torch.equal(
+        repaint(one, one.clean, draws, 2) != one.clean, repaint(one, one.clean, draws[:, :1], 2) != one.clean
+    )
 
 
 # Bumps

@@ -37,7 +37,13 @@ def evaluate(
 ) -> EvaluationRun:
     """Evaluate a module in fp32, without proofs or a report, unless the options say otherwise."""
     defaults: dict[str, Any] = {"attacks": "pgd(steps=10)", "precision": "fp32", "batch_size": 16}
-    defaults |= {"out": str(folder), "certify": False, "dataset": split, "threat": "linf(eps=0.02)"}
+    defaults |= {
+        "out": str(folder),
+        "certify": False,
+        "checks": False,
+        "dataset": split,
+        "threat": "linf(eps=0.02)",
+    }
     return execute(EvaluationOptions(model=model, **(defaults | options)), progress)
 
 

@@ -24,7 +24,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     [
         ({"attacks": "pgdd"}, "unknown attack or ensemble 'pgdd' (did you mean 'pgd'?)"),
         ({"attacks": "standart"}, "did you mean 'standard'?"),
-        ({"attacks": "pgd(stepz=3)"}, "did you mean 'steps'?"),
+        ({"attacks": "pgd(stepz=3)"}, "has no argument 'stepz' (did you mean"),
         ({"attacks": "pgd(steps=0)"}, "steps"),
         ({"attacks": "pgd(steps=3"}, "are no specs"),
         ({"attacks": "1 + 2"}, "is no spec"),

@@ -1,4 +1,4 @@
-"""Real kills: an evaluation that is killed at several moments ends as one that is not, and repeats nothing."""
+"""Real kills: an evaluation that is killed at several moments ends as one that is not, repeating nothing."""
 
 import json
 import signal

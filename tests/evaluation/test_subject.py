@@ -59,7 +59,7 @@ def test_a_function_of_a_file(file: Path) -> None:
         ("", "which function? Write"),
         ("", "it defines: Net, make_model, make_nothing, make_trouble"),
         (":make_nothing", "returned a int, not a torch.nn.Module"),
-        (":make_trouble", "failed: IndexError: list index out of range (line 20)"),
+        (":make_trouble", "failed: IndexError: list index out of range (line 21)"),
         (":Net2", "did you mean 'Net'?"),
     ],
 )
@@ -114,10 +114,8 @@ def test_networks_of_a_run(tmp_path: Path) -> None:
 
 
 def weights_of(file: Path) -> dict[str, torch.Tensor]:
-    return {
-        name: torch.ones_like(value)
-        for name, value in load_classifier(f"{file}:make_model").model.state_dict().items()
-    }
+    state = load_classifier(f"{file}:make_model").model.state_dict()
+    return {name: torch.ones_like(value) for name, value in state.items()}
 
 
 @pytest.mark.parametrize("form", ["safetensors", "pt", "nested", "parallel"])
@@ -178,6 +176,9 @@ def test_what_decides_the_answers_decides_the_identity(file: Path) -> None:
             super().__init__()
             self.factor, self.shift = factor, torch.zeros(2)
 
+        def extra_repr(self) -> str:
+            return f"{lambda: self.factor}"
+
     one, two, three = Scaled(1.0), Scaled(2.0), Scaled(1.0)
     three.shift += 1
     codes = {load_classifier(model).code for model in (one, two, three)}
@@ -186,22 +187,28 @@ def test_what_decides_the_answers_decides_the_identity(file: Path) -> None:
 
 
 class Flat(nn.Module):
-    """Reshapes with `view`, which a channels-last layout does not always allow."""
+    """Reshapes with `view`, which a channels-last layout does not allow."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv = nn.Conv2d(3, 4, 3)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.conv(images).view(len(images), -1)
+        answer: torch.Tensor = self.conv(images).view(len(images), -1)
+        return answer
 
 
-def test_layout_is_only_changed_where_the_code_allows_it(small_cnn: nn.Module) -> None:
+def test_layout_is_only_changed_where_the_code_allows_it() -> None:
+    images = torch.rand(2, 3, 6, 6)
     flat = Flat().eval()
-    assert in_fastest_layout(flat, torch.rand(2, 3, 6, 6)).conv.weight.is_contiguous()  # type: ignore[union-attr]
-    assert flat(torch.rand(2, 3, 6, 6)).shape == (2, 64)
+    in_fastest_layout(flat, images)
+    assert flat.conv.weight.is_contiguous()
+    assert flat(images).shape == (2, 64)
+    plain = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval()
+    in_fastest_layout(plain, images)
+    assert next(plain.parameters()).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_notes_of_make_linear(make_linear: Callable[..., nn.Module]) -> None:
+def test_a_module(make_linear: Callable[..., nn.Module]) -> None:
     loaded = load_classifier(make_linear(), name="mine")
     assert (loaded.name, loaded.source) == ("mine", "Python")

@@ -1,6 +1,7 @@
 """Attacks: one file each, on the shared wrapper `Attack.run`."""
 
 from robustlab.attacks.apgd import APGD
+from robustlab.attacks.apgd_l1 import APGDL1
 from robustlab.attacks.base import Attack, AttackResult, frozen
 from robustlab.attacks.bpda import BPDA
 from robustlab.attacks.corruption import Corruption
@@ -27,6 +28,7 @@ from robustlab.attacks.square import Square
 
 __all__ = [
     "APGD",
+    "APGDL1",
     "BPDA",
     "CW",
     "DDN",

@@ -221,7 +221,7 @@ class Session:
             )
         ascent = None
         if gradient:
-            (ascent,) = torch.autograd.grad(values.sum(), points)
+            ascent = _slope(values.sum(), points)
             ascent = ascent.nan_to_num(0.0, 0.0, 0.0)
             self.backwards[self._rows] += self._task.samples
         logits, values = logits.detach(), values.detach()
@@ -265,7 +265,7 @@ class Session:
         logits, valid, values = self._sampled(points, lambda z: losses.margin(z, self.labels, self.targets))
         picked = logits.gather(1, classes).sum(dim=0)
         last = len(picked) - 1
-        rows = [torch.autograd.grad(v, points, retain_graph=k < last)[0] for k, v in enumerate(picked)]
+        rows = [_slope(v, points, again=k < last) for k, v in enumerate(picked)]
         self.backwards[self._rows] += len(rows) * self._task.samples
         logits, values = logits.detach(), values.detach()
         reached = self._record(points.detach(), values, self._reached(logits, valid))
@@ -285,7 +285,7 @@ class Session:
             losses.measure(loss, model(points).float(), self.labels, self.targets)
             for model in self._task.surrogates
         ]
-        (ascent,) = torch.autograd.grad(torch.stack(values).sum(), points)
+        ascent = _slope(torch.stack(values).sum(), points)
         self.forwards[self._rows] += len(values)
         self.backwards[self._rows] += len(values)
         return ascent.nan_to_num(0.0, 0.0, 0.0)
@@ -440,3 +440,11 @@ class Session:
         exact = self._reached(logits, valid)
         self._activate(rows)
         return reached.scatter(0, places, exact)
+
+
+def _slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
+    """Return the gradient; zeros if the classifier cuts the path to its input, as a comparison does."""
+    if not total.requires_grad:
+        return torch.zeros_like(points)
+    (slope,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(points) if slope is None else slope

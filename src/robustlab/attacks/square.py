@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.square_bumps import bump_start, move_bumps, window
+from robustlab.attacks.square_bumps import bump_start, move_bumps, span
 from robustlab.core.spec import register
 from robustlab.core.threat import per_image
 
@@ -93,7 +92,7 @@ class _State:
 def _corners(session: Session) -> tuple[Tensor, Tensor]:
     """Return the lowest and the highest allowed value of every pixel."""
     radius = per_image(session.eps, session.clean)
-    return (session.clean - radius).clamp(min=0.0), (session.clean + radius).clamp(max=1.0)
+    return (session.clean - radius).clamp_(min=0.0), (session.clean + radius).clamp_(max=1.0)
 
 
 def _stripes(session: Session) -> Tensor:
@@ -114,29 +113,14 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
     """
     low, high = _corners(session)
     height, width = points.shape[2:]
-    tall, wide = min(side, height), min(side, width)
-    top = (draws[..., 0] * (height - tall + 1)).long()
-    left = (draws[..., 1] * (width - wide + 1)).long()
+    rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
     raised = draws[..., 2:] < 0.5
     # A window that is as wished already would cost a query and change nothing.
-    at_ends = (points == high).float() - (points == low).float()
-    sums = _window_sums(at_ends, top, left, tall, wide)
-    idle = (sums == torch.where(raised, 1.0, -1.0) * (tall * wide)).all(dim=2)
+    at_ends = (points == high).float().sub_((points == low).float())
+    across = torch.einsum("nkh,nchw->nckw", rows, at_ends)
+    sums = torch.einsum("nckw,nkw->nkc", across, columns)
+    idle = (sums == torch.where(raised, 1.0, -1.0) * (min(side, height) * min(side, width))).all(dim=2)
     chosen = idle.to(torch.uint8).argmin(dim=1)
     images = torch.arange(len(points), device=points.device)
-    top, left, raised = top[images, chosen], left[images, chosen], raised[images, chosen]
-    inside = window(top, left, tall, wide, height, width)
-    return torch.where(inside, torch.where(raised[:, :, None, None], high, low), points)
-
-
-def _window_sums(values: Tensor, top: Tensor, left: Tensor, tall: int, wide: int) -> Tensor:
-    """Return the sums (n, k, C) of values (n, C, H, W) in k windows, by an integral image."""
-    table = F.pad(values.cumsum(dim=2).cumsum(dim=3), (1, 0, 1, 0))
-    stride = table.shape[3]
-    flat = table.flatten(2).transpose(1, 2)
-
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        return flat.gather(1, (row * stride + column)[:, :, None].expand(-1, -1, flat.shape[2]))
-
-    bottom, right = top + tall, left + wide
-    return at(bottom, right) - at(top, right) - at(bottom, left) + at(top, left)
+    inside = (rows[images, chosen, :, None] * columns[images, chosen, None, :])[:, None] > 0
+    return torch.where(inside, torch.where(raised[images, chosen][:, :, None, None], high, low), points)

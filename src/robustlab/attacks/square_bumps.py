@@ -16,12 +16,12 @@ _LEAST_SIDE = 3
 """Below it a window has no room for two bumps."""
 
 
-def window(top: Tensor, left: Tensor, tall: int, wide: int, height: int, width: int) -> Tensor:
-    """Return masks (n, 1, H, W) of the windows that begin at rows and columns (n,)."""
-    rows = torch.arange(height, device=top.device) - top[:, None]
-    columns = torch.arange(width, device=top.device) - left[:, None]
-    in_rows, in_columns = (rows >= 0) & (rows < tall), (columns >= 0) & (columns < wide)
-    return in_rows[:, None, :, None] & in_columns[:, None, None, :]
+def span(draws: Tensor, side: int, size: int) -> Tensor:
+    """Return the rows (or columns) of windows as ones among zeros: (..., size) of uniform numbers (...)."""
+    side = min(side, size)
+    begin = (draws * (size - side + 1)).floor()[..., None]
+    place = torch.arange(size, device=draws.device)
+    return ((place >= begin) & (place < begin + side)).to(draws.dtype)
 
 
 def bumps(tall: int, wide: int, order: int) -> Tensor:
@@ -86,15 +86,16 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     height, width = points.shape[2:]
     side = max(side, _LEAST_SIDE) | 1
     tall, wide = min(side, height), min(side, width)
-    top, top_2 = (draws[:, :2] * (height - tall + 1)).long().unbind(dim=1)
-    left, left_2 = (draws[:, 2:4] * (width - wide + 1)).long().unbind(dim=1)
-    first = window(top, left, tall, wide, height, width)
-    either = first | window(top_2, left_2, tall, wide, height, width)
+    rows, rows_2 = span(draws[:, :2], side, height).unbind(dim=1)
+    columns, columns_2 = span(draws[:, 2:4], side, width).unbind(dim=1)
+    first = rows[:, None, :, None] * columns[:, None, None, :]
+    either = (first + rows_2[:, None, :, None] * columns_2[:, None, None, :]) > 0
 
+    # The number of a row within the window.
+    row = (rows.cumsum(dim=1) - 1).clamp(min=0).long()
+    column = (columns.cumsum(dim=1) - 1).clamp(min=0).long()
     both = bumps(tall, wide, order).to(points.device)
-    rows = (torch.arange(height, device=points.device) - top[:, None]).clamp(0, tall - 1)
-    columns = (torch.arange(width, device=points.device) - left[:, None]).clamp(0, wide - 1)
-    pattern = both[(draws[:, 4] < 0.5).long()[:, None, None], rows[:, :, None], columns[:, None, :]]
+    pattern = both[(draws[:, 4] < 0.5).long()[:, None, None], row[:, :, None], column[:, None, :]]
     signs = 2.0 * (draws[:, 5:, None, None] < 0.5) - 1
 
     def length(moves: Tensor) -> Tensor:

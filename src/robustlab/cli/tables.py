@@ -3,8 +3,11 @@
 from rich.console import Console
 from rich.table import Table
 
+from robustlab.attacks import Attack
+from robustlab.core.errors import SpecError
 from robustlab.core.results import Figure, Results, Row
 from robustlab.core.run import EvaluationRun, Run
+from robustlab.core.spec import parse
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
 
@@ -41,7 +44,7 @@ def show_evaluation(run: EvaluationRun) -> None:
     table.add_row("clean images", str(results.images.n), "–", str(results.clean), str(results.images.n))
     for row in results.rows:
         passes = str(row.forwards + row.backwards)
-        table.add_row(row.attack, str(row.attacked), str(row.broken), str(row.robust), passes)
+        table.add_row(_brief(row.attack), str(row.attacked), str(row.broken), str(row.robust), passes)
     table.add_section()
     passes = str(results.forwards + results.backwards)
     table.add_row("[bold]robust accuracy", str(results.images.n), "", f"[bold]{results.robust}", passes)
@@ -58,6 +61,14 @@ def show_evaluation(run: EvaluationRun) -> None:
     for check in results.red_flags:
         console.print(f"[bold red]red flag[/bold red] {check.title}: {check.found}")
     console.print(f"Report: {run.folder / 'report.html'}", soft_wrap=True)
+
+
+def _brief(attack: str) -> str:
+    """Return an attack's spec without the arguments that have their default values."""
+    try:
+        return parse(Attack, attack).brief()
+    except SpecError:  # the search for the nearest success is more than one attack
+        return attack
 
 
 def show_comparison(found: Comparison) -> None:

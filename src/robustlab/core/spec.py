@@ -43,6 +43,12 @@ class Unit:
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         return f"{self.name}({', '.join(f'{f.name}={_spell(getattr(self, f.name))}' for f in fields)})"
 
+    def brief(self) -> str:
+        """Return the spec without the arguments that have their default values."""
+        fields = dataclasses.fields(self)  # type: ignore[arg-type]
+        given = {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
+        return f"{self.name}({', '.join(f'{name}={_spell(value)}' for name, value in given.items())})"
+
     @classmethod
     def summary(cls) -> str:
         """Return the first line of the unit's docstring."""

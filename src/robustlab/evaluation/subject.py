@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import pickle
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ def _code(model: nn.Module) -> str:
         plain = {k: v for k, v in vars(module).items() if _is_setting(k, v)}
         tensors = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
         parts.append(f"{name} {sorted(plain.items())!r} {_hash_tensors(tensors)}")
-    return "\n".join(parts)
+    # A function's repr holds its address, which is another one in every process.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", "\n".join(parts))
 
 
 def _is_setting(name: str, value: object) -> bool:

@@ -48,7 +48,9 @@ class Probe(ABC):
             finding = Finding(grade="skip", found=str(reason), n=0)
         except Exception as error:
             text = (str(error).splitlines() or [""])[0]
-            finding = Finding(grade="skip", found=f"could not be computed: {type(error).__name__}: {text}", n=0)
+            finding = Finding(
+                grade="skip", found=f"could not be computed: {type(error).__name__}: {text}", n=0
+            )
         return Check(
             id=self.id,
             title=self.title,

@@ -1,5 +1,6 @@
 """What the checks may look at: the classifier, its images, and what the attacks found."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -28,9 +29,10 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """An attack of the evaluation: how many images it was the first to break, and how often it asked."""
+    """An attack of the evaluation: images that it met, images that it was the first to break, gradients."""
 
     attack: str
+    attacked: int
     broken: int
     backwards: int
 
@@ -131,8 +133,8 @@ class Context:
     @property
     def widest(self) -> float:
         """The eps that reaches every image of [0, 1] from every other one."""
-        values = self.images.images[0].numel()
-        return {"linf": 1.0, "l2": float(values) ** 0.5}.get(self.threat.name, float(values))
+        values = float(self.images.images[0].numel())
+        return {"linf": 1.0, "l2": math.sqrt(values)}.get(self.threat.name, values)
 
     # Passes, which are counted
 
@@ -172,7 +174,7 @@ class Context:
         return torch.cat([self.model(batch).float() for batch in torch.split(images, self.batch_size)])
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-        """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where there is no path to the input."""
+        """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
         parts = []
         with frozen(self.model), torch.enable_grad():
             for points, truth in zip(
@@ -180,7 +182,9 @@ class Context:
             ):
                 leaf = points.detach().requires_grad_()
                 total = measure(loss, self.model(leaf).float(), truth).sum()
-                slope = torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+                slope = (
+                    torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+                )
                 parts.append(torch.zeros_like(points) if slope is None else slope)
         self.spent.forwards += len(images)
         self.spent.backwards += len(images)

@@ -20,7 +20,7 @@ from robustlab.core.evaluation import (
 )
 from robustlab.core.results import Compute
 from robustlab.core.store import RunStore
-from robustlab.evaluation.engine.cascade import Findings
+from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import Clean, Verify, key_of
 from robustlab.evaluation.engine.verdicts import Verdict
@@ -30,8 +30,7 @@ _BINS = 20
 
 
 def assemble(
-    problem: Problem,
-    store: RunStore,
+    cascade: Cascade,
     findings: Findings,
     found: list[Verdict],
     *,
@@ -40,15 +39,17 @@ def assemble(
     attacks: str,
     data_name: str,
     checks: list[Check],
+    seconds_of_checks: float,
     curve: RobustCurve | None,
     pictures: tuple[list[BrokenImage], str | None],
 ) -> Evaluation:
     """Return everything that was found."""
-    n = len(found)
+    problem, store, n = cascade.problem, cascade.store, len(found)
     rows, once = _rows(problem, store, findings), len(findings.clean) * problem.samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
     stages = [finding.stage for finding in findings.attacks]
     timed = [Clean(), *stages, *(Verify(searching=stage, store=store) for stage in stages)]
+    timed += [cascade.certify] if cascade.certify else []
     _, channels, height, width = problem.images.images.shape
     return Evaluation(
         title=title,
@@ -100,7 +101,7 @@ def assemble(
         + sum(row.forwards for row in confirming)
         + sum(check.forwards for check in checks),
         backwards=sum(row.backwards for row in rows) + sum(check.backwards for check in checks),
-        seconds=sum(store.seconds(key_of(problem, stage)) for stage in timed),
+        seconds=sum(store.seconds(key_of(problem, stage)) for stage in timed) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )
 

@@ -67,6 +67,7 @@ class Cascade:
         stages: the attacks in order.
         nearest: a search for the nearest success of every image that is classified correctly.
         certify: looks for proofs before the attacks.
+        further: names of what comes afterwards, for the progress alone.
     """
 
     def __init__(
@@ -78,16 +79,18 @@ class Cascade:
         stages: tuple[Attacking, ...],
         nearest: Searching | None,
         certify: Certify | None,
+        further: tuple[str, ...] = (),
     ) -> None:
         self.problem, self.store, self.progress = problem, store, progress
         self.stages, self.nearest, self.certify = stages, nearest, certify
+        self.further = further
         self._standing = len(problem.images)
 
     def run(self) -> Findings:
         """Do what is left to do and return everything found."""
         first = [Clean(), *([self.certify] if self.certify else [])]
         last = [self.nearest] if self.nearest else []
-        self.progress.plan([stage.name for stage in (*first, *self.stages, *last)])
+        self.progress.plan([*[stage.title for stage in (*first, *self.stages, *last)], *self.further])
         clean = self.fill(Clean(), self.problem.images.ids.tolist())
         right = [number for number, row in clean.items() if row.prediction == row.label]
         findings = Findings(clean=clean, right=right)
@@ -149,7 +152,7 @@ class Cascade:
         if missing:
             found |= self._do(stage, self.problem.take(torch.tensor(missing)))
         elif stage.told:
-            self.progress.stage(stage.name, "kept")
+            self.progress.stage(stage.title, "kept")
         return {number: found[number] for number in ids}
 
     def _do(self, stage: Stage, images: Split) -> Outcomes:
@@ -157,8 +160,8 @@ class Cascade:
         self.store.reopen()
         self.store.start_stage(key, stage.name)
         if stage.told:
-            self.progress.stage(stage.name, "running")
-        with self.progress.track(stage.name, len(images)) as bar:
+            self.progress.stage(stage.title, "running")
+        with self.progress.track(stage.title, len(images)) as bar:
             for places in torch.split(torch.arange(len(images)), self.problem.batch_size):
                 started = time.perf_counter()
                 done = self._block(stage, images.take(places).to(self.problem.device))
@@ -171,7 +174,7 @@ class Cascade:
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
         if stage.told:
-            self.progress.stage(stage.name, "done", seconds)
+            self.progress.stage(stage.title, "done", seconds)
         return found
 
     def _block(self, stage: Stage, block: Split) -> Block:

@@ -41,6 +41,10 @@ class Nearest(Searching):
         then = "" if self.probe is None else f", then {self.probe!r} at {_ROUNDS} radii"
         return f"{self.first!r}{then}, within {self.threat!r}"
 
+    @property
+    def title(self) -> str:
+        return "the nearest success"
+
     def search(self, problem: Problem, block: Split) -> AttackResult:
         best = problem.attack(self.first, block, self.threat, mode="max-loss")
         if self.probe is None:

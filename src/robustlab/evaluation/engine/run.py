@@ -6,13 +6,14 @@ from typing import Any
 
 from robustlab.core import environment
 from robustlab.core.device import full_fp32
-from robustlab.core.evaluation import Check, Evaluation, RobustCurve
+from robustlab.core.evaluation import Evaluation, RobustCurve
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
 from robustlab.core.store import RunStore, check_identity
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade, Findings
+from robustlab.evaluation.engine.checking import checked
 from robustlab.evaluation.engine.curve import Nearest, nearest_within, proven, robust_curve
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
@@ -47,15 +48,16 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 stages=stages,
                 nearest=nearest_within(problem.threat) if options.curve else None,
                 certify=certification(problem) if options.certify else None,
+                further=("checks",) if options.checks else (),
             )
             findings = cascade.run()
-            curve, checks = _curve(cascade, findings), _checks(cascade, findings, options)
             found = verdicts(findings)
+            curve = _curve(cascade, findings)
+            checks, seconds = checked(cascade, findings) if options.checks else ([], 0.0)
             # From here to the end the files of an earlier run may not fit together.
             store.reopen()
             results = assemble(
-                problem,
-                store,
+                cascade,
                 findings,
                 found,
                 title=request.title,
@@ -63,6 +65,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 attacks=", ".join(map(repr, request.asked)),
                 data_name=request.chosen.name,
                 checks=checks,
+                seconds_of_checks=seconds,
                 curve=curve,
                 pictures=save_pictures(problem, store, findings, found),
             )
@@ -83,11 +86,6 @@ def _curve(cascade: Cascade, findings: Findings) -> RobustCurve | None:
         proven=proven(cascade, findings, cascade.certify) if cascade.certify else None,
         seconds=cascade.store.seconds(key_of(cascade.problem, cascade.nearest)),
     )
-
-
-def _checks(cascade: Cascade, findings: Findings, options: EvaluationOptions) -> list[Check]:
-    del cascade, findings, options
-    return []
 
 
 def _manifest(

@@ -35,7 +35,12 @@ class Stage(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Unique within the problem, and shown to people."""
+        """Unique within the problem."""
+
+    @property
+    def title(self) -> str:
+        """What people are shown."""
+        return self.name
 
     @abstractmethod
     def run(self, problem: Problem, block: Split) -> Block:
@@ -117,6 +122,10 @@ class Attacking(Searching):
     @property
     def name(self) -> str:
         return repr(self.attack)
+
+    @property
+    def title(self) -> str:
+        return self.attack.brief()
 
     def search(self, problem: Problem, block: Split) -> AttackResult:
         return problem.attack(self.attack, block, self.threat, mode=problem.mode)

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from robustlab.attacks import APGD, FAB, Attack, Square
+from robustlab.attacks import APGD, APGDL1, FAB, Attack, Square
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble, suited
@@ -21,8 +21,12 @@ class AutoAttack(Ensemble):
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         l1 = threat.name == "l1"
         targets = min(_TARGETS_L1 if l1 else _TARGETS, classes - 1)
-        ascent = APGD(steps=100, restarts=5 if l1 or self.version == "plus" else 1)
-        targeted = APGD(steps=100, loss="dlr", targets=targets)
+        if l1:
+            ascent: Attack = APGDL1(restarts=5)
+            targeted: Attack = APGDL1(loss="dlr", targets=targets)
+        else:
+            ascent = APGD(restarts=5 if self.version == "plus" else 1)
+            targeted = APGD(loss="dlr", targets=targets)
         border, square = FAB(steps=100, targets=targets), Square(queries=5000)
         scaled = APGD(steps=100, loss="dlr", restarts=5)
         anywhere = FAB(steps=100, targets=0, restarts=5)

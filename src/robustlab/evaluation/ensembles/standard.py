@@ -1,6 +1,6 @@
 """robustlab's own ensemble: what breaks most images for the fewest passes comes first."""
 
-from robustlab.attacks import APGD, FAB, PGD, Attack, Focused, SigmaZero, Square
+from robustlab.attacks import APGD, APGDL1, FAB, PGD, Attack, Focused, SigmaZero, Square
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble, suited
@@ -23,7 +23,9 @@ class Standard(Ensemble):
             return (*first, Focused())
         attacks = (
             *first,
+            APGDL1(steps=50),
             APGD(steps=100, loss="margin", targets=targets),
+            APGDL1(steps=100, loss="margin", targets=targets),
             FAB(steps=100, targets=targets),
             SigmaZero(),
             Square(queries=5000),

@@ -1,0 +1,120 @@
+"""Auto-PGD for L1: steps as sparse as the best point is (Croce & Hein 2021, arXiv:2103.01208).
+
+Budget: steps gradients per restart, or per target class.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.apgd import ranked_class
+from robustlab.attacks.base import Attack
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.core.threat import per_image
+from robustlab.core.threat.l1 import sparse_sign
+
+_RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
+"""Radii, as multiples of eps, with their share of the steps: wide balls first, the narrow one holds traps."""
+
+_FIRST_SHARE, _SHARE_SHRINKS = 0.2, 1.5
+_STEP_SHRINKS, _LEAST_STEP = 1.5, 0.1
+_CHECK_EVERY = 0.04
+
+
+@register("apgd_l1")
+class APGDL1(Attack):
+    """Steps on the pixels of the largest gradient, in ever smaller balls down to the threat model's."""
+
+    norms = ("l1",)
+
+    steps: Annotated[int, Field(ge=1)] = 100
+    loss: Loss = "cross_entropy"
+    targets: Annotated[int, Field(ge=0)] = 0
+    """How many of the likeliest wrong classes to move towards, one restart each; 0: away from the label."""
+    restarts: Annotated[int, Field(ge=1)] = 1
+
+    @property
+    def restart_count(self) -> int:
+        return self.restarts * max(1, self.targets)
+
+    def search(self, session: Session) -> None:
+        toward = ranked_class(session, session.restart % self.targets) if self.targets else None
+        if toward is not None and (toward < 0).all():
+            return  # there are fewer classes than targets
+        shape = tuple(session.clean.shape[1:])
+        start = session.clean + session.normal("start", shape=shape)
+        none = torch.zeros_like(session.eps)
+        state = _State(start, start, start, start, none, none, none, none, toward)
+        left = self.steps
+        for multiple, share in _RADII:
+            steps = left if multiple == 1 else round(share * self.steps)
+            left -= steps
+            if steps:
+                _ascend(session, state, self.loss, multiple, steps)
+            if session.finished:
+                return
+
+
+@dataclass
+class _State:
+    """What the search remembers of each active image; ``share`` is that of the pixels that a step moves."""
+
+    points: Tensor
+    gradient: Tensor
+    best: Tensor
+    best_gradient: Tensor
+    best_loss: Tensor
+    share: Tensor
+    step: Tensor
+    moved: Tensor
+    toward: Tensor | None
+
+
+def _ascend(session: Session, state: _State, loss: Loss, multiple: float, steps: int) -> None:
+    """Search the ball of ``multiple * eps``, from the nearest point of it to where the search is."""
+    pixels = session.clean[0].numel()
+    state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
+    state.best = state.points
+    state.best_loss = torch.full_like(session.eps, -torch.inf)
+    state.share = torch.full_like(session.eps, _FIRST_SHARE)
+    state.step, state.moved = torch.ones_like(session.eps), torch.full_like(session.eps, pixels)
+    every = max(1, int(_CHECK_EVERY * steps))
+    for step in range(steps + 1):
+        more = step < steps
+        reading = session.query(state.points, loss, toward=state.toward, gradient=more, propose=multiple == 1)
+        better = reading.losses > state.best_loss
+        chosen = per_image(better, state.points)
+        state.best = torch.where(chosen, state.points, state.best)
+        state.best_loss = torch.where(better, reading.losses, state.best_loss)
+        if not more:
+            state.points = state.best
+            session.prune(state)
+            return
+        state.gradient = reading.ascent
+        state.best_gradient = torch.where(chosen, state.gradient, state.best_gradient)
+        if step and step % every == 0:
+            _reconsider(session, state)
+        session.prune(state)
+        if session.finished:
+            return
+        radius = multiple * session.eps
+        count = (state.share * pixels).long().clamp(min=1)
+        move = sparse_sign(state.points, state.gradient, count) * per_image(state.step * radius, state.points)
+        state.points = session.threat.project(state.points + move, session.clean, radius)
+
+
+def _reconsider(session: Session, state: _State) -> None:
+    """Make steps as sparse as the best point; where that grew sparser, go back to it with a full step."""
+    moved = (state.best != session.clean).flatten(1).sum(dim=1).to(state.step.dtype)
+    sparser = moved < 0.95 * state.moved
+    chosen = per_image(sparser, state.points)
+    state.step = torch.where(sparser, 1.0, (state.step / _STEP_SHRINKS).clamp(min=_LEAST_STEP))
+    state.share = moved / session.clean[0].numel() / _SHARE_SHRINKS
+    state.points = torch.where(chosen, state.best, state.points)
+    state.gradient = torch.where(chosen, state.best_gradient, state.gradient)
+    state.moved = moved

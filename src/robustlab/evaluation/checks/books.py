@@ -1,0 +1,74 @@
+"""Do the stored images and the size of the sample support the figure?"""
+
+import torch
+
+from robustlab.evaluation.checks.base import Finding, Probe, percent
+from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.metrics import proportion
+
+TOLERANCE = 1e-6
+"""Relative and absolute: what float32 rounds off in a projection."""
+ENOUGH = 1000
+"""Our choice: a 95 % interval of three points on each side at worst."""
+
+
+class StoredImages(Probe):
+    """Measures the adversarial images that are on the disk."""
+
+    id = "stored-images"
+    title = "Every adversarial image is allowed"
+    expected = "all values in [0, 1], and no distance above eps, in pixel units"
+    meaning = "An attack left the threat model or the pixel range: what it broke does not count."
+
+    def look(self, context: Context) -> Finding:
+        ids = sorted(context.found.broken)
+        if not ids:
+            raise Skip("no image was broken")
+        outside, farthest = 0, 0.0
+        for part in torch.split(torch.tensor(ids), context.batch_size):
+            clean = context.images.take(torch.isin(context.images.ids, part))
+            images = context.found.adversarial(clean.ids.tolist())
+            distances = context.threat.distance(images, clean.pixels(slice(None)))
+            inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
+            allowed = distances <= context.threat.eps * (1 + TOLERANCE) + TOLERANCE
+            outside += int((~(inside & allowed)).sum())
+            farthest = max(farthest, float(distances.max()))
+        found = (
+            f"{outside} of {len(ids)} outside; the farthest at {farthest:.6g}, eps is {context.threat.eps:g}"
+        )
+        return Finding(grade="fail" if outside else "pass", found=found, n=len(ids))
+
+
+class CleanAccuracy(Probe):
+    """Compares the accuracy on clean images with chance."""
+
+    id = "clean-accuracy"
+    title = "The classifier knows its images"
+    expected = "the 95 % interval of the clean accuracy above chance"
+    meaning = (
+        "The images reach the classifier in another form than in training (scale, normalisation, "
+        "channels), or the labels are others: its robustness says nothing then."
+    )
+
+    def look(self, context: Context) -> Finding:
+        n = len(context.images)
+        clean, chance = proportion(len(context.found.right), n), 1 / context.classes
+        found = f"{percent(clean.value)} of {n} images, chance is {percent(chance)}"
+        return Finding(grade="pass" if clean.low > chance else "fail", found=found, n=n)
+
+
+class SampleSize(Probe):
+    """Tells how far chance alone may move the figure."""
+
+    id = "sample-size"
+    title = "There are enough images"
+    expected = f"at least {ENOUGH} images"
+    meaning = (
+        "Other images of the same kind may give quite another figure: two classifiers can't be told apart."
+    )
+
+    def look(self, context: Context) -> Finding:
+        n = len(context.images)
+        robust = proportion(len(context.found.right - context.found.broken.keys()), n)
+        found = f"{n} images, a 95 % interval from {percent(robust.low)} to {percent(robust.high)}"
+        return Finding(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)

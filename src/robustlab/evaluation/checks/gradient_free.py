@@ -1,0 +1,86 @@
+"""Does an attack that asks for no gradient find what the attacks by gradients missed?"""
+
+from robustlab.attacks import Attack, RandomPoints, Square
+from robustlab.evaluation.checks.base import Finding, Probe, graded, percent
+from robustlab.evaluation.checks.challenge import Challenge
+from robustlab.evaluation.checks.context import Context, Skip
+
+LIMIT = 0.002
+"""As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
+RANDOM_LIMIT = 0.0
+"""No search at all must not find what a search missed (Athalye et al. 2018, arXiv:1802.00420)."""
+POINTS = 200
+
+
+class GradientFree(Challenge):
+    """Square, with its own random numbers, on the images that withstood everything."""
+
+    id = "gradient-free-attack"
+    title = "An attack without gradients finds no more"
+    expected = f"Square lowers robust accuracy by at most {LIMIT:.1%}"
+    meaning = (
+        "Blind search finds what gradients do not: gradients are masked, and robust accuracy measures "
+        "how well the classifier hides, not how robust it is."
+    )
+    most, limit = 128, LIMIT
+
+    def attack(self, context: Context) -> Attack:
+        del context
+        return Square(queries=1000)
+
+
+class BlindGain(Probe):
+    """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
+
+    id = "blind-gain"
+    title = "The evaluation's gradients found nearly everything"
+    expected = f"attacks without gradients broke at most {LIMIT:.1%} after those with gradients"
+    meaning = (
+        "Gradients alone do not find this classifier's weaknesses. The figure holds only as far as the "
+        "blind search reached: give it more queries, or adapt an attack to the classifier."
+    )
+
+    def look(self, context: Context) -> Finding:
+        n, seen, blind, names = len(context.images), False, 0, []
+        for row in context.found.rows:
+            if row.backwards:
+                seen = True
+            elif seen and row.attacked:
+                blind += row.broken
+                names.append(row.attack.partition("(")[0])
+        if not names:
+            raise Skip("no attack without gradients came after one with gradients")
+        grade = graded(blind, n, LIMIT, sampled=False)
+        found = (
+            f"{', '.join(names)} broke {blind} images that gradients had missed, {percent(blind / n)} of all"
+        )
+        # What it broke is broken, and counted: the figure is not wrong by it, but it may be too high.
+        return Finding(grade="warn" if grade == "fail" else grade, found=found, n=n)
+
+
+class Interior(Challenge):
+    """Random points of the threat model."""
+
+    id = "random-points"
+    title = "Random points find no more"
+    expected = f"none of {POINTS} random points breaks an image"
+    meaning = "An attack that loses to chance is broken, or its gradients are masked."
+    most, limit = 100, RANDOM_LIMIT
+
+    def attack(self, context: Context) -> Attack:
+        del context
+        return RandomPoints(count=POINTS)
+
+
+class Corners(Challenge):
+    """Random points as far out as the threat model allows."""
+
+    id = "random-corners"
+    title = "Random corners find no more"
+    expected = f"none of {POINTS} random points on the edge breaks an image"
+    meaning = Interior.meaning
+    most, limit = 100, RANDOM_LIMIT
+
+    def attack(self, context: Context) -> Attack:
+        del context
+        return RandomPoints(count=POINTS, draw="corners")

@@ -1,0 +1,43 @@
+"""Do gradients exist where an attack begins?"""
+
+import torch
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.evaluation import Grade
+from robustlab.evaluation.checks.base import Finding, Probe
+from robustlab.evaluation.checks.context import Context
+
+MOST = 250
+
+
+def _useless(gradients: Tensor) -> int:
+    """Return how many gradients (N, C, H, W) are zero everywhere, or hold a NaN or an infinity."""
+    flat = gradients.flatten(1)
+    return int(((flat == 0).all(dim=1) | ~torch.isfinite(flat).all(dim=1)).sum())
+
+
+class ZeroGradients(Probe):
+    """Computes gradients at a random point of the threat model, of two losses."""
+
+    id = "zero-gradients"
+    title = "There is a gradient to follow"
+    expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
+    meaning = (
+        "Without a gradient an attack stands still whatever the classifier's weaknesses: rounding, a "
+        "step function, a detached part or saturation hides them (Athalye et al. 2018, "
+        "arXiv:1802.00420)."
+    )
+
+    def look(self, context: Context) -> Finding:
+        block = context.right_images(MOST)
+        key = seeding.derive(context.seed, "checks", self.id)
+        points = context.threat.random_start(block.pixels(slice(None)), key, block.ids)
+        cross_entropy = _useless(context.gradients(points, block.labels, "cross_entropy"))
+        margin = _useless(context.gradients(points, block.labels, "margin"))
+        found = (
+            f"no gradient of cross-entropy at {cross_entropy} and of the margin at {margin} of {len(block)}"
+        )
+        # Where only the cross-entropy underflows, attacks by the margin still find their way.
+        grade: Grade = "fail" if margin else "warn" if cross_entropy else "pass"
+        return Finding(grade=grade, found=f"{found} images", n=len(block))

@@ -1,0 +1,66 @@
+"""Does the classifier answer alike when it is asked again, and whatever the other images of the batch are?"""
+
+import torch
+from torch import Tensor
+
+from robustlab.evaluation.checks.base import Finding, Probe
+from robustlab.evaluation.checks.context import Context, Skip
+
+ASKED, MOST = 5, 250
+ALIKE = 1e-4
+"""Of logits, relative to their length. Both as in AutoAttack's checks (arXiv:2003.01690)."""
+ALONE = 16
+"""Images that are also asked about one by one, our choice."""
+
+
+def _differences(first: Tensor, again: Tensor) -> Tensor:
+    """Return (N,) how far the logits lie apart, relative to their length; 0 where they are not finite."""
+    length: Tensor = torch.linalg.vector_norm(first, dim=1)
+    apart: Tensor = torch.linalg.vector_norm(first - again, dim=1)
+    return (apart / length.clamp(min=torch.finfo(first.dtype).tiny)).nan_to_num(0.0, 0.0, 0.0)
+
+
+class Randomness(Probe):
+    """Asks the same question several times."""
+
+    id = "randomness"
+    title = "The same question has the same answer"
+    expected = f"in {ASKED} passes equally many correct, and logits within {ALIKE:g} of their length"
+    meaning = (
+        "The classifier draws random numbers (dropout, noise, random resizing): an attack that asks "
+        "once follows chance, and its success or failure is luck."
+    )
+
+    def look(self, context: Context) -> Finding:
+        block = context.any_images(MOST)
+        answers = [context.logits(block.pixels(slice(None))) for _ in range(ASKED)]
+        correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
+        apart = max(float(_differences(answers[0], other).max()) for other in answers[1:])
+        found = f"{ASKED} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
+        if len(correct) == 1 and apart <= ALIKE:
+            return Finding(grade="pass", found=found, n=len(block))
+        if context.samples > 1:
+            found += f"; every attack took means over {context.samples} passes"
+        return Finding(grade="warn" if context.samples > 1 else "fail", found=found, n=len(block))
+
+
+class Companions(Probe):
+    """Asks about images alone that were asked about together."""
+
+    id = "batch-dependence"
+    title = "An answer does not depend on the other images"
+    expected = f"logits of an image alone within {ALIKE:g} of those in a batch"
+    meaning = (
+        "The classifier mixes the images of a batch (statistics of the batch, for instance): an attack "
+        "is then judged by the company an image keeps, and no verdict on one image holds."
+    )
+
+    def look(self, context: Context) -> Finding:
+        images = context.any_images(ALONE).pixels(slice(None))
+        together = context.logits(images)
+        if _differences(together, context.logits(images)).max() > ALIKE:
+            raise Skip("the answers change from pass to pass; see randomness")
+        alone = torch.cat([context.logits(image) for image in torch.split(images, 1)])
+        apart = float(_differences(together, alone).max())
+        found = f"logits at most {apart:.1e} apart"
+        return Finding(grade="pass" if apart <= ALIKE else "fail", found=found, n=len(images))

@@ -1,0 +1,26 @@
+"""Do adversarial images of other classifiers fool this one too?"""
+
+from robustlab.attacks import MIFGSM, Attack
+from robustlab.evaluation.checks.challenge import Challenge
+from robustlab.evaluation.checks.context import Context, Skip
+
+LIMIT = 0.005
+"""Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
+
+
+class Transfer(Challenge):
+    """Attacks the surrogates, and shows the classifier the result."""
+
+    id = "transfer"
+    title = "Attacks on other classifiers find no more"
+    expected = f"what fools the surrogates lowers robust accuracy by at most {LIMIT:.1%}"
+    meaning = (
+        "The weaknesses exist, for another classifier's gradients find them; this one's own gradients "
+        "do not: they are masked."
+    )
+    most, limit = 200, LIMIT
+
+    def attack(self, context: Context) -> Attack:
+        if not context.surrogates:
+            raise Skip("no other classifier was given; name one with --surrogate")
+        return MIFGSM(steps=20, transfer=True)

@@ -1,0 +1,79 @@
+"""Do the attacks break a network that nothing protects?"""
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.evaluation.checks.base import Finding, Probe, percent
+from robustlab.evaluation.checks.context import Context, Passes, Skip
+
+LEARNED, STEPS, RATE, WIDTH = 256, 40, 0.01, 64
+MOST = 32
+LEFT = 0.01
+"""Our choice, for the eps of the literature (0.3 for MNIST)."""
+
+
+class Undefended(Probe):
+    """Fits a small network to the images themselves, without any defense, and attacks it on them.
+
+    Such a network knows these images by heart. That says nothing of its use, and needs none: what matters is
+    that the attacks, which are the evaluation's own, break it within the same threat model.
+    """
+
+    id = "undefended-network"
+    title = "The attacks break a network without a defense"
+    expected = (
+        f"at most {LEFT:.0%} of the images withstand the evaluation's attacks; if eps is too small for "
+        "that, at most the share of the largest class where all images can become the same grey one"
+    )
+    meaning = (
+        "The evaluation's attacks can't break what nothing protects: they are too weak, or broken, and that "
+        "the classifier withstands them says nothing."
+    )
+
+    def look(self, context: Context) -> Finding:
+        learned = context.any_images(LEARNED)
+        network = _fitted(learned, context.classes, context.spent)
+        with torch.no_grad():
+            known = network(learned.pixels(slice(None))).argmax(dim=1) == learned.labels
+        block = learned.take(known.nonzero().squeeze(1)[:MOST])
+        if len(block) < MOST // 2:
+            raise Skip("a small network could not learn the images")
+        n, left = len(block), _left(context, block, network, context.threat)
+        found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
+        if left <= LEFT * n:
+            return Finding(grade="pass", found=found, n=n)
+        # A small eps may leave even such a network unbroken. With this one nothing is.
+        wide = context.at(context.widest if context.threat.name == "l0" else context.widest / 2)
+        anyway, largest = _left(context, block, network, wide), int(block.labels.bincount().max())
+        found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
+        return Finding(grade="pass" if anyway <= largest else "fail", found=found, n=n)
+
+
+def _left(context: Context, block: Split, network: nn.Module, threat: ThreatModel) -> int:
+    """Return how many images withstand the evaluation's attacks on a network."""
+    for attack in context.attacks:
+        result = context.attack(attack, block, model=network, threat=threat)
+        block = block.take((~result.successes).nonzero().squeeze(1))
+        if len(block) == 0:
+            break
+    return len(block)
+
+
+def _fitted(images: Split, classes: int, spent: Passes) -> nn.Module:
+    """Return a perceptron that is fitted to the images; the passes count."""
+    pixels, device = images.pixels(slice(None)), images.labels.device
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(pixels[0].numel(), WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
+    ).to(device)
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    with torch.enable_grad():
+        for _ in range(STEPS):
+            loss: Tensor = nn.functional.cross_entropy(network(pixels), images.labels)
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+    spent.forwards += STEPS * len(images)
+    spent.backwards += STEPS * len(images)
+    return network.eval()

@@ -1,0 +1,106 @@
+"""Many points per image in one call are as many single queries, in fewer and fuller passes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Attack, Mode, Reading, Session
+from robustlab.core import seeding
+from robustlab.core.threat import L2, Linf, ThreatModel
+
+K, N = 7, 12
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Asking(Attack):
+    """Asks about K random points per image, at once or one by one."""
+
+    name = "asking"
+    at_once: bool
+    nearest: bool
+    readings: list[Reading]
+
+    @property
+    def core(self) -> "Attack":
+        return Nearest() if self.nearest else self
+
+    @property
+    def restart_count(self) -> int:
+        return 2
+
+    def search(self, session: Session) -> None:
+        draws = session.uniform("points", shape=(K, *session.clean.shape[1:])).transpose(0, 1)
+        points = torch.stack([session.project(draw) for draw in draws])
+        if self.at_once:
+            self.readings.append(session.query_many(points, "margin"))
+            return
+        readings = [session.query(p, "margin") for p in points]
+        self.readings.append(
+            Reading(
+                logits=torch.stack([r.logits for r in readings]),
+                losses=torch.stack([r.losses for r in readings]),
+                reached=torch.stack([r.reached for r in readings]),
+            )
+        )
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Nearest(Attack):
+    name = "asking"
+    minimal_norm = True
+
+    def search(self, session: Session) -> None:
+        raise NotImplementedError
+
+
+class Sizes(nn.Module):
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.seen: list[int] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.seen.append(len(x))
+        logits: Tensor = self.model(x)
+        return logits
+
+
+@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"half": True}], ids=str)
+@pytest.mark.parametrize("threat", [Linf(eps=0.12), L2(eps=1.2)], ids=repr)
+@pytest.mark.parametrize("nearest", [False, True])
+@pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+def test_at_once_is_one_by_one(
+    mode: Mode,
+    nearest: bool,
+    threat: ThreatModel,
+    options: dict[str, Any],
+    make_linear: Callable[..., nn.Module],
+) -> None:
+    images = seeding.uniform(3, torch.arange(N), (1, 4, 4))
+    results, readings, models = [], [], []
+    for at_once in (False, True):
+        model = Sizes(make_linear(scale=0.5)).eval()
+        with torch.no_grad():
+            labels = model(images).argmax(dim=1)
+        model.seen.clear()
+        attack = Asking(at_once=at_once, nearest=nearest, readings=[])
+        results.append(attack.run(model, images, labels, threat, mode=mode, **options))
+        readings.append(attack.readings)
+        models.append(model)
+    one, other = results
+    assert 0 < one.successes.sum() < N
+    for name in vars(one):
+        assert torch.allclose(getattr(one, name).float(), getattr(other, name).float(), atol=1e-6), name
+    for a, b in zip(*readings, strict=True):
+        assert torch.allclose(a.logits, b.logits, atol=0.05 if options.get("half") else 1e-5)
+        assert a.losses.shape == b.losses.shape
+        assert torch.equal(a.reached, b.reached) or options.get("half")
+    assert sum(models[0].seen) == sum(models[1].seen) == int(other.forwards.sum())
+    if mode == "verdict":
+        # Few images are left in the second restart, and share passes.
+        assert len(models[1].seen) < len(models[0].seen)
+        assert max(models[1].seen) <= N

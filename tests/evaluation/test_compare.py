@@ -1,0 +1,152 @@
+"""Comparing two evaluations, and deciding whether one is good enough."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from evaluation_runs import SHAPE, evaluate, grey_split, split_of, states
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+from torch import nn
+
+import robustlab
+from robustlab.core.errors import RobustlabError, RunError
+from robustlab.core.run import EvaluationRun
+from robustlab.evaluation.compare import paired_difference
+
+ATTACKS = "apgd(steps=20)"
+
+
+@pytest.fixture
+def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
+    return make_linear(classes=4, shape=SHAPE, seed=2)
+
+
+@pytest.fixture
+def runs(model: nn.Module, make_linear: Callable[..., nn.Module], tmp_path: Path) -> list[EvaluationRun]:
+    """Evaluations of a classifier and of a slightly different one."""
+    split = grey_split(model)
+    other = make_linear(classes=4, shape=SHAPE, seed=2)
+    with torch.no_grad():
+        other.get_submodule("1").get_parameter("weight")[1] *= 0.9
+    return [
+        evaluate(tmp_path / name, network, split, attacks=ATTACKS)
+        for name, network in (("first", model), ("second", other))
+    ]
+
+
+def test_comparison_counts_flips(runs: list[EvaluationRun]) -> None:
+    first, second = states(runs[0]), states(runs[1])
+    lost = [i for i in first if first[i] == "robust" != second[i]]
+    gained = [i for i in first if second[i] == "robust" != first[i]]
+    assert lost or gained
+    found = robustlab.compare(*runs)
+    assert (found.n, found.gained, found.lost) == (60, len(gained), len(lost))
+    assert {flip.image_id for flip in found.flipped} == {*lost, *gained}
+    assert found.p_value == pytest.approx(binomtest(len(gained), len(gained + lost)).pvalue)
+    assert found.difference == pytest.approx(found.second.value - found.first.value)
+    assert found.low <= found.difference <= found.high
+    assert found.same_attacks
+    back = robustlab.compare(runs[1].folder, str(runs[0].folder))
+    assert (back.gained, back.lost, back.p_value) == (found.lost, found.gained, found.p_value)
+    assert back.difference == pytest.approx(-found.difference)
+    assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
+def test_an_evaluation_equals_itself(runs: list[EvaluationRun]) -> None:
+    found = robustlab.compare(runs[0], runs[0])
+    assert (found.gained, found.lost, found.p_value, found.difference) == (0, 0, 1.0, 0.0)
+
+
+def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+    few = evaluate(tmp_path / "few", model, grey_split(model), attacks=ATTACKS, n=20)
+    found = robustlab.compare(few, runs[0])
+    assert (found.n, found.gained, found.lost) == (20, 0, 0)
+    assert found.first == few.results.robust
+
+
+def test_paired_difference_of_newcombe() -> None:
+    # Newcombe 1998, method 10, of the cells 36, 12, 2, 0.
+    assert paired_difference(36, 12, 2, 0) == pytest.approx((0.2, 0.0569, 0.3404), abs=5e-5)
+
+
+@given(st.tuples(*[st.integers(0, 40)] * 4).filter(any))
+def test_paired_difference_is_a_fair_interval(cells: tuple[int, int, int, int]) -> None:
+    both, gained, lost, neither = cells
+    difference, low, high = paired_difference(both, gained, lost, neither)
+    assert -1 <= low <= difference <= high <= 1
+    assert paired_difference(both, lost, gained, neither) == pytest.approx((-difference, -high, -low))
+    narrower = paired_difference(*[4 * cell for cell in cells])
+    assert narrower[2] - narrower[1] < high - low
+
+
+def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+    split = grey_split(model)
+    wider = evaluate(tmp_path / "wider", model, split, attacks=ATTACKS, threat="linf(eps=0.03)")
+    other = split_of(split.images * 0.99, split.labels, split.ids)
+    elsewhere = evaluate(tmp_path / "elsewhere", model, other, attacks=ATTACKS)
+    with pytest.raises(RunError, match=r"different threat models .* linf\(eps=0.02\) and linf\(eps=0.03\)"):
+        robustlab.compare(runs[0], wider)
+    with pytest.raises(RunError, match="different images"):
+        robustlab.compare(runs[0], elsewhere)
+    with pytest.raises(RunError, match="holds no finished run"):
+        robustlab.compare(runs[0], tmp_path / "nowhere")
+    (runs[0].folder / "manifest.json").unlink()
+    with pytest.raises(RunError, match="did not end"):
+        robustlab.compare(*runs)
+
+
+@pytest.mark.parametrize("damage", ["", "image_id,label\n1,2\n", "not,a,verdict\n\0"])
+def test_damaged_images_file(runs: list[EvaluationRun], damage: str) -> None:
+    path = runs[0].folder / "images.csv"
+    path.write_text(path.read_text().replace("broken", "brokken") if damage == "" else damage)
+    with pytest.raises(RunError, match=r"images.csv is damaged"):
+        robustlab.compare(*runs)
+    path.unlink()
+    with pytest.raises(RunError, match=r"images.csv not found"):
+        robustlab.compare(*runs)
+
+
+def test_gate_by_figures(runs: list[EvaluationRun]) -> None:
+    robust, clean = runs[0].results.robust, runs[0].results.clean
+    assert robustlab.gate(runs[0], min_robust=robust.value, min_clean=clean.value).passed
+    assert not robustlab.gate(runs[0], min_robust=robust.value, confident=True).passed
+    assert robustlab.gate(runs[0], min_robust=robust.low, confident=True).passed
+    found = robustlab.gate(runs[0], min_robust=robust.value + 0.001, min_clean=0.5)
+    assert not found.passed
+    assert [condition.holds for condition in found.conditions] == [False, True]
+    assert not robustlab.gate(runs[0], min_certified=0.0).passed, "no certifier ran"
+
+
+def test_gate_by_a_baseline(runs: list[EvaluationRun]) -> None:
+    found = robustlab.compare(*runs)
+    drop = (found.lost - found.gained) / found.n
+    worse, better = (runs[1], runs[0]) if drop > 0 else (runs[0], runs[1])
+    assert abs(drop) > 0
+    assert robustlab.gate(better, baseline=worse).passed
+    assert not robustlab.gate(worse, baseline=better).passed
+    assert robustlab.gate(worse, baseline=better, max_drop=abs(drop)).passed
+    assert not robustlab.gate(worse, baseline=better, max_drop=abs(drop) - 0.001).passed
+    assert robustlab.gate(better, baseline=worse).comparison is not None
+
+
+def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+    stronger = evaluate(tmp_path / "more", model, grey_split(model), attacks=ATTACKS + ", fgsm")
+    for options, expected in (
+        ({}, "asks for nothing"),
+        ({"min_robust": 90}, "90 % is 0.9"),
+        ({"min_clean": -0.1}, "min_clean must be a share"),
+        ({"max_drop": 0.1}, "needs a baseline"),
+        ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
+        ({"baseline": stronger}, "met other attacks"),
+    ):
+        with pytest.raises(RobustlabError, match=expected):
+            robustlab.gate(runs[0], **options)
+
+
+def test_a_run_is_read_back(runs: list[EvaluationRun]) -> None:
+    read = robustlab.load_run(runs[0].folder)
+    assert isinstance(read, EvaluationRun)
+    assert read.results == runs[0].results
