@@ -37,10 +37,10 @@ def test_autoattack_plus_and_rand() -> None:
 
 @pytest.mark.parametrize(("classes", "targets"), [(2, 1), (5, 4), (10, 9), (100, 9)])
 def test_targets_fit_the_classes(classes: int, targets: int) -> None:
-    for spec in ("autoattack", "standard"):
-        found = [a["targets"] for _, a in stages(spec, Linf(eps=0.3), classes) if a.get("targets")]
-        assert found
-        assert set(found) == {targets}
+    found = [a["targets"] for _, a in stages("autoattack", Linf(eps=0.3), classes) if a.get("targets")]
+    assert found == [targets, targets]
+    for threat in (Linf(eps=0.3), L2(eps=2.0)):
+        assert all(a.get("targets", 0) in {0, targets} for _, a in stages("standard", threat, classes))
 
 
 def test_lists() -> None:

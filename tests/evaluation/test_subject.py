@@ -177,7 +177,7 @@ def test_what_decides_the_answers_decides_the_identity(file: Path) -> None:
             self.factor, self.shift = factor, torch.zeros(2)
 
         def extra_repr(self) -> str:
-            return f"{lambda: self.factor}"
+            return repr(lambda: self.factor)  # holds an address
 
     one, two, three = Scaled(1.0), Scaled(2.0), Scaled(1.0)
     three.shift += 1

@@ -17,6 +17,7 @@ from robustlab.attacks.gaussian_noise import GaussianNoise
 from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
 from robustlab.attacks.mi_fgsm import MIFGSM
+from robustlab.attacks.nearest import Nearest
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.random_points import RandomPoints
 from robustlab.attacks.restarts import Restarts
@@ -48,6 +49,7 @@ __all__ = [
     "GaussianNoise",
     "HopSkipJump",
     "Mode",
+    "Nearest",
     "RandomPoints",
     "Reading",
     "Restarts",

@@ -1,8 +1,8 @@
-"""The nearest success by steepest steps in a ball that follows it. Budget: `steps` gradients.
+"""The nearest success, by steepest steps in a ball that follows it. Budget: `steps` gradients.
 
-The ball that shrinks on success and grows otherwise is that of DDN (Rony et al. 2019, arXiv:1811.09600) and FMN
-(Pintor et al. 2021, arXiv:2102.12827). What differs: steps steepest in the norm, as long as a share of the radius,
-with momentum; the cross-entropy as loss; and no radius beyond eps, so that up to a first success this is PGD.
+The ball that shrinks on success and grows otherwise is that of DDN (Rony et al. 2019, arXiv:1811.09600) and
+FMN (Pintor et al. 2021, arXiv:2102.12827). What differs: the steps are steepest in the threat model's norm, as
+long as a share of the radius, and have momentum; the loss is the cross-entropy; no ball is larger than eps.
 """
 
 from dataclasses import dataclass
@@ -12,23 +12,21 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import L2, per_image
+from robustlab.core.threat import L2
 
-_FIRST_RADIUS = 0.25
-_MOMENTUM = 0.5
+_FIRST_RADIUS, _MOMENTUM = 0.25, 0.5
 _LAST_STEP, _LAST_GAMMA = 0.02, 0.005
 _EUCLIDEAN = L2(eps=1.0)
 
 
 @register("nearest")
 class Nearest(Attack):
-    """Steepest steps in a ball that shrinks below each success and else grows; for curves and distances."""
+    """Steepest steps in a ball that shrinks to within each success and else grows."""
 
     norms = ("linf", "l2", "l1")
     minimal_norm = True
@@ -39,42 +37,19 @@ class Nearest(Attack):
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """By how much of itself the radius changes in the first step."""
     loss: Loss = "cross_entropy"
-    targets: Annotated[int, Field(ge=0)] = 0
-    restarts: Annotated[int, Field(ge=1)] = 1
-
-    @property
-    def restart_count(self) -> int:
-        return self.restarts * max(1, self.targets)
 
     def search(self, session: Session) -> None:
-        toward = ranked_class(session, session.restart % self.targets) if self.targets else None
-        farthest = session.threat.distance((session.clean < 0.5).to(session.clean.dtype), session.clean)
-        limit = session.eps.minimum(farthest)
-        radius = _FIRST_RADIUS * limit if not session.verdict else limit
-        points = session.clean if session.restart < max(1,self.targets) else session.random_start(radius)
-        state = _State(points, points, radius, limit, points, toward)
+        state = _start(session)
         for step in range(self.steps):
-            reading = session.query(state.points, self.loss, toward=state.toward, gradient=True)
-            state.gradient, reached = reading.ascent, reading.reached
-            distance = session.threat.distance(state.points, session.clean)
-            state.limit = torch.where(reached, state.limit.minimum(distance), state.limit)
+            reading = session.query(state.points, self.loss, gradient=True)
+            state.gradient = reading.ascent
             share = step / self.steps
-            gamma = cosine(self.gamma, _LAST_GAMMA, share)
-            larger = (state.radius * (1 + gamma)).minimum(state.limit)
-            state.radius = torch.where(reached, state.limit * (1 - gamma), larger)
+            _resize(session, state, reading.reached, cosine(self.gamma, _LAST_GAMMA, share))
             session.prune(state)
             if session.finished:
                 return
-            self._move(session, state, cosine(self.step, _LAST_STEP, share))
-        session.query(state.points, self.loss, toward=state.toward)
-
-    def _move(self, session: Session, state: "_State", share: float) -> None:
-        geometry = _EUCLIDEAN if session.threat.name == "l1" else session.threat
-        if session.threat.name == "l1": share = share/2
-        moved = geometry.ascend(state.points, state.gradient, share, state.radius)
-        moved = moved + _MOMENTUM * (state.points - state.before)
-        if session.threat.name == "l2": moved = moved.clamp(0,1)
-        state.before, state.points = state.points, session.threat.project(moved, session.clean, state.radius)
+            _move(session, state, cosine(self.step, _LAST_STEP, share))
+        session.query(state.points, self.loss)
 
 
 @dataclass
@@ -83,7 +58,35 @@ class _State:
 
     points: Tensor
     before: Tensor
+    gradient: Tensor
     radius: Tensor
     limit: Tensor
-    gradient: Tensor
-    toward: Tensor | None
+
+
+def _start(session: Session) -> _State:
+    """Begin at the clean image, in later restarts at a random point, in a part of the largest useful ball."""
+    corner = (session.clean < 0.5).to(session.clean.dtype)
+    limit = session.eps.minimum(session.threat.distance(corner, session.clean))
+    radius = _FIRST_RADIUS * limit
+    points = session.clean if session.restart == 0 else session.random_start(radius)
+    return _State(points=points, before=points, gradient=points, radius=radius, limit=limit)
+
+
+def _resize(session: Session, state: _State, reached: Tensor, gamma: float) -> None:
+    distance = session.threat.distance(state.points, session.clean)
+    state.limit = torch.where(reached, state.limit.minimum(distance), state.limit)
+    larger = (state.radius * (1 + gamma)).minimum(state.limit)
+    state.radius = torch.where(reached, state.limit * (1 - gamma), larger)
+
+
+def _move(session: Session, state: _State, share: float) -> None:
+    if session.threat.name == "l1":
+        # L1's steepest step moves one pixel; the projection makes a Euclidean one as sparse as it must be.
+        moved = _EUCLIDEAN.ascend(state.points, state.gradient, share / 2, state.radius)
+    else:
+        moved = session.threat.ascend(state.points, state.gradient, share, state.radius)
+    moved = moved + _MOMENTUM * (state.points - state.before)
+    if session.threat.name == "l2":
+        # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
+        moved = moved.clamp(0.0, 1.0)
+    state.before, state.points = state.points, session.threat.project(moved, session.clean, state.radius)

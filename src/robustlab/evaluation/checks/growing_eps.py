@@ -23,7 +23,7 @@ class Monotone(Probe):
 
     id = "accuracy-grows-with-eps"
     title = "More freedom breaks more"
-    expected = f"accuracy that never rises by more than {RISE:.0%} from one eps to a larger one"
+    expected = f"accuracy that never rises by more than {percent(RISE)} from one eps to a larger one"
     meaning = (
         "What an attacker may do at a small eps he may do at a larger one. An attack that does worse "
         "there has not found what exists: it is led astray, or broken."
@@ -47,7 +47,7 @@ class Extremes(Probe):
     title = "No freedom breaks nothing, and all of it everything"
     expected = (
         "at eps 0 the clean accuracy; where every image can become the same grey one, at most the share "
-        f"of the largest class; where every image can become any other, at most {ANYTHING:.0%}"
+        f"of the largest class; where every image can become any other, at most {percent(ANYTHING)}"
     )
     meaning = (
         "With such an eps success is certain to exist: an attack that misses it can't be believed at a "

@@ -1,6 +1,7 @@
 """Was the search long enough? More steps, restarts and targets, on the images that withstood it."""
 
 from robustlab.attacks import APGD, PGD, Attack, AttackResult
+from robustlab.evaluation.checks.base import percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context
 
@@ -16,9 +17,9 @@ class MoreSteps(Challenge):
 
     id = "more-steps"
     title = "More steps find no more"
-    expected = f"{STEPS} steps of PGD lower robust accuracy by at most {LIMIT:.1%}"
+    expected = f"{STEPS} steps of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
-    most, limit = 40, LIMIT
+    most, limit = 30, LIMIT
 
     def attack(self, context: Context) -> Attack:
         del context
@@ -30,11 +31,11 @@ class MoreRestarts(Challenge):
 
     id = "more-restarts"
     title = "More restarts find no more"
-    expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {LIMIT:.1%}"
+    expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (
         "The search ends in many local optima: robust accuracy goes on falling with the number of starts."
     )
-    most, limit = 40, LIMIT
+    most, limit = 30, LIMIT
 
     def attack(self, context: Context) -> Attack:
         del context
@@ -52,7 +53,7 @@ class Targets(Challenge):
     id = "targeted-attack"
     title = "Aiming at each class finds no more"
     expected = (
-        f"APGD towards each class, by the margin, lowers robust accuracy by at most {TARGETED_LIMIT:.0%}"
+        f"APGD towards each class, by the margin, lowers robust accuracy by at most {percent(TARGETED_LIMIT)}"
     )
     meaning = (
         "Attacks that only lead away from the label miss what attacks towards a class find: their loss "

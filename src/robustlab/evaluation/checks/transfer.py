@@ -1,6 +1,7 @@
 """Do adversarial images of other classifiers fool this one too?"""
 
 from robustlab.attacks import MIFGSM, Attack
+from robustlab.evaluation.checks.base import percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context, Skip
 
@@ -13,7 +14,7 @@ class Transfer(Challenge):
 
     id = "transfer"
     title = "Attacks on other classifiers find no more"
-    expected = f"what fools the surrogates lowers robust accuracy by at most {LIMIT:.1%}"
+    expected = f"what fools the surrogates lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (
         "The weaknesses exist, for another classifier's gradients find them; this one's own gradients "
         "do not: they are masked."
