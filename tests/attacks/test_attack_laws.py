@@ -59,7 +59,7 @@ RANDOM: list[Attack] = [
     Focused(survey=2, steps=3, rounds=2, patches=7),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
-    SPSA(steps=3, pairs=6, rate=0.05),
+    SPSA(steps=3, pairs=6),
     HopSkipJump(steps=2, samples=10),
     Corruption(effect="impulse_noise"),
     RandomPoints(count=4),

@@ -73,7 +73,7 @@ def test_it_finds_what_masked_gradients_hide(
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     masked = PGD(steps=20).run(model, images, labels, threat).successes
-    found = SPSA(steps=15, pairs=32, delta=0.05, rate=0.03).run(model, images, labels, threat).successes
+    found = SPSA(steps=15, pairs=32, delta=0.05).run(model, images, labels, threat).successes
     assert masked.sum() < 0.4 * found.sum()
     assert found.sum() > 25
 

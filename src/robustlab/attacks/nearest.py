@@ -1,8 +1,8 @@
 """The nearest success, by steepest steps in a ball that follows it. Budget: `steps` gradients.
 
 The ball that shrinks on success and grows otherwise is that of DDN (Rony et al. 2019, arXiv:1811.09600) and
-FMN (Pintor et al. 2021, arXiv:2102.12827). What differs: the steps are steepest in the threat model's norm, as
-long as a share of the radius, and have momentum; the loss is the cross-entropy; no ball is larger than eps.
+FMN (Pintor et al. 2021, arXiv:2102.12827). What differs: the steps are steepest in the threat model's norm,
+as long as a share of the radius, and have momentum; the loss is cross-entropy; no ball is larger than eps.
 """
 
 from dataclasses import dataclass

@@ -17,12 +17,15 @@ from robustlab.core.spec import PixelLength, register
 
 _BLOCK = 8
 """Pairs measured at once."""
-_DECAY, _SQUARE_DECAY = 0.9, 0.999
+_DECAY = 0.9
 
 
 @register("spsa")
 class SPSA(Attack):
-    """Adam on gradients estimated from the differences between random pairs of opposite points."""
+    """Steepest ascent along a decaying mean of estimates, from the differences of random opposite points.
+
+    The paper steps with Adam, by a length that suits one eps; here the step follows eps and the norm.
+    """
 
     norms = ("linf", "l2")
 
@@ -30,22 +33,20 @@ class SPSA(Attack):
     pairs: Annotated[int, Field(ge=1)] = 64
     delta: PixelLength = 0.01
     """How far each pixel of a pair's points lies from where the gradient is estimated."""
-    rate: PixelLength = 0.01
-    """Adam's learning rate: about how far each pixel moves in a step."""
+    step: Annotated[float, Field(gt=0.0)] = 0.1
+    """Step length as a fraction of eps."""
     loss: Loss = "margin"
 
     def search(self, session: Session) -> None:
-        state = _State(session.clean, torch.zeros_like(session.clean), torch.zeros_like(session.clean))
-        for step in range(1, self.steps + 1):
+        # At clean black pixels a network may not feel a step of delta.
+        start = session.random_start()
+        state = _State(start, torch.zeros_like(start))
+        for number in range(self.steps):
             session.prune(state)
             if session.finished:
                 return
-            gradient = self.estimate(session, state.points, step)
-            state.mean = _DECAY * state.mean + (1 - _DECAY) * gradient
-            state.square = _SQUARE_DECAY * state.square + (1 - _SQUARE_DECAY) * gradient**2
-            mean = state.mean / (1 - _DECAY**step)
-            root = (state.square / (1 - _SQUARE_DECAY**step)).sqrt()
-            state.points = session.project(state.points + self.rate * mean / (root + 1e-8))
+            state.mean = _DECAY * state.mean + self.estimate(session, state.points, number)
+            state.points = session.ascend(state.points, state.mean, self.step)
             session.query(state.points, self.loss)
 
     def estimate(self, session: Session, points: Tensor, step: int) -> Tensor:
@@ -65,8 +66,7 @@ class SPSA(Attack):
 
 @dataclass
 class _State:
-    """The point of each active image, and Adam's moments."""
+    """The point of each active image, and the decaying mean of its gradients."""
 
     points: Tensor
     mean: Tensor
-    square: Tensor

@@ -144,9 +144,10 @@ def test_an_attack_that_does_worse_at_a_larger_eps() -> None:
 @pytest.mark.parametrize("threat", [L2(eps=1.0), L1(eps=5.0), L0(eps=8)], ids=repr)
 def test_other_norms(threat: ThreatModel, network: nn.Module, images: Split) -> None:
     context = evaluated(network, images.take(slice(40)), threat, attacks=(PGD(steps=10), MANY[threat.name]))
-    for name in ("zero-gradients", "one-step-beats-many", "accuracy-grows-with-eps", "extreme-eps"):
+    for name in ("zero-gradients", "accuracy-grows-with-eps", "extreme-eps"):
         assert look(name, context).grade == "pass", look(name, context)
-    for name in ("gradient-free-attack", "random-corners", "decision-based-attack", "undefended-network"):
+    names = ["one-step-beats-many", "gradient-free-attack", "random-corners"]
+    for name in (*names, "decision-based-attack", "undefended-network"):
         check = look(name, context)
         assert check.grade != "fail", check
         assert "could not be computed" not in check.found
@@ -175,11 +176,16 @@ def test_books(network: nn.Module, images: Split) -> None:
     right = context.found.right
     assert look("stored-images", context).grade == "pass"
     for move in (0.01, float("nan")):
-        wrong = replace(context.found, adversarial=lambda ids, m=move: context.found.adversarial(ids) + m)
+
+        def moved(ids: list[int], move: float = move) -> Tensor:
+            return context.found.adversarial(ids) + move
+
+        wrong = replace(context.found, adversarial=moved)
         assert look("stored-images", replace(context, found=wrong)).grade == "fail"
     proven_and_broken = replace(context.found, proven=frozenset(list(context.found.broken)[:1]))
     assert look("order-of-figures", replace(context, found=proven_and_broken)).grade == "fail"
-    proven_and_wrong = replace(context.found, proven=frozenset(images.ids.tolist()) - right)
+    one = min(right - context.found.broken.keys())
+    proven_and_wrong = replace(context.found, proven=frozenset([one]), right=right - {one})
     assert look("order-of-figures", replace(context, found=proven_and_wrong)).grade == "fail"
     shifted = Split(images=images.images, labels=(images.labels + 1) % 10, ids=images.ids, name="test")
     assert look("clean-accuracy", evaluated(network, shifted)).grade == "fail"

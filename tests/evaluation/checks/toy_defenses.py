@@ -135,7 +135,7 @@ class Misleading(Wrapped):
     """Its gradient is right on 8-bit images, and points the wrong way everywhere else."""
 
     def forward(self, x: Tensor) -> Tensor:
-        logits: Tensor = self.inner(_Misled.apply(x))  # type: ignore[no-untyped-call]
+        logits: Tensor = self.inner(_Misled.apply(x))
         return logits
 
 

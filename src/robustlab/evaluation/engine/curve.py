@@ -1,14 +1,11 @@
-"""Robust accuracy against eps, from each image's nearest success."""
+"""Robust accuracy against eps, from one search for each image's nearest success."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor
-
-from robustlab.attacks import APGD, FMN, Attack, AttackResult
+from robustlab.attacks import FMN, Attack, AttackResult, Nearest
 from robustlab.core.evaluation import RobustCurve
 from robustlab.core.spec import make
-from robustlab.core.threat import ThreatModel, per_image
+from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.problem import Problem
@@ -19,72 +16,30 @@ from robustlab.evaluation.metrics import proportion
 _STEPS, _AT_EPS = 32, 24
 """Points of the curve beyond the first, and the one at the threat model's own eps."""
 
-_ROUNDS = 6
-"""Bisections; they place a success to 1/64 of the curve's length."""
-
 
 @dataclass(frozen=True, kw_only=True)
-class Nearest(Searching):
-    """Looks for each image's nearest success.
+class NearestSuccess(Searching):
+    """Looks for each image's nearest success, with an attack that is made for that."""
 
-    A search for the nearest success comes first. It stays far from it on some robust classifiers: of the
-    TRADES network for MNIST it left 96 % of 100 images at eps 0.4, and an attack at that eps none (LOG.md).
-    So an attack at a given eps then bisects between the clean image and the success, or the curve's end.
-    """
-
-    first: Attack
-    probe: Attack | None
+    attack: Attack
     threat: ThreatModel
 
     @property
     def name(self) -> str:
-        then = "" if self.probe is None else f", then {self.probe!r} at {_ROUNDS} radii"
-        return f"{self.first!r}{then}, within {self.threat!r}"
+        return f"{self.attack!r} within {self.threat!r}"
 
     @property
     def title(self) -> str:
         return "the nearest success"
 
     def search(self, problem: Problem, block: Split) -> AttackResult:
-        best = problem.attack(self.first, block, self.threat, mode="max-loss")
-        if self.probe is None:
-            return best
-        none_at = torch.zeros_like(best.distances)
-        for bisection in range(_ROUNDS + 1):
-            # Only the images without a success are asked about at the whole length, and only once.
-            chosen = best.successes if bisection else ~best.successes
-            radii = (none_at + best.distances) / 2 if bisection else torch.full_like(none_at, self.threat.eps)
-            places = chosen.nonzero().squeeze(1)
-            if len(places) == 0:
-                continue
-            found = problem.attack(
-                self.probe, block.take(places), self.threat, mode="verdict", eps=radii[places]
-            )
-            none_at[places] = torch.where(found.successes, none_at[places], radii[places])
-            best = _nearer(best, found, places)
-        return best
+        return problem.attack(self.attack, block, self.threat, mode="max-loss")
 
 
-def _nearer(best: AttackResult, found: AttackResult, places: Tensor) -> AttackResult:
-    """Return the nearer successes of the two, with the passes of both."""
-    had = torch.where(best.successes[places], best.distances[places], torch.inf)
-    better = found.successes & (found.distances < had)
-    merged = {}
-    for field in fields(AttackResult):
-        old, new = getattr(best, field.name), getattr(found, field.name)
-        if field.name in {"forwards", "backwards"}:
-            merged[field.name] = old.index_add(0, places, new)
-        else:
-            chosen = torch.where(per_image(better, new), new, old[places])
-            merged[field.name] = old.index_copy(0, places, chosen)
-    return replace(best, **merged)
-
-
-def nearest_within(threat: ThreatModel) -> Nearest:
+def nearest_within(threat: ThreatModel) -> NearestSuccess:
     """Return the stage that looks for each image's nearest success, as far as the curve reaches."""
-    wider = _at(threat, points(threat)[-1])
-    probe = APGD(steps=25)
-    return Nearest(first=FMN(steps=100), probe=probe if suited(probe, threat) else None, threat=wider)
+    attack = next(attack for attack in (Nearest(), FMN()) if suited(attack, threat))
+    return NearestSuccess(attack=attack, threat=_at(threat, points(threat)[-1]))
 
 
 def _at(threat: ThreatModel, eps: float) -> ThreatModel:
@@ -113,7 +68,7 @@ def proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:
 
 def robust_curve(
     findings: Findings,
-    stage: Nearest,
+    stage: NearestSuccess,
     threat: ThreatModel,
     *,
     proven: list[int] | None,
@@ -124,7 +79,7 @@ def robust_curve(
     searched = next(finding for finding in findings.attacks if finding.stage is stage)
     n, right = len(findings.clean), len(findings.right)
     return RobustCurve(
-        attack=stage.name,
+        attack=repr(stage.attack),
         eps=points(threat),
         robust=[
             proportion(right - len({row.image_id for row in found if succeeded(row, eps)}), n)

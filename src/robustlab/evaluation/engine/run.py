@@ -14,7 +14,7 @@ from robustlab.core.store import RunStore, check_identity
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.checking import checked
-from robustlab.evaluation.engine.curve import Nearest, nearest_within, proven, robust_curve
+from robustlab.evaluation.engine.curve import NearestSuccess, nearest_within, proven, robust_curve
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
@@ -77,7 +77,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
 
 
 def _curve(cascade: Cascade, findings: Findings) -> RobustCurve | None:
-    if not isinstance(cascade.nearest, Nearest):
+    if not isinstance(cascade.nearest, NearestSuccess):
         return None
     return robust_curve(
         findings,
