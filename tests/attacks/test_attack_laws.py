@@ -419,7 +419,6 @@ def test_bad_images_are_refused(model: nn.Module, batch: Any) -> None:
     )
     refused(r"found torch.uint8", model, batch, images=(batch.images * 255).to(torch.uint8))
     refused(r"found torch.float32 of shape \(40, 16\)", model, batch, images=batch.images.flatten(1))
-    refused("no images to attack", model, batch, images=batch.images[:0], labels=batch.labels[:0], ids=None)
 
 
 def test_bad_labels_and_ids_are_refused(model: nn.Module, batch: Any) -> None:
@@ -449,23 +448,46 @@ def test_logits_that_are_none_are_refused(model: nn.Module, batch: Any) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.change(model(x))
 
-    def spoilt(value: float) -> Callable[[Tensor], Tensor]:
-        def change(logits: Tensor) -> Tensor:
-            return logits.index_fill(0, torch.tensor([2, 5]), value)
-
-        return change
-
-    bad = [int(batch.ids[2]), int(batch.ids[5])]
-    for value in (float("nan"), float("inf")):
-        message = rf"not finite for the images with ids \[{bad[0]}, {bad[1]}\]"
-        refused(message, Wrapped(spoilt(value)).eval(), batch)
     refused(r"logits of shape \(N, K\), found \(40,\)", Wrapped(lambda x: x[:, 0]).eval(), batch)
     refused(r"logits of shape \(N, K\), found \(39, 3\)", Wrapped(lambda x: x[1:]).eval(), batch)
 
 
-def test_of_many_bad_images_ten_are_named(model: nn.Module, batch: Any) -> None:
-    class Nothing(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return model(x) * torch.nan  # type: ignore[no-any-return]
+class Blind(nn.Module):
+    """Has no answer to images without a bright pixel."""
 
-    refused(rf"\[{', '.join(map(str, batch.ids[:10].tolist()))}\]$", Nothing().eval(), batch)
+    def __init__(self, inner: nn.Module, value: float) -> None:
+        super().__init__()
+        self.inner, self.value = inner, value
+
+    def forward(self, x: Tensor) -> Tensor:
+        dark = x.flatten(1).amax(dim=1) < 0.4
+        return self.inner(x).masked_fill(dark[:, None], self.value)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@every_attack
+def test_an_image_without_an_answer_is_reported_and_the_rest_go_on(
+    attack: Attack, value: float, model: nn.Module, batch: Any
+) -> None:
+    threat = next(t for t in (Linf(eps=0.2), L2(eps=0.3), L1(eps=0.3), L0(eps=1)) if made_for(attack, t))
+    images = batch.images.clone()
+    images[:, 0, 0, 0] = 1.0  # bright enough, whatever the attack does within such an eps
+    images[7] *= 0.05
+    blind, dark = Blind(model, value).eval(), torch.arange(40) == 7
+    result = attack.run(blind, images, batch.labels, threat, ids=batch.ids)
+    assert result.predictions[7] == -1
+    assert result.confidences[7] == 0
+    assert result.successes[7]
+    others = attack.run(model, images[~dark], batch.labels[~dark], threat, ids=batch.ids[~dark])
+    spatial = isinstance(attack, RotationTranslation | Corruption | FGSMLiteralClamp | GaussianNoise)
+    if not spatial:
+        assert torch.equal(result.successes[~dark], others.successes)
+        assert torch.allclose(result.images[~dark], others.images, atol=1e-5)
+
+
+@every_attack
+def test_no_images_give_an_empty_result(attack: Attack, model: nn.Module, batch: Any) -> None:
+    result = attack.run(model, batch.images[:0], batch.labels[:0], one_for(attack))
+    assert result.images.shape == (0, 1, 4, 4)
+    for name in ("predictions", "confidences", "successes", "distances", "forwards", "backwards", "restarts"):
+        assert getattr(result, name).shape == (0,)

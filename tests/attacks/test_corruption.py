@@ -50,7 +50,7 @@ def test_every_effect_has_its_function() -> None:
     assert len(EFFECTS) == 15
     for kind in _KINDS.values():
         assert len(kind.levels) in (1, 5)
-        assert 1 <= kind.published <= len(kind.levels)
+        assert 1 <= kind.default <= len(kind.levels)
 
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 20, 33), (4, 9, 7), (2, 4, 5), (1, 1, 8)], ids=str)
@@ -92,7 +92,7 @@ def test_a_higher_severity_changes_more(effect: Effect) -> None:
     assert changes[0] > 0
 
 
-def test_the_published_severity_is_the_default() -> None:
+def test_the_default_severity_is_that_of_mnist_c() -> None:
     images = drawing(3)
     assert torch.equal(corrupted("shot_noise", images), corrupted("shot_noise", images, 5))
     assert torch.equal(corrupted("shear", images), corrupted("shear", images, 2))

@@ -85,7 +85,7 @@ def test_proposals_are_not_trusted(threat: ThreatModel) -> None:
 
 
 def test_a_proposal_that_is_no_image_is_an_error() -> None:
-    with pytest.raises(RobustlabError, match=r"not finite for the images with ids \[0, 1\]"):
+    with pytest.raises(RobustlabError, match=r"proposed a point outside linf\(eps=1.0\)"):
         run((float("nan"),))
 
 

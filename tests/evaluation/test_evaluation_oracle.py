@@ -77,8 +77,9 @@ def test_curve_follows_the_closed_form(model: nn.Module, tmp_path: Path, norm: s
     assert found == sorted(found, reverse=True)
 
     radii = linear_radii(model, split, norm)
+    slack = 0.06 * curve.eps[-1]  # of the searches, on four classes
     for at, value in zip(curve.eps[1:], found[1:], strict=True):
-        assert (radii > at).sum() <= 60 * value <= (radii * 1.05 > at).sum()
+        assert (radii > at).sum() <= 60 * value <= (radii + slack > at).sum()
     assert curve.certified is not None
     for proven, attacked in zip(curve.certified, curve.robust, strict=True):
         assert proven.value <= attacked.value

@@ -168,7 +168,7 @@ class Attack(Unit, ABC):
             self.search(session)
         predictions, confidences = session.verify()
         distances = task.threat.distance(session.best, task.images)
-        if (distances > task.eps * (1 + 1e-5) + 1e-5).any():
+        if not (distances <= task.eps * (1 + 1e-5) + 1e-5).all():
             raise RobustlabError(f"{self.name} proposed a point outside {task.threat!r}: a bug in the attack")
         wished = task.labels if task.targets is None else task.targets
         return AttackResult(

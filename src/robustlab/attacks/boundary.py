@@ -65,20 +65,22 @@ def _cheapest_first(weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """Return L1's moves: one pixel after the other to its wall, the heaviest first."""
     weight, order = weight.sort(dim=1, descending=True)
     room = room.gather(1, order)
-    gain = weight * room
-    before = gain.cumsum(dim=1) - gain
-    size = ((need - before) / weight.clamp(min=1e-30)).clamp(min=0.0).minimum(room)
-    return torch.zeros_like(size).scatter(1, order, size)
+    gain = (weight * room).cumsum(dim=1)
+    place = (gain < need).sum(dim=1, keepdim=True).clamp(max=gain.shape[1] - 1)
+    before = torch.cat([torch.zeros_like(need), gain[:, :-1]], dim=1).gather(1, place)
+    rest = ((need - before) / weight.gather(1, place).clamp(min=1e-30)).minimum(room.gather(1, place))
+    first = torch.arange(room.shape[1], device=room.device) < place
+    return torch.zeros_like(room).scatter(1, order, (room * first).scatter(1, place, rest))
 
 
 def _all_at_once(norm: str, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
     """Return the moves of Linf and L2: all pixels at their speeds, until each meets its wall."""
-    # The gain is concave and piecewise linear in the time; a piece ends where a pixel meets its wall.
+    # The gain is concave and piecewise linear in the time; a piece ends where a pixel meets its wall. What a
+    # pixel adds may be ten orders below what another does: sums run from the last piece, free of differences.
     speed = torch.ones_like(weight) if norm == "linf" else weight
-    ends, order = (room / speed.clamp(min=1e-30)).sort(dim=1)
-    rate = (weight * speed).gather(1, order)
-    rate = rate.sum(dim=1, keepdim=True) - rate.cumsum(dim=1) + rate  # of the piece that ends there
+    ends, order = torch.where(weight > 0, room / speed.clamp(min=1e-30), 0.0).sort(dim=1)
+    rate = (weight * speed).gather(1, order).flip(1).cumsum(dim=1).flip(1)
     gain = (rate * torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))).cumsum(dim=1)
     place = (gain < need).sum(dim=1, keepdim=True).clamp(max=gain.shape[1] - 1)
-    time = ends.gather(1, place) - (gain.gather(1, place) - need) / rate.gather(1, place).clamp(min=1e-30)
-    return (time.clamp(min=0.0) * speed).minimum(room)
+    early = (gain.gather(1, place) - need).clamp(min=0.0) / rate.gather(1, place).clamp(min=1e-30)
+    return ((ends.gather(1, place) - early).clamp(min=0.0) * speed).minimum(room)

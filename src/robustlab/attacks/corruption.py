@@ -38,11 +38,11 @@ Effect = Literal[
 
 @dataclass(frozen=True)
 class _Kind:
-    """A corruption, its parameters by severity, and the severity of the published MNIST-C."""
+    """A corruption, its parameters by severity, and the severity that MNIST-C's code has as its default."""
 
     apply: Callable[..., Tensor]
     levels: tuple[tuple[Any, ...], ...] = ((),)
-    published: int = 1
+    default: int = 1
 
 
 _KINDS: dict[Effect, _Kind] = {
@@ -84,7 +84,7 @@ class Corruption(Attack):
 
     effect: Effect
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
-    """From 1 to 5; by default the severity of the published MNIST-C. Four effects have one alone."""
+    """From 1 to 5; by default the one that MNIST-C's code has as its default. Four effects have one alone."""
 
     def __post_init__(self) -> None:
         levels = len(_KINDS[self.effect].levels)
@@ -97,5 +97,5 @@ class Corruption(Attack):
     def apply(self, images: Tensor, draws: pixels.Draws) -> Tensor:
         """Return the corrupted images (N, C, H, W), in [0, 1]."""
         kind = _KINDS[self.effect]
-        parameters = kind.levels[(self.severity or kind.published) - 1]
+        parameters = kind.levels[(self.severity or kind.default) - 1]
         return kind.apply(images, draws, *parameters).clamp(0.0, 1.0)

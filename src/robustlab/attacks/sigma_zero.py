@@ -43,7 +43,7 @@ class SigmaZero(Attack):
             mean=torch.zeros_like(session.clean),
             square=torch.zeros_like(session.clean),
             threshold=torch.full_like(session.eps, self.threshold),
-            reached=session.broken,
+            reached=torch.zeros_like(session.labels, dtype=torch.bool),
         )
         length = self.step
         for step in range(self.steps):

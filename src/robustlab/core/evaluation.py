@@ -46,7 +46,8 @@ class Images(_Record):
 class AttackRow(_Record):
     """One attack of the cascade, which met only the images that were left to it.
 
-    With a curve, the search for the nearest success is the last row; it runs on all images that were right.
+    With a curve, the searches for the nearest success are the last rows; they run on all images that were
+    right.
 
     Attributes:
         position: its place, from 1.
@@ -98,11 +99,11 @@ class Histogram(_Record):
 
 
 class RobustCurve(_Record):
-    """Robust accuracy against eps, from one search for the nearest success of each image.
+    """Robust accuracy against eps, from searches for the nearest success of each image.
 
     Successes of the other attacks count too, so at the threat model's eps it passes through the headline.
-    ``certified`` is the proven lower bound at the same eps, where there is one. The search is also the last
-    of `Evaluation.rows`, with the same passes and seconds.
+    ``certified`` is the proven lower bound at the same eps, where there is one. The searches are also the
+    last of `Evaluation.rows`, with the same passes and seconds.
     """
 
     attack: str

@@ -51,7 +51,6 @@ def started(folder: Path) -> list[str]:
 def test_checks_are_computed_once(model: nn.Module, tmp_path: Path) -> None:
     first = run(tmp_path, model).results
     assert [check.id for check in first.checks] == IDS
-    assert not first.red_flags
     assert started(tmp_path) == IDS
     second = run(tmp_path, model).results
     assert started(tmp_path) == IDS
@@ -76,6 +75,7 @@ def test_a_stopped_evaluation_goes_on_with_the_next_check(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop(self: Extremes, context: Context) -> Finding:
+        del self, context
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -65,7 +65,7 @@ class Cascade:
 
     Args:
         stages: the attacks in order.
-        nearest: a search for the nearest success of every image that is classified correctly.
+        nearest: searches for the nearest success, on every image that is classified correctly.
         certify: looks for proofs before the attacks.
         further: names of what comes afterwards, for the progress alone.
     """
@@ -77,7 +77,7 @@ class Cascade:
         progress: Progress,
         *,
         stages: tuple[Attacking, ...],
-        nearest: Searching | None,
+        nearest: tuple[Searching, ...],
         certify: Certify | None,
         further: tuple[str, ...] = (),
     ) -> None:
@@ -89,8 +89,7 @@ class Cascade:
     def run(self) -> Findings:
         """Do what is left to do and return everything found."""
         first = [Clean(), *([self.certify] if self.certify else [])]
-        last = [self.nearest] if self.nearest else []
-        self.progress.plan([*[stage.title for stage in (*first, *self.stages, *last)], *self.further])
+        self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
         clean = self.fill(Clean(), self.problem.images.ids.tolist())
         right = [number for number, row in clean.items() if row.prediction == row.label]
         findings = Findings(clean=clean, right=right)
@@ -118,9 +117,9 @@ class Cascade:
     def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[Finding]:
         standing = [number for number in findings.right if number not in (findings.proven or ())]
         found = []
-        for stage in (*self.stages, *([self.nearest] if self.nearest else [])):
+        for stage in (*self.stages, *self.nearest):
             self._standing = len(standing) + len(findings.proven or ())
-            outcomes = self.fill(stage, findings.right if stage is self.nearest else standing)
+            outcomes = self.fill(stage, findings.right if stage in self.nearest else standing)
             broken = {
                 number
                 for number in standing

@@ -9,7 +9,7 @@ from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Certify, Searching, succeeded
+from robustlab.evaluation.engine.stages import Certify, Searching, key_of, succeeded
 from robustlab.evaluation.ensembles import suited
 from robustlab.evaluation.metrics import proportion
 
@@ -30,16 +30,21 @@ class NearestSuccess(Searching):
 
     @property
     def title(self) -> str:
-        return "the nearest success"
+        return f"nearest success: {self.attack.brief()}"
 
     def search(self, problem: Problem, block: Split) -> AttackResult:
         return problem.attack(self.attack, block, self.threat, mode="max-loss")
 
 
-def nearest_within(threat: ThreatModel) -> NearestSuccess:
-    """Return the stage that looks for each image's nearest success, as far as the curve reaches."""
-    attack = next(attack for attack in (Nearest(), FMN()) if suited(attack, threat))
-    return NearestSuccess(attack=attack, threat=_at(threat, points(threat)[-1]))
+def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:
+    """Return the stages that look for each image's nearest success, as far as the curve reaches.
+
+    Each makes up for the other's weakness: FMN stays far from it on some robust classifiers, and `Nearest` is
+    less exact where several classes are near (LOG.md).
+    """
+    wider = _at(threat, points(threat)[-1])
+    attacks = [attack for attack in (Nearest(), FMN()) if suited(attack, threat)]
+    return tuple(NearestSuccess(attack=attack, threat=wider) for attack in attacks)
 
 
 def _at(threat: ThreatModel, eps: float) -> ThreatModel:
@@ -55,7 +60,7 @@ def points(threat: ThreatModel) -> list[float]:
     return [eps for eps in found if threat.name != "linf" or eps <= 1.0]
 
 
-def proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:
+def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:
     """Return how many images are proven at each eps of the curve."""
     left, counts = findings.right, []
     for eps in points(certify.threat):
@@ -66,27 +71,23 @@ def proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:
     return counts
 
 
-def robust_curve(
-    findings: Findings,
-    stage: NearestSuccess,
-    threat: ThreatModel,
-    *,
-    proven: list[int] | None,
-    seconds: float,
-) -> RobustCurve:
+def robust_curve(cascade: Cascade, findings: Findings) -> RobustCurve:
     """Return the share of images that no attack broke within each eps, and the share that is proven."""
+    problem, certify, n = cascade.problem, cascade.certify, len(findings.clean)
     found = [row for finding in findings.attacks for row in finding.confirmed.values()]
-    searched = next(finding for finding in findings.attacks if finding.stage is stage)
-    n, right = len(findings.clean), len(findings.right)
+    searched = [finding for finding in findings.attacks if finding.stage in cascade.nearest]
+    passes = [row for finding in searched for row in finding.outcomes.values()]
+    left = [
+        len(findings.right) - len({row.image_id for row in found if succeeded(row, eps)})
+        for eps in points(problem.threat)
+    ]
+    certified = None if certify is None else [proportion(c, n) for c in _proven(cascade, findings, certify)]
     return RobustCurve(
-        attack=repr(stage.attack),
-        eps=points(threat),
-        robust=[
-            proportion(right - len({row.image_id for row in found if succeeded(row, eps)}), n)
-            for eps in points(threat)
-        ],
-        certified=None if proven is None else [proportion(count, n) for count in proven],
-        forwards=sum(row.forwards for row in searched.outcomes.values()),
-        backwards=sum(row.backwards for row in searched.outcomes.values()),
-        seconds=seconds,
+        attack=", ".join(repr(stage.attack) for stage in nearest_within(problem.threat)),
+        eps=points(problem.threat),
+        robust=[proportion(count, n) for count in left],
+        certified=certified,
+        forwards=sum(row.forwards for row in passes),
+        backwards=sum(row.backwards for row in passes),
+        seconds=sum(cascade.store.seconds(key_of(problem, finding.stage)) for finding in searched),
     )

@@ -6,20 +6,20 @@ from typing import Any
 
 from robustlab.core import environment
 from robustlab.core.device import full_fp32
-from robustlab.core.evaluation import Evaluation, RobustCurve
+from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
 from robustlab.core.store import RunStore, check_identity
 from robustlab.evaluation.engine.assemble import assemble
-from robustlab.evaluation.engine.cascade import Cascade, Findings
+from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked
-from robustlab.evaluation.engine.curve import NearestSuccess, nearest_within, proven, robust_curve
+from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.setup import Request, certification, placed, read
-from robustlab.evaluation.engine.stages import Attacking, key_of
+from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.engine.verdicts import verdicts, write_verdicts
 from robustlab.evaluation.ensembles import resolved
 
@@ -46,13 +46,13 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 store,
                 progress,
                 stages=stages,
-                nearest=nearest_within(problem.threat) if options.curve else None,
+                nearest=nearest_within(problem.threat) if options.curve else (),
                 certify=certification(problem) if options.certify else None,
                 further=("checks",) if options.checks else (),
             )
             findings = cascade.run()
             found = verdicts(findings)
-            curve = _curve(cascade, findings)
+            curve = robust_curve(cascade, findings) if options.curve else None
             checks, seconds = checked(cascade, findings) if options.checks else ([], 0.0)
             # From here to the end the files of an earlier run may not fit together.
             store.reopen()
@@ -74,18 +74,6 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             store.keep_only([problem.key])
             write_json(folder / "manifest.json", _manifest(request, options, problem, results))
     return EvaluationRun(folder=folder, results=results)
-
-
-def _curve(cascade: Cascade, findings: Findings) -> RobustCurve | None:
-    if not isinstance(cascade.nearest, NearestSuccess):
-        return None
-    return robust_curve(
-        findings,
-        cascade.nearest,
-        cascade.problem.threat,
-        proven=proven(cascade, findings, cascade.certify) if cascade.certify else None,
-        seconds=cascade.store.seconds(key_of(cascade.problem, cascade.nearest)),
-    )
 
 
 def _manifest(

@@ -1,0 +1,109 @@
+"""Moves onto a hyperplane: the smallest in their norm, among those that stay in the box."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import linprog
+from torch import Tensor
+
+from robustlab.attacks.boundary import onto_plane
+from robustlab.core import seeding
+
+SHAPE = (2, 3, 5)
+N = 30
+NORMS = ("linf", "l2", "l1")
+every_norm = pytest.mark.parametrize("norm", NORMS)
+
+
+def planes(spread: float, shape: tuple[int, int, int] = SHAPE) -> tuple[Tensor, Tensor]:
+    """Points, many of their pixels at a wall, and slopes that span so many orders of magnitude."""
+    ids = torch.arange(N)
+    starts = (2 * seeding.uniform(1, ids, shape) - 0.5).clamp(0, 1)
+    size = 10 ** (-spread * seeding.uniform(2, ids, shape))
+    slope = size * (seeding.uniform(3, ids, shape) - 0.5).sign()
+    return starts, torch.where(seeding.uniform(4, ids, shape) < 0.2, 0.0, slope)
+
+
+def reach(starts: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
+    """Return by how much the slope can fall and rise inside the box."""
+    up, down = slope * (1 - starts), -slope * starts
+    return up.minimum(down).flatten(1).sum(dim=1), up.maximum(down).flatten(1).sum(dim=1)
+
+
+def length(norm: str, moves: Tensor) -> Tensor:
+    order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[norm]
+    found: Tensor = torch.linalg.vector_norm(moves.flatten(1), ord=order, dim=1)
+    return found
+
+
+def rise_of(moves: Tensor, slope: Tensor) -> Tensor:
+    return (moves.double() * slope).flatten(1).sum(dim=1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 9.0])
+@pytest.mark.parametrize("share", [-0.9, -0.01, 0.0, 0.3, 0.999])
+@every_norm
+def test_the_plane_is_reached_inside_the_box(norm: str, share: float, spread: float) -> None:
+    starts, slope = planes(spread)
+    lowest, highest = reach(starts, slope)
+    rise = share * (highest if share > 0 else -lowest)
+    moves = onto_plane(norm, starts, slope, rise)
+    assert torch.allclose(rise_of(moves, slope).float(), rise, rtol=1e-4, atol=1e-7)
+    assert (starts + moves).min() >= -1e-6
+    assert (starts + moves).max() <= 1 + 1e-6
+    assert not moves[slope == 0].any()
+    if share == 0.0:
+        assert not moves.any()
+
+
+@every_norm
+def test_what_is_out_of_reach_is_approached(norm: str) -> None:
+    starts, slope = planes(2.0)
+    lowest, highest = reach(starts, slope)
+    assert torch.allclose(rise_of(onto_plane(norm, starts, slope, 2 * highest), slope).float(), highest)
+    assert torch.allclose(rise_of(onto_plane(norm, starts, slope, 2 * lowest), slope).float(), lowest)
+    # Where nothing has an influence, nothing moves.
+    assert not onto_plane(norm, starts, torch.zeros_like(slope), highest).any()
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("norm", ["linf", "l1"])
+def test_no_smaller_moves_reach_it(norm: str, share: float) -> None:
+    starts, slope = planes(1.5)
+    rise = share * reach(starts, slope)[1]
+    found = length(norm, onto_plane(norm, starts, slope, rise))
+    size = starts[0].numel()
+    bound = np.ones((size, 1)) if norm == "linf" else np.eye(size)
+    none = np.zeros(bound.shape[1])
+    for i in range(N):
+        point, w = (tensor[i].double().flatten().numpy() for tensor in (starts, slope))
+        best = linprog(
+            np.append(np.zeros(size), none + 1),
+            A_ub=np.vstack([np.hstack([np.eye(size), -bound]), np.hstack([-np.eye(size), -bound])]),
+            b_ub=np.zeros(2 * size),
+            A_eq=np.append(w, none)[None],
+            b_eq=[float(rise[i])],
+            bounds=[*zip(-point, 1 - point, strict=True), *[(0, None)] * len(none)],
+        )
+        assert float(found[i]) == pytest.approx(best.fun, rel=1e-4)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_in_l2_the_moves_are_the_slope_clipped(share: float) -> None:
+    # Karush, Kuhn and Tucker's conditions: a multiple of the slope, but for pixels that meet their walls.
+    starts, slope = planes(1.5)
+    moves = onto_plane("l2", starts, slope, share * reach(starts, slope)[1])
+    ratio = torch.where(slope == 0, 0.0, moves / slope).flatten(1)
+    multiple = ratio.amax(dim=1)[:, None, None, None]
+    assert torch.allclose(moves, (starts + multiple * slope).clamp(0, 1) - starts, atol=1e-5)
+
+
+@pytest.mark.parametrize("share", [1e-3, 0.1, 0.9])
+@every_norm
+def test_rounding_does_not_add_moves(norm: str, share: float) -> None:
+    # A classifier that masks its gradients has slopes of all magnitudes.
+    starts, slope = planes(12.0, (1, 28, 28))
+    rise = share * reach(starts, slope)[1]
+    rough = length(norm, onto_plane(norm, starts, slope, rise))
+    exact = length(norm, onto_plane(norm, starts.double(), slope.double(), rise.double()))
+    assert torch.allclose(rough.double(), exact, rtol=1e-3)

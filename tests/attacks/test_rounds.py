@@ -1,0 +1,129 @@
+"""What the session does for searches in rounds, and for the nearest success."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Attack, AttackResult, Session
+from robustlab.core.threat import WHOLE_BOX, Linf
+
+
+class Bright(nn.Module):
+    """Says class 1 from a mean brightness of 0.6 on; in bf16 from 0.5 on."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        level = 0.5 if torch.is_autocast_enabled(x.device.type) else 0.6
+        bright = x.flatten(1).mean(dim=1) > level
+        return torch.stack([~bright, bright], dim=1).float()
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Scripted(Attack):
+    """Does what a function tells it to."""
+
+    name = "scripted"
+    minimal_norm = True
+    act: Callable[[Session], None]
+
+    def search(self, session: Session) -> None:
+        self.act(session)
+
+
+def run(act: Callable[[Session], None], *, half: bool = False, eps: float = 1.0) -> AttackResult:
+    images = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()
+    labels = torch.zeros(4, dtype=torch.int64)
+    threat = WHOLE_BOX if eps == 1 else Linf(eps=eps)
+    return Scripted(act=act).run(
+        Bright().eval(), images, labels, threat, mode="max-loss", half=half, batch_size=4
+    )
+
+
+def grey(session: Session, level: float) -> Tensor:
+    return torch.full_like(session.clean, level)
+
+
+@dataclass
+class Rows:
+    place: Tensor
+    note: str = "left alone"
+
+
+def test_what_is_done_leaves_and_comes_back_after_the_round() -> None:
+    seen: list[list[int]] = []
+
+    def act(session: Session) -> None:
+        rows = Rows(torch.arange(4))
+        for _ in range(2):
+            with session.round():
+                inner = Rows(torch.arange(4))
+                session.prune(inner, torch.tensor([True, False, True, False]))
+                assert torch.equal(session.clean[:, 0, 0, 0], torch.tensor([0.2, 0.4]))
+                seen.append(inner.place.tolist())
+                session.query(grey(session, 0.7))
+                session.prune(inner, torch.tensor([True, True]))
+                assert session.finished
+            seen.append(rows.place.tolist())
+            assert len(session.clean) == 4
+
+    result = run(act)
+    assert seen == 2 * [[1, 3], [0, 1, 2, 3]]
+    assert result.successes.tolist() == [False, True, False, True]
+    assert result.forwards.tolist() == [2, 4, 2, 4]  # all are looked at in the beginning and in the end
+
+
+def test_without_a_round_what_is_done_is_done() -> None:
+    def act(session: Session) -> None:
+        session.prune(Rows(torch.arange(4)), torch.arange(4) == 2)
+        session.query(grey(session, 0.7))
+
+    assert run(act).successes.tolist() == [True, True, False, True]
+
+
+def test_nothing_is_recorded_for_images_that_fill_up_the_batch() -> None:
+    def act(session: Session) -> None:
+        # Eighteen is no size of batch, so one of the two that are done stays.
+        session.prune(Rows(torch.arange(20)), torch.arange(20) < 2)
+        assert len(session.clean) == 19
+        assert session.closed.sum() == 1
+        assert session.query(grey(session, 0.7)).reached.all()
+
+    images = torch.full((20, 1, 2, 2), 0.3)
+    labels = torch.zeros(20, dtype=torch.int64)
+    result = Scripted(act=act).run(Bright().eval(), images, labels, WHOLE_BOX, mode="max-loss")
+    assert result.successes.tolist() == 2 * [False] + 18 * [True]
+
+
+def test_the_nearest_success_is_kept_in_any_order() -> None:
+    for levels in ([0.9, 0.65, 0.8], [0.65, 0.9], [0.3, 0.8, 0.65, 0.61, 0.59]):
+
+        def act(session: Session, levels: list[float] = levels) -> None:
+            for level in levels:
+                session.query(grey(session, level))
+
+        nearest = min(level for level in levels if level > 0.6)
+        assert torch.allclose(run(act).images, torch.tensor(nearest))
+
+
+def test_a_success_beyond_eps_does_not_count_but_is_told() -> None:
+    told: list[bool] = []
+
+    def act(session: Session) -> None:
+        told.extend(session.query(grey(session, 0.65)).reached.tolist())
+
+    result = run(act, eps=0.3)
+    assert told == 4 * [True]
+    assert result.successes.tolist() == [False, False, False, True]
+    assert torch.allclose(result.distances, torch.tensor([0.0, 0.0, 0.0, 0.25]))
+
+
+def test_in_bf16_each_nearer_success_is_confirmed() -> None:
+    def act(session: Session) -> None:
+        for level in (0.7, 0.55, 0.65, 0.52):
+            reached = session.query(grey(session, level)).reached
+            assert bool(reached.all()) == (level > 0.6)
+
+    result = run(act, half=True)
+    assert torch.allclose(result.images, torch.tensor(0.65))
+    assert result.successes.all()
