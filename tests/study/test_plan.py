@@ -77,7 +77,8 @@ def test_a_network_that_states_a_length_is_trained_once_per_unit(plan: Planner) 
         name, in_unit, stage = networks[f"adversarial-{unit}"]
         assert (name, in_unit) == ("adversarial", unit)
         assert repr(stage.defense) == (
-            f"adversarial_training(attack=fgsm(), threat=linf(eps={eps}), source=baseline, fraction=0.3)"
+            f"adversarial_training(attack=fgsm(random_start=False, step=None), threat=linf(eps={eps}), "
+            "source=baseline, fraction=0.3)"
         )
     assert networks["baseline"][1] is None
 
