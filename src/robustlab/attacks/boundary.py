@@ -21,6 +21,12 @@ def likeliest(session: Session, count: int) -> Tensor:
     return logits.topk(min(count, logits.shape[1]), dim=1).indices
 
 
+def useful_radius(session: Session) -> Tensor:
+    """Return (n,) each image's eps, but not more than the way to the farthest corner of the box."""
+    corner = (session.clean < 0.5).to(session.clean.dtype)
+    return session.eps.minimum(session.threat.distance(corner, session.clean))
+
+
 def nearest_boundary(session: Session, points: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Measure points and find the class that takes the least to overtake the label, or the target's rivals.
 

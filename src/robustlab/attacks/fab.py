@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane
+from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, useful_radius
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.core.threat import per_image
@@ -52,7 +52,7 @@ class FAB(Attack):
             if (toward < 0).all():
                 return  # there are fewer classes than targets
         state = _State(
-            points=session.clean if repeat == 0 else _random_points(session),
+            points=session.clean if repeat == 0 else session.random_start(useful_radius(session) / 2),
             toward=toward,
             classes=None if toward is not None else likeliest(session, session.clean_logits.shape[1]),
         )
@@ -92,10 +92,3 @@ class _State:
     points: Tensor
     toward: Tensor | None
     classes: Tensor | None
-
-
-def _random_points(session: Session) -> Tensor:
-    """Return random points in the ball of half the radius, or of half the way to the farthest corner."""
-    corner = (session.clean < 0.5).to(session.clean.dtype)
-    farthest = session.threat.distance(corner, session.clean)
-    return session.random_start(session.eps.minimum(farthest) / 2)

@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
+from robustlab.attacks.boundary import useful_radius
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
@@ -65,8 +66,7 @@ class _State:
 
 def _start(session: Session) -> _State:
     """Begin at the clean image, in later restarts at a random point, in a part of the largest useful ball."""
-    corner = (session.clean < 0.5).to(session.clean.dtype)
-    limit = session.eps.minimum(session.threat.distance(corner, session.clean))
+    limit = useful_radius(session)
     radius = _FIRST_RADIUS * limit
     points = session.clean if session.restart == 0 else session.random_start(radius)
     return _State(points=points, before=points, gradient=points, radius=radius, limit=limit)

@@ -340,11 +340,6 @@ class Session:
         retired = self._retired[self._rows]
         return retired | self._broken[self._rows] if self.verdict else retired
 
-    @property
-    def broken(self) -> Tensor:
-        """(n,) which of the active images have a result already."""
-        return self._broken[self._rows]
-
     @torch.no_grad()
     def verify(self) -> tuple[Tensor, Tensor]:
         """Return predictions and confidences of the best points, computed afresh in fp32 on the whole batch.
