@@ -17,6 +17,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import math
 import os
 import random
 import sys
@@ -32,7 +33,9 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Mode, frozen
 from robustlab.core import seeding
+from robustlab.core.device import fast_bf16
 from robustlab.core.threat import ThreatModel
+from robustlab.evaluation.engine.curve import nearest_within
 from robustlab.evaluation.ensembles import Ensemble
 
 Call = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
@@ -80,7 +83,25 @@ def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict") ->
     """Adapt an attack of ours. One that looks for the nearest image is given a wide eps and ``max-loss``."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
-        return attack.run(model, images, labels, threat, mode=mode, batch_size=batch).images
+        half = fast_bf16(images.device.type)
+        return attack.run(model, images, labels, threat, mode=mode, batch_size=batch, half=half).images
+
+    return call
+
+
+def nearest(threat: ThreatModel) -> Call:
+    """Adapt the searches behind our curve: of their successes the nearest is kept."""
+
+    def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        half = fast_bf16(images.device.type)
+        found, reach = images.clone(), torch.full(labels.shape, torch.inf, device=images.device)
+        for stage in nearest_within(threat):
+            result = stage.attack.run(
+                model, images, labels, stage.threat, mode="max-loss", batch_size=batch, half=half
+            )
+            nearer = result.successes & (result.distances < reach)
+            found[nearer], reach[nearer] = result.images[nearer], result.distances[nearer]
+        return found
 
     return call
 
@@ -92,8 +113,11 @@ def ensemble(attacks: Ensemble, threat: ThreatModel) -> Call:
         with torch.no_grad():
             classes = model(images[:1]).shape[1]
         found, left = images.clone(), torch.arange(len(images), device=images.device)
+        half = fast_bf16(images.device.type)
         for attack in attacks.stages(threat, classes):
-            result = attack.run(model, images[left], labels[left], threat, ids=left, batch_size=batch)
+            result = attack.run(
+                model, images[left], labels[left], threat, ids=left, batch_size=batch, half=half
+            )
             found[left] = result.images
             left = left[~result.successes]
         return found
@@ -265,4 +289,18 @@ def pgd(threat: ThreatModel, steps: int, step: float) -> dict[str, Call]:
         "torchattacks": torchattacks(lambda ta, model: ta.PGDL2(model, eps=eps, alpha=alpha, steps=steps)),
         "foolbox": foolbox(lambda fb: fb.attacks.L2PGD(steps=steps, rel_stepsize=step), eps=eps),
         "art": of_art(2),
+    }
+
+
+def fmn(threat: ThreatModel, steps: int) -> dict[str, Call]:
+    """Return the peers' FMN, which looks for the nearest success."""
+    order = {"linf": math.inf, "l2": 2, "l1": 1, "l0": 0}[threat.name]
+    name = {"linf": "LInfFMNAttack", "l2": "L2FMNAttack", "l1": "L1FMNAttack", "l0": "L0FMNAttack"}[
+        threat.name
+    ]
+    return {
+        "foolbox": foolbox(lambda fb: getattr(fb.attacks, name)(steps=steps)),
+        "adv-lib": adv_lib(
+            lambda al, model, images, labels: al.fmn(model, images, labels, order, steps=steps)
+        ),
     }

@@ -6,19 +6,22 @@
 
 Printed per tool: accuracy left, seconds, forward and backward image passes. Passes are counted for all tools
 alike, by a wrapper around the model: an image sent through it is a forward pass, a gradient that comes back
-for it is a backward pass. Parameters are frozen; the model is in eval mode, and in the layout in which
-robustlab loads networks. A tool is warmed up on four images, then timed with each of `--batches`, and
+for it is a backward pass. Parameters are frozen and the model is in eval mode. robustlab does what its
+command line does: it puts the network into channels-last layout and, where the device is fast in bf16,
+searches in it and confirms in fp32. Other tools take the network as it comes; with `--same-layout` they too
+get it in channels-last. A tool is warmed up on four images, then timed with each of `--batches`, and
 `--repeats` times with the fastest of them, in alternating order; its best time is shown.
 
 No tool's own verdict is believed: an image is broken if the model misclassifies it as it is, or misclassifies
 the tool's image for it in one plain forward pass. A tool's image that leaves the eps ball or [0, 1] by more
-than 1e-6 is counted under "outside" and breaks nothing.
+than 1e-6 is counted under "outside" and breaks nothing; of a curve, that is the ball of its largest eps.
 
 `TASKS` says what each tool runs. The libraries come with ``pip install -e ".[peers]"`` and
 ``pip install --no-deps adv-lib``.
 """
 
 import argparse
+import copy
 import importlib.metadata
 import json
 import os
@@ -38,10 +41,13 @@ import peer_adapters as peers
 from peer_adapters import Call
 from robustlab.attacks import PGD, Mode
 from robustlab.core import device
+from robustlab.core.memory import keep_freed_memory
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
 from robustlab.data import load_dataset
+from robustlab.evaluation.engine.curve import at, points
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
+from robustlab.evaluation.subject import in_fastest_layout
 from robustlab.models.files import fill, load_network, load_tensors
 
 TOLERANCE = 1e-6
@@ -55,9 +61,10 @@ DISTRIBUTIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What every task is given."""
+    """What every task is given; found images may lie within `limit`, which is wider for a curve."""
 
     threat: ThreatModel
+    limit: ThreatModel
     steps: int
     step: float
     autoattack: Path | None
@@ -70,6 +77,7 @@ class Row:
     tool: str
     batch: int
     accuracy: float
+    curve: list[float]
     seconds: float
     forwards: int
     backwards: int
@@ -99,11 +107,24 @@ def autoattack(setting: Setting, ours: Ensemble) -> dict[str, Call]:
     return calls
 
 
+def curve(setting: Setting) -> dict[str, Call]:
+    """The nearest success of every image; beside it, for the cost, PGD of 100 steps at one eps."""
+    threat = setting.threat
+    fixed = PGD(steps=100, step=setting.step)
+    return {
+        "robustlab": peers.nearest(threat),
+        "robustlab-pgd": peers.robustlab(fixed, threat, mode="max-loss"),
+        "torchattacks": peers.pgd(threat, fixed.steps, fixed.step)["torchattacks"],
+        **peers.fmn(threat, 100),
+    }
+
+
 TASKS: dict[str, Callable[[Setting], dict[str, Call]]] = {
     "pgd-verdict": lambda setting: pgd(setting, "verdict"),
     "pgd-max-loss": lambda setting: pgd(setting, "max-loss"),
     "autoattack": lambda setting: autoattack(setting, AutoAttack()),
     "standard": lambda setting: autoattack(setting, Standard()),
+    "curve": curve,
 }
 
 
@@ -151,7 +172,7 @@ def inside(found: Tensor, images: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def measure(
-    tool: str, call: Call, counted: Counted, images: Tensor, labels: Tensor, threat: ThreatModel, batch: int
+    tool: str, call: Call, counted: Counted, images: Tensor, labels: Tensor, setting: Setting, batch: int
 ) -> Row:
     """Run one tool once and measure what it returns afresh."""
     counted.forwards = counted.backwards = 0
@@ -160,17 +181,22 @@ def measure(
     found = call(counted, images, labels, batch)
     _wait(images)
     seconds = time.perf_counter() - started
-    allowed = inside(found, images, threat)
-    broken = ~correct(counted.model, found, labels) & allowed
-    robust = correct(counted.model, images, labels) & ~broken
+    right = correct(counted.model, images, labels)
+    wrong = ~correct(counted.model, found, labels)
+
+    def left(within: ThreatModel) -> float:
+        return (right & ~(wrong & inside(found, images, within))).double().mean().item()
+
+    threat = setting.threat
     return Row(
         tool=tool,
         batch=batch,
-        accuracy=robust.double().mean().item(),
+        accuracy=left(threat),
+        curve=[left(at(threat, eps)) for eps in points(threat)],
         seconds=seconds,
         forwards=counted.forwards,
         backwards=counted.backwards,
-        outside=int((~allowed).sum()),
+        outside=int((~inside(found, images, setting.limit)).sum()),
     )
 
 
@@ -184,20 +210,23 @@ def compare(
     model: nn.Module,
     images: Tensor,
     labels: Tensor,
-    threat: ThreatModel,
+    setting: Setting,
     *,
     batches: list[int],
     repeats: int,
+    same_layout: bool = False,
 ) -> list[Row]:
     """Return each tool's fastest run."""
-    counted = Counted(model).eval()
-    for call in calls.values():
-        call(counted, images[:4], labels[:4], 4)
+    ours = Counted(in_fastest_layout(copy.deepcopy(model), images[:1])).eval()
+    theirs = ours if same_layout else Counted(model).eval()
+    counted = {tool: ours if tool.startswith("robustlab") else theirs for tool in calls}
+    for tool, call in calls.items():
+        call(counted[tool], images[:4], labels[:4], 4)
     best: dict[str, Row] = {}
     for repeat in range(repeats):
         for tool in calls if repeat % 2 == 0 else reversed(calls):
             for batch in batches if repeat == 0 else [best[tool].batch]:
-                row = measure(tool, calls[tool], counted, images, labels, threat, batch)
+                row = measure(tool, calls[tool], counted[tool], images, labels, setting, batch)
                 best[tool] = min(best.get(tool, row), row, key=lambda r: r.seconds)
     return [best[tool] for tool in calls]
 
@@ -212,17 +241,22 @@ def load_model(text: str, weights: Path | None, name: str) -> nn.Module:
             fill(model, load_tensors(weights)[0], weights)
     else:
         model = load_network(text)
-    return model.eval().to(name).to(memory_format=torch.channels_last)
+    return model.eval().to(name).to(memory_format=torch.contiguous_format)
 
 
 def table(rows: list[Row]) -> str:
-    """Return the rows as aligned text; "times" is a tool's time over the first tool's."""
+    """Return the rows as aligned text.
+
+    "times" is a tool's time over the first tool's; "curve" is the mean of the accuracy left over all eps of a
+    curve from 0 to 4/3 of the threat model's, by the same images: of use where they are near ones.
+    """
     lines = [
-        f"{'tool':14}{'batch':>6}{'accuracy':>11}{'seconds':>10}{'times':>8}"
+        f"{'tool':14}{'batch':>6}{'accuracy':>11}{'curve':>10}{'seconds':>10}{'times':>8}"
         f"{'forwards':>14}{'backwards':>14}{'outside':>9}"
     ]
     lines += [
-        f"{row.tool:14}{row.batch:6}{100 * row.accuracy:9.2f} %{row.seconds:10.2f}"
+        f"{row.tool:14}{row.batch:6}{100 * row.accuracy:9.2f} %"
+        f"{100 * sum(row.curve) / len(row.curve):8.2f} %{row.seconds:10.2f}"
         f"{row.seconds / rows[0].seconds:8.2f}{row.forwards:14,}{row.backwards:14,}{row.outside:9}"
         for row in rows
     ]
@@ -263,11 +297,12 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--threat", default="linf(eps=0.3)")
     parser.add_argument("--task", default="pgd-verdict", choices=TASKS)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--step", type=float, default=0.1, help="step length as a fraction of eps")
+    parser.add_argument("--step", type=float, default=0.25, help="step length as a fraction of eps")
     parser.add_argument("--tools", nargs="+", help="default: all that are installed")
     parser.add_argument("--autoattack", type=Path, help="a checkout of the official AutoAttack")
-    parser.add_argument("--batches", type=int, nargs="+", default=[250, 1000], help="batch sizes to try")
+    parser.add_argument("--batches", type=int, nargs="+", default=[250, 500, 1000], help="batch sizes to try")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--same-layout", action="store_true", help="channels-last for all tools")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, help="write everything that was measured here")
     return parser.parse_args(words)
@@ -275,9 +310,16 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
 
 def main(words: list[str] | None = None) -> None:
     """Run the comparison."""
+    keep_freed_memory()  # as robustlab's command line does; it serves all tools alike
     options = arguments(words)
     threat = parse(ThreatModel, options.threat)
-    setting = Setting(threat=threat, steps=options.steps, step=options.step, autoattack=options.autoattack)
+    setting = Setting(
+        threat=threat,
+        limit=at(threat, points(threat)[-1]) if options.task == "curve" else threat,
+        steps=options.steps,
+        step=options.step,
+        autoattack=options.autoattack,
+    )
     calls = select(TASKS[options.task](setting), options.tools)
     model = load_model(options.model, options.weights, options.device)
     test = load_dataset(options.data).test
@@ -289,7 +331,16 @@ def main(words: list[str] | None = None) -> None:
     print(f"{options.task}: {options.model}, {threat!r}{steps}")
     print(f"first {len(images)} test images of {options.data}, clean accuracy {100 * clean:.2f} %")
     print(f"{machine}; " + ", ".join(f"{k} {v}" for k, v in versions().items()), flush=True)
-    rows = compare(calls, model, images, labels, threat, batches=options.batches, repeats=options.repeats)
+    rows = compare(
+        calls,
+        model,
+        images,
+        labels,
+        setting,
+        batches=options.batches,
+        repeats=options.repeats,
+        same_layout=options.same_layout,
+    )
     print(table(rows))
     if options.json is not None:
         record: dict[str, Any] = {

@@ -57,6 +57,9 @@ class Attack(Unit, ABC):
     minimal_norm: ClassVar[bool] = False
     """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
     nearest one inside is kept, in ``max-loss`` mode after the full budget."""
+    exact: ClassVar[bool] = False
+    """Whether the search goes by differences between losses so small that bf16 would round them off; one that
+    looks for the nearest success always does."""
     targetable: ClassVar[bool] = True
     """Whether the attack can move towards given classes."""
 
@@ -111,7 +114,7 @@ class Attack(Unit, ABC):
                 (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
                 probabilities that decide the class.
             surrogates: other classifiers of the same kind, for attacks that transfer.
-            half: search in bf16; whatever succeeds is confirmed in fp32.
+            half: search in bf16, where the attack's search bears it; whatever succeeds is confirmed in fp32.
             on_batch: called with the number of images finished.
 
         Raises:
@@ -146,7 +149,7 @@ class Attack(Unit, ABC):
                     minimal_norm=self.core.minimal_norm,
                     samples=samples,
                     surrogates=surrogates,
-                    half=half,
+                    half=half and not (self.core.exact or self.core.minimal_norm),
                 )
                 # A random classifier draws from the global generator: it gets the same numbers in every run.
                 with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):

@@ -40,14 +40,15 @@ class Focused(Attack):
     """
 
     norms = ("linf",)
+    exact = True
 
     survey: Annotated[int, Field(ge=1)] = 2
     """Descents for each image before any is given up."""
     steps: Annotated[int, Field(ge=1)] = 20
-    rounds: Annotated[int, Field(ge=0)] = 60
+    rounds: Annotated[int, Field(ge=0)] = 40
     patches: Annotated[int, Field(ge=0)] = 60
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
-    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.95
+    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
 
     def search(self, session: Session) -> None:
         clean = session.query(session.clean, "margin", propose=False).losses

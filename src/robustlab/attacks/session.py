@@ -413,8 +413,7 @@ class Session:
             eligible &= distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE
         broken, higher = self._broken[rows], score > self._best_score[rows]
         if self._task.half:
-            # The nearest success lies where rounding decides: each nearer one is asked about.
-            reached = self._confirmed(points, reached, reached & eligible & (higher if minimal else ~broken))
+            reached = self._confirmed(points, reached, reached & eligible & ~broken)
         success = reached & eligible
         # A success beats any loss; among equals the higher loss, or the nearer success, is kept.
         better = success & higher if minimal else torch.where(success == broken, higher, success) & eligible

@@ -28,6 +28,7 @@ class SPSA(Attack):
     """
 
     norms = ("linf", "l2")
+    exact = True
 
     steps: Annotated[int, Field(ge=1)] = 40
     pairs: Annotated[int, Field(ge=1)] = 64

@@ -39,6 +39,7 @@ class Square(Attack):
     """
 
     norms = ("linf", "l2", "l1")
+    exact = True
 
     queries: Annotated[int, Field(ge=1)] = 5000
     p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8

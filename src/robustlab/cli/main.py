@@ -7,6 +7,7 @@ import typer
 
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
+from robustlab.core.memory import keep_freed_memory
 
 __all__ = ["app", "main"]
 
@@ -50,4 +51,5 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line."""
+    keep_freed_memory()
     app()
