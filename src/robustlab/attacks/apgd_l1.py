@@ -21,8 +21,7 @@ from robustlab.core.threat.l1 import sparse_sign
 _RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """Radii, as multiples of eps, with their share of the steps: wide balls first, the narrow one holds traps."""
 
-_FIRST_SHARE, _SHARE_SHRINKS = 0.2, 1.5
-_STEP_SHRINKS, _LEAST_STEP = 1.5, 0.1
+_SHARE_SHRINKS, _STEP_SHRINKS, _LEAST_STEP = 1.5, 1.5, 0.1
 _CHECK_EVERY = 0.04
 
 
@@ -81,8 +80,8 @@ def _ascend(session: Session, state: _State, loss: Loss, multiple: float, steps:
     state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
     state.best = state.points
     state.best_loss = torch.full_like(session.eps, -torch.inf)
-    state.share = torch.full_like(session.eps, _FIRST_SHARE)
-    state.step, state.moved = torch.ones_like(session.eps), torch.full_like(session.eps, pixels)
+    state.step, state.moved = torch.ones_like(session.eps), _count_moved(session, state.points)
+    state.share = state.moved / pixels / _SHARE_SHRINKS
     every = max(1, int(_CHECK_EVERY * steps))
     for step in range(steps + 1):
         more = step < steps
@@ -110,7 +109,7 @@ def _ascend(session: Session, state: _State, loss: Loss, multiple: float, steps:
 
 def _reconsider(session: Session, state: _State) -> None:
     """Make steps as sparse as the best point; where that grew sparser, go back to it with a full step."""
-    moved = (state.best != session.clean).flatten(1).sum(dim=1).to(state.step.dtype)
+    moved = _count_moved(session, state.best)
     sparser = moved < 0.95 * state.moved
     chosen = per_image(sparser, state.points)
     state.step = torch.where(sparser, 1.0, (state.step / _STEP_SHRINKS).clamp(min=_LEAST_STEP))
@@ -118,3 +117,8 @@ def _reconsider(session: Session, state: _State) -> None:
     state.points = torch.where(chosen, state.best, state.points)
     state.gradient = torch.where(chosen, state.best_gradient, state.gradient)
     state.moved = moved
+
+
+def _count_moved(session: Session, points: Tensor) -> Tensor:
+    """Return (n,) in how many values the points differ from the clean images."""
+    return (points != session.clean).flatten(1).sum(dim=1).to(points.dtype)

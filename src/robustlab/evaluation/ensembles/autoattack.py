@@ -20,10 +20,10 @@ class AutoAttack(Ensemble):
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         l1 = threat.name == "l1"
-        targets = min(_TARGETS_L1 if l1 else _TARGETS, classes - 1)
+        targets = min(_TARGETS, classes - 1)
         if l1:
             ascent: Attack = APGDL1(restarts=5)
-            targeted: Attack = APGDL1(loss="dlr", targets=targets)
+            targeted: Attack = APGDL1(loss="dlr", targets=min(_TARGETS_L1, targets))
         else:
             ascent = APGD(restarts=5 if self.version == "plus" else 1)
             targeted = APGD(loss="dlr", targets=targets)
