@@ -24,6 +24,7 @@ from peer_adapters import Call, adv_lib, art, foolbox, torchattacks
 from peers import correct
 from robustlab.attacks import (
     APGD,
+    APGDL1,
     CW,
     DDN,
     EAD,
@@ -47,7 +48,7 @@ bounded = functools.partial(against, images=IMAGES)
 nearest = functools.partial(against, images=IMAGES // 2, mode="max-loss")
 """For attacks that look for the nearest image: they are given a wide threat model and their full budget."""
 
-INF, TWO = Linf(eps=0.15), L2(eps=1.5)
+INF, TWO, ONE = Linf(eps=0.15), L2(eps=1.5), L1(eps=8.0)
 ANY_L0, ANY_L1, ANY_L2, ANY_LINF = L0(eps=784), L1(eps=784.0), L2(eps=28.0), Linf(eps=1.0)
 
 # fmt: off
@@ -67,6 +68,11 @@ CASES = [
         "torchattacks": torchattacks(lambda ta, model: ta.APGD(model, "L2", TWO.eps, 20)),
         "adv-lib": adv_lib(lambda al, *task: al.apgd(*task, TWO.eps, 2, False, 20, 1, "ce")),
     }, accuracy_within(0.01)),
+    *bounded("apgd_l1", APGDL1(steps=50), ONE, {
+        "adv-lib": adv_lib(
+            lambda al, *task: al.apgd(*task, ONE.eps, 1, False, 50, 1, "ce", use_large_reps=True)
+        ),
+    }, accuracy_within(0.02)),
     *bounded("apgd-t", APGD(steps=20, targets=9, loss="dlr"), INF, {
         "torchattacks": torchattacks(lambda ta, model: ta.APGDT(model, "Linf", INF.eps, 20)),
         "adv-lib": adv_lib(lambda al, *task: al.apgd_targeted(*task, INF.eps, math.inf, n_iter=20)),

@@ -1,0 +1,45 @@
+"""The memory of an evaluation is that of one batch, however many images there are."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PEAK = """
+import resource, sys
+import torch
+from torch import nn
+import robustlab
+
+count, folder = int(sys.argv[1]), sys.argv[2]
+images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+torch.manual_seed(0)
+model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 10)).eval()
+labels = model(images).argmax(dim=1)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+robustlab.evaluate(
+    model, images=images, labels=labels, threat="linf(eps=0.004)", attacks="pgd(steps=2), fgsm",
+    batch_size=250, checks=False, out=folder,
+)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+def peak(count: int, folder: Path) -> float:
+    """Return by how many MB an evaluation in a process of its own raises the process's peak."""
+    done = subprocess.run(
+        [sys.executable, "-c", PEAK, str(count), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=True,
+    )
+    return int(done.stdout.split()[-1]) / 1024
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ru_maxrss has another unit elsewhere")
+def test_peak_memory_does_not_grow_with_the_images(tmp_path: Path) -> None:
+    few, many = peak(500, tmp_path / "few"), peak(8000, tmp_path / "many")
+    # The images that were added take 90 MB as floats; what they leave behind is a row in a table each.
+    assert many < few + 45, f"{few:.0f} MB for 500 images, {many:.0f} MB for 8,000"
