@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -31,11 +32,25 @@ class Scripted(Attack):
         self.act(session)
 
 
-def run(act: Callable[[Session], None], *, half: bool = False, eps: float = 1.0) -> AttackResult:
+class Rounded(Scripted):
+    """Looks for any success."""
+
+    minimal_norm = False
+
+
+class Exact(Rounded):
+    """Goes by differences that bf16 would hide."""
+
+    exact = True
+
+
+def run(
+    act: Callable[[Session], None], *, half: bool = False, eps: float = 1.0, kind: type[Scripted] = Scripted
+) -> AttackResult:
     images = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()
     labels = torch.zeros(4, dtype=torch.int64)
     threat = WHOLE_BOX if eps == 1 else Linf(eps=eps)
-    return Scripted(act=act).run(
+    return kind(act=act).run(
         Bright().eval(), images, labels, threat, mode="max-loss", half=half, batch_size=4
     )
 
@@ -118,12 +133,26 @@ def test_a_success_beyond_eps_does_not_count_but_is_told() -> None:
     assert torch.allclose(result.distances, torch.tensor([0.0, 0.0, 0.0, 0.25]))
 
 
-def test_in_bf16_each_nearer_success_is_confirmed() -> None:
+def test_the_nearest_success_is_looked_for_in_fp32() -> None:
     def act(session: Session) -> None:
         for level in (0.7, 0.55, 0.65, 0.52):
-            reached = session.query(grey(session, level)).reached
-            assert bool(reached.all()) == (level > 0.6)
+            reading = session.query(grey(session, level))
+            assert bool((reading.logits[:, 1] > 0).all()) == (level > 0.6), "the classifier ran in bf16"
 
     result = run(act, half=True)
     assert torch.allclose(result.images, torch.tensor(0.65))
+    assert result.successes.all()
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_success_in_bf16_counts_if_it_is_one_in_fp32(exact: bool) -> None:
+    said: list[tuple[bool, bool]] = []
+
+    def act(session: Session) -> None:
+        for level in (0.55, 0.65):
+            reading = session.query(grey(session, level))
+            said.append((bool((reading.logits[:, 1] > 0).all()), bool(reading.reached.all())))
+
+    result = run(act, half=True, kind=Exact if exact else Rounded)
+    assert said == [(not exact, False), (True, True)]
     assert result.successes.all()
