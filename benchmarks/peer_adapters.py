@@ -33,7 +33,6 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Mode, frozen
 from robustlab.core import seeding
-from robustlab.core.device import fast_bf16
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.engine.curve import nearest_within
 from robustlab.evaluation.ensembles import Ensemble
@@ -79,11 +78,10 @@ def guest(model: nn.Module, seed: int = 0) -> Iterator[None]:
             random.setstate(states[1])
 
 
-def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict") -> Call:
+def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict", half: bool = False) -> Call:
     """Adapt an attack of ours. One that looks for the nearest image is given a wide eps and ``max-loss``."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
-        half = fast_bf16(images.device.type)
         return attack.run(model, images, labels, threat, mode=mode, batch_size=batch, half=half).images
 
     return call
@@ -93,12 +91,9 @@ def nearest(threat: ThreatModel) -> Call:
     """Adapt the searches behind our curve: of their successes the nearest is kept."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
-        half = fast_bf16(images.device.type)
         found, reach = images.clone(), torch.full(labels.shape, torch.inf, device=images.device)
         for stage in nearest_within(threat):
-            result = stage.attack.run(
-                model, images, labels, stage.threat, mode="max-loss", batch_size=batch, half=half
-            )
+            result = stage.attack.run(model, images, labels, stage.threat, mode="max-loss", batch_size=batch)
             nearer = result.successes & (result.distances < reach)
             found[nearer], reach[nearer] = result.images[nearer], result.distances[nearer]
         return found
@@ -106,14 +101,13 @@ def nearest(threat: ThreatModel) -> Call:
     return call
 
 
-def ensemble(attacks: Ensemble, threat: ThreatModel) -> Call:
+def ensemble(attacks: Ensemble, threat: ThreatModel, *, half: bool = False) -> Call:
     """Adapt an ensemble of ours: each attack meets the images that withstood those before it."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
         with torch.no_grad():
             classes = model(images[:1]).shape[1]
         found, left = images.clone(), torch.arange(len(images), device=images.device)
-        half = fast_bf16(images.device.type)
         for attack in attacks.stages(threat, classes):
             result = attack.run(
                 model, images[left], labels[left], threat, ids=left, batch_size=batch, half=half

@@ -68,6 +68,7 @@ class Setting:
     steps: int
     step: float
     autoattack: Path | None
+    half: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class Row:
 def pgd(setting: Setting, mode: Mode) -> dict[str, Call]:
     """PGD with the same steps from one random start; of the official AutoAttack, APGD with as many steps."""
     threat, steps, step = setting.threat, setting.steps, setting.step
-    calls = {"robustlab": peers.robustlab(PGD(steps=steps, step=step), threat, mode=mode)}
+    calls = {"robustlab": peers.robustlab(PGD(steps=steps, step=step), threat, mode=mode, half=setting.half)}
     calls |= peers.pgd(threat, steps, step)
     if setting.autoattack is not None:
         calls["autoattack"] = peers.autoattack(setting.autoattack, threat, attacks=("apgd-ce",), steps=steps)
@@ -97,7 +98,7 @@ def pgd(setting: Setting, mode: Mode) -> dict[str, Call]:
 def autoattack(setting: Setting, ours: Ensemble) -> dict[str, Call]:
     """An ensemble of ours against AutoAttack's standard version, and against what torchattacks calls so."""
     threat = setting.threat
-    calls = {"robustlab": peers.ensemble(ours, threat)}
+    calls = {"robustlab": peers.ensemble(ours, threat, half=setting.half)}
     if threat.name in ("linf", "l2"):
         calls["torchattacks"] = peers.torchattacks(
             lambda ta, model: ta.AutoAttack(model, peers.NORMS[threat.name], threat.eps, seed=0)
@@ -113,7 +114,7 @@ def curve(setting: Setting) -> dict[str, Call]:
     fixed = PGD(steps=100, step=setting.step)
     return {
         "robustlab": peers.nearest(threat),
-        "robustlab-pgd": peers.robustlab(fixed, threat, mode="max-loss"),
+        "robustlab-pgd": peers.robustlab(fixed, threat, mode="max-loss", half=setting.half),
         "torchattacks": peers.pgd(threat, fixed.steps, fixed.step)["torchattacks"],
         **peers.fmn(threat, 100),
     }
@@ -319,6 +320,7 @@ def main(words: list[str] | None = None) -> None:
         steps=options.steps,
         step=options.step,
         autoattack=options.autoattack,
+        half=device.fast_bf16(options.device),
     )
     calls = select(TASKS[options.task](setting), options.tools)
     model = load_model(options.model, options.weights, options.device)

@@ -491,3 +491,15 @@ def test_no_images_give_an_empty_result(attack: Attack, model: nn.Module, batch:
     assert result.images.shape == (0, 1, 4, 4)
     for name in ("predictions", "confidences", "successes", "distances", "forwards", "backwards", "restarts"):
         assert getattr(result, name).shape == (0,)
+
+
+@pytest.mark.parametrize("attack", [APGD(steps=20), APGD(steps=20, targets=3)], ids=repr)
+def test_an_attacker_who_wants_one_class_moves_towards_it(
+    attack: Attack, make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
+) -> None:
+    model, batch = make_linear(classes=6, seed=5), make_batch(20, classes=6)
+    order = model(batch.images).argsort(dim=1, descending=True)
+    labels, unlikely = order[:, 0], order[:, 4]
+    result = attack.run(model, batch.images, labels, Linf(eps=0.5), targets=unlikely)
+    assert result.successes.all()
+    assert torch.equal(result.predictions, unlikely)

@@ -156,3 +156,15 @@ def test_a_success_in_bf16_counts_if_it_is_one_in_fp32(exact: bool) -> None:
     result = run(act, half=True, kind=Exact if exact else Rounded)
     assert said == [(not exact, False), (True, True)]
     assert result.successes.all()
+
+
+def test_an_image_is_set_aside_only_if_fp32_too_gets_it_wrong() -> None:
+    images = torch.full((2, 1, 2, 2), 0.55)
+
+    def act(session: Session) -> None:
+        session.query(grey(session, 0.65))
+
+    attack = Rounded(act=act)
+    result = attack.run(Bright().eval(), images, torch.zeros(2, dtype=torch.int64), WHOLE_BOX, half=True)
+    assert result.successes.all()
+    assert (result.forwards > 2).all()

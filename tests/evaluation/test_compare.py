@@ -12,8 +12,9 @@ from scipy.stats import binomtest
 from torch import nn
 
 import robustlab
-from robustlab.core.errors import RobustlabError, RunError
+from robustlab.core.errors import DataError, RobustlabError, RunError
 from robustlab.core.run import EvaluationRun
+from robustlab.data import Split
 from robustlab.evaluation.compare import paired_difference
 
 ATTACKS = "apgd(steps=20)"
@@ -150,3 +151,24 @@ def test_a_run_is_read_back(runs: list[EvaluationRun]) -> None:
     read = robustlab.load_run(runs[0].folder)
     assert isinstance(read, EvaluationRun)
     assert read.results == runs[0].results
+
+
+def test_files_that_disagree_are_refused(runs: list[EvaluationRun]) -> None:
+    path = runs[1].folder / "images.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(line for line in lines if ",broken," not in line))
+    with pytest.raises(RunError, match="do not agree"):
+        robustlab.compare(*runs)
+
+
+def test_no_check_is_no_clean_bill(runs: list[EvaluationRun]) -> None:
+    decision = robustlab.gate(runs[0], no_red_flags=True)
+    assert not decision.passed
+    assert decision.conditions[0].found == "no check was computed"
+
+
+def test_images_of_one_id_are_refused(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    twins = Split(images=split.images, labels=split.labels, ids=torch.zeros_like(split.ids), name=split.name)
+    with pytest.raises(DataError, match="two images have the same id"):
+        evaluate(tmp_path, model, twins)

@@ -1,8 +1,11 @@
 """Classifiers from files: every way to name one, and every way to get it wrong."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -212,3 +215,48 @@ def test_layout_is_only_changed_where_the_code_allows_it() -> None:
 def test_a_module(make_linear: Callable[..., nn.Module]) -> None:
     loaded = load_classifier(make_linear(), name="mine")
     assert (loaded.name, loaded.source) == ("mine", "Python")
+
+
+class Thresholded(nn.Module):
+    """Answers by a threshold that is kept in one of many places."""
+
+    def __init__(self, place: str, threshold: float) -> None:
+        super().__init__()
+        if place == "unsaved buffer":
+            self.register_buffer("level", torch.tensor(threshold), persistent=False)
+        elif place == "private":
+            self._level = threshold
+        elif place == "list":
+            self.levels = [threshold]
+        elif place == "dict":
+            self.levels_by_name = {"level": (threshold,)}
+        elif place == "array":
+            self.array = np.array([threshold])
+        elif place == "function":
+            self.function = lambda: threshold
+        elif place == "object":
+            self.held = SimpleNamespace(level=threshold)
+        else:
+            self.register_forward_hook(lambda *_: None if threshold < 0.7 else torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    "place", ["unsaved buffer", "private", "list", "dict", "array", "function", "object", "hook"]
+)
+def test_a_setting_anywhere_decides_the_identity(place: str) -> None:
+    def identity(threshold: float) -> tuple[str, str]:
+        loaded = load_classifier(Thresholded(place, threshold))
+        return loaded.code, loaded.sha256()
+
+    assert identity(0.5) == identity(0.5)
+    assert identity(0.5) != identity(0.8)
+
+
+def test_a_file_that_the_users_imports_decides_the_identity(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "helper", raising=False)
+    first, again = (load_classifier(f"{file}:make_model").code for _ in range(2))
+    (file.parent / "helper.py").write_text("SIZE = 2 * 10\n")
+    assert first == again != load_classifier(f"{file}:make_model").code
+    monkeypatch.delitem(sys.modules, "helper", raising=False)

@@ -48,7 +48,12 @@ class APGD(Attack):
 
 
 def ranked_class(session: Session, place: int) -> Tensor:
-    """Return the wrong class (n,) that comes at this place on the clean image; -1 if there are fewer."""
+    """Return the wrong class (n,) that comes at this place on the clean image; -1 if there are fewer.
+
+    An attacker who wants one class has that one alone.
+    """
+    if session.targets is not None:
+        return session.targets if place == 0 else torch.full_like(session.labels, -1)
     logits = session.clean_logits.scatter(1, session.labels[:, None], -torch.inf)
     if place >= logits.shape[1] - 1:
         return torch.full_like(session.labels, -1)

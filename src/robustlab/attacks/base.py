@@ -123,6 +123,7 @@ class Attack(Unit, ABC):
         """
         numbers = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
         radii = torch.full(labels.shape, float(threat.eps), device=images.device) if eps is None else eps
+        radii = radii.to(images.device)
         for network in (model, *surrogates):
             _check_mode(network)
         _check(images, labels, numbers, radii, targets)
@@ -143,7 +144,7 @@ class Attack(Unit, ABC):
                     ids=numbers[rows],
                     targets=None if targets is None else targets[rows],
                     threat=threat,
-                    eps=radii[rows],
+                    eps=radii[rows].to(images.dtype),
                     key=key,
                     mode=mode,
                     minimal_norm=self.core.minimal_norm,

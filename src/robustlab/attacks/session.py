@@ -131,7 +131,10 @@ class Session:
         if self.verdict or self._task.minimal_norm:
             reading = self.query(self.clean, propose=not self.verdict)
             self._clean_logits = reading.logits
-            self._broken |= reading.reached
+            reached = reading.reached
+            if self._task.half:
+                reached = self._confirmed(self.clean, reached, reached)
+            self._broken |= reached
 
     def begin(self, restart: int) -> None:
         """Start a restart on the images that are still to be broken."""
@@ -225,6 +228,8 @@ class Session:
             ascent = ascent.nan_to_num(0.0, 0.0, 0.0)
             self.backwards[self._rows] += self._task.samples
         logits, values = logits.detach(), values.detach()
+        if self.targets is not None:
+            values = torch.where(valid, values, -torch.inf)  # no answer is not the target
         reached = self._reached(logits, valid)
         if propose:
             reached = self._record(points.detach(), values, reached)

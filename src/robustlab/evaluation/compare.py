@@ -89,7 +89,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
         gained=gained,
         lost=lost,
         p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
-        same_attacks=[r.attack for r in one.results.rows] == [r.attack for r in two.results.rows],
+        same_attacks=one.results.attacks == two.results.attacks,
         flipped=[
             FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
             for a, b in pairs
@@ -99,8 +99,11 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
 
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
+    if _data(one) != _data(two):
+        raise RunError(
+            f"evaluations of different images can't be compared: {_images(one)} and {_images(two)}"
+        )
     for what, first, second in (
-        ("images", _images(one), _images(two)),
         ("threat models", one.threat, two.threat),
         ("rules on 8-bit images", str(one.eight_bit), str(two.eight_bit)),
     ):
@@ -108,8 +111,13 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
             raise RunError(f"evaluations of different {what} can't be compared: {first} and {second}")
 
 
+def _data(results: Evaluation) -> str:
+    """Return the hash of the images; the same ones may go by another name."""
+    return results.images.split_sha256 or results.images.sha256
+
+
 def _images(results: Evaluation) -> str:
-    return f"{results.images.name} ({(results.images.split_sha256 or results.images.sha256)[:12]})"
+    return f"{results.images.name} ({_data(results)[:12]})"
 
 
 def paired_difference(

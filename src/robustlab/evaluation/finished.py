@@ -22,7 +22,7 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
     """Read a finished evaluation from its folder.
 
     Raises:
-        RunError: the folder holds none, or one that was begun again and did not end.
+        RunError: the folder holds none, one that was begun again and did not end, or files that disagree.
     """
     folder = run.folder if isinstance(run, EvaluationRun) else Path(run)
     found = load_run(folder)
@@ -30,4 +30,8 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
     if not (folder / "manifest.json").exists():
         raise RunError(f"{folder} holds an evaluation that did not end; run the same command again")
-    return Finished(folder=folder, results=found.results, verdicts=read_verdicts(folder))
+    results, verdicts = found.results, read_verdicts(folder)
+    robust = sum(verdict.robust for verdict in verdicts)
+    if len(verdicts) != results.robust.n or abs(robust - results.robust.value * results.robust.n) > 0.5:
+        raise RunError(f"{folder}: images.csv and results.json do not agree; run the same command again")
+    return Finished(folder=folder, results=results, verdicts=verdicts)

@@ -52,7 +52,7 @@ def gate(
         confident: compare the lower end of the 95 % interval with these, instead of the figure itself.
         baseline: an earlier evaluation of the same images under the same threat model.
         max_drop: how far robust accuracy may lie below the baseline's; default 0.
-        no_red_flags: whether a check that failed fails the gate.
+        no_red_flags: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
         RobustlabError: nothing is asked for; a number is out of [0, 1]; a folder holds no finished
@@ -81,7 +81,8 @@ def gate(
         conditions.append(_small_drop(comparison, max_drop or 0.0))
     if no_red_flags:
         flags = ", ".join(check.title for check in results.red_flags)
-        conditions.append(Condition(asked="no red flags", found=flags or "none", holds=not flags))
+        found = flags or ("none" if results.checks else "no check was computed")
+        conditions.append(Condition(asked="no red flags", found=found, holds=found == "none"))
     return GateResult(
         passed=all(condition.holds for condition in conditions), conditions=conditions, comparison=comparison
     )

@@ -58,6 +58,8 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
         split, name, default = loaded.test, loaded.name, DEFAULT_N
         if loaded.fallback:
             remarks.append(f"MNIST is not available: these are {loaded.source}. Why: {loaded.fallback}")
+    if len(set(split.ids.tolist())) < len(split):
+        raise DataError("two images have the same id; every draw and every verdict goes by the id")
     number = default if n is None else n
     if number < 1 or len(split) == 0:
         raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")

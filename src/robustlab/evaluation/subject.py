@@ -6,8 +6,10 @@ import pickle
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from types import CellType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,8 +36,8 @@ class LoadedClassifier:
     code: str
 
     def sha256(self) -> str:
-        """Return the hash of all parameters and buffers."""
-        return _hash_tensors(self.model.state_dict())
+        """Return the hash of all parameters and buffers, those that are not saved included."""
+        return _hash_tensors(dict(self.model.named_buffers()) | self.model.state_dict())
 
 
 def load_classifier(
@@ -138,26 +140,66 @@ def _hash_tensors(tensors: dict[str, Any]) -> str:
     return digest.hexdigest()
 
 
+_OF_TORCH = set(vars(nn.Module()))
+"""Attributes of every module: parameters, buffers and parts are hashed by themselves."""
+
+_DEEPEST = 6
+
+
 def _code(model: nn.Module) -> str:
     """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
     parts = [repr(model)]
-    for kind in sorted({type(module) for module in model.modules()}, key=lambda kind: kind.__qualname__):
-        if kind.__module__.partition(".")[0] not in {"torch", "torchvision"}:
-            try:
-                parts.append(inspect.getsource(kind))
-            except (OSError, TypeError):  # typed into a console
-                parts.append(kind.__qualname__)
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+    parts += [
+        _source(kind)
+        for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__))
+        if kind.__module__.partition(".")[0] not in {"torch", "torchvision", "builtins", "abc", "typing"}
+    ]
     for name, module in model.named_modules():
-        plain = {k: v for k, v in vars(module).items() if _is_setting(k, v)}
-        tensors = {k: v for k, v in vars(module).items() if isinstance(v, Tensor)}
-        parts.append(f"{name} {sorted(plain.items())!r} {_hash_tensors(tensors)}")
+        own = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+        hooks = [module._forward_hooks, module._forward_pre_hooks]
+        parts.append(f"{name} {_described(own)} {_described([list(h.values()) for h in hooks])}")
     # A function's repr holds its address, which is another one in every process.
     return re.sub(r" at 0x[0-9a-fA-F]+", "", "\n".join(parts))
 
 
-def _is_setting(name: str, value: object) -> bool:
-    simple = isinstance(value, bool | int | float | str | tuple)
-    return simple and not name.startswith("_") and name != "training"
+def _described(value: object, depth: int = 0) -> str:
+    """Return a text that is another one where a setting is."""
+    if isinstance(value, nn.Module):
+        return type(value).__qualname__  # its own turn comes, if it belongs to the model
+    if isinstance(value, Tensor):
+        return _hash_tensors({"": value})
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+    if depth >= _DEEPEST:
+        return repr(value)
+    if isinstance(value, dict):
+        items = sorted((repr(key), _described(item, depth + 1)) for key, item in value.items())
+        return f"{type(value).__qualname__}{items}"
+    if isinstance(value, set | frozenset):
+        return f"{type(value).__qualname__}{sorted(_described(item, depth + 1) for item in value)}"
+    if isinstance(value, list | tuple):
+        return f"{type(value).__qualname__}{[_described(item, depth + 1) for item in value]}"
+    if inspect.isroutine(value) or inspect.isclass(value):
+        return _source(value) + _described(getattr(value, "__closure__", None) and _cells(value), depth + 1)
+    if hasattr(value, "__dict__"):
+        return f"{type(value).__qualname__}{_described(vars(value), depth + 1)}"
+    return repr(value)
+
+
+def _cells(function: Any) -> list[object]:
+    """Return what a function keeps of the scope it was made in."""
+    return [cell.cell_contents for cell in function.__closure__ if cell != _EMPTY]
+
+
+_EMPTY = CellType()
+
+
+def _source(code: Any) -> str:
+    try:
+        return inspect.getsource(code)
+    except (OSError, TypeError):  # typed into a console, or compiled
+        return str(getattr(code, "__qualname__", repr(code)))
 
 
 def class_count(model: nn.Module, image: Tensor) -> int:

@@ -50,7 +50,7 @@ def call(reference: str) -> tuple[Any, str]:
             made = function()
         except (Exception, SystemExit) as error:
             raise SetupError(f"{reference} failed: {_blame(error, path)}") from error
-    return made, hashlib.sha256(source).hexdigest()
+    return made, _hash_sources(path)
 
 
 def _load(path: Path) -> ModuleType:
@@ -76,6 +76,25 @@ def _beside(path: Path) -> Iterator[None]:
         yield
     finally:
         sys.path.remove(folder)
+
+
+def _hash_sources(path: Path) -> str:
+    """Return the hash of the file and of the modules beside it that are loaded."""
+    folder = path.resolve().parent
+    files = {path.resolve()}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if (
+            file
+            and file.endswith(".py")
+            and Path(file).is_relative_to(folder)
+            and "site-packages" not in file
+        ):
+            files.add(Path(file))
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _functions(source: bytes) -> list[str]:

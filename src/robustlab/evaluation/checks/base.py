@@ -9,6 +9,9 @@ from robustlab.core.evaluation import Check, Grade
 from robustlab.evaluation.checks.context import Context, Passes, Skip
 from robustlab.evaluation.metrics import proportion
 
+CRASHED = "could not be computed"
+"""How the finding of a check begins that raised an error; it is computed again the next time."""
+
 FEW = 2
 """Images that a failure needs, our choice: one alone may be a stroke of luck, and is a warning."""
 
@@ -39,7 +42,7 @@ class Probe(ABC):
 
     @final
     def run(self, context: Context) -> Check:
-        """Return the outcome; a failure of the check itself is a reason to skip it."""
+        """Return the outcome; a failure of the check itself is a warning."""
         context = replace(context, spent=Passes())
         try:
             with seeding.isolated(seeding.derive(context.seed, "checks", self.id)):
@@ -48,9 +51,7 @@ class Probe(ABC):
             finding = Finding(grade="skip", found=str(reason), n=0)
         except Exception as error:
             text = (str(error).splitlines() or [""])[0]
-            finding = Finding(
-                grade="skip", found=f"could not be computed: {type(error).__name__}: {text}", n=0
-            )
+            finding = Finding(grade="warn", found=f"{CRASHED}: {type(error).__name__}: {text}", n=0)
         return Check(
             id=self.id,
             title=self.title,

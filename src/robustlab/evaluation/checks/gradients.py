@@ -5,7 +5,7 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Finding, Probe
+from robustlab.evaluation.checks.base import Finding, Probe, graded
 from robustlab.evaluation.checks.context import Context
 
 MOST = 250
@@ -39,5 +39,7 @@ class ZeroGradients(Probe):
             f"no gradient of cross-entropy at {cross_entropy} and of the margin at {margin} of {len(block)}"
         )
         # Where only the cross-entropy underflows, attacks by the margin still find their way.
-        grade: Grade = "fail" if margin else "warn" if cross_entropy else "pass"
+        grade: Grade = graded(margin, len(block), 0.0, sampled=False)
+        if grade == "pass" and cross_entropy:
+            grade = "warn"
         return Finding(grade=grade, found=f"{found} images", n=len(block))

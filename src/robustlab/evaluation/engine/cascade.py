@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
@@ -149,24 +150,24 @@ class Cascade:
         found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
         missing = [number for number in ids if number not in found]
         if missing:
-            found |= self._do(stage, self.problem.take(torch.tensor(missing)))
+            found |= self._do(stage, self.problem.places(torch.tensor(missing)))
         elif stage.told:
             self.progress.stage(stage.title, "kept")
         return {number: found[number] for number in ids}
 
-    def _do(self, stage: Stage, images: Split) -> Outcomes:
+    def _do(self, stage: Stage, places: Tensor) -> Outcomes:
         key, found = key_of(self.problem, stage), {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
         if stage.told:
             self.progress.stage(stage.title, "running")
-        with self.progress.track(stage.title, len(images)) as bar:
-            for places in torch.split(torch.arange(len(images)), self.problem.batch_size):
+        with self.progress.track(stage.title, len(places)) as bar:
+            for part in torch.split(places, self.problem.batch_size):
                 started = time.perf_counter()
-                done = self._block(stage, images.take(places).to(self.problem.device))
+                done = self._block(stage, self.problem.images.take(part).to(self.problem.device))
                 self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
                 found.update({row.image_id: row for row in done.outcomes})
-                bar.advance(len(places))
+                bar.advance(len(part))
                 if stage in self.stages:
                     self._standing -= sum(succeeded(row, self.problem.threat.eps) for row in done.outcomes)
                     bar.show(f"robust so far {self._standing / len(self.problem.images):.1%}")

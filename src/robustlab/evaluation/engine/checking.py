@@ -8,6 +8,7 @@ from torch import Tensor
 from robustlab.core.evaluation import Check
 from robustlab.core.store import StageRecord, digest
 from robustlab.evaluation.checks import PROBES, Context, Found, Row
+from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.stages import stored_images
@@ -40,7 +41,8 @@ def checked(cascade: Cascade, findings: Findings) -> tuple[list[Check], float]:
                     record = StageRecord(
                         key=key, name=probe.id, payload=payload, seconds=time.perf_counter() - started
                     )
-                    store.finish_stage(record)
+                    if not payload["found"].startswith(CRASHED):
+                        store.finish_stage(record)
                     records[probe.id] = record
                 bar.advance(1)
         progress.stage(STAGE, "done", sum(record.seconds for record in records.values() if record))

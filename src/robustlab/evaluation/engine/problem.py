@@ -1,11 +1,14 @@
 """What is evaluated, and how: everything on which the outcome of an attack on an image depends."""
 
+import hashlib
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+import robustlab
 from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.core.store import digest
 from robustlab.core.threat import ThreatModel
@@ -13,6 +16,17 @@ from robustlab.data import Split
 from robustlab.evaluation.classify import predict
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
+
+
+@cache
+def program() -> str:
+    """Return the hash of the code that attacks and measures: what another version found is found anew."""
+    sources = hashlib.sha256()
+    root = Path(robustlab.__file__).parent
+    for folder in ("attacks", "certify", "core/threat", "evaluation"):
+        for file in sorted((root / folder).rglob("*.py")):
+            sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    return sources.hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +62,7 @@ class Problem:
         """The hash of all that an outcome depends on beside the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
-        return digest("evaluation", models, self.data, repr(self.threat), settings)
+        return digest("evaluation", program(), models, self.data, repr(self.threat), settings)
 
     @property
     def model(self) -> nn.Module:
@@ -84,6 +98,6 @@ class Problem:
             half=self.half,
         )
 
-    def take(self, ids: Tensor) -> Split:
-        """Return the images of the given ids."""
-        return self.images.take(torch.isin(self.images.ids, ids))
+    def places(self, ids: Tensor) -> Tensor:
+        """Return (n,) where the images of the given ids are; no image is copied."""
+        return torch.isin(self.images.ids, ids).nonzero().squeeze(1)

@@ -1,5 +1,6 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
+import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.certify import Certifier
-from robustlab.core.store import Outcome, RunStore
+from robustlab.core.store import Outcome, RunStore, digest
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
@@ -36,6 +37,11 @@ class Stage(ABC):
     @abstractmethod
     def name(self) -> str:
         """Unique within the problem."""
+
+    @property
+    def code(self) -> str:
+        """What an outcome depends on beside the name: the source of an attack that is not robustlab's."""
+        return ""
 
     @property
     def title(self) -> str:
@@ -89,7 +95,18 @@ class Certify(Stage):
 class Searching(Stage):
     """Looks for adversarial images, and keeps them."""
 
+    attack: Attack
     threat: ThreatModel
+
+    @property
+    def code(self) -> str:
+        kind = type(self.attack.core)
+        if kind.__module__.startswith("robustlab."):
+            return ""  # the problem's key holds the hash of these
+        try:
+            return f" {digest(inspect.getsource(kind))}"
+        except (OSError, TypeError):  # typed into a console
+            return ""
 
     @abstractmethod
     def search(self, problem: Problem, block: Split) -> AttackResult:
@@ -143,6 +160,10 @@ class Verify(Stage):
     def name(self) -> str:
         return f"{self.searching.name} verified"
 
+    @property
+    def code(self) -> str:
+        return self.searching.code
+
     def run(self, problem: Problem, block: Split) -> Block:
         clean = block.pixels(slice(None))
         images = stored_images(self.store, problem, self.searching, block.ids.tolist()).to(clean.device)
@@ -176,7 +197,7 @@ def to_bytes(image: Tensor) -> bytes:
 
 def key_of(problem: Problem, stage: Stage) -> str:
     """Return the key of a stage's rows; the part before the slash is the problem's."""
-    return f"{problem.key}/{stage.name}"
+    return f"{problem.key}/{stage.name}{stage.code}"
 
 
 def rows(block: Split, *columns: Tensor) -> list[Outcome]:

@@ -33,7 +33,7 @@ class AutoAttack(Ensemble):
         chosen: dict[str, list[Attack]] = {
             "standard": [ascent, targeted, border, square],
             "plus": [ascent, scaled, anywhere, square, targeted, border],
-            "rand": [APGD(steps=100), APGD(steps=100, loss="dlr")],
+            "rand": [APGD(steps=100), APGD(loss="dlr"), APGDL1(steps=100), APGDL1(loss="dlr")],
         }
         return tuple(attack for attack in chosen[self.version] if suited(attack, threat))
 

@@ -164,8 +164,8 @@ class View:
     def spendings(self) -> list[Spending]:
         """What attacks, curve and checks cost, and the rest of the total."""
         results, rows, curve = self.results, self.results.rows, self.results.curve
-        # The curve's search is the last of the rows.
-        attacks = rows[:-1] if curve else rows
+        # The curve's searches are among the rows, within a wider threat model, and cost what the curve did.
+        attacks = [row for row in rows if not (curve and " within " in row.attack)]
         seconds = sum(row.seconds for row in attacks)
         parts = [Spending("Attacks", _sum(attacks, "forwards"), _sum(attacks, "backwards"), seconds)]
         if curve:
