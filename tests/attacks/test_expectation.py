@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from small_networks import mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import PGD, Attack, Square
@@ -27,12 +28,7 @@ class Noisy(nn.Module):
 
 @pytest.fixture
 def model() -> nn.Module:
-    with seeding.isolated(4):
-        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 30), nn.ReLU(), nn.Linear(30, 4))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(4)
-    return network.eval()
+    return mlp(hidden=30, classes=4, scale=4, seed=4)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from small_networks import mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, MIFGSM
@@ -17,8 +18,7 @@ N = 40
 
 @pytest.fixture
 def model() -> nn.Module:
-    with seeding.isolated(4):
-        return nn.Sequential(nn.Flatten(), nn.Linear(30, 20), nn.ReLU(), nn.Linear(20, 4)).eval()
+    return mlp(pixels=30, hidden=20, classes=4, scale=1, seed=4)
 
 
 @pytest.fixture

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from small_networks import Counting
+from torch import nn
 
-from robustlab.attacks import Attack, Mode, Reading, Session
+from robustlab.attacks import FMN, Attack, Mode, Reading, Session
 from robustlab.core import seeding
 from robustlab.core.threat import L2, Linf, ThreatModel
 
@@ -26,8 +27,8 @@ class Asking(Attack):
     readings: list[Reading]
 
     @property
-    def core(self) -> "Attack":
-        return Nearest() if self.nearest else self
+    def core(self) -> Attack:
+        return FMN() if self.nearest else self
 
     @property
     def restart_count(self) -> int:
@@ -49,27 +50,6 @@ class Asking(Attack):
         )
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
-class Nearest(Attack):
-    name = "asking"
-    minimal_norm = True
-
-    def search(self, session: Session) -> None:
-        raise NotImplementedError
-
-
-class Sizes(nn.Module):
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.seen: list[int] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.seen.append(len(x))
-        logits: Tensor = self.model(x)
-        return logits
-
-
 @pytest.mark.parametrize("options", [{}, {"samples": 3}, {"half": True}], ids=str)
 @pytest.mark.parametrize("threat", [Linf(eps=0.17), L2(eps=0.6)], ids=repr)
 @pytest.mark.parametrize("nearest", [False, True])
@@ -84,10 +64,10 @@ def test_at_once_is_one_by_one(
     images = seeding.uniform(3, torch.arange(N), (1, 4, 4))
     results, readings, models = [], [], []
     for at_once in (False, True):
-        model = Sizes(make_linear(scale=0.5)).eval()
+        model = Counting(make_linear(scale=0.5)).eval()
         with torch.no_grad():
             labels = model(images).argmax(dim=1)
-        model.seen.clear()
+        model.sizes.clear()
         attack = Asking(at_once=at_once, nearest=nearest, readings=[])
         results.append(attack.run(model, images, labels, threat, mode=mode, **options))
         readings.append(attack.readings)
@@ -100,10 +80,10 @@ def test_at_once_is_one_by_one(
         assert torch.allclose(a.logits, b.logits, atol=0.05 if options.get("half") else 1e-5)
         assert a.losses.shape == b.losses.shape
         assert torch.equal(a.reached, b.reached) or options.get("half")
-    assert sum(models[0].seen) == sum(models[1].seen) == int(other.forwards.sum())
-    assert max(models[1].seen) <= N
+    assert models[0].forwards == models[1].forwards == int(other.forwards.sum())
+    assert max(models[1].sizes) <= N
     left = readings[1][1].losses.shape[1]  # in the second restart
     if "half" not in options:
         passes = 1 + K + math.ceil(K / (N // left)) + 1 - (mode == "max-loss" and not nearest)
-        assert len(models[1].seen) == passes * options.get("samples", 1)
+        assert len(models[1].sizes) == passes * options.get("samples", 1)
     assert (left < N / 2) == (mode == "verdict")

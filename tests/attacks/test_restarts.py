@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_networks import mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import APGD, FGSM, PGD, Attack, HopSkipJump, Restarts
@@ -16,12 +17,7 @@ from robustlab.core.threat import L0, L1, L2, Linf
 
 @pytest.fixture
 def model() -> nn.Module:
-    with seeding.isolated(4):
-        network = nn.Sequential(nn.Flatten(), nn.Linear(16, 30), nn.ReLU(), nn.Linear(30, 4))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(4)
-    return network.eval()
+    return mlp(hidden=30, classes=4, scale=4, seed=4)
 
 
 @pytest.fixture

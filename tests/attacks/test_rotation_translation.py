@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from small_networks import mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import RotationTranslation
@@ -64,8 +65,7 @@ def test_the_grid() -> None:
 
 @pytest.fixture
 def model() -> nn.Module:
-    with seeding.isolated(4):
-        return nn.Sequential(nn.Flatten(), nn.Linear(75, 20), nn.ReLU(), nn.Linear(20, 4)).eval()
+    return mlp(pixels=75, hidden=20, classes=4, scale=1, seed=4)
 
 
 def test_it_is_the_worst_of_the_grid(model: nn.Module) -> None:

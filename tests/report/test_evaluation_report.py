@@ -5,7 +5,6 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,10 +18,8 @@ from PIL import Image
 from sample_evaluations import ODD, broken, check, evaluation, flagged, images, share, write_evaluation
 from sample_results import write_run
 
-from robustlab.core.evaluation import Evaluation
 from robustlab.core.results import Figure
 from robustlab.report import text, write_report
-from robustlab.report.evaluation.view import View
 from robustlab.report.pictures import perturbation_uri
 
 MakeEvaluation = Callable[..., Path]
@@ -368,38 +365,3 @@ def test_markdown_tables_are_even(sample: Sample) -> None:
     assert [len(table) - 2 for table in tables] == [5, 9, 4, 20, 5]
     for table in tables:
         assert len({re.sub(r"\\\|", "", line).count("|") for line in table}) == 1
-
-
-@given(st.data())
-def test_the_parts_are_all_images(data: st.DataObject) -> None:
-    n = data.draw(st.integers(1, 300))
-    clean = data.draw(st.integers(0, n))
-    robust = data.draw(st.integers(0, clean))
-    proven = data.draw(st.none() | st.integers(0, robust))
-    certified = None if proven is None else share(proven, n)
-    results = ODD["bare"]() | {"clean": share(clean, n), "robust": share(robust, n), "certified": certified}
-    parts = View(Evaluation.model_validate(results)).parts
-    assert sum(part.images for part in parts) == n
-    assert (parts[0].start, parts[-1].end) == (0, 1)
-    for left, right in pairwise(parts):
-        assert left.end == right.start
-    sizes = {part.kind: part.images for part in parts}
-    assert sizes.get("proven", 0) == (proven or 0)
-    assert sizes.get("held", 0) == robust - (proven or 0)
-    assert sizes.get("broken", 0) == clean - robust
-
-
-def test_the_costs_add_up() -> None:
-    for make in (evaluation, ODD["hundred_classes"]):
-        results = Evaluation.model_validate(make())
-        spent = View(results).spendings
-        assert sum(part.forwards for part in spent) == results.forwards
-        assert sum(part.backwards for part in spent) == results.backwards
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [(0.3, "0.3"), (8 / 255, "8/255"), (2.0, "2"), (0.2, "0.2"), (0.0123456, "0.01235"), (1500, "1500")],
-)
-def test_lengths_as_people_write_them(value: float, written: str) -> None:
-    assert text.level(value) == written

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -235,119 +234,6 @@ def test_the_validation_split_does_not_change_what_is_learnt(digits: Dataset, fp
     assert_same(run(digits.validation.take(slice(10))), run(digits.validation))
 
 
-# What it shows to the objective
-
-
-class Recorder(Objective):
-    """Notes the batches; the network has one weight, on which the loss does not really depend."""
-
-    def __init__(self) -> None:
-        self.trained: list[list[int]] = []
-        self.validated: list[list[int]] = []
-
-    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-        del player
-        assert images.dtype == torch.float32
-        assert images.min() >= 0
-        assert images.max() <= 1
-        assert torch.equal((images.flatten(1)[:, 0] * 255).round().long(), labels)
-        (self.trained if network.training else self.validated).append(labels.tolist())
-        return 0 * next(iter(network.parameters())).sum()
-
-
-def numbered(n: int) -> Split:
-    """A split whose images and labels are their own numbers."""
-    numbers = torch.arange(n)
-    images = numbers.to(torch.uint8)[:, None, None, None].expand(n, 1, 2, 2).clone()
-    return Split(images=images, labels=numbers, ids=numbers, name="train")
-
-
-def test_every_image_is_shown_once_per_epoch_in_a_new_order(fp32: Compute) -> None:
-    recorder = Recorder()
-    schedule = Schedule(epochs=3, batch_size=8)
-    train(nn.Linear(1, 1), recorder, numbered(30), numbered(5), schedule=schedule, compute=fp32, key=3)
-    epochs = [[i for batch in recorder.trained[4 * e : 4 * e + 4] for i in batch] for e in range(3)]
-    assert [len(batch) for batch in recorder.trained] == 3 * [8, 8, 8, 6]
-    for order in epochs:
-        assert sorted(order) == list(range(30))
-        assert order != list(range(30))
-    assert len(set(map(tuple, epochs))) == 3
-    assert recorder.validated == 3 * [[0, 1, 2, 3, 4]]
-
-
-class OneWeight(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.zeros(1))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Climb(Objective):
-    """Training drives the weight up by the learning rate per step; validation prefers ``best``."""
-
-    best: float
-    selects: bool = True
-
-    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-        del player, images, labels
-        (w,) = network.parameters()
-        return -w.sum() if network.training else (w - self.best).square().sum()
-
-
-@pytest.mark.parametrize(("best", "kept"), [(-1.0, 1), (0.12, 1), (0.32, 3), (0.48, 5), (9.0, 5)])
-def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute) -> None:
-    # One step per epoch, and Adam's step on a constant gradient is the learning rate: w = 0.1 * epoch.
-    network = OneWeight()
-    schedule = Schedule(epochs=5, batch_size=4, lr=0.1)
-    history = train(
-        network, Climb(best=best), numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1
-    )
-    assert history.best_epoch == kept
-    assert network.w.item() == pytest.approx(0.1 * kept, rel=1e-4)
-    expected = [(0.1 * epoch - best) ** 2 for epoch in range(1, 6)]
-    assert [epoch["validation loss"] for epoch in history.epochs] == pytest.approx(expected, rel=1e-4)
-    assert [e["train loss"] for e in history.epochs] == pytest.approx([-0.1 * e for e in range(5)], abs=1e-5)
-
-
-def test_the_last_epoch_is_kept_where_the_loss_does_not_choose(fp32: Compute) -> None:
-    network = OneWeight()
-    schedule, objective = Schedule(epochs=5, batch_size=4, lr=0.1), Climb(best=-1.0, selects=False)
-    history = train(network, objective, numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1)
-    assert history.best_epoch == 5
-    assert network.w.item() == pytest.approx(0.5, rel=1e-4)
-
-
-def test_of_equals_the_earlier_epoch_is_kept(fp32: Compute) -> None:
-    history = train(
-        nn.Linear(1, 1),
-        Recorder(),
-        numbered(4),
-        numbered(2),
-        schedule=Schedule(epochs=3),
-        compute=fp32,
-        key=1,
-    )
-    assert history.best_epoch == 1
-
-
-def test_the_mean_loss_weighs_a_smaller_last_batch_by_its_size(fp32: Compute) -> None:
-    class Number(Objective):
-        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-            del player, images
-            return labels.float().mean() + 0 * next(iter(network.parameters())).sum()
-
-    history = train(
-        nn.Linear(1, 1),
-        Number(),
-        numbered(13),
-        numbered(7),
-        schedule=Schedule(epochs=1, batch_size=5),
-        compute=fp32,
-        key=1,
-    )
-    assert history.epochs == [{"train loss": pytest.approx(6.0), "validation loss": pytest.approx(3.0)}]
-
-
 # The game
 
 
@@ -391,35 +277,6 @@ def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split]
 
 
 # When it goes wrong
-
-
-def not_finite(value: float, where: str) -> Objective:
-    class Broken(Objective):
-        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-            del player, images, labels
-            (w,) = network.parameters()
-            return w.sum() + (value if network.training == (where == "training") else 0)
-
-    return Broken()
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("where", ["training", "validation"])
-def test_a_loss_that_is_not_finite_is_an_error(
-    value: float, where: str, fp32: Compute, tmp_path: Path
-) -> None:
-    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1 .* lower learning rate"):
-        train(
-            OneWeight(),
-            not_finite(value, where),
-            numbered(4),
-            numbered(2),
-            schedule=Schedule(epochs=2),
-            compute=fp32,
-            key=1,
-            checkpoint=tmp_path / "checkpoint",
-        )
-    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp32: Compute) -> None:

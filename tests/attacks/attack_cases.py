@@ -1,0 +1,102 @@
+"""Every attack in every threat model it is made for, and what it is tried on."""
+
+import dataclasses
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from robustlab.attacks import (
+    APGD,
+    APGDL1,
+    CW,
+    DDN,
+    EAD,
+    FAB,
+    FGSM,
+    FMN,
+    MIFGSM,
+    PGD,
+    SPSA,
+    Attack,
+    AttackResult,
+    Corruption,
+    DeepFool,
+    FGSMLiteralClamp,
+    Focused,
+    GaussianNoise,
+    HopSkipJump,
+    Nearest,
+    RandomPoints,
+    Restarts,
+    RotationTranslation,
+    SigmaZero,
+    Square,
+)
+from robustlab.core.threat import L0, L1, L2, WHOLE_BOX, Linf, ThreatModel
+
+DETERMINISTIC: list[Attack] = [
+    FGSM(),
+    FGSMLiteralClamp(eps=0.25),
+    MIFGSM(steps=4),
+    RotationTranslation(rotation=20, shift=1, angles=2, shifts=2),
+    Corruption(effect="stripe"),
+]
+RANDOM: list[Attack] = [
+    PGD(steps=5, step=0.3),
+    PGD(steps=3, step=0.5, restarts=3),
+    GaussianNoise(std=0.2),
+    APGD(steps=5),
+    APGDL1(steps=9),
+    Focused(survey=2, steps=3, rounds=2, patches=7),
+    Square(queries=15),
+    MIFGSM(steps=4, diversity=0.7, kernel=1),
+    SPSA(steps=3, pairs=6),
+    HopSkipJump(steps=2, samples=10),
+    Corruption(effect="impulse_noise"),
+    RandomPoints(count=4),
+    RandomPoints(count=4, draw="corners"),
+    Restarts(attack=RandomPoints(count=2), times=2),
+]
+MINIMAL: list[Attack] = [
+    CW(steps=5, rounds=2),
+    DDN(steps=8),
+    DeepFool(steps=4),
+    EAD(steps=5, rounds=2),
+    FAB(steps=5, targets=2),
+    FAB(steps=3, targets=0, restarts=2),
+    FMN(steps=8),
+    Nearest(steps=8),
+    SigmaZero(steps=8),
+]
+ATTACKS = DETERMINISTIC + RANDOM + MINIMAL
+THREATS: list[ThreatModel] = [Linf(eps=0.2), L2(eps=0.6), L1(eps=1.5), L0(eps=3), WHOLE_BOX]
+
+
+def made_for(attack: Attack, threat: ThreatModel) -> bool:
+    return not attack.core.norms or threat.name in attack.core.norms
+
+
+def one_for(attack: Attack) -> ThreatModel:
+    return next(filter(partial(made_for, attack), THREATS))
+
+
+PAIRS = [(attack, threat) for threat in THREATS for attack in ATTACKS if made_for(attack, threat)]
+
+every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=map(repr, ATTACKS))
+every_pair = pytest.mark.parametrize(("attack", "threat"), PAIRS, ids=[f"{a}-{t}" for a, t in PAIRS])
+both_modes = pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+
+
+def with_mistakes(batch: Any, model: nn.Module) -> Any:
+    """The batch, with labels of which the model gets every fifth wrong."""
+    with torch.no_grad():
+        right = model(batch.images).argmax(dim=1)
+    mistaken = torch.arange(len(right)) % 5 == 0
+    return dataclasses.replace(batch, labels=torch.where(mistaken, (right + 1) % 3, right))
+
+
+def run(attack: Attack, model: nn.Module, batch: Any, threat: ThreatModel, **more: Any) -> AttackResult:
+    return attack.run(model, batch.images, batch.labels, threat, **{"ids": batch.ids, **more})

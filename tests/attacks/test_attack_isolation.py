@@ -1,0 +1,122 @@
+"""An attack leaves everything as it was, and depends on neither the batch, its order nor global draws."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from attack_cases import RANDOM, both_modes, every_attack, every_pair, one_for, run, with_mistakes
+from small_networks import mlp
+from torch import Tensor, nn
+
+from robustlab.attacks import FGSM, Attack, AttackResult, Mode
+from robustlab.core.errors import RobustlabError
+from robustlab.core.threat import Linf, ThreatModel
+
+
+@pytest.fixture(scope="module")
+def model() -> nn.Module:
+    return mlp()
+
+
+@pytest.fixture
+def batch(model: nn.Module, make_batch: Callable[..., Any]) -> Any:
+    return with_mistakes(make_batch(40), model)
+
+
+def same(
+    one: AttackResult, other: AttackResult, order: Tensor | slice = slice(None), *, counts: bool = True
+) -> None:
+    names = ["images", "predictions", "confidences", "distances", "restarts"]
+    for name in [*names, "forwards", "backwards"] if counts else names:
+        a, b = getattr(one, name)[order], getattr(other, name)
+        if a.dtype.is_floating_point:
+            assert torch.allclose(a, b, rtol=0, atol=1e-5), name
+        else:
+            assert torch.equal(a, b), name
+
+
+# It leaves everything as it was
+
+
+@pytest.mark.parametrize("fails", [False, True])
+@both_modes
+@every_attack
+def test_nothing_but_the_result_changes(
+    attack: Attack, mode: Mode, fails: bool, model: nn.Module, batch: Any
+) -> None:
+    parameters = dict(model.named_parameters())
+    first = next(iter(parameters.values()))
+    first.requires_grad_(False)
+    for parameter in parameters.values():
+        parameter.grad = torch.ones_like(parameter)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    inputs = [batch.images.clone(), batch.labels.clone(), batch.ids.clone()]
+    state = torch.get_rng_state()
+    hook = model.register_forward_hook(lambda *_: torch.full((1, 3), torch.nan)) if fails else None
+    if fails:
+        with pytest.raises(RobustlabError):
+            run(attack, model, batch, one_for(attack), mode=mode)
+    else:
+        run(attack, model, batch, one_for(attack), mode=mode)
+    if hook is not None:
+        hook.remove()
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+    assert [p.requires_grad for p in parameters.values()] == [p is not first for p in parameters.values()]
+    for parameter in parameters.values():
+        assert parameter.grad is not None
+        assert torch.equal(parameter.grad, torch.ones_like(parameter))
+    assert not any(module.training for module in model.modules())
+    now = [batch.images, batch.labels, batch.ids]
+    assert all(torch.equal(a, b) for a, b in zip(now, inputs, strict=True))
+    assert not batch.images.requires_grad
+
+
+@every_attack
+def test_the_result_is_no_part_of_the_input(attack: Attack, model: nn.Module, batch: Any) -> None:
+    result = run(attack, model, batch, one_for(attack))
+    before = batch.images.clone()
+    result.images.add_(1)
+    assert torch.equal(batch.images, before)
+    assert not result.images.requires_grad
+
+
+# Batches, order, seeds
+
+
+@both_modes
+@every_pair
+def test_batch_size_and_order_do_not_matter(
+    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+) -> None:
+    whole = run(attack, model, batch, threat, mode=mode)
+    # Which finished images fill up a batch, and are passed once more, depends on who else is in it.
+    counts = mode == "max-loss" and not attack.core.minimal_norm
+    for size in (7, 40):
+        same(whole, run(attack, model, batch, threat, mode=mode, batch_size=size), counts=counts)
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:25]
+    part = dataclasses.replace(
+        batch, images=batch.images[order], labels=batch.labels[order], ids=batch.ids[order]
+    )
+    same(whole, run(attack, model, part, threat, mode=mode, batch_size=10), order, counts=counts)
+
+
+@every_attack
+def test_random_numbers_go_by_seed_and_id(attack: Attack, model: nn.Module, batch: Any) -> None:
+    def images(**more: Any) -> Tensor:
+        return run(attack, model, batch, one_for(attack), mode="max-loss", **more).images
+
+    first = images(seed=3)
+    assert torch.equal(images(seed=3), first)
+    random = attack in RANDOM
+    assert torch.equal(images(seed=4), first) != random
+    assert torch.equal(images(seed=3, ids=batch.ids + 1), first) != random
+    assert torch.equal(images(seed=3, ids=torch.arange(40)), images(seed=3, ids=None))
+
+
+def test_progress_counts_the_images(model: nn.Module, batch: Any) -> None:
+    seen: list[int] = []
+    run(FGSM(), model, batch, Linf(eps=0.1), batch_size=15, on_batch=seen.append)
+    assert seen == [15, 15, 10]

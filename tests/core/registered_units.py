@@ -1,0 +1,74 @@
+"""Every registered unit of every kind, with any arguments."""
+
+import dataclasses
+import types
+import typing
+from typing import Annotated, Any
+
+import pydantic
+import pytest
+from hypothesis import strategies as st
+from pydantic.fields import FieldInfo
+
+from robustlab.attacks import Attack
+from robustlab.core.spec import Unit, nested_kinds, units
+from robustlab.core.threat import ThreatModel
+from robustlab.defenses import Defense
+from robustlab.detectors import Detector
+from robustlab.models import Model
+from robustlab.training import Objective
+
+KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector]
+REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
+
+every_unit = pytest.mark.parametrize(
+    ("kind", "unit"), REGISTERED, ids=[f"{kind.kind}-{unit.name}" for kind, unit in REGISTERED]
+)
+
+
+def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
+    """Units of a class with any arguments that their annotations allow."""
+    hints = typing.get_type_hints(unit, include_extras=True)
+    arguments = {field.name: _values(hints[field.name]) for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
+    # Some arguments only go together with certain others.
+    drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
+    return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]
+
+
+def _allowed(unit: type[Unit], arguments: dict[str, Any]) -> Unit | None:
+    try:
+        return unit(**arguments)
+    except pydantic.ValidationError:
+        return None
+
+
+def _values(hint: Any) -> st.SearchStrategy[Any]:
+    if typing.get_origin(hint) is typing.Literal:
+        return st.sampled_from(typing.get_args(hint))
+    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
+        return st.one_of([_values(choice) for choice in typing.get_args(hint)])
+    if hint is type(None):
+        return st.none()
+    if hint is bool:
+        return st.booleans()
+    kind, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    limits: dict[str, float] = {}
+    for rule in (rule for extra in extras if isinstance(extra, FieldInfo) for rule in extra.metadata):
+        limits |= {name: getattr(rule, name) for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)}
+    low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
+    if issubclass(kind, Unit):
+        # A unit inside a unit inside a unit has no end.
+        return st.one_of([instances(unit) for unit in units(kind).values() if not nested_kinds(unit)])
+    if kind is str:
+        return st.text(min_size=1) | st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
+    if kind is int:
+        return st.integers(None if low is None else int(low), None if high is None else int(high))
+    assert kind is float, f"no strategy for {hint}"
+    return st.floats(
+        low,
+        high,
+        exclude_min="gt" in limits,
+        exclude_max="lt" in limits,
+        allow_nan=False,
+        allow_infinity=False,
+    )

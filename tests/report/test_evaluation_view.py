@@ -1,0 +1,47 @@
+"""What the report derives from an evaluation: its parts, its costs, its lengths."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sample_evaluations import ODD, evaluation, share
+
+from robustlab.core.evaluation import Evaluation
+from robustlab.report import text
+from robustlab.report.evaluation.view import View
+
+
+@given(st.data())
+def test_the_parts_are_all_images(data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, 300))
+    clean = data.draw(st.integers(0, n))
+    robust = data.draw(st.integers(0, clean))
+    proven = data.draw(st.none() | st.integers(0, robust))
+    certified = None if proven is None else share(proven, n)
+    results = ODD["bare"]() | {"clean": share(clean, n), "robust": share(robust, n), "certified": certified}
+    parts = View(Evaluation.model_validate(results)).parts
+    assert sum(part.images for part in parts) == n
+    assert (parts[0].start, parts[-1].end) == (0, 1)
+    for left, right in pairwise(parts):
+        assert left.end == right.start
+    sizes = {part.kind: part.images for part in parts}
+    assert sizes.get("proven", 0) == (proven or 0)
+    assert sizes.get("held", 0) == robust - (proven or 0)
+    assert sizes.get("broken", 0) == clean - robust
+
+
+def test_the_costs_add_up() -> None:
+    for make in (evaluation, ODD["hundred_classes"]):
+        results = Evaluation.model_validate(make())
+        spent = View(results).spendings
+        assert sum(part.forwards for part in spent) == results.forwards
+        assert sum(part.backwards for part in spent) == results.backwards
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [(0.3, "0.3"), (8 / 255, "8/255"), (2.0, "2"), (0.2, "0.2"), (0.0123456, "0.01235"), (1500, "1500")],
+)
+def test_lengths_as_people_write_them(value: float, written: str) -> None:
+    assert text.level(value) == written
