@@ -1,6 +1,7 @@
 """Every toy defense raises its flag, and a sound network raises none."""
 
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -30,7 +31,17 @@ from robustlab.attacks import APGD, APGDL1, PGD, GaussianNoise, RandomPoints, Si
 from robustlab.core.evaluation import Check
 from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset, Split
-from robustlab.evaluation.checks import PROBES, Context, Finding, Probe, Row, Skip, run_checks
+from robustlab.evaluation.checks import (
+    PROBES,
+    Context,
+    Experiment,
+    Finding,
+    Lab,
+    Row,
+    Sample,
+    Skip,
+    run_checks,
+)
 from robustlab.evaluation.checks.base import graded
 from robustlab.evaluation.checks.challenge import Challenge
 
@@ -125,10 +136,62 @@ def test_what_an_evaluation_missed_is_found(name: str, network: nn.Module, image
     assert left.grade in {"skip", "pass"}, left
 
 
-def test_transfer_needs_surrogates(network: nn.Module, images: Split) -> None:
-    check = look("transfer", evaluated(network, images))
-    assert (check.grade, check.forwards) == ("skip", 0)
-    assert "--surrogate" in check.found
+SKIPS: list[tuple[str, ThreatModel, str]] = [
+    ("stored-images", WEAK, "no image was broken"),
+    ("blind-gain", WEAK, "no attack without gradients came after one with gradients"),
+    (
+        "proofs-under-attack",
+        WEAK,
+        "no proofs were looked for, or the certifier does not know this classifier",
+    ),
+    ("transfer", WEAK, "no other classifier was given; name one with --surrogate"),
+    (
+        "gradient-free-attack",
+        L0(eps=1),
+        "robustlab has no search without gradients for l0; random-points and random-corners draw without any "
+        "search",
+    ),
+    ("decision-based-attack", L0(eps=1), "robustlab has no attack by decisions alone for l0"),
+    ("decision-based-attack", L1(eps=0.5), "robustlab has no attack by decisions alone for l1"),
+    ("undefended-network", WEAK, "it takes 16 images; here are 12"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "threat", "reason"), SKIPS, ids=lambda value: value if value in BY_ID else ""
+)
+def test_why_a_check_is_skipped(
+    name: str, threat: ThreatModel, reason: str, network: nn.Module, images: Split
+) -> None:
+    context = credulous(evaluated(network, images.take(slice(12)), threat, attacks=(RandomPoints(count=1),)))
+    check = look(name, context)
+    assert (check.grade, check.found, check.n, check.forwards) == ("skip", reason, 0, 0)
+
+
+def test_nothing_to_look_at(network: nn.Module, images: Split) -> None:
+    context = evaluated(network, images.take(slice(1)))
+    assert look("batch-dependence", context).found == "there is only one image"
+    found = context.found
+    none_left = replace(context, found=replace(found, broken=dict.fromkeys(found.right, 0.0)))
+    assert look("more-steps", none_left).found == "no image is left: all are broken, or proven"
+    unproven = replace(context, found=replace(found, proven=frozenset()))
+    assert look("proofs-under-attack", unproven).found == "no image is proven"
+    all_wrong = replace(context, found=replace(found, right=frozenset()))
+    assert look("zero-gradients", all_wrong).found == "no image is classified correctly"
+
+
+def test_a_network_that_learned_nothing_is_no_test(network: nn.Module, images: Split) -> None:
+    grey = Split(
+        images=torch.full_like(images.images, 0), labels=images.labels, ids=images.ids, name=images.name
+    )
+    found = look("undefended-network", evaluated(network, grey)).found
+    assert re.fullmatch(r"a small network learned only \d+ of 60 images", found), found
+
+
+def test_one_image_is_no_more_than_a_warning(network: nn.Module, images: Split) -> None:
+    alone = evaluated(Detached(network).eval(), images.take(slice(1)))
+    assert len(alone.found.right) == 1
+    assert look("decision-based-attack", alone).grade == "warn"
 
 
 def test_an_attack_that_does_worse_at_a_larger_eps() -> None:
@@ -147,10 +210,19 @@ def test_other_norms(threat: ThreatModel, network: nn.Module, images: Split) -> 
     for name in ("zero-gradients", "accuracy-grows-with-eps", "extreme-eps"):
         assert look(name, context).grade == "pass", look(name, context)
     names = ["one-step-beats-many", "gradient-free-attack", "random-corners"]
-    for name in (*names, "decision-based-attack", "undefended-network"):
+    for name in (*names, "decision-based-attack", "undefended-network", "targeted-attack"):
         check = look(name, context)
         assert check.grade != "fail", check
         assert "could not be computed" not in check.found
+
+
+@pytest.mark.parametrize("threat", [L1(eps=20.0), L0(eps=40)], ids=repr)
+def test_other_norms_have_a_targeted_attack(threat: ThreatModel, network: nn.Module, images: Split) -> None:
+    context = evaluated(network, images.take(slice(30)), threat, attacks=(MANY[threat.name],))
+    assert len(context.found.broken) > 10
+    check = look("targeted-attack", credulous(context))
+    assert check.grade == "fail", check
+    assert "5" in check.found
 
 
 def test_attacks_that_break_not_even_an_undefended_network(network: nn.Module, images: Split) -> None:
@@ -173,7 +245,6 @@ def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> Non
 
 def test_books(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images)
-    right = context.found.right
     assert look("stored-images", context).grade == "pass"
     for move in (0.01, float("nan")):
 
@@ -182,11 +253,15 @@ def test_books(network: nn.Module, images: Split) -> None:
 
         wrong = replace(context.found, adversarial=moved)
         assert look("stored-images", replace(context, found=wrong)).grade == "fail"
-    proven_and_broken = replace(context.found, proven=frozenset(list(context.found.broken)[:1]))
-    assert look("order-of-figures", replace(context, found=proven_and_broken)).grade == "fail"
-    one = min(right - context.found.broken.keys())
-    proven_and_wrong = replace(context.found, proven=frozenset([one]), right=right - {one})
-    assert look("order-of-figures", replace(context, found=proven_and_wrong)).grade == "fail"
+    undone = replace(
+        context.found,
+        adversarial=lambda ids: images.take(torch.isin(images.ids, torch.tensor(ids))).pixels(slice(None)),
+    )
+    check = look("stored-images", replace(context, found=undone))
+    assert (check.grade, check.found.split(";")[0]) == (
+        "fail",
+        f"0 of {check.n} outside, {check.n} not as they were confirmed",
+    )
     shifted = Split(images=images.images, labels=(images.labels + 1) % 10, ids=images.ids, name="test")
     assert look("clean-accuracy", evaluated(network, shifted)).grade == "fail"
     assert look("sample-size", context).grade == "warn"
@@ -205,14 +280,14 @@ def test_false_proofs(network: nn.Module, images: Split) -> None:
 def test_the_model_is_left_as_it_was(network: nn.Module, images: Split) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     state = torch.get_rng_state()
-    run_checks(evaluated(network, images.take(slice(30))))
+    run_checks(evaluated(network, images.take(slice(20))))
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert torch.equal(state, torch.get_rng_state())
 
 
 def test_outcomes_do_not_depend_on_batches_or_order(network: nn.Module, images: Split) -> None:
-    few = images.take(slice(40))
+    few = images.take(slice(24))
     backwards = few.take(torch.arange(len(few)).flip(0))
 
     def outcomes(split: Split, batch_size: int) -> list[tuple[Any, ...]]:
@@ -225,17 +300,34 @@ def test_outcomes_do_not_depend_on_batches_or_order(network: nn.Module, images: 
             for check in run_checks(context)
         ]
 
-    assert outcomes(few, 40) == outcomes(backwards, 13)
+    assert outcomes(few, 24) == outcomes(backwards, 7)
 
 
-class Broken(Probe):
+def test_the_state_of_a_sample_tells_all_that_is_in_it(network: nn.Module, images: Split) -> None:
+    sample = evaluated(network, images, attacks=()).any_images(20)
+    other: dict[str, Any] = {
+        "images": sample.images.take(slice(1, None)),
+        "drawn_from": sample.drawn_from + 1,
+        "total": sample.total + 1,
+        "survivors": frozenset([int(sample.images.ids[0])]),
+        "attacks": {"pgd()": PGD()},
+    }
+    assert set(other) == {field.name for field in fields(Sample)}
+    states = {replace(sample, **{name: value}).state for name, value in other.items()}
+    assert len(states | {sample.state}) == len(other) + 1
+
+
+class Broken(Experiment):
     id, title, expected, meaning = "broken", "Broken", "nothing", "nothing"
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
 
-    def look(self, context: Context) -> Finding:
-        context.logits(context.images.pixels(slice(3)))
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(3)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        lab.logits(sample.images.pixels(slice(None)))
         raise self.error
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from robustlab.core import seeding
 from robustlab.core.run import EvaluationRun
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, Context, Finding
+from robustlab.evaluation.checks import PROBES, Experiment, Finding, Lab, Sample
 from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes
@@ -21,6 +21,9 @@ from robustlab.evaluation.engine import EvaluationOptions, execute
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [probe.id for probe in PROBES]
+NO_PROOFS = "proofs-under-attack"
+EXPERIMENTS = [probe.id for probe in PROBES if isinstance(probe, Experiment) and probe.id != NO_PROOFS]
+"""Those that are kept where no proofs were looked for."""
 
 
 @pytest.fixture
@@ -28,13 +31,14 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     return make_linear(classes=4, shape=(1, 4, 5), seed=2)
 
 
-def run(folder: Path, model: nn.Module, n: int = 30, **options: Any) -> EvaluationRun:
-    ids = 100 + 7 * torch.arange(n)
+def run(folder: Path, model: nn.Module, **options: Any) -> EvaluationRun:
+    ids = 100 + 7 * torch.arange(40)
     images = 0.3 + 0.4 * seeding.uniform(5, ids, (1, 4, 5))
     with seeding.isolated(0):
         labels = model(images).argmax(dim=1)
     split = Split(images=images, labels=labels, ids=ids, name="test")
     defaults: dict[str, Any] = {"attacks": "pgd(steps=10)", "precision": "fp32", "threat": "linf(eps=0.02)"}
+    defaults |= {"n": 30, "certify": False}
     return execute(EvaluationOptions(model=model, dataset=split, out=str(folder), **(defaults | options)))
 
 
@@ -51,14 +55,84 @@ def started(folder: Path) -> list[str]:
 def test_checks_are_computed_once(model: nn.Module, tmp_path: Path) -> None:
     first = run(tmp_path, model).results
     assert [check.id for check in first.checks] == IDS
-    assert started(tmp_path) == IDS
+    assert started(tmp_path) == EXPERIMENTS
     second = run(tmp_path, model).results
-    assert started(tmp_path) == IDS
+    assert started(tmp_path) == EXPERIMENTS
     assert second.checks == first.checks
     assert second.seconds == first.seconds
-    more = run(tmp_path, model, attacks="pgd(steps=10), apgd(steps=10)").results
-    assert started(tmp_path) == 2 * IDS, "the checks build on what the attacks found"
-    assert [check.id for check in more.checks] == IDS
+
+
+def test_an_attack_that_breaks_nothing_new_leaves_the_checks_alone(model: nn.Module, tmp_path: Path) -> None:
+    first = run(tmp_path, model).results
+    more = run(tmp_path, model, attacks="pgd(steps=10), random_points(count=1)").results
+    assert more.rows[-1].broken == 0
+    assert started(tmp_path) == [*EXPERIMENTS, "undefended-network"], "this one runs the attacks themselves"
+    assert [check.grade for check in more.checks if check.id != "blind-gain"] == [
+        check.grade for check in first.checks if check.id != "blind-gain"
+    ]
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "an attack that breaks more": {"attacks": "random_points(count=1), apgd(steps=20)"},
+    "more images": {"n": 40},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_no_kept_outcome_is_stale(change: dict[str, Any], model: nn.Module, tmp_path: Path) -> None:
+    weak = {"attacks": "random_points(count=1)"}
+    before = run(tmp_path, model, **weak).results
+    changed = run(tmp_path, model, **(weak | change)).results
+    assert changed.checks == run(tmp_path / "anew", model, **(weak | change)).results.checks
+    assert changed.checks != before.checks
+    work = started(tmp_path)
+    assert run(tmp_path, model, **weak).results.checks == before.checks
+    assert started(tmp_path) == work, "what was found before is kept, too"
+
+
+def test_what_reads_only_the_classifier_is_not_done_again_for_an_attack(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    before = run(tmp_path, model, attacks="random_points(count=1)").results
+    after = run(tmp_path, model, attacks="random_points(count=1), apgd(steps=20)").results
+    assert after.robust.value < before.robust.value
+    names = started(tmp_path)[len(EXPERIMENTS) :]
+    assert "more-steps" in names
+    for name in ("softmax-output", "randomness", "zero-gradients", "accuracy-grows-with-eps"):
+        assert name not in names
+
+
+def test_a_crashed_check_is_computed_again(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(self: Extremes, lab: Lab, sample: Sample) -> Finding:
+        del self, lab, sample
+        raise ValueError("no luck")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Extremes, "look", crash)
+        crashed = {check.id: check for check in run(tmp_path, model).results.checks}[Extremes.id]
+    assert (crashed.grade, crashed.found) == ("warn", "could not be computed: ValueError: no luck")
+    again = {check.id: check for check in run(tmp_path, model).results.checks}[Extremes.id]
+    assert again.grade == "pass"
+    assert started(tmp_path) == [*EXPERIMENTS, Extremes.id]
+
+
+def test_stored_images_are_looked_at_each_time(model: nn.Module, tmp_path: Path) -> None:
+    def grade() -> str:
+        checks = run(tmp_path, model, threat="linf(eps=0.05)").results.checks
+        return {check.id: check.grade for check in checks}["stored-images"]
+
+    assert grade() == "pass"
+    for image in (torch.full((20,), 2.0), torch.full((20,), 0.5)):
+        db = sqlite3.connect(tmp_path / "ledger.sqlite")
+        with db:
+            db.execute(
+                "UPDATE examples SET image = ? WHERE rowid = (SELECT MIN(rowid) FROM examples)",
+                (image.numpy().tobytes(),),
+            )
+        db.close()
+        assert grade() == "fail"
 
 
 def test_they_are_part_of_the_cost(model: nn.Module, tmp_path: Path) -> None:
@@ -74,8 +148,8 @@ def test_they_are_part_of_the_cost(model: nn.Module, tmp_path: Path) -> None:
 def test_a_stopped_evaluation_goes_on_with_the_next_check(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Extremes, context: Context) -> Finding:
-        del self, context
+    def stop(self: Extremes, lab: Lab, sample: Sample) -> Finding:
+        del self, lab, sample
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -85,8 +159,8 @@ def test_a_stopped_evaluation_goes_on_with_the_next_check(
     assert not (tmp_path / "manifest.json").exists()
     whole = run(tmp_path, model).results
     names = started(tmp_path)
-    assert sorted(set(names)) == sorted(IDS)
-    assert [name for name in IDS if names.count(name) > 1] == [Extremes.id]
+    assert sorted(set(names)) == sorted(EXPERIMENTS)
+    assert [name for name in EXPERIMENTS if names.count(name) > 1] == [Extremes.id]
     assert whole.checks == run(tmp_path / "other", model).results.checks
 
 

@@ -10,7 +10,7 @@ from torch.autograd import grad as imported_grad
 from robustlab.attacks import APGD, PGD, Attack
 from robustlab.core.threat import Linf, ThreatModel
 from robustlab.data import Split
-from robustlab.evaluation.checks import Context, Found, Row
+from robustlab.evaluation.checks import Context, Found, Lab, Row
 
 WEAK = Linf(eps=0.05)
 """At this eps an undefended network for the digits still gets some images right."""
@@ -165,7 +165,7 @@ def evaluated(
     for attack in attacks:
         result = attack.run(model, standing.pixels(slice(None)), standing.labels, threat, ids=standing.ids)
         for row in result.successes.nonzero().squeeze(1).tolist():
-            broken[int(standing.ids[row])] = repr(attack)
+            broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
         rows.append(
             Row(
@@ -186,4 +186,5 @@ def evaluated(
         adversarial=lambda ids: torch.stack([adversarial[number] for number in ids]),
     )
     given: dict[str, Any] = {"classes": 10, "batch_size": 50} | changes
-    return Context(model=model, images=images, threat=threat, attacks=tuple(attacks), found=found, **given)
+    lab = Lab(model=model, threat=threat, **given)
+    return Context(lab=lab, images=images, attacks={repr(attack): attack for attack in attacks}, found=found)

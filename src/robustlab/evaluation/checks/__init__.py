@@ -1,29 +1,42 @@
 """Checks: computed reasons to believe or to doubt a robust accuracy; docs/flags.md explains each one."""
 
 from robustlab.core.evaluation import Check
-from robustlab.evaluation.checks.base import Finding, Probe
+from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
 from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages
-from robustlab.evaluation.checks.context import Context, Found, Row, Skip
+from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
 from robustlab.evaluation.checks.decisions import Decisions
 from robustlab.evaluation.checks.forward_pass import ForwardPass
 from robustlab.evaluation.checks.gradient_free import BlindGain, Corners, GradientFree, Interior
 from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes, Monotone
+from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.checks.more_effort import MoreRestarts, MoreSteps, Targets
 from robustlab.evaluation.checks.one_step import OneStep
 from robustlab.evaluation.checks.outputs import Finite, LogitScale, Softmax
-from robustlab.evaluation.checks.proofs import Order, Proofs
+from robustlab.evaluation.checks.proofs import Proofs
 from robustlab.evaluation.checks.randomness import Companions, Randomness
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.checks.undefended import Undefended
 
-__all__ = ["PROBES", "Context", "Finding", "Found", "Probe", "Row", "Skip", "run_checks"]
+__all__ = [
+    "PROBES",
+    "Context",
+    "Experiment",
+    "Finding",
+    "Found",
+    "Lab",
+    "Probe",
+    "Review",
+    "Row",
+    "Sample",
+    "Skip",
+    "run_checks",
+]
 
 PROBES: tuple[Probe, ...] = (
     CleanAccuracy(),
     SampleSize(),
     StoredImages(),
-    Order(),
     Finite(),
     Softmax(),
     LogitScale(),

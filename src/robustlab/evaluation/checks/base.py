@@ -6,7 +6,8 @@ from typing import ClassVar, final
 
 from robustlab.core import seeding
 from robustlab.core.evaluation import Check, Grade
-from robustlab.evaluation.checks.context import Context, Passes, Skip
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab, Passes
 from robustlab.evaluation.metrics import proportion
 
 CRASHED = "could not be computed"
@@ -28,7 +29,7 @@ class Finding:
 class Probe(ABC):
     """One reason to believe or to doubt a robust accuracy; the docstrings of `Check` explain the words.
 
-    Raise `Skip` in `look` where the question makes no sense.
+    A `Review` or an `Experiment`; both may raise `Skip` where the question makes no sense.
     """
 
     id: ClassVar[str]
@@ -37,16 +38,21 @@ class Probe(ABC):
     meaning: ClassVar[str]
 
     @abstractmethod
-    def look(self, context: Context) -> Finding:
+    def state(self, context: Context) -> str | None:
+        """Return the hash of all that it reads of the evaluation; None if it costs no pass."""
+
+    @abstractmethod
+    def find(self, context: Context) -> Finding:
         """Compute it."""
 
     @final
     def run(self, context: Context) -> Check:
         """Return the outcome; a failure of the check itself is a warning."""
-        context = replace(context, spent=Passes())
+        spent = Passes()
+        context = replace(context, lab=replace(context.lab, spent=spent))
         try:
-            with seeding.isolated(seeding.derive(context.seed, "checks", self.id)):
-                finding = self.look(context)
+            with seeding.isolated(seeding.derive(context.lab.seed, "checks", self.id)):
+                finding = self.find(context)
         except Skip as reason:
             finding = Finding(grade="skip", found=str(reason), n=0)
         except Exception as error:
@@ -60,9 +66,48 @@ class Probe(ABC):
             expected=self.expected,
             meaning=self.meaning,
             n=finding.n,
-            forwards=context.spent.forwards,
-            backwards=context.spent.backwards,
+            forwards=spent.forwards,
+            backwards=spent.backwards,
         )
+
+
+class Review(Probe):
+    """Reads what the evaluation found. It costs no pass, so it is done anew each time, whatever it reads."""
+
+    @abstractmethod
+    def look(self, context: Context) -> Finding:
+        """Compute it without a pass."""
+
+    @final
+    def state(self, context: Context) -> None:
+        del context
+
+    @final
+    def find(self, context: Context) -> Finding:
+        return self.look(context)
+
+
+class Experiment(Probe):
+    """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
+
+    @abstractmethod
+    def sample(self, context: Context) -> Sample:
+        """Return all that it needs to know of the evaluation, without a pass."""
+
+    @abstractmethod
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        """Compute it."""
+
+    @final
+    def state(self, context: Context) -> str | None:
+        try:
+            return self.sample(context).state
+        except Exception:  # that it is skipped, or crashes, is found out again for free
+            return None
+
+    @final
+    def find(self, context: Context) -> Finding:
+        return self.look(context.lab, self.sample(context))
 
 
 def graded(count: int, n: int, limit: float, *, sampled: bool, weight: float = 1.0) -> Grade:

@@ -1,15 +1,21 @@
 """What checks share that ask whether something else breaks an image that withstood the evaluation."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, final
 
+import torch
+from torch import Tensor
+
 from robustlab.attacks import Attack, AttackResult
-from robustlab.evaluation.checks.base import Finding, Probe, graded, percent
-from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.data import Split
+from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.ensembles import suited
 
 
-class Challenge(Probe):
+class Challenge(Experiment):
     """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
 
     most: ClassVar[int]
@@ -18,27 +24,39 @@ class Challenge(Probe):
     """How far robust accuracy may fall by it."""
 
     @abstractmethod
-    def attack(self, context: Context) -> Attack:
+    def attack(self, lab: Lab) -> Attack:
         """Return the attack."""
 
-    def remark(self, context: Context, result: AttackResult) -> str:
-        """Return what else is to be said of the result."""
-        del context, result
+    def goals(self, lab: Lab, images: Split) -> Sequence[Tensor | None]:
+        """Return what it moves towards, one run each: classes (N,), or None for away from the label."""
+        del lab, images
+        return [None]
+
+    def remark(self, result: AttackResult) -> str:
+        """Return what else is to be said of the last run."""
+        del result
         return ""
 
     @final
-    def look(self, context: Context) -> Finding:
-        attack, block = self.attack(context), context.survivors(self.most)
-        if not suited(attack, context.threat):
-            raise Skip(f"{attack.core.name} is not made for {context.threat.name}")
-        result = context.attack(attack, block)
-        broken, n, total = int(result.successes.sum()), len(block), len(context.images)
-        left = len(context.found.survivors)
-        found = f"{attack!r} broke {broken} of {n} images that withstood all attacks"
+    def sample(self, context: Context) -> Sample:
+        return context.survivors(self.most)
+
+    @final
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        attack, images = self.attack(lab), sample.images
+        if not suited(attack, lab.threat):
+            raise Skip(f"{attack.core.name} is not made for {lab.threat.name}")
+        goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
+        for goal in goals:
+            result = lab.attack(attack, images, targets=goal)
+            fallen |= result.predictions != images.labels
+        broken, n, left = int(fallen.sum()), len(images), sample.drawn_from
+        aim = "" if goals[0] is None else f" towards {len(goals)} classes"
+        found = f"{attack!r}{aim} broke {broken} of {n} images that withstood all attacks"
         if broken:
-            found += f": robust accuracy may be lower by {percent(broken / n * left / total)}"
+            found += f": robust accuracy may be lower by {percent(broken / n * left / sample.total)}"
         return Finding(
-            grade=graded(broken, n, self.limit, sampled=n < left, weight=left / total),
-            found=found + self.remark(context, result),
+            grade=graded(broken, n, self.limit, sampled=n < left, weight=left / sample.total),
+            found=found + self.remark(result),
             n=n,
         )

@@ -1,18 +1,19 @@
 """Does an attack that sees nothing but classes come nearer than gradients?"""
 
 from robustlab.attacks import APGD, HopSkipJump
-from robustlab.evaluation.checks.base import Finding, Probe
-from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.ensembles import suited
 
 MOST = 10
 BLIND = HopSkipJump(steps=8, samples=40)
 SEEING = APGD(steps=100, loss="margin")
 HALF = 0.5
-"""More than half of the images: the blind attack's median distance is then the smaller one."""
+"""If more than half of the images are missed, the blind attack's median distance is the smaller one."""
 
 
-class Decisions(Probe):
+class Decisions(Experiment):
     """Gives gradients, for each image, the distance that HopSkipJump needed."""
 
     id = "decision-based-attack"
@@ -23,20 +24,23 @@ class Decisions(Probe):
         "masked (Brendel et al. 2018, arXiv:1712.04248)."
     )
 
-    def look(self, context: Context) -> Finding:
-        if not suited(BLIND, context.threat):
-            raise Skip(f"HopSkipJump is not made for {context.threat.name}")
-        wide = context.at(context.widest)
-        block = context.right_images(MOST)
-        blind = context.attack(BLIND, block, threat=wide, mode="max-loss")
+    def sample(self, context: Context) -> Sample:
+        return context.right_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        if not suited(BLIND, lab.threat):
+            raise Skip(f"robustlab has no attack by decisions alone for {lab.threat.name}")
+        wide = lab.at(lab.widest(sample.images))
+        blind = lab.attack(BLIND, sample.images, threat=wide, mode="max-loss")
         rows = blind.successes.nonzero().squeeze(1)
         if len(rows) == 0:
             raise Skip("HopSkipJump found no misclassified image to start from")
-        reached, distances = block.take(rows), blind.distances[rows]
-        seeing = context.attack(SEEING, reached, threat=wide, eps=distances)
+        distances = blind.distances[rows]
+        seeing = lab.attack(SEEING, sample.images.take(rows), threat=wide, eps=distances)
         n, missed = len(rows), int((~seeing.successes).sum())
         found = (
             f"APGD broke {n - missed} of {n} images at the distances that HopSkipJump needed, "
             f"a median of {float(distances.median()):.3g}"
         )
-        return Finding(grade="fail" if missed > HALF * n else "pass", found=found, n=n)
+        grade = graded(missed, n, HALF, sampled=n < sample.drawn_from)
+        return Finding(grade=grade, found=found, n=n)

@@ -7,8 +7,9 @@ from types import FrameType
 
 import torch
 
-from robustlab.evaluation.checks.base import Finding, Probe
-from robustlab.evaluation.checks.context import Context
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
 
 MOST = 4
 _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)
@@ -32,7 +33,7 @@ def _watched() -> Iterator[list[str]]:
         sys.setprofile(before)
 
 
-class ForwardPass(Probe):
+class ForwardPass(Experiment):
     """Watches a forward pass for gradients inside it, and the weights for changes by it."""
 
     id = "optimisation-at-inference"
@@ -44,12 +45,15 @@ class ForwardPass(Probe):
         "2022, arXiv:2202.13711)."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.any_images(MOST)
-        before = {name: value.clone() for name, value in context.model.state_dict().items()}
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        before = {name: value.clone() for name, value in lab.model.state_dict().items()}
         with _watched() as calls:
-            context.logits(block.pixels(slice(None)))
-        after = context.model.state_dict()
+            lab.logits(block.pixels(slice(None)))
+        after = lab.model.state_dict()
         changed = [name for name, value in before.items() if not _same(value, after[name])]
         parts = []
         if calls:

@@ -1,15 +1,18 @@
 """Does an attack that asks for no gradient find what the attacks by gradients missed?"""
 
 from robustlab.attacks import Attack, RandomPoints, Square
-from robustlab.evaluation.checks.base import Finding, Probe, graded, percent
+from robustlab.evaluation.checks.base import Finding, Review, graded, percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.ensembles import suited
 
 LIMIT = 0.002
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
 RANDOM_LIMIT = 0.0
 """No search at all must not find what a search missed (Athalye et al. 2018, arXiv:1802.00420)."""
-POINTS = 100
+POINTS = 50
+SQUARE = Square(queries=600, rescale=True)
 
 
 class GradientFree(Challenge):
@@ -22,14 +25,18 @@ class GradientFree(Challenge):
         "Blind search finds what gradients do not: gradients are masked, and robust accuracy measures "
         "how well the classifier hides, not how robust it is."
     )
-    most, limit = 100, LIMIT
+    most, limit = 50, LIMIT
 
-    def attack(self, context: Context) -> Attack:
-        del context
-        return Square(queries=1000)
+    def attack(self, lab: Lab) -> Attack:
+        if not suited(SQUARE, lab.threat):
+            raise Skip(
+                f"robustlab has no search without gradients for {lab.threat.name}; "
+                "random-points and random-corners draw without any search"
+            )
+        return SQUARE
 
 
-class BlindGain(Probe):
+class BlindGain(Review):
     """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
 
     id = "blind-gain"
@@ -67,8 +74,8 @@ class Interior(Challenge):
     meaning = "An attack that loses to chance is broken, or its gradients are masked."
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, context: Context) -> Attack:
-        del context
+    def attack(self, lab: Lab) -> Attack:
+        del lab
         return RandomPoints(count=POINTS)
 
 
@@ -81,6 +88,6 @@ class Corners(Challenge):
     meaning = Interior.meaning
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, context: Context) -> Attack:
-        del context
+    def attack(self, lab: Lab) -> Attack:
+        del lab
         return RandomPoints(count=POINTS, draw="corners")

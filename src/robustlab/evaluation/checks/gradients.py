@@ -5,8 +5,9 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Finding, Probe, graded
-from robustlab.evaluation.checks.context import Context
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
 
 MOST = 250
 
@@ -17,7 +18,7 @@ def _useless(gradients: Tensor) -> int:
     return int(((flat == 0).all(dim=1) | ~torch.isfinite(flat).all(dim=1)).sum())
 
 
-class ZeroGradients(Probe):
+class ZeroGradients(Experiment):
     """Computes gradients at a random point of the threat model, of two losses."""
 
     id = "zero-gradients"
@@ -29,12 +30,15 @@ class ZeroGradients(Probe):
         "arXiv:1802.00420)."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.right_images(MOST)
-        key = seeding.derive(context.seed, "checks", self.id)
-        points = context.threat.random_start(block.pixels(slice(None)), key, block.ids)
-        cross_entropy = _useless(context.gradients(points, block.labels, "cross_entropy"))
-        margin = _useless(context.gradients(points, block.labels, "margin"))
+    def sample(self, context: Context) -> Sample:
+        return context.right_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        key = seeding.derive(lab.seed, "checks", self.id)
+        points = lab.threat.random_start(block.pixels(slice(None)), key, block.ids)
+        cross_entropy = _useless(lab.gradients(points, block.labels, "cross_entropy"))
+        margin = _useless(lab.gradients(points, block.labels, "margin"))
         found = (
             f"no gradient of cross-entropy at {cross_entropy} and of the margin at {margin} of {len(block)}"
         )

@@ -1,8 +1,11 @@
 """Is one step as good as many?"""
 
+from dataclasses import replace
+
 from robustlab.attacks import APGD, APGDL1, FGSM, Attack
-from robustlab.evaluation.checks.base import Finding, Probe, graded, percent
-from robustlab.evaluation.checks.context import Context
+from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.ensembles import suited
 
 MOST = 500
@@ -12,7 +15,7 @@ LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
-class OneStep(Probe):
+class OneStep(Experiment):
     """Counts the images that FGSM breaks and that many steps, or the whole evaluation, do not."""
 
     id = "one-step-beats-many"
@@ -25,15 +28,18 @@ class OneStep(Probe):
         "across. Gradients are masked, or the evaluation's attacks are too weak."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.right_images(MOST)
-        fallen = block.take(context.attack(FGSM(), block).successes.nonzero().squeeze(1))
-        missed = set(fallen.ids.tolist()) & context.found.survivors
+    def sample(self, context: Context) -> Sample:
+        sample = context.right_images(MOST)
+        return replace(sample, survivors=context.found.survivors & set(sample.images.ids.tolist()))
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
+        missed = set(fallen.ids.tolist()) & sample.survivors
         # Only what FGSM breaks is of interest, and on most classifiers that breaks fast.
-        for attack in (attack for attack in MANY if suited(attack, context.threat)):
-            many = context.attack(attack, fallen)
+        for attack in (attack for attack in MANY if suited(attack, lab.threat)):
+            many = lab.attack(attack, fallen)
             missed |= set(fallen.ids[~many.successes].tolist())
         found = f"FGSM broke {len(fallen)} of {len(block)} images, {len(missed)} of them missed by the others"
-        sampled = len(block) < len(context.found.right)
-        grade = graded(len(missed), len(block), LIMIT, sampled=sampled)
+        grade = graded(len(missed), len(block), LIMIT, sampled=len(block) < sample.drawn_from)
         return Finding(grade=grade, found=found, n=len(block))

@@ -1,8 +1,9 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Finding, Probe, percent
-from robustlab.evaluation.checks.context import Context
+from robustlab.evaluation.checks.base import Experiment, Finding, Review, percent
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
 
 MOST = 250
 SUMS_TO_ONE = 1e-5
@@ -11,7 +12,7 @@ LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
 
 
-class Softmax(Probe):
+class Softmax(Experiment):
     """Looks whether the outputs are probabilities."""
 
     id = "softmax-output"
@@ -22,9 +23,12 @@ class Softmax(Probe):
         "tiny just where the classifier is sure of itself. Evaluate it without its last layer."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.any_images(MOST)
-        logits = context.logits(block.pixels(slice(None)))
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        logits = lab.logits(block.pixels(slice(None)))
         low, high = float(logits.min()), float(logits.max())
         off = float((logits.sum(dim=1) - 1).abs().max())
         found = f"outputs from {low:.3g} to {high:.3g}, sums up to {off:.2g} away from 1"
@@ -32,7 +36,7 @@ class Softmax(Probe):
         return Finding(grade="fail" if softmax else "pass", found=found, n=len(block))
 
 
-class LogitScale(Probe):
+class LogitScale(Experiment):
     """Looks how far the logits lie apart."""
 
     id = "logit-scale"
@@ -43,9 +47,12 @@ class LogitScale(Probe):
         "attacks by this loss stand still. Losses on the logits themselves (margin, DLR) still work."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.any_images(MOST)
-        top = context.logits(block.pixels(slice(None))).topk(2, dim=1).values
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        top = lab.logits(block.pixels(slice(None))).topk(2, dim=1).values
         gap = (top[:, 0] - top[:, 1]).nan_to_num(0.0, 0.0, 0.0)
         over = int((gap > LARGEST_GAP).sum())
         found = f"a median of {float(gap.median()):.3g} and at most {float(gap.max()):.3g}"
@@ -54,7 +61,7 @@ class LogitScale(Probe):
         return Finding(grade="warn" if over else "pass", found=found, n=len(block))
 
 
-class Finite(Probe):
+class Finite(Review):
     """Counts the answers that are none; the evaluation has met them all."""
 
     id = "finite-outputs"

@@ -1,10 +1,11 @@
-"""Do proofs hold, and do the figures stand in the order in which they must?"""
+"""Do proofs hold?"""
 
 import torch
 
 from robustlab.attacks import PGD, RandomPoints
-from robustlab.evaluation.checks.base import Finding, Probe
-from robustlab.evaluation.checks.context import Context
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
 
 MOST = 64
 ATTACKS = (
@@ -15,7 +16,7 @@ ATTACKS = (
 )
 
 
-class Proofs(Probe):
+class Proofs(Experiment):
     """Attacks images that are proven to withstand every attack."""
 
     id = "proofs-under-attack"
@@ -23,32 +24,14 @@ class Proofs(Probe):
     expected = "none of the proven images broken"
     meaning = "The certifier is unsound: no certified figure of it can be believed."
 
-    def look(self, context: Context) -> Finding:
-        block = context.proven_images(MOST)
+    def sample(self, context: Context) -> Sample:
+        return context.proven_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
         broken = torch.zeros_like(block.labels, dtype=torch.bool)
         for attack in ATTACKS:
-            broken |= context.attack(attack, block).successes
+            broken |= lab.attack(attack, block).successes
         count = int(broken.sum())
         found = f"{len(ATTACKS)} attacks broke {count} of {len(block)} proven images"
         return Finding(grade="fail" if count else "pass", found=found, n=len(block))
-
-
-class Order(Probe):
-    """Compares the counts."""
-
-    id = "order-of-figures"
-    title = "Clean, attacked and proven stand in this order"
-    expected = (
-        "clean accuracy at least the attacked, and that at least the proven; no image proven and broken"
-    )
-    meaning = "The books are wrong: the same image was counted in two ways."
-
-    def look(self, context: Context) -> Finding:
-        found, proven = context.found, context.found.proven or frozenset()
-        clean, robust = len(found.right), len(found.right - found.broken.keys())
-        both = len(proven & found.broken.keys()) + len(proven - found.right)
-        orderly = clean >= robust >= len(proven) and not both and found.broken.keys() <= found.right
-        told = f"{clean} right, {robust} after all attacks, " + (
-            "no proofs" if found.proven is None else f"{len(proven)} proven"
-        )
-        return Finding(grade="pass" if orderly else "fail", found=told, n=len(context.images))

@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from robustlab.evaluation.checks.base import Finding, Probe
-from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab
 
 ASKED, MOST = 5, 250
 ALIKE = 1e-4
@@ -20,7 +21,7 @@ def _differences(first: Tensor, again: Tensor) -> Tensor:
     return (apart / length.clamp(min=torch.finfo(first.dtype).tiny)).nan_to_num(0.0, 0.0, 0.0)
 
 
-class Randomness(Probe):
+class Randomness(Experiment):
     """Asks the same question several times."""
 
     id = "randomness"
@@ -31,20 +32,23 @@ class Randomness(Probe):
         "once follows chance, and its success or failure is luck."
     )
 
-    def look(self, context: Context) -> Finding:
-        block = context.any_images(MOST)
-        answers = [context.logits(block.pixels(slice(None))) for _ in range(ASKED)]
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        answers = [lab.logits(block.pixels(slice(None))) for _ in range(ASKED)]
         correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
         apart = max(float(_differences(answers[0], other).max()) for other in answers[1:])
         found = f"{ASKED} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
         if len(correct) == 1 and apart <= ALIKE:
             return Finding(grade="pass", found=found, n=len(block))
-        if context.samples > 1:
-            found += f"; every attack took means over {context.samples} passes"
-        return Finding(grade="warn" if context.samples > 1 else "fail", found=found, n=len(block))
+        if lab.samples > 1:
+            found += f"; every attack took means over {lab.samples} passes"
+        return Finding(grade="warn" if lab.samples > 1 else "fail", found=found, n=len(block))
 
 
-class Companions(Probe):
+class Companions(Experiment):
     """Asks about images alone that were asked about together."""
 
     id = "batch-dependence"
@@ -55,12 +59,17 @@ class Companions(Probe):
         "is then judged by the company an image keeps, and no verdict on one image holds."
     )
 
-    def look(self, context: Context) -> Finding:
-        images = context.any_images(ALONE).pixels(slice(None))
-        together = context.logits(images)
-        if _differences(together, context.logits(images)).max() > ALIKE:
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(ALONE)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        images = sample.images.pixels(slice(None))
+        if len(images) == 1:
+            raise Skip("there is only one image")
+        together = lab.logits(images)
+        if _differences(together, lab.logits(images)).max() > ALIKE:
             raise Skip("the answers change from pass to pass; see randomness")
-        alone = torch.cat([context.logits(image) for image in torch.split(images, 1)])
+        alone = torch.cat([lab.logits(image) for image in torch.split(images, 1)])
         apart = float(_differences(together, alone).max())
         found = f"logits at most {apart:.1e} apart"
         return Finding(grade="pass" if apart <= ALIKE else "fail", found=found, n=len(images))

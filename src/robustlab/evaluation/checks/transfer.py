@@ -3,7 +3,8 @@
 from robustlab.attacks import MIFGSM, Attack
 from robustlab.evaluation.checks.base import percent
 from robustlab.evaluation.checks.challenge import Challenge
-from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.checks.context import Skip
+from robustlab.evaluation.checks.lab import Lab
 
 LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
@@ -21,7 +22,7 @@ class Transfer(Challenge):
     )
     most, limit = 200, LIMIT
 
-    def attack(self, context: Context) -> Attack:
-        if not context.surrogates:
+    def attack(self, lab: Lab) -> Attack:
+        if not lab.surrogates:
             raise Skip("no other classifier was given; name one with --surrogate")
         return MIFGSM(steps=20, transfer=True)

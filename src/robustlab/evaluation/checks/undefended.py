@@ -1,20 +1,26 @@
 """Do the attacks break a network that nothing protects?"""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
+from robustlab.attacks import Attack
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Finding, Probe, percent
-from robustlab.evaluation.checks.context import Context, Passes, Skip
+from robustlab.evaluation.checks.base import Experiment, Finding, percent
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab, Passes
 
-LEARNED, STEPS, RATE, WIDTH = 128, 40, 0.01, 64
-MOST = 32
+LEARNED, STEPS, RATE, WIDTH = 64, 40, 0.01, 64
+LEAST, MOST = 16, 32
+"""Images that are attacked. On fewer the share of the largest class says little."""
 LEFT = 0.01
 """Our choice, for the eps of the literature (0.3 for MNIST)."""
 
 
-class Undefended(Probe):
+class Undefended(Experiment):
     """Fits a small network to the images themselves, without any defense, and attacks it on them.
 
     Such a network knows these images by heart. That says nothing of its use, and needs none: what matters is
@@ -32,29 +38,35 @@ class Undefended(Probe):
         "the classifier withstands them says nothing."
     )
 
-    def look(self, context: Context) -> Finding:
-        learned = context.any_images(LEARNED)
-        network = _fitted(learned, context.classes, context.spent)
+    def sample(self, context: Context) -> Sample:
+        return replace(context.any_images(LEARNED), attacks=context.attacks)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        learned, attacks = sample.images, sample.attacks.values()
+        if len(learned) < LEAST:
+            raise Skip(f"it takes {LEAST} images; here are {len(learned)}")
+        network = _fitted(learned, lab.classes, lab.spent)
         with torch.no_grad():
             known = network(learned.pixels(slice(None))).argmax(dim=1) == learned.labels
         block = learned.take(known.nonzero().squeeze(1)[:MOST])
-        if len(block) < MOST // 2:
-            raise Skip("a small network could not learn the images")
-        n, left = len(block), _left(context, block, network, context.threat)
+        if len(block) < LEAST:
+            raise Skip(f"a small network learned only {len(block)} of {len(learned)} images")
+        n, left = len(block), _left(lab, block, network, attacks, lab.threat)
         found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
         if left <= LEFT * n:
             return Finding(grade="pass", found=found, n=n)
         # A small eps may leave even such a network unbroken. With this one nothing is.
-        wide = context.at(context.widest if context.threat.name == "l0" else context.widest / 2)
-        anyway, largest = _left(context, block, network, wide), int(block.labels.bincount().max())
+        widest = lab.widest(block)
+        wide = lab.at(widest if lab.threat.name == "l0" else widest / 2)
+        anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
         return Finding(grade="pass" if anyway <= largest else "fail", found=found, n=n)
 
 
-def _left(context: Context, block: Split, network: nn.Module, threat: ThreatModel) -> int:
-    """Return how many images withstand the evaluation's attacks on a network."""
-    for attack in context.attacks:
-        result = context.attack(attack, block, model=network, threat=threat)
+def _left(lab: Lab, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel) -> int:
+    """Return how many images withstand the attacks on a network, one after the other."""
+    for attack in attacks:
+        result = lab.attack(attack, block, model=network, threat=threat)
         block = block.take((~result.successes).nonzero().squeeze(1))
         if len(block) == 0:
             break

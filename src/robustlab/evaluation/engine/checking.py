@@ -1,4 +1,4 @@
-"""Runs the checks on what the cascade found; each one's outcome is a stage of the ledger."""
+"""Runs the checks on what the cascade found; the outcome of each experiment is a stage of the ledger."""
 
 import time
 
@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core.evaluation import Check
-from robustlab.core.store import StageRecord, digest
-from robustlab.evaluation.checks import PROBES, Context, Found, Row
+from robustlab.core.store import RunStore, StageRecord
+from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Probe, Row
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, Findings
@@ -17,61 +17,63 @@ STAGE = "checks"
 
 
 def checked(cascade: Cascade, findings: Findings) -> tuple[list[Check], float]:
-    """Return the outcome of every check, and the seconds that all of them took.
+    """Return the outcome of every check, and the seconds that the experiments among them took.
 
-    What an earlier run computed from the same findings is not computed again.
+    An experiment that an earlier run did on the same sample is not done again, whatever else was found since.
     """
     store, progress, context = cascade.store, cascade.progress, _context(cascade, findings)
-    prefix, state = cascade.problem.key, _digest(cascade, context.found)
-    keys = {probe.id: f"{prefix}/check {probe.id} {state}" for probe in PROBES}
-    records = {name: store.stage(key) for name, key in keys.items()}
-    if all(records.values()):
-        progress.stage(STAGE, "kept")
-    else:
+    states = {probe: state for probe in PROBES if (state := probe.state(context)) is not None}
+    keys = {probe: f"{cascade.problem.key}/check {probe.id} {state}" for probe, state in states.items()}
+    records = {probe: record for probe, key in keys.items() if (record := store.stage(key)) is not None}
+    missing = [probe for probe in keys if probe not in records]
+    if missing:
         progress.stage(STAGE, "running")
         store.reopen()
-        with progress.track(STAGE, len(PROBES)) as bar:
-            for probe in PROBES:
+        with progress.track(STAGE, len(missing)) as bar:
+            for probe in missing:
                 bar.show(probe.id)
-                key = keys[probe.id]
-                if records[probe.id] is None:
-                    store.start_stage(key, probe.id)
-                    started = time.perf_counter()
-                    payload = probe.run(context).model_dump()
-                    record = StageRecord(
-                        key=key, name=probe.id, payload=payload, seconds=time.perf_counter() - started
-                    )
-                    if not payload["found"].startswith(CRASHED):
-                        store.finish_stage(record)
-                    records[probe.id] = record
+                records[probe] = _computed(store, keys[probe], probe, context)
                 bar.advance(1)
-        progress.stage(STAGE, "done", sum(record.seconds for record in records.values() if record))
-    done = [record for record in records.values() if record is not None]
-    return [Check.model_validate(record.payload) for record in done], sum(record.seconds for record in done)
+    seconds = sum(record.seconds for record in records.values())
+    progress.stage(STAGE, "done", seconds) if missing else progress.stage(STAGE, "kept")
+    checks = [
+        Check.model_validate(records[probe].payload) if probe in records else probe.run(context)
+        for probe in PROBES
+    ]
+    return checks, seconds
 
 
-def _digest(cascade: Cascade, found: Found) -> str:
-    """Return the hash of what the checks build on, beside the problem."""
-    rows = [[row.attack, row.broken] for row in found.rows]
-    proven = None if found.proven is None else sorted(found.proven)
-    ids = cascade.problem.images.ids.tolist()
-    return digest(rows, sorted(found.right), proven, sorted(found.broken.items()), ids)
+def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
+    store.start_stage(key, probe.id)
+    started = time.perf_counter()
+    check = probe.run(context)
+    seconds = time.perf_counter() - started
+    record = StageRecord(key=key, name=probe.id, payload=check.model_dump(), seconds=seconds)
+    if not check.found.startswith(CRASHED):
+        store.finish_stage(record)
+    return record
 
 
 def _context(cascade: Cascade, findings: Findings) -> Context:
     problem = cascade.problem
-    stages = {finding.stage.name: finding.stage for finding in findings.attacks}
-    broken = {number: finding.stage.name for finding in findings.attacks for number in finding.won}
 
     def adversarial(ids: list[int]) -> Tensor:
-        parts = [stored_images(cascade.store, problem, stages[broken[number]], [number]) for number in ids]
-        return torch.cat(parts)
+        images: dict[int, Tensor] = {}
+        for finding in findings.attacks:
+            won = sorted(set(ids).intersection(finding.won))
+            if won:
+                images |= zip(won, stored_images(cascade.store, problem, finding.stage, won), strict=True)
+        return torch.stack([images[number] for number in ids])
 
     near = [row for finding in findings.attacks for row in finding.confirmed.values()]
     found = Found(
         right=frozenset(findings.right),
         proven=None if findings.proven is None else frozenset(findings.proven),
-        broken=broken,
+        broken={
+            number: finding.confirmed[number].distance
+            for finding in findings.attacks
+            for number in finding.won
+        },
         no_answer=frozenset(row.image_id for row in findings.clean.values() if row.prediction < 0),
         no_answer_near=frozenset(row.image_id for row in near if row.prediction < 0),
         rows=tuple(
@@ -85,17 +87,16 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
         ),
         adversarial=adversarial,
     )
-    return Context(
+    lab = Lab(
         model=problem.attacked,
         surrogates=tuple(surrogate.model for surrogate in problem.surrogates),
-        images=problem.images,
         classes=problem.classes,
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
-        attacks=tuple(stage.attack for stage in cascade.stages),
-        found=found,
         seed=problem.seed,
         samples=problem.samples,
         half=problem.half,
         device=problem.device,
         batch_size=problem.batch_size,
     )
+    attacks = {f"{stage.name}{stage.code}": stage.attack for stage in cascade.stages}
+    return Context(lab=lab, images=problem.images, attacks=attacks, found=found)

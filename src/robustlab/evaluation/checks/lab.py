@@ -1,0 +1,116 @@
+"""What a check may do: ask the classifier or attack it, with every pass counted."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import Attack, AttackResult, Mode, frozen
+from robustlab.attacks.losses import Loss, measure
+from robustlab.core import seeding
+from robustlab.core.spec import make
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+
+
+@dataclass(kw_only=True)
+class Passes:
+    """Passes of single images, one way and the other."""
+
+    forwards: int = 0
+    backwards: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """The classifier, and how it is attacked: the same for every image and whatever the evaluation found.
+
+    Attributes:
+        model: as the attacks see it, on the device and in eval mode.
+        surrogates: other classifiers, for attacks that transfer.
+        threat: what the attacks search.
+        samples: how often a random classifier is asked about each point.
+        half: whether attacks search in bf16.
+        batch_size: images per pass; no outcome depends on it.
+        spent: the passes of the check that runs.
+    """
+
+    model: nn.Module
+    surrogates: tuple[nn.Module, ...] = ()
+    classes: int
+    threat: ThreatModel
+    seed: int = 0
+    samples: int = 1
+    half: bool = False
+    device: str = "cpu"
+    batch_size: int = 250
+    spent: Passes = field(default_factory=Passes)
+
+    # Threat models
+
+    def at(self, eps: float) -> ThreatModel:
+        """Return the threat model with another eps."""
+        whole = int(eps) if self.threat.name == "l0" else eps
+        return make(type(self.threat), vars(self.threat) | {"eps": whole})
+
+    def widest(self, block: Split) -> float:
+        """Return the eps that reaches every image of [0, 1] from every other one."""
+        values = float(block.images[0].numel())
+        return {"linf": 1.0, "l2": math.sqrt(values)}.get(self.threat.name, values)
+
+    # Passes, which are counted
+
+    def attack(
+        self,
+        attack: Attack,
+        block: Split,
+        *,
+        targets: Tensor | None = None,
+        threat: ThreatModel | None = None,
+        eps: Tensor | None = None,
+        mode: Mode = "verdict",
+        model: nn.Module | None = None,
+    ) -> AttackResult:
+        """Attack images as `Attack.run` does, with other random numbers than the evaluation's."""
+        result = attack.run(
+            model or self.model,
+            block.pixels(slice(None)),
+            block.labels,
+            threat or self.threat,
+            targets=targets,
+            eps=eps,
+            ids=block.ids,
+            seed=seeding.derive(self.seed, "checks"),
+            mode=mode,
+            batch_size=self.batch_size,
+            samples=self.samples,
+            surrogates=self.surrogates,
+            half=self.half,
+        )
+        self.spent.forwards += int(result.forwards.sum())
+        self.spent.backwards += int(result.backwards.sum())
+        return result
+
+    @torch.no_grad()
+    def logits(self, images: Tensor) -> Tensor:
+        """Return logits (N, K) in fp32."""
+        self.spent.forwards += len(images)
+        return torch.cat([self.model(batch).float() for batch in torch.split(images, self.batch_size)])
+
+    def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+        """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
+        parts = []
+        with frozen(self.model), torch.enable_grad():
+            for points, truth in zip(
+                torch.split(images, self.batch_size), torch.split(labels, self.batch_size), strict=True
+            ):
+                leaf = points.detach().requires_grad_()
+                total = measure(loss, self.model(leaf).float(), truth).sum()
+                slope = (
+                    torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
+                )
+                parts.append(torch.zeros_like(points) if slope is None else slope)
+        self.spent.forwards += len(images)
+        self.spent.backwards += len(images)
+        return torch.cat(parts)
