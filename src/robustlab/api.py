@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -17,6 +18,8 @@ from robustlab.evaluation.engine import EvaluationOptions
 from robustlab.evaluation.engine import execute as execute_evaluation
 from robustlab.evaluation.ensembles import Attacks
 from robustlab.study import StudyOptions, execute
+
+T = TypeVar("T")
 
 
 def run_study(
@@ -99,9 +102,9 @@ def evaluate(
     The same call again resumes. More images, or another attack, cost only what is new.
 
     Args:
-        model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or ``"FILE.py:FUNCTION"``, which is
-            called with no argument and returns one; or the folder of a study's run; or a ``.safetensors``
-            file that `save_network` wrote.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or ``"FILE.py:NAME"``, a module there
+            or a function that is called with no argument and returns one; or the folder of a study's run; or
+            a ``.safetensors`` file that `save_network` wrote.
         weights: a file of weights for it: safetensors, or a ``state_dict`` that ``torch.save`` wrote.
         network: which network of the study's run.
         name: what to call it; default: a name made from the above.
@@ -136,12 +139,12 @@ def evaluate(
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
     options = EvaluationOptions(
-        model=model if isinstance(model, nn.Module) else os.fspath(model),
-        weights=None if weights is None else os.fspath(weights),
+        model=_text(model),
+        weights=_text(weights),
         network=network,
         name=name,
-        dataset=dataset,
-        data_root=None if data_root is None else os.fspath(data_root),
+        dataset=_text(dataset),
+        data_root=_text(data_root),
         images=images,
         labels=labels,
         threat=threat,
@@ -153,16 +156,21 @@ def evaluate(
         checks=checks,
         certify=certify,
         samples=samples,
-        surrogates=tuple(surrogates),
+        surrogates=surrogates,
         device=device,
         precision=precision,
         batch_size=batch_size,
         seed=seed,
-        out=None if out is None else os.fspath(out),
+        out=_text(out),
     )
     run = execute_evaluation(options, progress)
     report.write_report(run.folder)
     return run
+
+
+def _text(value: T | Path) -> T | str:
+    """Return a path as text, and anything else as it is."""
+    return os.fspath(value) if isinstance(value, Path) else value
 
 
 def write_report(folder: str | Path) -> Path:

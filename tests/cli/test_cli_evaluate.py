@@ -82,7 +82,7 @@ def test_tables(place: Path, finished: Path) -> None:
     assert "robust accuracy" in result.stdout
     assert str(finished / "report.html") in result.stdout.replace("\n", "")
     assert "talks" not in result.stdout
-    assert "train mode" in result.stderr
+    assert "Please note" not in result.stderr, "a fresh model is nothing to warn of"
     assert "kept from an earlier run" in result.stderr
     assert (finished / "report.html").exists()
 
@@ -132,8 +132,15 @@ def test_strict_fails_on_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch
     assert call("gate", place / "red", "--strict").exit_code == 1
 
 
-def test_strict_without_a_red_flag(place: Path, finished: Path) -> None:
-    assert call(*evaluation(place, finished.name, "--strict", "--quiet")).exit_code == 0
+def test_strict_without_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("robustlab.evaluation.engine.run.checked", lambda *_: ([], 0.0))
+    assert call(*evaluation(place, "one", "--checks", "--strict", "--quiet")).exit_code == 0
+
+
+def test_strict_without_checks_is_a_mistake(place: Path) -> None:
+    result = call(*evaluation(place, "unchecked", "--strict"))
+    assert "--strict needs the checks: leave out --no-checks" in error_of(result)
+    assert not (place / "unchecked").exists()
 
 
 @pytest.mark.parametrize(
@@ -142,7 +149,7 @@ def test_strict_without_a_red_flag(place: Path, finished: Path) -> None:
         (["--attacks", "pgdd"], "did you mean 'pgd'"),
         (["--threat", "linf(eps=30)"], "eps"),
         (["--model", "nothing.py:make_model"], "there is no file nothing.py"),
-        (["-n", "0"], "at least one image"),
+        (["-n", "0"], "n must be a whole number, at least 1"),
         (["--dataset", "mnits"], "did you mean 'mnist'"),
         (["--surrogate", "x"], "no model 'x'"),
         (["--weights", "none.pt"], "none.pt does not exist"),
@@ -158,7 +165,7 @@ def test_compare(place: Path, finished: Path) -> None:
     result = call("compare", finished, place / "stronger")
     assert result.exit_code == 0, result.output
     assert "McNemar" in result.stdout
-    assert "different attacks" in result.stdout
+    assert "other attacks: " in result.stdout
     found = json.loads(call("compare", finished, place / "stronger", "--json").stdout)
     assert found == robustlab.compare(finished, place / "stronger").model_dump(mode="json")
     assert "finished run" in error_of(call("compare", finished, place / "nowhere"))

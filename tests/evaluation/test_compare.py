@@ -1,7 +1,9 @@
 """Comparing two evaluations, and deciding whether one is good enough."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -49,7 +51,7 @@ def test_comparison_counts_flips(runs: list[EvaluationRun]) -> None:
     assert found.p_value == pytest.approx(binomtest(len(gained), len(gained + lost)).pvalue)
     assert found.difference == pytest.approx(found.second.value - found.first.value)
     assert found.low <= found.difference <= found.high
-    assert found.same_attacks
+    assert found.other_settings == []
     back = robustlab.compare(runs[1].folder, str(runs[0].folder))
     assert (back.gained, back.lost, back.p_value) == (found.lost, found.gained, found.p_value)
     assert back.difference == pytest.approx(-found.difference)
@@ -66,6 +68,44 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
     found = robustlab.compare(few, runs[0])
     assert (found.n, found.gained, found.lost) == (20, 0, 0)
     assert found.first == few.results.robust
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"mode": "max-loss"}, ["mode: verdict and max-loss"]),
+        ({"samples": 2}, ["samples: 1 and 2"]),
+        ({"seed": 3}, ["seed: 0 and 3"]),
+        ({"attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),
+        ({"curve": True}, ["attacks: apgd(steps=20, "]),
+        ({"certify": True, "batch_size": 7, "n": 30}, []),
+    ],
+)
+def test_other_settings_are_told(
+    model: nn.Module, tmp_path: Path, change: dict[str, Any], told: list[str]
+) -> None:
+    split = grey_split(model)
+    one = evaluate(tmp_path / "one", model, split, attacks=ATTACKS)
+    two = evaluate(tmp_path / "two", model, split, **({"attacks": ATTACKS} | change))
+    found = robustlab.compare(one, two).other_settings
+    assert len(found) == len(told)
+    assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
+    if told:
+        with pytest.raises(RobustlabError, match="evaluated otherwise"):
+            robustlab.gate(two, baseline=one)
+
+
+def test_images_are_the_same_by_their_hash(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    one = evaluate(tmp_path / "one", model, split, attacks="fgsm")
+    renamed = evaluate(tmp_path / "two", model, replace(split, name="another name"), attacks="fgsm")
+    assert renamed.results.images.name != one.results.images.name
+    assert robustlab.compare(one, renamed).n == 60
+    labels = split.labels.roll(1)
+    namesake = evaluate(tmp_path / "three", model, replace(split, labels=labels), attacks="fgsm")
+    assert namesake.results.images.name == one.results.images.name
+    with pytest.raises(RunError, match="different images"):
+        robustlab.compare(one, namesake)
 
 
 def test_paired_difference_of_newcombe() -> None:
@@ -141,7 +181,7 @@ def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
         ({"min_clean": -0.1}, "min_clean must be a share"),
         ({"max_drop": 0.1}, "needs a baseline"),
         ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
-        ({"baseline": stronger}, "met other attacks"),
+        ({"baseline": stronger}, "evaluated otherwise"),
     ):
         with pytest.raises(RobustlabError, match=expected):
             robustlab.gate(runs[0], **options)

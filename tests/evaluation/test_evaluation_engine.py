@@ -10,6 +10,11 @@ from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of, states
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from robustlab.attacks import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import register
+from robustlab.report import write_report
+
 ATTACKS = "pgd(steps=1), apgd(steps=10), square(queries=20)"
 
 
@@ -62,6 +67,63 @@ def test_fewer_images_are_the_first_ones(model: nn.Module, tmp_path: Path) -> No
     few = evaluate(tmp_path, model, split, attacks=ATTACKS, n=20)
     assert few.results.images.n == 20
     assert states(few) == dict(list(states(whole).items())[:20])
+
+
+def test_fewer_images_cost_their_share_of_the_seconds(model: nn.Module, tmp_path: Path) -> None:
+    split, options = grey_split(model), dict[str, Any](attacks="pgd(steps=1)", mode="max-loss")
+    whole = evaluate(tmp_path, model, split, **options).results
+    few = evaluate(tmp_path, model, split, n=20, **options).results
+    share = few.rows[0].attacked / whole.rows[0].attacked
+    assert few.rows[0].seconds == pytest.approx(share * whole.rows[0].seconds)
+    assert few.seconds < 0.5 * whole.seconds
+    assert evaluate(tmp_path, model, split, **options).results.seconds == pytest.approx(whole.seconds)
+
+
+def test_an_old_report_does_not_stay_beside_a_new_run(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = grey_split(model)
+    write_report(evaluate(tmp_path, model, split, n=20).folder)
+    report = [tmp_path / "report.html", tmp_path / "report.md"]
+    assert all(path.exists() for path in report)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("robustlab.evaluation.engine.cascade.Cascade._block", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(tmp_path, model, split, n=30)
+    assert not any(path.exists() for path in report)
+    # The last finished results are still there, and so can be their report.
+    write_report(tmp_path)
+    assert "Of 20 images" in report[1].read_text().replace("\u00a0", " ")
+    assert evaluate(tmp_path, model, split, n=30).results.images.n == 30
+    assert not any(path.exists() for path in report), "the caller writes the new one"
+
+
+class Foreign(Attack):
+    """Goes to a corner; an attack that is not robustlab's."""
+
+    def search(self, session: Session) -> None:
+        session.propose(session.clean + 0.02)
+
+
+def test_the_code_of_a_foreign_attack_decides_what_is_kept(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, attack = grey_split(model), register("foreign")(Foreign)()
+    keys = []
+    for source in ("first", "first", "second"):
+        monkeypatch.setattr("inspect.getsource", lambda _, source=source: source)
+        progress = Notes()
+        evaluate(tmp_path, model, split, progress, attacks=[attack, "fgsm"])
+        kept = {name for name, state in progress.states if state == "kept"}
+        keys.append(kept)
+    assert not keys[0]
+    assert keys[1] == {"clean images", "foreign()", "fgsm()"}
+    assert "foreign()" not in keys[2]
+    assert {"clean images", "fgsm()"} & keys[2]
 
 
 def change_weights(model: nn.Module) -> None:
@@ -121,8 +183,7 @@ def test_the_classifier_is_left_as_it_was(make_linear: Callable[..., nn.Module],
     model = nn.Sequential(nn.Identity(), nn.Dropout(0.9), make_linear(classes=3, shape=SHAPE))
     model[2].eval()
     split = grey_split(model.eval())
-    model.train()
-    model[2].eval()
+    model[1].train()
     flags = [module.training for module in model.modules()]
     before = {name: value.clone() for name, value in model.state_dict().items()}
     for parameter in model[2].parameters():
@@ -130,7 +191,7 @@ def test_the_classifier_is_left_as_it_was(make_linear: Callable[..., nn.Module],
     state, progress = torch.get_rng_state(), Notes()
     run = evaluate(tmp_path, model, split, progress, attacks="apgd(steps=5)")
     assert run.results.clean.value == 57 / 60, "dropout was active"
-    assert any("train mode" in note for note in progress.notes)
+    assert any("a part of Sequential is in train mode" in note for note in progress.notes)
     assert [module.training for module in model.modules()] == flags
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert all(parameter.grad is None for parameter in model.parameters())

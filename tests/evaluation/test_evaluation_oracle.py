@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,6 +59,39 @@ def test_proofs_spare_attacks_and_change_no_verdict(model: nn.Module, tmp_path: 
     assert proven.results.certified == proven.results.robust == plain.results.robust
     assert proven.results.rows[0].attacked == sum(s == "broken" for s in states(plain).values())
     assert {"certified", "broken", "misclassified"} == set(states(proven).values())
+
+
+def test_every_pass_is_in_the_totals(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    plain = evaluate(tmp_path / "a", model, split, attacks=ATTACK).results
+    results = evaluate(tmp_path / "b", model, split, attacks=ATTACK, curve=True).results
+    curve = results.curve
+    assert curve is not None
+    searches = [row for row in results.rows if " within " in row.attack]
+    assert curve.forwards == sum(row.forwards for row in searches) > 57
+    assert curve.backwards == sum(row.backwards for row in searches) > 57
+    assert results.backwards == plain.backwards + curve.backwards
+    # What the searches found is measured again, too.
+    assert results.forwards > plain.forwards + curve.forwards
+    assert results.seconds > sum(row.seconds for row in results.rows)
+
+
+def test_the_certifier_costs_passes(model: nn.Module, tmp_path: Path) -> None:
+    split, passes = grey_split(model), 0
+
+    def count(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        nonlocal passes
+        del module
+        passes += len(inputs[0])
+
+    model.register_forward_pre_hook(count)
+    results = evaluate(tmp_path, model, split, attacks="fgsm", certify=True, batch_size=60).results
+    assert results.certified is not None
+    assert results.certified.value > 0
+    # Beside these it is shown an image or two at a time, to see what it is.
+    assert results.forwards <= passes <= results.forwards + 25
+    without = sum(row.forwards + row.broken for row in results.rows) + 60
+    assert results.forwards == without + 2 * 57 + round(60 * results.certified.value)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

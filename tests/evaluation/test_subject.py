@@ -55,14 +55,21 @@ def test_a_function_of_a_file(file: Path) -> None:
     assert class_count(loaded.model.eval(), torch.zeros(1, 1, 4, 5)) == 3
 
 
+def test_a_module_of_a_file_is_taken_as_it_is(file: Path) -> None:
+    loaded = load_classifier(f"{file}:MODEL")
+    assert loaded.name == "my_net-MODEL"
+    assert class_count(loaded.model.eval(), torch.zeros(1, 1, 4, 5)) == 3
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
+        (":SIZE", "gave a int, not a torch.nn.Module"),
         (":make_modle", "has no function 'make_modle' (did you mean 'make_model'?)"),
         ("", "which function? Write"),
         ("", "it defines: Net, make_model, make_nothing, make_trouble"),
-        (":make_nothing", "returned a int, not a torch.nn.Module"),
-        (":make_trouble", "failed: IndexError: list index out of range (line 21)"),
+        (":make_nothing", "gave a int, not a torch.nn.Module"),
+        (":make_trouble", "failed: IndexError: list index out of range (my_net.py, line 21)"),
         (":Net2", "did you mean 'Net'?"),
     ],
 )
@@ -150,11 +157,17 @@ def test_wrong_weights(file: Path) -> None:
     (folder / "text.safetensors").write_text("nothing")
     torch.save(Payload(), folder / "code.pt")
     torch.save([1, 2], folder / "list.pt")
+    (folder / "garbage.pt").write_text("garbage")
+    (folder / "half.pt").write_bytes((folder / "list.pt").read_bytes()[:300])
+    torch.save({1: torch.zeros(2)}, folder / "numbers.pt")
     torch.save({"layer.weight": tensors["layer.weight"]}, folder / "part.pt")
     torch.save({**tensors, "layer.bias": torch.full((3,), torch.nan)}, folder / "nan.pt")
     for name, expected in (
         ("none.pt", "does not exist"),
-        ("broken.pt", "holds more than tensors|no readable file"),
+        ("broken.pt", "is damaged, or no file of weights"),
+        ("garbage.pt", "is damaged, or no file of weights"),
+        ("half.pt", "is damaged, or no file of weights"),
+        ("numbers.pt", "holds no state_dict"),
         ("text.safetensors", "no readable safetensors"),
         ("code.pt", "reading it would run code"),
         ("list.pt", "holds no state_dict"),

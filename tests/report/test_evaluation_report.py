@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
-from sample_evaluations import ODD, broken, check, evaluation, flagged, images, share, write_evaluation
+from sample_evaluations import ODD, broken, check, evaluation, flagged, images, rows, share, write_evaluation
 from sample_results import write_run
 
 from robustlab.core.results import Figure
@@ -205,6 +205,19 @@ def test_a_doubtful_figure_looks_doubtful(sample: Sample) -> None:
     assert any("doubtful" in css for _, css in doubtful.tags)
     assert not any("doubtful" in css or "loud" in css for _, css in sound.tags)
     assert "believe this figure" not in sound.text
+
+
+def test_nothing_is_lower_than_zero(make_evaluation: MakeEvaluation) -> None:
+    line = [(f"pgd(steps={steps})", 9948, 9948 // 2, 80000, 80000) for steps in (10, 20)]
+    results = ODD["everything_broken"]() | {"rows": rows(tuple(line)), "checks": flagged()["checks"]}
+    for content in told(make_evaluation(results=results)):
+        assert "2 of 3 checks failed. Yet no attack could bring 0.00 % any lower" in content
+        assert "873 of 1,000 images have no gradient" in content
+        assert "none still after all 2 attacks" in content
+        assert "On these images this is exact" in content
+        assert "Do not believe" not in content
+        assert not re.search(r"not to be believed[:)]", content)
+        assert "upper bound" not in content
 
 
 def test_grades_are_told_by_words_and_signs(make_evaluation: MakeEvaluation) -> None:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from robustlab.cli.shared import DataRoot, Device, Json, Open, Precision, app, friendly
+from robustlab.core.errors import RobustlabError
 
 
 class ModeName(StrEnum):
@@ -21,9 +22,7 @@ class ModeName(StrEnum):
 @app.command()
 @friendly
 def evaluate(
-    model: Annotated[
-        str, typer.Option(help="FILE.py:FUNCTION, a study's run folder, or a .safetensors file.")
-    ],
+    model: Annotated[str, typer.Option(help="FILE.py:NAME, a study's run folder, or a .safetensors file.")],
     weights: Annotated[Path | None, typer.Option(help="Weights to load: safetensors or torch.save.")] = None,
     network: Annotated[str | None, typer.Option(help="Which network of the study's run.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the classifier.")] = None,
@@ -78,6 +77,8 @@ def evaluate(
     """Find out how robust a classifier is. The same command again resumes."""
     from robustlab.cli import browser, tables, terminal
 
+    if strict and not checks:
+        raise RobustlabError("--strict needs the checks: leave out --no-checks")
     show = terminal.TerminalProgress(quiet=quiet or as_json)
     # A user's own code may print; standard output belongs to the result.
     with show, contextlib.redirect_stdout(sys.stderr):

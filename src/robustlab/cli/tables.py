@@ -85,8 +85,8 @@ def show_comparison(found: Comparison) -> None:
     console.print(
         f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
     )
-    if not found.same_attacks:
-        console.print("[yellow]The two met different attacks; the difference may be the attacks'.[/yellow]")
+    for setting in found.other_settings:
+        console.print(f"[yellow]The difference may come from other {setting}[/yellow]", soft_wrap=True)
     for title, images in (
         ("gained", [flip for flip in found.flipped if flip.second in {"robust", "certified"}]),
         ("lost", [flip for flip in found.flipped if flip.first in {"robust", "certified"}]),

@@ -140,6 +140,8 @@ class Evaluation(_Record):
     """The whole of an evaluation's results.json.
 
     Attributes:
+        mode: ``"verdict"`` or ``"max-loss"``.
+        samples: how often the classifier was asked about each point.
         command: what to type to have the same evaluation again; empty if it was started from Python.
         attacks: what was asked for; ``rows`` says what ran.
         robust: worst case over all attacks, image by image; the headline.
@@ -161,6 +163,7 @@ class Evaluation(_Record):
     seed: int
     command: str = ""
     mode: str
+    samples: int = 1
     subject: Subject
     images: Images
     threat: str

@@ -145,9 +145,10 @@ class RunStore:
             raise RunError(f"{path} is damaged ({error}); move it away to start the run again") from error
 
     def reopen(self) -> None:
-        """Make the run incomplete again, before anything of it is done anew."""
+        """Make the run incomplete again, before anything of it is done anew: its report is an old one now."""
         with writing(self.folder):
-            (self.folder / "manifest.json").unlink(missing_ok=True)
+            for name in ("manifest.json", "report.html", "report.md"):
+                (self.folder / name).unlink(missing_ok=True)
 
     # Stages
 

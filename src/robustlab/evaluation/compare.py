@@ -37,7 +37,8 @@ class Comparison(_Record):
         gained: images that are robust in the second alone.
         lost: images that are robust in the first alone.
         p_value: of McNemar's exact test: how likely flips as uneven as these are without any difference.
-        same_attacks: whether both met the same attacks; if not, the difference may be the attacks'.
+        other_settings: how else the two differ, in attacks, mode, samples or seed, each as
+            ``name: first and second``; the difference may come from there.
         flipped: the gained and lost images.
     """
 
@@ -52,7 +53,7 @@ class Comparison(_Record):
     gained: int
     lost: int
     p_value: float
-    same_attacks: bool
+    other_settings: list[str]
     flipped: list[FlippedImage]
 
 
@@ -89,7 +90,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
         gained=gained,
         lost=lost,
         p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
-        same_attacks=one.results.attacks == two.results.attacks,
+        other_settings=_other_settings(one.results, two.results),
         flipped=[
             FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
             for a, b in pairs
@@ -109,6 +110,21 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
     ):
         if first != second:
             raise RunError(f"evaluations of different {what} can't be compared: {first} and {second}")
+
+
+def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
+    # By what ran: there are several ways to ask for the same attacks.
+    same = [row.attack for row in one.rows] == [row.attack for row in two.rows]
+    others = [] if same else [f"attacks: {_attacks(one)} and {_attacks(two)}"]
+    for name in ("mode", "samples", "seed"):
+        first, second = getattr(one, name), getattr(two, name)
+        if first != second:
+            others.append(f"{name}: {first} and {second}")
+    return others
+
+
+def _attacks(results: Evaluation) -> str:
+    return results.attacks + (" with a curve" if results.curve else "")
 
 
 def _data(results: Evaluation) -> str:

@@ -76,8 +76,11 @@ def gate(
     comparison = None
     if baseline is not None:
         comparison = compare(baseline, run)
-        if not comparison.same_attacks:
-            raise RobustlabError("the baseline met other attacks; evaluate it with the same --attacks first")
+        if comparison.other_settings:
+            raise RobustlabError(
+                "the baseline was evaluated otherwise; evaluate both in the same way first. They differ in "
+                + "; ".join(comparison.other_settings)
+            )
         conditions.append(_small_drop(comparison, max_drop or 0.0))
     if no_red_flags:
         flags = ", ".join(check.title for check in results.red_flags)

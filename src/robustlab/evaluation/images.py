@@ -1,6 +1,6 @@
 """The images that are attacked: a named dataset's test split, a user's function, or tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -46,10 +46,10 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     """
     remarks = []
     if isinstance(dataset, Split):
-        split, name, default = dataset, dataset.name, len(dataset)
+        split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
         made, _ = user_code.call(dataset)
-        if not isinstance(made, tuple) or len(made) != 2:
+        if not isinstance(made, tuple | list) or len(made) != 2:
             raise DataError(f"{dataset} must return (images, labels), found a {type(made).__name__}")
         split, name = own_images(*made), dataset
         default = len(split)
@@ -66,6 +66,14 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     if n is not None and n > len(split):
         remarks.append(f"there are only {len(split)} images, not {n}; all of them are attacked")
     return Chosen(split=split, name=name, n=min(number, len(split)), remarks=tuple(remarks))
+
+
+def _checked(split: Split) -> Split:
+    checked = own_images(split.images, split.labels)
+    ids = split.ids
+    if not isinstance(ids, Tensor) or ids.shape != checked.ids.shape or ids.dtype != torch.int64:
+        raise DataError(f"ids must be an int64 torch.Tensor of shape ({len(checked)},), one per image")
+    return replace(checked, ids=ids.cpu(), name=split.name)
 
 
 def own_images(images: Any, labels: Any) -> Split:

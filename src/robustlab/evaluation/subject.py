@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import pickle
 import re
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from types import CellType
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.evaluation import user_code
+from robustlab.evaluation.guarded import logits_of
 from robustlab.models.files import fill, load_network, load_tensors
 
 
@@ -46,8 +48,8 @@ def load_classifier(
     """Load a classifier.
 
     Args:
-        model: ``FILE.py:FUNCTION``, which is called with no argument; the folder of a study's run; a
-            ``.safetensors`` file that `save_network` wrote; or the module itself.
+        model: ``FILE.py:NAME``, a module or a function that is called with no argument; the folder of a
+            study's run; a ``.safetensors`` file that `save_network` wrote; or the module itself.
         weights: a file of weights to load into it, of safetensors or of ``torch.save``.
         network: which network of the run.
         name: what to call it; default: a name made from the other arguments.
@@ -62,7 +64,7 @@ def load_classifier(
     elif user_code.is_user_code(model):
         made, file_hash = user_code.call(model)
         if not isinstance(made, nn.Module):
-            raise SetupError(f"{model} returned a {type(made).__name__}, not a torch.nn.Module")
+            raise SetupError(f"{model} gave a {type(made).__name__}, not a torch.nn.Module")
         loaded, default, source = (
             made,
             f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}",
@@ -112,16 +114,18 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         return load_tensors(path)[0]
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        raise ModelFileError(
-            f"{path} holds more than tensors, and reading it would run code; save model.state_dict() alone"
-        ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise ModelFileError(f"{path} is no readable file of weights ({error})") from None
+    except Exception as error:  # a damaged file fails anywhere in the reader
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
+            problem = "holds more than tensors, and reading it would run code; save model.state_dict() alone"
+        else:
+            problem = "is damaged, or no file of weights that torch.save wrote"
+        raise ModelFileError(f"{path} {problem}") from error
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    ):
         raise ModelFileError(f"{path} holds no state_dict: a dict of tensors by name")
     # DataParallel and DistributedDataParallel put this before every name.
     if content and all(name.startswith("module.") for name in content):
@@ -202,26 +206,21 @@ def _source(code: Any) -> str:
         return str(getattr(code, "__qualname__", repr(code)))
 
 
-def class_count(model: nn.Module, image: Tensor) -> int:
-    """Return how many classes a model tells apart, from its answer to one image (1, C, H, W).
+def class_count(model: nn.Module, images: Tensor) -> int:
+    """Return how many classes a model tells apart, from its answer to images (N, C, H, W).
 
     Raises:
-        RobustlabError: it refuses the image, or returns something other than logits.
+        RobustlabError: it refuses the images, changes them, or returns something other than logits.
     """
-    try:
-        with torch.no_grad(), seeding.isolated(0):
-            logits = model(image)
-    except Exception as error:
-        text = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    shown = images.clone()
+    with torch.no_grad(), seeding.isolated(0):
+        classes = logits_of(model, shown).shape[1]
+    if not torch.equal(shown, images):
         raise RobustlabError(
-            f"the model can't take an image of shape {tuple(image.shape)} (N, C, H, W): {text}"
-        ) from error
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise RobustlabError(
-            f"the model must return logits of shape (N, K), K at least 2; for one image it returned {found}"
+            "the model changes the images it is given, by an operation in place (such as images.sub_(mean)); "
+            "every figure would be of other images: let it work on a copy"
         )
-    return int(logits.shape[1])
+    return classes
 
 
 def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
@@ -231,6 +230,6 @@ def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
     try:
         with torch.no_grad(), seeding.isolated(0):
             model(images)
-    except RuntimeError:
+    except Exception:  # whatever a user's code raises
         model.to(memory_format=torch.contiguous_format)
     return model

@@ -4,6 +4,7 @@ import ast
 import hashlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +12,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+from torch import nn
+
+import robustlab
 from robustlab.core.errors import SetupError, did_you_mean
 
 
@@ -22,13 +27,14 @@ def is_user_code(text: str) -> bool:
 def call(reference: str) -> tuple[Any, str]:
     """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
-    Modules beside the file can be imported by it.
+    A network, or any other object that is no function, is taken as it is. Modules beside the file can be
+    imported by it.
 
     Args:
-        reference: ``FILE.py:FUNCTION``.
+        reference: ``FILE.py:NAME``.
 
     Raises:
-        SetupError: there is no such file or function, or its code failed.
+        SetupError: there is no such file or name, or its code failed.
     """
     file, _, name = reference.rpartition(":")
     if not file.endswith(".py"):
@@ -41,15 +47,16 @@ def call(reference: str) -> tuple[Any, str]:
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
     with _beside(path):
         module = _load(path)
-        function = getattr(module, name, None)
-        if not callable(function):
+        if not hasattr(module, name):
             raise SetupError(
                 f"{path} has no function {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
             )
-        try:
-            made = function()
-        except (Exception, SystemExit) as error:
-            raise SetupError(f"{reference} failed: {_blame(error, path)}") from error
+        made = getattr(module, name)
+        if callable(made) and not isinstance(made, nn.Module):
+            try:
+                made = made()
+            except (Exception, SystemExit) as error:
+                raise SetupError(f"{reference} failed: {blame(error)}") from error
     return made, _hash_sources(path)
 
 
@@ -64,7 +71,7 @@ def _load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise SetupError(f"{path} can't be imported: {_blame(error, path)}") from error
+        raise SetupError(f"{path} can't be imported: {blame(error)}") from error
     return module
 
 
@@ -109,10 +116,27 @@ def _offer(source: bytes) -> str:
     return f"it defines: {', '.join(_functions(source)) or 'none'}"
 
 
-def _blame(error: BaseException, path: Path) -> str:
-    """Say what went wrong, and in which line of the user's file."""
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    lines = [
-        frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)
-    ]
-    return f"{text} (line {lines[-1]})" if lines else text
+_LIBRARIES = (
+    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
+    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
+    "<frozen",
+)
+
+
+def blame(error: BaseException) -> str:
+    """Say what went wrong, in one line, and in which line of the user's code."""
+    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+    own = _own_frames(error)
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text
+
+
+def is_to_blame(error: BaseException) -> bool:
+    """Tell whether an error came out of a user's code, or out of the backward pass through it."""
+    backward = str(Path(str(torch.autograd.__file__)).parent)
+    trace = traceback.extract_tb(error.__traceback__)
+    return bool(_own_frames(error)) or any(frame.filename.startswith(backward) for frame in trace)
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    trace = traceback.extract_tb(error.__traceback__)
+    return [frame for frame in trace if not frame.filename.startswith(_LIBRARIES)]

@@ -19,10 +19,9 @@ from robustlab.core.evaluation import (
     Subject,
 )
 from robustlab.core.results import Compute
-from robustlab.core.store import RunStore
-from robustlab.evaluation.engine.cascade import Cascade, Findings
+from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
 from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Clean, Verify, key_of
+from robustlab.evaluation.engine.stages import Clean, Stage, Verify
 from robustlab.evaluation.engine.verdicts import Verdict
 from robustlab.evaluation.metrics import proportion
 
@@ -44,12 +43,9 @@ def assemble(
     pictures: tuple[list[BrokenImage], str | None],
 ) -> Evaluation:
     """Return everything that was found."""
-    problem, store, n = cascade.problem, cascade.store, len(found)
-    rows, once = _rows(problem, store, findings), len(findings.clean) * problem.samples
+    problem, n = cascade.problem, len(found)
+    rows, once = _rows(cascade, findings), len(findings.clean) * problem.samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
-    stages = [finding.stage for finding in findings.attacks]
-    timed = [Clean(), *stages, *(Verify(searching=stage, store=store) for stage in stages)]
-    timed += [cascade.certify] if cascade.certify else []
     _, channels, height, width = problem.images.images.shape
     return Evaluation(
         title=title,
@@ -57,6 +53,7 @@ def assemble(
         seed=problem.seed,
         command=command,
         mode=problem.mode,
+        samples=problem.samples,
         subject=Subject(
             name=problem.subject.name,
             source=problem.subject.source,
@@ -99,14 +96,33 @@ def assemble(
         forwards=once
         + sum(row.forwards for row in rows)
         + sum(row.forwards for row in confirming)
+        + _passes_of_proofs(findings)
         + sum(check.forwards for check in checks),
         backwards=sum(row.backwards for row in rows) + sum(check.backwards for check in checks),
-        seconds=sum(store.seconds(key_of(problem, stage)) for stage in timed) + seconds_of_checks,
+        seconds=_seconds(cascade, findings) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )
 
 
-def _rows(problem: Problem, store: RunStore, findings: Findings) -> list[AttackRow]:
+def _passes_of_proofs(findings: Findings) -> int:
+    """Return the passes of the certifier: an image is classified and bounded, a proof once more in fp64."""
+    return sum(
+        1 if certify.threat.eps == 0 else 2 + (row.restart >= 0)
+        for certify, outcomes in findings.proofs
+        for row in outcomes.values()
+    )
+
+
+def _seconds(cascade: Cascade, findings: Findings) -> float:
+    """Return what all of it took, but for the checks."""
+    timed: list[tuple[Stage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs]
+    for finding in findings.attacks:
+        verify = Verify(searching=finding.stage, store=cascade.store)
+        timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]
+    return sum(cascade.seconds(stage, outcomes) for stage, outcomes in timed)
+
+
+def _rows(cascade: Cascade, findings: Findings) -> list[AttackRow]:
     rows, left = [], len(findings.right)
     for position, finding in enumerate(findings.attacks, start=1):
         left -= len(finding.won)
@@ -120,7 +136,7 @@ def _rows(problem: Problem, store: RunStore, findings: Findings) -> list[AttackR
                 robust=proportion(left, len(findings.clean)),
                 forwards=sum(row.forwards for row in outcomes),
                 backwards=sum(row.backwards for row in outcomes),
-                seconds=store.seconds(key_of(problem, finding.stage)),
+                seconds=cascade.seconds(finding.stage, finding.outcomes),
             )
         )
     return rows

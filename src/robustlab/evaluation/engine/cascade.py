@@ -1,6 +1,7 @@
 """Runs the stages in order, each on the images that are left to it, up to the confirmed successes."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
@@ -10,6 +11,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.store import Outcome, RunStore, StageRecord
 from robustlab.data import Split
+from robustlab.evaluation import user_code
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import (
     Attacking,
@@ -50,6 +52,7 @@ class Findings:
         clean: the images as they are.
         right: ids of those classified correctly.
         proven: ids of those for which no attack can exist; None without a certifier.
+        proofs: of every search for proofs, those for the curve included, the images it looked at.
         attacks: in the order in which they ran.
         unconfirmed: ids of images of which a success did not hold when it was measured again.
     """
@@ -57,6 +60,7 @@ class Findings:
     clean: Outcomes
     right: list[int]
     proven: set[int] | None = None
+    proofs: list[tuple[Certify, Outcomes]] = field(default_factory=list)
     attacks: list[Finding] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
 
@@ -95,8 +99,7 @@ class Cascade:
         right = [number for number, row in clean.items() if row.prediction == row.label]
         findings = Findings(clean=clean, right=right)
         if self.certify:
-            looked = self.fill(self.certify, right)
-            findings.proven = {number for number, row in looked.items() if row.restart >= 0}
+            findings.proven = set(self.prove(self.certify, right, findings))
         # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
         withdrawn: set[tuple[str, int]] = set()
         while True:
@@ -114,6 +117,12 @@ class Cascade:
         self._check_proofs(findings)
         findings.unconfirmed = {number for _, number in withdrawn}
         return findings
+
+    def prove(self, certify: Certify, ids: list[int], findings: Findings) -> list[int]:
+        """Look for proofs and return the ids of the images for which there is one."""
+        looked = self.fill(certify, ids)
+        findings.proofs.append((certify, looked))
+        return [number for number, row in looked.items() if row.restart >= 0]
 
     def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[Finding]:
         standing = [number for number in findings.right if number not in (findings.proven or ())]
@@ -155,6 +164,12 @@ class Cascade:
             self.progress.stage(stage.title, "kept")
         return {number: found[number] for number in ids}
 
+    def seconds(self, stage: Stage, outcomes: Outcomes) -> float:
+        """Return what these rows of a stage took: their share of its passes, where it has more rows."""
+        key = key_of(self.problem, stage)
+        share = _effort(outcomes.values()) / max(1, _effort(self.store.outcomes(key)))
+        return share * self.store.seconds(key)
+
     def _do(self, stage: Stage, places: Tensor) -> Outcomes:
         key, found = key_of(self.problem, stage), {}
         self.store.reopen()
@@ -185,3 +200,14 @@ class Cascade:
                 f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at once; "
                 "choose a smaller --batch-size. What was finished is kept"
             ) from None
+        except RobustlabError:
+            raise
+        except Exception as error:
+            if user_code.is_to_blame(error):
+                raise RobustlabError(f"{stage.title} can't work: {user_code.blame(error)}") from error
+            raise
+
+
+def _effort(rows: Iterable[Outcome]) -> int:
+    # Every image costs something, also where no pass is counted.
+    return sum(1 + row.forwards + row.backwards for row in rows)

@@ -9,7 +9,7 @@ from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Certify, Searching, key_of, succeeded
+from robustlab.evaluation.engine.stages import Certify, Searching, succeeded
 from robustlab.evaluation.metrics import proportion
 
 _STEPS, _AT_EPS = 32, 24
@@ -72,7 +72,7 @@ def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]
     for eps in points(certify.threat):
         stage = replace(certify, threat=at(certify.threat, eps), told=False)
         # What is not proven at one eps is not at a larger one.
-        left = [number for number, row in cascade.fill(stage, left).items() if row.restart >= 0]
+        left = cascade.prove(stage, left, findings)
         counts.append(len(left))
     return counts
 
@@ -95,5 +95,5 @@ def robust_curve(cascade: Cascade, findings: Findings) -> RobustCurve:
         certified=certified,
         forwards=sum(row.forwards for row in passes),
         backwards=sum(row.backwards for row in passes),
-        seconds=sum(cascade.store.seconds(key_of(problem, finding.stage)) for finding in searched),
+        seconds=sum(cascade.seconds(finding.stage, finding.outcomes) for finding in searched),
     )

@@ -15,6 +15,7 @@ from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.classify import predict
 from robustlab.evaluation.engine import eight_bit
+from robustlab.evaluation.guarded import Guarded
 from robustlab.evaluation.subject import LoadedClassifier
 
 
@@ -72,12 +73,20 @@ class Problem:
     @cached_property
     def attacked(self) -> nn.Module:
         """The classifier as attacks see it."""
-        return eight_bit.rounded(self.model) if self.eight_bit else self.model
+        return eight_bit.rounded(self._guarded) if self.eight_bit else self._guarded
+
+    @cached_property
+    def _guarded(self) -> nn.Module:
+        return Guarded(self.model, self.classes)
+
+    @cached_property
+    def _guarded_surrogates(self) -> tuple[nn.Module, ...]:
+        return tuple(Guarded(surrogate.model, self.classes) for surrogate in self.surrogates)
 
     def predict(self, images: Tensor, *purpose: object) -> tuple[Tensor, Tensor]:
         """Return predictions and confidences as `predict` does; a random classifier draws by the purpose."""
         key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
-        return predict(self.model, images, batch_size=self.batch_size, samples=self.samples, key=key)
+        return predict(self._guarded, images, batch_size=self.batch_size, samples=self.samples, key=key)
 
     def attack(
         self, attack: Attack, block: Split, threat: ThreatModel, *, mode: Mode, eps: Tensor | None = None
@@ -94,7 +103,7 @@ class Problem:
             mode=mode,
             batch_size=self.batch_size,
             samples=self.samples,
-            surrogates=tuple(surrogate.model for surrogate in self.surrogates),
+            surrogates=self._guarded_surrogates,
             half=self.half,
         )
 

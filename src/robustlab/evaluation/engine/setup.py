@@ -16,6 +16,7 @@ from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.engine import eight_bit
+from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import Certify
@@ -54,6 +55,7 @@ def read(options: EvaluationOptions) -> Request:
     Raises:
         RobustlabError: something is not there, or is not what it should be.
     """
+    check(options)
     if (options.images is None) != (options.labels is None):
         raise RobustlabError("images and labels must be given together")
     threat = parse(ThreatModel, options.threat) if isinstance(options.threat, str) else options.threat
@@ -86,8 +88,9 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
     before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
     try:
         for loaded in (request.subject, *request.surrogates):
-            if any(module.training for module in loaded.model.modules()):
-                progress.note(f"{loaded.name} came in train mode; it is evaluated in eval mode")
+            if not loaded.model.training and any(module.training for module in loaded.model.modules()):
+                # A fresh module is in train mode as a whole; this is a choice that someone made.
+                progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
             loaded.model.eval().to(device)
         yield _problem(request, options, device)
     finally:
@@ -129,10 +132,11 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
 
 
 def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int:
-    """Return the number of classes, having shown the first two images to every model."""
+    """Return the number of classes, having shown one image and then two to every model."""
     classes = class_count(request.subject.model, first[:1])
+    class_count(request.subject.model, first)
     for surrogate in request.surrogates:
-        found = class_count(surrogate.model, first[:1])
+        found = class_count(surrogate.model, first)
         if found != classes:
             raise RobustlabError(
                 f"the model tells {classes} classes apart, and the surrogate {surrogate.name} {found}"

@@ -33,13 +33,14 @@ def _figure(figure: Figure) -> str:
 
 
 def _alarm(view: View) -> list[str]:
-    if not view.doubtful:
+    if not view.results.red_flags:
         return []
     reasons = [
         f"> - **{plain(check.title)}**: {plain(words.reason(check))} {plain(check.meaning)}"
         for check in view.results.red_flags
     ]
-    return ["\n".join([f"> **Do not believe this figure.** {words.alarm(view)}", ">", *reasons])]
+    cry, said = words.alarm(view)
+    return ["\n".join([f"> **{cry}** {said}", ">", *reasons])]
 
 
 def _headline(view: View) -> list[str]:

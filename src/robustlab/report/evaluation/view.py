@@ -51,8 +51,8 @@ class View:
 
     @property
     def doubtful(self) -> bool:
-        """Whether a check failed, so that the figure must not be believed."""
-        return bool(self.results.red_flags)
+        """Whether a check failed, so that the figure must not be believed; one of 0 can't be lower."""
+        return bool(self.results.red_flags) and self.withstood > 0
 
     @property
     def checks(self) -> list[Check]:

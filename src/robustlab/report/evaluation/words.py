@@ -22,7 +22,8 @@ def meaning(view: View) -> str:
     if not results.rows:
         return f"{classifier} {right} right as they are. No attack ran, so this says nothing of robustness."
     left = {0: "none", view.right: "all of them"}.get(view.withstood, count(view.withstood))
-    attacks = "the attack" if len(results.rows) == 1 else f"the worst of {len(results.rows)} attacks"
+    several = "all" if view.withstood == 0 else "the worst of"
+    attacks = "the attack" if len(results.rows) == 1 else f"{several} {len(results.rows)} attacks"
     return f"{classifier} {right} right as they are, and {left} still after {attacks}. {_attacker(results)}"
 
 
@@ -98,11 +99,15 @@ def verdict(view: View) -> str:
     return listing(parts) if parts else "none computed"
 
 
-def alarm(view: View) -> str:
-    """Tell that the figure is not to be believed."""
+def alarm(view: View) -> tuple[str, str]:
+    """Tell that checks failed, in a cry and a sentence: what the figure is worth now."""
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
     figure = share(view.results.robust)
-    return f"{failed} of {checks} failed. The true robust accuracy may be far from {figure}."
+    if view.doubtful:
+        said = f"{failed} of {checks} failed. The true robust accuracy may be far from {figure}."
+        return "Do not believe this figure.", said
+    said = f"Yet no attack could bring {figure} any lower: doubts about the attacks' strength do not matter."
+    return f"{failed} of {checks} failed.", said
 
 
 def reason(check: Check) -> str:

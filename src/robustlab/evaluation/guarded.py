@@ -1,0 +1,57 @@
+"""A classifier as an evaluation asks it: whatever goes wrong inside is told in one line."""
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.errors import RobustlabError
+from robustlab.evaluation.user_code import blame
+
+
+class Guarded(nn.Module):
+    """A classifier whose failures are `RobustlabError`s, on whichever image they come.
+
+    Args:
+        model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        classes: K.
+    """
+
+    def __init__(self, model: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.model, self.classes = model, classes
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K).
+
+        Raises:
+            RobustlabError: the model failed, or returned something else.
+        """
+        return logits_of(self.model, images, self.classes)
+
+
+def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
+    """Return a model's logits (N, K).
+
+    Args:
+        model: the classifier.
+        images: (N, C, H, W).
+        classes: K; default: any number from 2.
+
+    Raises:
+        RobustlabError: the model failed, or returned something else.
+    """
+    try:
+        logits = model(images)
+    except (RobustlabError, torch.OutOfMemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise RobustlabError(
+            f"the model failed on images of shape {tuple(images.shape)} (N, C, H, W): {blame(error)}"
+        ) from error
+    if not isinstance(logits, Tensor):
+        raise RobustlabError(f"the model must return logits of shape (N, K), found a {type(logits).__name__}")
+    n = len(images)
+    if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2 or classes not in {None, logits.shape[1]}:
+        wished = f"({n}, {classes or 'K'})" + ("" if classes else ", K at least 2")
+        raise RobustlabError(f"the model must return logits of shape {wished}; found {tuple(logits.shape)}")
+    return logits
