@@ -1,6 +1,7 @@
 """Wrong input to an evaluation: each mistake gets a message that names it, and nothing is computed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
     ("images", "labels", "expected"),
     [
         (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(N, C, H, W)"),
+        (torch.zeros(2, 1, 0, 0), torch.zeros(2).long(), "found torch.float32 of shape (2, 1, 0, 0)"),
         (torch.zeros(2, 1, 4, 5).int(), torch.zeros(2).long(), "uint8 or floating"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(3).long(), "labels must be integers of shape (2,)"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2), "labels must be integers"),
@@ -85,6 +87,23 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
 def test_own_images(images: Any, labels: Any, expected: str) -> None:
     with pytest.raises(RobustlabError) as caught:
         own_images(images, labels)
+    assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"images": torch.full((2, 1, 4, 5), 3.0)}, "normalise inside the model"),
+        ({"labels": torch.zeros(2)}, "labels must be integers"),
+        ({"labels": torch.tensor([0, -1])}, "labels must not be negative"),
+        ({"ids": torch.arange(3)}, "ids must be an int64 torch.Tensor of shape (2,)"),
+        ({"ids": [0, 1]}, "ids must be an int64 torch.Tensor of shape (2,)"),
+    ],
+)
+def test_own_splits(change: dict[str, Any], expected: str) -> None:
+    split = split_of(torch.zeros(2, 1, 4, 5), torch.zeros(2).long())
+    with pytest.raises(RobustlabError) as caught:
+        load_images(replace(split, **change))
     assert expected in str(caught.value)
 
 

@@ -89,7 +89,8 @@ def own_images(images: Any, labels: Any) -> Split:
     for name, value in (("images", images), ("labels", labels)):
         if not isinstance(value, Tensor):
             raise DataError(f"{name} must be a torch.Tensor, found a {type(value).__name__}")
-    if images.ndim != 4 or not (images.dtype == torch.uint8 or images.dtype.is_floating_point):
+    known = images.dtype == torch.uint8 or images.dtype.is_floating_point
+    if images.ndim != 4 or 0 in images.shape[1:] or not known:
         raise DataError(
             "images must be uint8 or floating of shape (N, C, H, W), "
             f"found {images.dtype} of shape {tuple(images.shape)}"
