@@ -18,6 +18,7 @@ from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes
 from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.engine.stages import Attacking
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [probe.id for probe in PROBES]
@@ -88,6 +89,15 @@ def test_no_kept_outcome_is_stale(change: dict[str, Any], model: nn.Module, tmp_
     work = started(tmp_path)
     assert run(tmp_path, model, **weak).results.checks == before.checks
     assert started(tmp_path) == work, "what was found before is kept, too"
+
+
+def test_the_code_of_an_attack_is_part_of_what_is_read(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(tmp_path, model)
+    monkeypatch.setattr(Attacking, "code", " of somebody, changed since")
+    run(tmp_path, model)
+    assert started(tmp_path) == [*EXPERIMENTS, "undefended-network"]
 
 
 def test_what_reads_only_the_classifier_is_not_done_again_for_an_attack(

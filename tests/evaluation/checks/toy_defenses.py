@@ -1,6 +1,7 @@
 """Defenses that only look like some, each for a reason of its own, and evaluations of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -8,9 +9,10 @@ from torch import Tensor, nn
 from torch.autograd import grad as imported_grad
 
 from robustlab.attacks import APGD, PGD, Attack
+from robustlab.core.evaluation import Check
 from robustlab.core.threat import Linf, ThreatModel
 from robustlab.data import Split
-from robustlab.evaluation.checks import Context, Found, Lab, Row
+from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Row
 
 WEAK = Linf(eps=0.05)
 """At this eps an undefended network for the digits still gets some images right."""
@@ -188,3 +190,14 @@ def evaluated(
     given: dict[str, Any] = {"classes": 10, "batch_size": 50} | changes
     lab = Lab(model=model, threat=threat, **given)
     return Context(lab=lab, images=images, attacks={repr(attack): attack for attack in attacks}, found=found)
+
+
+def look(name: str, context: Context) -> Check:
+    """Return the outcome of one check."""
+    (probe,) = (probe for probe in PROBES if probe.id == name)
+    return probe.run(context)
+
+
+def credulous(context: Context) -> Context:
+    """The same, but no attack is said to have broken anything."""
+    return replace(context, found=replace(context.found, broken={}))
