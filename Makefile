@@ -12,10 +12,6 @@ ifneq ($(wildcard ../shared/data),)
 export ROBUSTLAB_DATA ?= $(abspath ../shared/data)
 endif
 
-# torch's threads spin while they wait for each other; by default for so long that the tests, which load
-# torch before robustlab can say so, take several times as long when another process is busy.
-export GOMP_SPINCOUNT ?= 2000
-
 .PHONY: run quick test lint types tests format clean
 
 run: $(STAMP)
@@ -34,7 +30,7 @@ types: $(STAMP)
 	$(BIN)/mypy
 
 tests: $(STAMP)
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile
 
 format: $(STAMP)
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,6 @@
 """What the tests share: small classifiers, random images, the digits, and the real MNIST files."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,11 @@ from robustlab.models import CNN, Shape
 
 settings.register_profile("robustlab", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.load_profile("robustlab")
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # The workers share the cores, where threads of theirs would only wait for each other. A process that a
+    # test starts keeps as many threads as its users give it.
+    torch.set_num_threads(1)
 
 LinearFactory = Callable[..., nn.Module]
 

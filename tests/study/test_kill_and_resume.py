@@ -53,7 +53,7 @@ def kill_when(folder: Path, condition: Callable[[], bool]) -> bool:
             process.send_signal(signal.SIGKILL)
             process.communicate()
             return True
-        time.sleep(0.001)
+        time.sleep(0.005)
     _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()
     return False
@@ -135,6 +135,7 @@ def test_two_processes_cannot_share_a_folder(tmp_path: Path) -> None:
     while not events(folder):
         assert first.poll() is None
         time.sleep(0.01)
+    first.send_signal(signal.SIGSTOP)  # or it may end before the second asks
     second = start(folder)
     _, errors = second.communicate(timeout=PATIENCE)
     first.kill()
