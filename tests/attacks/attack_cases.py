@@ -50,7 +50,8 @@ RANDOM: list[Attack] = [
     GaussianNoise(std=0.2),
     APGD(steps=5),
     APGDL1(steps=9),
-    Focused(survey=2, steps=3, rounds=2, patches=7),
+    # Giving up nothing, or else verdict mode would stop before max-loss mode does.
+    Focused(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),

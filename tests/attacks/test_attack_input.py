@@ -57,7 +57,7 @@ def test_bad_labels_and_ids_are_refused(model: nn.Module, batch: Any) -> None:
     refused(r"labels must be int64 .* found torch.int32", model, batch, labels=batch.labels.int())
     refused(r"labels must be .*\(40, 3\)", model, batch, labels=F.one_hot(batch.labels, 3))
     refused("labels must not be negative, found -1", model, batch, labels=batch.labels - 1)
-    refused("tells 3 classes apart, but a label is 3", model, batch, labels=batch.labels + 1)
+    refused("tells 3 classes apart, but a label or a target is 3", model, batch, labels=batch.labels + 1)
     refused(r"ids must be int64 of shape \(40,\), found .*\(41,\)", model, batch, ids=torch.arange(41))
     refused(r"ids must be int64 .* found torch.float32", model, batch, ids=batch.ids.float())
 

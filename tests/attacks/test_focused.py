@@ -33,7 +33,7 @@ def test_it_breaks_exactly_what_can_be_broken_on_a_linear_model(make_linear: Mak
     assert torch.equal(result.successes[clear], (best > 0)[clear])
 
 
-def test_images_that_resist_cost_the_survey_alone(make_linear: Make, make_batch: Make) -> None:
+def test_images_that_resist_cost_the_survey_and_one_round(make_linear: Make, make_batch: Make) -> None:
     model = make_linear(classes=2)
     batch = make_batch(50, classes=2)
     labels = model(batch.images).argmax(dim=1)
@@ -44,9 +44,9 @@ def test_images_that_resist_cost_the_survey_alone(make_linear: Make, make_batch:
     result = attack.run(model, batch.images, labels, Linf(eps=1e-3))
     stiff = left < 0.9 * before
     assert stiff.sum() > 30
-    assert (result.backwards[stiff] == 3 * 5).all()
-    # Two looks at the clean image, the last point of each descent, and the verdict.
-    assert (result.forwards[stiff] == 3 * 5 + 3 + 3).all()
+    assert (result.backwards[stiff] == 4 * 5).all()
+    # The patches, two looks at the clean image, the last point of each descent, and the verdict.
+    assert (result.forwards[stiff] == 4 * 5 + 20 + 4 + 3).all()
     full = attack.run(model, batch.images, labels, Linf(eps=1e-3), mode="max-loss")
     assert (full.backwards == (3 + 10) * 5).all()
 

@@ -18,14 +18,16 @@ from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
 from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.nearest import Nearest
+from robustlab.attacks.oracle import Reading
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.random_points import RandomPoints
 from robustlab.attacks.restarts import Restarts
 from robustlab.attacks.rotation_translation import RotationTranslation
-from robustlab.attacks.session import Mode, Reading, Session
+from robustlab.attacks.session import Session
 from robustlab.attacks.sigma_zero import SigmaZero
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
+from robustlab.attacks.task import Mode, Realise
 
 __all__ = [
     "APGD",
@@ -52,6 +54,7 @@ __all__ = [
     "Nearest",
     "RandomPoints",
     "Reading",
+    "Realise",
     "Restarts",
     "RotationTranslation",
     "Session",

@@ -9,7 +9,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks.session import Mode, Session, Task
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.session import Session
+from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import Unit
@@ -69,6 +71,12 @@ class Attack(Unit, ABC):
         return self
 
     @property
+    def yardstick(self) -> Loss:
+        """The loss by which points compare, of which ``max-loss`` mode returns the best: the attack's own."""
+        loss: Loss = getattr(self, "loss", "cross_entropy")
+        return loss
+
+    @property
     def restart_count(self) -> int:
         """How often `search` is run on an image that withstands it."""
         return 1
@@ -94,6 +102,7 @@ class Attack(Unit, ABC):
         samples: int = 1,
         surrogates: Sequence[nn.Module] = (),
         half: bool = False,
+        realise: Realise | None = None,
         on_batch: Callable[[int], None] | None = None,
     ) -> AttackResult:
         """Attack a classifier.
@@ -115,6 +124,8 @@ class Attack(Unit, ABC):
                 probabilities that decide the class.
             surrogates: other classifiers of the same kind, for attacks that transfer.
             half: search in bf16, where the attack's search bears it; whatever succeeds is confirmed in fp32.
+            realise: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
+                exist, inside the threat model; only a success that is one there counts.
             on_batch: called with the number of images finished.
 
         Raises:
@@ -148,9 +159,11 @@ class Attack(Unit, ABC):
                     key=key,
                     mode=mode,
                     minimal_norm=self.core.minimal_norm,
+                    yardstick=self.core.yardstick,
                     samples=samples,
                     surrogates=surrogates,
                     half=half and not (self.core.exact or self.core.minimal_norm),
+                    realise=realise,
                 )
                 # A random classifier draws from the global generator: it gets the same numbers in every run.
                 with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
@@ -171,19 +184,20 @@ class Attack(Unit, ABC):
                 break
             self.search(session)
         predictions, confidences = session.verify()
-        distances = task.threat.distance(session.best, task.images)
+        record, oracle = session.record, session.oracle
+        distances = task.threat.distance(record.best, task.images)
         if not (distances <= task.eps * (1 + 1e-5) + 1e-5).all():
             raise RobustlabError(f"{self.name} proposed a point outside {task.threat!r}: a bug in the attack")
         wished = task.labels if task.targets is None else task.targets
         return AttackResult(
-            images=session.best,
+            images=record.best,
             predictions=predictions,
             confidences=confidences,
             successes=(predictions == wished) == (task.targets is not None),
             distances=distances,
-            forwards=session.forwards,
-            backwards=session.backwards,
-            restarts=session.found_by,
+            forwards=oracle.forwards,
+            backwards=oracle.backwards,
+            restarts=record.found_by,
         )
 
     def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:

@@ -36,7 +36,7 @@ class DDN(Attack):
             gradient=torch.zeros_like(session.clean),
             reached=torch.zeros_like(session.labels, dtype=torch.bool),
         )
-        points = session.clean
+        points, shape = session.clean, tuple(session.clean.shape[1:])
         for step in range(self.steps):
             reading = session.query(points, gradient=True)
             state.gradient, state.reached = reading.ascent, reading.reached
@@ -44,7 +44,11 @@ class DDN(Attack):
             if session.finished:
                 return
             length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)
-            moves = session.threat.ascend(state.moves, state.gradient, length, ones)
+            flat = state.gradient.flatten(1).abs().amax(dim=1) == 0
+            ascent = torch.where(
+                per_image(flat, points), session.normal("flat", step, shape=shape), state.gradient
+            )
+            moves = session.threat.ascend(state.moves, ascent, length, ones)
             state.radius = state.radius * torch.where(state.reached, 1 - self.gamma, 1 + self.gamma)
             norm = session.threat.distance(moves, torch.zeros_like(moves)).clamp(min=1e-12)
             moves = moves * per_image(state.radius / norm, moves)

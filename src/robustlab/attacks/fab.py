@@ -13,7 +13,7 @@ from torch import Tensor
 from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
 from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, useful_radius
-from robustlab.attacks.session import Objective, Session
+from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.core.threat import per_image
 
@@ -81,21 +81,8 @@ def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
     """Return what is missing (n,) to the boundary, in logits, and its slope."""
     if state.classes is not None:
         return nearest_boundary(session, state.points, state.classes)[:2]
-    if session.targets is not None or state.toward is None:
-        gap: Objective = "margin"
-    else:
-        gap = _above_label(session.labels, state.toward)
-    reading = session.query(state.points, gap, toward=state.toward, gradient=True)
+    reading = session.query(state.points, "margin", toward=state.toward, gradient=True)
     return -reading.losses, reading.ascent
-
-
-def _above_label(labels: Tensor, classes: Tensor) -> Objective:
-    """Return the loss that compares these two alone: past the boundary a third class may be the likeliest."""
-
-    def gap(logits: Tensor) -> Tensor:
-        return (logits.gather(1, classes[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
-
-    return gap
 
 
 @dataclass

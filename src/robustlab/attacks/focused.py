@@ -50,13 +50,18 @@ class Focused(Attack):
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
 
+    @property
+    def yardstick(self) -> Loss:
+        return "margin"
+
     def search(self, session: Session) -> None:
         clean = session.query(session.clean, "margin", propose=False).losses
         state = _State(session.clean, clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
             _descend(session, state, self._loss(turn), self.steps, turn)
         for turn in range(self.rounds):
-            if session.verdict:
+            # Not before the first patches: there may be nothing that gradients could tell.
+            if session.verdict and turn > 0:
                 # Both margins are negative; the broken images, at 0 or above, leave by themselves.
                 stiff = state.margin < self.keep * self.tighten**turn * state.clean
                 session.prune(state, done=stiff & (state.margin < 0.9 * state.before))
@@ -111,7 +116,7 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
     if turn % 3 == 1:
         return starts.corner(session, turn)
     if turn % 3 == 2:
-        return starts.pattern(session, turn)
+        return starts.pattern(session, turn // 3)
     shape = tuple(session.clean.shape[1:])
     anew = session.uniform("anew", turn, shape=shape) < 1 / 3
     return torch.where(anew, starts.corner(session, turn), state.best)

@@ -13,24 +13,33 @@ from torch import Tensor
 Loss = Literal["cross_entropy", "margin", "dlr"]
 
 
-def measure(loss: Loss, logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+def measure(
+    loss: Loss,
+    logits: Tensor,
+    labels: Tensor,
+    targets: Tensor | None = None,
+    *,
+    rivals: Tensor | None = None,
+) -> Tensor:
     """Return the loss of each image.
 
     Args:
         loss: a name of `Loss`.
         logits: (N, K).
         labels: (N,) the true classes.
-        targets: (N,) the classes to move towards; None moves away from the label.
+        targets: (N,) the classes that an attacker wants; None: any but the label.
+        rivals: (N,) without targets, the classes to raise above the label; whether a third one is above both
+            does not matter to who wants no certain one.
 
     Raises:
         ValueError: there is no such loss.
     """
     if loss == "cross_entropy":
-        return cross_entropy(logits, labels, targets)
+        return cross_entropy(logits, labels, targets if rivals is None else rivals)
     if loss == "margin":
-        return margin(logits, labels, targets)
+        return margin(logits, labels, targets, rivals)
     if loss == "dlr":
-        return dlr(logits, labels, targets)
+        return dlr(logits, labels, targets, rivals)
     raise ValueError(f"unknown loss {loss!r}; accepted: {', '.join(get_args(Loss))}")
 
 
@@ -41,25 +50,33 @@ def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None = None)
     return -F.cross_entropy(logits, targets, reduction="none")
 
 
-def margin(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+def margin(
+    logits: Tensor, labels: Tensor, targets: Tensor | None = None, rivals: Tensor | None = None
+) -> Tensor:
     """Return the best other logit minus the label's, or the target's minus the best other: above 0, success.
 
-    Carlini & Wagner 2017 (arXiv:1608.04644), their f_6 without the clipping. It needs two classes.
+    Towards rivals it is theirs minus the label's. Carlini & Wagner 2017 (arXiv:1608.04644), their f_6 without
+    the clipping. It needs two classes.
     """
+    if rivals is not None:
+        return (logits.gather(1, rivals[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
     wished = labels if targets is None else targets
     own = logits.gather(1, wished[:, None]).squeeze(1)
     others = logits.scatter(1, wished[:, None], -torch.inf).amax(dim=1)
     return others - own if targets is None else own - others
 
 
-def dlr(logits: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
+def dlr(
+    logits: Tensor, labels: Tensor, targets: Tensor | None = None, rivals: Tensor | None = None
+) -> Tensor:
     """Return the margin divided by a difference of logits, so that their scale does not matter.
 
-    Croce & Hein 2020 (arXiv:2003.01690), equations 6 and 8. It needs three classes, with targets four; with
-    fewer it is the margin.
+    Croce & Hein 2020 (arXiv:2003.01690), equations 6 and 8. It needs three classes, towards a class four;
+    with fewer it is the margin.
     """
-    if logits.shape[1] < (3 if targets is None else 4):
-        return margin(logits, labels, targets)
-    top = logits.topk(3 if targets is None else 4, dim=1).values
-    low = top[:, 2] if targets is None else (top[:, 2] + top[:, 3]) / 2
-    return margin(logits, labels, targets) / (top[:, 0] - low + 1e-12)
+    anywhere = targets is None and rivals is None
+    if logits.shape[1] < (3 if anywhere else 4):
+        return margin(logits, labels, targets, rivals)
+    top = logits.topk(3 if anywhere else 4, dim=1).values
+    low = top[:, 2] if anywhere else (top[:, 2] + top[:, 3]) / 2
+    return margin(logits, labels, targets, rivals) / (top[:, 0] - low + 1e-12)

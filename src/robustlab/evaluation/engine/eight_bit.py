@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from robustlab.attacks import BPDA
+from robustlab.attacks import BPDA, Realise
 from robustlab.core.errors import DataError
 from robustlab.core.spec import make
 from robustlab.core.threat import ThreatModel, per_image
@@ -57,18 +57,24 @@ def searched(threat: ThreatModel) -> ThreatModel:
     return make(type(threat), vars(threat) | {"eps": levels / _LEVELS})
 
 
-def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel) -> Tensor:
-    """Return 8-bit images near the given ones, inside the threat model.
+def realise(threat: ThreatModel) -> Realise:
+    """Return what turns the points of an attack into images that count."""
+    return lambda points, clean, eps: to_8_bit(points, clean, threat, eps)
+
+
+def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel, eps: Tensor | None = None) -> Tensor:
+    """Return 8-bit images near the given ones, inside the threat model, or within each image's own eps (N,).
 
     Each change is rounded to the nearest level; where that leaves the ball, more and more of the image's
     changes are rounded towards the clean image instead, in the end all of them.
     """
     moved = (images - clean).mul(_LEVELS)
+    radius = torch.full_like(moved[:, 0, 0, 0], threat.eps) if eps is None else eps
     result, settled = clean, torch.zeros(len(images), dtype=torch.bool, device=images.device)
     for start in _ROUND_UP_FROM:
         steps = moved.sign() * (moved.abs() + (1 - start)).floor()
         rounded = (_grid(clean) * _LEVELS + steps).round().clamp(0, _LEVELS).div(_LEVELS)
-        inside = threat.distance(rounded, clean) <= threat.eps * (1 + _TOLERANCE) + _TOLERANCE
+        inside = threat.distance(rounded, clean) <= radius * (1 + _TOLERANCE) + _TOLERANCE
         result = torch.where(per_image(inside & ~settled, clean), rounded, result)
         settled |= inside
     return result

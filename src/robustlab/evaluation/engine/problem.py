@@ -105,6 +105,7 @@ class Problem:
             samples=self.samples,
             surrogates=self._guarded_surrogates,
             half=self.half,
+            realise=eight_bit.realise(threat) if self.eight_bit else None,
         )
 
     def places(self, ids: Tensor) -> Tensor:

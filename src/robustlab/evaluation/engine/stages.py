@@ -114,18 +114,12 @@ class Searching(Stage):
 
     def run(self, problem: Problem, block: Split) -> Block:
         result = self.search(problem, block)
-        images, predictions, confidences = result.images, result.predictions, result.confidences
-        distances, encode = result.distances, to_bytes
-        if problem.eight_bit:
-            clean = block.pixels(slice(None))
-            images = eight_bit.to_8_bit(images, clean, self.threat)
-            predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))
-            distances, encode = self.threat.distance(images, clean), eight_bit.to_png
-        counts = (result.forwards, result.backwards, result.restarts)
-        won = (predictions != block.labels).nonzero().squeeze(1).tolist()
+        encode = eight_bit.to_png if problem.eight_bit else to_bytes
+        won = (result.predictions != block.labels).nonzero().squeeze(1).tolist()
+        found = (result.predictions, result.confidences, result.distances)
         return Block(
-            outcomes=rows(block, predictions, confidences, distances, *counts),
-            examples={int(block.ids[row]): encode(images[row]) for row in won},
+            outcomes=rows(block, *found, result.forwards, result.backwards, result.restarts),
+            examples={int(block.ids[row]): encode(result.images[row]) for row in won},
         )
 
 

@@ -1,0 +1,152 @@
+"""The images of a batch that are still active: their random numbers, their geometry, and who drops out."""
+
+import bisect
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.record import Record
+from robustlab.attacks.task import Task
+from robustlab.core import seeding
+
+_SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
+"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
+
+
+class ActiveSet:
+    """The images that are still to be attacked.
+
+    ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` hold the images that are still active, in the
+    order of the points that the attack proposes. After a success in verdict mode an image's result is final,
+    and `unfinished` or `prune` drops it, as they drop an image that the attack says it is done with; a few
+    such images may stay for a while to fill up a batch, and what is proposed for them is ignored.
+
+    Attributes:
+        threat: the threat model; proposed points are projected onto it.
+        restart: which restart runs; -1 before the first.
+        record: the best point of every image of the batch so far, dropped ones included.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.threat = task.threat
+        self.restart = -1
+        self.record = Record(task)
+        self._retired = torch.zeros_like(self.record.broken)
+        self._activate(self._everyone())
+
+    @property
+    def finished(self) -> bool:
+        """Whether no active image is left."""
+        return len(self._rows) == 0
+
+    @property
+    def verdict(self) -> bool:
+        """Whether an image is done with at its first success."""
+        return self._task.mode == "verdict"
+
+    def begin(self, restart: int) -> None:
+        """Start a restart on the images that are still to be broken."""
+        self.restart = restart
+        self._retired = torch.zeros_like(self._retired)
+        self._activate(self._everyone())
+        self.unfinished()
+
+    # Random numbers: of the seed, the attack's name, the image's id, the restart and the purpose
+
+    def uniform(self, *purpose: object, shape: tuple[int, ...]) -> Tensor:
+        """Return (n, *shape) uniform numbers in [0, 1) for the active images."""
+        return seeding.uniform(self._draw(purpose), self.ids, shape)
+
+    def normal(self, *purpose: object, shape: tuple[int, ...]) -> Tensor:
+        """Return (n, *shape) standard normal numbers for the active images."""
+        return seeding.normal(self._draw(purpose), self.ids, shape)
+
+    def random_start(self, eps: Tensor | None = None) -> Tensor:
+        """Return a random allowed point for each active image, another one in each restart.
+
+        Args:
+            eps: (n,) radii in the place of the images' own.
+        """
+        radius = self.eps if eps is None else eps
+        return self.threat.random_start(self.clean, self._draw(("start",)), self.ids, radius)
+
+    def noise(self) -> Tensor:
+        """Return standard normal noise of the images' shape, another one in each restart."""
+        return self.normal("noise", shape=tuple(self.clean.shape[1:]))
+
+    def _draw(self, purpose: tuple[object, ...]) -> int:
+        first, *rest = purpose
+        return seeding.derive(self._task.key, first, self.restart, *rest)
+
+    # Geometry, with each image's own eps
+
+    def project(self, points: Tensor) -> Tensor:
+        """Return allowed points near the given ones."""
+        return self.threat.project(points, self.clean, self.eps)
+
+    def ascend(self, points: Tensor, gradient: Tensor, fraction: float | Tensor) -> Tensor:
+        """Take the step of length ``fraction * eps`` that most increases the loss, and project."""
+        return self.project(self.threat.ascend(points, gradient, fraction, self.eps))
+
+    # Who drops out
+
+    def unfinished(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        """Drop the images that are broken and return the tensors' rows for those that remain."""
+        keep = self._shrink(None)
+        return tensors if keep is None else tuple(tensor[keep] for tensor in tensors)
+
+    def prune(self, state: object, done: Tensor | None = None) -> None:
+        """Drop the images that are broken, and their rows in every tensor among the attributes of ``state``.
+
+        Args:
+            state: what the attack remembers of each active image.
+            done: (n,) images that the attack has no more use for in this restart, or `round`.
+        """
+        keep = self._shrink(done)
+        if keep is not None:
+            for name, value in vars(state).items():
+                if isinstance(value, Tensor):
+                    setattr(state, name, value[keep])
+
+    @contextmanager
+    def round(self) -> Iterator[None]:
+        """Activate again, after the block, the images that were dropped inside it: a round of several."""
+        rows, retired = self._rows, self._retired
+        yield
+        self._retired = retired
+        self._activate(rows)
+
+    def _shrink(self, done: Tensor | None) -> Tensor | None:
+        """Activate the images that remain and return their places, or None if all do."""
+        if done is not None:
+            self._retired = self._retired.scatter(0, self._rows, self._retired[self._rows] | done)
+        elif not self.verdict:
+            return None
+        closed = self.closed
+        left = len(closed) - int(closed.sum())
+        place = bisect.bisect_left(_SIZES, left)
+        size = _SIZES[place] if left and place < len(_SIZES) else left
+        if size >= len(closed):
+            return None
+        keep = closed.to(torch.uint8).argsort(stable=True)[:size].sort().values
+        self._activate(self._rows[keep])
+        return keep
+
+    @property
+    def closed(self) -> Tensor:
+        """(n,) for which of the active images nothing more is recorded: they only fill up the batch."""
+        retired = self._retired[self._rows]
+        return retired | self.record.broken[self._rows] if self.verdict else retired
+
+    def _everyone(self) -> Tensor:
+        return torch.arange(len(self._task.labels), device=self._task.labels.device)
+
+    def _activate(self, rows: Tensor) -> None:
+        task = self._task
+        self._rows = rows
+        self.clean, self.labels, self.ids = task.images[rows], task.labels[rows], task.ids[rows]
+        self.eps = task.eps[rows]
+        self.targets = None if task.targets is None else task.targets[rows]

@@ -1,0 +1,139 @@
+"""Asks the classifier on an attack's behalf: repeats, precision, bad answers, and the count of passes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks.task import Task
+from robustlab.core.errors import RobustlabError
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the classifier says of n points.
+
+    Attributes:
+        logits: (n, K); zeros where the classifier returned something that is not finite.
+        valid: (n,) whether it returned numbers.
+        losses: (n,).
+    """
+
+    logits: Tensor
+    valid: Tensor
+    losses: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What the classifier says of the proposed points, one row per active image.
+
+    Attributes:
+        logits: (n, K); zeros where the classifier returned something that is not finite.
+        losses: (n,) of the loss asked for.
+        reached: (n,) whether the attacker's goal is reached there, whatever the distance.
+        gradient: (n, C, H, W) of the losses, if it was asked for.
+    """
+
+    logits: Tensor
+    losses: Tensor
+    reached: Tensor
+    gradient: Tensor | None = None
+
+    @property
+    def ascent(self) -> Tensor:
+        """The gradient, where one was asked for."""
+        if self.gradient is None:
+            raise ValueError("this reading was taken without a gradient")
+        return self.gradient
+
+
+def first_logit(logits: Tensor) -> Tensor:
+    """Return (n,) numbers for those who ask for no loss."""
+    return logits[:, 0]
+
+
+class Oracle:
+    """The classifier of a task; ``rows`` are the places in the batch of the images that are asked about.
+
+    Attributes:
+        forwards: (N,) forward passes per image of the batch, surrogates included.
+        backwards: (N,) backward passes per image of the batch.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        known = task.labels if task.targets is None else torch.cat([task.labels, task.targets])
+        self._least_classes = int(known.max()) + 1
+        self.forwards = torch.zeros_like(task.labels)
+        self.backwards = torch.zeros_like(task.labels)
+
+    def ask(
+        self,
+        points: Tensor,
+        rows: Tensor,
+        loss: Callable[[Tensor], Tensor] = first_logit,
+        *,
+        exact: bool = False,
+    ) -> Answer:
+        """Return logits and losses; means over a random classifier's samples.
+
+        Args:
+            points: (n, C, H, W).
+            rows: (n,).
+            loss: of logits (n, K); (n,).
+            exact: in fp32, even where the task searches in bf16.
+
+        Raises:
+            RobustlabError: what the classifier returns is no logits, or of too few classes.
+        """
+        half = self._task.half and not exact
+        readings = [self._forward(points, rows, half=half) for _ in range(self._task.samples)]
+        if len(readings) == 1:
+            ((logits, valid),) = readings
+            return Answer(logits, valid, loss(logits))
+        # The class of a random classifier is the one of the highest mean probability: one lucky draw is no
+        # success. Its loss is the mean of the losses, whose gradient is the expected gradient.
+        chances = torch.stack([logits.softmax(dim=1) for logits, _ in readings]).mean(dim=0)
+        return Answer(
+            logits=chances.clamp(min=torch.finfo(chances.dtype).tiny).log(),
+            valid=torch.stack([finite for _, finite in readings]).all(dim=0),
+            losses=torch.stack([loss(logits) for logits, _ in readings]).mean(dim=0),
+        )
+
+    def gradient(self, total: Tensor, points: Tensor, rows: Tensor, *, again: bool = False) -> Tensor:
+        """Return the gradient of a sum of answers, ``again``: another one of the same answers will follow."""
+        self.backwards[rows] += self._task.samples
+        return slope(total, points, again=again)
+
+    def reached(self, answer: Answer, rows: Tensor) -> Tensor:
+        """Tell where (n,) the goal is reached; no answer at all counts as a misclassification."""
+        predictions = answer.logits.argmax(dim=1)
+        if self._task.targets is not None:
+            return answer.valid & (predictions == self._task.targets[rows])
+        return ~answer.valid | (predictions != self._task.labels[rows])
+
+    def _forward(self, points: Tensor, rows: Tensor, *, half: bool) -> tuple[Tensor, Tensor]:
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
+            logits: Tensor = self._task.model(points)
+        # An image may be there several times.
+        self.forwards.index_add_(0, rows, torch.ones_like(rows))
+        if logits.ndim != 2 or len(logits) != len(points):
+            raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
+        if logits.shape[1] < self._least_classes:
+            raise RobustlabError(
+                f"the model tells {logits.shape[1]} classes apart, but a label or a target is "
+                f"{self._least_classes - 1}"
+            )
+        logits = logits.float()
+        valid = torch.isfinite(logits).all(dim=1)
+        return torch.where(valid[:, None], logits, 0.0), valid
+
+
+def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
+    """Return a gradient without NaN; zeros if the classifier cuts the path to its input, as a comparison."""
+    if not total.requires_grad:
+        return torch.zeros_like(points)
+    (found,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(points) if found is None else found.nan_to_num(0.0, 0.0, 0.0)

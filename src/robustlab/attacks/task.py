@@ -1,0 +1,36 @@
+"""What an attack is set to do on one batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+
+from robustlab.attacks.losses import Loss
+from robustlab.core.threat import ThreatModel
+
+Mode = Literal["verdict", "max-loss"]
+
+Realise = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Turns points (n, C, H, W), given the clean images and each one's eps (n,), into images that can exist."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A batch to attack, and how: everything about it that does not change. See `Attack.run`."""
+
+    model: nn.Module
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    targets: Tensor | None
+    threat: ThreatModel
+    eps: Tensor
+    key: int
+    mode: Mode
+    minimal_norm: bool
+    yardstick: Loss
+    samples: int
+    surrogates: Sequence[nn.Module]
+    half: bool
+    realise: Realise | None
