@@ -103,9 +103,9 @@ class Oracle:
         )
 
     def gradient(self, total: Tensor, points: Tensor, rows: Tensor, *, again: bool = False) -> Tensor:
-        """Return the gradient of a sum of answers, ``again``: another one of the same answers will follow."""
+        """Return the gradient of a sum of answers; ``again``: another one of the same answers follows."""
         self.backwards[rows] += self._task.samples
-        return slope(total, points, again=again)
+        return slope(total, points, again=again).nan_to_num(0.0, 0.0, 0.0)
 
     def reached(self, answer: Answer, rows: Tensor) -> Tensor:
         """Tell where (n,) the goal is reached; no answer at all counts as a misclassification."""
@@ -132,8 +132,8 @@ class Oracle:
 
 
 def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
-    """Return a gradient without NaN; zeros if the classifier cuts the path to its input, as a comparison."""
+    """Return the gradient; zeros if the classifier cuts the path to its input, as a comparison does."""
     if not total.requires_grad:
         return torch.zeros_like(points)
     (found,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
-    return torch.zeros_like(points) if found is None else found.nan_to_num(0.0, 0.0, 0.0)
+    return torch.zeros_like(points) if found is None else found

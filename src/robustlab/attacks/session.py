@@ -159,7 +159,7 @@ class Session(ActiveSet):
         ]
         self.oracle.forwards[self._rows] += len(values)
         self.oracle.backwards[self._rows] += len(values)
-        return slope(torch.stack(values).sum(), points)
+        return slope(torch.stack(values).sum(), points).nan_to_num(0.0, 0.0, 0.0)
 
     # The end, and what all of the above rests on
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, AttackResult, Mode, frozen
+from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.losses import Loss, measure
+from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
 from robustlab.core.spec import make
 from robustlab.core.threat import ThreatModel
@@ -32,6 +33,7 @@ class Lab:
         threat: what the attacks search.
         samples: how often a random classifier is asked about each point.
         half: whether attacks search in bf16.
+        realise: turns what they find into images that count, as in `Attack.run`.
         batch_size: images per pass; no outcome depends on it.
         spent: the passes of the check that runs.
     """
@@ -43,6 +45,7 @@ class Lab:
     seed: int = 0
     samples: int = 1
     half: bool = False
+    realise: Realise | None = None
     device: str = "cpu"
     batch_size: int = 250
     spent: Passes = field(default_factory=Passes)
@@ -87,6 +90,7 @@ class Lab:
             samples=self.samples,
             surrogates=self.surrogates,
             half=self.half,
+            realise=self.realise,
         )
         self.spent.forwards += int(result.forwards.sum())
         self.spent.backwards += int(result.backwards.sum())
@@ -106,11 +110,7 @@ class Lab:
                 torch.split(images, self.batch_size), torch.split(labels, self.batch_size), strict=True
             ):
                 leaf = points.detach().requires_grad_()
-                total = measure(loss, self.model(leaf).float(), truth).sum()
-                slope = (
-                    torch.autograd.grad(total, leaf, allow_unused=True)[0] if total.requires_grad else None
-                )
-                parts.append(torch.zeros_like(points) if slope is None else slope)
+                parts.append(slope(measure(loss, self.model(leaf).float(), truth).sum(), leaf))
         self.spent.forwards += len(images)
         self.spent.backwards += len(images)
         return torch.cat(parts)

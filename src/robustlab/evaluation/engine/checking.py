@@ -95,6 +95,7 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
         seed=problem.seed,
         samples=problem.samples,
         half=problem.half,
+        realise=eight_bit.realise(problem.threat) if problem.eight_bit else None,
         device=problem.device,
         batch_size=problem.batch_size,
     )
