@@ -291,3 +291,13 @@ def test_bf16_search_is_confirmed_in_fp32(model: nn.Module, tmp_path: Path) -> N
     assert run.results.compute.training_precision == "bf16"
     assert run.results.unconfirmed == []
     assert run.results.robust.value < run.results.clean.value
+
+
+def test_every_pass_of_the_ledger_is_counted_once(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    run = evaluate(tmp_path, model, split, attacks=ATTACKS, certify=True, curve=True)
+    assert run.results.certified is not None
+    ledger = table(tmp_path, "outcomes", "SUM(forwards), SUM(backwards)")
+    assert [(run.results.forwards, run.results.backwards)] == ledger
+    seconds = sum(took for (took,) in table(tmp_path, "blocks", "seconds"))
+    assert run.results.seconds == pytest.approx(seconds)

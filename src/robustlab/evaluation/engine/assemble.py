@@ -46,6 +46,7 @@ def assemble(
     problem, n = cascade.problem, len(found)
     rows, once = _rows(cascade, findings), len(findings.clean) * problem.samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
+    proving = [row for _, outcomes in findings.proofs.values() for row in outcomes.values()]
     _, channels, height, width = problem.images.images.shape
     return Evaluation(
         title=title,
@@ -95,8 +96,7 @@ def assemble(
         ),
         forwards=once
         + sum(row.forwards for row in rows)
-        + sum(row.forwards for row in confirming)
-        + _passes_of_proofs(findings)
+        + sum(row.forwards for row in [*confirming, *proving])
         + sum(check.forwards for check in checks),
         backwards=sum(row.backwards for row in rows) + sum(check.backwards for check in checks),
         seconds=_seconds(cascade, findings) + seconds_of_checks,
@@ -104,18 +104,9 @@ def assemble(
     )
 
 
-def _passes_of_proofs(findings: Findings) -> int:
-    """Return the passes of the certifier: an image is classified and bounded, a proof once more in fp64."""
-    return sum(
-        1 if certify.threat.eps == 0 else 2 + (row.restart >= 0)
-        for certify, outcomes in findings.proofs
-        for row in outcomes.values()
-    )
-
-
 def _seconds(cascade: Cascade, findings: Findings) -> float:
     """Return what all of it took, but for the checks."""
-    timed: list[tuple[Stage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs]
+    timed: list[tuple[Stage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
         verify = Verify(searching=finding.stage, store=cascade.store)
         timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]

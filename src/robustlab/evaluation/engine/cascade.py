@@ -52,7 +52,7 @@ class Findings:
         clean: the images as they are.
         right: ids of those classified correctly.
         proven: ids of those for which no attack can exist; None without a certifier.
-        proofs: of every search for proofs, those for the curve included, the images it looked at.
+        proofs: the images that each search for proofs looked at, those for the curve included, by its name.
         attacks: in the order in which they ran.
         unconfirmed: ids of images of which a success did not hold when it was measured again.
     """
@@ -60,7 +60,7 @@ class Findings:
     clean: Outcomes
     right: list[int]
     proven: set[int] | None = None
-    proofs: list[tuple[Certify, Outcomes]] = field(default_factory=list)
+    proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
     attacks: list[Finding] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
 
@@ -121,7 +121,9 @@ class Cascade:
     def prove(self, certify: Certify, ids: list[int], findings: Findings) -> list[int]:
         """Look for proofs and return the ids of the images for which there is one."""
         looked = self.fill(certify, ids)
-        findings.proofs.append((certify, looked))
+        # The curve looks at the threat model's own eps too: its rows are the same ones.
+        _, before = findings.proofs.get(certify.name, (certify, {}))
+        findings.proofs[certify.name] = certify, before | looked
         return [number for number, row in looked.items() if row.restart >= 0]
 
     def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[Finding]:

@@ -84,10 +84,12 @@ class Certify(Stage):
     def run(self, problem: Problem, block: Split) -> Block:
         images = block.pixels(slice(None))
         proven = self.certifier.certify(problem.model, images, block.labels, self.threat)
-        nothing = torch.zeros_like(block.labels)
+        nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
+        # Each image is classified, then bounded in fp32, centre and radius, and where that may do, in fp64.
+        forwards = once if self.threat.eps == 0 else once + 2 + 2 * proven.long()
         return Block(
             outcomes=rows(
-                block, block.labels, nothing.float(), nothing.float(), nothing, nothing, proven.long() - 1
+                block, block.labels, nothing.float(), nothing.float(), forwards, nothing, proven.long() - 1
             )
         )
 
