@@ -237,13 +237,15 @@ def _in_batches(prepare: Callable[[nn.Module, Tensor, int], _OnBatch]) -> Call:
 
 
 def fgsm(threat: ThreatModel) -> dict[str, Call]:
-    """Return the peers' fast gradient (sign) method."""
+    """Return the peers' fast gradient (sign) method, for linf and l2."""
     if threat.name == "linf":
         return {
             "torchattacks": torchattacks(lambda ta, model: ta.FGSM(model, eps=threat.eps)),
             "foolbox": foolbox(lambda fb: fb.attacks.FGSM(), eps=threat.eps),
             "art": art(lambda a, c, batch: a.FastGradientMethod(c, np.inf, threat.eps, batch_size=batch)),
         }
+    if threat.name != "l2":
+        return {}
     return {
         "foolbox": foolbox(lambda fb: fb.attacks.FGM(), eps=threat.eps),
         "art": art(lambda a, c, batch: a.FastGradientMethod(c, 2, threat.eps, batch_size=batch)),
@@ -251,7 +253,7 @@ def fgsm(threat: ThreatModel) -> dict[str, Call]:
 
 
 def pgd(threat: ThreatModel, steps: int, step: float) -> dict[str, Call]:
-    """Return the peers' PGD from one random start, with steps of ``step * eps``."""
+    """Return the peers' PGD from one random start, with steps of ``step * eps``, for linf and l2."""
     eps, alpha = threat.eps, threat.eps * step
 
     def of_art(norm: float) -> Call:
@@ -279,6 +281,8 @@ def pgd(threat: ThreatModel, steps: int, step: float) -> dict[str, Call]:
                 )
             ),
         }
+    if threat.name != "l2":
+        return {}
     return {
         "torchattacks": torchattacks(lambda ta, model: ta.PGDL2(model, eps=eps, alpha=alpha, steps=steps)),
         "foolbox": foolbox(lambda fb: fb.attacks.L2PGD(steps=steps, rel_stepsize=step), eps=eps),

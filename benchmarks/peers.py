@@ -112,10 +112,11 @@ def curve(setting: Setting) -> dict[str, Call]:
     """The nearest success of every image; beside it, for the cost, PGD of 100 steps at one eps."""
     threat = setting.threat
     fixed = PGD(steps=100, step=setting.step)
+    theirs = peers.pgd(threat, fixed.steps, fixed.step)
     return {
         "robustlab": peers.nearest(threat),
         "robustlab-pgd": peers.robustlab(fixed, threat, mode="max-loss", half=setting.half),
-        "torchattacks": peers.pgd(threat, fixed.steps, fixed.step)["torchattacks"],
+        **{name: call for name, call in theirs.items() if name == "torchattacks"},
         **peers.fmn(threat, 100),
     }
 

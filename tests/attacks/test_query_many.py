@@ -44,6 +44,7 @@ class Asking(Attack):
         self.readings.append(
             Reading(
                 logits=torch.stack([r.logits for r in readings]),
+                valid=torch.stack([r.valid for r in readings]),
                 losses=torch.stack([r.losses for r in readings]),
                 reached=torch.stack([r.reached for r in readings]),
             )

@@ -5,8 +5,23 @@ import torch
 from torch import Tensor, nn
 
 from conftest import linear_classifier, random_batch
-from robustlab.attacks import APGD, DDN, FMN, PGD, Attack, Focused, Session, Square, losses
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.attacks import (
+    APGD,
+    CW,
+    DDN,
+    FAB,
+    FMN,
+    MIFGSM,
+    PGD,
+    Attack,
+    Focused,
+    Realise,
+    Session,
+    Square,
+    losses,
+)
+from robustlab.core.errors import RobustlabError
+from robustlab.core.threat import L2, Linf, ThreatModel, per_image
 
 
 def halfway(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
@@ -43,6 +58,69 @@ def test_only_what_can_exist_counts(attack: Attack, threat: ThreatModel) -> None
     if not attack.minimal_norm:  # else its points may lie outside the ball
         assert won.sum() < free.successes.sum()
         assert result.distances[won].max() <= 0.5 * threat.eps + 1e-5
+
+
+def small_steps(threat: ThreatModel) -> Realise:
+    """What a coarse file can hold: changes rounded to hundredths; outside the ball the clean image."""
+
+    def realise(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+        rounded = (clean + ((points - clean) * 100).round() / 100).clamp(0, 1)
+        inside = threat.distance(rounded, clean) <= eps
+        return torch.where(per_image(inside, points), rounded, clean)
+
+    return realise
+
+
+@pytest.mark.parametrize(
+    ("attack", "threat"),
+    [
+        (DDN(), L2(eps=0.6)),
+        (FMN(), L2(eps=0.6)),
+        (FMN(), Linf(eps=0.2)),
+        (FAB(targets=2), L2(eps=0.6)),
+        (CW(steps=100, rounds=6, c=0.01, step=0.02), L2(eps=0.6)),
+    ],
+)
+def test_a_search_from_outside_sees_successes_that_can_not_count(attack: Attack, threat: ThreatModel) -> None:
+    # Told that nothing outside is a success, it would never turn back.
+    model, batch = linear_classifier(scale=0.4), random_batch(60)
+    labels = model(batch.images).argmax(dim=1)
+    free = attack.run(model, batch.images, labels, threat).successes
+    result = attack.run(model, batch.images, labels, threat, realise=small_steps(threat))
+    assert free.sum() > 30
+    assert result.successes[free].float().mean() > 0.9
+    moved = (result.images - batch.images) * 100
+    off_grid = (moved - moved.round()).abs() > 1e-3
+    assert not (off_grid & (result.images > 0) & (result.images < 1))[result.successes].any()
+
+
+@pytest.mark.parametrize("attack", [PGD(steps=3), FAB(steps=3), MIFGSM(steps=3), APGD(steps=3)])
+def test_the_callers_gradient_mode_does_not_matter(attack: Attack) -> None:
+    model, batch = linear_classifier(), random_batch(20)
+    expected = attack.run(model, batch.images, batch.labels, Linf(eps=0.1))
+    with torch.no_grad():
+        found = attack.run(model, batch.images, batch.labels, Linf(eps=0.1))
+    assert torch.equal(found.images, expected.images)
+
+
+class NoEmptyBatch(nn.Module):
+    """Like many a classifier, it can't work on no image at all."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert len(images) > 0
+        return torch.stack([0 * images.flatten(1).sum(dim=1), images.view(len(images), -1).mean(dim=1)], 1)
+
+
+def test_focused_asks_about_no_empty_batch() -> None:
+    image, label = torch.full((1, 1, 4, 4), 0.5), torch.ones(1, dtype=torch.int64)
+    assert Focused().run(NoEmptyBatch().eval(), image, label, Linf(eps=1.0)).successes.all()
+
+
+def test_a_wrong_mode_or_size_is_refused() -> None:
+    model, batch = linear_classifier(), random_batch(4)
+    for wrong in ({"mode": "max_loss"}, {"batch_size": 0}, {"samples": 0}):
+        with pytest.raises(RobustlabError, match="must be"):
+            PGD(steps=2).run(model, batch.images, batch.labels, Linf(eps=0.1), **wrong)
 
 
 class Deceptive(nn.Module):
@@ -100,7 +178,7 @@ def test_towards_a_rival_only_it_and_the_label_matter() -> None:
 
 def test_a_target_that_the_classifier_does_not_know_is_refused() -> None:
     model, batch = linear_classifier(classes=3), random_batch(4)
-    with pytest.raises(Exception, match="tells 3 classes apart, but a label or a target is 5"):
+    with pytest.raises(RobustlabError, match="tells 3 classes apart, but a label or a target is 5"):
         APGD(steps=2).run(model, batch.images, batch.labels, Linf(eps=0.1), targets=batch.labels * 0 + 5)
 
 

@@ -103,7 +103,7 @@ class ActiveSet:
 
         Args:
             state: what the attack remembers of each active image.
-            done: (n,) images that the attack has no more use for in this restart, or `round`.
+            done: (n,) images that the attack is done with until the restart, or the `round` around, ends.
         """
         keep = self._shrink(done)
         if keep is not None:

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.core import seeding
+from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import Unit
 from robustlab.core.threat import ThreatModel
@@ -73,8 +74,8 @@ class Attack(Unit, ABC):
     @property
     def yardstick(self) -> Loss:
         """The loss by which points compare, of which ``max-loss`` mode returns the best: the attack's own."""
-        loss: Loss = getattr(self, "loss", "cross_entropy")
-        return loss
+        own: Loss = getattr(self, "loss", "cross_entropy")
+        return own if own in get_args(Loss) else "cross_entropy"
 
     @property
     def restart_count(self) -> int:
@@ -129,12 +130,18 @@ class Attack(Unit, ABC):
             on_batch: called with the number of images finished.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; a model in
-                train mode; a threat model, or targets, that the attack is not made for.
+            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; an unknown
+                mode; a model in train mode; a threat model, or targets, that the attack is not made for.
         """
-        numbers = torch.arange(len(images), device=images.device) if ids is None else ids.to(images.device)
-        radii = torch.full(labels.shape, float(threat.eps), device=images.device) if eps is None else eps
-        radii = radii.to(images.device)
+        device = images.device
+        labels, targets = labels.to(device), None if targets is None else targets.to(device)
+        numbers = torch.arange(len(images), device=device) if ids is None else ids.to(device)
+        radii = torch.full(labels.shape, float(threat.eps)) if eps is None else eps
+        radii = radii.to(device)
+        if mode not in get_args(Mode):
+            raise RobustlabError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}")
+        if batch_size < 1 or samples < 1:
+            raise RobustlabError("batch_size and samples must be at least 1")
         for network in (model, *surrogates):
             _check_mode(network)
         _check(images, labels, numbers, radii, targets)
@@ -143,9 +150,11 @@ class Attack(Unit, ABC):
         key = seeding.derive(seed, self.core.name)
         results = [_nothing(images)]
         with ExitStack() as stack:
+            stack.enter_context(torch.enable_grad())
+            stack.enter_context(full_fp32())
             for network in (model, *surrogates):
                 stack.enter_context(frozen(network))
-            for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
+            for rows in torch.split(torch.arange(len(images), device=device), batch_size):
                 if len(rows) == 0:
                     break
                 task = Task(

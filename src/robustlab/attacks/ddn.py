@@ -44,11 +44,12 @@ class DDN(Attack):
             if session.finished:
                 return
             length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)
+            # Where the classifier is flat any direction is as good as another.
             flat = state.gradient.flatten(1).abs().amax(dim=1) == 0
-            ascent = torch.where(
-                per_image(flat, points), session.normal("flat", step, shape=shape), state.gradient
-            )
-            moves = session.threat.ascend(state.moves, ascent, length, ones)
+            if flat.any():
+                noise = session.normal("flat", step, shape=shape)
+                state.gradient = torch.where(per_image(flat, points), noise, state.gradient)
+            moves = session.threat.ascend(state.moves, state.gradient, length, ones)
             state.radius = state.radius * torch.where(state.reached, 1 - self.gamma, 1 + self.gamma)
             norm = session.threat.distance(moves, torch.zeros_like(moves)).clamp(min=1e-12)
             moves = moves * per_image(state.radius / norm, moves)

@@ -45,7 +45,7 @@ class Focused(Attack):
     survey: Annotated[int, Field(ge=1)] = 2
     """Descents for each image before any is given up."""
     steps: Annotated[int, Field(ge=1)] = 20
-    rounds: Annotated[int, Field(ge=0)] = 40
+    rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
@@ -55,10 +55,12 @@ class Focused(Attack):
         return "margin"
 
     def search(self, session: Session) -> None:
-        clean = session.query(session.clean, "margin", propose=False).losses
+        clean = margin(session.clean_logits, session.labels, session.targets)
         state = _State(session.clean, clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
             _descend(session, state, self._loss(turn), self.steps, turn)
+            if session.finished:
+                return
         for turn in range(self.rounds):
             # Not before the first patches: there may be nothing that gradients could tell.
             if session.verdict and turn > 0:
@@ -99,7 +101,8 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
     for step in range(steps):
         reading = session.query(state.points, loss, gradient=True)
         state.gradient = reading.ascent
-        state.keep(state.points, margin(reading.logits, session.labels, session.targets))
+        margins = margin(reading.logits, session.labels, session.targets)
+        state.keep(state.points, torch.where(reading.valid, margins, -torch.inf))
         session.prune(state)
         if session.finished:
             return
@@ -111,7 +114,7 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
 
 def _start(session: Session, state: _State, turn: int) -> Tensor:
     """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn anew."""
-    if turn == 0:
+    if turn == 0 and session.restart == 0:
         return session.clean
     if turn % 3 == 1:
         return starts.corner(session, turn)

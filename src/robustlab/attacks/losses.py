@@ -28,8 +28,8 @@ def measure(
         logits: (N, K).
         labels: (N,) the true classes.
         targets: (N,) the classes that an attacker wants; None: any but the label.
-        rivals: (N,) without targets, the classes to raise above the label; whether a third one is above both
-            does not matter to who wants no certain one.
+        rivals: (N,) without targets, the classes to raise above the label. The margin looks at the two alone:
+            whether a third one is above both does not matter to who wants no certain one.
 
     Raises:
         ValueError: there is no such loss.

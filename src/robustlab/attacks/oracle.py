@@ -17,7 +17,7 @@ class Answer:
     Attributes:
         logits: (n, K); zeros where the classifier returned something that is not finite.
         valid: (n,) whether it returned numbers.
-        losses: (n,).
+        losses: (n,) of the loss asked for.
     """
 
     logits: Tensor
@@ -31,12 +31,14 @@ class Reading:
 
     Attributes:
         logits: (n, K); zeros where the classifier returned something that is not finite.
+        valid: (n,) whether it returned numbers.
         losses: (n,) of the loss asked for.
         reached: (n,) whether the attacker's goal is reached there, whatever the distance.
         gradient: (n, C, H, W) of the losses, if it was asked for.
     """
 
     logits: Tensor
+    valid: Tensor
     losses: Tensor
     reached: Tensor
     gradient: Tensor | None = None
@@ -49,7 +51,7 @@ class Reading:
         return self.gradient
 
 
-def first_logit(logits: Tensor) -> Tensor:
+def _first_logit(logits: Tensor) -> Tensor:
     """Return (n,) numbers for those who ask for no loss."""
     return logits[:, 0]
 
@@ -73,7 +75,7 @@ class Oracle:
         self,
         points: Tensor,
         rows: Tensor,
-        loss: Callable[[Tensor], Tensor] = first_logit,
+        loss: Callable[[Tensor], Tensor] = _first_logit,
         *,
         exact: bool = False,
     ) -> Answer:
@@ -119,8 +121,9 @@ class Oracle:
             logits: Tensor = self._task.model(points)
         # An image may be there several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
-        if logits.ndim != 2 or len(logits) != len(points):
-            raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
+        if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            raise RobustlabError(f"the model must return logits of shape (N, K), found {found}")
         if logits.shape[1] < self._least_classes:
             raise RobustlabError(
                 f"the model tells {logits.shape[1]} classes apart, but a label or a target is "

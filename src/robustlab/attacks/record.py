@@ -24,7 +24,7 @@ class Record:
         # Of an attack that looks for the nearest image, minus the distance takes the place of the loss.
         self._score = torch.full(task.labels.shape, -torch.inf, device=task.images.device)
         # Later and higher successes are not confirmed one by one where that costs a pass each.
-        unsure = task.half and task.mode == "max-loss"
+        unsure = task.half and task.mode == "max-loss" and task.realise is None
         self._confirmed = (self.best.clone(), self.found_by.clone()) if unsure else None
 
     def keep(

@@ -85,8 +85,8 @@ class Session(ActiveSet):
             points: (n, C, H, W), one per active image, in [0, 1]; allowed by the threat model unless the
                 attack looks for the nearest image.
             loss: what to measure: a name, or a function of the logits (n, K) that returns (n,).
-            toward: (n,) classes to move towards; the loss looks at them and the label alone, but where the
-                attacker wants one class.
+            toward: (n,) classes to move towards where the attacker wants no certain one: the ``rivals`` of
+                `losses.measure`.
             gradient: whether to return the gradient of the loss.
             propose: whether the points count as results.
         """
@@ -99,7 +99,7 @@ class Session(ActiveSet):
     def query_many(self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True) -> Reading:
         """Measure k points per active image, without a gradient; k forward passes of each image.
 
-        However few images are active, a pass is as large as the batch.
+        However few images are active, a pass is as large as the batch, and never larger.
 
         Args:
             points: (k, n, C, H, W), otherwise as for `query`.
@@ -126,6 +126,7 @@ class Session(ActiveSet):
         ]
         return Reading(
             logits=logits,
+            valid=valid,
             losses=torch.stack([reading.losses for reading in readings]),
             reached=torch.stack([reading.reached for reading in readings]),
         )
@@ -169,7 +170,11 @@ class Session(ActiveSet):
 
         The prediction is -1 where the classifier returned something that is not finite.
         """
-        everyone = self._everyone()
+        everyone, task = self._everyone(), self._task
+        if task.realise is not None:
+            rest = (~self.record.broken).nonzero().squeeze(1)
+            best = self.record.best[rest]
+            self.record.best[rest] = task.realise(best, task.images[rest], task.eps[rest])
         predictions, confidences, reached = self._verified(everyone)
         failed = (self.record.broken & ~reached).nonzero().squeeze(1)
         if len(failed) and self.record.fall_back(failed):
@@ -209,10 +214,10 @@ class Session(ActiveSet):
         if propose:
             # An attack may follow several losses; its points compare by one.
             scores, yardstick = values, self._task.yardstick
-            if measured != yardstick:
+            if measured != yardstick and not self._task.minimal_norm:
                 scores = self._counted(self._loss(logits, yardstick), answer.valid)
             reached = self._keep(points, scores, reached)
-        return Reading(logits=logits, losses=values, reached=reached, gradient=gradient)
+        return Reading(logits=logits, valid=answer.valid, losses=values, reached=reached, gradient=gradient)
 
     def _counted(self, values: Tensor, valid: Tensor) -> Tensor:
         # No answer is not the target.
@@ -222,14 +227,15 @@ class Session(ActiveSet):
     def _keep(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:
         """Keep the points where they are better, and return (n,) where the goal is reached after all."""
         rows, task, counts = self._rows, self._task, ~self.closed
+        if task.minimal_norm:
+            distances = self.threat.distance(points, self.clean)
+            counts &= distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE
         if task.realise is not None:
             points, reached = self._confirmed(points, reached, reached & counts)
         elif task.half:
             points, reached = self._confirmed(points, reached, reached & counts & ~self.record.broken[rows])
         if task.minimal_norm:
-            distances = self.threat.distance(points, self.clean)
-            scores = -distances
-            counts &= distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE
+            scores = -self.threat.distance(points, self.clean)
         self.record.keep(rows, points, scores, reached & counts, counts, self.restart)
         return reached
 
