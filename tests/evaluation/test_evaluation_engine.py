@@ -179,6 +179,31 @@ def test_images_without_an_answer_are_reported_and_not_robust(model: nn.Module, 
     assert others == {number: state for number, state in states(run).items() if number not in (at, near)}
 
 
+class Walled(nn.Module):
+    """Answers NaN farther than this from every clean image."""
+
+    def __init__(self, model: nn.Module, clean: Tensor, wall: float) -> None:
+        super().__init__()
+        self.model, self.wall = model, wall
+        self.register_buffer("clean", clean.flatten(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        beyond = torch.cdist(images.flatten(1), self.get_buffer("clean"), p=torch.inf).amin(dim=1) > self.wall
+        return torch.where(beyond[:, None], torch.nan, self.model(images))
+
+
+def test_no_answer_beyond_eps_is_nobody_s_business(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model, n=20)
+    # The curve's search goes beyond the wall, and the attack does not.
+    walled = Walled(model, split.images, 0.022).eval()
+    run = evaluate(tmp_path, walled, split, attacks="fgsm", curve=True, checks=True)
+    confirmed = table(tmp_path, "outcomes", "prediction, distance")
+    assert any(prediction < 0 and distance > 0.022 for prediction, distance in confirmed)
+    assert run.results.not_finite == []
+    (check,) = (check for check in run.results.checks if check.id == "finite-outputs")
+    assert check.grade == "pass", check.found
+
+
 def test_the_classifier_is_left_as_it_was(make_linear: Callable[..., nn.Module], tmp_path: Path) -> None:
     model = nn.Sequential(nn.Identity(), nn.Dropout(0.9), make_linear(classes=3, shape=SHAPE))
     model[2].eval()

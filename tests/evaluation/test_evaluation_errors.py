@@ -173,10 +173,19 @@ def test_more_images_than_there_are(model: nn.Module, tmp_path: Path) -> None:
     assert "there are only 60 images, not 1000" in progress.notes[0]
 
 
-def test_memory_that_does_not_suffice(model: nn.Module, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        MemoryError("Unable to allocate 9 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
+    ],
+    ids=["cuda", "python", "cpu"],
+)
+def test_memory_that_does_not_suffice(model: nn.Module, tmp_path: Path, error: Exception) -> None:
     def greedy(images: torch.Tensor) -> torch.Tensor:
         if len(images) > 2:
-            raise torch.OutOfMemoryError("CUDA out of memory")
+            raise error
         answer: torch.Tensor = model(images)
         return answer
 

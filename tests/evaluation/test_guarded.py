@@ -81,9 +81,12 @@ def test_a_failure_is_one_line_and_the_same_command_goes_on(
     assert states(repaired) == states(evaluate(tmp_path / "other", model, split))
 
 
-def test_ctrl_c_passes(model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TROUBLE, "answer", fail(KeyboardInterrupt()))
-    with pytest.raises(KeyboardInterrupt):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
+def test_what_is_nobody_s_fault_passes(
+    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    monkeypatch.setitem(TROUBLE, "answer", fail(error()))
+    with pytest.raises(error):
         evaluate(tmp_path, model, grey_split(model))
 
 

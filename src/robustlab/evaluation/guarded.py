@@ -29,6 +29,19 @@ class Guarded(nn.Module):
         return logits_of(self.model, images, self.classes)
 
 
+def unguarded(model: nn.Module) -> nn.Module:
+    """Return the user's own classifier inside one that attacks see; any other is returned as it is."""
+    return next((part.model for part in model.modules() if isinstance(part, Guarded)), model)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory did not suffice, on whichever device."""
+    # On a CPU torch has no class of its own for it.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    )
+
+
 def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
     """Return a model's logits (N, K).
 
@@ -38,13 +51,16 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
         classes: K; default: any number from 2.
 
     Raises:
-        RobustlabError: the model failed, or returned something else.
+        RobustlabError: the model failed, or returned something else. Memory that does not suffice is an
+            error as it came, and so is an output that nobody reads any more.
     """
     try:
         logits = model(images)
-    except (RobustlabError, torch.OutOfMemoryError):
+    except (RobustlabError, BrokenPipeError):
         raise
     except (Exception, SystemExit) as error:
+        if is_out_of_memory(error):
+            raise
         raise RobustlabError(
             f"the model failed on images of shape {tuple(images.shape)} (N, C, H, W): {blame(error)}"
         ) from error

@@ -200,3 +200,38 @@ def test_an_explanation_has_its_parts(probe: Any) -> None:
     for part in ("**Computed.**", "**Threshold.**", "**If it fails.**", "**Next.**"):
         assert text.count(part) == 1, part
     assert probe.title in text
+
+
+class Remembering(nn.Module):
+    """Notes each answer in a buffer that is not saved."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("calls", torch.zeros(()), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        self.get_buffer("calls").add_(1)
+        answer: torch.Tensor = self.model(images)
+        return answer
+
+
+def test_what_changes_is_named_as_its_user_knows_it(model: nn.Module, tmp_path: Path) -> None:
+    for eight_bit in (False, True):
+        levels = (255 * torch.rand(10, 1, 4, 5, generator=torch.Generator().manual_seed(0))).to(torch.uint8)
+        split = Split(
+            images=levels, labels=model(levels / 255).argmax(dim=1), ids=torch.arange(10), name="test"
+        )
+        options = EvaluationOptions(
+            model=Remembering(model).eval(),
+            dataset=split,
+            out=str(tmp_path / str(eight_bit)),
+            attacks="fgsm",
+            precision="fp32",
+            certify=False,
+            eight_bit=eight_bit,
+        )
+        results = execute(options).results
+        (check,) = (check for check in results.checks if check.id == "optimisation-at-inference")
+        assert check.grade == "fail"
+        assert check.found == "1 parameters or buffers changed, calls among them"

@@ -3,13 +3,16 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from types import FrameType
 
 import torch
+from torch import nn
 
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.guarded import unguarded
 
 MOST = 4
 _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)
@@ -50,11 +53,12 @@ class ForwardPass(Experiment):
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
         block = sample.images
-        before = {name: value.clone() for name, value in lab.model.state_dict().items()}
+        model = unguarded(lab.model)
+        before = {name: value.detach().clone() for name, value in _state(model).items()}
         with _watched() as calls:
             lab.logits(block.pixels(slice(None)))
-        after = lab.model.state_dict()
-        changed = [name for name, value in before.items() if not _same(value, after[name])]
+        after = _state(model)
+        changed = [name for name in before | after if not _same(before.get(name), after.get(name))]
         parts = []
         if calls:
             parts.append(f"{len(calls)} calls of autograd ({', '.join(sorted(set(calls)))}) in one pass")
@@ -64,7 +68,14 @@ class ForwardPass(Experiment):
         return Finding(grade="fail" if parts else "pass", found=found, n=len(block))
 
 
-def _same(first: torch.Tensor, second: torch.Tensor) -> bool:
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
+    # A state_dict lacks the buffers that are not saved.
+    return dict(chain(model.named_parameters(), model.named_buffers()))
+
+
+def _same(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:
+    if first is None or second is None or first.shape != second.shape or first.dtype != second.dtype:
+        return False
     if first.is_floating_point() or first.is_complex():
         return torch.allclose(first, second, rtol=0.0, atol=0.0, equal_nan=True)
     return torch.equal(first, second)

@@ -79,7 +79,7 @@ def assemble(
         robust=proportion(sum(verdict.robust for verdict in found), n),
         certified=None if findings.proven is None else proportion(len(findings.proven), n),
         rows=rows,
-        not_finite=_not_finite(findings),
+        not_finite=_not_finite(findings, problem.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
         curve=curve,
         checks=checks,
@@ -133,9 +133,9 @@ def _rows(cascade: Cascade, findings: Findings) -> list[AttackRow]:
     return rows
 
 
-def _not_finite(findings: Findings) -> list[int]:
-    near = [row for finding in findings.attacks for row in finding.confirmed.values()]
-    return sorted({row.image_id for row in [*findings.clean.values(), *near] if row.prediction < 0})
+def _not_finite(findings: Findings, eps: float) -> list[int]:
+    at = {number for number, row in findings.clean.items() if row.prediction < 0}
+    return sorted(at | findings.no_answer_near(eps))
 
 
 def _flips(found: list[Verdict]) -> list[Flip]:

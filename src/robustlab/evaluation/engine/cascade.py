@@ -24,6 +24,7 @@ from robustlab.evaluation.engine.stages import (
     key_of,
     succeeded,
 )
+from robustlab.evaluation.guarded import is_out_of_memory
 
 Outcomes = dict[int, Outcome]
 
@@ -63,6 +64,14 @@ class Findings:
     proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
     attacks: list[Finding] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
+
+    def no_answer_near(self, eps: float) -> set[int]:
+        """Return the ids of images of which an adversarial image within eps has no finite answer.
+
+        The curve's searches look further than the threat model reaches.
+        """
+        near = [row for finding in self.attacks for row in finding.confirmed.values()]
+        return {row.image_id for row in near if row.prediction < 0 and succeeded(row, eps)}
 
 
 class Cascade:
@@ -197,14 +206,14 @@ class Cascade:
     def _block(self, stage: Stage, block: Split) -> Block:
         try:
             return stage.run(self.problem, block)
-        except torch.OutOfMemoryError:
-            raise RobustlabError(
-                f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at once; "
-                "choose a smaller --batch-size. What was finished is kept"
-            ) from None
-        except RobustlabError:
+        except (RobustlabError, BrokenPipeError):
             raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise RobustlabError(
+                    f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at "
+                    "once; choose a smaller --batch-size. What was finished is kept"
+                ) from None
             if user_code.is_to_blame(error):
                 raise RobustlabError(f"{stage.title} can't work: {user_code.blame(error)}") from error
             raise

@@ -65,7 +65,6 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
                 images |= zip(won, stored_images(cascade.store, problem, finding.stage, won), strict=True)
         return torch.stack([images[number] for number in ids])
 
-    near = [row for finding in findings.attacks for row in finding.confirmed.values()]
     found = Found(
         right=frozenset(findings.right),
         proven=None if findings.proven is None else frozenset(findings.proven),
@@ -75,7 +74,7 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
             for number in finding.won
         },
         no_answer=frozenset(row.image_id for row in findings.clean.values() if row.prediction < 0),
-        no_answer_near=frozenset(row.image_id for row in near if row.prediction < 0),
+        no_answer_near=frozenset(findings.no_answer_near(problem.threat.eps)),
         rows=tuple(
             Row(
                 attack=finding.stage.name,
@@ -89,7 +88,7 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
     )
     lab = Lab(
         model=problem.attacked,
-        surrogates=tuple(surrogate.model for surrogate in problem.surrogates),
+        surrogates=problem.surrogate_models,
         classes=problem.classes,
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
         seed=problem.seed,

@@ -80,7 +80,8 @@ class Problem:
         return Guarded(self.model, self.classes)
 
     @cached_property
-    def _guarded_surrogates(self) -> tuple[nn.Module, ...]:
+    def surrogate_models(self) -> tuple[nn.Module, ...]:
+        """The surrogates as attacks see them."""
         return tuple(Guarded(surrogate.model, self.classes) for surrogate in self.surrogates)
 
     def predict(self, images: Tensor, *purpose: object) -> tuple[Tensor, Tensor]:
@@ -103,7 +104,7 @@ class Problem:
             mode=mode,
             batch_size=self.batch_size,
             samples=self.samples,
-            surrogates=self._guarded_surrogates,
+            surrogates=self.surrogate_models,
             half=self.half,
             realise=eight_bit.realise(threat) if self.eight_bit else None,
         )
