@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -230,6 +232,13 @@ def test_a_module(make_linear: Callable[..., nn.Module]) -> None:
     assert (loaded.name, loaded.source) == ("mine", "Python")
 
 
+def default_of(threshold: float) -> Callable[[], float]:
+    def function(*, level: float = threshold) -> float:
+        return level
+
+    return function
+
+
 class Thresholded(nn.Module):
     """Answers by a threshold that is kept in one of many places."""
 
@@ -246,16 +255,28 @@ class Thresholded(nn.Module):
         elif place == "array":
             self.array = np.array([threshold])
         elif place == "function":
-            self.function = lambda: threshold
-        elif place == "object":
-            self.held = SimpleNamespace(level=threshold)
+            self.function: Callable[..., Any] = lambda: threshold
+        elif place == "default":
+            self.function = default_of(threshold)
+        elif place == "partial":
+            self.function = partial(pow, threshold)
+        elif place == "method":
+            self.function = SimpleNamespace(level=threshold).__eq__
+        elif place == "outside":
+            self.parts = [Thresholded("private", threshold)]
+        elif place == "weights outside":
+            layer = nn.Linear(1, 1)
+            layer.load_state_dict({"weight": torch.full((1, 1), threshold), "bias": torch.zeros(1)})
+            self.layers = [layer]
         else:
             self.register_forward_hook(lambda *_: None if threshold < 0.7 else torch.zeros(1, 2))
 
 
-@pytest.mark.parametrize(
-    "place", ["unsaved buffer", "private", "list", "dict", "array", "function", "object", "hook"]
-)
+PLACES = ["unsaved buffer", "private", "list", "dict", "array", "object", "hook", "function", "default"]
+PLACES += ["partial", "method", "outside", "weights outside"]
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_a_setting_anywhere_decides_the_identity(place: str) -> None:
     def identity(threshold: float) -> tuple[str, str]:
         loaded = load_classifier(Thresholded(place, threshold))

@@ -1,16 +1,12 @@
 """The classifier that is evaluated: where it comes from, and what identifies it."""
 
 import hashlib
-import inspect
 import pickle
-import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from types import CellType
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +14,7 @@ from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
+from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.files import fill, load_network, load_tensors
 
 
@@ -39,7 +36,7 @@ class LoadedClassifier:
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
-        return _hash_tensors(dict(self.model.named_buffers()) | self.model.state_dict())
+        return hash_tensors(self.model)
 
 
 def load_classifier(
@@ -77,7 +74,7 @@ def load_classifier(
     if weights is not None:
         loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
         default, source = Path(weights).stem, f"{source} with {weights}"
-    code = hashlib.sha256((file_hash + _code(loaded)).encode()).hexdigest()
+    code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)
 
 
@@ -131,79 +128,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
     if content and all(name.startswith("module.") for name in content):
         return {name.removeprefix("module."): value for name, value in content.items()}
     return dict(content)
-
-
-def _hash_tensors(tensors: dict[str, Any]) -> str:
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-        else:
-            digest.update(f"{name} {value!r}".encode())
-    return digest.hexdigest()
-
-
-_OF_TORCH = set(vars(nn.Module()))
-"""Attributes of every module: parameters, buffers and parts are hashed by themselves."""
-
-_DEEPEST = 6
-
-
-def _code(model: nn.Module) -> str:
-    """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
-    parts = [repr(model)]
-    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
-    parts += [
-        _source(kind)
-        for kind in sorted(kinds, key=lambda kind: (kind.__module__, kind.__qualname__))
-        if kind.__module__.partition(".")[0] not in {"torch", "torchvision", "builtins", "abc", "typing"}
-    ]
-    for name, module in model.named_modules():
-        own = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
-        hooks = [module._forward_hooks, module._forward_pre_hooks]
-        parts.append(f"{name} {_described(own)} {_described([list(h.values()) for h in hooks])}")
-    # A function's repr holds its address, which is another one in every process.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", "\n".join(parts))
-
-
-def _described(value: object, depth: int = 0) -> str:
-    """Return a text that is another one where a setting is."""
-    if isinstance(value, nn.Module):
-        return type(value).__qualname__  # its own turn comes, if it belongs to the model
-    if isinstance(value, Tensor):
-        return _hash_tensors({"": value})
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-    if depth >= _DEEPEST:
-        return repr(value)
-    if isinstance(value, dict):
-        items = sorted((repr(key), _described(item, depth + 1)) for key, item in value.items())
-        return f"{type(value).__qualname__}{items}"
-    if isinstance(value, set | frozenset):
-        return f"{type(value).__qualname__}{sorted(_described(item, depth + 1) for item in value)}"
-    if isinstance(value, list | tuple):
-        return f"{type(value).__qualname__}{[_described(item, depth + 1) for item in value]}"
-    if inspect.isroutine(value) or inspect.isclass(value):
-        return _source(value) + _described(getattr(value, "__closure__", None) and _cells(value), depth + 1)
-    if hasattr(value, "__dict__"):
-        return f"{type(value).__qualname__}{_described(vars(value), depth + 1)}"
-    return repr(value)
-
-
-def _cells(function: Any) -> list[object]:
-    """Return what a function keeps of the scope it was made in."""
-    return [cell.cell_contents for cell in function.__closure__ if cell != _EMPTY]
-
-
-_EMPTY = CellType()
-
-
-def _source(code: Any) -> str:
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):  # typed into a console, or compiled
-        return str(getattr(code, "__qualname__", repr(code)))
 
 
 def class_count(model: nn.Module, images: Tensor) -> int:

@@ -1,6 +1,5 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
-import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
@@ -14,6 +13,7 @@ from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.identity import class_sources
 
 TOLERANCE = 1e-6
 """Of distances, relative and absolute: what float32 rounds off in a projection."""
@@ -102,13 +102,10 @@ class Searching(Stage):
 
     @property
     def code(self) -> str:
-        kind = type(self.attack.core)
-        if kind.__module__.startswith("robustlab."):
-            return ""  # the problem's key holds the hash of these
-        try:
-            return f" {digest(inspect.getsource(kind))}"
-        except (OSError, TypeError):  # typed into a console
-            return ""
+        kinds = {kind for part in (self.attack, self.attack.core) for kind in type(part).__mro__}
+        # The problem's key holds the hash of those that are robustlab's.
+        source = class_sources(kind for kind in kinds if not kind.__module__.startswith("robustlab."))
+        return source and f" {digest(source)}"
 
     @abstractmethod
     def search(self, problem: Problem, block: Split) -> AttackResult:

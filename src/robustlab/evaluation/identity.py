@@ -1,0 +1,142 @@
+"""What identifies code: its source, and the settings and tensors that it holds."""
+
+import functools
+import hashlib
+import inspect
+import re
+from collections.abc import Iterable
+from types import CellType, CodeType, ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_LIBRARIES = {"torch", "torchvision", "builtins", "abc", "typing"}
+"""Their versions do not belong to what is evaluated."""
+
+_OF_TORCH = set(vars(nn.Module()))
+"""Attributes of every module: parameters, buffers and parts are hashed by themselves."""
+
+_DEEPEST = 6
+
+
+def hash_tensors(model: nn.Module) -> str:
+    """Return the hash of all parameters and buffers, those that are not saved included."""
+    return _hash(dict(model.named_buffers()) | model.state_dict())
+
+
+def describe(model: nn.Module) -> str:
+    """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
+    return _without_addresses(_Description().of_model(model))
+
+
+def class_sources(kinds: Iterable[type]) -> str:
+    """Return the source of classes, but for those of libraries."""
+    own = {kind for kind in kinds if not _is_library(kind)}
+    ordered = sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__))
+    return _without_addresses("\n".join(_Description().of_code(kind) for kind in ordered))
+
+
+class _Description:
+    """Texts that are other ones where the code or a setting is."""
+
+    def __init__(self) -> None:
+        self.known: set[int] = set()
+        """The modules that are described already, or about to be."""
+
+    def of_model(self, model: nn.Module) -> str:
+        self.known.update(id(module) for module in model.modules())
+        kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+        parts = [repr(model), class_sources(kinds)]
+        for name, module in model.named_modules():
+            own = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+            hooks = [list(hooks.values()) for hooks in (module._forward_hooks, module._forward_pre_hooks)]
+            parts.append(f"{name} {self.of(own)} {self.of(hooks)}")
+        return "\n".join(parts)
+
+    def of(self, value: object, depth: int = 0) -> str:
+        kind, below = type(value).__qualname__, depth + 1
+        if isinstance(value, nn.Module):
+            # One that hangs in a list or a function is no part of the model, but the model may ask it.
+            return kind if id(value) in self.known else f"{hash_tensors(value)} {self.of_model(value)}"
+        if isinstance(value, Tensor):
+            return _hash({"": value})
+        if isinstance(value, np.ndarray):
+            return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
+        if isinstance(value, ModuleType):
+            return value.__name__
+        if isinstance(value, CodeType):
+            constants = [self.of(constant) for constant in value.co_consts]
+            return f"{value.co_code.hex()} {value.co_names} {constants}"
+        if depth >= _DEEPEST:
+            return repr(value)
+        if isinstance(value, dict):
+            return f"{kind}{sorted((repr(key), self.of(item, below)) for key, item in value.items())}"
+        if isinstance(value, set | frozenset):
+            return f"{kind}{sorted(self.of(item, below) for item in value)}"
+        if isinstance(value, list | tuple):
+            return f"{kind}{[self.of(item, below) for item in value]}"
+        if isinstance(value, functools.partial):
+            return f"{kind}{[self.of(part, below) for part in (value.func, value.args, value.keywords)]}"
+        if isinstance(value, property):
+            return f"{kind}{[self.of(part, below) for part in (value.fget, value.fset)]}"
+        if inspect.isroutine(value) or inspect.isclass(value):
+            return self.of_code(value, depth)
+        if hasattr(value, "__dict__"):
+            return f"{kind}{self.of(vars(value), below)}"
+        return repr(value)
+
+    def of_code(self, code: Any, depth: int = 0) -> str:
+        """Describe a class or a function by its source, or by what it was compiled to, and what it holds."""
+        if inspect.isclass(code) and _is_library(code):
+            return code.__qualname__
+        try:
+            source = inspect.getsource(code)
+        except (OSError, TypeError):  # typed into a console, or compiled
+            source = self._compiled(code, depth + 1)
+        held = [getattr(code, name, None) for name in ("__defaults__", "__kwdefaults__", "__self__")]
+        return source + self.of([*held, _cells(code)], depth + 1)
+
+    def _compiled(self, code: Any, depth: int) -> str:
+        name = str(getattr(code, "__qualname__", repr(code)))
+        if inspect.isclass(code):
+            # What Python itself adds says nothing: the class's name, its line, its docstring.
+            own = {key: item for key, item in vars(code).items() if _is_written(key, item)}
+            return name + self.of(own, depth)
+        body = getattr(inspect.unwrap(code), "__code__", None)
+        return name + (self.of(body) if body else "")
+
+
+def _is_written(name: str, member: object) -> bool:
+    return not name.startswith("__") or inspect.isroutine(member) or isinstance(member, property)
+
+
+def _cells(code: Any) -> list[object]:
+    """Return what a function keeps of the scope it was made in, but for the class it belongs to."""
+    names = getattr(getattr(code, "__code__", None), "co_freevars", ())
+    cells = zip(names, getattr(code, "__closure__", None) or (), strict=False)
+    return [cell.cell_contents for name, cell in cells if name != "__class__" and cell != _EMPTY]
+
+
+_EMPTY = CellType()
+
+
+def _is_library(kind: type) -> bool:
+    return kind.__module__.partition(".")[0] in _LIBRARIES
+
+
+def _without_addresses(text: str) -> str:
+    # A function's repr holds its address, which is another one in every process.
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+
+
+def _hash(tensors: dict[str, Any]) -> str:
+    digest = hashlib.sha256()
+    for name, value in sorted(tensors.items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value!r}".encode())
+    return digest.hexdigest()
