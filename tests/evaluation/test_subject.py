@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError
+from robustlab.evaluation import user_code
 from robustlab.evaluation.subject import class_count, in_fastest_layout, load_classifier
 from robustlab.models import CNN, Shape, save_network
 
@@ -286,11 +287,38 @@ def test_a_setting_anywhere_decides_the_identity(place: str) -> None:
     assert identity(0.5) != identity(0.8)
 
 
-def test_a_file_that_the_users_imports_decides_the_identity(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delitem(sys.modules, "helper", raising=False)
+def test_a_file_that_the_users_imports_decides_the_identity(file: Path) -> None:
     first, again = (load_classifier(f"{file}:make_model").code for _ in range(2))
     (file.parent / "helper.py").write_text("SIZE = 2 * 10\n")
     assert first == again != load_classifier(f"{file}:make_model").code
-    monkeypatch.delitem(sys.modules, "helper", raising=False)
+
+
+def test_every_file_has_the_modules_beside_it_as_they_are_now(file: Path) -> None:
+    def inputs(path: Path) -> int:
+        return (
+            load_classifier(f"{path}:make_model")
+            .model.get_submodule("layer")
+            .get_parameter("weight")
+            .shape[1]
+        )
+
+    other = file.parent / "other" / "my_net.py"
+    other.parent.mkdir()
+    other.write_text(FILE)
+    (other.parent / "helper.py").write_text("SIZE = 7\n")
+    assert (inputs(file), inputs(other)) == (20, 7)
+    (file.parent / "helper.py").write_text("SIZE = 20 + 1\n")
+    assert inputs(file) == 21
+
+
+def test_modules_that_others_loaded_stay_and_do_not_count(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = load_classifier(f"{file}:make_model").code
+    (file.parent / "data.py").write_text("from helper import SIZE\ndef make(): return SIZE\n")
+    user_code.call(f"{file.parent / 'data.py'}:make")
+    mine = ModuleType("helper")
+    mine.__file__ = str(file.parent / "helper.py")
+    monkeypatch.setitem(sys.modules, "helper", mine)
+    assert load_classifier(f"{file}:make_model").code == first
+    assert sys.modules["helper"] is mine

@@ -18,6 +18,9 @@ from torch import nn
 import robustlab
 from robustlab.core.errors import SetupError, did_you_mean
 
+_REGISTERED = "robustlab_user_"
+"""What the names of users' files begin with in `sys.modules`."""
+
 
 def is_user_code(text: str) -> bool:
     """Tell whether a text means a Python file, whether or not it names a function there."""
@@ -45,7 +48,7 @@ def call(reference: str) -> tuple[Any, str]:
     source = path.read_bytes()
     if not name:
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
-    with _beside(path):
+    with _beside(path) as folder:
         module = _load(path)
         if not hasattr(module, name):
             raise SetupError(
@@ -57,12 +60,12 @@ def call(reference: str) -> tuple[Any, str]:
                 made = made()
             except (Exception, SystemExit) as error:
                 raise SetupError(f"{reference} failed: {blame(error)}") from error
-    return made, _hash_sources(path)
+        return made, _hash_sources(path, folder)
 
 
 def _load(path: Path) -> ModuleType:
     # Registered under a name of its own: dataclasses and pickles look their module up there.
-    name = f"robustlab_user_{path.stem}"
+    name = _REGISTERED + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise SetupError(f"{path} is no Python file")
@@ -76,28 +79,43 @@ def _load(path: Path) -> ModuleType:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[None]:
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
-    try:
-        yield
-    finally:
-        sys.path.remove(folder)
+def _beside(path: Path) -> Iterator[Path]:
+    """Let a file import the modules of its folder, which is yielded, as they are on the disk at this moment.
 
-
-def _hash_sources(path: Path) -> str:
-    """Return the hash of the file and of the modules beside it that are loaded."""
+    None of them stays behind: the next file may have others of the same names, and these may be edited.
+    """
     folder = path.resolve().parent
-    files = {path.resolve()}
-    for module in list(sys.modules.values()):
-        file = getattr(module, "__file__", None)
-        if (
-            file
-            and file.endswith(".py")
-            and Path(file).is_relative_to(folder)
-            and "site-packages" not in file
-        ):
-            files.add(Path(file))
+    aside = _modules_of(folder)
+    for name in aside:
+        del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    try:
+        yield folder
+    finally:
+        sys.path.remove(str(folder))
+        for name in _modules_of(folder):
+            del sys.modules[name]
+        sys.modules.update(aside)
+
+
+def _modules_of(folder: Path) -> dict[str, ModuleType]:
+    """Return the loaded modules of a folder that a file there could import."""
+    found = {}
+    for name, module in list(sys.modules.items()):
+        # By the attributes themselves: some modules answer to every name.
+        own = getattr(module, "__dict__", {})
+        place = own.get("__file__") or next(iter(own.get("__path__") or ()), None)
+        if name == "__main__" or name.startswith(_REGISTERED) or not isinstance(place, str):
+            continue
+        if not place.startswith(_LIBRARIES) and Path(place).resolve().is_relative_to(folder):
+            found[name] = module
+    return found
+
+
+def _hash_sources(path: Path, folder: Path) -> str:
+    """Return the hash of the file and of the modules of its folder that it has loaded."""
+    loaded = [getattr(module, "__file__", None) for module in _modules_of(folder).values()]
+    files = {path.resolve()} | {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
