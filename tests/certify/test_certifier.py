@@ -218,6 +218,7 @@ ODD: dict[str, tuple[Callable[[Tensor], Tensor], str]] = {
     "bits": (lambda x: x.view(torch.int32).view(torch.float32), "view"),
     "its own error": (raises, "ValueError: what is this?"),
     "a falling activation": (lambda x: nn.functional.leaky_relu(x, -0.5), "leaky_relu is not increasing"),
+    "a softplus with a step": (lambda x: nn.functional.softplus(x, 1.0, 1.0), "softplus is not increasing"),
     "a falling sigmoid": (lambda x: nn.functional.celu(x, -1.0), "celu is not increasing"),
     "a weight from the image": (lambda x: x @ x[0].expand(16, 16), "fixed matrices"),
     "a divisor from the image": (lambda x: 1 / (x + 1), "rdiv|reciprocal|div"),
@@ -241,6 +242,17 @@ def test_what_bounds_cannot_follow_is_refused(name: str, images: Tensor, labels:
     assert explained is not None
     assert any(part in explained for part in reason.split("|")), explained
     assert "\n" not in explained
+
+
+def test_a_model_that_refuses_the_negative_of_an_image_is_refused(images: Tensor, labels: Tensor) -> None:
+    def dark(x: Tensor) -> Tensor:
+        if x.sum() > 4 * len(x):
+            raise ValueError("too bright")
+        return x
+
+    model = Odd(dark).eval()
+    assert not IBP().certify(model, images * 0.1, labels, Linf(eps=1e-6)).any()
+    assert IBP().explain(model, images * 0.1) == "layer Odd: ValueError: too bright"
 
 
 def test_logits_that_do_not_depend_on_the_image_are_refused(images: Tensor) -> None:

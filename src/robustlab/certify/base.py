@@ -86,17 +86,20 @@ class Certifier(Unit, ABC):
         """
         image = images[:1].clone()
         with torch.no_grad(), full_fp32(), seeding.isolated(0):
-            before = _random_state(image.device)
-            first = _logits(model, torch.cat([image, 1 - image]))[:1]
-            again = _logits(model, torch.cat([image, image]))[:1]
-            if not torch.equal(before, _random_state(image.device)):
-                return "the model draws random numbers"
-            alike = 1e-4 * (1 + float(first.nan_to_num().abs().max()))
-            if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
-                return "the model's answer changes from call to call, or with the other images of a batch"
             try:
+                before = _random_state(image.device)
+                # An image turned to its negative is a strange one, which a model may refuse.
+                first = _logits(model, torch.cat([image, 1 - image]))[:1]
+                again = _logits(model, torch.cat([image, image]))[:1]
+                if not torch.equal(before, _random_state(image.device)):
+                    return "the model draws random numbers"
+                alike = 1e-4 * (1 + float(first.nan_to_num().abs().max()))
+                if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
+                    return "the model's answer changes from call to call, or with the other images of a batch"
                 self.prove(model, image, first.argmax(dim=1), Linf(eps=0.0))
-            except Exception as error:
+            except Exception as error:  # whatever a model's code raises
+                if isinstance(error, RobustlabError) and not isinstance(error, NoRuleError):
+                    raise  # it is no classifier
                 return _blame(model, error)
         return None
 

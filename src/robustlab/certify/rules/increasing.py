@@ -50,6 +50,13 @@ def _curved(func: Any, *args: Any, **options: Any) -> Interval:
     return _increasing(func, args, options, lambda result: slack(16, result.abs() + parts))
 
 
+def _softplus(func: Any, x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Interval:
+    # Above the threshold torch returns the argument itself: a step down, which only there rounding hides.
+    if not threshold >= 20:
+        raise NoRuleError(f"softplus is not increasing with a threshold of {threshold}")
+    return _curved(func, x, beta, threshold)
+
+
 def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     """Sums and means; the sum of the sizes says how much they may round."""
     sizes = at(func, (x, *args), options, size)
@@ -66,7 +73,8 @@ register(_exact, "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", 
 register(_exact, "amax amin maximum minimum cat concat stack floor ceil round", (torch, Tensor))
 register(_rounded, "clamp clamp_min clamp_max clip hardtanh relu6 pad")
 register(_leaky, "leaky_relu prelu")
-register(_curved, "sigmoid tanh elu celu selu softplus softsign hardsigmoid logsigmoid")
+register(_curved, "sigmoid tanh elu celu selu softsign hardsigmoid logsigmoid")
+register(_softplus, "softplus")
 register(_summed, "mean sum", (torch, Tensor))
 register(_summed, "avg_pool1d avg_pool2d avg_pool3d")
 register(_summed, "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", [F])
