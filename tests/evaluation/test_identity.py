@@ -1,5 +1,6 @@
-"""Code whose source nobody can read, typed into a console or a notebook, is identified all the same."""
+"""What identifies code: its source, or what it was compiled to where it was typed into a console."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from torch import nn
 
 from robustlab.attacks import Attack, Restarts
 from robustlab.core.threat import Linf
+from robustlab.evaluation.engine.problem import program
 from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.subject import load_classifier
 
@@ -59,3 +61,9 @@ def test_a_base_class_or_a_wrapper_typed_into_a_console_decides_what_is_kept() -
     assert code(BASE) == code(BASE)
     assert code(BASE) != code(BASE.replace("+", "-"))
     assert code(BASE) != code(BASE, Wrapper)
+
+
+def test_the_code_that_draws_random_numbers_belongs_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, read = program.__wrapped__(), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "seeding.py"))
+    assert program.__wrapped__() != before

@@ -24,9 +24,11 @@ def program() -> str:
     """Return the hash of the code that attacks and measures: what another version found is found anew."""
     sources = hashlib.sha256()
     root = Path(robustlab.__file__).parent
+    files = [root / "core" / "seeding.py"]  # every random draw
     for folder in ("attacks", "certify", "core/threat", "evaluation"):
-        for file in sorted((root / folder).rglob("*.py")):
-            sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+        files += sorted((root / folder).rglob("*.py"))
+    for file in files:
+        sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
     return sources.hexdigest()
 
 
