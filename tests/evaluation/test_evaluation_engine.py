@@ -1,6 +1,7 @@
 """What an evaluation owes its user: the same verdicts however it is run, and a classifier left untouched."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack
 from robustlab.attacks.session import Session
+from robustlab.core.errors import RunError
+from robustlab.core.progress import Task
 from robustlab.core.spec import register
 from robustlab.report import write_report
 
@@ -95,11 +98,45 @@ def test_an_old_report_does_not_stay_beside_a_new_run(
         with pytest.raises(KeyboardInterrupt):
             evaluate(tmp_path, model, split, n=30)
     assert not any(path.exists() for path in report)
-    # The last finished results are still there, and so can be their report.
-    write_report(tmp_path)
-    assert "Of 20 images" in report[1].read_text().replace("\u00a0", " ")
+    with pytest.raises(RunError, match="an evaluation that did not end; run the same command again"):
+        write_report(tmp_path)
+    assert not any(path.exists() for path in report)
     assert evaluate(tmp_path, model, split, n=30).results.images.n == 30
     assert not any(path.exists() for path in report), "the caller writes the new one"
+
+
+def test_only_what_an_earlier_run_did_is_called_kept(model: nn.Module, tmp_path: Path) -> None:
+    split, progress = grey_split(model, wrong=0), Notes()
+    # All are broken by the first attack; of a moody classifier some successes are withdrawn.
+    evaluate(tmp_path / "a", model, split, progress, attacks="pgd(steps=5), fgsm", threat="linf(eps=0.5)")
+    assert progress.states[-1] == ("fgsm()", "done")
+    moody = Moody(model, split.images).eval()
+    assert evaluate(tmp_path / "b", moody, split, progress, attacks="fgsm, pgd(steps=3)").results.unconfirmed
+    assert "kept" not in {state for _, state in progress.states}
+
+
+class Remarks(Notes, Task):
+    """Remembers what is shown beside the bars."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[str] = []
+
+    @contextmanager
+    def track(self, description: str, total: int) -> Iterator[Task]:
+        del description, total
+        yield self
+
+    def show(self, remark: str) -> None:
+        self.shown.append(remark)
+
+
+def test_what_an_earlier_run_broke_is_no_longer_robust_so_far(model: nn.Module, tmp_path: Path) -> None:
+    split, remarks = grey_split(model), Remarks()
+    evaluate(tmp_path, model, split, n=40)
+    results = evaluate(tmp_path, model, split, remarks, n=60).results
+    assert results.robust.value < results.clean.value
+    assert remarks.shown[-1] == f"robust so far {results.robust.value:.1%}"
 
 
 class Foreign(Attack):

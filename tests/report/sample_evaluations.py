@@ -280,6 +280,7 @@ def write_evaluation(folder: Path, results: dict[str, Any] | None = None, **chan
     (folder / "arrays").mkdir(parents=True)
     content = (results or evaluation()) | changes
     (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
     if content["pictures"]:
         n = max([image["index"] for image in content["broken"]], default=0) + 1
         clean, adversarial = images(n, content["images"]["shape"])

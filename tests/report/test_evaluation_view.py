@@ -39,6 +39,12 @@ def test_the_costs_add_up() -> None:
         assert sum(part.backwards for part in spent) == results.backwards
 
 
+def test_the_clean_images_cost_a_pass_per_sample() -> None:
+    results = Evaluation.model_validate(evaluation())
+    (once, *_), (often, *_) = (View(results.model_copy(update={"samples": n})).steps for n in (1, 8))
+    assert (once.passes, often.passes) == (1.0, 8.0)
+
+
 @pytest.mark.parametrize(
     ("value", "written"),
     [(0.3, "0.3"), (8 / 255, "8/255"), (2.0, "2"), (0.2, "0.2"), (0.0123456, "0.01235"), (1500, "1500")],

@@ -55,6 +55,8 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
 def load_results(folder: str | Path) -> Results | Evaluation:
     """Read the results of a finished run, whichever kind it is of.
 
+    An evaluation that was begun again keeps its old results until it ends; these are not read.
+
     Raises:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
     """
@@ -72,11 +74,14 @@ def load_results(folder: str | Path) -> Results | Evaluation:
             f"up to {newest}; upgrade robustlab, then try again"
         )
     try:
-        return Evaluation.model_validate(content) if evaluation else Results.model_validate(content)
+        found = Evaluation.model_validate(content) if evaluation else Results.model_validate(content)
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path} is damaged: {place}: {first['msg']}; {_AGAIN}") from None
+    if evaluation and not (path.parent / "manifest.json").exists():
+        raise RunError(f"{path.parent} holds an evaluation that did not end; run the same command again")
+    return found
 
 
 def _read_json(path: Path) -> Any:

@@ -28,8 +28,6 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
     found = load_run(folder)
     if not isinstance(found, EvaluationRun):
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
-    if not (folder / "manifest.json").exists():
-        raise RunError(f"{folder} holds an evaluation that did not end; run the same command again")
     results, verdicts = found.results, read_verdicts(folder)
     robust = sum(verdict.robust for verdict in verdicts)
     if len(verdicts) != results.robust.n or abs(robust - results.robust.value * results.robust.n) > 0.5:

@@ -99,6 +99,7 @@ class Cascade:
         self.stages, self.nearest, self.certify = stages, nearest, certify
         self.further = further
         self._standing = len(problem.images)
+        self._filled: set[str] = set()
 
     def run(self) -> Findings:
         """Do what is left to do and return everything found."""
@@ -169,10 +170,13 @@ class Cascade:
         """Return the rows of the given images, doing those that the ledger does not have yet."""
         found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
         missing = [number for number in ids if number not in found]
+        if stage in self.stages:
+            self._standing -= self._successes(found[number] for number in ids if number in found)
         if missing:
             found |= self._do(stage, self.problem.places(torch.tensor(missing)))
-        elif stage.told:
-            self.progress.stage(stage.title, "kept")
+        elif stage.told and stage.name not in self._filled:
+            self.progress.stage(stage.title, "kept" if ids else "done")
+        self._filled.add(stage.name)
         return {number: found[number] for number in ids}
 
     def seconds(self, stage: Stage, outcomes: Outcomes) -> float:
@@ -195,13 +199,16 @@ class Cascade:
                 found.update({row.image_id: row for row in done.outcomes})
                 bar.advance(len(part))
                 if stage in self.stages:
-                    self._standing -= sum(succeeded(row, self.problem.threat.eps) for row in done.outcomes)
+                    self._standing -= self._successes(done.outcomes)
                     bar.show(f"robust so far {self._standing / len(self.problem.images):.1%}")
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
         if stage.told:
             self.progress.stage(stage.title, "done", seconds)
         return found
+
+    def _successes(self, rows: Iterable[Outcome]) -> int:
+        return sum(succeeded(row, self.problem.threat.eps) for row in rows)
 
     def _block(self, stage: Stage, block: Split) -> Block:
         try:

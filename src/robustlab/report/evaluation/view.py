@@ -108,8 +108,9 @@ class View:
 
     @property
     def steps(self) -> list[Step]:
-        """The passes spent by the time each attack has ended; one forward pass comes before them all."""
-        steps, spent = [Step(1.0, None)], 1.0
+        """The passes spent by the time each attack has ended; the clean images' come before them all."""
+        spent = float(self.results.samples)
+        steps = [Step(spent, None)]
         for row in self.results.rows:
             spent += (row.forwards + row.backwards) / self.results.images.n
             steps.append(Step(spent, row))
@@ -125,7 +126,7 @@ class View:
     def cliff(self) -> bool:
         """Whether the curve falls at the threat model's eps, and not around it.
 
-        All attacks searched at that eps, and one search alone elsewhere: it is then the weaker one.
+        All attacks searched at that eps, and only the curve's own searches elsewhere: these are then weaker.
         """
         curve, here = self.results.curve, self.results.robust
         if curve is None or self.results.eps == 0:
