@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 import torch
 from evaluation_runs import SHAPE, evaluate, grey_split, linear_radii, split_of, states, verdicts
-from torch import nn
+from torch import Tensor, nn
 
 from robustlab.certify.interval import Interval
+from robustlab.core.errors import RobustlabError
 from robustlab.core.results import Figure
 
 ATTACK = "apgd(steps=30, loss=margin), apgd(steps=20, loss=margin, targets=3)"
@@ -152,6 +153,33 @@ def test_8_bit_images_in_the_l2_ball(model: nn.Module, tmp_path: Path) -> None:
     radii, slack = linear_radii(model, split, "l2"), 20**0.5 / 255
     assert ((radii > 0) & (radii < 0.1 - slack)).sum() > 5, "the test tells nothing"
     assert run.results.robust.value <= (radii > 0.1 - slack).sum().item() / 60
+
+
+def test_8_bit_images_that_were_rounded_as_floats(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model, n=20)
+    whole = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    off = split_of(whole.pixels(slice(None)) + 5e-7, split.labels, split.ids)
+    options = dict[str, Any](attacks="random_points(count=100)", threat="l0(eps=3)", eight_bit=True)
+    expected = states(evaluate(tmp_path / "whole", model, whole, **options))
+    assert list(expected.values()).count("broken") > 0, "the test tells nothing"
+    assert states(evaluate(tmp_path / "off", model, off, **options)) == expected
+
+
+@pytest.mark.parametrize("error", [ValueError, RobustlabError])
+def test_a_classifier_that_refuses_negatives_is_evaluated_without_proofs(
+    model: nn.Module, tmp_path: Path, error: type[Exception]
+) -> None:
+    class Dark(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            if images.amax() > 0.9:
+                raise error("too bright")
+            logits: Tensor = model(images)
+            return logits
+
+    split = grey_split(model, n=20)
+    split = split_of(split.images * 0.2, split.labels, split.ids)
+    results = evaluate(tmp_path, Dark().eval(), split, attacks="fgsm", certify=True).results
+    assert results.certified is None
 
 
 @pytest.mark.parametrize("classes", [2, 100])

@@ -37,16 +37,21 @@ def _grid(images: Tensor) -> Tensor:
     return images.mul(_LEVELS).round().div(_LEVELS)
 
 
-def check(images: Tensor) -> None:
-    """Check that clean images (N, C, H, W) are 8-bit images that a PNG file can hold.
+def levels(images: Tensor) -> Tensor:
+    """Return clean images (N, C, H, W) as a PNG file holds them: uint8 in 0..255.
+
+    A value that is off by a rounding would count as changed in every image that a file can hold.
 
     Raises:
-        DataError: they are not.
+        DataError: they are no 8-bit images.
     """
     if images.shape[1] not in _CHANNELS:
         raise DataError(f"8-bit images need 1, 3 or 4 channels, found {images.shape[1]}")
-    if images.dtype != torch.uint8 and (images - _grid(images)).abs().max() > _TOLERANCE:
+    if images.dtype == torch.uint8:
+        return images
+    if (images - _grid(images)).abs().max() > _TOLERANCE:
         raise DataError("the clean images are no 8-bit images: their values are not all multiples of 1/255")
+    return images.mul(_LEVELS).round().to(torch.uint8)
 
 
 def searched(threat: ThreatModel) -> ThreatModel:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -108,7 +108,7 @@ def _device_of(model: nn.Module) -> str | None:
 def _problem(request: Request, options: EvaluationOptions, device: str) -> Problem:
     images, kind = request.chosen.images, device.partition(":")[0]
     if options.eight_bit:
-        eight_bit.check(images.images)
+        images = replace(images, images=eight_bit.levels(images.images))
     classes = _classes(request, options, images.take(slice(2)).to(device).pixels(slice(None)))
     highest = int(images.labels.max())
     if highest >= classes:
@@ -152,10 +152,11 @@ def certification(problem: Problem) -> Certify | None:
     """Return the stage that looks for proofs, if the certifier understands the classifier and the threat."""
     certifier: Certifier = IBP()
     first = problem.images.take(slice(1)).to(problem.device)
-    if problem.samples > 1 or certifier.explain(problem.model, first.pixels(slice(None))) is not None:
-        return None
+    pixels = first.pixels(slice(None))
     try:
-        certifier.certify(problem.model, first.pixels(slice(None)), first.labels, problem.threat)
+        if problem.samples > 1 or certifier.explain(problem.model, pixels) is not None:
+            return None
+        certifier.certify(problem.model, pixels, first.labels, problem.threat)
     except RobustlabError:
         return None
     return Certify(certifier=certifier, threat=problem.threat)
