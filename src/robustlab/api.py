@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor, nn
 
@@ -89,7 +89,7 @@ def evaluate(
     checks: bool = True,
     certify: bool = True,
     samples: int | None = None,
-    surrogates: Sequence[str | nn.Module] = (),
+    surrogates: Sequence[str | Path | nn.Module] = (),
     device: DeviceChoice = "auto",
     precision: PrecisionChoice = "auto",
     batch_size: int | None = None,
@@ -156,7 +156,7 @@ def evaluate(
         checks=checks,
         certify=certify,
         samples=samples,
-        surrogates=surrogates,
+        surrogates=_texts(surrogates),
         device=device,
         precision=precision,
         batch_size=batch_size,
@@ -171,6 +171,13 @@ def evaluate(
 def _text(value: T | Path) -> T | str:
     """Return a path as text, and anything else as it is."""
     return os.fspath(value) if isinstance(value, Path) else value
+
+
+def _texts(models: Sequence[str | Path | nn.Module]) -> Sequence[str | nn.Module]:
+    """Return a list with its paths as text; anything that is no list is left for the checks to refuse."""
+    if not isinstance(models, list | tuple):
+        return cast("Sequence[str | nn.Module]", models)
+    return [_text(model) for model in models]
 
 
 def write_report(folder: str | Path) -> Path:

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 import robustlab
 from robustlab.cli.main import app
+from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Check
 
 MODEL = """
@@ -85,6 +86,18 @@ def test_tables(place: Path, finished: Path) -> None:
     assert "Please note" not in result.stderr, "a fresh model is nothing to warn of"
     assert "kept from an earlier run" in result.stderr
     assert (finished / "report.html").exists()
+
+
+def test_brackets_in_names_are_no_markup(place: Path) -> None:
+    result = call(*evaluation(place, "br[/x]", "--name", "a[/b]"))
+    assert result.exit_code == 0, result.output
+    assert "a[/b] under" in result.stdout
+    assert "br[/x]" in result.stdout
+
+
+def test_a_surrogate_may_be_a_path(place: Path) -> None:
+    with pytest.raises(RobustlabError, match=r"no model .*nowhere"):
+        robustlab.evaluate(f"{place / 'net.py'}:make_model", dataset="digits", surrogates=[place / "nowhere"])
 
 
 def test_json_is_all_of_standard_output(place: Path, finished: Path) -> None:

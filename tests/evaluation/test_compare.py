@@ -78,6 +78,7 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
         ({"seed": 3}, ["seed: 0 and 3"]),
         ({"attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),
         ({"curve": True}, ["attacks: apgd(steps=20, "]),
+        ({"precision": "bf16"}, ["search precision: fp32 and bf16"]),
         ({"certify": True, "batch_size": 7, "n": 30}, []),
     ],
 )
@@ -182,6 +183,7 @@ def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
         ({"max_drop": 0.1}, "needs a baseline"),
         ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
         ({"baseline": stronger}, "evaluated otherwise"),
+        ({"no_red_flags": True, "confident": True}, "give one of them"),
     ):
         with pytest.raises(RobustlabError, match=expected):
             robustlab.gate(runs[0], **options)

@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robustlab.core import environment
@@ -22,11 +23,11 @@ def show(data_root: Path | None, *, as_json: bool) -> None:
         table = Table(show_header=False, box=None, padding=(0, 2))
         for name, value in found.items():
             lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
-            table.add_row(name, "\n".join(lines))
+            table.add_row(name, escape("\n".join(lines)))
         console = Console(highlight=False)
         console.print(table)
         for problem in problems:
-            console.print(f"[red]✗[/red] {problem}", soft_wrap=True)
+            console.print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True)
         if not problems:
             console.print("[green]✓[/green] everything is here")
     if problems:

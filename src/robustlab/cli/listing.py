@@ -5,6 +5,7 @@ import json
 import sys
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from robustlab.attacks import Attack
@@ -53,7 +54,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
     for title, entries in everything.items():
         table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
         for name, text in entries.items():
-            table.add_row(name, text)
+            table.add_row(escape(name), escape(text))
         console.print(table)
         console.print()
 

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
@@ -62,7 +63,7 @@ class TerminalProgress(Progress):
         if state == "kept":
             self._kept += 1
         elif state == "done":
-            self._print(f"[green]✓[/green] {name}  [dim]{seconds:.1f} s[/dim]")
+            self._print(f"[green]✓[/green] {escape(name)}  [dim]{seconds:.1f} s[/dim]")
         else:
             self._report_kept()
         if state != "running" and self._all is not None:
@@ -70,7 +71,7 @@ class TerminalProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Task]:
-        bar = self._bars.add_task(f"  {description}", total=total, unit="images", remark="")
+        bar = self._bars.add_task(f"  {escape(description)}", total=total, unit="images", remark="")
         try:
             yield _Bar(self._bars, bar)
         finally:
@@ -78,7 +79,9 @@ class TerminalProgress(Progress):
 
     def note(self, message: str) -> None:
         # A note is a warning, so it is shown even when quiet.
-        self.console.print(Panel(message, title="Please note", border_style="bold yellow", highlight=False))
+        self.console.print(
+            Panel(escape(message), title="Please note", border_style="bold yellow", highlight=False)
+        )
 
     def _print(self, line: str) -> None:
         if not self._quiet:

@@ -37,7 +37,7 @@ class Comparison(_Record):
         gained: images that are robust in the second alone.
         lost: images that are robust in the first alone.
         p_value: of McNemar's exact test: how likely flips as uneven as these are without any difference.
-        other_settings: how else the two differ, in attacks, mode, samples or seed, each as
+        other_settings: how else the two differ, in attacks, mode, samples, seed or search precision, each as
             ``name: first and second``; the difference may come from there.
         flipped: the gained and lost images.
     """
@@ -120,6 +120,9 @@ def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
         first, second = getattr(one, name), getattr(two, name)
         if first != second:
             others.append(f"{name}: {first} and {second}")
+    first, second = one.compute.training_precision, two.compute.training_precision
+    if first != second:
+        others.append(f"search precision: {first} and {second}")
     return others
 
 

@@ -55,8 +55,8 @@ def gate(
         no_red_flags: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
-        RobustlabError: nothing is asked for; a number is out of [0, 1]; a folder holds no finished
-            evaluation; the baseline can't be compared.
+        RobustlabError: nothing is asked for, or nothing to be confident of; a number is out of
+            [0, 1]; a folder holds no finished evaluation; the baseline can't be compared.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():
@@ -66,6 +66,8 @@ def gate(
         raise RobustlabError("max_drop needs a baseline to drop from")
     if baseline is None and not no_red_flags and not any(v is not None for v in least.values()):
         raise RobustlabError("the gate asks for nothing; give min_robust, or a baseline, or no_red_flags")
+    if confident and all(value is None for value in least.values()):
+        raise RobustlabError("confident is about min_robust, min_clean and min_certified; give one of them")
     results = read_finished(run).results
     figures = {"robust": results.robust, "clean": results.clean, "certified": results.certified}
     conditions = [
