@@ -35,7 +35,6 @@ def share(count: int, n: int = N) -> dict[str, Any]:
 def rows(cascade: tuple[tuple[str, int, int, int, int], ...] = CASCADE, n: int = N) -> list[dict[str, Any]]:
     return [
         {
-            "position": position,
             "attack": attack,
             "attacked": met,
             "broken": broken,
@@ -44,7 +43,7 @@ def rows(cascade: tuple[tuple[str, int, int, int, int], ...] = CASCADE, n: int =
             "backwards": backwards,
             "seconds": (forwards + backwards) / 60000,
         }
-        for position, (attack, met, broken, forwards, backwards) in enumerate(cascade)
+        for attack, met, broken, forwards, backwards in cascade
     ]
 
 

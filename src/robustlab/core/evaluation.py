@@ -1,7 +1,8 @@
 """results.json of an evaluation: what was measured of one classifier under one threat model.
 
-The report, the terminal, `compare` and `gate` read these classes. Only ``seconds``, ``created`` and
-``peak_memory_mb`` depend on the clock and the machine: everything else is the same for the same command.
+The report, the terminal, `compare` and `gate` read these classes. ``seconds``, ``created`` and
+``peak_memory_mb`` depend on the clock and the machine. Passes depend a little on batch size and precision,
+and whatever is just at the edge on the last bits of the machine's sums; the rest is the command's alone.
 """
 
 from typing import Literal
@@ -50,13 +51,11 @@ class AttackRow(_Record):
     right.
 
     Attributes:
-        position: its place, from 1.
         attacked: images it ran on.
         broken: images that it was the first to break.
         robust: the accuracy that is left after it, over all images.
     """
 
-    position: int
     attack: str
     attacked: int
     broken: int

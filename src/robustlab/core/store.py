@@ -170,11 +170,6 @@ class RunStore:
             db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
             db.execute("INSERT INTO events (key, name, event) VALUES (?, ?, 'finished')", values[:2])
 
-    def forget_stage(self, key: str) -> None:
-        """Remove a stage's record, so that it is done again."""
-        with self._database() as db:
-            db.execute("DELETE FROM stages WHERE key = ?", (key,))
-
     def events(self) -> list[tuple[str, str, str]]:
         """Return (key, stage name, ``"started"`` or ``"finished"``) in the order they happened."""
         with self._database() as db:

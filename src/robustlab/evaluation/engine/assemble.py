@@ -115,12 +115,11 @@ def _seconds(cascade: Cascade, findings: Findings) -> float:
 
 def _rows(cascade: Cascade, findings: Findings) -> list[AttackRow]:
     rows, left = [], len(findings.right)
-    for position, finding in enumerate(findings.attacks, start=1):
+    for finding in findings.attacks:
         left -= len(finding.won)
         outcomes = finding.outcomes.values()
         rows.append(
             AttackRow(
-                position=position,
                 attack=finding.stage.name,
                 attacked=len(outcomes),
                 broken=len(finding.won),

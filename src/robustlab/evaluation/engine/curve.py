@@ -1,4 +1,4 @@
-"""Robust accuracy against eps, from one search for each image's nearest success."""
+"""Robust accuracy against eps, from searches for each image's nearest success."""
 
 from dataclasses import dataclass, replace
 

@@ -11,7 +11,6 @@ from robustlab.report.arrays import Arrays, Images
 from robustlab.report.evaluation.view import View
 from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
 
-_MOST = 300
 _BUDGET = 3_500_000
 """Characters of all pictures together: the page stays under 5 MB."""
 _SIDE = 128
@@ -77,7 +76,7 @@ def album(view: View, arrays: Arrays) -> Album | None:
     step = -(-max(clean.shape[2:]) // _SIDE)
     cases: list[Case] = []
     spent = 0
-    for image in _in_turns(results.broken)[:_MOST]:
+    for image in _in_turns(results.broken):
         case = _case(image, clean, adversarial, scale, step)
         spent += len(case.clean) + len(case.adversarial) + len(case.change)
         if cases and spent > _BUDGET:

@@ -56,7 +56,7 @@ def order(view: View) -> str:
     settled = "not broken" if view.proven is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
-        said += " The last one looked for the nearest success of every image that was right, for the curve."
+        said += " The last ones looked for the nearest success of every image that was right, for the curve."
     return said
 
 
@@ -77,7 +77,8 @@ def cliff(view: View) -> str:
         return ""
     return (
         f"The curve falls at eps {level(view.results.eps)} and hardly around it: there all attacks searched, "
-        "elsewhere one alone. So below that eps the truth is probably lower than the curve."
+        "elsewhere only those for the nearest success. So below that eps the truth is probably lower than "
+        "the curve."
     )
 
 
