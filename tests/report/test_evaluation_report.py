@@ -320,13 +320,13 @@ def test_nothing_is_drawn_where_nothing_can_change() -> None:
 
 
 def test_pictures_of_many_classes_in_turns(make_evaluation: MakeEvaluation) -> None:
-    many = broken([label for label in range(10) for _ in range(60)])
+    many = broken([label for label in range(10) for _ in range(20)])
     _, page = read(make_evaluation(broken=many))
-    assert sum(css == "case" for _, css in page.tags) == 300
+    assert sum(css == "case" for _, css in page.tags) == 200
     panels = [n for n, (_, css) in enumerate(page.tags) if css == "panel"]
     cases = [n for n, (_, css) in enumerate(page.tags) if css == "case"]
     counts = np.histogram(cases, [*panels, len(page.tags)])[0]
-    assert counts.tolist() == [30] * 10
+    assert counts.tolist() == [20] * 10
     assert sum("checked" in attributes for _, attributes in page.attributes) == 1
 
 
