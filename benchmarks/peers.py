@@ -45,7 +45,7 @@ from robustlab.core.memory import keep_freed_memory
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
 from robustlab.data import load_dataset
-from robustlab.evaluation.engine.curve import at, points
+from robustlab.evaluation.engine.curve import points
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
 from robustlab.evaluation.subject import in_fastest_layout
 from robustlab.models.files import fill, load_network, load_tensors
@@ -194,7 +194,7 @@ def measure(
         tool=tool,
         batch=batch,
         accuracy=left(threat),
-        curve=[left(at(threat, eps)) for eps in points(threat)],
+        curve=[left(threat.at(eps)) for eps in points(threat)],
         seconds=seconds,
         forwards=counted.forwards,
         backwards=counted.backwards,
@@ -317,7 +317,7 @@ def main(words: list[str] | None = None) -> None:
     threat = parse(ThreatModel, options.threat)
     setting = Setting(
         threat=threat,
-        limit=at(threat, points(threat)[-1]) if options.task == "curve" else threat,
+        limit=threat.at(points(threat)[-1]) if options.task == "curve" else threat,
         steps=options.steps,
         step=options.step,
         autoattack=options.autoattack,

@@ -97,7 +97,7 @@ FROZEN_SPECS = {
     "fgsm(random_start=False, step=None)",
     "fgsm_literal_clamp(eps=0.1)",
     "fmn(steps=100, step=1.0, gamma=0.05)",
-    "focused(survey=2, steps=20, rounds=40, patches=60, keep=0.25, tighten=0.93)",
+    "focused(survey=2, steps=20, rounds=60, patches=60, keep=0.25, tighten=0.93)",
     "gan(hidden=512, latent=64, dropout=0.3)",
     "gaussian_noise(std=0.1)",
     "grey_pixels(margin=0.05)",

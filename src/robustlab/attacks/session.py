@@ -11,12 +11,10 @@ from robustlab.attacks.losses import Loss
 from robustlab.attacks.oracle import Answer, Oracle, Reading, slope
 from robustlab.attacks.task import Task
 from robustlab.core.errors import RobustlabError
+from robustlab.core.threat import allowance
 
 Objective = Loss | Callable[[Tensor], Tensor]
 """A loss by name, or a function of the logits (n, K) of the active images that returns (n,)."""
-
-_TOLERANCE = 1e-6
-"""Of distances, relative and absolute: what float32 rounds off in a projection."""
 
 
 class Session(ActiveSet):
@@ -229,7 +227,7 @@ class Session(ActiveSet):
         rows, task, counts = self._rows, self._task, ~self.closed
         if task.minimal_norm:
             distances = self.threat.distance(points, self.clean)
-            counts &= distances <= self.eps * (1 + _TOLERANCE) + _TOLERANCE
+            counts &= distances <= allowance(self.eps)
         if task.realise is not None:
             points, reached = self._confirmed(points, reached, reached & counts)
         elif task.half:

@@ -4,10 +4,20 @@ All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is
 """
 
 from abc import ABC, abstractmethod
+from typing import Self, TypeVar
 
 from torch import Tensor
 
-from robustlab.core.spec import Unit
+from robustlab.core.spec import Unit, make
+
+_TOLERANCE = 1e-6
+
+Length = TypeVar("Length", float, Tensor)
+
+
+def allowance(eps: Length) -> Length:
+    """Return how far images may be within eps: a little more, for what float32 rounds off in a projection."""
+    return eps * (1 + _TOLERANCE) + _TOLERANCE
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
@@ -23,6 +33,10 @@ class ThreatModel(Unit, ABC):
 
     kind = "threat"
     eps: float
+
+    def at(self, eps: float) -> Self:
+        """Return the same threat model with another eps."""
+        return make(type(self), vars(self) | {"eps": eps})
 
     @abstractmethod
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:

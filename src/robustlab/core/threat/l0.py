@@ -1,6 +1,6 @@
 """The L0 ball: a few pixels may take any value."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
 import torch
 from pydantic import Field
@@ -16,6 +16,9 @@ class L0(ThreatModel):
     """At most eps values of the image may change, each to anything in [0, 1]; every channel counts."""
 
     eps: Annotated[int, Field(ge=0)]
+
+    def at(self, eps: float) -> Self:
+        return super().at(int(eps))
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images != clean).flatten(1).sum(dim=1).to(images.dtype)

@@ -2,14 +2,13 @@
 
 import torch
 
+from robustlab.core.threat import allowance
 from robustlab.evaluation.checks.base import Finding, Review, percent
 from robustlab.evaluation.checks.context import Context, Skip
 from robustlab.evaluation.metrics import proportion
 
-TOLERANCE = 1e-6
-"""Relative and absolute: what float32 rounds off in a projection."""
 SAME = 1e-5
-"""Likewise, between two measurements of one distance: sums over other batches, or on another device."""
+"""Relative and absolute, between two measurements of one distance: in other batches, on another device."""
 ENOUGH = 1000
 """Our choice: a 95 % interval of three points on each side at worst."""
 
@@ -36,7 +35,7 @@ class StoredImages(Review):
             images = context.found.adversarial(numbers)
             distances = threat.distance(images, clean.pixels(slice(None)))
             inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
-            allowed = distances <= threat.eps * (1 + TOLERANCE) + TOLERANCE
+            allowed = distances <= allowance(threat.eps)
             confirmed = torch.tensor([context.found.broken[number] for number in numbers])
             outside += int((~(inside & allowed)).sum())
             changed += int((~torch.isclose(distances, confirmed, rtol=SAME, atol=SAME)).sum())

@@ -30,7 +30,7 @@ class Decisions(Experiment):
     def look(self, lab: Lab, sample: Sample) -> Finding:
         if not suited(BLIND, lab.threat):
             raise Skip(f"robustlab has no attack by decisions alone for {lab.threat.name}")
-        wide = lab.at(lab.widest(sample.images))
+        wide = lab.threat.at(lab.widest(sample.images))
         blind = lab.attack(BLIND, sample.images, threat=wide, mode="max-loss")
         rows = blind.successes.nonzero().squeeze(1)
         if len(rows) == 0:

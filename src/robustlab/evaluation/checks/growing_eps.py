@@ -37,7 +37,7 @@ class Monotone(Experiment):
     def look(self, lab: Lab, sample: Sample) -> Finding:
         block, widest = sample.images, lab.widest(sample.images)
         radii = sorted({min(lab.threat.eps * part, widest) for part in FRACTIONS})
-        threats = list(dict.fromkeys(lab.at(eps) for eps in radii))
+        threats = list(dict.fromkeys(lab.threat.at(eps) for eps in radii))
         left = [_left(lab, block, threat, ATTACK) for threat in threats]
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
         steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
@@ -66,12 +66,12 @@ class Extremes(Experiment):
     def look(self, lab: Lab, sample: Sample) -> Finding:
         block, n, widest = sample.images, len(sample.images), lab.widest(sample.images)
         largest = int(block.labels.bincount().max())
-        at_zero = _left(lab, block, lab.at(0.0), NOWHERE)
-        free = _left(lab, block, lab.at(widest), FREE)
+        at_zero = _left(lab, block, lab.threat.at(0.0), NOWHERE)
+        free = _left(lab, block, lab.threat.at(widest), FREE)
         found = f"{percent(at_zero / n)} at eps 0, {percent(free / n)} at eps {widest:.3g}"
         wrong = at_zero != n or free > ANYTHING * n
         if lab.threat.name != "l0":  # where half of the pixels may change, not all can become grey
-            grey = _left(lab, block, lab.at(widest / 2), FREE)
+            grey = _left(lab, block, lab.threat.at(widest / 2), FREE)
             found += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
             wrong |= grey > largest
         return Finding(grade="fail" if wrong else "pass", found=found, n=n)

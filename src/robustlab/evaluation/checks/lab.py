@@ -10,7 +10,6 @@ from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.losses import Loss, measure
 from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
-from robustlab.core.spec import make
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 
@@ -49,13 +48,6 @@ class Lab:
     device: str = "cpu"
     batch_size: int = 250
     spent: Passes = field(default_factory=Passes)
-
-    # Threat models
-
-    def at(self, eps: float) -> ThreatModel:
-        """Return the threat model with another eps."""
-        whole = int(eps) if self.threat.name == "l0" else eps
-        return make(type(self.threat), vars(self.threat) | {"eps": whole})
 
     def widest(self, block: Split) -> float:
         """Return the eps that reaches every image of [0, 1] from every other one."""

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 from robustlab.attacks import FMN, Attack, AttackResult, Nearest, SigmaZero
 from robustlab.core.evaluation import RobustCurve
-from robustlab.core.spec import make
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.cascade import Cascade, Findings
@@ -48,13 +47,8 @@ def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:
         "l1": (Nearest(steps=50), FMN(steps=140)),
         "l0": (SigmaZero(steps=190),),
     }
-    wider = at(threat, points(threat)[-1])
+    wider = threat.at(points(threat)[-1])
     return tuple(NearestSuccess(attack=attack, threat=wider) for attack in attacks.get(threat.name, ()))
-
-
-def at(threat: ThreatModel, eps: float) -> ThreatModel:
-    """Return the same threat model with another eps."""
-    return make(type(threat), vars(threat) | {"eps": eps})
 
 
 def points(threat: ThreatModel) -> list[float]:
@@ -70,7 +64,7 @@ def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]
     """Return how many images are proven at each eps of the curve."""
     left, counts = findings.right, []
     for eps in points(certify.threat):
-        stage = replace(certify, threat=at(certify.threat, eps), told=False)
+        stage = replace(certify, threat=certify.threat.at(eps), told=False)
         # What is not proven at one eps is not at a larger one.
         left = cascade.prove(stage, left, findings)
         counts.append(len(left))

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from robustlab.attacks import BPDA, Realise
 from robustlab.core.errors import DataError
-from robustlab.core.spec import make
-from robustlab.core.threat import ThreatModel, per_image
+from robustlab.core.threat import ThreatModel, allowance, per_image
 
 _LEVELS = 255
 _CHANNELS = (1, 3, 4)
 _ROUND_UP_FROM = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _TOLERANCE = 1e-6
+"""Of values, which floats hold rounded."""
 
 
 class _Rounding(nn.Module):
@@ -59,7 +59,7 @@ def searched(threat: ThreatModel) -> ThreatModel:
     if threat.name != "linf":
         return threat
     levels = math.floor(threat.eps * _LEVELS * (1 + _TOLERANCE))
-    return make(type(threat), vars(threat) | {"eps": levels / _LEVELS})
+    return threat.at(levels / _LEVELS)
 
 
 def realise(threat: ThreatModel) -> Realise:
@@ -79,7 +79,7 @@ def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel, eps: Tensor | N
     for start in _ROUND_UP_FROM:
         steps = moved.sign() * (moved.abs() + (1 - start)).floor()
         rounded = (_grid(clean) * _LEVELS + steps).round().clamp(0, _LEVELS).div(_LEVELS)
-        inside = threat.distance(rounded, clean) <= radius * (1 + _TOLERANCE) + _TOLERANCE
+        inside = threat.distance(rounded, clean) <= allowance(radius)
         result = torch.where(per_image(inside & ~settled, clean), rounded, result)
         settled |= inside
     return result

@@ -9,14 +9,11 @@ from torch import Tensor
 from robustlab.attacks import Attack, AttackResult
 from robustlab.certify import Certifier
 from robustlab.core.store import Outcome, RunStore, digest
-from robustlab.core.threat import ThreatModel
+from robustlab.core.threat import ThreatModel, allowance
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.identity import class_sources
-
-TOLERANCE = 1e-6
-"""Of distances, relative and absolute: what float32 rounds off in a projection."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +167,7 @@ class Verify(Stage):
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
     """Tell whether a row is of an image inside the ball that is classified wrongly."""
-    return outcome.prediction != outcome.label and outcome.distance <= eps * (1 + TOLERANCE) + TOLERANCE
+    return outcome.prediction != outcome.label and outcome.distance <= allowance(eps)
 
 
 def stored_images(store: RunStore, problem: Problem, stage: Searching, ids: list[int]) -> Tensor:
