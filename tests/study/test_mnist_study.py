@@ -17,7 +17,9 @@ def quick(mnist_root: Path, tmp_path_factory: pytest.TempPathFactory) -> robustl
     command = [sys.executable, "-m", "robustlab", "study", "mnist", "--quick", "--quiet"]
     command += ["--dataset", "mnist", "--data-root", str(mnist_root), "--out", str(folder)]
     subprocess.run(command, check=True, timeout=600)
-    return robustlab.load_run(folder)
+    run = robustlab.load_run(folder)
+    assert isinstance(run, robustlab.Run)
+    return run
 
 
 @pytest.mark.mnist
