@@ -1,6 +1,6 @@
 """robustlab beside other libraries: one model, the same images, one process.
 
-    python benchmarks/peers.py --model runs/mnist/models/baseline.safetensors -n 1000
+    python benchmarks/peers.py --model mnist_cnn -n 1000
     python benchmarks/peers.py --model mine.py:network --weights mine.safetensors --task pgd-max-loss
     python benchmarks/peers.py --model ... --tools robustlab autoattack --autoattack ../auto-attack
 
@@ -26,7 +26,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -47,8 +46,7 @@ from robustlab.core.threat import ThreatModel
 from robustlab.data import load_dataset
 from robustlab.evaluation.engine.curve import points
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
-from robustlab.evaluation.subject import in_fastest_layout
-from robustlab.models.files import fill, load_network, load_tensors
+from robustlab.evaluation.subject import in_fastest_layout, load_classifier
 
 TOLERANCE = 1e-6
 DISTRIBUTIONS = {
@@ -233,19 +231,6 @@ def compare(
     return [best[tool] for tool in calls]
 
 
-def load_model(text: str, weights: Path | None, name: str) -> nn.Module:
-    """Load a robustlab network, or call the function in ``file.py:function`` and fill what it returns."""
-    path, _, function = text.rpartition(":")
-    if path.endswith(".py"):
-        sys.path.insert(0, str(Path(path).parent))
-        model: nn.Module = runpy.run_path(path)[function]()
-        if weights is not None:
-            fill(model, load_tensors(weights)[0], weights)
-    else:
-        model = load_network(text)
-    return model.eval().to(name).to(memory_format=torch.contiguous_format)
-
-
 def table(rows: list[Row]) -> str:
     """Return the rows as aligned text.
 
@@ -292,8 +277,8 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", required=True, help="a robustlab .safetensors file, or file.py:function")
-    parser.add_argument("--weights", type=Path, help="a .safetensors file for file.py:function")
+    parser.add_argument("--model", required=True, help="as of `robustlab evaluate`")
+    parser.add_argument("--weights", help="as of `robustlab evaluate`")
     parser.add_argument("--data", default="mnist", choices=["mnist", "digits"])
     parser.add_argument("-n", type=int, default=1000, help="test images, from the first on")
     parser.add_argument("--threat", default="linf(eps=0.3)")
@@ -324,7 +309,8 @@ def main(words: list[str] | None = None) -> None:
         half=device.fast_bf16(options.device),
     )
     calls = select(TASKS[options.task](setting), options.tools)
-    model = load_model(options.model, options.weights, options.device)
+    model = load_classifier(options.model, weights=options.weights).model.eval().to(options.device)
+    model.to(memory_format=torch.contiguous_format)
     test = load_dataset(options.data).test
     images = test.pixels(slice(options.n)).to(options.device)
     labels = test.labels[: options.n].to(options.device)

@@ -83,6 +83,7 @@ def test_public_names_are_pinned() -> None:
         "evaluate",
         "gate",
         "load_dataset",
+        "load_from_zoo",
         "load_network",
         "load_run",
         "run_study",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from robustlab.data import load_dataset
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
-    from robustlab.models import load_network
+    from robustlab.models import load_from_zoo, load_network
 
 __all__ = [
     "EvaluationRun",
@@ -34,6 +34,7 @@ __all__ = [
     "evaluate",
     "gate",
     "load_dataset",
+    "load_from_zoo",
     "load_network",
     "load_run",
     "run_study",
@@ -48,6 +49,7 @@ _HOMES = {
     "evaluate": "robustlab.api",
     "gate": "robustlab.evaluation.gate",
     "load_dataset": "robustlab.data",
+    "load_from_zoo": "robustlab.models",
     "load_network": "robustlab.models",
     "load_run": "robustlab.core.run",
     "run_study": "robustlab.api",

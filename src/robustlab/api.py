@@ -104,7 +104,7 @@ def evaluate(
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or ``"FILE.py:NAME"``, a module there
             or a function that is called with no argument and returns one; or the folder of a study's run; or
-            a ``.safetensors`` file that `save_network` wrote.
+            a ``.safetensors`` file that `save_network` wrote; or a name of ``robustlab ls zoo``.
         weights: a file of weights for it: safetensors, or a ``state_dict`` that ``torch.save`` wrote.
         network: which network of the study's run.
         name: what to call it; default: a name made from the above.

@@ -104,11 +104,25 @@ def test_names_that_lead_nowhere(tmp_path: Path) -> None:
         (tmp_path / "none.py:make", "there is no file"),
         (tmp_path / "empty", "holds no trained networks"),
         (tmp_path / "weights.pt", "FILE.py:FUNCTION --weights"),
-        ("resnet50", "no model 'resnet50'"),
+        ("resnet50", "no model 'resnet50'; give FILE.py:FUNCTION, .* of the zoo: mnist_cnn"),
+        ("mnist_cnm", r"no model 'mnist_cnm' \(did you mean 'mnist_cnn'\?\)"),
         (tmp_path / "none.safetensors", "does not exist"),
     ):
         with pytest.raises(RobustlabError, match=expected):
             load_classifier(str(name))
+
+
+def test_a_name_of_the_zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mnist_cnn").mkdir()
+    monkeypatch.chdir(tmp_path)  # a folder of that name changes nothing
+    loaded = load_classifier("mnist_cnn")
+    assert (loaded.name, loaded.source) == ("mnist_cnn", "the zoo's mnist_cnn")
+    assert class_count(loaded.model, torch.zeros(1, 1, 28, 28)) == 10
+    assert loaded.sha256() == load_classifier("mnist_cnn").sha256()
+    with pytest.raises(SetupError, match="only be named with the folder"):
+        load_classifier("mnist_cnn", network="baseline")
+    with pytest.raises(SetupError, match="holds no trained networks"):
+        load_classifier("./mnist_cnn")
 
 
 def test_networks_of_a_run(tmp_path: Path) -> None:

@@ -18,7 +18,12 @@ from robustlab.models import Model, Shape, load_network, save_network
 from robustlab.models.files import load_tensors, save_tensors
 
 SHAPE = Shape(1, 8, 8, 3)
-SMALL = ["cnn(dropout=0.3)", "vae(hidden=9, latent=2)", "gan(hidden=8, latent=3, dropout=0.1)"]
+SMALL = [
+    "cnn(dropout=0.3)",
+    "vae(hidden=9, latent=2)",
+    "gan(hidden=8, latent=3, dropout=0.1)",
+    "strided_cnn(hidden=9)",
+]
 
 
 def build(text: str, seed: int = 1) -> nn.Module:

@@ -22,7 +22,10 @@ class ModeName(StrEnum):
 @app.command()
 @friendly
 def evaluate(
-    model: Annotated[str, typer.Option(help="FILE.py:NAME, a study's run folder, or a .safetensors file.")],
+    model: Annotated[
+        str,
+        typer.Option(help="FILE.py:NAME, a study's run folder, a .safetensors file, or a name of `ls zoo`."),
+    ],
     weights: Annotated[Path | None, typer.Option(help="Weights to load: safetensors or torch.save.")] = None,
     network: Annotated[str | None, typer.Option(help="Which network of the study's run.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the classifier.")] = None,

@@ -17,7 +17,7 @@ from robustlab.data import DATASETS
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
-from robustlab.models import Model
+from robustlab.models import Model, zoo_names
 from robustlab.study import shipped_recipes
 from robustlab.training import Objective
 
@@ -41,6 +41,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
     """
     everything = {name: _described(base) for name, base in _KINDS.items()}
     everything["datasets"] = dict(DATASETS)
+    everything["zoo"] = zoo_names()
     everything["recipes"] = {name: str(path) for name, path in shipped_recipes().items()}
     if kind is not None:
         if kind not in everything:

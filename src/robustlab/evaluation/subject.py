@@ -16,6 +16,7 @@ from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.files import fill, load_network, load_tensors
+from robustlab.models.zoo import load_from_zoo, zoo_names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ def load_classifier(
 
     Args:
         model: ``FILE.py:NAME``, a module or a function that is called with no argument; the folder of a
-            study's run; a ``.safetensors`` file that `save_network` wrote; or the module itself.
+            study's run; a ``.safetensors`` file that `save_network` wrote; the name of a network of the zoo
+            (which means that network, whatever the working directory holds); or the module itself.
         weights: a file of weights to load into it, of safetensors or of ``torch.save``.
         network: which network of the run.
         name: what to call it; default: a name made from the other arguments.
@@ -54,10 +56,13 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
-    if network is not None and not (isinstance(model, str) and Path(model).is_dir()):
+    of_zoo = isinstance(model, str) and model in zoo_names()
+    if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
     if isinstance(model, nn.Module):
         loaded, default, source, file_hash = model, type(model).__name__, "Python", ""
+    elif of_zoo:
+        loaded, default, source, file_hash = load_from_zoo(model), model, f"the zoo's {model}", ""
     elif user_code.is_user_code(model):
         made, file_hash = user_code.call(model)
         if not isinstance(made, nn.Module):
@@ -100,7 +105,8 @@ def _network_file(model: str, network: str | None) -> Path:
     if path.suffix == ".safetensors":
         return path
     raise SetupError(
-        f"no model {model!r}; give FILE.py:FUNCTION, the folder of a study's run, or a .safetensors file"
+        f"no model {model!r}{did_you_mean(model, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
+        f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
     )
 
 

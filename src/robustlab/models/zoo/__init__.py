@@ -1,0 +1,60 @@
+"""Trained networks by name: those in this folder, and those of other packages.
+
+A network of this folder is a file that `save_network` wrote; its card lies beside it. Another package names
+its own through the entry-point group ``robustlab.zoo``: functions that are called with no argument and return
+an ``nn.Module``, images (N, C, H, W) in [0, 1] to logits (N, K).
+"""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+from torch import nn
+
+from robustlab.core.errors import SetupError, did_you_mean
+from robustlab.models.files import load_network
+
+FOLDER = Path(__file__).parent
+
+
+def zoo_names() -> dict[str, str]:
+    """Return the name of every network of the zoo, with what it is in one line."""
+    own = {path.stem: str(json.loads(path.read_text())["title"]) for path in FOLDER.glob("*.json")}
+    return dict(sorted(({entry.name: f"of {entry.value}" for entry in _entries()} | own).items()))
+
+
+def load_from_zoo(name: str) -> nn.Module:
+    """Return a trained network in eval mode.
+
+    Args:
+        name: one of `zoo_names`; ``robustlab ls zoo`` prints them.
+
+    Raises:
+        SetupError: the zoo has no such network, or another package fails to make it.
+    """
+    file = FOLDER / f"{name}.safetensors"
+    if name in zoo_names() and file.is_file():
+        return load_network(file)
+    for entry in _entries():
+        if entry.name == name:
+            return _made(entry)
+    names = zoo_names()
+    raise SetupError(
+        f"the zoo has no network {name!r}{did_you_mean(name, names)}; it has: {', '.join(names)}"
+    )
+
+
+def _entries() -> importlib.metadata.EntryPoints:
+    return importlib.metadata.entry_points(group="robustlab.zoo")
+
+
+def _made(entry: importlib.metadata.EntryPoint) -> nn.Module:
+    try:
+        network = entry.load()()
+    except Exception as error:  # whatever another package's code raises
+        raise SetupError(
+            f"{entry.value} can't make {entry.name!r}: {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise SetupError(f"{entry.value} gave a {type(network).__name__}, not a torch.nn.Module")
+    return network.eval()

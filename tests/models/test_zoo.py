@@ -1,0 +1,111 @@
+"""The zoo: its networks are what their cards say, and other packages can add to it."""
+
+import importlib.metadata
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import robustlab
+from robustlab.core.errors import SetupError
+from robustlab.core.spec import parse
+from robustlab.data import Dataset, load_dataset
+from robustlab.models import Model, load_from_zoo, zoo_names
+from robustlab.models import zoo as folder_of_the_zoo
+
+OWN = sorted(path.stem for path in folder_of_the_zoo.FOLDER.glob("*.safetensors"))
+
+
+def foreign_network() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(784, 10))
+
+
+def no_network() -> int:
+    return 7
+
+
+def broken_network() -> nn.Module:
+    raise RuntimeError("its server is gone")
+
+
+@pytest.fixture(scope="module")
+def mnist(mnist_root: Path) -> Dataset:
+    return load_dataset("mnist", data_root=mnist_root)
+
+
+@pytest.fixture
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    entries = [
+        importlib.metadata.EntryPoint(name=name, value=f"{__name__}:{name}", group="robustlab.zoo")
+        for name in ("foreign_network", "no_network", "broken_network")
+    ]
+
+    def installed(*, group: str) -> importlib.metadata.EntryPoints:
+        assert group == "robustlab.zoo"
+        return importlib.metadata.EntryPoints(entries)
+
+    monkeypatch.setattr(importlib.metadata, "entry_points", installed)
+
+
+def test_every_network_has_a_card() -> None:
+    assert OWN == ["mnist_cnn", "mnist_single_step"]
+    assert list(zoo_names()) == OWN
+    for name in OWN:
+        card = json.loads((folder_of_the_zoo.FOLDER / f"{name}.json").read_text())
+        assert repr(parse(Model, card["model"])) == card["model"]
+        assert card["title"] == zoo_names()[name]
+        assert card["made_by"]
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("name", OWN)
+def test_a_network_classifies_mnist(name: str, mnist: Dataset) -> None:
+    network = robustlab.load_from_zoo(name)
+    assert not any(module.training for module in network.modules())
+    test = mnist.test.take(slice(1000))
+    with torch.no_grad():
+        right = network(test.pixels(slice(None))).argmax(dim=1) == test.labels
+    assert right.double().mean() > 0.98
+
+
+@pytest.mark.usefixtures("foreign")
+def test_networks_of_other_packages() -> None:
+    assert set(zoo_names()) == {*OWN, "foreign_network", "no_network", "broken_network"}
+    network = load_from_zoo("foreign_network")
+    assert network(torch.zeros(2, 1, 28, 28)).shape == (2, 10)
+    assert not any(module.training for module in network.modules())
+
+
+@pytest.mark.usefixtures("foreign")
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mnist_cn", r"no network 'mnist_cn' \(did you mean 'mnist_cnn'\?\); it has: .*mnist_single_step"),
+        ("../zoo/mnist_cnn", "no network '../zoo/mnist_cnn'"),
+        ("no_network", "gave a int, not a torch.nn.Module"),
+        ("broken_network", "can't make 'broken_network': RuntimeError: its server is gone"),
+    ],
+)
+def test_what_is_no_network(name: str, expected: str) -> None:
+    with pytest.raises(SetupError, match=expected):
+        load_from_zoo(name)
+
+
+@pytest.mark.mnist
+def test_a_name_is_evaluated_and_resumed(tmp_path: Path, mnist: Dataset) -> None:
+    def run() -> robustlab.EvaluationRun:
+        return robustlab.evaluate(
+            "mnist_cnn",
+            images=mnist.test.pixels(slice(20)),
+            labels=mnist.test.labels[:20],
+            attacks="pgd(steps=10)",
+            checks=False,
+            out=tmp_path / "run",
+        )
+
+    first, again = run(), run()
+    assert first.results.subject.name == "mnist_cnn"
+    assert first.results.robust.value < 0.2
+    assert again.results.robust == first.results.robust
