@@ -117,6 +117,7 @@ FROZEN_SPECS = {
     "sigma_zero(steps=1000, step=1.0, sigma=0.001, threshold=0.3, threshold_step=0.01)",
     "spsa(steps=40, pairs=64, delta=0.01, step=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
+    "strided_cnn(hidden=100)",
     "vae(hidden=400, latent=20)",
 }
 
