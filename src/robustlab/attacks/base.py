@@ -15,6 +15,7 @@ from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.core import seeding
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
+from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
 from robustlab.core.spec import Unit
 from robustlab.core.threat import ThreatModel
 
@@ -143,7 +144,7 @@ class Attack(Unit, ABC):
         if batch_size < 1 or samples < 1:
             raise RobustlabError("batch_size and samples must be at least 1")
         for network in (model, *surrogates):
-            _check_mode(network)
+            check_eval_mode(network, "attacking")
         _check(images, labels, numbers, radii, targets)
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
@@ -235,35 +236,17 @@ def _nothing(images: Tensor) -> AttackResult:
     )
 
 
-def _check_mode(model: nn.Module) -> None:
-    if any(module.training for module in model.modules()):
-        raise RobustlabError("the model is in train mode; call model.eval() before attacking it")
-
-
 def _check(images: Tensor, labels: Tensor, ids: Tensor, eps: Tensor, targets: Tensor | None) -> None:
-    if images.ndim != 4 or images.dtype != torch.float32:
-        found = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
-    whole = {"labels": labels, "ids": ids} | ({} if targets is None else {"targets": targets})
-    for name, numbers in whole.items():
-        if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
-            found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
-            raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")
+    check_images(images)
+    check_numbers("labels", labels, images)
+    check_numbers("ids", ids, images, negative=True)
+    if targets is not None:
+        check_numbers("targets", targets, images)
     if eps.shape != images.shape[:1] or not eps.dtype.is_floating_point:
         found = f"{eps.dtype} of shape {tuple(eps.shape)}"
         raise RobustlabError(f"eps must be floating of shape ({len(images)},), found {found}")
-    if len(images) == 0:
-        return
-    if not eps.min() >= 0:
+    if len(images) and not eps.min() >= 0:
         raise RobustlabError(f"eps must not be negative, found {float(eps.min()):.3g}")
-    for name in whole.keys() - {"ids"}:
-        if whole[name].min() < 0:
-            raise RobustlabError(f"{name} must not be negative, found {int(whole[name].min())}")
-    if not (images.min() >= 0 and images.max() <= 1):
-        found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-        raise RobustlabError(
-            f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"
-        )
 
 
 @contextmanager

@@ -44,13 +44,9 @@ class FAB(Attack):
 
     def search(self, session: Session) -> None:
         repeat, place = divmod(session.restart, max(1, self.targets))
-        if session.targets is not None and place > 0:
-            return  # the one target has been tried
-        toward = session.targets
-        if toward is None and self.targets:
-            toward = ranked_class(session, place)
-            if (toward < 0).all():
-                return  # there are fewer classes than targets
+        toward = ranked_class(session, place) if self.targets else session.targets
+        if toward is not None and (toward < 0).all():
+            return  # there are fewer classes than targets
         state = _State(
             points=session.clean if repeat == 0 else session.random_start(useful_radius(session) / 2),
             toward=toward,

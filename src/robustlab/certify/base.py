@@ -12,6 +12,7 @@ from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
+from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
 from robustlab.core.spec import Unit
 from robustlab.core.threat import Linf, ThreatModel
 
@@ -63,7 +64,9 @@ class Certifier(Unit, ABC):
                 model that the certifier does not know. A model that it does not know is no error: nothing is
                 proven then, and `explain` says why.
         """
-        _check(model, images, labels)
+        check_eval_mode(model, "certifying")
+        check_images(images)
+        check_numbers("labels", labels, images)
         if threat.name not in self.norms:
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
@@ -143,21 +146,3 @@ def _blame(model: nn.Module, error: Exception) -> str:
     text = (str(error).splitlines() or [""])[0]
     reason = text if isinstance(error, NoRuleError) else f"{type(error).__name__}: {text}"
     return f"layer {type(layer).__name__}{path}: {reason}"
-
-
-def _check(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    if any(module.training for module in model.modules()):
-        raise RobustlabError("the model is in train mode; call model.eval() before certifying it")
-    if images.ndim != 4 or images.dtype != torch.float32:
-        found = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
-    if labels.shape != images.shape[:1] or labels.dtype != torch.int64:
-        found = f"{labels.dtype} of shape {tuple(labels.shape)}"
-        raise RobustlabError(f"labels must be int64 of shape ({len(images)},), found {found}")
-    if len(images) and labels.min() < 0:
-        raise RobustlabError(f"labels must not be negative, found {int(labels.min())}")
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-        raise RobustlabError(
-            f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"
-        )

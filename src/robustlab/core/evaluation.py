@@ -7,20 +7,16 @@ and whatever is just at the edge on the last bits of the machine's sums; the res
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import Field
 
-from robustlab.core.results import Compute, Figure
+from robustlab.core.results import Compute, Figure, Record
 
 EVALUATION_SCHEMA_VERSION = 1
 
 Grade = Literal["pass", "warn", "fail", "skip"]
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Subject(_Record):
+class Subject(Record):
     """The classifier: where it came from, and the hash of its weights."""
 
     name: str
@@ -29,7 +25,7 @@ class Subject(_Record):
     sha256: str
 
 
-class Images(_Record):
+class Images(Record):
     """The images that were attacked: the first ``n`` of a split, or the caller's own.
 
     ``sha256`` is of these, ``split_sha256`` of the whole split: evaluations of different ``n`` share it.
@@ -44,7 +40,7 @@ class Images(_Record):
     split_sha256: str = ""
 
 
-class AttackRow(_Record):
+class AttackRow(Record):
     """One attack of the cascade, which met only the images that were left to it.
 
     With a curve, the searches for the nearest success are the last rows; they run on all images that were
@@ -65,7 +61,7 @@ class AttackRow(_Record):
     seconds: float
 
 
-class BrokenImage(_Record):
+class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
     ``prediction`` is -1 where the classifier's answer is not finite.
@@ -82,7 +78,7 @@ class BrokenImage(_Record):
     distance: float
 
 
-class Flip(_Record):
+class Flip(Record):
     """How many images of one class an attack turned into one other; -1: into no finite answer."""
 
     label: int
@@ -90,14 +86,14 @@ class Flip(_Record):
     n: int
 
 
-class Histogram(_Record):
+class Histogram(Record):
     """``counts[i]`` values lie between ``edges[i]`` and ``edges[i + 1]``."""
 
     edges: list[float]
     counts: list[int]
 
 
-class RobustCurve(_Record):
+class RobustCurve(Record):
     """Robust accuracy against eps, from searches for the nearest success of each image.
 
     Successes of the other attacks count too, so at the threat model's eps it passes through the headline.
@@ -114,7 +110,7 @@ class RobustCurve(_Record):
     seconds: float
 
 
-class Check(_Record):
+class Check(Record):
     """One computed reason to believe or doubt the figure; ``id`` is its heading in docs/flags.md.
 
     Attributes:
@@ -135,7 +131,7 @@ class Check(_Record):
     backwards: int
 
 
-class Evaluation(_Record):
+class Evaluation(Record):
     """The whole of an evaluation's results.json.
 
     Attributes:
@@ -175,12 +171,12 @@ class Evaluation(_Record):
     certified: Figure | None
     rows: list[AttackRow]
     not_finite: list[int]
-    unconfirmed: list[int] = []
+    unconfirmed: list[int] = Field(default=[])
     curve: RobustCurve | None
     checks: list[Check]
     broken: list[BrokenImage]
     pictures: str | None
-    flips: list[Flip] = []
+    flips: list[Flip] = Field(default=[])
     distances: Histogram | None = None
     compute: Compute
     forwards: int

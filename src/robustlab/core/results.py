@@ -11,11 +11,13 @@ from pydantic import BaseModel, ConfigDict
 SCHEMA_VERSION = 1
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of a results file: every field is known, and none changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Figure(_Record):
+class Figure(Record):
     """A measured share or score in [0, 1] with its 95 % interval, from ``n`` images."""
 
     value: float
@@ -27,7 +29,7 @@ class Figure(_Record):
         return f"{100 * self.value:.2f} % ({100 * self.low:.2f} – {100 * self.high:.2f})"
 
 
-class DatasetInfo(_Record):
+class DatasetInfo(Record):
     """What was learnt from and measured on. ``fallback`` says why it is not the dataset wished for."""
 
     name: str
@@ -39,7 +41,7 @@ class DatasetInfo(_Record):
     sha256: dict[str, str]
 
 
-class Compute(_Record):
+class Compute(Record):
     """Where the figures were computed."""
 
     device: str
@@ -49,7 +51,7 @@ class Compute(_Record):
     versions: dict[str, str]
 
 
-class Unit(_Record):
+class Unit(Record):
     """A reading of the lengths in the recipe: one such unit is ``pixels`` of the pixel scale."""
 
     id: str
@@ -58,7 +60,7 @@ class Unit(_Record):
     why: str
 
 
-class Network(_Record):
+class Network(Record):
     """A trained network and its training curves."""
 
     id: str
@@ -73,7 +75,7 @@ class Network(_Record):
     file: str
 
 
-class Row(_Record):
+class Row(Record):
     """One figure of the study: a classifier's accuracy on images that were perturbed in one way.
 
     ``unit`` is None for rows that state no length. ``reference`` is the study's figure, which it gives
@@ -101,7 +103,7 @@ class Row(_Record):
     backwards: int
 
 
-class Operating(_Record):
+class Operating(Record):
     """A detector at one threshold."""
 
     threshold: float
@@ -109,7 +111,7 @@ class Operating(_Record):
     false_positive_rate: Figure
 
 
-class Detection(_Record):
+class Detection(Record):
     """How well a detector tells perturbed test images from the clean ones.
 
     ``natural`` is at the detector's own threshold (for the discriminator, D(x) < 0.5), ``calibrated`` at
@@ -133,7 +135,7 @@ class Detection(_Record):
     perturbed_histogram: list[int]
 
 
-class Series(_Record):
+class Series(Record):
     """One line of a curve."""
 
     label: str
@@ -143,7 +145,7 @@ class Series(_Record):
     accuracy: list[Figure]
 
 
-class Curve(_Record):
+class Curve(Record):
     """Accuracy against a length ``x`` in pixel units."""
 
     id: str
@@ -153,7 +155,7 @@ class Curve(_Record):
     series: list[Series]
 
 
-class Verdict(_Record):
+class Verdict(Record):
     """A claim's computed verdict in one reading; ``figures`` spells out the comparison."""
 
     reading: str
@@ -162,7 +164,7 @@ class Verdict(_Record):
     figures: str
 
 
-class Claim(_Record):
+class Claim(Record):
     """A claim of the study, with one verdict per reading; the first is the study's own."""
 
     id: str
@@ -170,7 +172,7 @@ class Claim(_Record):
     verdicts: list[Verdict]
 
 
-class Picture(_Record):
+class Picture(Record):
     """One image with what the classifier says of it; ``index`` is its place in the pictures' array."""
 
     index: int
@@ -178,7 +180,7 @@ class Picture(_Record):
     confidence: float
 
 
-class GalleryColumn(_Record):
+class GalleryColumn(Record):
     """One column of the gallery: the same test images, perturbed or restored in one way."""
 
     title: str
@@ -186,7 +188,7 @@ class GalleryColumn(_Record):
     pictures: list[Picture]
 
 
-class Gallery(_Record):
+class Gallery(Record):
     """Test images side by side. ``file`` holds the array ``pictures``, uint8 (M, C, H, W)."""
 
     ids: list[int]
@@ -195,7 +197,7 @@ class Gallery(_Record):
     file: str
 
 
-class Samples(_Record):
+class Samples(Record):
     """What a generative network draws. ``file`` holds uint8 (M, C, H, W) arrays of the given names."""
 
     network: str
@@ -204,7 +206,7 @@ class Samples(_Record):
     file: str
 
 
-class Cost(_Record):
+class Cost(Record):
     """What a stage cost; seconds are of the run that finished it."""
 
     stage: str
@@ -213,7 +215,7 @@ class Cost(_Record):
     backwards: int
 
 
-class Results(_Record):
+class Results(Record):
     """The whole of results.json."""
 
     schema_version: int = SCHEMA_VERSION

@@ -3,22 +3,17 @@
 import math
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from scipy.stats import binomtest
 
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import Evaluation
-from robustlab.core.results import Figure
+from robustlab.core.results import Figure, Record
 from robustlab.core.run import EvaluationRun
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class FlippedImage(_Record):
+class FlippedImage(Record):
     """An image that is robust in one evaluation alone; the states are as in images.csv."""
 
     image_id: int
@@ -27,7 +22,7 @@ class FlippedImage(_Record):
     second: str
 
 
-class Comparison(_Record):
+class Comparison(Record):
     """The second evaluation against the first, on the images that both attacked.
 
     Attributes:

@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
-
 from robustlab.core.errors import RobustlabError
-from robustlab.core.results import Figure
+from robustlab.core.results import Figure, Record
 from robustlab.core.run import EvaluationRun
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Record):
+class Condition(Record):
     """One thing that was asked for, what was found, and whether it is enough."""
 
     asked: str
@@ -23,7 +17,7 @@ class Condition(_Record):
     holds: bool
 
 
-class GateResult(_Record):
+class GateResult(Record):
     """Whether an evaluation passes: all conditions hold."""
 
     passed: bool

@@ -30,7 +30,7 @@ Outcomes = dict[int, Outcome]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class AttackFindings:
     """What an attack did.
 
     Attributes:
@@ -62,7 +62,7 @@ class Findings:
     right: list[int]
     proven: set[int] | None = None
     proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
-    attacks: list[Finding] = field(default_factory=list)
+    attacks: list[AttackFindings] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
 
     def no_answer_near(self, eps: float) -> set[int]:
@@ -136,7 +136,7 @@ class Cascade:
         findings.proofs[certify.name] = certify, before | looked
         return [number for number, row in looked.items() if row.restart >= 0]
 
-    def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[Finding]:
+    def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         standing = [number for number in findings.right if number not in (findings.proven or ())]
         found = []
         for stage in (*self.stages, *self.nearest):
@@ -149,7 +149,7 @@ class Cascade:
                 and (stage.name, number) not in withdrawn
             }
             standing = [number for number in standing if number not in broken]
-            found.append(Finding(stage=stage, outcomes=outcomes, confirmed={}, won=sorted(broken)))
+            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, won=sorted(broken)))
         for finding in found:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]

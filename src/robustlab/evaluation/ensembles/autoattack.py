@@ -7,8 +7,8 @@ from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble, suited
 
-_TARGETS = 9
-_TARGETS_L1 = 5
+TARGETS, TARGETS_L1 = 9, 5
+"""How many classes targeted attacks move towards, and how many within L1."""
 
 
 @register("autoattack")
@@ -20,10 +20,10 @@ class AutoAttack(Ensemble):
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         l1 = threat.name == "l1"
-        targets = min(_TARGETS, classes - 1)
+        targets = min(TARGETS, classes - 1)
         if l1:
             ascent: Attack = APGDL1(restarts=5)
-            targeted: Attack = APGDL1(loss="dlr", targets=min(_TARGETS_L1, targets))
+            targeted: Attack = APGDL1(loss="dlr", targets=min(TARGETS_L1, targets))
         else:
             ascent = APGD(restarts=5 if self.version == "plus" else 1)
             targeted = APGD(loss="dlr", targets=targets)

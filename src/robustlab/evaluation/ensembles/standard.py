@@ -3,10 +3,8 @@
 from robustlab.attacks import APGD, APGDL1, DDN, FAB, FMN, PGD, Attack, Focused, Nearest, SigmaZero, Square
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
+from robustlab.evaluation.ensembles.autoattack import TARGETS, TARGETS_L1
 from robustlab.evaluation.ensembles.base import Ensemble, suited
-
-_TARGETS = 9
-_TARGETS_L1 = 5
 
 
 @register("standard")
@@ -19,12 +17,12 @@ class Standard(Ensemble):
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
-        targets = min(_TARGETS, classes - 1)
+        targets = min(TARGETS, classes - 1)
         first: tuple[Attack, ...] = (PGD(steps=10), APGD(steps=50))
         nearest = FMN(steps=200)
         border = FAB(steps=100, targets=targets)
         towards = APGD(steps=100, loss="margin", targets=targets)
-        towards_l1 = APGDL1(loss="margin", targets=min(_TARGETS_L1, targets))
+        towards_l1 = APGDL1(loss="margin", targets=min(TARGETS_L1, targets))
         by_norm: dict[str, tuple[Attack, ...]] = {
             "linf": (*first, Focused()),
             "l2": (*first, nearest, DDN(steps=200), border, towards, Square(queries=2000, rescale=True)),

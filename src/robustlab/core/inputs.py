@@ -1,0 +1,57 @@
+"""What an attack and a certifier are given: refused alike when it is no batch of images with labels."""
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.errors import RobustlabError
+
+__all__ = ["check_eval_mode", "check_images", "check_numbers"]
+
+
+def check_eval_mode(model: nn.Module, before: str) -> None:
+    """Refuse a model of which a part is in train mode.
+
+    Args:
+        model: the classifier.
+        before: what is to be done with it, as in "call model.eval() before attacking it".
+
+    Raises:
+        RobustlabError: it is.
+    """
+    if any(module.training for module in model.modules()):
+        raise RobustlabError(f"the model is in train mode; call model.eval() before {before} it")
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no float32 (N, C, H, W) in [0, 1].
+
+    Raises:
+        RobustlabError: another type, shape or range, or NaN.
+    """
+    if images.ndim != 4 or images.dtype != torch.float32:
+        found = f"{images.dtype} of shape {tuple(images.shape)}"
+        raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
+    if len(images) and not (images.min() >= 0 and images.max() <= 1):
+        found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
+        raise RobustlabError(
+            f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"
+        )
+
+
+def check_numbers(name: str, numbers: Tensor, images: Tensor, *, negative: bool = False) -> None:
+    """Refuse what is not one int64 for each image.
+
+    Args:
+        name: what the numbers are, for the message.
+        numbers: (N,), such as labels.
+        images: (N, C, H, W).
+        negative: whether there may be negative ones.
+
+    Raises:
+        RobustlabError: another type or shape, or a negative number that may not be.
+    """
+    if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
+        found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
+        raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")
+    if not negative and len(images) and numbers.min() < 0:
+        raise RobustlabError(f"{name} must not be negative, found {int(numbers.min())}")
