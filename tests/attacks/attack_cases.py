@@ -34,6 +34,7 @@ from robustlab.attacks import (
     RotationTranslation,
     SigmaZero,
     Square,
+    WhereMasked,
 )
 from robustlab.core.threat import L0, L1, L2, WHOLE_BOX, Linf, ThreatModel
 
@@ -60,6 +61,7 @@ RANDOM: list[Attack] = [
     RandomPoints(count=4),
     RandomPoints(count=4, draw="corners"),
     Restarts(attack=RandomPoints(count=2), times=2),
+    WhereMasked(attack=Square(queries=15), steps=1, points=20),
 ]
 MINIMAL: list[Attack] = [
     CW(steps=5, rounds=2),

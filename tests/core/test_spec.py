@@ -72,6 +72,7 @@ def _some(unit: type[Unit]) -> Unit:
         "l0": {"eps": 3},
         "corruption": {"effect": "stripe"},
         "restarts": {"attack": FGSM()},
+        "where_masked": {"attack": FGSM()},
         "purifier": {"network": "vae", "classifier": "baseline"},
         "discriminator": {"network": "gan"},
         "adversarial_training": {"attack": FGSM(), "threat": Linf(eps=0.1), "source": "baseline"},
@@ -119,6 +120,7 @@ FROZEN_SPECS = {
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
     "strided_cnn(hidden=100)",
     "vae(hidden=400, latent=20)",
+    "where_masked(attack=fgsm(random_start=False, step=None), steps=10, points=5)",
 }
 
 
@@ -189,3 +191,5 @@ def test_brief_leaves_defaults_out() -> None:
     assert FGSM().brief() == "fgsm()"
     assert parse(Attack, "pgd(steps=3, restarts=1)").brief() == "pgd(steps=3)"
     assert Linf(eps=0.1).brief() == "linf(eps=0.1)"
+    nested = "restarts(attack=pgd(steps=3), times=4)"
+    assert parse(Attack, nested).brief() == nested

@@ -28,6 +28,7 @@ from robustlab.attacks.sigma_zero import SigmaZero
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
 from robustlab.attacks.task import Mode, Realise
+from robustlab.attacks.where_masked import WhereMasked
 
 __all__ = [
     "APGD",
@@ -60,5 +61,6 @@ __all__ = [
     "Session",
     "SigmaZero",
     "Square",
+    "WhereMasked",
     "frozen",
 ]

@@ -66,12 +66,13 @@ def show_evaluation(run: EvaluationRun) -> None:
     console.print(f"Report: {escape(str(run.folder / 'report.html'))}", soft_wrap=True)
 
 
-def _brief(attack: str) -> str:
-    """Return an attack's spec without the arguments that have their default values."""
+def _brief(row: str) -> str:
+    """Return a row's attack without the arguments that have their default values."""
+    attack, *rest = row.partition(" within ")  # a search for the nearest success says how far it looked
     try:
-        return parse(Attack, attack).brief()
-    except SpecError:  # the search for the nearest success is more than one attack
-        return attack
+        return parse(Attack, attack).brief() + "".join(rest)
+    except SpecError:  # of an attack that is not registered here
+        return row
 
 
 def show_comparison(found: Comparison) -> None:

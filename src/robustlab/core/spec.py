@@ -44,10 +44,13 @@ class Unit:
         return f"{self.name}({', '.join(f'{f.name}={_spell(getattr(self, f.name))}' for f in fields)})"
 
     def brief(self) -> str:
-        """Return the spec without the arguments that have their default values."""
+        """Return the spec without the arguments that have their default values, in nested units too."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
         given = {f.name: getattr(self, f.name) for f in fields if getattr(self, f.name) != f.default}
-        return f"{self.name}({', '.join(f'{name}={_spell(value)}' for name, value in given.items())})"
+        words = {
+            name: value.brief() if isinstance(value, Unit) else _spell(value) for name, value in given.items()
+        }
+        return f"{self.name}({', '.join(f'{name}={word}' for name, word in words.items())})"
 
     @classmethod
     def summary(cls) -> str:

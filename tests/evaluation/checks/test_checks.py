@@ -27,7 +27,7 @@ from toy_defenses import (
     trained,
 )
 
-from robustlab.attacks import APGD, APGDL1, PGD, GaussianNoise, RandomPoints, SigmaZero
+from robustlab.attacks import APGD, APGDL1, PGD, GaussianNoise, RandomPoints, SigmaZero, Square, WhereMasked
 from robustlab.core.evaluation import Check
 from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset, Split
@@ -166,6 +166,10 @@ def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> Non
     assert rows(("pgd()", 9, 100), ("square()", 3, 0)).grade == "warn"
     assert rows(("pgd()", 9, 100), ("square()", 0, 0)).grade == "pass"
     assert rows(("square()", 3, 0), ("pgd()", 9, 100)).grade == "skip"
+    masked = WhereMasked(attack=Square(queries=50))
+    context = replace(context, attacks={"where_masked()": masked})
+    assert rows(("pgd()", 9, 100), ("where_masked()", 3, 20)).grade == "warn"
+    assert rows(("pgd()", 9, 100), ("apgd()", 3, 20)).grade == "skip"
 
 
 def test_books(network: nn.Module, images: Split) -> None:
