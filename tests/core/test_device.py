@@ -1,5 +1,8 @@
 """The choice of device and precision."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -66,3 +69,36 @@ def test_this_machine_can_be_described() -> None:
     assert not fast_bf16("mps")
     assert f"({torch.get_num_threads()} threads)" in describe("cpu")
     assert len(describe("cpu")) > len(" (2 threads)")
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "pass",
+        "b.cudnn.allow_tf32 = False",
+        "torch.set_float32_matmul_precision('medium')",
+        "b.fp32_precision = 'bf16'",
+        "b.cuda.matmul.fp32_precision = 'tf32'",
+        "b.mkldnn.conv.fp32_precision = 'bf16'",
+    ],
+)
+@pytest.mark.skipif(not hasattr(torch.backends, "fp32_precision"), reason="torch before 2.9")
+def test_products_are_exact_whatever_the_caller_has_set(setting: str) -> None:
+    # In a process of its own: some of the settings can't be undone.
+    program = f"""
+import torch
+from robustlab.core.device import full_fp32
+b = torch.backends
+parts = [b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn]
+state = lambda: [part.fp32_precision.replace("ieee", "none") for part in parts]
+{setting}
+before = state()
+with full_fp32():
+    assert state() == ["none"] * 6, state()
+    image, weight = torch.rand(4, 3, 8, 8), torch.rand(5, 3, 3, 3)
+    found, exact = (torch.conv2d(image.to(t), weight.to(t)) for t in (torch.float32, torch.float64))
+    assert torch.allclose(found.double(), exact, rtol=1e-5)
+again = state()
+assert before[:3] == again[:3] and before[4:] == again[4:], (before, again)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

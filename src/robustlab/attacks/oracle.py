@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.task import Task
+from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 
 
@@ -62,6 +63,7 @@ class Oracle:
     Attributes:
         forwards: (N,) forward passes per image of the batch, surrogates included.
         backwards: (N,) backward passes per image of the batch.
+        random: whether the classifier has drawn from torch's global generators so far.
     """
 
     def __init__(self, task: Task) -> None:
@@ -70,6 +72,7 @@ class Oracle:
         self._least_classes = int(known.max()) + 1
         self.forwards = torch.zeros_like(task.labels)
         self.backwards = torch.zeros_like(task.labels)
+        self.random = False
 
     def ask(
         self,
@@ -117,8 +120,11 @@ class Oracle:
         return ~answer.valid | (predictions != self._task.labels[rows])
 
     def _forward(self, points: Tensor, rows: Tensor, *, half: bool) -> tuple[Tensor, Tensor]:
+        state = None if self.random else seeding.global_state(points.device)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
             logits: Tensor = self._task.model(points)
+        if state is not None:
+            self.random = not torch.equal(state, seeding.global_state(points.device))
         # An image may be there several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):

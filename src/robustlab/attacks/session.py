@@ -13,6 +13,9 @@ from robustlab.attacks.task import Task
 from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import allowance
 
+_ASKED_AGAIN = 10
+"""How often a random classifier must repeat that the goal is reached."""
+
 Objective = Loss | Callable[[Tensor], Tensor]
 """A loss by name, or a function of the logits (n, K) of the active images that returns (n,)."""
 
@@ -48,7 +51,7 @@ class Session(ActiveSet):
             reading = self.query(self.clean, propose=not self.verdict)
             self._clean_logits = reading.logits
             reached = reading.reached
-            if self._task.half:
+            if self._unsure:
                 reached = self._confirmed(self.clean, reached, reached)[1]
             self.record.broken |= reached
 
@@ -230,25 +233,37 @@ class Session(ActiveSet):
             counts &= distances <= allowance(self.eps)
         if task.realise is not None:
             points, reached = self._confirmed(points, reached, reached & counts)
-        elif task.half:
-            points, reached = self._confirmed(points, reached, reached & counts & ~self.record.broken[rows])
+        elif self._unsure:
+            first = task.minimal_norm | ~self.record.broken[rows]
+            points, reached = self._confirmed(points, reached, reached & counts & first)
         if task.minimal_norm:
             scores = -self.threat.distance(points, self.clean)
         self.record.keep(rows, points, scores, reached & counts, counts, self.restart)
         return reached
 
+    @property
+    def _unsure(self) -> bool:
+        """Whether a success may be none when the classifier is asked once more."""
+        return self._task.half or self.oracle.random
+
     def _confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Ask again about points that reached the goal, as they would count: real images, in fp32.
+
+        A random classifier is asked several times: an image that left at a lucky draw would not be attacked
+        any more, and would in the end count as robust.
 
         Returns:
             The points, those that were asked about as real images; where the goal is reached.
         """
         places = asked.nonzero().squeeze(1)
-        if len(places) == 0:
-            return points, reached
-        rows, real = self._rows[places], points[places]
-        if self._task.realise is not None:
-            real = self._task.realise(real, self.clean[places], self.eps[places])
+        if self._task.realise is not None and len(places):
+            real = self._task.realise(points[places], self.clean[places], self.eps[places])
             points = points.index_copy(0, places, real)
-        answer = self.oracle.ask(real, rows, exact=True)
-        return points, reached.scatter(0, places, self.oracle.reached(answer, rows))
+        for _ in range(_ASKED_AGAIN if self.oracle.random else 1):
+            if len(places) == 0:
+                break
+            rows = self._rows[places]
+            again = self.oracle.reached(self.oracle.ask(points[places], rows, exact=True), rows)
+            reached = reached.scatter(0, places, again)
+            places = places[again]
+        return points, reached

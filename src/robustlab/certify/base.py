@@ -90,11 +90,11 @@ class Certifier(Unit, ABC):
         image = images[:1].clone()
         with torch.no_grad(), full_fp32(), seeding.isolated(0):
             try:
-                before = _random_state(image.device)
+                before = seeding.global_state(image.device)
                 # An image turned to its negative is a strange one, which a model may refuse.
                 first = _logits(model, torch.cat([image, 1 - image]))[:1]
                 again = _logits(model, torch.cat([image, image]))[:1]
-                if not torch.equal(before, _random_state(image.device)):
+                if not torch.equal(before, seeding.global_state(image.device)):
                     return "the model draws random numbers"
                 alike = 1e-4 * (1 + float(first.nan_to_num().abs().max()))
                 if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
@@ -128,11 +128,6 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     if logits.ndim != 2 or len(logits) != len(images):
         raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
     return logits
-
-
-def _random_state(device: torch.device) -> Tensor:
-    state = torch.get_rng_state()
-    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
 
 
 def _blame(model: nn.Module, error: Exception) -> str:

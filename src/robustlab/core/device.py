@@ -4,7 +4,7 @@ import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
@@ -52,13 +52,33 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
 
 @contextmanager
 def full_fp32() -> Iterator[None]:
-    """Compute fp32 products in fp32 inside the block; GPUs otherwise round convolutions to TF32's 10 bits."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    """Compute fp32 products in fp32 inside the block; GPUs otherwise round convolutions to TF32's 10 bits.
+
+    A processor rounds too, to bf16, where `torch.set_float32_matmul_precision` or its successors say so.
+    """
+    backends: Any = torch.backends
+    name = "fp32_precision"  # from torch 2.9 on
+    kinds = [kind for kind in ("matmul", "conv", "rnn") if hasattr(backends.mkldnn, kind)]
+    exact = [getattr(backends.mkldnn, kind) for kind in kinds]
     try:
+        older = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
+    except RuntimeError:  # the caller uses the newer settings, beside which torch refuses to read these
+        older = None
+        exact += [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
+    before = [getattr(part, name) for part in exact]
+    try:
+        if older is not None:
+            torch.set_float32_matmul_precision("highest")
+            backends.cudnn.allow_tf32 = False
+        for part in exact:
+            setattr(part, name, "ieee")
         yield
     finally:
-        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+        for part, value in zip(exact, before, strict=True):
+            setattr(part, name, value)
+        if older is not None:
+            torch.set_float32_matmul_precision(older[0])
+            backends.cudnn.allow_tf32 = older[1]
 
 
 def fast_bf16(device: str) -> bool:

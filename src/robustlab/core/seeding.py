@@ -68,6 +68,12 @@ def _shift(z: Tensor, places: int) -> Tensor:
     return (z >> places) & ((1 << (64 - places)) - 1)
 
 
+def global_state(device: torch.device) -> Tensor:
+    """Return the state of the global generators of the CPU and of the device: another one after a draw."""
+    state = torch.get_rng_state()
+    return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
+
+
 @contextlib.contextmanager
 def isolated(key: int) -> Iterator[None]:
     """Seed torch's global generators with ``key`` inside the block, and restore them after it.
