@@ -79,7 +79,7 @@ def guest(model: nn.Module, seed: int = 0) -> Iterator[None]:
 
 
 def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict", half: bool = False) -> Call:
-    """Adapt an attack of ours. One that looks for the nearest image is given a wide eps and ``max-loss``."""
+    """Adapt an attack of ours. Give one that looks for the nearest image a wide eps and ``max-loss``."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
         return attack.run(model, images, labels, threat, mode=mode, batch_size=batch, half=half).images

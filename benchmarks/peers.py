@@ -8,8 +8,9 @@ Printed per tool: accuracy left, seconds, forward and backward image passes. Pas
 alike, by a wrapper around the model: an image sent through it is a forward pass, a gradient that comes back
 for it is a backward pass. Parameters are frozen and the model is in eval mode. robustlab does what its
 command line does: it puts the network into channels-last layout and, where the device is fast in bf16,
-searches in it and confirms in fp32. Other tools take the network as it comes; with `--same-layout` they too
-get it in channels-last. A tool is warmed up on four images, then timed with each of `--batches`, and
+searches in it and confirms in fp32; what an evaluation does besides (proofs, the ledger, reading back what
+was found, checks) is not in its seconds or passes. Other tools take the network as it comes; with
+`--same-layout` they too get it in channels-last. A tool is warmed up on four images, then timed with each of `--batches`, and
 `--repeats` times with the fastest of them, in alternating order; its best time is shown.
 
 No tool's own verdict is believed: an image is broken if the model misclassifies it as it is, or misclassifies
@@ -299,14 +300,14 @@ def main(words: list[str] | None = None) -> None:
     """Run the comparison."""
     keep_freed_memory()  # as robustlab's command line does; it serves all tools alike
     options = arguments(words)
-    threat = parse(ThreatModel, options.threat)
+    threat, kind = parse(ThreatModel, options.threat), options.device.partition(":")[0]
     setting = Setting(
         threat=threat,
         limit=threat.at(points(threat)[-1]) if options.task == "curve" else threat,
         steps=options.steps,
         step=options.step,
         autoattack=options.autoattack,
-        half=device.fast_bf16(options.device),
+        half=device.fast_bf16(kind),
     )
     calls = select(TASKS[options.task](setting), options.tools)
     model = load_classifier(options.model, weights=options.weights).model.eval().to(options.device)
@@ -315,7 +316,7 @@ def main(words: list[str] | None = None) -> None:
     images = test.pixels(slice(options.n)).to(options.device)
     labels = test.labels[: options.n].to(options.device)
     clean = correct(model, images, labels).double().mean().item()
-    machine = device.describe(options.device)
+    machine = device.describe(kind)
     steps = f", {options.steps} steps of {options.step:g} eps" if options.task.startswith("pgd") else ""
     print(f"{options.task}: {options.model}, {threat!r}{steps}")
     print(f"first {len(images)} test images of {options.data}, clean accuracy {100 * clean:.2f} %")

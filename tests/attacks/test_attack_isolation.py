@@ -10,7 +10,7 @@ from attack_cases import RANDOM, both_modes, every_attack, every_pair, one_for, 
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import FGSM, Attack, AttackResult, Mode, WhereMasked
+from robustlab.attacks import FGSM, PGD, Attack, AttackResult, Mode, WhereMasked
 from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import Linf, ThreatModel
 
@@ -121,3 +121,22 @@ def test_progress_counts_the_images(model: nn.Module, batch: Any) -> None:
     seen: list[int] = []
     run(FGSM(), model, batch, Linf(eps=0.1), batch_size=15, on_batch=seen.append)
     assert seen == [15, 15, 10]
+
+
+# What the caller has switched on
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_an_attack_takes_gradients_whatever_mode_the_caller_is_in(
+    mode: Callable[[], Any], model: nn.Module, batch: Any
+) -> None:
+    plain = run(PGD(steps=3), model, batch, Linf(eps=0.2))
+    with mode():
+        inside = dataclasses.replace(batch, images=batch.images.clone())
+        same(plain, run(PGD(steps=3), model, inside, Linf(eps=0.2)))
+
+
+def test_an_attack_is_exact_in_the_callers_autocast(model: nn.Module, batch: Any) -> None:
+    plain = run(PGD(steps=3), model, batch, Linf(eps=0.2))
+    with torch.autocast("cpu", torch.bfloat16):
+        same(plain, run(PGD(steps=3), model, batch, Linf(eps=0.2)))

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from robustlab.core import seeding
-from robustlab.core.threat import L2, WHOLE_BOX, Linf, ThreatModel
+from robustlab.core.threat import L1, L2, WHOLE_BOX, Linf, ThreatModel, allowance
 
 SHAPE = (2, 3, 4)
 THREATS: list[ThreatModel] = [
@@ -187,3 +187,11 @@ def test_the_whole_box_allows_any_image() -> None:
     clean = clean_images(3)
     points = far_points(3, clean, 1.0)
     assert torch.allclose(WHOLE_BOX.project(points, clean), points.clamp(0, 1), atol=1e-7)
+
+
+def test_the_l1_ball_of_a_large_image_is_not_left_by_rounding() -> None:
+    clean = seeding.uniform(1, torch.arange(3), (3, 224, 224))
+    moves = 0.02 * seeding.normal(2, torch.arange(3), (3, 224, 224))
+    threat = L1(eps=12.0)
+    for points in (clean + moves, clean + 0.1 * moves, clean + moves.sign() * 1e-4):
+        assert (threat.distance(threat.project(points, clean), clean) <= allowance(threat.eps)).all()

@@ -1,12 +1,16 @@
 """What identifies code: its source, or what it was compiled to where it was typed into a console."""
 
+import importlib.util
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Restarts
+from robustlab.core import seeding
 from robustlab.core.threat import Linf
 from robustlab.evaluation.engine.problem import program
 from robustlab.evaluation.engine.stages import Attacking
@@ -33,6 +37,73 @@ def test_a_class_typed_into_a_console_is_its_code(change: tuple[str, str]) -> No
 
     assert identity(CONSOLE) == identity(CONSOLE)
     assert identity(CONSOLE) != identity(CONSOLE.replace(*change))
+
+
+MODULE = """
+from torch import nn
+
+SCALE = 1.0
+
+
+def inner(x):
+    return x - 0.5
+
+
+def normalise(x):
+    return SCALE * inner(x)
+
+
+class Net(nn.Module):
+    def forward(self, images):
+        return [normalise(image) for image in images]
+"""
+
+
+@pytest.mark.parametrize("change", [("SCALE = 1.0", "SCALE = -1.0"), ("x - 0.5", "x - 0.6")])
+def test_what_a_forward_pass_calls_in_its_module_belongs_to_it(
+    change: tuple[str, str], tmp_path: Path
+) -> None:
+    def identity(source: str, name: str) -> str:
+        file = tmp_path / f"{name}.py"
+        file.write_text(source, encoding="utf-8")
+        spec = importlib.util.spec_from_file_location("net", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return load_classifier(module.Net()).code
+
+    assert identity(MODULE, "one") == identity(MODULE, "two")
+    assert identity(MODULE, "one") != identity(MODULE.replace(*change), "three")
+
+
+def test_a_script_is_its_graph() -> None:
+    class Net(nn.Module):
+        def __init__(self, sign: int) -> None:
+            super().__init__()
+            self.sign = sign
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1) * self.sign
+
+    def identity(sign: int) -> str:
+        script = torch.jit.trace(Net(sign), torch.rand(1, 1, 2, 2))  # type: ignore[no-untyped-call]
+        return load_classifier(script).code
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch would rather export
+        assert identity(1) == identity(1)
+        assert identity(1) != identity(-1)
+
+
+def test_what_torch_compiles_is_the_module_itself() -> None:
+    def identity(size: int) -> str:
+        with seeding.isolated(0):
+            compiled: Any = torch.compile(nn.Linear(size, 2), backend="eager")
+        return load_classifier(compiled).code
+
+    assert identity(3) == identity(3)
+    assert identity(3) != identity(4)
 
 
 def test_modules_that_hold_each_other_have_an_identity() -> None:

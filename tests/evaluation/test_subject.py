@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+import robustlab
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError
 from robustlab.evaluation import user_code
 from robustlab.evaluation.subject import class_count, in_fastest_layout, load_classifier
@@ -339,3 +340,23 @@ def test_modules_that_others_loaded_stay_and_do_not_count(
     monkeypatch.setitem(sys.modules, "helper", mine)
     assert load_classifier(f"{file}:make_model").code == first
     assert sys.modules["helper"] is mine
+
+
+def test_a_model_whose_train_returns_nothing_is_evaluated(tmp_path: Path) -> None:
+    class Frozen(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(4, 2)
+
+        def train(self, mode: bool = True) -> None:  # type: ignore[override]
+            super().train(mode)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.layer(images.flatten(1))
+            return logits
+
+    images, labels = torch.rand(5, 1, 2, 2), torch.zeros(5).long()
+    found = robustlab.evaluate(
+        Frozen(), images=images, labels=labels, attacks="fgsm", checks=False, out=tmp_path / "run"
+    )
+    assert found.results.robust.n == 5

@@ -151,8 +151,11 @@ class Attack(Unit, ABC):
         key = seeding.derive(seed, self.core.name)
         results = [_nothing(images)]
         with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
             stack.enter_context(full_fp32())
+            if images.is_inference():  # made inside the mode that is left here
+                images = images.clone()
             for network in (model, *surrogates):
                 stack.enter_context(frozen(network))
             for rows in torch.split(torch.arange(len(images), device=device), batch_size):

@@ -71,8 +71,9 @@ def dlr(
 ) -> Tensor:
     """Return the margin divided by a difference of logits, so that their scale does not matter.
 
-    Croce & Hein 2020 (arXiv:2003.01690), equations 6 and 8. It needs three classes, towards a class four;
-    with fewer it is the margin.
+    Croce & Hein 2020 (arXiv:2003.01690), equation 6 and, towards rivals, 8. Towards ``targets`` the numerator
+    is the margin over every other class, not over the label alone as in equation 8: the goal is to be the
+    highest. It needs three classes, towards a class four; with fewer it is the margin.
     """
     anywhere = targets is None and rivals is None
     if logits.shape[1] < (3 if anywhere else 4):

@@ -13,7 +13,8 @@ from robustlab.core.spec import register
 class Restarts(Attack):
     """Runs an attack again on the images that withstood it, with other random numbers each time.
 
-    Its first run is the attack's own: the same draws, the same result.
+    Its first run is the attack's own: the same draws, the same result. An attack that draws nothing, as `FMN`
+    or `DDN`, does the same again each time.
     """
 
     attack: Attack

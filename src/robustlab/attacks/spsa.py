@@ -22,7 +22,7 @@ _DECAY = 0.9
 
 @register("spsa")
 class SPSA(Attack):
-    """Steepest ascent along a decaying mean of estimates, from the differences of random opposite points.
+    """Steepest ascent along a decaying sum of estimates, from the differences of random opposite points.
 
     The paper steps with Adam, by a length that suits one eps; here the step follows eps and the norm.
     """

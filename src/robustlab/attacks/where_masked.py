@@ -54,32 +54,27 @@ class _State:
     """Where the gradient leads, and the best margins (n,) that it and chance reach."""
 
     at: Tensor
-    uphill: Tensor
     gradient: Tensor
     chance: Tensor
 
 
 def _leave_masked(session: Session, steps: int, points: int) -> None:
-    """Drop the images on which gradients do better than random points, until the restart ends."""
+    """Drop the images on which gradients do better than random points, until the restart ends.
+
+    What is found on the way does not count, for it would be taken for a find of the attack.
+    """
     lowest = torch.full_like(session.eps, -torch.inf)
-    state = _State(session.clean, session.clean, lowest, lowest)
+    state = _State(session.clean, lowest, lowest)
     for step in range(steps):
-        reading = session.query(state.at, "margin", gradient=True)
+        reading = session.query(state.at, "margin", gradient=True, propose=False)
         if step == 0:
             state.chance = reading.losses * (1 - _ROUNDING)  # chance may as well stay where it is
         else:
             state.gradient = state.gradient.maximum(reading.losses)
-        state.uphill = reading.ascent
-        session.prune(state)
-        if session.finished:
-            return
-        state.at = session.ascend(state.at, state.uphill, cosine(1.0, 0.0, step / steps))
-    state.gradient = state.gradient.maximum(session.query(state.at, "margin").losses)
+        state.at = session.ascend(state.at, reading.ascent, cosine(1.0, 0.0, step / steps))
+    state.gradient = state.gradient.maximum(session.query(state.at, "margin", propose=False).losses)
     for number in range(points):
-        session.prune(state)
-        if session.finished:
-            return
         direction = session.normal("chance", number, shape=tuple(session.clean.shape[1:]))
         farthest = session.ascend(session.clean, direction, 1.0)
-        state.chance = state.chance.maximum(session.query(farthest, "margin").losses)
+        state.chance = state.chance.maximum(session.query(farthest, "margin", propose=False).losses)
     session.prune(state, done=state.gradient > state.chance)

@@ -9,7 +9,7 @@ Accuracy and Stability of Numerical Algorithms, 2002, section 3.1)
 which is what the exact layer could do if every input moved by g_n times its own size. So each rule widens
 the interval it was given, or the one it returns, by such a term, and by induction every value that the
 float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about
-fused multiplications, which only round less often. Two spare roundings (3e-8 of the terms' size each) in
+fused multiplications, which only round less often. Two spare roundings (6e-8 of the terms' size each) in
 every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and
 2^-125 per term covers products too small for float32.
 

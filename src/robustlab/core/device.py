@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -54,7 +54,8 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
 def full_fp32() -> Iterator[None]:
     """Compute fp32 products in fp32 inside the block; GPUs otherwise round convolutions to TF32's 10 bits.
 
-    A processor rounds too, to bf16, where `torch.set_float32_matmul_precision` or its successors say so.
+    A processor rounds too, to bf16, where `torch.set_float32_matmul_precision` or its successors say so. The
+    caller's autocast is off inside.
     """
     backends: Any = torch.backends
     name = "fp32_precision"  # from torch 2.9 on
@@ -65,8 +66,11 @@ def full_fp32() -> Iterator[None]:
     except RuntimeError:  # the caller uses the newer settings, beside which torch refuses to read these
         older = None
         exact += [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
-    before = [getattr(part, name) for part in exact]
+    before, outer = [getattr(part, name) for part in exact], ExitStack()
     try:
+        for kind in ("cpu", "cuda"):
+            if torch.is_autocast_enabled(kind):
+                outer.enter_context(torch.autocast(kind, enabled=False))
         if older is not None:
             torch.set_float32_matmul_precision("highest")
             backends.cudnn.allow_tf32 = False
@@ -74,6 +78,7 @@ def full_fp32() -> Iterator[None]:
             setattr(part, name, "ieee")
         yield
     finally:
+        outer.close()
         for part, value in zip(exact, before, strict=True):
             setattr(part, name, value)
         if older is not None:

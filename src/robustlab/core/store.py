@@ -269,7 +269,7 @@ def check_identity(folder: Path, study: str | None = None) -> None:
             raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
         return
     try:
-        found = json.loads(identity.read_text())
+        found = json.loads(identity.read_text(encoding="utf-8"))
         version, name = int(found["store_version"]), str(found["study"])
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise RunError(f"{identity} can't be read ({error}); choose another folder with --out") from None

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustlab.evaluation.user_code import is_library_file
+
 _LIBRARIES = {"torch", "torchvision", "builtins", "abc", "typing"}
 """Their versions do not belong to what is evaluated."""
 
@@ -46,6 +48,8 @@ class _Description:
         """The modules that are described already, or about to be."""
 
     def of_model(self, model: nn.Module) -> str:
+        # What torch.compile returns is another object in every process.
+        model = getattr(model, "_orig_mod", model)
         self.known.update(id(module) for module in model.modules())
         kinds = {kind for module in model.modules() for kind in type(module).__mro__}
         parts = [repr(model), class_sources(kinds)]
@@ -53,6 +57,10 @@ class _Description:
             own = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
             hooks = [list(hooks.values()) for hooks in (module._forward_hooks, module._forward_pre_hooks)]
             parts.append(f"{name} {self.of(own)} {self.of(hooks)}")
+            if isinstance(module, torch.jit.ScriptModule):
+                # Without the lines that it came from, and the numbers that tell classes of one name apart.
+                graph = re.sub(r" # \S+:\d+:\d+$", "", str(module.inlined_graph), flags=re.MULTILINE)
+                parts.append(re.sub(r"___torch_mangle_\d+\.", "", graph))
         return "\n".join(parts)
 
     def of(self, value: object, depth: int = 0) -> str:
@@ -96,7 +104,28 @@ class _Description:
         except (OSError, TypeError):  # typed into a console, or compiled
             source = self._compiled(code, depth + 1)
         held = [getattr(code, name, None) for name in ("__defaults__", "__kwdefaults__", "__self__")]
-        return source + self.of([*held, _cells(code)], depth + 1)
+        return source + self.of([*held, _cells(code)], depth + 1) + self._used(code)
+
+    def _used(self, code: Any) -> str:
+        """Describe the functions, classes and constants of its module, and of theirs, that code goes by."""
+        if id(code) in self.known or is_library_file(_file(code)):
+            return ""
+        self.known.add(id(code))
+        routines = vars(code).values() if inspect.isclass(code) else [code]
+        used: dict[str, Any] = {}
+        for routine in routines:
+            plain = inspect.unwrap(getattr(routine, "__func__", getattr(routine, "fget", routine)))
+            spaces = getattr(plain, "__globals__", {})
+            names = _names(getattr(plain, "__code__", None))
+            used |= {name: spaces[name] for name in names if name in spaces}
+        parts = []
+        for name, value in sorted(used.items()):
+            if inspect.isroutine(value) or inspect.isclass(value):
+                new = id(value) not in self.known and not is_library_file(_file(value))
+                parts.append(f"{name} {self.of_code(value)}" if new else name)
+            elif isinstance(value, _CONSTANTS):
+                parts.append(f"{name} {self.of(value)}")
+        return " ".join(parts)
 
     def _compiled(self, code: Any, depth: int) -> str:
         name = str(getattr(code, "__qualname__", repr(code)))
@@ -120,6 +149,26 @@ def _cells(code: Any) -> list[object]:
 
 
 _EMPTY = CellType()
+
+_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, Tensor, np.ndarray)
+"""What a module's own variable may be to count: other objects may hold half a program."""
+
+
+def _names(code: CodeType | None) -> set[str]:
+    """Return the global names that code reads, the functions inside it included."""
+    if code is None:
+        return set()
+    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _file(code: Any) -> str:
+    """Return the file that code stands in; nothing for what is built in, a name in brackets for a console."""
+    try:
+        return inspect.getfile(code)
+    except (OSError, TypeError):
+        plain = getattr(inspect.unwrap(code), "__code__", None) if inspect.isroutine(code) else None
+        return plain.co_filename if plain is not None else ""
 
 
 def _is_library(kind: type) -> bool:

@@ -107,7 +107,7 @@ def _modules_of(folder: Path) -> dict[str, ModuleType]:
         place = own.get("__file__") or next(iter(own.get("__path__") or ()), None)
         if name == "__main__" or name.startswith(_REGISTERED) or not isinstance(place, str):
             continue
-        if not place.startswith(_LIBRARIES) and Path(place).resolve().is_relative_to(folder):
+        if not is_library_file(place) and Path(place).resolve().is_relative_to(folder):
             found[name] = module
     return found
 
@@ -141,6 +141,12 @@ _LIBRARIES = (
 )
 
 
+def is_library_file(file: str) -> bool:
+    """Tell whether a file belongs to Python or to what is installed; so does no file at all."""
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return not file or bool(installed) or file.startswith(_LIBRARIES)
+
+
 def blame(error: BaseException) -> str:
     """Say what went wrong, in one line, and in which line of the user's code."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
@@ -157,4 +163,4 @@ def is_to_blame(error: BaseException) -> bool:
 
 def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
     trace = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in trace if not frame.filename.startswith(_LIBRARIES)]
+    return [frame for frame in trace if not is_library_file(frame.filename)]

@@ -79,4 +79,5 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Modul
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise ModelFileError(f"{path} holds another network: {'; '.join(sorted(problems)[:3])}{more}")
     network.load_state_dict(tensors)
-    return network.eval()
+    network.eval()
+    return network

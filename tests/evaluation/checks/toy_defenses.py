@@ -174,7 +174,7 @@ def evaluated(
                 attack=repr(attack),
                 attacked=len(standing),
                 broken=int(result.successes.sum()),
-                backwards=int(result.backwards.sum()),
+                blind=not result.backwards.any(),
             )
         )
         standing = standing.take((~result.successes).nonzero().squeeze(1))

@@ -19,12 +19,15 @@ class Skip(Exception):  # noqa: N818 (nothing went wrong)
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """An attack of the evaluation: images that it met, images that it was the first to break, gradients."""
+    """An attack of the evaluation: images that it met, and images that it was the first to break.
+
+    ``blind``: it asks for no gradient, or runs only where gradients are masked.
+    """
 
     attack: str
     attacked: int
     broken: int
-    backwards: int
+    blind: bool
 
 
 @dataclass(frozen=True, kw_only=True)

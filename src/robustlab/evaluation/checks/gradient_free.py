@@ -1,6 +1,6 @@
 """Does an attack that asks for no gradient find what the attacks by gradients missed?"""
 
-from robustlab.attacks import Attack, RandomPoints, Square, WhereMasked
+from robustlab.attacks import Attack, RandomPoints, Square
 from robustlab.evaluation.checks.base import Finding, Review, graded, percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context, Skip
@@ -50,7 +50,7 @@ class BlindGain(Review):
     def look(self, context: Context) -> Finding:
         n, seen, blind, names = len(context.images), False, 0, []
         for row in context.found.rows:
-            if row.backwards and not isinstance(context.attacks.get(row.attack), WhereMasked):
+            if not row.blind:
                 seen = True
             elif seen and row.attacked:
                 blind += row.broken

@@ -19,7 +19,7 @@ TARGETED_LIMIT = 0.01
 
 
 class MoreSteps(Challenge):
-    """Half as many steps again as the usual hundred of PGD."""
+    """More and shorter steps of PGD than the hundred that are usual in evaluations."""
 
     id = "more-steps"
     title = "More steps find no more"

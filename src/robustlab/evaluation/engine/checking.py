@@ -5,6 +5,7 @@ import time
 import torch
 from torch import Tensor
 
+from robustlab.attacks import WhereMasked
 from robustlab.core.evaluation import Check
 from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Probe, Row
@@ -80,7 +81,8 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
                 attack=finding.stage.name,
                 attacked=len(finding.outcomes),
                 broken=len(finding.won),
-                backwards=sum(row.backwards for row in finding.outcomes.values()),
+                blind=isinstance(finding.stage.attack, WhereMasked)
+                or not any(row.backwards for row in finding.outcomes.values()),
             )
             for finding in findings.attacks
         ),

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from robustlab.core import environment
 from robustlab.core.device import full_fp32
 from robustlab.core.evaluation import Evaluation
@@ -37,7 +39,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     check_identity(folder, owner)
     for remark in request.chosen.remarks:
         progress.note(remark)
-    with full_fp32(), placed(request, options, progress) as problem:
+    with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner) as store:

@@ -91,7 +91,8 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
             if not loaded.model.training and any(module.training for module in loaded.model.modules()):
                 # A fresh module is in train mode as a whole; this is a choice that someone made.
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
-            loaded.model.eval().to(device)
+            loaded.model.eval()  # whose `train` may return nothing
+            loaded.model.to(device)
         yield _problem(request, options, device)
     finally:
         for model, (place, modes) in zip(models, before, strict=True):

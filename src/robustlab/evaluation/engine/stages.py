@@ -1,6 +1,7 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.certify import Certifier
+from robustlab.core.spec import Unit
 from robustlab.core.store import Outcome, RunStore, digest
 from robustlab.core.threat import ThreatModel, allowance
 from robustlab.data import Split
@@ -99,7 +101,7 @@ class Searching(Stage):
 
     @property
     def code(self) -> str:
-        kinds = {kind for part in (self.attack, self.attack.core) for kind in type(part).__mro__}
+        kinds = {kind for part in _nested(self.attack) for kind in type(part).__mro__}
         # The problem's key holds the hash of those that are robustlab's.
         source = class_sources(kind for kind in kinds if not kind.__module__.startswith("robustlab."))
         return source and f" {digest(source)}"
@@ -163,6 +165,14 @@ class Verify(Stage):
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
         return Block(outcomes=rows(block, predictions, confidences, distances, once, nothing, nothing))
+
+
+def _nested(unit: Unit) -> Iterator[Unit]:
+    """Return a unit and those among its arguments, theirs included."""
+    yield unit
+    for value in vars(unit).values():
+        if isinstance(value, Unit):
+            yield from _nested(value)
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:

@@ -28,7 +28,7 @@ class AutoAttack(Ensemble):
             ascent = APGD(restarts=5 if self.version == "plus" else 1)
             targeted = APGD(loss="dlr", targets=targets)
         border, square = FAB(steps=100, targets=targets), Square(queries=5000)
-        scaled = APGD(steps=100, loss="dlr", restarts=5)
+        scaled = APGDL1(loss="dlr", restarts=5) if l1 else APGD(steps=100, loss="dlr", restarts=5)
         anywhere = FAB(steps=100, targets=0, restarts=5)
         chosen: dict[str, list[Attack]] = {
             "standard": [ascent, targeted, border, square],

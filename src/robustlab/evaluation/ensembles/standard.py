@@ -40,7 +40,7 @@ class Standard(Ensemble):
         towards_l1 = APGDL1(loss="margin", targets=min(TARGETS_L1, targets))
         by_norm: dict[str, tuple[Attack, ...]] = {
             "linf": (*first, Focused(), blind),
-            "l2": (*first, blind_twice, nearest, DDN(steps=200), border, towards),
+            "l2": (*first, blind_twice, nearest, DDN(steps=200), border, APGD(restarts=5), towards),
             "l1": (APGDL1(steps=50), blind_twice, nearest, APGDL1(restarts=5), towards_l1, border),
             "l0": (PGD(steps=10), SigmaZero()),
         }

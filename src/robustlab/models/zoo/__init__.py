@@ -19,7 +19,10 @@ FOLDER = Path(__file__).parent
 
 def zoo_names() -> dict[str, str]:
     """Return the name of every network of the zoo, with what it is in one line."""
-    own = {path.stem: str(json.loads(path.read_text())["title"]) for path in FOLDER.glob("*.json")}
+    own = {
+        path.stem: str(json.loads(path.read_text(encoding="utf-8"))["title"])
+        for path in FOLDER.glob("*.json")
+    }
     return dict(sorted(({entry.name: f"of {entry.value}" for entry in _entries()} | own).items()))
 
 
@@ -57,4 +60,5 @@ def _made(entry: importlib.metadata.EntryPoint) -> nn.Module:
         ) from error
     if not isinstance(network, nn.Module):
         raise SetupError(f"{entry.value} gave a {type(network).__name__}, not a torch.nn.Module")
-    return network.eval()
+    network.eval()
+    return network
