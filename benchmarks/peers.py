@@ -10,8 +10,8 @@ for it is a backward pass. Parameters are frozen and the model is in eval mode. 
 command line does: it puts the network into channels-last layout and, where the device is fast in bf16,
 searches in it and confirms in fp32; what an evaluation does besides (proofs, the ledger, reading back what
 was found, checks) is not in its seconds or passes. Other tools take the network as it comes; with
-`--same-layout` they too get it in channels-last. A tool is warmed up on four images, then timed with each of `--batches`, and
-`--repeats` times with the fastest of them, in alternating order; its best time is shown.
+`--same-layout` they too get it in channels-last. A tool is warmed up on four images, then timed with each of
+`--batches`, and `--repeats` times with the fastest of them, in alternating order; its best time is shown.
 
 No tool's own verdict is believed: an image is broken if the model misclassifies it as it is, or misclassifies
 the tool's image for it in one plain forward pass. A tool's image that leaves the eps ball or [0, 1] by more

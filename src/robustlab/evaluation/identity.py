@@ -150,8 +150,8 @@ def _cells(code: Any) -> list[object]:
 
 _EMPTY = CellType()
 
-_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, Tensor, np.ndarray)
-"""What a module's own variable may be to count: other objects may hold half a program."""
+_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset)
+"""What a module's own variable must be to count: what can change may be a cache, which changes by itself."""
 
 
 def _names(code: CodeType | None) -> set[str]:

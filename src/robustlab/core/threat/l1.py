@@ -33,15 +33,17 @@ class L1(ThreatModel):
         # Rounding in the sums above may leave a millionth too much.
         total = shrunk.sum(dim=1).clamp(min=1e-12)
         shrunk = shrunk * (radius / total).clamp(max=1.0)[:, None]
-        found = (clean + (shrunk * moved.sign()).view_as(clean)).clamp_(0.0, 1.0)
-        # Adding to the clean image rounds each pixel, and on a large one that adds up; so does doing it again.
+        move = (shrunk * moved.sign()).view_as(clean)
+        found = (clean + move).clamp_(0.0, 1.0)
+        # Adding to the clean image rounds each pixel, and on a large one that adds up.
         for spare in _SPARE:
             total = self.distance(found, clean)
             over = total > radius * (1 + _SPARE[0])
             if not over.any():
                 break
-            scale = per_image(torch.where(over, radius * (1 - spare) / total, 1.0), clean)
-            found = torch.where(per_image(over, clean), clean + scale * (found - clean), found)
+            scale = torch.where(over, radius * (1 - spare) / total, 1.0)
+            move = per_image(scale, clean) * move
+            found = (clean + move).clamp_(0.0, 1.0)
         return found
 
     def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
