@@ -25,6 +25,7 @@ from robustlab.attacks.restarts import Restarts
 from robustlab.attacks.rotation_translation import RotationTranslation
 from robustlab.attacks.session import Session
 from robustlab.attacks.sigma_zero import SigmaZero
+from robustlab.attacks.smoothed import Smoothed
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
 from robustlab.attacks.task import Mode, Realise
@@ -60,6 +61,7 @@ __all__ = [
     "RotationTranslation",
     "Session",
     "SigmaZero",
+    "Smoothed",
     "Square",
     "WhereMasked",
     "frozen",

@@ -111,6 +111,10 @@ class ActiveSet:
                 if isinstance(value, Tensor):
                     setattr(state, name, value[keep])
 
+    def leave(self, done: Tensor) -> None:
+        """Drop images (n,) that the attack is done with until the restart, or the `round` around, ends."""
+        self._shrink(done)
+
     @contextmanager
     def round(self) -> Iterator[None]:
         """Activate again, after the block, the images that were dropped inside it: a round of several."""

@@ -1,6 +1,7 @@
 """One attack on one batch, as the attack sees it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -31,6 +32,8 @@ class Session(ActiveSet):
         super().__init__(task)
         self.oracle = Oracle(task)
         self._clean_logits: Tensor | None = None
+        self._nearby: tuple[int, float] | None = None
+        self._smoothed = 0
 
     @property
     def clean_logits(self) -> Tensor:
@@ -54,6 +57,20 @@ class Session(ActiveSet):
             if self._unsure:
                 reached = self._confirmed(self.clean, reached, reached)[1]
             self.record.broken |= reached
+
+    @contextmanager
+    def smoothing(self, draws: int, std: float) -> Iterator[None]:
+        """Inside the block a gradient is the mean of those at points nearby; one more forward pass.
+
+        Args:
+            draws: how many points; as many forward and backward passes for each gradient.
+            std: standard deviation of the noise that leads to them, in pixel units.
+        """
+        self._nearby, self._smoothed = (draws, std), 0
+        try:
+            yield
+        finally:
+            self._nearby = None
 
     # The classifier
 
@@ -91,11 +108,19 @@ class Session(ActiveSet):
             gradient: whether to return the gradient of the loss.
             propose: whether the points count as results.
         """
-        points = points.detach().requires_grad_(gradient)
-        answer = self._ask(points, loss, toward, gradient=gradient)
-        ascent = self.oracle.gradient(answer.losses.sum(), points, self._rows) if gradient else None
+
+        def ask(at: Tensor) -> tuple[Answer, Tensor]:
+            at = at.detach().requires_grad_()
+            answer = self._ask(at, loss, toward, gradient=True)
+            return answer, self.oracle.gradient(answer.losses.sum(), at, self._rows)
+
+        points, ascent = points.detach(), None
+        if gradient:
+            answer, ascent = self._smooth(ask, points, lambda: self._ask(points, loss, toward))
+        else:
+            answer = self._ask(points, loss, toward)
         measured = loss if toward is None else None
-        return self._read(points.detach(), answer, measured, gradient=ascent, propose=propose)
+        return self._read(points, answer, measured, gradient=ascent, propose=propose)
 
     def query_many(self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True) -> Reading:
         """Measure k points per active image, without a gradient; k forward passes of each image.
@@ -137,14 +162,20 @@ class Session(ActiveSet):
 
         One forward and k backward passes.
         """
-        points = points.detach().requires_grad_()
-        answer = self._ask(points, "margin", gradient=True)
-        picked = answer.logits.gather(1, classes).sum(dim=0)
-        last = len(picked) - 1
-        gradients = [
-            self.oracle.gradient(total, points, self._rows, again=k < last) for k, total in enumerate(picked)
-        ]
-        return self._read(points.detach(), answer, "margin", propose=True), torch.stack(gradients, dim=1)
+
+        def ask(at: Tensor) -> tuple[Answer, Tensor]:
+            at = at.detach().requires_grad_()
+            answer = self._ask(at, "margin", gradient=True)
+            picked = answer.logits.gather(1, classes).sum(dim=0)
+            last = len(picked) - 1
+            gradients = [
+                self.oracle.gradient(total, at, self._rows, again=k < last) for k, total in enumerate(picked)
+            ]
+            return answer, torch.stack(gradients, dim=1)
+
+        points = points.detach()
+        answer, gradients = self._smooth(ask, points, lambda: self._ask(points, "margin"))
+        return self._read(points, answer, "margin", propose=True), gradients
 
     def surrogate_gradient(self, points: Tensor, loss: Loss = "cross_entropy") -> Tensor:
         """Return the gradient of the loss summed over the surrogates; one pass each way per surrogate.
@@ -187,6 +218,30 @@ class Session(ActiveSet):
         confidences, predictions = answer.logits.softmax(dim=1).max(dim=1)
         predictions = torch.where(answer.valid, predictions, -1)
         return predictions, torch.where(answer.valid, confidences, 0.0), self.oracle.reached(answer, rows)
+
+    def _smooth(
+        self,
+        ask: Callable[[Tensor], tuple[Answer, Tensor]],
+        points: Tensor,
+        measure: Callable[[], Answer],
+    ) -> tuple[Answer, Tensor]:
+        """Return the answer at points and the gradient there or, while `smoothing`, the mean of those nearby.
+
+        Args:
+            ask: gives an answer at points with its gradient.
+            points: (n, C, H, W).
+            measure: gives the answer at the points alone.
+        """
+        if self._nearby is None:
+            return ask(points)
+        draws, std = self._nearby
+        shape, number = tuple(points.shape[1:]), self._smoothed
+        self._smoothed += 1
+        total: Tensor | float = 0.0
+        for draw in range(draws):
+            noise = self.normal("nearby", number, draw, shape=shape)
+            total = total + ask((points + std * noise).clamp(0, 1))[1] / draws
+        return measure(), torch.as_tensor(total)
 
     def _ask(
         self, points: Tensor, loss: Objective, toward: Tensor | None = None, *, gradient: bool = False

@@ -1,17 +1,17 @@
 """An attack for the images on which gradients are masked: where they find no more than chance does.
 
 Our own, after the check that a gradient which loses to random points is a masked one (Carlini et al. 2019,
-arXiv:1902.06705). Budget: ``steps`` gradients and ``points`` + 1 forward passes for each image, then the
-attack's own where gradients are masked.
+arXiv:1902.06705). Budget: four gradients to see whether gradients nearby agree, ``steps`` more and
+``points`` + 1 forward passes for each image, then the attack's own where gradients are masked.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustlab.attacks.agreement import AGREED, agreement
 from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.session import Session
@@ -23,7 +23,7 @@ _ROUNDING = 1e-4
 
 @register("where_masked")
 class WhereMasked(Attack):
-    """Runs an attack on the images whose margin gradient steps raise no more than random points do.
+    """Runs an attack where gradient steps raise the margin no more than random points do, or disagree nearby.
 
     A long search without gradients brings little where gradients work, and everything where they do not. The
     rule looks at one image alone, and at no scale.
@@ -44,37 +44,26 @@ class WhereMasked(Attack):
         return self.attack.restart_count
 
     def search(self, session: Session) -> None:
-        _leave_masked(session, self.steps, self.points)
+        session.leave(~_masked(session, self.steps, self.points))
         if not session.finished:
             self.attack.search(session)
 
 
-@dataclass
-class _State:
-    """Where the gradient leads, and the best margins (n,) that it and chance reach."""
-
-    at: Tensor
-    gradient: Tensor
-    chance: Tensor
-
-
-def _leave_masked(session: Session, steps: int, points: int) -> None:
-    """Drop the images on which gradients do better than random points, until the restart ends.
+def _masked(session: Session, steps: int, points: int) -> Tensor:
+    """Return (n,) whether gradients disagree with each other, or do no better than random points.
 
     What is found on the way does not count, for it would be taken for a find of the attack.
     """
-    lowest = torch.full_like(session.eps, -torch.inf)
-    state = _State(session.clean, lowest, lowest)
+    shattered = agreement(session).cosine < AGREED
+    at, found = session.clean, []
     for step in range(steps):
-        reading = session.query(state.at, "margin", gradient=True, propose=False)
-        if step == 0:
-            state.chance = reading.losses * (1 - _ROUNDING)  # chance may as well stay where it is
-        else:
-            state.gradient = state.gradient.maximum(reading.losses)
-        state.at = session.ascend(state.at, reading.ascent, cosine(1.0, 0.0, step / steps))
-    state.gradient = state.gradient.maximum(session.query(state.at, "margin", propose=False).losses)
+        reading = session.query(at, "margin", gradient=True, propose=False)
+        found.append(reading.losses)
+        at = session.ascend(at, reading.ascent, cosine(1.0, 0.0, step / steps))
+    clean, *gained = [*found, session.query(at, "margin", propose=False).losses]
+    chance = clean * (1 - _ROUNDING)  # chance may as well stay where it is
     for number in range(points):
         direction = session.normal("chance", number, shape=tuple(session.clean.shape[1:]))
         farthest = session.ascend(session.clean, direction, 1.0)
-        state.chance = state.chance.maximum(session.query(farthest, "margin", propose=False).losses)
-    session.prune(state, done=state.gradient > state.chance)
+        chance = chance.maximum(session.query(farthest, "margin", propose=False).losses)
+    return shattered | (torch.stack(gained).amax(dim=0) <= chance)

@@ -1,0 +1,49 @@
+"""An attack on smoothed gradients, for the images around which gradients are shattered.
+
+A gradient that is another one a hair's breadth away does not say where a step leads (shattered gradients,
+Athalye, Carlini & Wagner 2018, arXiv:1802.00420); the mean over points nearby does, as their expectation over
+transformations. Budget: four gradients for each image, to see whether it is one of these; then the attack's
+own, with ``draws`` gradients and a forward pass in the place of each.
+"""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from robustlab.attacks.agreement import AGREED, STD, agreement
+from robustlab.attacks.base import Attack
+from robustlab.attacks.session import Session
+from robustlab.core.spec import PixelLength, register
+
+
+@register("smoothed")
+class Smoothed(Attack):
+    """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
+
+    An image is left alone where they agree, and where one of them is zero, for then the mean is next to
+    nothing too. The rule looks at one image alone, and at no scale.
+    """
+
+    attack: Attack
+    draws: Annotated[int, Field(ge=1)] = 16
+    """Points around each one at which the attack asks for a gradient."""
+    std: PixelLength = STD
+    """Standard deviation of the noise that leads to them, in pixel units."""
+    agreement: Annotated[float, Field(ge=-1.0, le=1.0)] = AGREED
+    """The mean cosine between gradients nearby from which on an image is left alone; with 1 none is."""
+
+    @property
+    def core(self) -> Attack:
+        return self.attack.core
+
+    @property
+    def restart_count(self) -> int:
+        return self.attack.restart_count
+
+    def search(self, session: Session) -> None:
+        if self.agreement < 1:
+            found = agreement(session)
+            session.leave((found.cosine >= self.agreement) | found.silent)
+        if not session.finished:
+            with session.smoothing(self.draws, self.std):
+                self.attack.search(session)
