@@ -1,7 +1,10 @@
 """Evaluate, compare and gate on the command line: output, exit codes, wrong input."""
 
 import json
+import os
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -166,11 +169,49 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
         (["--dataset", "mnits"], "did you mean 'mnist'"),
         (["--surrogate", "x"], "no model 'x'"),
         (["--weights", "none.pt"], "none.pt does not exist"),
+        (["--weights", f"{'a' * 300}.pt"], "the name is too long"),
+        (["--model", f"{'a' * 300}.py:make_model"], "the name is too long"),
+        (["--data-root", "a" * 300, "--dataset", "mnist"], "the name is too long"),
     ],
 )
 def test_wrong_input(place: Path, options: list[str], expected: str) -> None:
     assert expected in error_of(call(*evaluation(place, "wrong", *options)))
     assert not (place / "wrong").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions are those of POSIX")
+@pytest.mark.parametrize("option", ["--model", "--weights"])
+def test_a_file_that_may_not_be_read(place: Path, option: str) -> None:
+    secret = place / "secret" / {"--model": "net.py", "--weights": "net.pt"}[option]
+    secret.parent.mkdir(exist_ok=True)
+    secret.write_text(MODEL)
+    secret.chmod(0)
+    root = os.geteuid() == 0
+    for folder in (place, *place.parents) if root else ():
+        folder.chmod(folder.stat().st_mode | 0o011)  # for everyone to pass through
+    if root:  # who may read everything
+        os.seteuid(65534)
+    try:
+        value = f"{secret}:make_model" if option == "--model" else secret
+        error = error_of(call(*evaluation(place, "wrong", option, value)))
+    finally:
+        if root:
+            os.seteuid(0)
+    assert str(secret) in error
+    assert "permission denied" in error
+
+
+def test_a_terminal_without_dashes(place: Path, finished: Path) -> None:
+    del place
+    found = subprocess.run(
+        [sys.executable, "-m", "robustlab", "compare", finished, finished],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+        timeout=120,
+    )
+    assert (found.returncode, found.stderr) == (0, b"")
+    assert found.stdout.isascii()
 
 
 def test_compare(place: Path, finished: Path) -> None:

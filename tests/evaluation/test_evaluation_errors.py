@@ -82,6 +82,9 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
         (torch.full((2, 1, 4, 5), torch.nan), torch.zeros(2).long(), "free of NaN"),
         (torch.zeros(2, 1, 4, 5), torch.tensor([0, -1]), "labels must not be negative, found -1"),
         ([1, 2], torch.zeros(2).long(), "images must be a torch.Tensor, found a list"),
+        (torch.zeros(2, 1, 4, 5).to_sparse(), torch.zeros(2).long(), "images must be a plain, dense tensor"),
+        (torch.zeros(2, 1, 4, 5), torch.zeros(2).long().to_sparse(), "labels must be a plain, dense tensor"),
+        (torch.zeros(2, 1, 4, 5, device="meta"), torch.zeros(2).long(), "images must hold values"),
     ],
 )
 def test_own_images(images: Any, labels: Any, expected: str) -> None:
@@ -105,6 +108,39 @@ def test_own_splits(change: dict[str, Any], expected: str) -> None:
     with pytest.raises(RobustlabError) as caught:
         load_images(replace(split, **change))
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("precision", ["auto", "fp32", "bf16"])
+def test_a_model_that_refuses_bf16_is_searched_in_fp32(
+    precision: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Sparse(nn.Module):
+        weight: torch.Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(20, 4)
+            self.register_buffer("weight", torch.eye(4).to_sparse())
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = torch.sparse.mm(self.weight, self.layer(images.flatten(1)).T).T
+            return logits
+
+    monkeypatch.setattr("robustlab.evaluation.engine.setup.fast_bf16", lambda _: True)
+    options = EvaluationOptions(
+        model=Sparse(),
+        images=torch.rand(6, 1, 4, 5),
+        labels=torch.arange(6) % 4,
+        attacks="fgsm",
+        checks=False,
+        precision=precision,
+        out=str(tmp_path / "run"),
+    )
+    if precision == "bf16":
+        with pytest.raises(RobustlabError, match=r"BFloat16"):
+            execute(options)
+    else:
+        assert execute(options).results.compute.training_precision == "fp32"
 
 
 def test_no_images_at_all() -> None:

@@ -43,10 +43,11 @@ MODULE = """
 from torch import nn
 
 SCALE = 1.0
+SETTINGS = {"shift": 0.5}
 
 
 def inner(x):
-    return x - 0.5
+    return x - SETTINGS["shift"]
 
 
 def normalise(x):
@@ -59,7 +60,9 @@ class Net(nn.Module):
 """
 
 
-@pytest.mark.parametrize("change", [("SCALE = 1.0", "SCALE = -1.0"), ("x - 0.5", "x - 0.6")])
+@pytest.mark.parametrize(
+    "change", [("SCALE = 1.0", "SCALE = -1.0"), ("x - SET", "x + SET"), ("0.5}", "0.6}")]
+)
 def test_what_a_forward_pass_calls_in_its_module_belongs_to_it(
     change: tuple[str, str], tmp_path: Path
 ) -> None:

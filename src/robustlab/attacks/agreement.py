@@ -1,5 +1,6 @@
 """How much gradients around an image agree: where they do not, they are shattered and lead nowhere."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -22,7 +23,7 @@ on which they mislead, had 0.46 and more on 99.5 % of the images, behind a sine 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What gradients of the margin around each active image have in common.
+    """What gradients around each of n images have in common.
 
     Attributes:
         cosine: (n,) the mean cosine between two of them; one that is zero has none with any.
@@ -32,18 +33,35 @@ class Agreement:
     cosine: Tensor
     silent: Tensor
 
+    @property
+    def shattered(self) -> Tensor:
+        """(n,) whether there are gradients, and they disagree."""
+        return (self.cosine < AGREED) & ~self.silent
+
 
 def agreement(session: Session) -> Agreement:
-    """Return how much gradients around the clean images agree; `LOOKS` gradients for each active image."""
-    total = torch.zeros_like(session.clean)
-    silent = torch.zeros_like(session.eps, dtype=torch.bool)
-    for look in range(LOOKS):
-        noise = session.normal("look", look, shape=tuple(session.clean.shape[1:]))
+    """Return how much the margin's gradients around each active image agree; `LOOKS` gradients for each."""
+
+    def look(number: int) -> Tensor:
+        noise = session.normal("look", number, shape=tuple(session.clean.shape[1:]))
         points = (session.clean + STD * noise).clamp(0, 1)
-        gradient = session.query(points, "margin", gradient=True, propose=False).ascent
-        length = gradient.flatten(1).norm(dim=1)
-        silent |= length == 0
-        total += gradient / per_image(length.clamp(min=torch.finfo(length.dtype).tiny), gradient)
+        return session.query(points, "margin", gradient=True, propose=False).ascent
+
+    return compared(map(look, range(LOOKS)))
+
+
+def compared(gradients: Iterable[Tensor]) -> Agreement:
+    """Return how much gradients agree: at least two, each (n, C, H, W), one after the other."""
+    total: Tensor | float = 0.0
+    silent: Tensor | bool = False
+    count = 0
+    for gradient in gradients:
+        count += 1
+        largest = gradient.flatten(1).abs().amax(dim=1)
+        silent = silent | (largest == 0)
+        # First to a size whose square neither overflows nor vanishes.
+        sized = gradient / per_image(torch.where(largest > 0, largest, 1.0), gradient)
+        total = total + sized / per_image(sized.flatten(1).norm(dim=1).clamp(min=1.0), sized)
     # The squared length of a sum of unit vectors is their number and the cosines of all pairs of them.
-    cosine = (total.flatten(1).square().sum(dim=1) - LOOKS) / (LOOKS * (LOOKS - 1))
-    return Agreement(cosine=cosine, silent=silent)
+    square = torch.as_tensor(total).flatten(1).square().sum(dim=1)
+    return Agreement(cosine=(square - count) / (count * (count - 1)), silent=torch.as_tensor(silent))

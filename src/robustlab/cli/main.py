@@ -1,5 +1,7 @@
 """``robustlab``: study, evaluate, compare, gate, report, ls, doctor."""
 
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,5 +53,8 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
 
 def main() -> None:
     """Run the command line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign
     keep_freed_memory()
     app()

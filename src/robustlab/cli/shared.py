@@ -9,6 +9,7 @@ from typing import Annotated, ParamSpec
 import typer
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.files import reason
 
 P = ParamSpec("P")
 
@@ -32,6 +33,11 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except RobustlabError as error:
             typer.echo(f"robustlab: error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except BrokenPipeError:  # whoever read the output has enough
+            raise
+        except OSError as error:  # a path that can't be read, or be a path
+            typer.echo(f"robustlab: error: cannot use {error.filename}: {reason(error)}", err=True)
+            raise typer.Exit(RobustlabError.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("\nStopped. What is finished is kept: the same command goes on from there.", err=True)
             raise typer.Exit(130) from None

@@ -19,7 +19,14 @@ _REASONS = {
     errno.EROFS: "the file system is read-only",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a file of that name is in the way",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
 }
+
+
+def reason(error: OSError) -> str:
+    """Say in a few words why the operating system refused."""
+    return _REASONS.get(error.errno or 0, error.strerror or str(error))
 
 
 @contextmanager
@@ -28,10 +35,9 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
         raise OutputError(
-            f"cannot write {path}: {reason}. What was finished before is kept; make room or choose another "
-            "folder with --out, then run the same command again"
+            f"cannot write {path}: {reason(error)}. What was finished before is kept; make room or choose "
+            "another folder with --out, then run the same command again"
         ) from error
 
 

@@ -5,7 +5,24 @@ from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
 
-__all__ = ["check_eval_mode", "check_images", "check_numbers"]
+__all__ = ["check_dense", "check_eval_mode", "check_images", "check_numbers"]
+
+
+def check_dense(name: str, tensor: Tensor) -> None:
+    """Refuse a tensor that is sparse or nested, or holds no values.
+
+    Args:
+        name: what it is, for the message.
+        tensor: of any shape.
+
+    Raises:
+        RobustlabError: it is.
+    """
+    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
+        found = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else tensor.layout
+        raise RobustlabError(f"{name} must be a plain, dense tensor; found a tensor that is {found}")
+    if tensor.is_meta:
+        raise RobustlabError(f"{name} must hold values; found a tensor on the meta device")
 
 
 def check_eval_mode(model: nn.Module, before: str) -> None:
@@ -28,6 +45,7 @@ def check_images(images: Tensor) -> None:
     Raises:
         RobustlabError: another type, shape or range, or NaN.
     """
+    check_dense("images", images)
     if images.ndim != 4 or images.dtype != torch.float32:
         found = f"{images.dtype} of shape {tuple(images.shape)}"
         raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
@@ -50,6 +68,7 @@ def check_numbers(name: str, numbers: Tensor, images: Tensor, *, negative: bool 
     Raises:
         RobustlabError: another type or shape, or a negative number that may not be.
     """
+    check_dense(name, numbers)
     if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
         found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
         raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")

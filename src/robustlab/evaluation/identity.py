@@ -123,7 +123,7 @@ class _Description:
             if inspect.isroutine(value) or inspect.isclass(value):
                 new = id(value) not in self.known and not is_library_file(_file(value))
                 parts.append(f"{name} {self.of_code(value)}" if new else name)
-            elif isinstance(value, _CONSTANTS):
+            elif isinstance(value, _SETTINGS):
                 parts.append(f"{name} {self.of(value)}")
         return " ".join(parts)
 
@@ -150,8 +150,9 @@ def _cells(code: Any) -> list[object]:
 
 _EMPTY = CellType()
 
-_CONSTANTS = (bool, int, float, complex, str, bytes, tuple, frozenset)
-"""What a module's own variable must be to count: what can change may be a cache, which changes by itself."""
+_SETTINGS = (bool, int, float, complex, str, bytes, tuple, frozenset, list, dict, set, Tensor, np.ndarray)
+"""What a module's own variable must be to count. One of them that changes by itself, as a cache does, makes
+another model of the same one to a second evaluation in one process: work done again, but no wrong verdict."""
 
 
 def _names(code: CodeType | None) -> set[str]:
@@ -185,7 +186,9 @@ def _hash(tensors: dict[str, Any]) -> str:
     for name, value in sorted(tensors.items()):
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            plain = value.detach().cpu()
+            plain = plain.int_repr() if plain.is_quantized else plain.to_dense()
+            digest.update(plain.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         else:
             digest.update(f"{name} {value!r}".encode())
     return digest.hexdigest()

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
+from robustlab.core.inputs import check_dense
 from robustlab.data import Split, load_dataset
 from robustlab.evaluation import user_code
 
@@ -48,7 +49,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
-        made, _ = user_code.call(dataset)
+        made = user_code.call(dataset).value
         if not isinstance(made, tuple | list) or len(made) != 2:
             raise DataError(f"{dataset} must return (images, labels), found a {type(made).__name__}")
         split, name = own_images(*made), dataset
@@ -84,11 +85,12 @@ def own_images(images: Any, labels: Any) -> Split:
         labels: (N,) integers, the true classes.
 
     Raises:
-        DataError: they are something else.
+        RobustlabError: they are something else.
     """
     for name, value in (("images", images), ("labels", labels)):
         if not isinstance(value, Tensor):
             raise DataError(f"{name} must be a torch.Tensor, found a {type(value).__name__}")
+        check_dense(name, value)
     known = images.dtype == torch.uint8 or images.dtype.is_floating_point
     if images.ndim != 4 or 0 in images.shape[1:] or not known:
         raise DataError(

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
+from robustlab.core.files import reason
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
@@ -28,12 +30,14 @@ class LoadedClassifier:
         name: short, for people.
         source: where it came from.
         code: the hash of what the weights do not say: the classes' source, their settings, the user's file.
+        folder: where modules lie that its code may import while it answers.
     """
 
     model: nn.Module
     name: str
     source: str
     code: str
+    folder: Path | None = None
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
@@ -56,6 +60,7 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
+    folder = None
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -64,14 +69,11 @@ def load_classifier(
     elif of_zoo:
         loaded, default, source, file_hash = load_from_zoo(model), model, f"the zoo's {model}", ""
     elif user_code.is_user_code(model):
-        made, file_hash = user_code.call(model)
-        if not isinstance(made, nn.Module):
-            raise SetupError(f"{model} gave a {type(made).__name__}, not a torch.nn.Module")
-        loaded, default, source = (
-            made,
-            f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}",
-            model,
-        )
+        made = user_code.call(model)
+        if not isinstance(made.value, nn.Module):
+            raise SetupError(f"{model} gave a {type(made.value).__name__}, not a torch.nn.Module")
+        loaded, file_hash, folder = made.value, made.sha256, made.folder
+        default, source = f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}", model
     else:
         path = _network_file(model, network)
         loaded, file_hash, source = load_network(path), "", str(path)
@@ -79,8 +81,17 @@ def load_classifier(
     if weights is not None:
         loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
         default, source = Path(weights).stem, f"{source} with {weights}"
+    _check_values(loaded)
     code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
-    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)
+    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code, folder=folder)
+
+
+def _check_values(model: nn.Module) -> None:
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(value):
+            raise SetupError(f"the model's {name} has no shape yet; show the model one image first")
+        if value.is_meta:
+            raise SetupError(f"the model's {name} is on the meta device, without values; load its weights")
 
 
 def _network_file(model: str, network: str | None) -> Path:
@@ -117,6 +128,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
         return load_tensors(path)[0]
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except PermissionError as error:
+        raise ModelFileError(f"{path} cannot be read: {reason(error)}") from error
     except Exception as error:  # a damaged file fails anywhere in the reader
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             problem = "holds more than tensors, and reading it would run code; save model.state_dict() alone"

@@ -7,7 +7,7 @@ from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Ski
 from robustlab.evaluation.checks.decisions import Decisions
 from robustlab.evaluation.checks.forward_pass import ForwardPass
 from robustlab.evaluation.checks.gradient_free import BlindGain, Corners, GradientFree, Interior
-from robustlab.evaluation.checks.gradients import ZeroGradients
+from robustlab.evaluation.checks.gradients import ShatteredGradients, ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes, Monotone
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.checks.more_effort import MoreRestarts, MoreSteps, Targets
@@ -44,6 +44,7 @@ PROBES: tuple[Probe, ...] = (
     Companions(),
     ForwardPass(),
     ZeroGradients(),
+    ShatteredGradients(),
     OneStep(),
     Monotone(),
     Extremes(),

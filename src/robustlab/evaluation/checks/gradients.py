@@ -1,15 +1,17 @@
-"""Do gradients exist where an attack begins?"""
+"""Do gradients exist where an attack begins, and do they say the same a hair's breadth away?"""
 
 import torch
 from torch import Tensor
 
+from robustlab.attacks.agreement import AGREED, LOOKS, STD, compared
 from robustlab.core import seeding
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
-from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 
 MOST = 250
+LIMIT = 0.05
 
 
 def _useless(gradients: Tensor) -> int:
@@ -47,3 +49,36 @@ class ZeroGradients(Experiment):
         if grade == "pass" and cross_entropy:
             grade = "warn"
         return Finding(grade=grade, found=f"{found} images", n=len(block))
+
+
+class ShatteredGradients(Experiment):
+    """Compares gradients around the images with each other."""
+
+    id = "shattered-gradients"
+    title = "Gradients nearby agree"
+    expected = f"a mean cosine of {AGREED:g} between gradients nearby, but for {percent(LIMIT)} of the images"
+    meaning = (
+        "A gradient that is another one a hair's breadth away does not say where a step leads (shattered "
+        "gradients, Athalye et al. 2018, arXiv:1802.00420): attacks by gradients wander about."
+    )
+
+    def sample(self, context: Context) -> Sample:
+        return context.right_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        if lab.samples > 1:
+            raise Skip("the classifier is random; its gradients differ by themselves")
+        block = sample.images
+        clean = block.pixels(slice(None))
+        key = seeding.derive(lab.seed, "checks", self.id)
+
+        def at(number: int) -> Tensor:
+            noise = seeding.normal(seeding.derive(key, number), block.ids, tuple(clean.shape[1:]))
+            return lab.gradients((clean + STD * noise).clamp(0, 1), block.labels, "margin")
+
+        shattered = int(compared(map(at, range(LOOKS))).shattered.sum())
+        return Finding(
+            grade=graded(shattered, len(block), LIMIT, sampled=True),
+            found=f"gradients of the margin nearby disagree at {shattered} of {len(block)} images",
+            n=len(block),
+        )

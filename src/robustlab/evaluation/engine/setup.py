@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
+from robustlab.attacks.oracle import slope
 from robustlab.certify import IBP, Certifier
+from robustlab.core import seeding
 from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
+from robustlab.evaluation import user_code
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -76,7 +80,7 @@ def read(options: EvaluationOptions) -> Request:
 def placed(request: Request, options: EvaluationOptions, progress: Progress) -> Iterator[Problem]:
     """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
 
-    A caller's own modules are left as they were found.
+    Their code may import what lies beside it. A caller's own modules are left as they were found.
 
     Raises:
         RobustlabError: the classifier, the images and the rest do not fit together.
@@ -86,7 +90,11 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
         device = _device_of(options.model) or device
     models = [loaded.model for loaded in (request.subject, *request.surrogates)]
     before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
+    imports = ExitStack()
     try:
+        for loaded in reversed((request.subject, *request.surrogates)):
+            if loaded.folder is not None:
+                imports.enter_context(user_code.beside(loaded.folder))
         for loaded in (request.subject, *request.surrogates):
             if not loaded.model.training and any(module.training for module in loaded.model.modules()):
                 # A fresh module is in train mode as a whole; this is a choice that someone made.
@@ -95,6 +103,7 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
             loaded.model.to(device)
         yield _problem(request, options, device)
     finally:
+        imports.close()
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
                 module.training = training
@@ -110,7 +119,8 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
     images, kind = request.chosen.images, device.partition(":")[0]
     if options.eight_bit:
         images = replace(images, images=eight_bit.levels(images.images))
-    classes = _classes(request, options, images.take(slice(2)).to(device).pixels(slice(None)))
+    first = images.take(slice(2)).to(device).pixels(slice(None))
+    classes = _classes(request, options, first)
     highest = int(images.labels.max())
     if highest >= classes:
         raise RobustlabError(f"the model tells {classes} classes apart, but a label is {highest}")
@@ -126,7 +136,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
         mode=options.mode,
         samples=options.samples or wished,
         eight_bit=options.eight_bit,
-        half=options.precision == "bf16" or (options.precision == "auto" and fast_bf16(kind)),
+        half=_searches_in_half(request, options, first),
         device=device,
         batch_size=options.batch_size or _BATCH.get(kind, _BATCH["cpu"]),
     )
@@ -147,6 +157,21 @@ def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int
         if not isinstance(asked, nn.Module):
             in_fastest_layout(loaded.model, first)
     return classes
+
+
+def _searches_in_half(request: Request, options: EvaluationOptions, first: Tensor) -> bool:
+    """Tell whether attacks search in bf16: as the user says, else where it is faster and no model refuses."""
+    kind = first.device.type
+    if options.precision != "auto" or not fast_bf16(kind):
+        return options.precision == "bf16"
+    try:
+        with torch.enable_grad(), torch.autocast(kind, torch.bfloat16), seeding.isolated(0):
+            for loaded in (request.subject, *request.surrogates):
+                points = first.clone().requires_grad_()
+                slope(loaded.model(points).float().sum(), points)
+    except Exception:  # whatever a user's code raises: quantized layers and sparse products refuse bf16
+        return False
+    return True
 
 
 def certification(problem: Problem) -> Certify | None:
