@@ -99,6 +99,32 @@ def test_ls_lists_each_kind(kind: str) -> None:
     assert len(json.loads(result.stdout)[kind]) >= 2
 
 
+def test_ls_explains_a_unit() -> None:
+    found = json.loads(call("ls", "apgd", "--json").output)
+    assert "arXiv:2003.01690" in found["source"]
+    by_name = {argument.pop("name"): argument for argument in found["arguments"]}
+    assert list(by_name) == ["steps", "loss", "targets", "restarts", "rho", "start"]
+    assert by_name["rho"]["accepted"] == "above 0, at most 1"
+    assert by_name["rho"]["default"] == "0.75"
+    assert "share of steps" in by_name["rho"]["meaning"]
+    assert "dlr" in by_name["loss"]["accepted"].split(", ")
+    table = call("ls", "apgd").output
+    assert "share of steps" in " ".join(table.split())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["attacks", "certifiers", "defenses", "detectors", "ensembles", "models", "objectives", "threats"],
+)
+def test_every_argument_is_explained(kind: str) -> None:
+    for signature in json.loads(call("ls", kind, "--json").output)[kind]:
+        name = signature.partition("(")[0]
+        found = json.loads(call("ls", name, "--json").output)
+        assert found["name"] == name
+        assert found["text"]
+        assert all(argument["meaning"] for argument in found["arguments"]), found
+
+
 def test_ls_of_a_misspelt_kind() -> None:
     assert "did you mean 'attacks'" in one_line_error(call("ls", "atacks"))
 

@@ -83,6 +83,7 @@ class Corruption(Attack):
     targetable = False
 
     effect: Effect
+    """Which corruption."""
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
     """From 1 to 5; by default the one that MNIST-C's code has as its default. Four effects have one alone."""
 

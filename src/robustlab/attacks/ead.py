@@ -1,6 +1,7 @@
 """Elastic-net attack (Chen et al. 2018, arXiv:1709.04114), L1 decision rule.
 
-Budget: `steps * rounds` gradients and twice as many forward passes.
+Budget: `steps * rounds` gradients and twice as many forward passes. Unlike in the paper, the point ahead, at
+which the gradient is taken, stays in [0, 1] too.
 """
 
 from dataclasses import dataclass

@@ -18,6 +18,7 @@ class FGSM(Attack):
     """
 
     random_start: bool = False
+    """Whether the step begins at a random point and not at the clean image."""
     step: Annotated[float, Field(gt=0.0)] | None = None
     """Step length as a fraction of eps; default 1, with a random start 1.25."""
 

@@ -1,4 +1,8 @@
-"""Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients."""
+"""Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients.
+
+Unlike in the paper, the estimated radius is widened by gamma, so that a flat boundary is crossed and not
+merely reached; and within L2 a step is clipped to [0, 1] before it is projected onto the ball, too.
+"""
 
 from dataclasses import dataclass
 from typing import Annotated

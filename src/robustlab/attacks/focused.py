@@ -47,8 +47,11 @@ class Focused(Attack):
     steps: Annotated[int, Field(ge=1)] = 20
     rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
+    """Windows that are repainted in each round."""
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    """The share of the clean margin above which an image may be given up."""
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
+    """What ``keep`` is multiplied by in each round."""
 
     @property
     def yardstick(self) -> Loss:

@@ -28,6 +28,7 @@ class MIFGSM(Attack):
 
     steps: Annotated[int, Field(ge=1)] = 10
     decay: Annotated[float, Field(ge=0.0)] = 1.0
+    """The share of the mean gradient that is kept from step to step."""
     diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """The chance that the image is shrunk and padded for a gradient (DI, Xie et al., arXiv:1803.06978)."""
     kernel: Annotated[int, Field(ge=0)] = 0

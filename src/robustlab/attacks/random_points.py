@@ -23,6 +23,7 @@ class RandomPoints(Attack):
 
     count: Annotated[int, Field(ge=1)] = 100
     draw: Literal["uniform", "corners"] = "uniform"
+    """Inside the threat model, or as far out as it allows."""
     loss: Loss = "margin"
 
     @property

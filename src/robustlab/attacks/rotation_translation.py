@@ -26,7 +26,9 @@ class RotationTranslation(Attack):
     shift: Annotated[float, Field(ge=0.0)] = 3.0
     """The largest translation along each side, in pixels."""
     angles: Annotated[int, Field(ge=1)] = 31
+    """Of the grid."""
     shifts: Annotated[int, Field(ge=1)] = 5
+    """Of the grid, in either direction."""
     loss: Loss = "margin"
 
     def search(self, session: Session) -> None:

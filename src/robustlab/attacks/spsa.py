@@ -32,6 +32,7 @@ class SPSA(Attack):
 
     steps: Annotated[int, Field(ge=1)] = 40
     pairs: Annotated[int, Field(ge=1)] = 64
+    """Pairs of points from which a gradient is estimated."""
     delta: PixelLength = 0.01
     """How far each pixel of a pair's points lies from where the gradient is estimated."""
     step: Annotated[float, Field(gt=0.0)] = 0.1

@@ -1,4 +1,4 @@
-"""``robustlab ls``: what can be named in a recipe."""
+"""``robustlab ls``: what can be named in a recipe or on the command line."""
 
 import inspect
 import json
@@ -10,6 +10,7 @@ from rich.table import Table
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
+from robustlab.cli import explain
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.threat import ThreatModel
@@ -34,19 +35,26 @@ _KINDS: dict[str, type[Unit]] = {
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
-    """Print the units of one kind, or of all.
+    """Print the units of one kind, or of all; or, given a unit's name, all about it.
 
     Raises:
-        SpecError: there is no such kind.
+        SpecError: there is no such kind, and no such unit.
     """
+    by_name = {name: unit for base in _KINDS.values() for name, unit in units(base).items()}
+    if kind in by_name:
+        explain.show(by_name[kind], as_json=as_json)
+        return
     everything = {name: _described(base) for name, base in _KINDS.items()}
     everything["datasets"] = dict(DATASETS)
     everything["zoo"] = zoo_names()
     everything["recipes"] = {name: str(path) for name, path in shipped_recipes().items()}
     if kind is not None:
         if kind not in everything:
-            hint = did_you_mean(kind, everything)
-            raise SpecError(f"there is no kind {kind!r}{hint}; accepted: {', '.join(everything)}")
+            hint = did_you_mean(kind, [*everything, *by_name])
+            raise SpecError(
+                f"there is no kind or unit {kind!r}{hint}; kinds: {', '.join(everything)}; "
+                "of each of these `robustlab ls KIND` shows the units"
+            )
         everything = {kind: everything[kind]}
     if as_json:
         sys.stdout.write(json.dumps(everything, indent=2) + "\n")

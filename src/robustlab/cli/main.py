@@ -33,10 +33,12 @@ def report(
 @app.command(name="ls")
 @friendly
 def list_units(
-    kind: Annotated[str | None, typer.Argument(help="Only this kind, e.g. attacks.")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(help="Only this kind, e.g. attacks; or a unit to explain, e.g. pgd.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the attacks, defenses, detectors, datasets, models and recipes there are."""
+    """List the attacks, defenses, detectors, datasets, models and recipes there are, or explain one."""
     from robustlab.cli import listing
 
     listing.show(kind, as_json=as_json)

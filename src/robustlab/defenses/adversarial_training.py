@@ -26,7 +26,9 @@ class AdversarialTraining(TrainedDefense):
     attack: Attack
     threat: ThreatModel
     source: str
+    """The name of the trained network that is attacked, and then trained on."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    """The share of adversarial images in training."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ class Purifier(ComposedDefense):
 
     network: str
     classifier: str
+    """The name of the network that classifies what it gives back."""
 
     @property
     def networks(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ class GreyPixels(Detector):
     """The share of pixels strictly between ``margin`` and 1 - ``margin``; clean digits have few."""
 
     margin: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.05
+    """How far from black and white a pixel must be to count as grey."""
 
     @property
     def networks(self) -> tuple[str, ...]:

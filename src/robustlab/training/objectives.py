@@ -54,6 +54,7 @@ class Reconstruction(Objective):
     """
 
     kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of the divergence of the code from the standard normal distribution."""
 
     def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
         del player, labels
@@ -70,13 +71,11 @@ class Reconstruction(Objective):
 
 @register("adversarial_game")
 class AdversarialGame(Objective):
-    """The non-saturating GAN game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator.
-
-    ``smoothing`` takes that much off the target 1 of real images (Salimans et al. 2016, arXiv:1606.03498).
-    """
+    """The non-saturating GAN game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
 
     selects = False
     smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
+    """What is taken off the target 1 of real images (Salimans et al. 2016, arXiv:1606.03498)."""
 
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
         gan = cast("GANNetwork", network)

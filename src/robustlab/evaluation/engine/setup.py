@@ -165,10 +165,12 @@ def _searches_in_half(request: Request, options: EvaluationOptions, first: Tenso
     if options.precision != "auto" or not fast_bf16(kind):
         return options.precision == "bf16"
     try:
-        with torch.enable_grad(), torch.autocast(kind, torch.bfloat16), seeding.isolated(0):
+        with torch.enable_grad(), seeding.isolated(0):
             for loaded in (request.subject, *request.surrogates):
                 points = first.clone().requires_grad_()
-                slope(loaded.model(points).float().sum(), points)
+                with torch.autocast(kind, torch.bfloat16):
+                    logits = loaded.model(points)
+                slope(logits.float().sum(), points)
     except Exception:  # whatever a user's code raises: quantized layers and sparse products refuse bf16
         return False
     return True

@@ -1,0 +1,111 @@
+"""``robustlab ls NAME``: what one unit does, where it comes from, and what its arguments mean."""
+
+import ast
+import dataclasses
+import inspect
+import itertools
+import json
+import re
+import sys
+import textwrap
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from robustlab.core.spec import Unit
+
+_USUAL = {
+    "attack": "The attack that is run.",
+    "count": "Points for each image.",
+    "dropout": "The share of values that are dropped in training.",
+    "eps": "The largest distance, on the pixel scale; for l0 a number of pixels.",
+    "hidden": "Width of the hidden layers.",
+    "latent": "Length of the code.",
+    "loss": "What the search raises.",
+    "network": "The name of a trained network.",
+    "queries": "Forward passes per restart.",
+    "restarts": "Searches with other random numbers, each on the images that withstood those before.",
+    "rounds": "Rounds of the search.",
+    "start": "Where the search begins.",
+    "std": "Standard deviation of the noise, on the pixel scale.",
+    "steps": "Steps of the search, per restart.",
+    "threat": "What the attacker may do.",
+    "times": "Runs in all.",
+}
+"""What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
+
+_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+
+
+def show(unit: type[Unit], *, as_json: bool) -> None:
+    """Print what a unit is, from its docstrings."""
+    meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
+    arguments = [
+        {
+            "name": field.name,
+            "default": None if field.default is dataclasses.MISSING else str(field.default),
+            "accepted": _accepted(hints[field.name]),
+            "meaning": meanings.get(field.name) or _USUAL.get(field.name, ""),
+        }
+        for field in dataclasses.fields(unit)  # type: ignore[arg-type]
+    ]
+    source = _plain(inspect.getdoc(inspect.getmodule(unit)) or "")
+    text = _plain(inspect.getdoc(unit) or "")
+    if as_json:
+        found = {"name": unit.name, "kind": unit.kind, "text": text, "source": source, "arguments": arguments}
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        return
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
+    console.print(escape(f"{text}\n\n{source}"))
+    if arguments:
+        table = Table(
+            "argument", "default", "what it means", box=None, padding=(0, 2, 0, 0), header_style="bold"
+        )
+        for argument in arguments:
+            table.add_row(*(escape(word or "") for word in argument.values()))
+        console.print()
+        console.print(table)
+
+
+def _meanings(unit: type[Unit]) -> dict[str, str]:
+    """Return the text below each argument in the source, of the classes above too."""
+    found: dict[str, str] = {}
+    for kind in reversed(unit.__mro__):
+        if not issubclass(kind, Unit) or kind is Unit:
+            continue
+        try:
+            (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
+        except (OSError, TypeError):  # a unit without a file, such as one typed into a console
+            continue
+        members = body.body if isinstance(body, ast.ClassDef) else []
+        for member, below in itertools.pairwise(members):
+            match member, below:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = _plain(text)
+    return found
+
+
+def _accepted(hint: object) -> str:
+    """Return the words or the range that an argument takes, or nothing where any value will do."""
+    words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
+    limits = [
+        f"{_BOUNDS[name]} {getattr(limit, name):g}"
+        for field in getattr(hint, "__metadata__", ())
+        for limit in getattr(field, "metadata", ())
+        for name in _BOUNDS
+        if hasattr(limit, name)
+    ]
+    return ", ".join(words or limits)
+
+
+def _choices(hint: object) -> tuple[object, ...]:
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def _plain(text: str) -> str:
+    """Return a docstring for the terminal: its paragraphs, each in one line, without the marks of code."""
+    paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
