@@ -71,7 +71,7 @@ class Reconstruction(Objective):
 
 @register("adversarial_game")
 class AdversarialGame(Objective):
-    """The non-saturating GAN game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
+    """The non-saturating game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
 
     selects = False
     smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
