@@ -64,6 +64,7 @@ RANDOM: list[Attack] = [
     Restarts(attack=RandomPoints(count=2), times=2),
     WhereMasked(attack=Square(queries=15), steps=1, points=20),
     Smoothed(attack=PGD(steps=3, step=0.5), draws=3, agreement=1.0),
+    Smoothed(attack=FMN(steps=6), draws=2, agreement=1.0),
 ]
 MINIMAL: list[Attack] = [
     CW(steps=5, rounds=2),
@@ -73,7 +74,6 @@ MINIMAL: list[Attack] = [
     FAB(steps=5, targets=2),
     FAB(steps=3, targets=0, restarts=2),
     FMN(steps=8),
-    Smoothed(attack=FMN(steps=6), draws=2, agreement=1.0),
     Nearest(steps=8),
     SigmaZero(steps=8),
 ]

@@ -79,7 +79,7 @@ def test_a_verdict_leaves_misclassified_images_alone(
     if isinstance(attack, WhereMasked):  # it may leave an image alone as it is
         assert torch.equal(result.restarts < 0, wrong | (unbroken & (result.restarts < 0)))
     else:
-        assert torch.equal(result.restarts < 0, wrong | (unbroken & attack.minimal_norm))
+        assert torch.equal(result.restarts < 0, wrong | (unbroken & attack.core.minimal_norm))
 
 
 @both_modes

@@ -65,6 +65,7 @@ def test_what_counts_as_a_length_is_declared() -> None:
         ("l2", "eps"),
         ("l1", "eps"),
         ("ddn", "radius"),
+        ("smoothed", "std"),
         ("spsa", "delta"),
     }
     assert not has_lengths(None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from robustlab.core.errors import RobustlabError
 
 Answer = Callable[[Tensor], Any]
 
-TROUBLE: dict[str, Any] = {"answer": None}
-"""What goes wrong at present; outside of the model, so that its repair leaves the model the same."""
+TROUBLE = SimpleNamespace(answer=None)
+"""What goes wrong at present: in a form that no identity follows, so its repair leaves the model the same."""
 
 
 class Troubled(nn.Module):
@@ -28,13 +29,13 @@ class Troubled(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         logits = self.model(images)
-        answer = TROUBLE["answer"]
+        answer = TROUBLE.answer
         return logits if answer is None or len(images) <= 2 else answer(logits)
 
 
 @pytest.fixture
 def model(make_linear: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch) -> nn.Module:
-    monkeypatch.setitem(TROUBLE, "answer", None)
+    monkeypatch.setattr(TROUBLE, "answer", None)
     return Troubled(make_linear(classes=4, shape=SHAPE, seed=2)).eval()
 
 
@@ -67,7 +68,7 @@ def test_a_failure_is_one_line_and_the_same_command_goes_on(
     def later(logits: Tensor) -> Any:
         return answer(logits) if torch.is_grad_enabled() else logits
 
-    monkeypatch.setitem(TROUBLE, "answer", answer if moment == "clean images" else later)
+    monkeypatch.setattr(TROUBLE, "answer", answer if moment == "clean images" else later)
     with pytest.raises(RobustlabError) as caught:
         evaluate(tmp_path, model, split)
     assert expected in str(caught.value)
@@ -75,7 +76,7 @@ def test_a_failure_is_one_line_and_the_same_command_goes_on(
     assert not (tmp_path / "manifest.json").exists()
     kept = table(tmp_path, "outcomes")
     assert len(kept) == (0 if moment == "clean images" else 60)
-    monkeypatch.setitem(TROUBLE, "answer", None)
+    monkeypatch.setattr(TROUBLE, "answer", None)
     repaired = evaluate(tmp_path, model, split)
     assert set(kept) <= set(table(tmp_path, "outcomes")), "what was finished is done again"
     assert states(repaired) == states(evaluate(tmp_path / "other", model, split))
@@ -85,7 +86,7 @@ def test_a_failure_is_one_line_and_the_same_command_goes_on(
 def test_what_is_nobody_s_fault_passes(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
-    monkeypatch.setitem(TROUBLE, "answer", fail(error()))
+    monkeypatch.setattr(TROUBLE, "answer", fail(error()))
     with pytest.raises(error):
         evaluate(tmp_path, model, grey_split(model))
 
@@ -156,7 +157,7 @@ def test_surrogates_are_guarded_too(
     split, good = grey_split(model), model.get_submodule("model")
     with pytest.raises(RobustlabError, match=r"logits of shape \(2, K\), K at least 2; found \(1, 4\)"):
         evaluate(tmp_path, good, split, surrogates=[Single(good).eval()])
-    monkeypatch.setitem(TROUBLE, "answer", BAD["rows"][0])
+    monkeypatch.setattr(TROUBLE, "answer", BAD["rows"][0])
     with pytest.raises(RobustlabError, match=r"logits of shape \(16, 4\); found \(15, 4\)"):
         evaluate(tmp_path, good, split, surrogates=[model], attacks="mi_fgsm(steps=2, transfer=True)")
 
