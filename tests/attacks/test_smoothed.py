@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from small_networks import mlp
+from small_networks import Counting, mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import FGSM, PGD, Attack, Session, Smoothed, Square, WhereMasked
+from robustlab.attacks import FAB, FGSM, PGD, Attack, DeepFool, Session, Smoothed, Square, WhereMasked
 from robustlab.attacks.agreement import LOOKS, compared
 from robustlab.core import seeding
 from robustlab.core.threat import L2, Linf, ThreatModel
@@ -130,6 +130,39 @@ def test_without_noise_it_is_the_attack_itself(model: nn.Module, images: Tensor,
         model, images, labels, Linf(eps=0.1)
     )
     assert torch.equal(plain.images, same.images)
+
+
+@pytest.mark.parametrize("attack", [DeepFool(steps=3), FAB(steps=3), FAB(steps=3, targets=0)], ids=repr)
+def test_gradients_of_several_logits_are_smoothed(
+    attack: Attack, model: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    threat = L2(eps=0.5)
+    plain = attack.run(model, images, labels, threat)
+    same = Smoothed(attack=attack, draws=1, std=0.0, agreement=1.0).run(model, images, labels, threat)
+    smooth = Smoothed(attack=attack, draws=2, agreement=1.0).run(model, images, labels, threat)
+    assert torch.equal(plain.images, same.images)
+    assert torch.equal(plain.backwards, same.backwards)
+    assert not torch.equal(plain.images, smooth.images)
+    assert (smooth.backwards % 2 == 0).all()
+
+
+@pytest.mark.parametrize("start", ["random", "odi"])
+def test_few_images_are_asked_about_together(
+    start: Any, model: nn.Module, images: Tensor, labels: Tensor
+) -> None:
+    attack = Smoothed(attack=PGD(steps=4, start=start), draws=DRAWS)
+    counting = Counting(model)
+    whole = attack.run(counting.eval(), images, labels, Linf(eps=0.02), mode="max-loss")
+    assert counting.forwards == whole.forwards.sum()
+    assert counting.backwards == whole.backwards.sum()
+    assert max(counting.sizes) == 60
+    few = attack.run(model, images, labels, Linf(eps=0.02), mode="max-loss", batch_size=1)
+    # The others may fill up a batch here and there.
+    assert torch.equal(few.forwards[30:], whole.forwards[30:])
+    torch.testing.assert_close(few.images, whole.images)
+    alone = Counting(model)
+    part = attack.run(alone.eval(), images[28:], labels[28:], Linf(eps=0.02), mode="max-loss")
+    assert len(alone.sizes) < int(part.forwards.max())
 
 
 def test_gradients_are_smoothed_no_longer_than_the_attack_runs(

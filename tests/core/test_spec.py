@@ -117,7 +117,7 @@ FROZEN_SPECS = {
     "restarts(attack=fgsm(random_start=False, step=None), times=10)",
     "rotation_translation(rotation=30.0, shift=3.0, angles=31, shifts=5, loss=margin)",
     "sigma_zero(steps=1000, step=1.0, sigma=0.001, threshold=0.3, threshold_step=0.01)",
-    "smoothed(attack=fgsm(random_start=False, step=None), draws=16, std=0.01, agreement=0.5)",
+    "smoothed(attack=fgsm(random_start=False, step=None), draws=16, std=0.01, agreement=0.4)",
     "spsa(steps=40, pairs=64, delta=0.01, step=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
     "strided_cnn(hidden=100)",

@@ -109,7 +109,8 @@ class Oracle:
 
     def gradient(self, total: Tensor, points: Tensor, rows: Tensor, *, again: bool = False) -> Tensor:
         """Return the gradient of a sum of answers; ``again``: another one of the same answers follows."""
-        self.backwards[rows] += self._task.samples
+        # An image may be there several times.
+        self.backwards.index_add_(0, rows, torch.full_like(rows, self._task.samples))
         return slope(total, points, again=again).nan_to_num(0.0, 0.0, 0.0)
 
     def reached(self, answer: Answer, rows: Tensor) -> Tensor:

@@ -109,15 +109,20 @@ class Session(ActiveSet):
             propose: whether the points count as results.
         """
 
-        def ask(at: Tensor) -> tuple[Answer, Tensor]:
+        def ask(at: Tensor, times: int) -> tuple[Answer, Tensor]:
             at = at.detach().requires_grad_()
-            answer = self._ask(at, loss, toward, gradient=True)
+            goal = None if toward is None else toward.repeat(times)
+            answer = self._ask(at, loss, goal, gradient=True)
             return answer, self.oracle.gradient(answer.losses.sum(), at, self._rows)
 
         points, ascent = points.detach(), None
-        if gradient:
-            answer, ascent = self._smooth(ask, points, lambda: self._ask(points, loss, toward))
+        if not gradient:
+            answer = self._ask(points, loss, toward)
+        elif self._nearby is None:
+            answer, ascent = ask(points, 1)
         else:
+            # A function of the logits may hold something of each image, in their order.
+            ascent = self._mean_nearby(ask, points, alone=callable(loss))
             answer = self._ask(points, loss, toward)
         measured = loss if toward is None else None
         return self._read(points, answer, measured, gradient=ascent, propose=propose)
@@ -163,10 +168,10 @@ class Session(ActiveSet):
         One forward and k backward passes.
         """
 
-        def ask(at: Tensor) -> tuple[Answer, Tensor]:
+        def ask(at: Tensor, times: int) -> tuple[Answer, Tensor]:
             at = at.detach().requires_grad_()
             answer = self._ask(at, "margin", gradient=True)
-            picked = answer.logits.gather(1, classes).sum(dim=0)
+            picked = answer.logits.gather(1, classes.repeat(times, 1)).sum(dim=0)
             last = len(picked) - 1
             gradients = [
                 self.oracle.gradient(total, at, self._rows, again=k < last) for k, total in enumerate(picked)
@@ -174,7 +179,11 @@ class Session(ActiveSet):
             return answer, torch.stack(gradients, dim=1)
 
         points = points.detach()
-        answer, gradients = self._smooth(ask, points, lambda: self._ask(points, "margin"))
+        if self._nearby is None:
+            answer, gradients = ask(points, 1)
+        else:
+            gradients = self._mean_nearby(ask, points)
+            answer = self._ask(points, "margin")
         return self._read(points, answer, "margin", propose=True), gradients
 
     def surrogate_gradient(self, points: Tensor, loss: Loss = "cross_entropy") -> Tensor:
@@ -219,29 +228,34 @@ class Session(ActiveSet):
         predictions = torch.where(answer.valid, predictions, -1)
         return predictions, torch.where(answer.valid, confidences, 0.0), self.oracle.reached(answer, rows)
 
-    def _smooth(
-        self,
-        ask: Callable[[Tensor], tuple[Answer, Tensor]],
-        points: Tensor,
-        measure: Callable[[], Answer],
-    ) -> tuple[Answer, Tensor]:
-        """Return the answer at points and the gradient there or, while `smoothing`, the mean of those nearby.
+    def _mean_nearby(
+        self, ask: Callable[[Tensor, int], tuple[Answer, Tensor]], points: Tensor, *, alone: bool = False
+    ) -> Tensor:
+        """Return the mean of the gradients at points nearby, as `smoothing` wants it.
+
+        However few images are active, a pass is as large as the batch, and never larger.
 
         Args:
-            ask: gives an answer at points with its gradient.
+            ask: gives, with the answer, the gradients (k * n, ...) at k points of each active image, and k.
             points: (n, C, H, W).
-            measure: gives the answer at the points alone.
+            alone: whether one point of each image is all that can be asked about at once.
         """
         if self._nearby is None:
-            return ask(points)
-        draws, std = self._nearby
+            raise ValueError("gradients are not smoothed here")
+        (draws, std), rows = self._nearby, self._rows
         shape, number = tuple(points.shape[1:]), self._smoothed
         self._smoothed += 1
+        at_once = 1 if alone else max(1, len(self._task.labels) // len(rows))
         total: Tensor | float = 0.0
-        for draw in range(draws):
-            noise = self.normal("nearby", number, draw, shape=shape)
-            total = total + ask((points + std * noise).clamp(0, 1))[1] / draws
-        return measure(), torch.as_tensor(total)
+        for some in torch.split(torch.arange(draws), at_once):
+            noise = [self.normal("nearby", number, int(draw), shape=shape) for draw in some]
+            self._activate(rows.repeat(len(some)))
+            around = torch.cat([(points + std * one).clamp(0, 1) for one in noise])
+            found = ask(around, len(some))[1]
+            self._activate(rows)
+            for one in found.chunk(len(some)):  # in this order whatever the batch
+                total = total + one / draws
+        return torch.as_tensor(total)
 
     def _ask(
         self, points: Tensor, loss: Objective, toward: Tensor | None = None, *, gradient: bool = False

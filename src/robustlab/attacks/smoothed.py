@@ -2,7 +2,7 @@
 
 A gradient that is another one a hair's breadth away does not say where a step leads (shattered gradients,
 Athalye, Carlini & Wagner 2018, arXiv:1802.00420); the mean over points nearby does, as their expectation over
-transformations. Budget: four gradients for each image, to see whether it is one of these; then the attack's
+transformations. Budget: six gradients for each image, to see whether it is one of these; then the attack's
 own, with ``draws`` gradients and a forward pass in the place of each.
 """
 
