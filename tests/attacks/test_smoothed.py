@@ -147,9 +147,10 @@ def test_gradients_of_several_logits_are_smoothed(
 
 
 @pytest.mark.parametrize("start", ["random", "odi"])
-def test_few_images_are_asked_about_together(
-    start: Any, model: nn.Module, images: Tensor, labels: Tensor
-) -> None:
+def test_few_images_are_asked_about_together(start: Any, model: nn.Module, images: Tensor) -> None:
+    images[30:50, 0, 0, 0] = 0.0
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
     attack = Smoothed(attack=PGD(steps=4, start=start), draws=DRAWS)
     counting = Counting(model)
     whole = attack.run(counting.eval(), images, labels, Linf(eps=0.02), mode="max-loss")
@@ -158,11 +159,9 @@ def test_few_images_are_asked_about_together(
     assert max(counting.sizes) == 60
     few = attack.run(model, images, labels, Linf(eps=0.02), mode="max-loss", batch_size=1)
     # The others may fill up a batch here and there.
-    assert torch.equal(few.forwards[30:], whole.forwards[30:])
+    assert torch.equal(few.forwards[50:], whole.forwards[50:])
     torch.testing.assert_close(few.images, whole.images)
-    alone = Counting(model)
-    part = attack.run(alone.eval(), images[28:], labels[28:], Linf(eps=0.02), mode="max-loss")
-    assert len(alone.sizes) < int(part.forwards.max())
+    assert len(counting.sizes) < int(whole.forwards.max()) / 2
 
 
 def test_gradients_are_smoothed_no_longer_than_the_attack_runs(
