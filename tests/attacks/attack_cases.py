@@ -47,6 +47,7 @@ DETERMINISTIC: list[Attack] = [
     Corruption(effect="stripe"),
 ]
 RANDOM: list[Attack] = [
+    FGSM(random_start=True),
     PGD(steps=5, step=0.3),
     PGD(steps=3, step=0.5, restarts=3),
     GaussianNoise(std=0.2),

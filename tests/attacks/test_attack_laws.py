@@ -13,15 +13,21 @@ from torch import nn
 
 from robustlab.attacks import (
     APGD,
+    CW,
+    DDN,
+    EAD,
     FGSM,
     PGD,
     Attack,
     FGSMLiteralClamp,
     GaussianNoise,
     Mode,
+    RandomPoints,
+    Restarts,
     Square,
     WhereMasked,
 )
+from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import units
 from robustlab.core.threat import L1, L2, Linf, ThreatModel
 
@@ -152,6 +158,27 @@ def test_an_attacker_who_wants_one_class_moves_towards_it(
     result = attack.run(model, batch.images, labels, Linf(eps=0.5), targets=unlikely)
     assert result.successes.all()
     assert torch.equal(result.predictions, unlikely)
+
+
+@every_pair
+def test_a_success_towards_a_class_is_that_class(
+    attack: Attack, threat: ThreatModel, model: nn.Module, batch: Any
+) -> None:
+    targets = (batch.labels + 1) % 3
+    if not attack.core.targetable:
+        with pytest.raises(RobustlabError, match="can't move towards a target class"):
+            run(attack, model, batch, threat, targets=targets)
+        return
+    result = run(attack, model, batch, threat, targets=targets)
+    assert torch.equal(result.successes, result.predictions == targets)
+    with torch.no_grad():
+        already = model(batch.images).argmax(dim=1) == targets
+        predictions = model(result.images).argmax(dim=1)
+    assert torch.equal(predictions, result.predictions)
+    assert torch.equal(result.images[already], batch.images[already])
+    # Those that only try, leave images alone or have too few steps may find none, and so may three pixels.
+    tries = WhereMasked | GaussianNoise | RandomPoints | Restarts | CW | DDN | EAD
+    assert isinstance(attack, tries) or threat.name == "l0" or (result.successes & ~already).any()
 
 
 # Passes

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
+from robustlab.core import seeding
 from robustlab.core.threat import L2, Linf
 
 
@@ -30,6 +31,21 @@ def test_it_is_the_papers_formula(small_cnn: nn.Module, batch: Any, eps: float) 
     gradient = input_gradient(small_cnn, batch.images, batch.labels)
     expected = (batch.images + eps * gradient.sign()).clamp(0, 1)
     assert torch.allclose(result.images, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("step", [None, 0.4])
+def test_from_a_random_start_it_steps_once_and_is_projected_back(
+    small_cnn: nn.Module, batch: Any, step: float | None
+) -> None:
+    threat = Linf(eps=0.25)
+    attack = FGSM(random_start=True, step=step)
+    result = attack.run(small_cnn, batch.images, batch.labels, threat, ids=batch.ids, seed=3, mode="max-loss")
+    key = seeding.derive(seeding.derive(3, "fgsm"), "start", 0)
+    start = threat.random_start(batch.images, key, batch.ids, torch.full((16,), 0.25))
+    moved = start + (step or 1.25) * 0.25 * input_gradient(small_cnn, start, batch.labels).sign()
+    expected = batch.images + (moved - batch.images).clamp(-0.25, 0.25)
+    assert (start != batch.images).float().mean() > 0.9
+    assert torch.allclose(result.images, expected.clamp(0, 1), atol=1e-6)
 
 
 def test_in_l2_it_steps_along_the_gradient(small_cnn: nn.Module, batch: Any) -> None:

@@ -251,9 +251,11 @@ def test_the_classifier_is_left_as_it_was(make_linear: Callable[..., nn.Module],
     for parameter in model[2].parameters():
         parameter.requires_grad_(False)
     state, progress = torch.get_rng_state(), Notes()
-    run = evaluate(tmp_path, model, split, progress, attacks="apgd(steps=5)")
+    run = evaluate(tmp_path, model, split, progress, attacks="apgd(steps=5)", checks=True)
     assert run.results.clean.value == 57 / 60, "dropout was active"
     assert any("a part of Sequential is in train mode" in note for note in progress.notes)
+    (check,) = (check for check in run.results.checks if check.id == "train-mode")
+    assert (check.grade, check.found) == ("warn", "in train mode: 1; evaluated in eval mode")
     assert [module.training for module in model.modules()] == flags
     assert not any(parameter.requires_grad for parameter in model.parameters())
     assert all(parameter.grad is None for parameter in model.parameters())

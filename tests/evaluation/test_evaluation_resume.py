@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,13 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     command += ["--dataset", "digits", "-n", "60", "--threat", "linf(eps=0.1)", "--attacks", ATTACKS]
     command += ["--batch-size", "6", "--precision", "fp32", "--curve", "--no-checks"]
     command += ["--out", str(folder), "--quiet"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    # What runs in a shell's background is deaf to Ctrl-C, and so are its children unless they are told.
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def finish(folder: Path) -> None:

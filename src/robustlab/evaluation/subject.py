@@ -123,7 +123,7 @@ def _network_file(model: str, network: str | None) -> Path:
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise ModelFileError(f"{path} does not exist")
+        raise ModelFileError(f"{path} is a folder, not a file" if path.is_dir() else f"{path} does not exist")
     if path.suffix == ".safetensors":
         return load_tensors(path)[0]
     try:

@@ -2,7 +2,7 @@
 
 from robustlab.core.evaluation import Check
 from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
-from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages
+from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages, TrainMode
 from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
 from robustlab.evaluation.checks.decisions import Decisions
 from robustlab.evaluation.checks.forward_pass import ForwardPass
@@ -37,6 +37,7 @@ PROBES: tuple[Probe, ...] = (
     CleanAccuracy(),
     SampleSize(),
     StoredImages(),
+    TrainMode(),
     Finite(),
     Softmax(),
     LogitScale(),

@@ -1,4 +1,4 @@
-"""Do the stored images and the size of the sample support the figure?"""
+"""Do the stored images, the size of the sample and the classifier's mode support the figure?"""
 
 import torch
 
@@ -80,3 +80,21 @@ class SampleSize(Review):
         robust = proportion(len(context.found.right - context.found.broken.keys()), n)
         found = f"{n} images, a 95 % interval from {percent(robust.low)} to {percent(robust.high)}"
         return Finding(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)
+
+
+class TrainMode(Review):
+    """Looks at the modes in which the classifier came."""
+
+    id = "train-mode"
+    title = "The classifier came in one mode"
+    expected = "no part in train mode while the whole is not"
+    meaning = (
+        "Dropout draws random numbers in train mode, and batch normalisation goes by the other images: if "
+        "that is meant, what was evaluated, all of it in eval mode, is another classifier."
+    )
+
+    def look(self, context: Context) -> Finding:
+        names = context.found.in_train_mode
+        listing = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        found = f"in train mode: {listing or 'no part'}; evaluated in eval mode"
+        return Finding(grade="warn" if names else "pass", found=found, n=len(context.images))

@@ -42,6 +42,7 @@ class Found:
         no_answer_near: ids of images of which an adversarial image has no finite answer.
         rows: the attacks in order.
         adversarial: the stored adversarial images (N, C, H, W) of ids that are broken.
+        in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
     """
 
     right: frozenset[int]
@@ -51,6 +52,7 @@ class Found:
     no_answer_near: frozenset[int]
     rows: tuple[Row, ...]
     adversarial: Callable[[list[int]], Tensor]
+    in_train_mode: tuple[str, ...] = ()
 
     @property
     def survivors(self) -> frozenset[int]:

@@ -87,6 +87,7 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
             for finding in findings.attacks
         ),
         adversarial=adversarial,
+        in_train_mode=problem.in_train_mode,
     )
     lab = Lab(
         model=problem.attacked,

@@ -17,7 +17,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.threat import ThreatModel, allowance, per_image
 
 _LEVELS = 255
-_CHANNELS = (1, 3, 4)
+_CHANNELS = (1, 2, 3, 4)
 _ROUND_UP_FROM = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _TOLERANCE = 1e-6
 """Of values, which floats hold rounded."""
@@ -46,7 +46,7 @@ def levels(images: Tensor) -> Tensor:
         DataError: they are no 8-bit images.
     """
     if images.shape[1] not in _CHANNELS:
-        raise DataError(f"8-bit images need 1, 3 or 4 channels, found {images.shape[1]}")
+        raise DataError(f"8-bit images need 1 to 4 channels, found {images.shape[1]}")
     if images.dtype == torch.uint8:
         return images
     if (images - _grid(images)).abs().max() > _TOLERANCE:

@@ -44,6 +44,7 @@ class Problem:
         device: where to compute.
         batch_size: images per pass and per transaction; no outcome depends on it.
         half: whether attacks search in bf16.
+        in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
     """
 
     subject: LoadedClassifier
@@ -59,6 +60,7 @@ class Problem:
     half: bool
     device: str
     batch_size: int
+    in_train_mode: tuple[str, ...] = ()
 
     @cached_property
     def key(self) -> str:

@@ -95,13 +95,13 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
         for loaded in reversed((request.subject, *request.surrogates)):
             if loaded.folder is not None:
                 imports.enter_context(user_code.beside(loaded.folder))
+        in_train_mode = _in_train_mode(request.subject.model)
         for loaded in (request.subject, *request.surrogates):
-            if not loaded.model.training and any(module.training for module in loaded.model.modules()):
-                # A fresh module is in train mode as a whole; this is a choice that someone made.
+            if _in_train_mode(loaded.model):
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
             loaded.model.eval()  # whose `train` may return nothing
             loaded.model.to(device)
-        yield _problem(request, options, device)
+        yield replace(_problem(request, options, device), in_train_mode=in_train_mode)
     finally:
         imports.close()
         for model, (place, modes) in zip(models, before, strict=True):
@@ -109,6 +109,12 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
                 module.training = training
             if place is not None:
                 model.to(place)
+
+
+def _in_train_mode(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of parts in train mode; of a fresh module, which is so as a whole, none."""
+    # A part of a module that is not is a choice that someone made.
+    return () if model.training else tuple(name for name, part in model.named_modules() if part.training)
 
 
 def _device_of(model: nn.Module) -> str | None:
