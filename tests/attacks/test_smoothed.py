@@ -75,6 +75,13 @@ def test_a_gradient_that_is_zero_is_no_disagreement() -> None:
     assert not found.shattered[0]
 
 
+def test_a_gradient_that_is_zero_has_a_cosine_of_zero_with_any() -> None:
+    gradient = torch.rand(1, 1, 3, 4, generator=torch.Generator().manual_seed(0)) + 0.1
+    found = compared([gradient] * 4 + [0 * gradient] * 2)
+    torch.testing.assert_close(found.cosine, torch.tensor([4 * 3 / (6 * 5)]))
+    torch.testing.assert_close(compared([0 * gradient] * 6).cosine, torch.zeros(1))
+
+
 @pytest.mark.parametrize("factor", [1e-30, 1.0, 1e30])
 def test_gradients_of_any_size_agree_with_themselves(factor: float) -> None:
     gradient = factor * torch.rand(2, 1, 3, 4, generator=torch.Generator().manual_seed(0))

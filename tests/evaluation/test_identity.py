@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -78,6 +79,40 @@ def test_what_a_forward_pass_calls_in_its_module_belongs_to_it(
 
     assert identity(MODULE, "one") == identity(MODULE, "two")
     assert identity(MODULE, "one") != identity(MODULE.replace(*change), "three")
+
+
+MASK = torch.fft.fft(torch.arange(4.0)).conj()
+ODD = {"meta": torch.empty(2, device="meta"), "objects": np.array([object()]), object(): 1}
+NAMES = {"b", "a"}
+
+
+class Masked(nn.Module):
+    def forward(self, images: torch.Tensor) -> Any:
+        return images * MASK.real, ODD, NAMES
+
+
+def test_tensors_of_a_module_belong_to_it_and_odd_things_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_classifier(Masked()).code
+    monkeypatch.setitem(globals(), "ODD", {object(): 2})
+    assert load_classifier(Masked()).code == first
+    monkeypatch.setitem(globals(), "NAMES", {"a", "b"})
+    assert load_classifier(Masked()).code == first
+    monkeypatch.setitem(globals(), "MASK", 2 * MASK)
+    assert load_classifier(Masked()).code != first
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")  # torch is about to drop them
+def test_quantized_weights_differ_by_their_scale() -> None:
+    class Quantized(nn.Module):
+        weight: torch.Tensor
+
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            levels = torch.arange(4, dtype=torch.int8)
+            self.register_buffer("weight", torch._make_per_tensor_quantized_tensor(levels, scale, 0))
+
+    one, same, other = (load_classifier(Quantized(scale)).sha256() for scale in (1.0, 1.0, 5.0))
+    assert one == same != other
 
 
 def test_a_script_is_its_graph() -> None:

@@ -329,41 +329,6 @@ def test_every_file_has_the_modules_beside_it_as_they_are_now(file: Path) -> Non
     assert inputs(file) == 21
 
 
-LATE = """
-from torch import nn
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(16, 3)
-
-    def forward(self, images):
-        from parts.size import FACTOR
-        return FACTOR * self.layer(images.flatten(1))
-
-def make_model():
-    return Net()
-"""
-
-
-def test_a_module_beside_the_file_may_be_imported_while_the_model_answers(tmp_path: Path) -> None:
-    path, part = tmp_path / "late.py", tmp_path / "parts" / "size.py"
-    path.write_text(LATE)
-    part.parent.mkdir()
-    part.write_text("FACTOR = 2\n")
-    paths, modules = list(sys.path), set(sys.modules)
-    images, labels = torch.rand(4, 1, 4, 4), torch.tensor([0, 1, 2, 0])
-    run = robustlab.evaluate(
-        f"{path}:make_model", images=images, labels=labels, attacks="fgsm", out=tmp_path / "run"
-    )
-    assert run.results.images.n == 4
-    assert sys.path == paths
-    assert not {name for name in set(sys.modules) - modules if name.startswith("parts")}
-    first = load_classifier(f"{path}:make_model").code
-    part.write_text("FACTOR = 3\n")
-    assert load_classifier(f"{path}:make_model").code != first
-
-
 def test_parameters_without_values_are_refused() -> None:
     class Lazy(nn.Module):
         def __init__(self) -> None:
@@ -374,6 +339,8 @@ def test_parameters_without_values_are_refused() -> None:
         load_classifier(Lazy())
     with pytest.raises(SetupError, match=r"weight is on the meta device, without values"):
         load_classifier(nn.Linear(2, 3, device="meta"))
+    with pytest.raises(SetupError, match=r"layer.weight has no shape yet"):
+        load_classifier(Lazy(), weights="none.pt")
 
 
 def test_sparse_weights_decide_the_identity() -> None:

@@ -53,14 +53,15 @@ def compared(gradients: Iterable[Tensor]) -> Agreement:
     """Return how much gradients agree: at least two, each (n, C, H, W), one after the other."""
     total: Tensor | float = 0.0
     silent: Tensor | bool = False
+    loud: Tensor | int = 0
     count = 0
     for gradient in gradients:
         count += 1
         largest = gradient.flatten(1).abs().amax(dim=1)
-        silent = silent | (largest == 0)
+        silent, loud = silent | (largest == 0), loud + (largest > 0)
         # First to a size whose square neither overflows nor vanishes.
         sized = gradient / per_image(torch.where(largest > 0, largest, 1.0), gradient)
         total = total + sized / per_image(sized.flatten(1).norm(dim=1).clamp(min=1.0), sized)
     # The squared length of a sum of unit vectors is their number and the cosines of all pairs of them.
     square = torch.as_tensor(total).flatten(1).square().sum(dim=1)
-    return Agreement(cosine=(square - count) / (count * (count - 1)), silent=torch.as_tensor(silent))
+    return Agreement(cosine=(square - loud) / (count * (count - 1)), silent=torch.as_tensor(silent))

@@ -66,11 +66,11 @@ class Session(ActiveSet):
             draws: how many points; as many forward and backward passes for each gradient.
             std: standard deviation of the noise that leads to them, in pixel units.
         """
-        self._nearby, self._smoothed = (draws, std), 0
+        before, self._nearby, self._smoothed = self._nearby, (draws, std), 0
         try:
             yield
         finally:
-            self._nearby = None
+            self._nearby = before
 
     # The classifier
 

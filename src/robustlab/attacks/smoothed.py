@@ -2,8 +2,8 @@
 
 A gradient that is another one a hair's breadth away does not say where a step leads (shattered gradients,
 Athalye, Carlini & Wagner 2018, arXiv:1802.00420); the mean over points nearby does, as their expectation over
-transformations. Budget: six gradients for each image, to see whether it is one of these; then the attack's
-own, with ``draws`` gradients and a forward pass in the place of each.
+transformations. Budget per restart: six gradients for each image, to see whether it is one of these; then the
+attack's own, with ``draws`` gradients and a forward pass in the place of each.
 """
 
 from typing import Annotated
@@ -21,7 +21,7 @@ class Smoothed(Attack):
     """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
 
     An image is left alone where they agree, and where one of them is zero, for then the mean is next to
-    nothing too. The rule looks at one image alone, and at no scale.
+    nothing too. The rule looks at one image alone, and at no scale. Surrogates' gradients are not smoothed.
     """
 
     attack: Attack

@@ -1,7 +1,7 @@
 """An attack for the images on which gradients are masked: where they find no more than chance does.
 
 Our own, after the check that a gradient which loses to random points is a masked one (Carlini et al. 2019,
-arXiv:1902.06705). Budget: six gradients to see whether gradients nearby agree, ``steps`` more and
+arXiv:1902.06705). Budget per restart: six gradients to see whether gradients nearby agree, ``steps`` more and
 ``points`` + 1 forward passes for each image, then the attack's own where gradients are masked.
 """
 

@@ -36,7 +36,8 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:  # whoever read the output has enough
             raise
         except OSError as error:  # a path that can't be read, or be a path
-            typer.echo(f"robustlab: error: cannot use {error.filename}: {reason(error)}", err=True)
+            where = f"cannot use {error.filename}: " if error.filename else ""
+            typer.echo(f"robustlab: error: {where}{reason(error)}", err=True)
             raise typer.Exit(RobustlabError.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("\nStopped. What is finished is kept: the same command goes on from there.", err=True)

@@ -123,7 +123,7 @@ class _Description:
             if inspect.isroutine(value) or inspect.isclass(value):
                 new = id(value) not in self.known and not is_library_file(_file(value))
                 parts.append(f"{name} {self.of_code(value)}" if new else name)
-            elif isinstance(value, _SETTINGS):
+            elif _is_setting(value):
                 parts.append(f"{name} {self.of(value)}")
         return " ".join(parts)
 
@@ -150,9 +150,25 @@ def _cells(code: Any) -> list[object]:
 
 _EMPTY = CellType()
 
-_SETTINGS = (bool, int, float, complex, str, bytes, tuple, frozenset, list, dict, set, Tensor, np.ndarray)
-"""What a module's own variable must be to count. One of them that changes by itself, as a cache does, makes
-another model of the same one to a second evaluation in one process: work done again, but no wrong verdict."""
+_CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+
+
+def _is_setting(value: object, depth: int = 0) -> bool:
+    """Tell whether a module's own variable counts: constants, tensors, arrays, and containers of them alone.
+
+    One that changes by itself, as a cache may, makes another model of the same one to a second evaluation in
+    one process: work done again, but no wrong verdict. Other objects may hold anything.
+    """
+    if isinstance(value, Tensor):
+        return value.layout == torch.strided and not value.is_meta and not value.is_nested
+    if isinstance(value, np.ndarray):
+        return not value.dtype.hasobject
+    if isinstance(value, _CONSTANTS) or depth >= _DEEPEST:
+        return isinstance(value, _CONSTANTS)
+    if isinstance(value, dict):
+        simple = all(isinstance(key, _CONSTANTS) for key in value)
+        return simple and all(_is_setting(item, depth + 1) for item in value.values())
+    return isinstance(value, list | tuple | set | frozenset) and all(_is_setting(v, depth + 1) for v in value)
 
 
 def _names(code: CodeType | None) -> set[str]:
@@ -186,9 +202,11 @@ def _hash(tensors: dict[str, Any]) -> str:
     for name, value in sorted(tensors.items()):
         if isinstance(value, Tensor):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-            plain = value.detach().cpu()
-            plain = plain.int_repr() if plain.is_quantized else plain.to_dense()
+            plain = value.detach().resolve_conj().resolve_neg().cpu()
+            plain = plain.dequantize() if plain.is_quantized else plain.to_dense()
             digest.update(plain.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        elif isinstance(value, list | tuple):  # of a quantized layer: its weight and bias
+            digest.update(f"{name} {_hash({str(place): item for place, item in enumerate(value)})}".encode())
         else:
             digest.update(f"{name} {value!r}".encode())
     return digest.hexdigest()

@@ -49,7 +49,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
-        made = user_code.call(dataset).value
+        made, _ = user_code.call(dataset)
         if not isinstance(made, tuple | list) or len(made) != 2:
             raise DataError(f"{dataset} must return (images, labels), found a {type(made).__name__}")
         split, name = own_images(*made), dataset

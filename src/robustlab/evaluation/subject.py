@@ -30,14 +30,12 @@ class LoadedClassifier:
         name: short, for people.
         source: where it came from.
         code: the hash of what the weights do not say: the classes' source, their settings, the user's file.
-        folder: where modules lie that its code may import while it answers.
     """
 
     model: nn.Module
     name: str
     source: str
     code: str
-    folder: Path | None = None
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
@@ -60,7 +58,6 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
-    folder = None
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -69,21 +66,20 @@ def load_classifier(
     elif of_zoo:
         loaded, default, source, file_hash = load_from_zoo(model), model, f"the zoo's {model}", ""
     elif user_code.is_user_code(model):
-        made = user_code.call(model)
-        if not isinstance(made.value, nn.Module):
-            raise SetupError(f"{model} gave a {type(made.value).__name__}, not a torch.nn.Module")
-        loaded, file_hash, folder = made.value, made.sha256, made.folder
+        loaded, file_hash = user_code.call(model)
+        if not isinstance(loaded, nn.Module):
+            raise SetupError(f"{model} gave a {type(loaded).__name__}, not a torch.nn.Module")
         default, source = f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}", model
     else:
         path = _network_file(model, network)
         loaded, file_hash, source = load_network(path), "", str(path)
         default = path.stem if network is None and path == Path(model) else f"{Path(model).name}-{path.stem}"
+    _check_values(loaded)
     if weights is not None:
         loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
         default, source = Path(weights).stem, f"{source} with {weights}"
-    _check_values(loaded)
     code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
-    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code, folder=folder)
+    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)
 
 
 def _check_values(model: nn.Module) -> None:
@@ -91,7 +87,7 @@ def _check_values(model: nn.Module) -> None:
         if is_lazy(value):
             raise SetupError(f"the model's {name} has no shape yet; show the model one image first")
         if value.is_meta:
-            raise SetupError(f"the model's {name} is on the meta device, without values; load its weights")
+            raise SetupError(f"the model's {name} is on the meta device, without values; build it on another")
 
 
 def _network_file(model: str, network: str | None) -> Path:

@@ -7,8 +7,7 @@ import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -28,23 +27,8 @@ def is_user_code(text: str) -> bool:
     return text.rpartition(":")[0].endswith(".py") or text.endswith(".py")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Made:
-    """What a user's file gave.
-
-    Attributes:
-        value: what the function returned.
-        sha256: the hash of the file and of the modules beside it that it imports.
-        folder: the file's.
-    """
-
-    value: Any
-    sha256: str
-    folder: Path
-
-
-def call(reference: str) -> Made:
-    """Call a function of a file with no argument.
+def call(reference: str) -> tuple[Any, str]:
+    """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
     A network, or any other object that is no function, is taken as it is. Modules beside the file can be
     imported by it.
@@ -64,8 +48,7 @@ def call(reference: str) -> Made:
     source = path.read_bytes()
     if not name:
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
-    folder = path.resolve().parent
-    with beside(folder):
+    with _beside(path) as folder:
         module = _load(path)
         if not hasattr(module, name):
             raise SetupError(
@@ -77,7 +60,7 @@ def call(reference: str) -> Made:
                 made = made()
             except (Exception, SystemExit) as error:
                 raise SetupError(f"{reference} failed: {blame(error)}") from error
-        return Made(value=made, sha256=_hash_sources(path, folder), folder=folder)
+        return made, _hash_sources(path, folder)
 
 
 def _load(path: Path) -> ModuleType:
@@ -96,19 +79,21 @@ def _load(path: Path) -> ModuleType:
 
 
 @contextmanager
-def beside(folder: Path) -> Iterator[None]:
-    """Let code import the modules of a folder inside the block, as they are on the disk at this moment.
+def _beside(path: Path) -> Iterator[Path]:
+    """Let a file import the modules of its folder, which is yielded, as they are on the disk at this moment.
 
     None of them stays behind: the next file may have others of the same names, and these may be edited.
     """
+    folder = path.resolve().parent
     aside = _modules_of(folder)
     for name in aside:
         del sys.modules[name]
     sys.path.insert(0, str(folder))
     try:
-        yield
+        yield folder
     finally:
-        sys.path.remove(str(folder))
+        with suppress(ValueError):  # the file may have changed it itself
+            sys.path.remove(str(folder))
         for name in _modules_of(folder):
             del sys.modules[name]
         sys.modules.update(aside)
@@ -129,35 +114,13 @@ def _modules_of(folder: Path) -> dict[str, ModuleType]:
 
 
 def _hash_sources(path: Path, folder: Path) -> str:
-    """Return the hash of the file and of the modules of its folder that it has loaded, or will."""
+    """Return the hash of the file and of the modules of its folder that it has loaded."""
     loaded = [getattr(module, "__file__", None) for module in _modules_of(folder).values()]
     files = {path.resolve()} | {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
-    fresh = files
-    while fresh:
-        fresh = {module for file in fresh for module in _imported(file, folder)} - files
-        files |= fresh
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
-
-
-def _imported(file: Path, folder: Path) -> Iterator[Path]:
-    """Yield the modules of a folder that a file names in its import statements, inside functions too."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        for name in names:
-            stem = folder.joinpath(*name.split("."))
-            places = (stem.with_suffix(".py"), stem / "__init__.py")
-            yield from (path.resolve() for path in places if path.is_file())
 
 
 def _functions(source: bytes) -> list[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,6 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
-from robustlab.evaluation import user_code
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -80,7 +79,7 @@ def read(options: EvaluationOptions) -> Request:
 def placed(request: Request, options: EvaluationOptions, progress: Progress) -> Iterator[Problem]:
     """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
 
-    Their code may import what lies beside it. A caller's own modules are left as they were found.
+    A caller's own modules are left as they were found.
 
     Raises:
         RobustlabError: the classifier, the images and the rest do not fit together.
@@ -90,11 +89,7 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
         device = _device_of(options.model) or device
     models = [loaded.model for loaded in (request.subject, *request.surrogates)]
     before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
-    imports = ExitStack()
     try:
-        for loaded in reversed((request.subject, *request.surrogates)):
-            if loaded.folder is not None:
-                imports.enter_context(user_code.beside(loaded.folder))
         in_train_mode = _in_train_mode(request.subject.model)
         for loaded in (request.subject, *request.surrogates):
             if _in_train_mode(loaded.model):
@@ -103,7 +98,6 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
             loaded.model.to(device)
         yield replace(_problem(request, options, device), in_train_mode=in_train_mode)
     finally:
-        imports.close()
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
                 module.training = training
@@ -174,9 +168,12 @@ def _searches_in_half(request: Request, options: EvaluationOptions, first: Tenso
         with torch.enable_grad(), seeding.isolated(0):
             for loaded in (request.subject, *request.surrogates):
                 points = first.clone().requires_grad_()
+                exact = loaded.model(points)
                 with torch.autocast(kind, torch.bfloat16):
                     logits = loaded.model(points)
                 slope(logits.float().sum(), points)
+                if (torch.isfinite(exact) & ~torch.isfinite(logits)).any():
+                    return False
     except Exception:  # whatever a user's code raises: quantized layers and sparse products refuse bf16
         return False
     return True
