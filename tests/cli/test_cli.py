@@ -110,6 +110,9 @@ def test_ls_explains_a_unit() -> None:
     assert "dlr" in by_name["loss"]["accepted"].split(", ")
     table = call("ls", "apgd").output
     assert "share of steps" in " ".join(table.split())
+    heading, row = (line for line in table.splitlines() if line.startswith(("argument", "targets")))
+    for column, begins in {"default": "0", "accepted": "at least 0", "what it means": "How many"}.items():
+        assert row[heading.index(column) :].startswith(begins), table
 
 
 @pytest.mark.parametrize(

@@ -45,10 +45,11 @@ from torch import nn
 
 SCALE = 1.0
 SETTINGS = {"shift": 0.5}
+STEPS = (lambda x: x + 7, abs)
 
 
 def inner(x):
-    return x - SETTINGS["shift"]
+    return STEPS[0](x) - SETTINGS["shift"]
 
 
 def normalise(x):
@@ -62,7 +63,8 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "change", [("SCALE = 1.0", "SCALE = -1.0"), ("x - SET", "x + SET"), ("0.5}", "0.6}")]
+    "change",
+    [("SCALE = 1.0", "SCALE = -1.0"), ("(x) - SET", "(x) + SET"), ("x + 7", "x + 8"), ("0.5}", "0.6}")],
 )
 def test_what_a_forward_pass_calls_in_its_module_belongs_to_it(
     change: tuple[str, str], tmp_path: Path

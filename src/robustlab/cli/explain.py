@@ -61,9 +61,8 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
-        table = Table(
-            "argument", "default", "what it means", box=None, padding=(0, 2, 0, 0), header_style="bold"
-        )
+        columns = ("argument", "default", "accepted", "what it means")
+        table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
         for argument in arguments:
             table.add_row(*(escape(word or "") for word in argument.values()))
         console.print()

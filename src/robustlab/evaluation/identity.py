@@ -156,19 +156,22 @@ _CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
 def _is_setting(value: object, depth: int = 0) -> bool:
     """Tell whether a module's own variable counts: constants, tensors, arrays, and containers of them alone.
 
-    One that changes by itself, as a cache may, makes another model of the same one to a second evaluation in
-    one process: work done again, but no wrong verdict. Other objects may hold anything.
+    What can't change, a tuple, counts whatever it holds, functions for instance. A variable that changes by
+    itself, as a cache may, makes another model of the same one to a second evaluation in one process: work
+    done again, but no wrong verdict. Other objects may hold anything.
     """
     if isinstance(value, Tensor):
         return value.layout == torch.strided and not value.is_meta and not value.is_nested
     if isinstance(value, np.ndarray):
         return not value.dtype.hasobject
-    if isinstance(value, _CONSTANTS) or depth >= _DEEPEST:
-        return isinstance(value, _CONSTANTS)
+    if isinstance(value, (*_CONSTANTS, tuple, frozenset)):
+        return True
+    if depth >= _DEEPEST:
+        return False
     if isinstance(value, dict):
         simple = all(isinstance(key, _CONSTANTS) for key in value)
         return simple and all(_is_setting(item, depth + 1) for item in value.values())
-    return isinstance(value, list | tuple | set | frozenset) and all(_is_setting(v, depth + 1) for v in value)
+    return isinstance(value, list | set) and all(_is_setting(item, depth + 1) for item in value)
 
 
 def _names(code: CodeType | None) -> set[str]:
