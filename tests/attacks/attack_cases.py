@@ -37,7 +37,7 @@ from robustlab.attacks import (
     Square,
     WhereMasked,
 )
-from robustlab.core.threat import L0, L1, L2, WHOLE_BOX, Linf, ThreatModel
+from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 DETERMINISTIC: list[Attack] = [
     FGSM(),
@@ -79,11 +79,11 @@ MINIMAL: list[Attack] = [
     SigmaZero(steps=8),
 ]
 ATTACKS = DETERMINISTIC + RANDOM + MINIMAL
-THREATS: list[ThreatModel] = [Linf(eps=0.2), L2(eps=0.6), L1(eps=1.5), L0(eps=3), WHOLE_BOX]
+THREATS: list[ThreatModel] = [Linf(eps=0.2), L2(eps=0.6), L1(eps=1.5), L0(eps=3), Linf(eps=1.0), Unbounded()]
 
 
 def made_for(attack: Attack, threat: ThreatModel) -> bool:
-    return not attack.core.norms or threat.name in attack.core.norms
+    return attack.suits(threat)
 
 
 def one_for(attack: Attack) -> ThreatModel:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, Attack, Corruption, FGSMLiteralClamp, GaussianNoise, RotationTranslation
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L0, L1, L2, Linf
+from robustlab.core.threat import L0, L1, L2, Linf, Unbounded
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,8 @@ class Blind(nn.Module):
 def test_an_image_without_an_answer_is_reported_and_the_rest_go_on(
     attack: Attack, value: float, model: nn.Module, batch: Any
 ) -> None:
-    threat = next(t for t in (Linf(eps=0.2), L2(eps=0.3), L1(eps=0.3), L0(eps=1)) if made_for(attack, t))
+    threats = (Linf(eps=0.2), L2(eps=0.3), L1(eps=0.3), L0(eps=1), Unbounded())
+    threat = next(t for t in threats if made_for(attack, t))
     images = batch.images.clone()
     images[:, 0, 0, 0] = 1.0  # bright enough, whatever the attack does within such an eps
     images[7] *= 0.05

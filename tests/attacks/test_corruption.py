@@ -14,7 +14,7 @@ from robustlab.attacks.corruption_pixels import smooth
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.spec import parse
-from robustlab.core.threat import WHOLE_BOX
+from robustlab.core.threat import Unbounded
 
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 
@@ -285,9 +285,9 @@ def test_its_spec() -> None:
 def test_it_proposes_one_image_and_knows_no_target() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 3)).eval()
     images, labels = drawing(4), torch.zeros(4, dtype=torch.int64)
-    result = Corruption(effect="stripe").run(model, images, labels, WHOLE_BOX, mode="max-loss")
+    result = Corruption(effect="stripe").run(model, images, labels, Unbounded(), mode="max-loss")
     assert torch.equal(result.images, corrupted("stripe", images))
     assert (result.forwards == 2).all()
     assert not result.backwards.any()
     with pytest.raises(RobustlabError, match="corruption can't move towards a target class"):
-        Corruption(effect="stripe").run(model, images, labels, WHOLE_BOX, targets=labels + 1)
+        Corruption(effect="stripe").run(model, images, labels, Unbounded(), targets=labels + 1)

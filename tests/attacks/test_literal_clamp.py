@@ -9,13 +9,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustlab.attacks import FGSMLiteralClamp
+from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import scaled
-from robustlab.core.threat import WHOLE_BOX, Linf
+from robustlab.core.threat import Linf, ThreatModel, Unbounded
 
+ANY = Unbounded()
 EPSILONS = [0.0, 0.1, 0.25, 0.5, 1.0]
 
 
-def perturbed(model: nn.Module, images: Tensor, eps: float, threat: Linf = WHOLE_BOX) -> Tensor:
+def perturbed(model: nn.Module, images: Tensor, eps: float, threat: ThreatModel = ANY) -> Tensor:
     labels = torch.arange(len(images)) % 3
     return FGSMLiteralClamp(eps=eps).run(model, images, labels, threat, mode="max-loss").images
 
@@ -57,6 +59,6 @@ def test_its_eps_is_no_pixel_length() -> None:
     assert scaled(FGSMLiteralClamp(eps=0.25), 0.5) == FGSMLiteralClamp(eps=0.25)
 
 
-def test_a_real_bound_is_kept(model: nn.Module) -> None:
-    images = perturbed(model, torch.zeros(6, 1, 4, 4), 0.25, Linf(eps=0.125))
-    assert torch.equal(images, torch.full((6, 1, 4, 4), 0.125))
+def test_it_is_no_bounded_attack(model: nn.Module) -> None:
+    with pytest.raises(RobustlabError, match="made for unbounded"):
+        perturbed(model, torch.zeros(6, 1, 4, 4), 0.25, Linf(eps=0.125))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from robustlab.attacks import RotationTranslation
 from robustlab.attacks.warp import rotations, warp
 from robustlab.core import seeding
-from robustlab.core.threat import WHOLE_BOX, Linf
+from robustlab.core.errors import RobustlabError
+from robustlab.core.threat import Linf, Unbounded
 
 
 def shifted(images: Tensor, across: int, down: int) -> Tensor:
@@ -78,7 +79,7 @@ def test_it_is_the_worst_of_the_grid(model: nn.Module) -> None:
         own = logits.gather(1, labels[:, None]).squeeze(1)
         worst = worst.maximum(logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own)
     attack = RotationTranslation(rotation=90, shift=2, angles=3, shifts=3)
-    result = attack.run(model, images, labels, WHOLE_BOX, mode="max-loss")
+    result = attack.run(model, images, labels, Unbounded(), mode="max-loss")
     with torch.no_grad():
         logits = model(result.images)
     own = logits.gather(1, labels[:, None]).squeeze(1)
@@ -86,13 +87,12 @@ def test_it_is_the_worst_of_the_grid(model: nn.Module) -> None:
     assert torch.allclose(found, worst, atol=1e-3)
     assert (result.forwards == 27 + 1).all()
     # A verdict is the same, for fewer passes.
-    verdict = attack.run(model, images, labels, WHOLE_BOX)
+    verdict = attack.run(model, images, labels, Unbounded())
     assert torch.equal(verdict.successes, result.successes)
     assert verdict.forwards.sum() < result.forwards.sum()
 
 
-def test_a_bound_on_the_pixels_is_kept(model: nn.Module) -> None:
+def test_it_is_not_made_for_a_ball(model: nn.Module) -> None:
     images = seeding.uniform(2, torch.arange(8), (3, 5, 5))
-    labels = torch.zeros(8, dtype=torch.int64)
-    result = RotationTranslation().run(model, images, labels, Linf(eps=0.05))
-    assert result.distances.max() <= 0.05 + 1e-6
+    with pytest.raises(RobustlabError, match="made for unbounded"):
+        RotationTranslation().run(model, images, torch.zeros(8, dtype=torch.int64), Linf(eps=0.05))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Session
-from robustlab.core.threat import WHOLE_BOX, Linf
+from robustlab.core.threat import Linf
 
 
 class Bright(nn.Module):
@@ -49,7 +49,7 @@ def run(
 ) -> AttackResult:
     images = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()
     labels = torch.zeros(4, dtype=torch.int64)
-    threat = WHOLE_BOX if eps == 1 else Linf(eps=eps)
+    threat = Linf(eps=eps)
     return kind(act=act).run(
         Bright().eval(), images, labels, threat, mode="max-loss", half=half, batch_size=4
     )
@@ -106,7 +106,7 @@ def test_nothing_is_recorded_for_images_that_fill_up_the_batch() -> None:
 
     images = torch.full((20, 1, 2, 2), 0.3)
     labels = torch.zeros(20, dtype=torch.int64)
-    result = Scripted(act=act).run(Bright().eval(), images, labels, WHOLE_BOX, mode="max-loss")
+    result = Scripted(act=act).run(Bright().eval(), images, labels, Linf(eps=1.0), mode="max-loss")
     assert result.successes.tolist() == 2 * [False] + 18 * [True]
 
 
@@ -165,6 +165,6 @@ def test_an_image_is_set_aside_only_if_fp32_too_gets_it_wrong() -> None:
         session.query(grey(session, 0.65))
 
     attack = Rounded(act=act)
-    result = attack.run(Bright().eval(), images, torch.zeros(2, dtype=torch.int64), WHOLE_BOX, half=True)
+    result = attack.run(Bright().eval(), images, torch.zeros(2, dtype=torch.int64), Linf(eps=1.0), half=True)
     assert result.successes.all()
     assert (result.forwards > 2).all()

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Mode, Session
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L2, WHOLE_BOX, Linf, ThreatModel
+from robustlab.core.threat import L2, Linf, ThreatModel
+
+WIDE = Linf(eps=1.0)
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -39,7 +41,7 @@ class Threshold(nn.Module):
         return torch.stack([5 * (0.6 - level), bright * 10 * (0.9 - level).abs()], dim=1) - 0 * x.sum()
 
 
-def run(levels: tuple[float, ...], threat: ThreatModel = WHOLE_BOX, mode: Mode = "verdict") -> AttackResult:
+def run(levels: tuple[float, ...], threat: ThreatModel = WIDE, mode: Mode = "verdict") -> AttackResult:
     images = torch.full((2, 1, 2, 2), 0.4)
     return Scripted(levels=levels).run(
         Threshold().eval(), images, torch.zeros(2, dtype=torch.int64), threat, mode=mode

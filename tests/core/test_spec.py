@@ -123,6 +123,7 @@ FROZEN_SPECS = {
     "strided_cnn(hidden=100)",
     "vae(hidden=400, latent=20)",
     "where_masked(attack=fgsm(random_start=False, step=None), steps=10, points=5)",
+    "unbounded()",
 }
 
 

@@ -13,7 +13,7 @@ import torch
 from robustlab.attacks import FGSM, FGSMLiteralClamp, GaussianNoise
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
-from robustlab.core.threat import WHOLE_BOX, Linf
+from robustlab.core.threat import Linf, Unbounded
 from robustlab.data import Dataset, Split
 from robustlab.defenses import Purifier
 from robustlab.study.plan import Plan, make_plan
@@ -93,7 +93,7 @@ def test_a_row_that_states_a_length_is_measured_once_per_unit(plan: Planner) -> 
         assert (fgsm.attack, fgsm.threat) == (FGSM(), Linf(eps=0.25 * factor))
         noise = made.rows["noise", unit].measurement
         assert noise.attack == GaussianNoise(std=0.3 * factor)
-        assert noise.threat is WHOLE_BOX  # any image is any image in every unit
+        assert noise.threat == Unbounded()  # any image is any image in every unit
         transfer = made.rows["adversarial_transfer", unit].measurement
         assert (transfer.on, transfer.crafted_on) == (f"adversarial-{unit}", "baseline")
         assert made.detections["discriminator_noise", unit].attack == GaussianNoise(std=0.3 * factor)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from robustlab.attacks import FGSM, GaussianNoise
 from robustlab.core.errors import RecipeError
-from robustlab.core.threat import WHOLE_BOX, Linf
+from robustlab.core.threat import Linf, Unbounded
 from robustlab.study.recipe import RECIPE_SCHEMA, Recipe, load_recipe
 from robustlab.training import Schedule
 
@@ -141,11 +141,11 @@ def test_a_good_recipe_is_read(tmp_path: Path) -> None:
     assert [unit.pixels for unit in recipe.units] == [0.5]
     assert list(recipe.networks) == ["baseline", "adversarial", "vae", "gan"]
     assert recipe.networks["gan"].betas == (0.5, 0.999)
-    assert recipe.rows[0].units_of() == (None, WHOLE_BOX)
+    assert recipe.rows[0].units_of() == (None, Unbounded())
     assert recipe.rows[1].units_of() == (FGSM(), Linf(eps=0.25))
     assert recipe.rows[1].mode == "max-loss"
     assert recipe.rows[0].mode == "verdict"
-    assert recipe.detections[0].units_of() == (GaussianNoise(std=0.3), WHOLE_BOX)
+    assert recipe.detections[0].units_of() == (GaussianNoise(std=0.3), Unbounded())
 
 
 def test_defaults() -> None:

@@ -57,7 +57,7 @@ class Attack(Unit, ABC):
 
     kind = "attack"
     norms: ClassVar[tuple[str, ...]] = ()
-    """The names of the threat models that the attack is made for; empty: all of them."""
+    """The names of the threat models that the attack is made for; empty: all that bound a distance."""
     minimal_norm: ClassVar[bool] = False
     """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
     nearest one inside is kept, in ``max-loss`` mode after the full budget."""
@@ -71,6 +71,17 @@ class Attack(Unit, ABC):
     def core(self) -> "Attack":
         """The attack that searches: a wrapper is made for the same threat models and draws the same."""
         return self
+
+    @final
+    def suits(self, threat: ThreatModel) -> bool:
+        """Tell whether the attack is made for a threat model."""
+        norms = self.core.norms
+        return threat.name in norms if norms else threat.bounded
+
+    @property
+    def made_for(self) -> str:
+        """The threat models that the attack is made for, in words."""
+        return ", ".join(self.core.norms) or "threat models that bound a distance"
 
     @property
     def yardstick(self) -> Loss:
@@ -215,10 +226,8 @@ class Attack(Unit, ABC):
 
     def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:
         core = self.core
-        if core.norms and threat.name not in core.norms:
-            raise RobustlabError(
-                f"{core.name} is made for {', '.join(core.norms)}; the threat model is {threat!r}"
-            )
+        if not self.suits(threat):
+            raise RobustlabError(f"{core.name} is made for {core.made_for}; the threat model is {threat!r}")
         if targets is not None and not core.targetable:
             raise RobustlabError(f"{core.name} can't move towards a target class")
 

@@ -78,8 +78,9 @@ _KINDS: dict[Effect, _Kind] = {
 
 @register("corruption")
 class Corruption(Attack):
-    """One of MNIST-C's corruptions; the threat model that leaves it as it is is `WHOLE_BOX`."""
+    """One of MNIST-C's corruptions."""
 
+    norms = ("unbounded",)
     targetable = False
 
     effect: Effect

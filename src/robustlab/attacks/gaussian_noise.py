@@ -9,6 +9,8 @@ from robustlab.core.spec import PixelLength, register
 class GaussianNoise(Attack):
     """Independent noise of mean 0 and the given standard deviation on every pixel, clipped to [0, 1]."""
 
+    norms = ("unbounded",)
+
     std: PixelLength
 
     def search(self, session: Session) -> None:

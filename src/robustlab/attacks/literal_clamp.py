@@ -17,6 +17,8 @@ class FGSMLiteralClamp(Attack):
     attack. It reproduces a common mistake; use `FGSM` for anything else.
     """
 
+    norms = ("unbounded",)
+
     eps: Annotated[float, Field(ge=0.0, le=2.0)]
 
     def search(self, session: Session) -> None:

@@ -16,10 +16,9 @@ from robustlab.core.spec import register
 
 @register("rotation_translation")
 class RotationTranslation(Attack):
-    """The worst of a grid of rotations and translations; bilinear, with zeros from outside the image.
+    """The worst of a grid of rotations and translations; bilinear, with zeros from outside the image."""
 
-    The threat model that leaves the grid as it is is `WHOLE_BOX`.
-    """
+    norms = ("unbounded",)
 
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 30.0
     """The largest angle, in degrees."""

@@ -148,7 +148,7 @@ class Evaluation(Record):
         broken: the broken images that the page shows, at most a few hundred.
         pictures: array file of those, (M, C, H, W): uint8, or float32 on the pixel scale.
         flips: all images that were right and are broken, by label and adversarial class.
-        distances: of all these, in the threat model's norm; None if there are none.
+        distances: of all these, in the threat model's norm; None if there are none, or it bounds no distance.
     """
 
     schema_version: int = EVALUATION_SCHEMA_VERSION

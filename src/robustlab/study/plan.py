@@ -6,7 +6,6 @@ from typing import TypeVar
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
 from robustlab.core.spec import has_lengths, parse, scaled
-from robustlab.core.threat import WHOLE_BOX
 from robustlab.data import Dataset
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
@@ -154,7 +153,7 @@ class _Planner:
         return Measurement(
             on=self._instance(on, unit),
             attack=attack and scaled(attack, scale),
-            threat=threat if threat is WHOLE_BOX else scaled(threat, scale),
+            threat=scaled(threat, scale),
             crafted_on=self._instance(part.crafted_on or on, unit),
             mode=part.mode,
         )
@@ -165,7 +164,7 @@ class _Planner:
 
     def _states_length(self, part: Perturbation) -> bool:
         attack, threat = part.units_of()
-        return has_lengths(attack) or (threat is not WHOLE_BOX and has_lengths(threat))
+        return has_lengths(attack) or has_lengths(threat)
 
     def _rows(self) -> None:
         for part in self.recipe.rows:

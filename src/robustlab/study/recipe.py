@@ -16,7 +16,7 @@ from robustlab.attacks import Attack, Mode
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean
 from robustlab.core.results import Figure
 from robustlab.core.spec import Unit, parse, scaled
-from robustlab.core.threat import WHOLE_BOX, ThreatModel
+from robustlab.core.threat import ThreatModel, Unbounded
 from robustlab.data import DatasetChoice
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
@@ -115,7 +115,7 @@ class Perturbation(_Part):
         text = attack or self.attack
         return (
             parse(Attack, text) if text else None,
-            parse(ThreatModel, self.threat) if self.threat else WHOLE_BOX,
+            parse(ThreatModel, self.threat) if self.threat else Unbounded(),
         )
 
 

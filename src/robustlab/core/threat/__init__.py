@@ -4,6 +4,7 @@ from robustlab.core.threat.base import ThreatModel, allowance, per_image
 from robustlab.core.threat.l0 import L0
 from robustlab.core.threat.l1 import L1
 from robustlab.core.threat.l2 import L2
-from robustlab.core.threat.linf import WHOLE_BOX, Linf
+from robustlab.core.threat.linf import Linf
+from robustlab.core.threat.unbounded import Unbounded
 
-__all__ = ["L0", "L1", "L2", "WHOLE_BOX", "Linf", "ThreatModel", "allowance", "per_image"]
+__all__ = ["L0", "L1", "L2", "Linf", "ThreatModel", "Unbounded", "allowance", "per_image"]

@@ -4,7 +4,7 @@ All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is
 """
 
 from abc import ABC, abstractmethod
-from typing import Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from torch import Tensor
 
@@ -32,6 +32,8 @@ class ThreatModel(Unit, ABC):
     """
 
     kind = "threat"
+    bounded: ClassVar[bool] = True
+    """Whether eps bounds a distance; if not, it is for attacks that keep a measure of their own."""
     eps: float
 
     def at(self, eps: float) -> Self:

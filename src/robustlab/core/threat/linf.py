@@ -28,7 +28,3 @@ class Linf(ThreatModel):
         self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
     ) -> Tensor:
         return images + self._radius(images, eps, fraction) * gradient.sign()
-
-
-WHOLE_BOX = Linf(eps=1.0)
-"""No bound but the pixel range: the threat model of noise and corruptions."""

@@ -90,6 +90,9 @@ class Review(Probe):
 class Experiment(Probe):
     """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
 
+    by_distance: ClassVar[bool] = False
+    """Whether it makes sense only where the threat model bounds a distance."""
+
     @abstractmethod
     def sample(self, context: Context) -> Sample:
         """Return all that it needs to know of the evaluation, without a pass."""
@@ -101,13 +104,18 @@ class Experiment(Probe):
     @final
     def state(self, context: Context) -> str | None:
         try:
-            return self.sample(context).state
+            return self._applicable(context).state
         except Exception:  # that it is skipped, or crashes, is found out again for free
             return None
 
     @final
     def find(self, context: Context) -> Finding:
-        return self.look(context.lab, self.sample(context))
+        return self.look(context.lab, self._applicable(context))
+
+    def _applicable(self, context: Context) -> Sample:
+        if self.by_distance and not context.lab.threat.bounded:
+            raise Skip(f"{context.lab.threat!r} bounds no distance")
+        return self.sample(context)
 
 
 def graded(count: int, n: int, limit: float, *, sampled: bool, weight: float = 1.0) -> Grade:

@@ -12,12 +12,12 @@ from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.ensembles import suited
 
 
 class Challenge(Experiment):
     """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
 
+    by_distance = True
     most: ClassVar[int]
     """Survivors that are attacked."""
     limit: ClassVar[float]
@@ -44,7 +44,7 @@ class Challenge(Experiment):
     @final
     def look(self, lab: Lab, sample: Sample) -> Finding:
         attack, images = self.attack(lab), sample.images
-        if not suited(attack, lab.threat):
+        if not attack.suits(lab.threat):
             raise Skip(f"{attack.core.name} is not made for {lab.threat.name}")
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
         for goal in goals:

@@ -4,7 +4,6 @@ from robustlab.attacks import APGD, HopSkipJump
 from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.ensembles import suited
 
 MOST = 10
 BLIND = HopSkipJump(steps=8, samples=40)
@@ -16,6 +15,7 @@ HALF = 0.5
 class Decisions(Experiment):
     """Gives gradients, for each image, the distance that HopSkipJump needed."""
 
+    by_distance = True
     id = "decision-based-attack"
     title = "Gradients come as near as decisions alone"
     expected = "APGD breaks at least half of the images at the distance that HopSkipJump needed for each"
@@ -28,7 +28,7 @@ class Decisions(Experiment):
         return context.right_images(MOST)
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
-        if not suited(BLIND, lab.threat):
+        if not BLIND.suits(lab.threat):
             raise Skip(f"robustlab has no attack by decisions alone for {lab.threat.name}")
         wide = lab.threat.at(lab.widest(sample.images))
         blind = lab.attack(BLIND, sample.images, threat=wide, mode="max-loss")

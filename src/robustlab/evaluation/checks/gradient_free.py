@@ -5,7 +5,6 @@ from robustlab.evaluation.checks.base import Finding, Review, graded, percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context, Skip
 from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.ensembles import suited
 
 LIMIT = 0.002
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
@@ -28,7 +27,7 @@ class GradientFree(Challenge):
     most, limit = 50, LIMIT
 
     def attack(self, lab: Lab) -> Attack:
-        if not suited(SQUARE, lab.threat):
+        if not SQUARE.suits(lab.threat):
             raise Skip(
                 f"robustlab has no search without gradients for {lab.threat.name}; "
                 "random-points and random-corners draw without any search"

@@ -25,6 +25,7 @@ def _useless(gradients: Tensor) -> int:
 class ZeroGradients(Experiment):
     """Computes gradients at a random point of the threat model, of two losses."""
 
+    by_distance = True
     id = "zero-gradients"
     title = "There is a gradient to follow"
     expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
@@ -56,6 +57,7 @@ class ZeroGradients(Experiment):
 class ShatteredGradients(Experiment):
     """Compares gradients around the images with each other."""
 
+    by_distance = True
     id = "shattered-gradients"
     title = "Gradients nearby agree"
     expected = f"a mean cosine of {AGREED:g} between gradients nearby, but for {percent(LIMIT)} of the images"

@@ -23,6 +23,7 @@ ANYTHING = 0.01
 class Monotone(Experiment):
     """Attacks at a few eps, with the same attack."""
 
+    by_distance = True
     id = "accuracy-grows-with-eps"
     title = "More freedom breaks more"
     expected = f"accuracy that never rises by more than {percent(RISE)} from one eps to a larger one"
@@ -48,6 +49,7 @@ class Monotone(Experiment):
 class Extremes(Experiment):
     """Attacks with no freedom at all, with half of the pixel range, and with all of it."""
 
+    by_distance = True
     id = "extreme-eps"
     title = "No freedom breaks nothing, and all of it everything"
     expected = (

@@ -6,7 +6,6 @@ from robustlab.attacks import APGD, APGDL1, FGSM, Attack
 from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.ensembles import suited
 
 MOST = 500
 MANY: tuple[Attack, ...] = (APGD(steps=50), APGDL1(steps=50))
@@ -18,6 +17,7 @@ LIMIT = 0.005
 class OneStep(Experiment):
     """Counts the images that FGSM breaks and that many steps, or the whole evaluation, do not."""
 
+    by_distance = True
     id = "one-step-beats-many"
     title = "Many steps break what one step breaks"
     expected = (
@@ -37,7 +37,7 @@ class OneStep(Experiment):
         fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
         missed = set(fallen.ids.tolist()) & sample.survivors
         # Only what FGSM breaks is of interest, and on most classifiers that breaks fast.
-        for attack in (attack for attack in MANY if suited(attack, lab.threat)):
+        for attack in (attack for attack in MANY if attack.suits(lab.threat)):
             many = lab.attack(attack, fallen)
             missed |= set(fallen.ids[~many.successes].tolist())
         found = f"FGSM broke {len(fallen)} of {len(block)} images, {len(missed)} of them missed by the others"

@@ -27,6 +27,7 @@ class Undefended(Experiment):
     that the attacks, which are the evaluation's own, break it within the same threat model.
     """
 
+    by_distance = True
     id = "undefended-network"
     title = "The attacks break a network without a defense"
     expected = (

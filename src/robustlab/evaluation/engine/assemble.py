@@ -144,7 +144,7 @@ def _flips(found: list[Verdict]) -> list[Flip]:
 
 def _distances(problem: Problem, found: list[Verdict]) -> Histogram | None:
     values = [verdict.distance for verdict in found if verdict.state == "broken"]
-    if not values:
+    if not values or not problem.threat.bounded:
         return None
     counts, edges = np.histogram(values, bins=_BINS, range=(0.0, max(problem.threat.eps, *values)))
     return Histogram(edges=edges.tolist(), counts=counts.tolist())

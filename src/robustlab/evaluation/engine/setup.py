@@ -14,7 +14,7 @@ from robustlab.attacks.oracle import slope
 from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
 from robustlab.core.device import fast_bf16, resolve
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
@@ -48,7 +48,8 @@ class Request:
     @property
     def default_folder(self) -> Path:
         """Where it goes unless the user says otherwise."""
-        name = f"evaluate-{self.subject.name}-{self.threat.name}-{self.threat.eps:g}"
+        eps = f"-{self.threat.eps:g}" if self.threat.bounded else ""
+        name = f"evaluate-{self.subject.name}-{self.threat.name}{eps}"
         return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
 
 
@@ -62,6 +63,8 @@ def read(options: EvaluationOptions) -> Request:
     if (options.images is None) != (options.labels is None):
         raise RobustlabError("images and labels must be given together")
     threat = parse(ThreatModel, options.threat) if isinstance(options.threat, str) else options.threat
+    if options.curve and not threat.bounded:
+        raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     return Request(

@@ -1,8 +1,8 @@
 """Ensembles: named lists of attacks, one file each."""
 
 from robustlab.evaluation.ensembles.autoattack import AutoAttack
-from robustlab.evaluation.ensembles.base import Ensemble, suited
+from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.evaluation.ensembles.listing import Attacks, attack_list, resolved
 from robustlab.evaluation.ensembles.standard import Standard
 
-__all__ = ["Attacks", "AutoAttack", "Ensemble", "Standard", "attack_list", "resolved", "suited"]
+__all__ = ["Attacks", "AutoAttack", "Ensemble", "Standard", "attack_list", "resolved"]

@@ -5,7 +5,7 @@ from typing import Literal
 from robustlab.attacks import APGD, APGDL1, FAB, Attack, Square
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
-from robustlab.evaluation.ensembles.base import Ensemble, suited
+from robustlab.evaluation.ensembles.base import Ensemble
 
 TARGETS, TARGETS_L1 = 9, 5
 """How many classes targeted attacks move towards, and how many within L1."""
@@ -35,7 +35,7 @@ class AutoAttack(Ensemble):
             "plus": [ascent, scaled, anywhere, square, targeted, border],
             "rand": [APGD(steps=100), APGD(loss="dlr"), APGDL1(steps=100), APGDL1(loss="dlr")],
         }
-        return tuple(attack for attack in chosen[self.version] if suited(attack, threat))
+        return tuple(attack for attack in chosen[self.version] if attack.suits(threat))
 
     @property
     def samples(self) -> int:

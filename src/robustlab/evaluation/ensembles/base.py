@@ -20,8 +20,3 @@ class Ensemble(Unit, ABC):
     def samples(self) -> int:
         """How often a random classifier is asked about each point, unless the user says otherwise."""
         return 1
-
-
-def suited(attack: Attack, threat: ThreatModel) -> bool:
-    """Tell whether an attack is made for a threat model."""
-    return not attack.core.norms or threat.name in attack.core.norms

@@ -7,7 +7,7 @@ from robustlab.attacks import Attack
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import parse, units
 from robustlab.core.threat import ThreatModel
-from robustlab.evaluation.ensembles.base import Ensemble, suited
+from robustlab.evaluation.ensembles.base import Ensemble
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 """Specs, several in one string where commas separate them, or the units themselves."""
@@ -70,8 +70,8 @@ def resolved(asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes:
         if not members:
             raise SpecError(f"{unit!r} has no attack for {threat!r}")
         for attack in members:
-            if not suited(attack, threat):
-                made = ", ".join(attack.core.norms)
-                raise SpecError(f"{attack.name} is made for {made}; the threat model is {threat!r}")
+            if not attack.suits(threat):
+                name, made_for = attack.core.name, attack.core.made_for
+                raise SpecError(f"{name} is made for {made_for}; the threat model is {threat!r}")
         attacks += members
     return tuple(dict.fromkeys(attacks))

@@ -1,5 +1,7 @@
 """robustlab's own ensemble: what breaks most images for the fewest passes comes first."""
 
+from typing import get_args
+
 from robustlab.attacks import (
     APGD,
     APGDL1,
@@ -8,16 +10,19 @@ from robustlab.attacks import (
     FMN,
     PGD,
     Attack,
+    Corruption,
     Focused,
+    RotationTranslation,
     SigmaZero,
     Smoothed,
     Square,
     WhereMasked,
 )
+from robustlab.attacks.corruption import Effect
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.autoattack import TARGETS, TARGETS_L1
-from robustlab.evaluation.ensembles.base import Ensemble, suited
+from robustlab.evaluation.ensembles.base import Ensemble
 
 
 @register("standard")
@@ -28,7 +33,7 @@ class Standard(Ensemble):
     their passes. For L2 and L1 it is AutoAttack's own mix, after searches for the nearest success, which find
     for a few hundred passes an image some that the mix does not; for L0 sigma-zero. Smoothed gradients and
     Square are for the images on which gradients are masked: elsewhere they would cost most and find next to
-    nothing.
+    nothing. Without a bound it is every corruption of MNIST-C, then the grid of rotations and translations.
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
@@ -55,5 +60,6 @@ class Standard(Ensemble):
                 border,
             ),
             "l0": (PGD(steps=10), SigmaZero()),
+            "unbounded": (*(Corruption(effect=effect) for effect in get_args(Effect)), RotationTranslation()),
         }
-        return tuple(attack for attack in by_norm.get(threat.name, first) if suited(attack, threat))
+        return tuple(attack for attack in by_norm.get(threat.name, first) if attack.suits(threat))

@@ -145,6 +145,7 @@ def _attacker(results: Evaluation) -> str:
         "l2": f"move the image by up to {eps} in Euclidean length, where black is 0 and white is 1",
         "l1": f"change {several} by up to {eps} in total, where black is 0 and white is 1",
         "l0": f"set up to {eps} {several} to anything",
+        "unbounded": "change the image in every way that the attacks below try, and in no other",
     }
     way = ways.get(results.norm, f"change the image within {results.threat}")
     levels = ", in the steps of an 8-bit file" if results.eight_bit else ""
