@@ -114,7 +114,7 @@ def test_the_chosen_come_from_all_classes() -> None:
 
 def test_its_source_and_its_progress_are_told() -> None:
     class Seen(Progress, Task):
-        total = seen = 0
+        total, seen = 0, 0.0
 
         @contextmanager
         def track(self, description: str, total: int) -> Iterator[Task]:
@@ -122,7 +122,7 @@ def test_its_source_and_its_progress_are_told() -> None:
             self.total = total
             yield self
 
-        def advance(self, amount: int) -> None:
+        def advance(self, amount: float) -> None:
             self.seen += amount
 
     progress = Seen()

@@ -27,8 +27,8 @@ class Notes(Progress):
     def note(self, message: str) -> None:
         self.notes.append(message)
 
-    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
-        del seconds
+    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
+        del seconds, remark
         self.states.append((name, state))
 
 

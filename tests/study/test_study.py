@@ -21,8 +21,8 @@ class Stages(Progress):
         self.done: list[str] = []
         self.kept: list[str] = []
 
-    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
-        del seconds
+    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
+        del seconds, remark
         if state != "running":
             {"done": self.done, "kept": self.kept}[state].append(name)
 

@@ -57,7 +57,7 @@ class Watch(Progress, Task):
     """Adds up the images, and stops after so many of them."""
 
     def __init__(self, limit: float = float("inf")) -> None:
-        self.total, self.seen, self.limit = 0, 0, limit
+        self.total, self.seen, self.limit = 0, 0.0, limit
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator[Task]:
@@ -65,7 +65,7 @@ class Watch(Progress, Task):
         self.total = total
         yield self
 
-    def advance(self, amount: int) -> None:
+    def advance(self, amount: float) -> None:
         self.seen += amount
         if self.seen > self.limit:
             raise StopError

@@ -41,6 +41,10 @@ class APGDL1(Attack):
     def restart_count(self) -> int:
         return self.restarts * max(1, self.targets)
 
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
     def search(self, session: Session) -> None:
         toward = ranked_class(session, session.restart % self.targets) if self.targets else None
         if toward is not None and (toward < 0).all():

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
+from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
@@ -94,6 +95,14 @@ class Attack(Unit, ABC):
         """How often `search` is run on an image that withstands it."""
         return 1
 
+    @property
+    def passes(self) -> int | None:
+        """How many forward passes of an image one `search` takes at most; None where that isn't known.
+
+        For the time left alone: a few more do no harm.
+        """
+        return None
+
     @abstractmethod
     def search(self, session: Session) -> None:
         """Propose points for the images of the session; called once per restart."""
@@ -117,6 +126,7 @@ class Attack(Unit, ABC):
         half: bool = False,
         realise: Realise | None = None,
         on_batch: Callable[[int], None] | None = None,
+        on_pass: OnPass | None = None,
     ) -> AttackResult:
         """Attack a classifier.
 
@@ -140,6 +150,8 @@ class Attack(Unit, ABC):
             realise: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
                 exist, inside the threat model; only a success that is one there counts.
             on_batch: called with the number of images finished.
+            on_pass: called a few times a second with the share of the batch's search that is done and the
+                number of the batch's images that are broken.
 
         Raises:
             RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; an unknown
@@ -188,6 +200,7 @@ class Attack(Unit, ABC):
                     surrogates=surrogates,
                     half=half and not (self.core.exact or self.core.minimal_norm),
                     realise=realise,
+                    watch=on_pass and self._watch(on_pass, samples),
                 )
                 # A random classifier draws from the global generator: it gets the same numbers in every run.
                 with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
@@ -199,11 +212,17 @@ class Attack(Unit, ABC):
         }
         return AttackResult(**parts)
 
+    def _watch(self, tell: OnPass, samples: int) -> Watch:
+        passes = None if self.passes is None else self.passes * samples
+        return Watch(tell, passes=passes, restarts=self.restart_count)
+
     def _attack_batch(self, task: Task) -> AttackResult:
         session = Session(task)
         session.start()
         for restart in range(self.restart_count):
             session.begin(restart)
+            if task.watch:
+                task.watch.begin(restart, session.oracle.forwards)
             if session.finished:
                 break
             self.search(session)

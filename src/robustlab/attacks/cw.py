@@ -38,6 +38,10 @@ class CW(Attack):
     abort_early: bool = True
     """Whether a round ends for an image on which a tenth of the steps brought nothing."""
 
+    @property
+    def passes(self) -> int:
+        return self.steps * self.rounds
+
     def search(self, session: Session) -> None:
         search_weight(session, self.c, self.rounds, self._descend)
 

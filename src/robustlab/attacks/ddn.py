@@ -29,6 +29,10 @@ class DDN(Attack):
     radius: PixelDistance = 1.0
     """Of the sphere in the beginning."""
 
+    @property
+    def passes(self) -> int:
+        return self.steps
+
     def search(self, session: Session) -> None:
         state = _State(
             moves=torch.zeros_like(session.clean),

@@ -35,6 +35,10 @@ class DeepFool(Attack):
     overshoot: Annotated[float, Field(ge=0.0)] = 0.02
     """By how much of itself a step goes beyond the boundary."""
 
+    @property
+    def passes(self) -> int:
+        return self.steps
+
     def search(self, session: Session) -> None:
         norm, state = session.threat.name, _State(session.clean, likeliest(session, self.candidates))
         for _ in range(self.steps):

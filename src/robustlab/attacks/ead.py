@@ -37,6 +37,10 @@ class EAD(Attack):
     confidence: Annotated[float, Field(ge=0.0)] = 0.0
     """The margin, in logits, to be won by."""
 
+    @property
+    def passes(self) -> int:
+        return 2 * self.steps * self.rounds
+
     def search(self, session: Session) -> None:
         search_weight(session, self.c, self.rounds, self._descend)
 

@@ -42,6 +42,10 @@ class FAB(Attack):
     def restart_count(self) -> int:
         return self.restarts * max(1, self.targets)
 
+    @property
+    def passes(self) -> int:
+        return 2 * self.steps
+
     def search(self, session: Session) -> None:
         repeat, place = divmod(session.restart, max(1, self.targets))
         toward = ranked_class(session, place) if self.targets else session.targets

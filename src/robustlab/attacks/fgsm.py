@@ -22,6 +22,10 @@ class FGSM(Attack):
     step: Annotated[float, Field(gt=0.0)] | None = None
     """Step length as a fraction of eps; default 1, with a random start 1.25."""
 
+    @property
+    def passes(self) -> int:
+        return 2
+
     def search(self, session: Session) -> None:
         start = session.random_start() if self.random_start else session.clean
         step = self.step or (1.25 if self.random_start else 1.0)

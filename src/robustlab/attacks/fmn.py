@@ -35,6 +35,10 @@ class FMN(Attack):
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
     """By how much of itself the radius changes in the first step."""
 
+    @property
+    def passes(self) -> int:
+        return self.steps
+
     def search(self, session: Session) -> None:
         state = _State(
             points=session.clean,

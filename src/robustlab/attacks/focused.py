@@ -57,6 +57,10 @@ class Focused(Attack):
     def yardstick(self) -> Loss:
         return "margin"
 
+    @property
+    def passes(self) -> int:
+        return self.survey * self.steps + self.rounds * (self.steps + self.patches)
+
     def search(self, session: Session) -> None:
         clean = margin(session.clean_logits, session.labels, session.targets)
         state = _State(session.clean, clean, clean, clean, session.clean, session.clean, clean)

@@ -37,6 +37,10 @@ class MIFGSM(Attack):
     """Whether to attack the surrogates of `Attack.run` and to show the classifier the result alone."""
     loss: Loss = "cross_entropy"
 
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
     def search(self, session: Session) -> None:
         state = _State(session.clean, torch.zeros_like(session.clean))
         for step in range(self.steps):

@@ -39,6 +39,10 @@ class Nearest(Attack):
     """By how much of itself the radius changes in the first step."""
     loss: Loss = "cross_entropy"
 
+    @property
+    def passes(self) -> int:
+        return self.steps
+
     def search(self, session: Session) -> None:
         state = _start(session)
         for step in range(self.steps):

@@ -26,6 +26,10 @@ class PGD(Attack):
     def restart_count(self) -> int:
         return self.restarts
 
+    @property
+    def passes(self) -> int:
+        return self.steps + 1
+
     def search(self, session: Session) -> None:
         points = begin(self.start, session)
         for _ in range(self.steps):

@@ -30,6 +30,10 @@ class RandomPoints(Attack):
     def restart_count(self) -> int:
         return self.count
 
+    @property
+    def passes(self) -> int:
+        return 1
+
     def search(self, session: Session) -> None:
         if self.draw == "uniform":
             session.query(session.random_start(), self.loss)

@@ -287,6 +287,8 @@ class Session(ActiveSet):
             if measured != yardstick and not self._task.minimal_norm:
                 scores = self._counted(self._loss(logits, yardstick), answer.valid)
             reached = self._keep(points, scores, reached)
+        if self._task.watch is not None:
+            self._task.watch.look(self.oracle.forwards, self.record.broken)
         return Reading(logits=logits, valid=answer.valid, losses=values, reached=reached, gradient=gradient)
 
     def _counted(self, values: Tensor, valid: Tensor) -> Tensor:

@@ -36,6 +36,10 @@ class SigmaZero(Attack):
     threshold_step: Annotated[float, Field(gt=0.0)] = 0.01
     """By how much of the step length the threshold rises after a success and falls otherwise."""
 
+    @property
+    def passes(self) -> int:
+        return self.steps
+
     def search(self, session: Session) -> None:
         state = _State(
             moves=torch.zeros_like(session.clean),

@@ -10,14 +10,15 @@ from typing import Annotated
 
 from pydantic import Field
 
-from robustlab.attacks.agreement import AGREED, STD, agreement
+from robustlab.attacks.agreement import AGREED, LOOKS, STD, agreement
 from robustlab.attacks.base import Attack
 from robustlab.attacks.session import Session
+from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import PixelLength, register
 
 
 @register("smoothed")
-class Smoothed(Attack):
+class Smoothed(Wrapper):
     """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
 
     An image is left alone where they agree, and where one of them is zero, for then the mean is next to
@@ -33,12 +34,9 @@ class Smoothed(Attack):
     """The mean cosine between gradients nearby from which on an image is left alone; with 1 none is."""
 
     @property
-    def core(self) -> Attack:
-        return self.attack.core
-
-    @property
-    def restart_count(self) -> int:
-        return self.attack.restart_count
+    def passes(self) -> int | None:
+        own = self.attack.passes
+        return own and LOOKS + own * (self.draws + 1)
 
     def search(self, session: Session) -> None:
         if self.agreement < 1:

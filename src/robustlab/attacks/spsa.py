@@ -39,6 +39,10 @@ class SPSA(Attack):
     """Step length as a fraction of eps."""
     loss: Loss = "margin"
 
+    @property
+    def passes(self) -> int:
+        return self.steps * (2 * self.pairs + 1)
+
     def search(self, session: Session) -> None:
         # At clean black pixels a network may not feel a step of delta.
         start = session.random_start()

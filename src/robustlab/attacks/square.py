@@ -53,6 +53,10 @@ class Square(Attack):
     def restart_count(self) -> int:
         return self.restarts
 
+    @property
+    def passes(self) -> int:
+        return self.queries
+
     def search(self, session: Session) -> None:
         linf = session.threat.name == "linf"
         channels = session.clean.shape[1]

@@ -7,6 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from robustlab.attacks.losses import Loss
+from robustlab.attacks.watch import Watch
 from robustlab.core.threat import ThreatModel
 
 Mode = Literal["verdict", "max-loss"]
@@ -34,3 +35,4 @@ class Task:
     surrogates: Sequence[nn.Module]
     half: bool
     realise: Realise | None
+    watch: Watch | None = None

@@ -11,10 +11,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.agreement import AGREED, agreement
+from robustlab.attacks.agreement import AGREED, LOOKS, agreement
 from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.session import Session
+from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import register
 
 _ROUNDING = 1e-4
@@ -22,7 +23,7 @@ _ROUNDING = 1e-4
 
 
 @register("where_masked")
-class WhereMasked(Attack):
+class WhereMasked(Wrapper):
     """Runs an attack where gradient steps raise the margin no more than random points do, or disagree nearby.
 
     A long search without gradients brings little where gradients work, and everything where they do not. The
@@ -36,12 +37,9 @@ class WhereMasked(Attack):
     """Each the farthest along a random direction. More of them find a gradient masked that is merely weak."""
 
     @property
-    def core(self) -> Attack:
-        return self.attack.core
-
-    @property
-    def restart_count(self) -> int:
-        return self.attack.restart_count
+    def passes(self) -> int | None:
+        own = self.attack.passes
+        return own and LOOKS + self.steps + self.points + 1 + own
 
     def search(self, session: Session) -> None:
         session.leave(~_masked(session, self.steps, self.points))

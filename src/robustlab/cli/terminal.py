@@ -59,11 +59,12 @@ class TerminalProgress(Progress):
     def plan(self, stages: list[str]) -> None:
         self._all = self._bars.add_task("[bold]all stages", total=len(stages), unit="stages", remark="")
 
-    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
+    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
         if state == "kept":
             self._kept += 1
         elif state == "done":
-            self._print(f"[green]✓[/green] {escape(name)}  [dim]{seconds:.1f} s[/dim]")
+            said = f"  {escape(remark)}" if remark else ""
+            self._print(f"[green]✓[/green] {escape(name)}{said}  [dim]{seconds:.1f} s[/dim]")
         else:
             self._report_kept()
         if state != "running" and self._all is not None:
@@ -97,7 +98,7 @@ class _Bar(Task):
     def __init__(self, bars: Bars, task: TaskID) -> None:
         self._bars, self._task = bars, task
 
-    def advance(self, amount: int) -> None:
+    def advance(self, amount: float) -> None:
         self._bars.advance(self._task, amount)
 
     def show(self, remark: str) -> None:

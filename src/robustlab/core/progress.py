@@ -10,8 +10,11 @@ class Progress:
     def plan(self, stages: list[str]) -> None:
         """Announce the names of all stages, in order."""
 
-    def stage(self, name: str, state: str, seconds: float = 0.0) -> None:
-        """Tell that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run)."""
+    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
+        """Tell that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run).
+
+        ``remark``: what came out, in a few words.
+        """
 
     @contextmanager
     def track(self, description: str, total: int) -> Iterator["Task"]:
@@ -26,8 +29,8 @@ class Progress:
 class Task:
     """One bar."""
 
-    def advance(self, amount: int) -> None:
-        """Report ``amount`` more units done."""
+    def advance(self, amount: float) -> None:
+        """Report ``amount`` more units done; a part of one where that can be told."""
 
     def show(self, remark: str) -> None:
         """Tell how it stands, in a few words, in the place of what was told before."""

@@ -11,6 +11,11 @@ from robustlab.core.results import Figure
 _Z = float(norm.ppf(0.975))
 
 
+def percent(value: float) -> str:
+    """Return a share for people."""
+    return f"{value:.1%}".replace("%", " %")
+
+
 def proportion(successes: int, n: int) -> Figure:
     """Return a share with its Wilson score interval (Wilson 1927, doi:10.1080/01621459.1927.10502953).
 

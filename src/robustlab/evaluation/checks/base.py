@@ -134,8 +134,3 @@ def graded(count: int, n: int, limit: float, *, sampled: bool, weight: float = 1
         return "pass"
     certain = weight * (share.low if sampled else share.value) > limit
     return "fail" if certain and count >= FEW else "warn"
-
-
-def percent(value: float) -> str:
-    """Return a share for people."""
-    return f"{value:.1%}".replace("%", " %")

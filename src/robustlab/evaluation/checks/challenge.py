@@ -9,9 +9,10 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 
 class Challenge(Experiment):

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from robustlab.attacks import RotationTranslation
-from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 MOST = 20
 LIMIT = 0.01

@@ -1,10 +1,11 @@
 """Does an attack that asks for no gradient find what the attacks by gradients missed?"""
 
 from robustlab.attacks import Attack, RandomPoints, Square
-from robustlab.evaluation.checks.base import Finding, Review, graded, percent
+from robustlab.evaluation.checks.base import Finding, Review, graded
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Context, Skip
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 LIMIT = 0.002
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""

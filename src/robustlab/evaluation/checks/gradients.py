@@ -6,9 +6,10 @@ from torch import Tensor
 from robustlab.attacks.agreement import AGREED, LOOKS, STD, compared
 from robustlab.core import seeding
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 MOST = 250
 LIMIT = 0.05

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from robustlab.attacks import APGD, APGDL1, PGD, Attack, AttackResult, SigmaZero
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 STEPS, RESTARTS, TARGETS = 150, 10, 5
 LIMIT = 0.005

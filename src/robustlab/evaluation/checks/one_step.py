@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from robustlab.attacks import APGD, APGDL1, FGSM, Attack
-from robustlab.evaluation.checks.base import Experiment, Finding, graded, percent
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 MOST = 500
 MANY: tuple[Attack, ...] = (APGD(steps=50), APGDL1(steps=50))

@@ -1,9 +1,10 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
 from robustlab.core.evaluation import Grade
-from robustlab.evaluation.checks.base import Experiment, Finding, Review, percent
+from robustlab.evaluation.checks.base import Experiment, Finding, Review
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 MOST = 250
 SUMS_TO_ONE = 1e-5

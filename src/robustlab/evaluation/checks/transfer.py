@@ -1,10 +1,10 @@
 """Do adversarial images of other classifiers fool this one too?"""
 
 from robustlab.attacks import MIFGSM, Attack
-from robustlab.evaluation.checks.base import percent
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.context import Skip
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
 
 LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""

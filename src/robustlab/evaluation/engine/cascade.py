@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from robustlab.attacks.watch import OnPass
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.store import Outcome, RunStore, StageRecord
@@ -24,7 +25,9 @@ from robustlab.evaluation.engine.stages import (
     key_of,
     succeeded,
 )
+from robustlab.evaluation.engine.telling import BlockTeller
 from robustlab.evaluation.guarded import is_out_of_memory
+from robustlab.evaluation.metrics import percent
 
 Outcomes = dict[int, Outcome]
 
@@ -174,6 +177,9 @@ class Cascade:
             self._standing -= self._successes(found[number] for number in ids if number in found)
         if missing:
             found |= self._do(stage, self.problem.places(torch.tensor(missing)))
+            if stage.told:
+                seconds = self.store.seconds(key_of(self.problem, stage))
+                self.progress.stage(stage.title, "done", seconds, self._remark(stage, found, ids))
         elif stage.told and stage.name not in self._filled:
             self.progress.stage(stage.title, "kept" if ids else "done")
         self._filled.add(stage.name)
@@ -194,25 +200,34 @@ class Cascade:
         with self.progress.track(stage.title, len(places)) as bar:
             for part in torch.split(places, self.problem.batch_size):
                 started = time.perf_counter()
-                done = self._block(stage, self.problem.images.take(part).to(self.problem.device))
+                tell = BlockTeller(
+                    bar, len(part), self._standing if stage in self.stages else None, len(self.problem.images)
+                )
+                done = self._block(stage, self.problem.images.take(part).to(self.problem.device), tell)
                 self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
                 found.update({row.image_id: row for row in done.outcomes})
-                bar.advance(len(part))
-                if stage in self.stages:
-                    self._standing -= self._successes(done.outcomes)
-                    bar.show(f"robust so far {self._standing / len(self.problem.images):.1%}")
+                broken = self._successes(done.outcomes) if stage in self.stages else 0
+                tell(1.0, broken)
+                self._standing -= broken
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
-        if stage.told:
-            self.progress.stage(stage.title, "done", seconds)
         return found
+
+    def _remark(self, stage: Stage, found: Outcomes, ids: list[int]) -> str:
+        """Return what came out of a stage, in a few words."""
+        n = len(self.problem.images)
+        if isinstance(stage, Clean):
+            return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
+        if isinstance(stage, Certify):
+            return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
+        return f"robust accuracy {percent(self._standing / n)}" if stage in self.stages else ""
 
     def _successes(self, rows: Iterable[Outcome]) -> int:
         return sum(succeeded(row, self.problem.threat.eps) for row in rows)
 
-    def _block(self, stage: Stage, block: Split) -> Block:
+    def _block(self, stage: Stage, block: Split, tell: OnPass) -> Block:
         try:
-            return stage.run(self.problem, block)
+            return stage.run(self.problem, block, tell)
         except (RobustlabError, BrokenPipeError):
             raise
         except Exception as error:

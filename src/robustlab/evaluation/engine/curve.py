@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from robustlab.attacks import FMN, Attack, AttackResult, Nearest, SigmaZero
+from robustlab.attacks.watch import OnPass
 from robustlab.core.evaluation import RobustCurve
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -30,8 +31,8 @@ class NearestSuccess(Searching):
     def title(self) -> str:
         return f"nearest success: {self.attack.brief()}"
 
-    def search(self, problem: Problem, block: Split) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, mode="max-loss")
+    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
+        return problem.attack(self.attack, block, self.threat, mode="max-loss", tell=tell)
 
 
 def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import robustlab
 from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks.watch import OnPass
 from robustlab.core.store import digest
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -94,15 +95,14 @@ class Problem:
         return predict(self._guarded, images, batch_size=self.batch_size, samples=self.samples, key=key)
 
     def attack(
-        self, attack: Attack, block: Split, threat: ThreatModel, *, mode: Mode, eps: Tensor | None = None
+        self, attack: Attack, block: Split, threat: ThreatModel, *, mode: Mode, tell: OnPass
     ) -> AttackResult:
-        """Attack a block of images that lies on the device."""
+        """Attack a block of images that lies on the device, and tell how far that is."""
         return attack.run(
             self.attacked,
             block.pixels(slice(None)),
             block.labels,
             eight_bit.searched(threat) if self.eight_bit else threat,
-            eps=eps,
             ids=block.ids,
             seed=self.seed,
             mode=mode,
@@ -111,6 +111,7 @@ class Problem:
             surrogates=self.surrogate_models,
             half=self.half,
             realise=eight_bit.realise(threat) if self.eight_bit else None,
+            on_pass=tell,
         )
 
     def places(self, ids: Tensor) -> Tensor:

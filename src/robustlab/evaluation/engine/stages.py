@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
+from robustlab.attacks.watch import OnPass
 from robustlab.certify import Certifier
 from robustlab.core.spec import Unit
 from robustlab.core.store import Outcome, RunStore, digest
@@ -48,8 +49,8 @@ class Stage(ABC):
         return self.name
 
     @abstractmethod
-    def run(self, problem: Problem, block: Split) -> Block:
-        """Do the work on a block of images that lies on the device."""
+    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+        """Do the work on a block of images that lies on the device; it may tell how far it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +61,8 @@ class Clean(Stage):
     def name(self) -> str:
         return "clean images"
 
-    def run(self, problem: Problem, block: Split) -> Block:
+    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+        del tell
         predictions, confidences = problem.predict(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
         return Block(
@@ -80,7 +82,8 @@ class Certify(Stage):
     def name(self) -> str:
         return f"{self.certifier!r} of {self.threat!r}"
 
-    def run(self, problem: Problem, block: Split) -> Block:
+    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+        del tell
         images = block.pixels(slice(None))
         proven = self.certifier.certify(problem.model, images, block.labels, self.threat)
         nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
@@ -107,11 +110,11 @@ class Searching(Stage):
         return source and f" {digest(source)}"
 
     @abstractmethod
-    def search(self, problem: Problem, block: Split) -> AttackResult:
+    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
         """Return what was found for a block of images that lies on the device."""
 
-    def run(self, problem: Problem, block: Split) -> Block:
-        result = self.search(problem, block)
+    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+        result = self.search(problem, block, tell)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
         won = (result.predictions != block.labels).nonzero().squeeze(1).tolist()
         found = (result.predictions, result.confidences, result.distances)
@@ -136,8 +139,8 @@ class Attacking(Searching):
     def title(self) -> str:
         return self.attack.brief()
 
-    def search(self, problem: Problem, block: Split) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, mode=problem.mode)
+    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
+        return problem.attack(self.attack, block, self.threat, mode=problem.mode, tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +159,8 @@ class Verify(Stage):
     def code(self) -> str:
         return self.searching.code
 
-    def run(self, problem: Problem, block: Split) -> Block:
+    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+        del tell
         clean = block.pixels(slice(None))
         images = stored_images(self.store, problem, self.searching, block.ids.tolist()).to(clean.device)
         predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))

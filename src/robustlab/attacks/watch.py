@@ -1,0 +1,46 @@
+"""Tells, a few times a second, how far a search has come."""
+
+import time
+from collections.abc import Callable
+
+from torch import Tensor
+
+OnPass = Callable[[float, int], None]
+"""Is told which share of a batch's search is done, and how many of its images are broken."""
+
+_OFTEN = 0.25
+"""Seconds between two looks: each waits for the device."""
+
+
+class Watch:
+    """Watches the passes of one batch.
+
+    Args:
+        tell: whom to tell.
+        passes: how many forward passes of an image a restart takes at most; None where that isn't known.
+        restarts: how many there are.
+    """
+
+    def __init__(self, tell: OnPass, *, passes: int | None, restarts: int) -> None:
+        self._tell, self._passes, self._restarts = tell, passes, restarts
+        self._restart = self._before = 0
+        self._told = time.monotonic()
+
+    def begin(self, restart: int, forwards: Tensor) -> None:
+        """Learn that a restart begins, and which passes (N,) were spent before it."""
+        self._restart, self._before = restart, int(forwards.max())
+
+    def look(self, forwards: Tensor, broken: Tensor) -> None:
+        """Tell how far it is, if the last time was long enough ago.
+
+        Args:
+            forwards: (N,) passes spent on each image of the batch.
+            broken: (N,) whether it is broken.
+        """
+        now = time.monotonic()
+        if now - self._told < _OFTEN:
+            return
+        self._told = now
+        spent = int(forwards.max()) - self._before
+        part = min(1.0, spent / self._passes) if self._passes else 0.0
+        self._tell((self._restart + part) / self._restarts, int(broken.sum()))

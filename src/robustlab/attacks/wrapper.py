@@ -1,0 +1,19 @@
+"""What attacks around another attack share."""
+
+from abc import ABC
+
+from robustlab.attacks.base import Attack
+
+
+class Wrapper(Attack, ABC):
+    """Runs another attack, in a way of its own: made for the same threat models, with the same draws."""
+
+    attack: Attack
+
+    @property
+    def core(self) -> Attack:
+        return self.attack.core
+
+    @property
+    def restart_count(self) -> int:
+        return self.attack.restart_count

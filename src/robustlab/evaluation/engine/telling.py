@@ -1,0 +1,28 @@
+"""Tells how a stage goes while it works on a block: images done, and the robust accuracy so far."""
+
+from robustlab.core.progress import Task
+from robustlab.evaluation.metrics import percent
+
+
+class BlockTeller:
+    """Moves a bar through one block of images.
+
+    Args:
+        bar: of the stage.
+        size: images of the block.
+        standing: images of the evaluation that are not broken when the block begins; None if the stage is not
+            one that breaks them.
+        n: images of the evaluation.
+    """
+
+    def __init__(self, bar: Task, size: int, standing: int | None, n: int) -> None:
+        self._bar, self._size, self._standing, self._n = bar, size, standing, n
+        self._done = 0.0
+
+    def __call__(self, share: float, broken: int) -> None:
+        """Tell of a share of the block's work, and of how many of its images are broken."""
+        done = max(self._done, share * self._size)
+        self._bar.advance(done - self._done)
+        self._done = done
+        if self._standing is not None:
+            self._bar.show(f"robust so far {percent((self._standing - broken) / self._n)}")

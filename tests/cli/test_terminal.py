@@ -1,0 +1,73 @@
+"""What the terminal shows while something runs."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from robustlab.cli.terminal import TerminalProgress
+from robustlab.evaluation.engine.telling import BlockTeller
+
+
+def shown(*, quiet: bool = False, terminal: bool = True) -> tuple[TerminalProgress, io.StringIO]:
+    progress, screen = TerminalProgress(quiet=quiet), io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=160, color_system=None)
+    progress.console = progress._bars.live.console = console
+    return progress, screen
+
+
+def test_a_bar_shows_the_share_the_remark_and_the_time_left() -> None:
+    progress, screen = shown()
+    with progress, progress.track("apgd()", 200) as bar:
+        tell = BlockTeller(bar, 100, standing=180, n=200)
+        for step in range(1, 6):
+            tell(step / 10, 4 * step)
+            progress._bars.refresh()
+    assert "robust so far 80.0 %" in screen.getvalue()  # 180 - 20 of 200
+    assert "50/200 images" in screen.getvalue()
+
+
+def test_a_finished_stage_leaves_a_line_with_what_came_out() -> None:
+    progress, screen = shown()
+    with progress:
+        progress.plan(["clean", "pgd"])
+        progress.stage("clean", "kept")
+        progress.stage("pgd [odd] name", "running")
+        progress.stage("pgd [odd] name", "done", 1.234, "robust accuracy 71.0 %")
+    text = screen.getvalue()
+    assert "✓ 1 stages kept from an earlier run" in text
+    assert "✓ pgd [odd] name  robust accuracy 71.0 %  1.2 s" in text
+
+
+def test_quiet_shows_warnings_alone() -> None:
+    progress, screen = shown(quiet=True)
+    with progress:
+        progress.plan(["pgd"])
+        progress.stage("pgd", "done", 1.0, "robust accuracy 71.0 %")
+        progress.note("images were made up")
+    assert "images were made up" in screen.getvalue()
+    assert "pgd" not in screen.getvalue()
+
+
+class Bar:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.done, self.remarks = 0.0, [""]
+
+    def advance(self, amount: float) -> None:
+        assert amount >= 0
+        self.done += amount
+
+    def show(self, remark: str) -> None:
+        self.remarks.append(remark)
+
+
+@pytest.mark.parametrize("shares", [[], [0.3, 0.6], [0.9, 0.2, 1.0]])
+def test_a_block_counts_once_however_often_it_tells(shares: list[float]) -> None:
+    bar = Bar()
+    tell = BlockTeller(bar, 40, standing=None, n=100)  # type: ignore[arg-type]
+    for share in [*shares, 1.0]:
+        tell(share, 3)
+    assert bar.done == pytest.approx(40)
+    assert bar.remarks == [""], "a stage that breaks no image has nothing to say of robustness"
