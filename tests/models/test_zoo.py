@@ -9,11 +9,17 @@ import torch
 from torch import nn
 
 import robustlab
+from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import SetupError
 from robustlab.core.spec import parse
 from robustlab.data import Dataset, load_dataset
+from robustlab.evaluation.checks import Lab
+from robustlab.evaluation.checks.transfer import Transfer
+from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.models import Model, load_from_zoo, zoo_names
 from robustlab.models import zoo as folder_of_the_zoo
+from robustlab.models.base import Shape
+from robustlab.models.zoo import trained_on
 
 OWN = sorted(path.stem for path in folder_of_the_zoo.FOLDER.glob("*.safetensors"))
 
@@ -109,3 +115,41 @@ def test_a_name_is_evaluated_and_resumed(tmp_path: Path, mnist: Dataset) -> None
     assert first.results.subject.name == "mnist_cnn"
     assert first.results.robust.value < 0.2
     assert again.results.robust == first.results.robust
+
+
+def test_networks_trained_on_a_dataset() -> None:
+    shape = Shape(1, 28, 28, 10)
+    assert len(trained_on("mnist", shape)) == len(OWN)
+    assert trained_on("digits", shape) == []
+    assert trained_on("mnist", Shape(1, 28, 28, 2)) == []
+
+
+@pytest.mark.mnist
+@pytest.mark.usefixtures("mnist")
+@pytest.mark.parametrize(("name", "surrogates"), [("mnist_cnn", 1), ("other", 2)])
+def test_they_are_the_surrogates_where_none_is_given(
+    name: str, surrogates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def look(self: Transfer, lab: Lab) -> Attack:
+        del self
+        asked.append(len(lab.surrogates))
+        return FGSM()
+
+    monkeypatch.setattr(Transfer, "attack", look)
+    monkeypatch.setattr("robustlab.evaluation.engine.checking.PROBES", (Transfer(),))
+    last = nn.Linear(10, 10, bias=False)
+    with torch.no_grad():
+        last.weight.copy_(torch.eye(10))
+    other = nn.Sequential(robustlab.load_from_zoo("mnist_single_step"), last).eval()
+    options = EvaluationOptions(
+        model=other if name == "other" else name,
+        dataset="mnist",
+        n=30,
+        threat="linf(eps=0.02)",
+        attacks="fgsm",
+        out=str(tmp_path / "run"),
+    )
+    assert execute(options).results.checks[0].grade == "pass"
+    assert asked == [surrogates], "the classifier itself is no surrogate"

@@ -144,7 +144,7 @@ SKIPS: list[tuple[str, ThreatModel, str]] = [
         WEAK,
         "no proofs were looked for, or the certifier does not know this classifier",
     ),
-    ("transfer", WEAK, "no other classifier was given; name one with --surrogate"),
+    ("transfer", WEAK, "no other classifier was given, or is in the zoo; name one with --surrogate"),
     (
         "gradient-free-attack",
         L0(eps=1),

@@ -58,7 +58,7 @@ def test_a_sound_network_raises_no_flag(network: nn.Module, images: Split) -> No
     checks = {check.id: check for check in run_checks(context)}
     grades = {name: check.grade for name, check in checks.items()}
     assert grades.pop("sample-size") == "warn"
-    skipped = {"transfer", "proofs-under-attack", "blind-gain", "finer-grid"}
+    skipped = {"transfer", "proofs-under-attack", "blind-gain", "finer-grid", "more-samples"}
     assert {name for name, grade in grades.items() if grade != "pass"} == skipped, checks
     assert len(context.found.survivors) > 10, "nothing was left to be challenged"
 
@@ -207,3 +207,27 @@ def test_noise_alone_is_flagged(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images, STRONG, attacks=(RandomPoints(count=1),))
     for name in ("gradient-free-attack", "more-steps", "undefended-network"):
         assert look(name, context).grade == "fail"
+
+
+class Drowned(Wrapped):
+    """Adds so much noise to the logits that a mean over two draws is chance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x)
+        return logits + 8 * torch.randn_like(logits)
+
+
+def test_too_few_samples_raise_a_flag(network: nn.Module, images: Split) -> None:
+    context = evaluated(Drowned(network).eval(), images, STRONG, attacks=(PGD(steps=1),))
+    assert look("more-samples", context).grade == "skip"
+    asked = replace(context, lab=replace(context.lab, samples=32))
+    found = look("more-samples", credulous(asked))
+    assert found.grade == "fail"
+    assert "means over 64 passes instead of 32" in found.found
+    assert found.forwards >= 64 * found.n
+
+
+def test_enough_samples_raise_none(network: nn.Module, images: Split) -> None:
+    context = evaluated(network, images, WEAK)
+    asked = replace(context, lab=replace(context.lab, samples=2))
+    assert look("more-samples", asked).grade == "pass"

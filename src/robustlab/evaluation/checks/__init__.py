@@ -12,6 +12,7 @@ from robustlab.evaluation.checks.gradients import ShatteredGradients, ZeroGradie
 from robustlab.evaluation.checks.growing_eps import Extremes, Monotone
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.checks.more_effort import MoreRestarts, MoreSteps, Targets
+from robustlab.evaluation.checks.more_samples import MoreSamples
 from robustlab.evaluation.checks.one_step import OneStep
 from robustlab.evaluation.checks.outputs import Finite, LogitScale, Softmax
 from robustlab.evaluation.checks.proofs import Proofs
@@ -52,6 +53,7 @@ PROBES: tuple[Probe, ...] = (
     Extremes(),
     MoreSteps(),
     MoreRestarts(),
+    MoreSamples(),
     Targets(),
     BlindGain(),
     GradientFree(),

@@ -13,7 +13,7 @@ MOST = 100
 ATTACK = PGD(steps=20, loss="margin")
 NOWHERE = PGD(steps=5, loss="margin")
 FREE = PGD(steps=50, loss="margin")
-FRACTIONS = (0.5, 1.0, 1.5, 2.0)
+FRACTIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 """Of the threat model's eps."""
 RISE = 0.02
 """Our choice: on a hundred images, PGD's luck may cost one or two."""

@@ -11,7 +11,7 @@ from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
 
-STEPS, RESTARTS, TARGETS = 150, 10, 5
+STEPS, RESTARTS, TARGETS = 200, 10, 5
 LIMIT = 0.005
 """Our choice. For scale: from 1 to 50 restarts of PGD, Madry et al.'s network for MNIST lost 2.9 %."""
 TARGETED_LIMIT = 0.01

@@ -24,5 +24,5 @@ class Transfer(Challenge):
 
     def attack(self, lab: Lab) -> Attack:
         if not lab.surrogates:
-            raise Skip("no other classifier was given; name one with --surrogate")
+            raise Skip("no other classifier was given, or is in the zoo; name one with --surrogate")
         return MIFGSM(steps=20, transfer=True)

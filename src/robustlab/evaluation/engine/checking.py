@@ -3,7 +3,7 @@
 import time
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
 from robustlab.core.evaluation import Check
@@ -12,17 +12,22 @@ from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Probe, Row
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, Findings
+from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import stored_images
+from robustlab.evaluation.guarded import Guarded
+from robustlab.evaluation.identity import hash_tensors
+from robustlab.models.base import Shape
+from robustlab.models.zoo import trained_on
 
 STAGE = "checks"
 
 
-def checked(cascade: Cascade, findings: Findings) -> tuple[list[Check], float]:
+def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Check], float]:
     """Return the outcome of every check, and the seconds that the experiments among them took.
 
     An experiment that an earlier run did on the same sample is not done again, whatever else was found since.
     """
-    store, progress, context = cascade.store, cascade.progress, _context(cascade, findings)
+    store, progress, context = cascade.store, cascade.progress, _context(cascade, findings, dataset)
     states = {probe: state for probe in PROBES if (state := probe.state(context)) is not None}
     keys = {probe: f"{cascade.problem.key}/check {probe.id} {state}" for probe, state in states.items()}
     records = {probe: record for probe, key in keys.items() if (record := store.stage(key)) is not None}
@@ -55,7 +60,21 @@ def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> Stag
     return record
 
 
-def _context(cascade: Cascade, findings: Findings) -> Context:
+def _surrogates(problem: Problem, dataset: str) -> tuple[nn.Module, ...]:
+    """Return the surrogates that were given, or else the zoo's networks that know this dataset."""
+    if problem.surrogates:
+        return problem.surrogate_models
+    channels, height, width = problem.images.images.shape[1:]
+    known = trained_on(dataset, Shape(channels, height, width, problem.classes))
+    own = problem.subject.sha256()
+    return tuple(
+        Guarded(network.to(problem.device), problem.classes)
+        for network in known
+        if hash_tensors(network) != own
+    )
+
+
+def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
     problem = cascade.problem
 
     def adversarial(ids: list[int]) -> Tensor:
@@ -91,7 +110,7 @@ def _context(cascade: Cascade, findings: Findings) -> Context:
     )
     lab = Lab(
         model=problem.attacked,
-        surrogates=problem.surrogate_models,
+        surrogates=_surrogates(problem, dataset),
         classes=problem.classes,
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
         seed=problem.seed,

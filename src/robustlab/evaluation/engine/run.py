@@ -55,7 +55,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             findings = cascade.run()
             found = verdicts(findings)
             curve = robust_curve(cascade, findings) if options.curve else None
-            checks, seconds = checked(cascade, findings) if options.checks else ([], 0.0)
+            checks, seconds = checked(cascade, findings, request.chosen.name) if options.checks else ([], 0.0)
             # From here to the end the files of an earlier run may not fit together.
             store.reopen()
             results = assemble(

@@ -12,6 +12,7 @@ from pathlib import Path
 from torch import nn
 
 from robustlab.core.errors import SetupError, did_you_mean
+from robustlab.models.base import Shape
 from robustlab.models.files import load_network
 
 FOLDER = Path(__file__).parent
@@ -24,6 +25,16 @@ def zoo_names() -> dict[str, str]:
         for path in FOLDER.glob("*.json")
     }
     return dict(sorted(({entry.name: f"of {entry.value}" for entry in _entries()} | own).items()))
+
+
+def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
+    """Return robustlab's own networks that were trained on a dataset, for images and classes like these."""
+    cards = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    return [
+        load_network(path.with_suffix(".safetensors"))
+        for path, card in cards.items()
+        if (card["dataset"], card["shape"]) == (dataset, shape._asdict())
+    ]
 
 
 def load_from_zoo(name: str) -> nn.Module:

@@ -4,6 +4,7 @@ from robustlab.core.evaluation import Evaluation
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import draw_charts
+from robustlab.report.evaluation.flags import explanations
 from robustlab.report.evaluation.markdown import markdown
 from robustlab.report.evaluation.pictures import album
 from robustlab.report.evaluation.view import View
@@ -26,6 +27,7 @@ def report(results: Evaluation, arrays: Arrays) -> Report:
         charts=charts,
         words=words,
         album=album(view, arrays),
+        explained=explanations({check.id for check in results.checks}),
         # What eps means depends on the norm, and the headline says it.
         terms=Glossary("eps").explain(*(row.attack for row in results.rows)),
     )

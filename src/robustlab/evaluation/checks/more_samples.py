@@ -1,0 +1,45 @@
+"""Does asking a random classifier more often break what the evaluation missed?"""
+
+from dataclasses import replace
+
+from robustlab.attacks import PGD
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
+
+MOST = 20
+ATTACK = PGD(steps=20, loss="margin")
+LIMIT = 0.01
+"""Our choice."""
+
+
+class MoreSamples(Experiment):
+    """Attacks survivors with means over twice as many of the classifier's draws."""
+
+    id = "more-samples"
+    title = "Asking a random classifier more often finds no more"
+    expected = f"means over twice as many passes lower robust accuracy by at most {percent(LIMIT)}"
+    meaning = (
+        "The attacks followed chance: a mean over so few passes is not the gradient of the classifier's "
+        "expected answer (Athalye et al. 2018, arXiv:1802.00420)."
+    )
+    by_distance = True
+
+    def sample(self, context: Context) -> Sample:
+        if context.lab.samples == 1:
+            raise Skip("every point was asked about once: no means were taken")
+        return context.survivors(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        images, left = sample.images, sample.drawn_from
+        twice = replace(lab, samples=2 * lab.samples)
+        result = twice.attack(ATTACK, images)
+        broken, n = int((result.predictions != images.labels).sum()), len(images)
+        found = (
+            f"means over {twice.samples} passes instead of {lab.samples}: {ATTACK.brief()} broke {broken} of "
+            f"{n} images that withstood all attacks"
+        )
+        return Finding(
+            grade=graded(broken, n, LIMIT, sampled=n < left, weight=left / sample.total), found=found, n=n
+        )
