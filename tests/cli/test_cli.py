@@ -105,7 +105,7 @@ def test_ls_explains_a_unit() -> None:
     by_name = {argument.pop("name"): argument for argument in found["arguments"]}
     assert list(by_name) == ["steps", "loss", "targets", "restarts", "rho", "start"]
     assert by_name["rho"]["accepted"] == "above 0, at most 1"
-    assert by_name["rho"]["default"] == "0.75"
+    assert by_name["rho"]["default"] == 0.75
     assert "share of steps" in by_name["rho"]["meaning"]
     assert "dlr" in by_name["loss"]["accepted"].split(", ")
     table = call("ls", "apgd").output
@@ -113,6 +113,18 @@ def test_ls_explains_a_unit() -> None:
     heading, row = (line for line in table.splitlines() if line.startswith(("argument", "targets")))
     for column, begins in {"default": "0", "accepted": "at least 0", "what it means": "How many"}.items():
         assert row[heading.index(column) :].startswith(begins), table
+
+
+def test_ls_tells_what_a_name_is() -> None:
+    assert json.loads(call("ls", "mnist_cnn", "--json").output) == {
+        "zoo": {"mnist_cnn": "The study's baseline CNN, undefended"}
+    }
+    assert {"datasets", "recipes"} <= json.loads(call("ls", "mnist", "--json").output).keys()
+    assert "did you mean 'mnist_cnn'" in call("ls", "mnist_cn").output
+    arguments = json.loads(call("ls", "corruption", "--json").output)["arguments"]
+    assert arguments[1]["accepted"] == "at least 1, at most 5"
+    assert arguments[1]["default"] is None
+    assert "default" not in arguments[0], "it must be given"
 
 
 @pytest.mark.parametrize(

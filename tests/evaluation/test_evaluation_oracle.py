@@ -122,6 +122,10 @@ def test_curve_follows_the_closed_form(model: nn.Module, tmp_path: Path, norm: s
         assert proven.value <= attacked.value
     assert curve.certified[0] == results.clean
     assert curve.certified[curve.eps.index(eps)] == results.certified
+    proven_wide = round(60 * curve.certified[-1].value)
+    assert proven_wide > 0
+    met = {row.attack: row.attacked for row in results.rows if " within " in row.attack}
+    assert set(met.values()) == {round(60 * results.clean.value) - proven_wide}, "a proven image was attacked"
 
 
 def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:

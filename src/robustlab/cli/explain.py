@@ -42,13 +42,13 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 def show(unit: type[Unit], *, as_json: bool) -> None:
     """Print what a unit is, from its docstrings."""
     meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
-    arguments = [
+    arguments: list[dict[str, object]] = [
         {
             "name": field.name,
-            "default": None if field.default is dataclasses.MISSING else str(field.default),
             "accepted": _accepted(hints[field.name]),
             "meaning": meanings.get(field.name) or _USUAL.get(field.name, ""),
         }
+        | ({} if field.default is dataclasses.MISSING else {"default": _plain_value(field.default)})
         for field in dataclasses.fields(unit)  # type: ignore[arg-type]
     ]
     source = _plain(inspect.getdoc(inspect.getmodule(unit)) or "")
@@ -61,10 +61,15 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
-        columns = ("argument", "default", "accepted", "what it means")
-        table = Table(*columns, box=None, padding=(0, 2, 0, 0), header_style="bold")
+        headings = {
+            "name": "argument",
+            "default": "default",
+            "accepted": "accepted",
+            "meaning": "what it means",
+        }
+        table = Table(*headings.values(), box=None, padding=(0, 2, 0, 0), header_style="bold")
         for argument in arguments:
-            table.add_row(*(escape(word or "") for word in argument.values()))
+            table.add_row(*(escape(str(argument.get(key, ""))) for key in headings))
         console.print()
         console.print(table)
 
@@ -92,12 +97,18 @@ def _accepted(hint: object) -> str:
     words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
     limits = [
         f"{_BOUNDS[name]} {getattr(limit, name):g}"
-        for field in getattr(hint, "__metadata__", ())
+        for part in (hint, *get_args(hint))
+        for field in getattr(part, "__metadata__", ())
         for limit in getattr(field, "metadata", ())
         for name in _BOUNDS
         if hasattr(limit, name)
     ]
     return ", ".join(words or limits)
+
+
+def _plain_value(value: object) -> object:
+    """Return a default as JSON holds it."""
+    return repr(value) if isinstance(value, Unit) else value
 
 
 def _choices(hint: object) -> tuple[object, ...]:

@@ -35,7 +35,7 @@ _KINDS: dict[str, type[Unit]] = {
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
-    """Print the units of one kind, or of all; or, given a unit's name, all about it.
+    """Print the units of one kind, or of all; or, given a name, all about it.
 
     Raises:
         SpecError: there is no such kind, and no such unit.
@@ -49,13 +49,15 @@ def show(kind: str | None, *, as_json: bool) -> None:
     everything["zoo"] = zoo_names()
     everything["recipes"] = {name: str(path) for name, path in shipped_recipes().items()}
     if kind is not None:
-        if kind not in everything:
-            hint = did_you_mean(kind, [*everything, *by_name])
+        named = {title: {kind: entries[kind]} for title, entries in everything.items() if kind in entries}
+        if kind not in everything and not named:
+            names = [name for entries in everything.values() for name in entries if name.isidentifier()]
+            hint = did_you_mean(kind, [*everything, *by_name, *names])
             raise SpecError(
                 f"there is no kind or unit {kind!r}{hint}; kinds: {', '.join(everything)}; "
                 "of each of these `robustlab ls KIND` shows the units"
             )
-        everything = {kind: everything[kind]}
+        everything = {kind: everything[kind]} if kind in everything else named
     if as_json:
         sys.stdout.write(json.dumps(everything, indent=2) + "\n")
         return

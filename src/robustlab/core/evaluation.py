@@ -44,7 +44,7 @@ class AttackRow(Record):
     """One attack of the cascade, which met only the images that were left to it.
 
     With a curve, the searches for the nearest success are the last rows; they run on all images that were
-    right.
+    right, but for those that are proven as far as the curve reaches.
 
     Attributes:
         attacked: images it ran on.

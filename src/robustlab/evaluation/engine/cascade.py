@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -56,6 +56,7 @@ class Findings:
         clean: the images as they are.
         right: ids of those classified correctly.
         proven: ids of those for which no attack can exist; None without a certifier.
+        proven_wide: ids of those for which this holds as far as the curve reaches, too.
         proofs: the images that each search for proofs looked at, those for the curve included, by its name.
         attacks: in the order in which they ran.
         unconfirmed: ids of images of which a success did not hold when it was measured again.
@@ -64,6 +65,7 @@ class Findings:
     clean: Outcomes
     right: list[int]
     proven: set[int] | None = None
+    proven_wide: set[int] = field(default_factory=set)
     proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
     attacks: list[AttackFindings] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
@@ -82,7 +84,8 @@ class Cascade:
 
     Args:
         stages: the attacks in order.
-        nearest: searches for the nearest success, on every image that is classified correctly.
+        nearest: searches for the nearest success, on every image that is classified correctly and not proven
+            to have none as far as they reach.
         certify: looks for proofs before the attacks.
         further: names of what comes afterwards, for the progress alone.
     """
@@ -113,6 +116,9 @@ class Cascade:
         findings = Findings(clean=clean, right=right)
         if self.certify:
             findings.proven = set(self.prove(self.certify, right, findings))
+        if self.certify and self.nearest:
+            wide = replace(self.certify, threat=self.nearest[0].threat, told=False)
+            findings.proven_wide = set(self.prove(wide, sorted(findings.proven or ()), findings))
         # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
         withdrawn: set[tuple[str, int]] = set()
         while True:
@@ -141,10 +147,11 @@ class Cascade:
 
     def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         standing = [number for number in findings.right if number not in (findings.proven or ())]
+        further = [number for number in findings.right if number not in findings.proven_wide]
         found = []
         for stage in (*self.stages, *self.nearest):
             self._standing = len(standing) + len(findings.proven or ())
-            outcomes = self.fill(stage, findings.right if stage in self.nearest else standing)
+            outcomes = self.fill(stage, further if stage in self.nearest else standing)
             broken = {
                 number
                 for number in standing

@@ -56,7 +56,8 @@ def order(view: View) -> str:
     settled = "not broken" if view.proven is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
-        said += " The last ones looked for the nearest success of every image that was right, for the curve."
+        said += " The last ones looked for the nearest success of every image that was right, for the curve"
+        said += "." if view.proven is None else ", but for those that are proven as far as it reaches."
     return said
 
 
