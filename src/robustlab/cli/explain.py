@@ -61,7 +61,8 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
-        headings = {
+        headings = {"name": "argument", "default": "default", "accepted": "accepted"}
+        headings |= {"meaning": "what it means"}
             "name": "argument",
             "default": "default",
             "accepted": "accepted",
