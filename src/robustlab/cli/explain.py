@@ -63,11 +63,6 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     if arguments:
         headings = {"name": "argument", "default": "default", "accepted": "accepted"}
         headings |= {"meaning": "what it means"}
-            "name": "argument",
-            "default": "default",
-            "accepted": "accepted",
-            "meaning": "what it means",
-        }
         table = Table(*headings.values(), box=None, padding=(0, 2, 0, 0), header_style="bold")
         for argument in arguments:
             table.add_row(*(escape(str(argument.get(key, ""))) for key in headings))
