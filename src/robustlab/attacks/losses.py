@@ -73,11 +73,12 @@ def dlr(
 
     Croce & Hein 2020 (arXiv:2003.01690), equation 6 and, towards rivals, 8. Towards ``targets`` the numerator
     is the margin over every other class, not over the label alone as in equation 8: the goal is to be the
-    highest. It needs three classes, towards a class four; with fewer it is the margin.
+    highest. With fewer than four classes it is the margin: towards a class there are not enough logits to divide
+    by, and away from the label the quotient says little of three.
     """
-    anywhere = targets is None and rivals is None
-    if logits.shape[1] < (3 if anywhere else 4):
+    if logits.shape[1] < 4:
         return margin(logits, labels, targets, rivals)
+    anywhere = targets is None and rivals is None
     top = logits.topk(3 if anywhere else 4, dim=1).values
     low = top[:, 2] if anywhere else (top[:, 2] + top[:, 3]) / 2
     return margin(logits, labels, targets, rivals) / (top[:, 0] - low + 1e-12)
