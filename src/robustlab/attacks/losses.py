@@ -73,8 +73,7 @@ def dlr(
 
     Croce & Hein 2020 (arXiv:2003.01690), equation 6 and, towards rivals, 8. Towards ``targets`` the numerator
     is the margin over every other class, not over the label alone as in equation 8: the goal is to be the
-    highest. With fewer than four classes it is the margin: towards a class there are not enough logits to divide
-    by, and away from the label the quotient says little of three.
+    highest. With fewer than four classes it is the margin.
     """
     if logits.shape[1] < 4:
         return margin(logits, labels, targets, rivals)
