@@ -18,10 +18,10 @@ from torch import Tensor
 from robustlab.attacks import starts
 from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss, margin
+from robustlab.attacks.record import put
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import TRIES, repaint
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
 
 _BLOCK = 10
 """Patches between two looks at which images are broken."""
@@ -63,7 +63,7 @@ class Focused(Attack):
 
     def search(self, session: Session) -> None:
         clean = margin(session.clean_logits, session.labels, session.targets)
-        state = _State(session.clean, clean, clean, clean, session.clean, session.clean, clean)
+        state = _State(session.clean.clone(), clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
             _descend(session, state, self._loss(turn), self.steps, turn)
             if session.finished:
@@ -98,7 +98,7 @@ class _State:
 
     def keep(self, points: Tensor, margins: Tensor) -> None:
         better = margins > self.margin
-        self.best = torch.where(per_image(better, points), points, self.best)
+        put(self.best, torch.arange(len(better), device=better.device), points, better)
         self.margin = torch.where(better, margins, self.margin)
 
 

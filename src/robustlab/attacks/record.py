@@ -7,6 +7,16 @@ from robustlab.attacks.task import Task
 from robustlab.core.threat import per_image
 
 
+def put(images: Tensor, rows: Tensor, points: Tensor, where: Tensor) -> None:
+    """Write points (n, C, H, W) into rows (n,) of images (N, C, H, W), in place, where (n,) it says so."""
+    if images.device.type == "cpu":
+        # In a random search few points are better, and moving all images would cost a good part of a pass.
+        where = where.nonzero().squeeze(1)
+        images[rows[where]] = points[where]
+    else:  # which would have to wait to learn how many they are
+        images[rows] = torch.where(per_image(where, points), points, images[rows])
+
+
 class Record:
     """What an attack has found so far, one row per image of the batch.
 
@@ -44,13 +54,13 @@ class Record:
         # A success beats any loss; among equals the higher loss, or the nearer success, is kept.
         better = success & higher if self._minimal_norm else torch.where(success == broken, higher, success)
         better = better & counts
-        self.best[rows] = torch.where(per_image(better, points), points, self.best[rows])
+        put(self.best, rows, points, better)
         self._score[rows] = torch.where(better, scores, self._score[rows])
         self.found_by[rows] = torch.where(better, restart, self.found_by[rows])
         if self._confirmed is not None:
             images, restarts = self._confirmed
             first = success & counts & ~broken
-            images[rows] = torch.where(per_image(first, points), points, images[rows])
+            put(images, rows, points, first)
             restarts[rows] = torch.where(first, restart, restarts[rows])
         self.broken[rows] |= success & counts
 
