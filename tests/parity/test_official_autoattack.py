@@ -13,7 +13,7 @@ from robustlab.evaluation.ensembles import AutoAttack
 
 pytestmark = needs_checkout
 
-IMAGES, SLACK = 100, 1
+IMAGES, SLACK = 50, 1
 """How many images are attacked, and how many more of them ours may leave than the original."""
 
 MEMBERS = ["apgd-ce", "apgd-t", "fab-t", "square"]
@@ -40,7 +40,8 @@ def test_no_member_is_weaker(member: str, threat: ThreatModel, subject: Subject)
     ours = left(subject, threat, peers.robustlab(attack, threat))
     theirs = left(subject, threat, peers.autoattack(CHECKOUT, threat, attacks=(member,)))
     assert ours <= theirs + SLACK
-    assert 10 < theirs < 90, "a subject on which attacks do not differ"
+    unattacked = left(subject, threat, lambda _, images, *__: images)
+    assert 0 < theirs < unattacked, "a subject on which attacks do not differ"
 
 
 @every_norm
