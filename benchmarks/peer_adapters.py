@@ -185,34 +185,40 @@ def adv_lib(run: Callable[[Any, nn.Module, Tensor, Tensor], Tensor]) -> Call:
     return _in_batches(prepare)
 
 
-def autoattack(path: Path, threat: ThreatModel, *, attacks: tuple[str, ...] = (), steps: int = 100) -> Call:
-    """Adapt the official AutoAttack.
+def official(path: Path, module: str = "autoattack") -> Any:
+    """Import a module from a checkout of github.com/fra31/auto-attack."""
+    sys.path.insert(0, str(path))
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.path.remove(str(path))
+
+
+def autoattack(
+    path: Path, threat: ThreatModel, *, attacks: tuple[str, ...] = (), steps: int | None = None
+) -> Call:
+    """Adapt the official AutoAttack, its standard version.
 
     Args:
         path: a checkout of github.com/fra31/auto-attack.
         threat: linf, l2 or l1.
-        attacks: such as ``("apgd-ce",)``, the parts to run; default the standard version.
-        steps: of APGD and FAB in parts named by ``attacks``; the standard version's are 100.
+        attacks: such as ``("apgd-ce",)``, the parts of it to run; default all.
+        steps: of APGD and FAB, which then run once each; default as in the version.
     """
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
         with guest(model):
-            sys.path.insert(0, str(path))
-            try:
-                library = importlib.import_module("autoattack")
-            finally:
-                sys.path.remove(str(path))
-            attack = library.AutoAttack(
+            attack = official(path).AutoAttack(
                 model,
                 norm=NORMS[threat.name],
                 eps=threat.eps,
-                version="custom" if attacks else "standard",
-                attacks_to_run=list(attacks),
                 seed=0,
                 device=images.device,
                 verbose=False,
             )
             if attacks:
+                attack.attacks_to_run = list(attacks)
+            if steps is not None:
                 for part in (attack.apgd, attack.apgd_targeted):
                     part.n_iter = part.n_iter_orig = steps
                 attack.fab.n_iter = steps

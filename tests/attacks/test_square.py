@@ -140,6 +140,18 @@ def test_moves_use_the_whole_budget_and_no_more(shape: tuple[int, ...], threat: 
         assert points.max() <= 1
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_within_l1_a_move_of_several_channels_leaves_the_highest_pixels(channels: int) -> None:
+    one = session((5, channels, 9, 9), L1(eps=0.4))
+    one.clean = 0.45 + 0.1 * one.clean
+    draws = one.uniform("moves", shape=(5 + channels,))
+    draws[:, :4] = 0.0  # both windows in the corner
+    moved = move_bumps(one, one.clean, draws, 7) - one.clean
+    assert torch.allclose(moved.abs().sum(dim=(1, 2, 3)), one.eps, rtol=1e-4)
+    share = (moved[..., :7, :7] != 0).float().mean()
+    assert share == 1 if channels == 1 else 0.02 < share < 0.7
+
+
 # What it finds
 
 

@@ -86,7 +86,7 @@ FROZEN_SPECS = {
     "adversarial_training(attack=fgsm(random_start=False, step=None), "
     "threat=linf(eps=0.1), source=baseline, fraction=0.3)",
     "apgd(steps=100, loss=cross_entropy, targets=0, restarts=1, rho=0.75, start=surface)",
-    "apgd_l1(steps=100, loss=cross_entropy, targets=0, restarts=1)",
+    "apgd_l1(steps=100, loss=cross_entropy, targets=0, restarts=1, large_radii=True)",
     "cnn(dropout=0.2)",
     "corruption(effect=stripe, severity=None)",
     "cross_entropy()",

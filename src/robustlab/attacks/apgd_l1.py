@@ -21,7 +21,10 @@ from robustlab.core.threat.l1 import sparse_sign
 _RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """Radii, as multiples of eps, with their share of the steps: wide balls first, the narrow one holds traps."""
 
-_SHARE_SHRINKS, _STEP_SHRINKS, _LEAST_STEP = 1.5, 1.5, 0.1
+_FIRST_SHARE = 0.2
+"""The share of the pixels that a step moves before anything is known of where to."""
+
+_COUNT_SHRINKS, _STEP_SHRINKS, _LEAST_STEP = 1.5, 1.5, 0.1
 _CHECK_EVERY = 0.04
 
 
@@ -36,6 +39,8 @@ class APGDL1(Attack):
     targets: Annotated[int, Field(ge=0)] = 0
     """How many of the likeliest wrong classes to move towards, one restart each; 0: away from the label."""
     restarts: Annotated[int, Field(ge=1)] = 1
+    large_radii: bool = True
+    """Whether the search comes in from three times and twice eps, or stays within eps."""
 
     @property
     def restart_count(self) -> int:
@@ -54,42 +59,48 @@ class APGDL1(Attack):
         none = torch.zeros_like(session.eps)
         state = _State(start, start, start, start, none, none, none, none, toward)
         left = self.steps
-        for multiple, share in _RADII:
+        for multiple, share in _RADII if self.large_radii else _RADII[-1:]:
             steps = left if multiple == 1 else round(share * self.steps)
             left -= steps
             if steps:
-                _ascend(session, state, self.loss, multiple, steps)
+                _ascend(session, state, self, multiple, steps)
             if session.finished:
                 return
 
 
 @dataclass
 class _State:
-    """What the search remembers of each active image; ``share`` is that of the pixels that a step moves."""
+    """What the search remembers of each active image; ``count`` is how many values a step moves."""
 
     points: Tensor
     gradient: Tensor
     best: Tensor
     best_gradient: Tensor
     best_loss: Tensor
-    share: Tensor
+    count: Tensor
     step: Tensor
     moved: Tensor
     toward: Tensor | None
 
 
-def _ascend(session: Session, state: _State, loss: Loss, multiple: float, steps: int) -> None:
+def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> None:
     """Search the ball of ``multiple * eps``, from the nearest point of it to where the search is."""
-    pixels = session.clean[0].numel()
     state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
     state.best = state.points
     state.best_loss = torch.full_like(session.eps, -torch.inf)
-    state.step, state.moved = torch.ones_like(session.eps), _count_moved(session, state.points)
-    state.share = state.moved / pixels / _SHARE_SHRINKS
+    state.step = torch.ones_like(session.eps)
+    if attack.large_radii:
+        state.moved = _count_moved(session, state.points)
+        state.count = _fewer(state.moved)
+    else:
+        state.moved = torch.full_like(session.eps, session.clean[0].numel())
+        state.count = (_FIRST_SHARE * state.moved).ceil()
     every = max(1, int(_CHECK_EVERY * steps))
     for step in range(steps + 1):
         more = step < steps
-        reading = session.query(state.points, loss, toward=state.toward, gradient=more, propose=multiple == 1)
+        reading = session.query(
+            state.points, attack.loss, toward=state.toward, gradient=more, propose=multiple == 1
+        )
         better = reading.losses > state.best_loss
         chosen = per_image(better, state.points)
         state.best = torch.where(chosen, state.points, state.best)
@@ -106,8 +117,8 @@ def _ascend(session: Session, state: _State, loss: Loss, multiple: float, steps:
         if session.finished:
             return
         radius = multiple * session.eps
-        count = (state.share * pixels).long().clamp(min=1)
-        move = sparse_sign(state.points, state.gradient, count) * per_image(state.step * radius, state.points)
+        move = sparse_sign(state.points, state.gradient, state.count.long())
+        move = move * per_image(state.step * radius, state.points)
         state.points = session.threat.project(state.points + move, session.clean, radius)
 
 
@@ -117,10 +128,15 @@ def _reconsider(session: Session, state: _State) -> None:
     sparser = moved < 0.95 * state.moved
     chosen = per_image(sparser, state.points)
     state.step = torch.where(sparser, 1.0, (state.step / _STEP_SHRINKS).clamp(min=_LEAST_STEP))
-    state.share = moved / session.clean[0].numel() / _SHARE_SHRINKS
+    state.count = _fewer(moved)
     state.points = torch.where(chosen, state.best, state.points)
     state.gradient = torch.where(chosen, state.best_gradient, state.gradient)
     state.moved = moved
+
+
+def _fewer(moved: Tensor) -> Tensor:
+    """Return (n,) how many values the next steps move, of those in which the best point differs."""
+    return (moved / _COUNT_SHRINKS).ceil()
 
 
 def _count_moved(session: Session, points: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
 from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, useful_radius
 from robustlab.attacks.session import Session
+from robustlab.attacks.starts import surface
 from robustlab.core.spec import register
 from robustlab.core.threat import per_image
 
@@ -36,7 +37,7 @@ class FAB(Attack):
     beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """The share of the way from the clean image that is kept after a success."""
     restarts: Annotated[int, Field(ge=1)] = 1
-    """Those after the first begin at random points."""
+    """Those after the first begin at random points on the sphere of half of eps."""
 
     @property
     def restart_count(self) -> int:
@@ -52,7 +53,7 @@ class FAB(Attack):
         if toward is not None and (toward < 0).all():
             return  # there are fewer classes than targets
         state = _State(
-            points=session.clean if repeat == 0 else session.random_start(useful_radius(session) / 2),
+            points=session.clean if repeat == 0 else surface(session, useful_radius(session) / 2),
             toward=toward,
             classes=None if toward is not None else likeliest(session, session.clean_logits.shape[1]),
         )

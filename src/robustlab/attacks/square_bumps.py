@@ -109,6 +109,9 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     unused = per_image((session.eps**order - used**order).clamp(min=0.0), points) / channels
     available = (length(moved * either) ** order + unused) ** (1 / order)
     new = new * (available / length(new).clamp(min=1e-12))
+    if order == 1 and channels > 1:
+        # Too long, as in AutoAttack's code: the projection leaves the highest pixels, and more is found.
+        return session.project(session.clean + torch.where(either, 0.0, moved) + channels * new)
     moved = torch.where(either, 0.0, moved) + new
     # The norm is right but for rounding, so that clipping is the projection, for L1 too.
     excess = session.eps / torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1).clamp(min=1e-12)

@@ -29,15 +29,18 @@ def begin(kind: Start, session: Session) -> Tensor:
     return starts[kind]()
 
 
-def surface(session: Session) -> Tensor:
-    """Return random points on the ball's surface, brought into [0, 1] (as in arXiv:2003.01690)."""
+def surface(session: Session, radius: Tensor | None = None) -> Tensor:
+    """Return random points on the surface of the ball of eps, or of a radius (n,) below it, within [0, 1].
+
+    As in arXiv:2003.01690. Within L1 all pixels move, as they do not at a random point of the ball.
+    """
     shape = tuple(session.clean.shape[1:])
     if session.threat.name == "linf":
         draws = 2 * session.uniform("start", shape=shape) - 1
     else:
         draws = session.normal("start", shape=shape)
     length = session.threat.distance(session.clean + draws, session.clean)
-    scale = session.eps / length.clamp(min=1e-12)
+    scale = (session.eps if radius is None else radius) / length.clamp(min=1e-12)
     return session.project(session.clean + draws * per_image(scale, draws))
 
 
