@@ -22,7 +22,7 @@ from robustlab.models import load_from_zoo
 pytestmark = pytest.mark.mnist
 
 IMAGES = 50
-"""One of them is 0.02; another random start changes PGD by up to two of them, on the second network by four."""
+"""One is 0.02; another random start changes what PGD leaves by two of them, on the second network by four."""
 
 bounded = functools.partial(against, images=IMAGES)
 nearest = functools.partial(against, images=IMAGES, mode="max-loss")
