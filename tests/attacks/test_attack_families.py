@@ -1,21 +1,22 @@
-"""The laws of attacks over families of networks, images and radii, in every norm that an attack is made for."""
+"""The laws of attacks over families of networks, images and radii, in every norm an attack is made for."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from attack_cases import MINIMAL, Attack, every_pair, run
+from attack_cases import MINIMAL, every_pair, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from robustlab.attacks import HopSkipJump
+from robustlab.attacks import Attack, HopSkipJump
 from robustlab.core import seeding
 from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, allowance
 
 few = settings(max_examples=3)
-NORMS = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
+NORMS: dict[str, Callable[..., ThreatModel]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
 
 
 class InDouble(nn.Module):
@@ -32,7 +33,7 @@ class InDouble(nn.Module):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Case:
-    """A classifier, images that it classifies as labelled or not, and a share of the largest useful radius."""
+    """A classifier, images that it gets right or not, and a share of the largest useful radius."""
 
     model: nn.Module
     images: Tensor
