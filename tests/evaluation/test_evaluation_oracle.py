@@ -162,6 +162,22 @@ def test_curve_follows_the_closed_form(model: nn.Module, tmp_path: Path, norm: s
     assert curve.certified[curve.eps.index(eps)] == results.certified
 
 
+@pytest.mark.parametrize("threat", ["linf(eps=0.1)", "l2(eps=0.5)", "l1(eps=2.0)", "l0(eps=30)"])
+def test_a_curve_costs_at_most_twice_what_pgd_at_one_eps_does(
+    small_cnn: nn.Module, tmp_path: Path, threat: str
+) -> None:
+    images = seeding.uniform(3, torch.arange(6), (1, 28, 28))
+    with torch.no_grad():
+        split = split_of(images, small_cnn(images).argmax(dim=1))
+    options = dict[str, Any](attacks="pgd(steps=100)", mode="max-loss", threat=threat)
+    results = evaluate(tmp_path, small_cnn, split, curve=True, **options).results
+    curve, pgd = results.curve, results.rows[0]
+    assert curve is not None
+    assert len(curve.eps) >= 30
+    assert (pgd.attacked, pgd.backwards) == (6, 600)
+    assert 600 < curve.forwards + curve.backwards <= 2 * (pgd.forwards + pgd.backwards)
+
+
 def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
     split = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
