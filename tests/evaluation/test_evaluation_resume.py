@@ -39,7 +39,7 @@ def make_model():
 ATTACKS = "pgd(steps=3), apgd(steps=15), square(queries=60)"
 PATIENCE = 120.0
 CURVE = ("-n", "60", "--attacks", ATTACKS, "--batch-size", "6", "--curve", "--no-checks")
-CHECKS = ("-n", "20", "--attacks", "pgd(steps=3)", "--checks")
+CHECKS = ("-n", "12", "--attacks", "pgd(steps=3)", "--checks")
 IDS = {probe.id for probe in PROBES}
 
 

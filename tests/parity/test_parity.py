@@ -90,16 +90,16 @@ CASES = [
         "torchattacks": in_colour(torchattacks(lambda ta, model: ta.TIFGSM(
             model, INF.eps, INF.eps / 20, 20, decay=1.0, len_kernel=15, nsig=3, diversity_prob=0.0
         ))),
-    }, accuracy_within(0.005), images=128),
+    }, accuracy_within(0.005), images=64),
     *bounded("ti_di_fgsm", MIFGSM(steps=20, kernel=7, diversity=0.5), INF, {
         "torchattacks": in_colour(torchattacks(lambda ta, model: ta.TIFGSM(
             model, INF.eps, INF.eps / 20, 20, decay=1.0, len_kernel=15, nsig=3, diversity_prob=0.5
         ))),
-    }, accuracy_within(0.02), images=128),
-    *bounded("spsa", SPSA(steps=15, pairs=32, step=0.2), INF, {
+    }, accuracy_within(0.02), images=64),
+    *bounded("spsa", SPSA(steps=12, pairs=32, step=0.2), INF, {
         # Adam's first step is as long as its rate, whatever the gradient.
         "torchattacks": torchattacks(lambda ta, model: ta.SPSA(
-            model, INF.eps, 0.01, lr=0.2 * INF.eps, nb_iter=15, nb_sample=32, max_batch_size=8
+            model, INF.eps, 0.01, lr=0.2 * INF.eps, nb_iter=12, nb_sample=32, max_batch_size=8
         )),
     }, accuracy_within(0.02), images=64),
     *bounded("spatial", RotationTranslation(rotation=15, shift=1, angles=5, shifts=3), WHOLE_BOX, {
@@ -108,7 +108,7 @@ CASES = [
         "art": art(lambda a, c, batch: a.SpatialTransformation(  # noqa: ARG005
             c, 100 / 28, 3, 15, 5, verbose=False
         )),
-    }, accuracy_within(0.01), images=64),
+    }, accuracy_within(0.01), images=32),
     *bounded("pgd", PGD(steps=20), INF, peers.pgd(INF, 20, 0.1), accuracy_within(0.02)),
     *bounded("pgd", PGD(steps=20), TWO, peers.pgd(TWO, 20, 0.1), accuracy_within(0.02)),
     *bounded("apgd", APGD(steps=20), INF, {
@@ -174,7 +174,7 @@ CASES = [
         "art": art(lambda a, c, batch: a.CarliniL2Method(
             c, binary_search_steps=4, initial_const=10.0, batch_size=batch, verbose=False
         )),
-    }, median_within(1.01), images=16),
+    }, median_within(1.01), images=10),
     *nearest("fab", FAB(steps=10, targets=3), ANY_L2, {
         "adv-lib": adv_lib(lambda al, *task: al.fab(*task, 2, 10)),
     }, median_within(1.01)),
@@ -210,7 +210,7 @@ CASES = [
             c, 0, False, 0.01, 4, 30, beta=0.01, initial_const=1.0, batch_size=batch, decision_rule="L1",
             verbose=False,
         )),
-    }, median_within(1.02), images=16),
+    }, median_within(1.02), images=10),
     *nearest("sigma_zero", SigmaZero(steps=100), ANY_L0, {
         "adv-lib": adv_lib(lambda al, *task: al.sigma_zero(*task, num_steps=100)),
     }, median_within(1.0)),
@@ -220,17 +220,17 @@ CASES = [
     *nearest("nearest", Nearest(steps=60), ANY_L2, {
         "foolbox": foolbox(lambda fb: fb.attacks.DDNAttack(steps=60)),
         "adv-lib": adv_lib(lambda al, *task: al.sdf(*task)),
-    }, median_within(1.01)),
+    }, median_within(1.01), images=64),
     *nearest("nearest-alma", Nearest(steps=60), ANY_L2, {
         "adv-lib": adv_lib(lambda al, *task: al.alma(*task, num_steps=60)),
-    }, median_within(1.0)),
+    }, median_within(1.0), images=64),
     *nearest("nearest", Nearest(steps=60), ANY_LINF, {
         "foolbox": foolbox(lambda fb: fb.attacks.LInfFMNAttack(steps=60)),
         "adv-lib": adv_lib(lambda al, *task: al.pdpgd(*task, norm=math.inf, num_steps=60)),
-    }, median_within(1.01)),
+    }, median_within(1.01), images=64),
     *nearest("nearest", Nearest(steps=60), ANY_L1, {
         "adv-lib": adv_lib(lambda al, *task: al.alma(*task, distance="l1", num_steps=60)),
-    }, median_within(1.0)),
+    }, median_within(1.0), images=64),
     *nearest("hop_skip_jump", HopSkipJump(steps=5, samples=50), ANY_L2, {
         "foolbox": foolbox(
             lambda fb: fb.attacks.HopSkipJumpAttack(steps=5, initial_gradient_eval_steps=50)
