@@ -154,7 +154,7 @@ def art(make: Callable[[Any, Any, int], Any]) -> Call:
         with torch.no_grad():
             classes = model(images[:1]).shape[1]
         classifier = importlib.import_module("art.estimators.classification").PyTorchClassifier(
-            model,
+            _InFloat32(model).eval(),
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(images.shape[1:]),
             nb_classes=classes,
@@ -227,6 +227,39 @@ def autoattack(
             return found
 
     return call
+
+
+def in_colour(call: Call) -> Call:
+    """Give grey images to an attack that is written for three channels: three alike, whose mean counts."""
+
+    def three(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
+        return call(_OfMean(model).eval(), images.repeat(1, 3, 1, 1), labels, batch).mean(dim=1, keepdim=True)
+
+    return three
+
+
+class _InFloat32(nn.Module):
+    """ART's decision-based attacks hand over doubles."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images.float())
+        return logits
+
+
+class _OfMean(nn.Module):
+    """Sees the mean of the channels."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model(images.mean(dim=1, keepdim=True))
+        return logits
 
 
 _OnBatch = Callable[[Tensor, Tensor], Tensor]

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from evaluation_runs import SHAPE, evaluate, grey_split, linear_radii, split_of, states, verdicts
+from evaluation_runs import SHAPE, evaluate, grey_split, linear_radii, split_of, states, verdicts, weights
 from torch import Tensor, nn
 
 from robustlab.certify.interval import Interval
+from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.results import Figure
 
@@ -21,11 +22,27 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     return make_linear(classes=4, shape=SHAPE, seed=2)
 
 
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.01), ("linf", 0.03), ("l2", 0.05), ("l2", 0.11)])
-def test_robust_accuracy_is_exact(model: nn.Module, tmp_path: Path, norm: str, eps: float) -> None:
+IN_L1 = "apgd_l1(steps=60, loss=margin), fmn(steps=60)"
+
+
+@pytest.mark.parametrize(
+    ("norm", "eps", "attacks"),
+    [
+        ("linf", 0.01, ATTACK),
+        ("linf", 0.03, ATTACK),
+        ("l2", 0.05, ATTACK),
+        ("l2", 0.11, ATTACK),
+        ("l1", 0.1, IN_L1),
+        ("l1", 0.25, IN_L1),
+    ],
+)
+def test_robust_accuracy_is_exact(
+    model: nn.Module, tmp_path: Path, norm: str, eps: float, attacks: str
+) -> None:
     split = grey_split(model)
     radii = linear_radii(model, split, norm)
-    run = evaluate(tmp_path, model, split, attacks=ATTACK, threat=f"{norm}(eps={eps})")
+    assert ((radii - eps).abs() > 1e-4 * eps).all(), "rounding decides"
+    run = evaluate(tmp_path, model, split, attacks=attacks, threat=f"{norm}(eps={eps})")
 
     robust = (radii > eps).sum().item()
     assert 5 < robust < 55, "the test tells nothing"
@@ -33,6 +50,27 @@ def test_robust_accuracy_is_exact(model: nn.Module, tmp_path: Path, norm: str, e
     assert run.results.clean.value == 57 / 60
     expected = ["misclassified" if r == 0 else "broken" if r <= eps else "robust" for r in radii.tolist()]
     assert list(states(run).values()) == expected
+
+
+@pytest.mark.parametrize("eps", [2, 3])
+def test_robust_accuracy_within_l0_is_exact(
+    make_linear: Callable[..., nn.Module], tmp_path: Path, eps: int
+) -> None:
+    shape = (3, 6, 7)
+    model = make_linear(classes=4, shape=shape, seed=2)
+    grey = grey_split(model, shape=shape)
+    # Pushed into their classes, each by its own length, so that more than one value must change.
+    push = 0.2 * seeding.uniform(6, grey.ids, (1, 1, 1))
+    images = grey.images + push * weights(model)[grey.labels].sign().float().view(-1, *shape)
+    labels = grey.labels.clone()
+    labels[:3] = (labels[:3] + 1) % 4
+    split = split_of(images, labels, grey.ids)
+    radii = linear_radii(model, split, "l0")
+    run = evaluate(tmp_path, model, split, attacks="sigma_zero(steps=200)", threat=f"l0(eps={eps})")
+    expected = ["misclassified" if r == 0 else "broken" if r <= eps else "robust" for r in radii.tolist()]
+    assert min(expected.count("broken"), expected.count("robust")) > 5, "the test tells nothing"
+    assert list(states(run).values()) == expected
+    assert run.results.robust.value == (radii > eps).sum().item() / 60
 
 
 def test_figures_agree_with_one_another(model: nn.Module, tmp_path: Path) -> None:
@@ -126,6 +164,22 @@ def test_curve_follows_the_closed_form(model: nn.Module, tmp_path: Path, norm: s
     assert proven_wide > 0
     met = {row.attack: row.attacked for row in results.rows if " within " in row.attack}
     assert set(met.values()) == {round(60 * results.clean.value) - proven_wide}, "a proven image was attacked"
+
+
+@pytest.mark.parametrize("threat", ["linf(eps=0.1)", "l2(eps=0.5)", "l1(eps=2.0)", "l0(eps=30)"])
+def test_a_curve_costs_at_most_twice_what_pgd_at_one_eps_does(
+    small_cnn: nn.Module, tmp_path: Path, threat: str
+) -> None:
+    images = seeding.uniform(3, torch.arange(3), (1, 28, 28))
+    with torch.no_grad():
+        split = split_of(images, small_cnn(images).argmax(dim=1))
+    options = dict[str, Any](attacks="pgd(steps=100)", mode="max-loss", threat=threat)
+    results = evaluate(tmp_path, small_cnn, split, curve=True, **options).results
+    curve, pgd = results.curve, results.rows[0]
+    assert curve is not None
+    assert len(curve.eps) >= 30
+    assert (pgd.attacked, pgd.backwards) == (3, 300)
+    assert 300 < curve.forwards + curve.backwards <= 2 * (pgd.forwards + pgd.backwards)
 
 
 def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:

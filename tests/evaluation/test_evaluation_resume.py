@@ -6,12 +6,15 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from evaluation_runs import table
+
+from robustlab.evaluation.checks import PROBES
 
 MODEL = '''
 import torch
@@ -35,9 +38,12 @@ def make_model():
 '''
 ATTACKS = "pgd(steps=3), apgd(steps=15), square(queries=60)"
 PATIENCE = 120.0
+CURVE = ("-n", "60", "--attacks", ATTACKS, "--batch-size", "6", "--curve", "--no-checks")
+CHECKS = ("-n", "12", "--attacks", "pgd(steps=3)", "--checks")
+IDS = {probe.id for probe in PROBES}
 
 
-def start(folder: Path) -> subprocess.Popen[bytes]:
+def start(folder: Path, options: tuple[str, ...] = CURVE) -> subprocess.Popen[bytes]:
     command = [
         sys.executable,
         "-m",
@@ -46,8 +52,7 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
         "--model",
         f"{folder.parent / 'net.py'}:make_model",
     ]
-    command += ["--dataset", "digits", "-n", "60", "--threat", "linf(eps=0.1)", "--attacks", ATTACKS]
-    command += ["--batch-size", "6", "--precision", "fp32", "--curve", "--no-checks"]
+    command += ["--dataset", "digits", "--threat", "linf(eps=0.1)", "--precision", "fp32", *options]
     command += ["--out", str(folder), "--quiet"]
     # What runs in a shell's background is deaf to Ctrl-C, and so are its children unless they are told.
     return subprocess.Popen(
@@ -58,8 +63,8 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     )
 
 
-def finish(folder: Path) -> None:
-    process = start(folder)
+def finish(folder: Path, options: tuple[str, ...] = CURVE) -> None:
+    process = start(folder, options)
     _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, errors.decode()
 
@@ -72,13 +77,22 @@ def finished_blocks(folder: Path) -> int:
         return 0  # not created yet
 
 
-def kill_after(folder: Path, blocks: int) -> bool:
-    """Start the evaluation and kill it, without warning, at a number of blocks; False if it ended before."""
-    process = start(folder)
+def checks_in(folder: Path, event: str) -> list[str]:
+    """Return the checks on which work began, or ended."""
+    try:
+        events = table(folder, "events", "name, event")
+    except sqlite3.OperationalError:
+        return []  # not created yet
+    return [name for name, what in events if name in IDS and what == event]
+
+
+def kill_when(folder: Path, reached: Callable[[], bool], options: tuple[str, ...] = CURVE) -> bool:
+    """Start the evaluation and kill it, without warning, once it got so far; False if it ended before."""
+    process = start(folder, options)
     deadline = time.monotonic() + PATIENCE
     while process.poll() is None:
         assert time.monotonic() < deadline, "the evaluation hangs"
-        if (folder / "ledger.sqlite").exists() and finished_blocks(folder) >= blocks:
+        if (folder / "ledger.sqlite").exists() and reached():
             process.send_signal(signal.SIGKILL)
             process.communicate()
             return True
@@ -93,7 +107,7 @@ def figures(folder: Path) -> dict[str, Any]:
     results: dict[str, Any] = json.loads((folder / "results.json").read_text())
     for name in ("created", "seconds", "peak_memory_mb", "command"):
         del results[name]
-    for row in [*results["rows"], results["curve"]]:
+    for row in [*results["rows"], *([results["curve"]] if results["curve"] else [])]:
         del row["seconds"]
     return results
 
@@ -109,8 +123,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_killed_and_resumed_is_the_same(undisturbed: Path) -> None:
     folder, kills = undisturbed.parent / "killed", 0
     everything = finished_blocks(undisturbed)
+
+    def so_far(blocks: int) -> bool:
+        return finished_blocks(folder) >= blocks
+
     for share in (0.1, 0.4, 0.7):
-        if kill_after(folder, int(share * everything)):
+        if kill_when(folder, partial(so_far, int(share * everything))):
             kills += 1
             assert not (folder / "manifest.json").exists(), "an unfinished run looks complete"
     assert kills == 3
@@ -122,6 +140,28 @@ def test_killed_and_resumed_is_the_same(undisturbed: Path) -> None:
     assert figures(folder) == figures(undisturbed)
     assert (folder / "images.csv").read_bytes() == (undisturbed / "images.csv").read_bytes()
     assert (folder / "report.html").exists()
+
+
+def test_killed_in_its_checks_and_resumed_is_the_same(undisturbed: Path) -> None:
+    folder, whole = undisturbed.parent / "killed_in_checks", undisturbed.parent / "checked"
+    finish(whole, CHECKS)
+    everything = checks_in(whole, "finished")
+    assert len(everything) > 10
+
+    def begun() -> bool:
+        return len(checks_in(folder, "started")) >= 10
+
+    assert kill_when(folder, begun, CHECKS), "it ended before"
+    assert not (folder / "results.json").exists(), "an unfinished run looks complete"
+    assert 9 <= len(checks_in(folder, "finished")) < len(everything)
+    blocks = table(folder, "blocks", "key, images")
+    finish(folder, CHECKS)
+    # What was done was not done again, neither an attack nor a check; one check began twice.
+    assert table(folder, "blocks", "key, images") == blocks == table(whole, "blocks", "key, images")
+    assert checks_in(folder, "finished") == everything
+    assert len(everything) <= len(checks_in(folder, "started")) <= len(everything) + 1
+    assert figures(folder) == figures(whole)
+    assert (folder / "images.csv").read_bytes() == (whole / "images.csv").read_bytes()
 
 
 def test_ctrl_c_says_that_nothing_is_lost(undisturbed: Path) -> None:
