@@ -42,7 +42,7 @@ from robustlab.attacks import (
     SigmaZero,
     Square,
 )
-from robustlab.core.threat import L0, L1, L2, WHOLE_BOX, Linf, ThreatModel
+from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
 from robustlab.data import Dataset
 
 IMAGES = 256
@@ -102,7 +102,7 @@ CASES = [
             model, INF.eps, 0.01, lr=0.2 * INF.eps, nb_iter=12, nb_sample=32, max_batch_size=8
         )),
     }, accuracy_within(0.02), images=64),
-    *bounded("spatial", RotationTranslation(rotation=15, shift=1, angles=5, shifts=3), WHOLE_BOX, {
+    *bounded("spatial", RotationTranslation(rotation=15, shift=1, angles=5, shifts=3), Unbounded(), {
         "foolbox": foolbox(lambda fb: fb.attacks.SpatialAttack(1, 15, 3, 5)),
         # It takes one transformation, the best in the mean, for all images of a call.
         "art": art(lambda a, c, batch: a.SpatialTransformation(  # noqa: ARG005

@@ -14,7 +14,7 @@ from comparison import Measure, Subject, accuracy_within, against, median_within
 import peer_adapters as peers
 from peer_adapters import Call, adv_lib, foolbox, torchattacks
 from peers import correct
-from robustlab.attacks import APGD, DDN, FGSM, FMN, PGD, Nearest, Square
+from robustlab.attacks import APGD, DDN, FGSM, FMN, PGD, DeepFool, Nearest, Square
 from robustlab.core.threat import L2, Linf, ThreatModel
 from robustlab.data import load_dataset
 from robustlab.models import load_from_zoo
@@ -58,6 +58,10 @@ def fmn(order: float) -> dict[str, Call]:
     return {"adv-lib": adv_lib(lambda al, *task: al.fmn(*task, order, steps=30))}
 
 
+DEEPFOOLS = {
+    "foolbox": foolbox(lambda fb: fb.attacks.L2DeepFoolAttack()),
+    "adv-lib": adv_lib(lambda al, *task: al.df(*task, steps=50)),
+}
 DDNS = {"adv-lib": adv_lib(lambda al, *task: al.ddn(*task, steps=30, levels=None))}
 
 # fmt: off
@@ -69,12 +73,20 @@ UNDEFENDED = [
     *nearest("fmn", FMN(steps=30), ANY_LINF, fmn(math.inf), median_within(1.01)),
     *nearest("fmn", FMN(steps=30), ANY_L2, fmn(2), median_within(1.0)),
     *nearest("ddn", DDN(steps=30), ANY_L2, DDNS, median_within(1.01)),
+    *nearest("deepfool", DeepFool(), ANY_L2, DEEPFOOLS, median_within(1.01)),
 ]
 MISLEADING = [
     *bounded("pgd", PGD(steps=15), HIGH, peers.pgd(HIGH, 15, 0.1), accuracy_within(0.101)),
     *bounded("pgd", PGD(steps=15), L2(eps=2.5), pgd_l2(L2(eps=2.5)), accuracy_within(0.041)),
     *bounded("apgd", APGD(steps=25), HIGH, apgd(HIGH), accuracy_within(0.001)),
     *bounded("square", Square(queries=80), HIGH, square(HIGH), accuracy_within(0.041)),
+    *nearest("deepfool", DeepFool(), ANY_L2, DEEPFOOLS, median_within(1.0)),
+    *nearest("fmn", FMN(steps=60), ANY_L2, {
+        "adv-lib": adv_lib(lambda al, *task: al.fmn(*task, 2, steps=60)),
+    }, median_within(1.06)),
+    *nearest("fmn", FMN(steps=60), ANY_LINF, {
+        "adv-lib": adv_lib(lambda al, *task: al.fmn(*task, math.inf, steps=60)),
+    }, median_within(1.02)),
     # adv-lib's FMN scales its moves up to the radius, too, and is the best of the peers here.
     *nearest("nearest", Nearest(steps=30), ANY_L2, fmn(2), median_within(0.8)),
     *nearest("ddn", DDN(steps=60), ANY_L2, {

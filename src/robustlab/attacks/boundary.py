@@ -49,6 +49,19 @@ def nearest_boundary(session: Session, points: Tensor, classes: Tensor) -> tuple
     return gaps.gather(1, nearest).squeeze(1), slope, reading.reached
 
 
+def straight(norm: str, slope: Tensor, rise: Tensor) -> Tensor:
+    """Return the smallest moves along which the slope rises, or falls, by as much as is asked, box or no box.
+
+    Args:
+        norm: in which the moves are smallest: linf or l2.
+        slope: (n, C, H, W).
+        rise: (n,) of the slope; negative: it is to fall.
+    """
+    direction = slope.sign() if norm == "linf" else slope
+    gain = (slope * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
+    return direction * per_image(rise / gain, slope)
+
+
 def onto_plane(norm: str, starts: Tensor, slope: Tensor, rise: Tensor) -> Tensor:
     """Return the smallest moves inside [0, 1] along which the slope rises, or falls, by as much as is asked.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, steepness
+from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, steepness, straight
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
@@ -22,8 +22,8 @@ _LEAST_STEP = 1e-5
 class DeepFool(Attack):
     """Steps onto the nearest class boundary of the linearised classifier, until the class changes.
 
-    A step is the shortest one inside the box, and overshoots by itself; in the paper there is no box, and the
-    sum of the steps overshoots.
+    Each step is the paper's, cut off at the walls of [0, 1]. Where half of the steps did not arrive, the
+    others are the shortest inside the walls. Every step overshoots by itself; in the paper their sum does.
     """
 
     norms = ("linf", "l2")
@@ -41,11 +41,15 @@ class DeepFool(Attack):
 
     def search(self, session: Session) -> None:
         norm, state = session.threat.name, _State(session.clean, likeliest(session, self.candidates))
-        for _ in range(self.steps):
+        for step in range(self.steps):
             gap, slope, reached = nearest_boundary(session, state.points, state.classes)
             rise = (1 + self.overshoot) * gap + _LEAST_STEP * steepness(norm, slope)
-            moved = state.points + onto_plane(norm, state.points, slope, rise)
-            state.points = moved.clamp(0.0, 1.0)
+            move = (
+                straight(norm, slope, rise)
+                if 2 * step < self.steps
+                else onto_plane(norm, state.points, slope, rise)
+            )
+            state.points = (state.points + move).clamp(0.0, 1.0)
             session.prune(state, reached)
             if session.finished:
                 return

@@ -1,7 +1,8 @@
 """Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients.
 
 Unlike in the paper, the estimated radius is widened by gamma, so that a flat boundary is crossed and not
-merely reached; and within L2 a step is clipped to [0, 1] before it is projected onto the ball, too.
+merely reached; but for L0, a step that ends inside the ball is brought out to its surface, as adv-lib's code
+does within L2; and there a step is clipped to [0, 1] before it is projected, too.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from robustlab.attacks.boundary import steepness
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import L2
+from robustlab.core.threat import L2, per_image
 
 _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
 _EUCLIDEAN = L2(eps=1.0)
@@ -61,6 +62,8 @@ class FMN(Attack):
             if session.threat.name == "l2":
                 # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
                 moved = moved.clamp(0.0, 1.0)
+            if session.threat.name != "l0":
+                moved = _outwards(moved, state.radius, session)
             state.points = session.threat.project(moved, session.clean, state.radius)
         session.query(state.points, "margin")
 
@@ -75,6 +78,16 @@ class _State:
     losses: Tensor
     reached: Tensor
     gradient: Tensor
+
+
+def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:
+    """Return the points, those inside the radius brought out to it: so far the boundary is thought to be.
+
+    Where gradients mislead, steps from inside fall short of it again and again.
+    """
+    distance = session.threat.distance(moved, session.clean).clamp(min=1e-12)
+    stretch = torch.where(radius.isfinite(), (radius / distance).clamp(min=1.0), 1.0)
+    return session.clean + per_image(stretch, moved) * (moved - session.clean)
 
 
 def _resize(state: _State, session: Session, gamma: float) -> None:
