@@ -47,6 +47,7 @@ DETERMINISTIC: list[Attack] = [
     Corruption(effect="stripe"),
 ]
 RANDOM: list[Attack] = [
+    RotationTranslation(rotation=20, shift=1, draws=4),
     FGSM(random_start=True),
     PGD(steps=5, step=0.3),
     PGD(steps=3, step=0.5, restarts=3),

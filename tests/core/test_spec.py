@@ -115,7 +115,7 @@ FROZEN_SPECS = {
     "random_points(count=100, draw=uniform, loss=margin)",
     "reconstruction(kl_weight=0.0)",
     "restarts(attack=fgsm(random_start=False, step=None), times=10)",
-    "rotation_translation(rotation=30.0, shift=3.0, angles=31, shifts=5, loss=margin)",
+    "rotation_translation(rotation=30.0, shift=3.0, angles=31, shifts=5, draws=0, loss=margin)",
     "sigma_zero(steps=1000, step=1.0, sigma=0.001, threshold=0.3, threshold_step=0.01)",
     "smoothed(attack=fgsm(random_start=False, step=None), draws=16, std=0.01, agreement=0.4)",
     "spsa(steps=40, pairs=64, delta=0.01, step=0.1, loss=margin)",

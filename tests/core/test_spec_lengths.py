@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registered_units import REGISTERED, every_unit, instances
 
-from robustlab.attacks import PGD, Attack, FGSMLiteralClamp, GaussianNoise
+from robustlab.attacks import PGD, Attack, FGSMLiteralClamp, Smoothed
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, has_lengths, nested_kinds, pixel_fields, scaled
 from robustlab.core.threat import L2, Linf, ThreatModel
@@ -74,11 +74,11 @@ def test_what_counts_as_a_length_is_declared() -> None:
 
 
 def test_scaling_reaches_nested_units() -> None:
-    defense = AdversarialTraining(attack=GaussianNoise(std=0.2), threat=L2(eps=3.0), source="b", fraction=0.5)
-    expected = AdversarialTraining(
-        attack=GaussianNoise(std=0.1), threat=L2(eps=1.5), source="b", fraction=0.5
-    )
-    assert scaled(defense, 0.5) == expected
+    def defense(std: float, eps: float) -> AdversarialTraining:
+        attack = Smoothed(attack=PGD(), std=std)
+        return AdversarialTraining(attack=attack, threat=L2(eps=eps), source="b", fraction=0.5)
+
+    assert scaled(defense(0.2, 3.0), 0.5) == defense(0.1, 1.5)
     assert nested_kinds(AdversarialTraining) == {"attack": Attack, "threat": ThreatModel}
 
 

@@ -409,5 +409,5 @@ def test_progress_tells_the_running_robust_accuracy_inside_a_batch(
     assert shares == sorted(shares, reverse=True)
     assert shares[0] > shares[-1]
     assert bars.remarks["fgsm()"][-1] == f"robust so far {final}"
-    assert bars.ends["fgsm()"] == f"robust accuracy {final}"
+    assert bars.ends["fgsm()"] == f"robust so far {final}"
     assert bars.ends["clean images"] == f"accuracy {percent(run.results.clean.value)}"

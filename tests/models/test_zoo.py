@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,9 @@ from torch import nn
 import robustlab
 from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import SetupError
+from robustlab.core.evaluation import Check
 from robustlab.core.spec import parse
-from robustlab.data import Dataset, load_dataset
+from robustlab.data import Dataset, Split, load_dataset
 from robustlab.evaluation.checks import Lab
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.engine import EvaluationOptions, execute
@@ -153,3 +155,33 @@ def test_they_are_the_surrogates_where_none_is_given(
     )
     assert execute(options).results.checks[0].grade == "pass"
     assert asked == [surrogates], "the classifier itself is no surrogate"
+
+
+def test_other_surrogates_are_another_check(
+    tmp_path: Path, make_linear: Callable[..., nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (1, 4, 5)
+    known, model = [make_linear(classes=4, shape=shape, seed=3)], make_linear(classes=4, shape=shape, seed=2)
+    images = torch.rand(30, *shape, generator=torch.Generator().manual_seed(0))
+    split = Split(images=images, labels=model(images).argmax(dim=1), ids=torch.arange(30), name="test")
+
+    def transferred() -> Check:
+        options = EvaluationOptions(
+            model=model,
+            dataset=split,
+            threat="linf(eps=0.01)",
+            attacks="fgsm",
+            certify=False,
+            out=str(tmp_path / "run"),
+        )
+        return next(check for check in execute(options).results.checks if check.id == "transfer")
+
+    assert transferred().grade == "skip"
+    monkeypatch.setattr("robustlab.evaluation.engine.checking.trained_on", lambda *_: known)
+    first = transferred()
+    assert first.grade != "skip"
+    assert transferred() == first
+    known.append(make_linear(classes=4, shape=shape, seed=4))
+    assert transferred().backwards > first.backwards
+    known.clear()
+    assert transferred().grade == "skip"

@@ -236,6 +236,13 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ('"reconstruction"', '"fgsm"', ("networks.vae.objective", "unknown objective 'fgsm'")),
     ('"grey_pixels"', '"grey_pixels("', ("detectors.grey.detector", "is no spec")),
     ('"linf(eps=0.25)"\ncrafted', '"linf(eps=25)"\ncrafted', ("rows.fgsm.threat", "linf: eps", "found 25")),
+    (
+        'threat = "linf(eps=0.25)"\ncrafted',
+        "crafted",
+        ("rows.fgsm: fgsm is made for", "is, where none is given, unbounded()"),
+    ),
+    ("gaussian_noise(std=0.3)", "fgsm", ("detections.found: fgsm is made for threat models that bound",)),
+    ("training(attack=fgsm,", "training(attack=rotation_translation,", ("is made for unbounded",)),
     ("gaussian_noise(std=0.3)", "gaussian_noise", ("detections.found.attack", "std", "required")),
     ("linf(eps={x})", "linf(epsilon={x})", ("curves.eps.series.threat", "'epsilon'", "did you mean 'eps'?")),
     (

@@ -59,7 +59,7 @@ def straight(norm: str, slope: Tensor, rise: Tensor) -> Tensor:
     """
     direction = slope.sign() if norm == "linf" else slope
     gain = (slope * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
-    return direction * per_image(rise / gain, slope)
+    return direction * per_image((rise / gain).nan_to_num(), slope)
 
 
 def onto_plane(norm: str, starts: Tensor, slope: Tensor, rise: Tensor) -> Tensor:

@@ -93,6 +93,10 @@ class Corruption(Attack):
         if self.severity is not None and self.severity > levels:
             raise ValueError(f"{self.effect} has severity 1 alone, found severity {self.severity}")
 
+    @property
+    def passes(self) -> int:
+        return 1
+
     def search(self, session: Session) -> None:
         session.propose(self.apply(session.clean, session))
 

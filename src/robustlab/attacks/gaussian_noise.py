@@ -13,5 +13,9 @@ class GaussianNoise(Attack):
 
     std: PixelLength
 
+    @property
+    def passes(self) -> int:
+        return 1
+
     def search(self, session: Session) -> None:
         session.propose(session.clean + self.std * session.noise())

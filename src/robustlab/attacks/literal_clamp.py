@@ -21,6 +21,10 @@ class FGSMLiteralClamp(Attack):
 
     eps: Annotated[float, Field(ge=0.0, le=2.0)]
 
+    @property
+    def passes(self) -> int:
+        return 2
+
     def search(self, session: Session) -> None:
         sign = session.gradient(session.clean, propose=False).sign()
         normalized = 2 * session.clean - 1

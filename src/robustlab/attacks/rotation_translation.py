@@ -1,10 +1,11 @@
-"""Rotations and translations (Engstrom et al. 2019, arXiv:1712.02779). Budget: angles * shifts^2 passes."""
+"""Rotations and translations (Engstrom et al. 2019, arXiv:1712.02779).
+
+Budget: angles * shifts^2 forward passes, or draws.
+"""
 
 import itertools
-import math
 from typing import Annotated
 
-import torch
 from pydantic import Field
 
 from robustlab.attacks.base import Attack
@@ -16,7 +17,7 @@ from robustlab.core.spec import register
 
 @register("rotation_translation")
 class RotationTranslation(Attack):
-    """The worst of a grid of rotations and translations; bilinear, with zeros from outside the image."""
+    """The worst of many rotations and translations; bilinear, with zeros from outside the image."""
 
     norms = ("unbounded",)
 
@@ -28,16 +29,26 @@ class RotationTranslation(Attack):
     """Of the grid."""
     shifts: Annotated[int, Field(ge=1)] = 5
     """Of the grid, in either direction."""
+    draws: Annotated[int, Field(ge=0)] = 0
+    """Random points within the same limits in the grid's place, each image's own; 0: the grid."""
     loss: Loss = "margin"
 
+    @property
+    def passes(self) -> int:
+        return self.draws or self.angles * self.shifts**2
+
     def search(self, session: Session) -> None:
-        for angle, across, down in self.grid():
+        grid = [] if self.draws else self.grid()
+        for number in range(self.passes):
             session.unfinished()
             if session.finished:
                 return
-            count = len(session.clean)
-            turn = torch.full((count,), math.radians(angle), device=session.clean.device)
-            move = session.clean.new_tensor([across, down]).expand(count, 2)
+            if grid:
+                place = session.clean.new_tensor(grid[number]).expand(len(session.clean), 3)
+            else:
+                limits = session.clean.new_tensor([self.rotation, self.shift, self.shift])
+                place = (2 * session.uniform("place", number, shape=(3,)) - 1) * limits
+            turn, move = place[:, 0].deg2rad(), place[:, 1:]
             # With p the new place and q the old one, p = R q + move, so q = R^-1 (p - move).
             back = rotations(-turn)
             points = warp(session.clean, back, -(back @ move[:, :, None]).squeeze(2))

@@ -193,7 +193,7 @@ class Session(ActiveSet):
             RobustlabError: there are no surrogates.
         """
         if not self._task.surrogates:
-            raise RobustlabError("an attack that transfers needs surrogates: Attack.run(surrogates=[...])")
+            raise RobustlabError("an attack that transfers needs --surrogate, or surrogates=[...]")
         points = points.detach().requires_grad_()
         values = [
             losses.measure(loss, model(points).float(), self.labels, self.targets)

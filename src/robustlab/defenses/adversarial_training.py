@@ -30,6 +30,11 @@ class AdversarialTraining(TrainedDefense):
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     """The share of adversarial images in training."""
 
+    def __post_init__(self) -> None:
+        if not self.attack.suits(self.threat):
+            made_for = self.attack.core.made_for
+            raise ValueError(f"{self.attack.core.name} is made for {made_for}, found threat {self.threat!r}")
+
     @property
     def networks(self) -> tuple[str, ...]:
         return (self.source,)

@@ -280,10 +280,14 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         return part
 
     def perturbation(place: str, part: Perturbation, units: Sequence[UnitPart]) -> None:
-        if part.attack:
-            spec(f"{place}.attack", Attack, part.attack, units)
-        if part.threat:
-            spec(f"{place}.threat", ThreatModel, part.threat, units)
+        attack = spec(f"{place}.attack", Attack, part.attack, units) if part.attack else None
+        threat = spec(f"{place}.threat", ThreatModel, part.threat, units) if part.threat else Unbounded()
+        if attack and not attack.suits(threat):
+            found = "is" if part.threat else "is, where none is given,"
+            raise RecipeError(
+                f"{path}: {place}: {attack.core.name} is made for {attack.core.made_for}; the threat model "
+                f"{found} {threat!r}"
+            )
         known(f"{place}.crafted_on", part.crafted_on, classifiers)
 
     earlier: list[str] = []

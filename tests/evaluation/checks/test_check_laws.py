@@ -60,6 +60,7 @@ def test_the_state_of_a_sample_tells_all_that_is_in_it(network: nn.Module, image
         "total": sample.total + 1,
         "survivors": frozenset([int(sample.images.ids[0])]),
         "attacks": {"pgd()": PGD()},
+        "surrogates": ("abc",),
     }
     assert set(other) == {field.name for field in fields(Sample)}
     states = {replace(sample, **{name: value}).state for name, value in other.items()}
@@ -144,7 +145,7 @@ SKIPS: list[tuple[str, ThreatModel, str]] = [
         WEAK,
         "no proofs were looked for, or the certifier does not know this classifier",
     ),
-    ("transfer", WEAK, "no other classifier was given, or is in the zoo; name one with --surrogate"),
+    ("transfer", WEAK, "no other classifier was given, and robustlab has none; name one with --surrogate"),
     (
         "gradient-free-attack",
         L0(eps=1),

@@ -22,9 +22,9 @@ from robustlab.evaluation.engine.stages import Attacking
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [probe.id for probe in PROBES]
-ELSEWHERE = {"proofs-under-attack", "finer-grid", "more-samples"}
+ELSEWHERE = {"proofs-under-attack", "random-moves", "more-samples"}
 EXPERIMENTS = [probe.id for probe in PROBES if isinstance(probe, Experiment) and probe.id not in ELSEWHERE]
-"""Those that are kept where no proofs were looked for, no grid of rotations ran, and no means were taken."""
+"""Those that are kept where no proofs were looked for, no rotations ran, and no means were taken."""
 
 
 @pytest.fixture

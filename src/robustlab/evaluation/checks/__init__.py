@@ -5,7 +5,6 @@ from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
 from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages, TrainMode
 from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
 from robustlab.evaluation.checks.decisions import Decisions
-from robustlab.evaluation.checks.finer_grid import FinerGrid
 from robustlab.evaluation.checks.forward_pass import ForwardPass
 from robustlab.evaluation.checks.gradient_free import BlindGain, Corners, GradientFree, Interior
 from robustlab.evaluation.checks.gradients import ShatteredGradients, ZeroGradients
@@ -16,6 +15,7 @@ from robustlab.evaluation.checks.more_samples import MoreSamples
 from robustlab.evaluation.checks.one_step import OneStep
 from robustlab.evaluation.checks.outputs import Finite, LogitScale, Softmax
 from robustlab.evaluation.checks.proofs import Proofs
+from robustlab.evaluation.checks.random_moves import RandomMoves
 from robustlab.evaluation.checks.randomness import Companions, Randomness
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.checks.undefended import Undefended
@@ -61,7 +61,7 @@ PROBES: tuple[Probe, ...] = (
     Corners(),
     Decisions(),
     Transfer(),
-    FinerGrid(),
+    RandomMoves(),
     Undefended(),
     Proofs(),
 )

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
@@ -19,6 +20,8 @@ class Challenge(Experiment):
     """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
 
     by_distance = True
+    transfers: ClassVar[bool] = False
+    """Whether the attack asks the surrogates."""
     most: ClassVar[int]
     """Survivors that are attacked."""
     limit: ClassVar[float]
@@ -40,7 +43,8 @@ class Challenge(Experiment):
 
     @final
     def sample(self, context: Context) -> Sample:
-        return context.survivors(self.most)
+        sample = context.survivors(self.most)
+        return replace(sample, surrogates=context.surrogates) if self.transfers else sample
 
     @final
     def look(self, lab: Lab, sample: Sample) -> Finding:

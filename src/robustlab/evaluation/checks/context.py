@@ -70,6 +70,7 @@ class Sample:
         total: all images of the evaluation.
         survivors: ids of those of the images that withstood the evaluation, where this matters.
         attacks: those of the evaluation, where they matter; see `Context`.
+        surrogates: hashes of the lab's surrogates, where they matter.
     """
 
     images: Split
@@ -77,12 +78,13 @@ class Sample:
     total: int
     survivors: frozenset[int] = frozenset()
     attacks: Mapping[str, Attack] = field(default_factory=dict)
+    surrogates: tuple[str, ...] = ()
 
     @property
     def state(self) -> str:
         """The hash of it. Which image an id stands for is the problem's to say."""
-        counts = [self.drawn_from, self.total]
-        return digest(self.images.ids.tolist(), counts, sorted(self.survivors), list(self.attacks))
+        counts, others = [self.drawn_from, self.total], [*self.attacks, *self.surrogates]
+        return digest(self.images.ids.tolist(), counts, sorted(self.survivors), others)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +94,14 @@ class Context:
     Attributes:
         images: all of them, on the CPU.
         attacks: those of the evaluation, in order, by spec and, where the code is not robustlab's, its hash.
+        surrogates: hashes of the lab's surrogates.
     """
 
     lab: Lab
     images: Split
     attacks: Mapping[str, Attack]
     found: Found
+    surrogates: tuple[str, ...] = ()
 
     # Samples: the same images whatever the batches and the order
 

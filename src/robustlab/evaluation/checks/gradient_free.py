@@ -48,6 +48,8 @@ class BlindGain(Review):
     )
 
     def look(self, context: Context) -> Finding:
+        if not context.lab.threat.bounded:
+            raise Skip(f"{context.lab.threat!r} bounds no distance")
         n, seen, blind, names = len(context.images), False, 0, []
         for row in context.found.rows:
             if not row.blind:

@@ -20,9 +20,9 @@ class Transfer(Challenge):
         "The weaknesses exist, for another classifier's gradients find them; this one's own gradients "
         "do not: they are masked."
     )
-    most, limit = 200, LIMIT
+    most, limit, transfers = 200, LIMIT, True
 
     def attack(self, lab: Lab) -> Attack:
         if not lab.surrogates:
-            raise Skip("no other classifier was given, or is in the zoo; name one with --surrogate")
+            raise Skip("no other classifier was given, and robustlab has none; name one with --surrogate")
         return MIFGSM(steps=20, transfer=True)

@@ -227,7 +227,7 @@ class Cascade:
             return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
         if isinstance(stage, Certify):
             return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
-        return f"robust accuracy {percent(self._standing / n)}" if stage in self.stages else ""
+        return f"robust so far {percent(self._standing / n)}" if stage in self.stages else ""
 
     def _successes(self, rows: Iterable[Outcome]) -> int:
         return sum(succeeded(row, self.problem.threat.eps) for row in rows)

@@ -60,18 +60,18 @@ def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> Stag
     return record
 
 
-def _surrogates(problem: Problem, dataset: str) -> tuple[nn.Module, ...]:
-    """Return the surrogates that were given, or else the zoo's networks that know this dataset."""
+def _surrogates(problem: Problem, dataset: str) -> dict[str, nn.Module]:
+    """Return by hash the surrogates that were given, or else robustlab's networks that know this dataset."""
     if problem.surrogates:
-        return problem.surrogate_models
+        hashes = [loaded.sha256() for loaded in problem.surrogates]
+        return dict(zip(hashes, problem.surrogate_models, strict=True))
     channels, height, width = problem.images.images.shape[1:]
     known = trained_on(dataset, Shape(channels, height, width, problem.classes))
     own = problem.subject.sha256()
-    return tuple(
-        Guarded(network.to(problem.device), problem.classes)
-        for network in known
-        if hash_tensors(network) != own
-    )
+    others = {number: network for network in known if (number := hash_tensors(network)) != own}
+    return {
+        number: Guarded(network.to(problem.device), problem.classes) for number, network in others.items()
+    }
 
 
 def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
@@ -108,9 +108,10 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
         adversarial=adversarial,
         in_train_mode=problem.in_train_mode,
     )
+    surrogates = _surrogates(problem, dataset)
     lab = Lab(
         model=problem.attacked,
-        surrogates=_surrogates(problem, dataset),
+        surrogates=tuple(surrogates.values()),
         classes=problem.classes,
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
         seed=problem.seed,
@@ -121,4 +122,4 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
         batch_size=problem.batch_size,
     )
     attacks = {f"{stage.name}{stage.code}": stage.attack for stage in cascade.stages}
-    return Context(lab=lab, images=problem.images, attacks=attacks, found=found)
+    return Context(lab=lab, images=problem.images, attacks=attacks, found=found, surrogates=tuple(surrogates))

@@ -7,7 +7,8 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-_FILES = (Path(__file__).parents[1] / "flags.md", Path(__file__).parents[4] / "docs" / "flags.md")
+_PACKAGE = Path(__file__).parents[1]
+_FILES = (_PACKAGE / "flags.md", _PACKAGE / ".." / ".." / ".." / "docs" / "flags.md")
 """In an installed package, and in a checkout."""
 
 _SECTION = re.compile(r"^## (\S+)\n\n\*[^\n]*\*\n(.*?)(?=^## |\Z)", flags=re.MULTILINE | re.DOTALL)
@@ -16,16 +17,18 @@ _LINK = re.compile(r'<a href="#([\w-]+)">(.*?)</a>', flags=re.DOTALL)
 
 
 def explanations(shown: Collection[str]) -> dict[str, Markup]:
-    """Return the text on each check as HTML, by the check's id.
+    """Return the text on each check as HTML, by the check's id; nothing where the document is not there.
 
     Args:
         shown: ids of the checks that the page has: a link to another one would lead nowhere.
     """
-    document = next(file for file in _FILES if file.is_file()).read_text(encoding="utf-8")
+    file = next((file for file in _FILES if file.is_file()), None)
+    if file is None:
+        return {}
     render = MarkdownIt("commonmark", {"html": False}).render
 
     def anchored(link: re.Match[str]) -> str:
         return f'<a href="#check-{link[1]}">{link[2]}</a>' if link[1] in shown else link[2]
 
-    found = _SECTION.findall(document)
+    found = _SECTION.findall(file.read_text(encoding="utf-8"))
     return {name: Markup(_LINK.sub(anchored, render(text))) for name, text in found if name in shown}

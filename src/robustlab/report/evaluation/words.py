@@ -39,6 +39,8 @@ def bounds(view: View) -> str:
         )
     if view.withstood == 0:
         return "On these images this is exact: for every one that was right, an adversarial image was found."
+    if results.norm == "unbounded":
+        return "A finer grid or other draws may find more; changes of other kinds are another question."
     if results.certified is None or not view.proven:
         lower = "" if results.certified is None else ", and no image is proven to withstand all of them"
         return f"The true figure can only be lower, never higher: a stronger attack may exist{lower}."
@@ -89,6 +91,8 @@ def nothing_broken(view: View) -> str:
         return "There was nothing to break."
     if view.proven is not None and view.proven >= view.withstood:
         return "No image was broken, and the proofs say that none can be."
+    if view.results.norm == "unbounded":
+        return "No attack broke a single image."
     return (
         "No attack broke a single image. A classifier is seldom that strong; an attack that does not work "
         "looks the same. The checks tell the two apart."

@@ -1,0 +1,47 @@
+"""Do random rotations and translations break what the evaluation's missed?"""
+
+from dataclasses import replace
+
+from robustlab.attacks import RotationTranslation
+from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.context import Context, Sample, Skip
+from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.metrics import percent
+
+MOST, DRAWS = 20, 200
+LIMIT = 0.01
+"""Our choice. A grid is the strong attack (Engstrom et al. 2019, arXiv:1712.02779), if it is fine enough."""
+
+
+class RandomMoves(Experiment):
+    """Random points within the limits of the widest grid that ran, between its points as well."""
+
+    id = "random-moves"
+    title = "Random rotations and translations find no more"
+    expected = f"{DRAWS} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"
+    meaning = (
+        "The classifier fails between the points that were searched: robust accuracy goes on falling with "
+        "the number of angles and shifts."
+    )
+
+    def sample(self, context: Context) -> Sample:
+        named = context.attacks.items()
+        grids = {spec: attack for spec, attack in named if isinstance(attack.core, RotationTranslation)}
+        if not grids:
+            raise Skip("no rotations and translations were searched")
+        return replace(context.survivors(MOST), attacks=grids)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        cores = [attack.core for attack in sample.attacks.values()]
+        grids = [core for core in cores if isinstance(core, RotationTranslation)]
+        widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))
+        # Other random numbers than the evaluation's, if that drew some too.
+        broken = int(lab.attack(replace(widest, draws=DRAWS), sample.images).successes.sum())
+        n, left = len(sample.images), sample.drawn_from
+        found = (
+            f"{DRAWS} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels broke "
+            f"{broken} of {n} images that withstood all attacks"
+        )
+        return Finding(
+            grade=graded(broken, n, LIMIT, sampled=n < left, weight=left / sample.total), found=found, n=n
+        )
