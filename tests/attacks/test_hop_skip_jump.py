@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import HopSkipJump
+from robustlab.attacks import DDN, FMN, HopSkipJump
 from robustlab.core import seeding
-from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import L2, Linf
 
 SHAPE = (1, 5, 6)
@@ -82,7 +81,24 @@ def test_where_no_random_image_is_misclassified_it_gives_up(mode: Any) -> None:
     assert result.forwards.max() < 60
 
 
-def test_it_has_no_start_for_a_given_class(make_linear: Callable[..., nn.Module]) -> None:
-    labels = torch.zeros(2, dtype=torch.int64)
-    with pytest.raises(RobustlabError, match="hop_skip_jump can't move towards a target class"):
-        HopSkipJump().run(make_linear(), torch.zeros(2, 1, 4, 4), labels, L2(eps=1.0), targets=labels + 1)
+@pytest.mark.parametrize("norm", [L2, Linf])
+def test_towards_a_class_it_comes_near_the_nearest_point_of_that_class(
+    norm: type[L2] | type[Linf], make_linear: Callable[..., nn.Module]
+) -> None:
+    model: Any = make_linear(classes=3, shape=SHAPE, seed=3)
+    images = 0.5 + 0.3 * (seeding.uniform(8, torch.arange(N), SHAPE) - 0.5)
+    with torch.no_grad():
+        order = model(images).argsort(dim=1, descending=True)
+    labels, targets = order[:, 0], order[:, 2]
+    threat = norm(eps=3.0 if norm is L2 else 1.0)
+    attack = HopSkipJump(steps=20, samples=60)
+    towards = attack.run(model, images, labels, threat, targets=targets, mode="max-loss")
+    away = attack.run(model, images, labels, threat, mode="max-loss")
+    found = towards.successes
+    assert found.sum() > N / 2
+    assert torch.equal(towards.predictions[found], targets[found])
+    # No point of the target class is nearer than the nearest that is not of the label.
+    assert (towards.distances[found] >= 0.75 * away.distances[found]).all()
+    seeing = DDN(steps=200) if norm is L2 else FMN(steps=200)
+    nearest = seeing.run(model, images, labels, threat, targets=targets, mode="max-loss").distances
+    assert (towards.distances / nearest)[found].median() < 1.2

@@ -30,12 +30,12 @@ class HopSkipJump(Attack):
     """From a misclassified random image along the boundary towards the clean one.
 
     Each step estimates the boundary's normal from the classes of nearby points, jumps along it, and searches
-    the boundary anew towards the clean image.
+    the boundary anew towards the clean image. Towards a class it begins at a random image of that class, and
+    gives up where none is.
     """
 
     norms = ("l2", "linf")
     minimal_norm = True
-    targetable = False
 
     steps: Annotated[int, Field(ge=1)] = 40
     samples: Annotated[int, Field(ge=1)] = 100
