@@ -34,7 +34,7 @@ def evaluate(
     ] = "mnist",
     data_root: DataRoot = None,
     threat: Annotated[
-        str, typer.Option(help="What the attacker may do, pixels in [0, 1].")
+        str, typer.Option(help="What the attacker may do, pixels in [0, 1]: linf, l2, l1, l0 or unbounded.")
     ] = "linf(eps=0.3)",
     attacks: Annotated[
         list[str] | None,
