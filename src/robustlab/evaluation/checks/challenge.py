@@ -55,13 +55,16 @@ class Challenge(Experiment):
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)
             fallen |= result.predictions != images.labels
-        broken, n, left = int(fallen.sum()), len(images), sample.drawn_from
         aim = "" if goals[0] is None else f" towards {len(goals)} classes"
-        found = f"{attack!r}{aim} broke {broken} of {n} images that withstood all attacks"
-        if broken:
-            found += f": robust accuracy may be lower by {percent(broken / n * left / sample.total)}"
-        return Finding(
-            grade=graded(broken, n, self.limit, sampled=n < left, weight=left / sample.total),
-            found=found + self.remark(result),
-            n=n,
-        )
+        found = missed(f"{attack!r}{aim}", int(fallen.sum()), sample, self.limit)
+        return replace(found, found=found.found + self.remark(result))
+
+
+def missed(what: str, broken: int, sample: Sample, limit: float) -> Finding:
+    """Grade what was broken of a sample of survivors, by what it means for all images."""
+    n, left = len(sample.images), sample.drawn_from
+    weight = left / sample.total
+    found = f"{what} broke {broken} of {n} images that withstood all attacks"
+    if broken:
+        found += f": robust accuracy may be lower by {percent(broken / n * weight)}"
+    return Finding(grade=graded(broken, n, limit, sampled=n < left, weight=weight), found=found, n=n)

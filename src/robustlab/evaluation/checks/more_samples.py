@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from robustlab.attacks import PGD
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.challenge import missed
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
@@ -32,14 +33,7 @@ class MoreSamples(Experiment):
         return context.survivors(MOST)
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
-        images, left = sample.images, sample.drawn_from
         twice = replace(lab, samples=2 * lab.samples)
-        result = twice.attack(ATTACK, images)
-        broken, n = int((result.predictions != images.labels).sum()), len(images)
-        found = (
-            f"means over {twice.samples} passes instead of {lab.samples}: {ATTACK.brief()} broke {broken} of "
-            f"{n} images that withstood all attacks"
-        )
-        return Finding(
-            grade=graded(broken, n, LIMIT, sampled=n < left, weight=left / sample.total), found=found, n=n
-        )
+        broken = int(twice.attack(ATTACK, sample.images).successes.sum())
+        what = f"{ATTACK.brief()} with means over {twice.samples} passes instead of {lab.samples}"
+        return missed(what, broken, sample, LIMIT)

@@ -3,7 +3,8 @@
 from dataclasses import replace
 
 from robustlab.attacks import RotationTranslation
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.challenge import missed
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
@@ -37,11 +38,5 @@ class RandomMoves(Experiment):
         widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))
         # Other random numbers than the evaluation's, if that drew some too.
         broken = int(lab.attack(replace(widest, draws=DRAWS), sample.images).successes.sum())
-        n, left = len(sample.images), sample.drawn_from
-        found = (
-            f"{DRAWS} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels broke "
-            f"{broken} of {n} images that withstood all attacks"
-        )
-        return Finding(
-            grade=graded(broken, n, LIMIT, sampled=n < left, weight=left / sample.total), found=found, n=n
-        )
+        what = f"{DRAWS} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels"
+        return missed(what, broken, sample, LIMIT)
