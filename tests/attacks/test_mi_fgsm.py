@@ -102,7 +102,7 @@ def test_similar_surrogates_transfer(make_linear: Callable[..., nn.Module], imag
 
 
 def test_without_surrogates_nothing_transfers(model: nn.Module, images: Tensor) -> None:
-    with pytest.raises(RobustlabError, match="needs surrogates"):
+    with pytest.raises(RobustlabError, match="needs --surrogate, or surrogates="):
         MIFGSM(transfer=True).run(model, images, labels_of(model, images), Linf(eps=0.1))
 
 

@@ -8,11 +8,11 @@ import torch
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import APGD, FGSM, PGD, Attack, HopSkipJump, Restarts
+from robustlab.attacks import APGD, FGSM, PGD, Attack, Corruption, HopSkipJump, Restarts
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
-from robustlab.core.threat import L0, L1, L2, Linf
+from robustlab.core.threat import L0, L1, L2, Linf, Unbounded
 
 
 @pytest.fixture
@@ -70,8 +70,8 @@ def test_later_runs_look_only_at_what_withstood(model: nn.Module, images: Tensor
 def test_what_the_attack_is_not_made_for_is_refused(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     with pytest.raises(RobustlabError, match=r"apgd is made for .*; the threat model is l0"):
         Restarts(attack=APGD()).run(model, images, labels, L0(eps=3))
-    with pytest.raises(RobustlabError, match="hop_skip_jump can't move towards a target"):
-        Restarts(attack=HopSkipJump()).run(model, images, labels, L2(eps=1.0), targets=labels)
+    with pytest.raises(RobustlabError, match="corruption can't move towards a target"):
+        Restarts(attack=Corruption(effect="fog")).run(model, images, labels, Unbounded(), targets=labels)
     assert Restarts(attack=FGSM(), times=2).run(model, images, labels, L1(eps=1.0)).successes.any()
 
 
