@@ -117,7 +117,8 @@ def test_its_source_and_its_progress_are_told() -> None:
         total, seen = 0, 0.0
 
         @contextmanager
-        def track(self, description: str, total: int) -> Iterator[Task]:
+        def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+            del unit
             assert description == "fgsm on the train images"
             self.total = total
             yield self

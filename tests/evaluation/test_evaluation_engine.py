@@ -124,8 +124,8 @@ class Remarks(Notes, Task):
         self.shown: list[str] = []
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Task]:
-        del description, total
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        del unit, description, total
         yield self
 
     def show(self, remark: str) -> None:
@@ -382,7 +382,8 @@ class Bars(Notes):
         self.ends[name] = remark
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Task]:
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        del unit
         bars = self
 
         class Bar(Task):

@@ -60,8 +60,8 @@ class Watch(Progress, Task):
         self.total, self.seen, self.limit = 0, 0.0, limit
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Task]:
-        del description
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        del unit, description
         self.total = total
         yield self
 

@@ -71,8 +71,8 @@ class TerminalProgress(Progress):
             self._bars.advance(self._all)
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator[Task]:
-        bar = self._bars.add_task(f"  {escape(description)}", total=total, unit="images", remark="")
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        bar = self._bars.add_task(f"  {escape(description)}", total=total, unit=unit, remark="")
         try:
             yield _Bar(self._bars, bar)
         finally:

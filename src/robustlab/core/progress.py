@@ -17,9 +17,9 @@ class Progress:
         """
 
     @contextmanager
-    def track(self, description: str, total: int) -> Iterator["Task"]:
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator["Task"]:
         """Open a bar of ``total`` units of work inside the current stage."""
-        del description, total
+        del description, total, unit
         yield Task()
 
     def note(self, message: str) -> None:

@@ -35,7 +35,7 @@ def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Ch
     if missing:
         progress.stage(STAGE, "running")
         store.reopen()
-        with progress.track(STAGE, len(missing)) as bar:
+        with progress.track(STAGE, len(missing), unit="checks") as bar:
             for probe in missing:
                 bar.show(probe.id)
                 records[probe] = _computed(store, keys[probe], probe, context)
