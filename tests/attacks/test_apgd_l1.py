@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from small_networks import Recorded
+from torch import Tensor
 
 from conftest import linear_classifier
 from robustlab.attacks import APGDL1
@@ -16,20 +17,6 @@ from robustlab.core.threat import L1
 
 SHAPE, PIXELS, EPS = (1, 10, 12), 120, 0.09
 """Images of grey pixels, which no step brings to a wall."""
-
-
-class Recorded(nn.Module):
-    """Keeps the points that it is asked about."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.points: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.points.append(x.detach())
-        logits: Tensor = self.model(x)
-        return logits
 
 
 def way(attack: APGDL1) -> tuple[list[Tensor], Tensor, Tensor]:

@@ -2,27 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from small_networks import Recorded
 
 from conftest import linear_classifier
 from robustlab.attacks import FAB
 from robustlab.core.threat import L1, L2, Linf, ThreatModel
 
 SHAPE = (1, 6, 7)
-
-
-class Recorded(nn.Module):
-    """Keeps the points that it is asked about."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-        self.points: list[Tensor] = []
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.points.append(x.detach())
-        logits: Tensor = self.model(x)
-        return logits
 
 
 @pytest.mark.parametrize("targets", [0, 2])
