@@ -1,7 +1,6 @@
 """What an evaluation owes its user: the same verdicts however it is run, and a classifier left untouched."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +10,10 @@ from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of, states
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, watch
+from robustlab.attacks import Attack
 from robustlab.attacks.session import Session
 from robustlab.core.errors import RunError
-from robustlab.core.progress import Task
 from robustlab.core.spec import register
-from robustlab.evaluation.metrics import percent
 from robustlab.report import write_report
 
 ATTACKS = "pgd(steps=1), apgd(steps=10), square(queries=20)"
@@ -114,30 +111,6 @@ def test_only_what_an_earlier_run_did_is_called_kept(model: nn.Module, tmp_path:
     moody = Moody(model, split.images).eval()
     assert evaluate(tmp_path / "b", moody, split, progress, attacks="fgsm, pgd(steps=3)").results.unconfirmed
     assert "kept" not in {state for _, state in progress.states}
-
-
-class Remarks(Notes, Task):
-    """Remembers what is shown beside the bars."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.shown: list[str] = []
-
-    @contextmanager
-    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        del unit, description, total
-        yield self
-
-    def show(self, remark: str) -> None:
-        self.shown.append(remark)
-
-
-def test_what_an_earlier_run_broke_is_no_longer_robust_so_far(model: nn.Module, tmp_path: Path) -> None:
-    split, remarks = grey_split(model), Remarks()
-    evaluate(tmp_path, model, split, n=40)
-    results = evaluate(tmp_path, model, split, remarks, n=60).results
-    assert results.robust.value < results.clean.value
-    assert remarks.shown[-1] == f"robust so far {percent(results.robust.value)}"
 
 
 class Foreign(Attack):
@@ -366,49 +339,3 @@ def test_every_pass_of_the_ledger_is_counted_once(model: nn.Module, tmp_path: Pa
     assert [(run.results.forwards, run.results.backwards)] == ledger
     seconds = sum(took for (took,) in table(tmp_path, "blocks", "seconds"))
     assert run.results.seconds == pytest.approx(seconds)
-
-
-class Bars(Notes):
-    """Remembers the bars, too."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.done: dict[str, float] = {}
-        self.remarks: dict[str, list[str]] = {}
-        self.ends: dict[str, str] = {}
-
-    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
-        super().stage(name, state, seconds, remark)
-        self.ends[name] = remark
-
-    @contextmanager
-    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        del unit
-        bars = self
-
-        class Bar(Task):
-            def advance(self, amount: float) -> None:
-                bars.done[description] = bars.done.get(description, 0.0) + amount / total
-
-            def show(self, remark: str) -> None:
-                bars.remarks.setdefault(description, []).append(remark)
-
-        yield Bar()
-
-
-def test_progress_tells_the_running_robust_accuracy_inside_a_batch(
-    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "_OFTEN", 0.0)
-    bars = Bars()
-    run = evaluate(tmp_path, model, grey_split(model), bars, attacks="pgd(steps=10), fgsm", batch_size=100)
-    final = percent(run.results.robust.value)
-    assert all(done == pytest.approx(1.0) for done in bars.done.values())
-    remarks = bars.remarks["pgd(steps=10)"]
-    assert len(remarks) > 5, "one batch, and yet it is told of again and again"
-    shares = [float(remark.split()[-2]) for remark in remarks]
-    assert shares == sorted(shares, reverse=True)
-    assert shares[0] > shares[-1]
-    assert bars.remarks["fgsm()"][-1] == f"robust so far {final}"
-    assert bars.ends["fgsm()"] == f"robust so far {final}"
-    assert bars.ends["clean images"] == f"accuracy {percent(run.results.clean.value)}"

@@ -36,6 +36,13 @@ _USUAL = {
 }
 """What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
 
+_HEADINGS = {
+    "name": "argument",
+    "default": "default",
+    "accepted": "accepted",
+    "meaning": "what it means",
+}
+
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
@@ -61,11 +68,9 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
-        headings = {"name": "argument", "default": "default", "accepted": "accepted"}
-        headings |= {"meaning": "what it means"}
-        table = Table(*headings.values(), box=None, padding=(0, 2, 0, 0), header_style="bold")
+        table = Table(*_HEADINGS.values(), box=None, padding=(0, 2, 0, 0), header_style="bold")
         for argument in arguments:
-            table.add_row(*(escape(str(argument.get(key, ""))) for key in headings))
+            table.add_row(*(escape(str(argument.get(key, ""))) for key in _HEADINGS))
         console.print()
         console.print(table)
 

@@ -36,6 +36,8 @@ class Probe(ABC):
     title: ClassVar[str]
     expected: ClassVar[str]
     meaning: ClassVar[str]
+    by_distance: ClassVar[bool] = False
+    """Whether it makes sense only where the threat model bounds a distance."""
 
     @abstractmethod
     def state(self, context: Context) -> str | None:
@@ -44,6 +46,11 @@ class Probe(ABC):
     @abstractmethod
     def find(self, context: Context) -> Finding:
         """Compute it."""
+
+    @final
+    def _check_threat(self, context: Context) -> None:
+        if self.by_distance and not context.lab.threat.bounded:
+            raise Skip(f"{context.lab.threat!r} bounds no distance")
 
     @final
     def run(self, context: Context) -> Check:
@@ -84,14 +91,12 @@ class Review(Probe):
 
     @final
     def find(self, context: Context) -> Finding:
+        self._check_threat(context)
         return self.look(context)
 
 
 class Experiment(Probe):
     """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
-
-    by_distance: ClassVar[bool] = False
-    """Whether it makes sense only where the threat model bounds a distance."""
 
     @abstractmethod
     def sample(self, context: Context) -> Sample:
@@ -113,8 +118,7 @@ class Experiment(Probe):
         return self.look(context.lab, self._applicable(context))
 
     def _applicable(self, context: Context) -> Sample:
-        if self.by_distance and not context.lab.threat.bounded:
-            raise Skip(f"{context.lab.threat!r} bounds no distance")
+        self._check_threat(context)
         return self.sample(context)
 
 

@@ -39,6 +39,7 @@ class GradientFree(Challenge):
 class BlindGain(Review):
     """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
 
+    by_distance = True
     id = "blind-gain"
     title = "The evaluation's gradients found nearly everything"
     expected = f"attacks without gradients broke at most {percent(LIMIT)} after those with gradients"
@@ -48,8 +49,6 @@ class BlindGain(Review):
     )
 
     def look(self, context: Context) -> Finding:
-        if not context.lab.threat.bounded:
-            raise Skip(f"{context.lab.threat!r} bounds no distance")
         n, seen, blind, names = len(context.images), False, 0, []
         for row in context.found.rows:
             if not row.blind:
