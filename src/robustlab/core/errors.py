@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet; every one names what was found and what is accepted.
+"""The errors a user can cause or meet; every one names what was found and what is accepted, in one line.
 
 RobustlabError          the root; the command line prints it and exits with code 2
 ├── SpecError           a unit's name or an argument of it (``pgd(stepz=40)``)
@@ -13,11 +13,19 @@ RobustlabError          the root; the command line prints it and exits with code
 import difflib
 from collections.abc import Iterable
 
+from robustlab.core.text import one_line
+
 
 class RobustlabError(Exception):
-    """Root of every error that robustlab raises on purpose."""
+    """Root of every error that robustlab raises on purpose.
+
+    Its message is one line of at most `text.MESSAGE_LIMIT` printable characters; `one_line` sees to it.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
 
 
 class SpecError(RobustlabError):

@@ -1,0 +1,61 @@
+"""Specs: real ones, bent."""
+
+import random
+from pathlib import Path
+
+from fuzz.registry import Attempt, family
+from fuzz.text import bent
+from robustlab.attacks import Attack
+from robustlab.core.spec import Unit, parse, units
+from robustlab.core.threat import ThreatModel
+from robustlab.defenses import Defense
+from robustlab.detectors import Detector
+from robustlab.evaluation.ensembles import Ensemble, attack_list
+from robustlab.models import Model
+from robustlab.training import Objective
+
+KINDS: tuple[type[Unit], ...] = (Attack, ThreatModel, Model, Objective, Defense, Detector, Ensemble)
+
+VALUES = (
+    "1",
+    "40",
+    "0.3",
+    "8/255",
+    "True",
+    "None",
+    "1e39",
+    "-1",
+    "'2'",
+    "vae",
+    "fgsm",
+    "linf(eps=0.1)",
+    "pgd",
+    "nan",
+)
+
+
+@family("specs")
+def make(draw: random.Random, folder: Path) -> Attempt:
+    """A unit's name with arguments of its own and of others, with some characters changed."""
+    del folder
+    kind = draw.choice(KINDS)
+    text, as_list = bent(draw, spec(draw, kind)), draw.random() < 0.2
+
+    def attempt() -> None:
+        if as_list:
+            attack_list(text)
+            return
+        unit = parse(kind, text)
+        assert parse(kind, repr(unit)) == unit
+
+    return attempt
+
+
+def spec(draw: random.Random, kind: type[Unit]) -> str:
+    """Return a spec that is often right."""
+    known = units(kind)
+    name = draw.choice(list(known))
+    own = list(getattr(known[name], "__dataclass_fields__", {}))
+    words = [*own, "steps", "eps", "epsilon"]
+    given = [f"{draw.choice(words)}={draw.choice(VALUES)}" for _ in range(draw.randrange(4))]
+    return f"{name}({', '.join(given)})" if given else name

@@ -1,0 +1,40 @@
+"""How a message shows what a user gave: one line, not too long, and nothing in it that a terminal obeys."""
+
+import reprlib
+
+MESSAGE_LIMIT = 300
+"""The longest message, in characters; longer ones lose their middle."""
+
+_VALUE_LIMIT = 60
+
+_short = reprlib.Repr()
+_short.maxstring = _short.maxother = _VALUE_LIMIT
+_short.maxlong = 40
+_short.maxlevel = 2
+
+
+def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
+    """Return a text in one line of at most ``limit`` characters, all of them printable.
+
+    White space becomes single spaces. Control characters, those that turn the direction of writing, and
+    halves of surrogate pairs are written as Python does (``\\x1b``). What is too long loses its middle.
+    """
+    ends = 4 * limit  # no text needs to be read as a whole to be cut
+    if len(text) > 2 * ends:
+        text = f"{text[:ends]} {text[-ends:]}"
+    line = " ".join(text.split())
+    if not line.isprintable():
+        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    if len(line) <= limit:
+        return line
+    tail = limit // 3
+    return f"{line[: limit - tail - 5]} ... {line[-tail:]}"
+
+
+def shown(value: object) -> str:
+    """Return a value as Python writes it, shortened and in one line, to name it in a message."""
+    try:
+        text = _short.repr(value)
+    except Exception:  # an integer of 5,000 digits, or an object whose own repr fails
+        text = f"<{type(value).__name__}>"
+    return one_line(text, 2 * _VALUE_LIMIT)
