@@ -5,13 +5,13 @@ import types
 import typing
 from typing import Annotated, Any
 
-import pydantic
 import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from robustlab.attacks import Attack
-from robustlab.core.spec import Unit, nested_kinds, units
+from robustlab.core.errors import SpecError
+from robustlab.core.spec import LARGEST_COUNT, LARGEST_FLOAT, Unit, nested_kinds, units
 from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
@@ -38,7 +38,7 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
 def _allowed(unit: type[Unit], arguments: dict[str, Any]) -> Unit | None:
     try:
         return unit(**arguments)
-    except pydantic.ValidationError:
+    except SpecError:
         return None
 
 
@@ -62,11 +62,12 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
     if kind is str:
         return st.text(min_size=1) | st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
     if kind is int:
-        return st.integers(None if low is None else int(low), None if high is None else int(high))
+        most = LARGEST_COUNT if high is None else int(high)
+        return st.integers(-LARGEST_COUNT if low is None else int(low), most)
     assert kind is float, f"no strategy for {hint}"
     return st.floats(
-        low,
-        high,
+        -LARGEST_FLOAT if low is None else low,
+        LARGEST_FLOAT if high is None else high,
         exclude_min="gt" in limits,
         exclude_max="lt" in limits,
         allow_nan=False,

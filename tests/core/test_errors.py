@@ -1,11 +1,24 @@
 """The tree of errors, and the hints in their messages."""
 
+import dataclasses
+import inspect
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import robustlab
+from robustlab.attacks import Attack
 from robustlab.core import errors
+from robustlab.core.aliases import ALIASES, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
+from robustlab.core.spec import parse, units
+from robustlab.core.threat import ThreatModel
+from robustlab.defenses import Defense
+from robustlab.detectors import Detector
+from robustlab.evaluation.ensembles import Ensemble
+from robustlab.models import Model
+from robustlab.training import Objective
 
 KINDS = [
     kind for kind in vars(errors).values() if isinstance(kind, type) and kind.__module__ == errors.__name__
@@ -28,6 +41,24 @@ def test_every_error_is_a_robustlab_error_with_exit_code_2() -> None:
         ("carlini", ["pgd", "fgsm"], ""),
         ("x", [], ""),
         ("", ["pgd"], ""),
+        ("Linf", ["l2", "linf"], " (did you mean 'linf'?)"),
+        ("PGD", ["fgsm", "pgd"], " (did you mean 'pgd'?)"),
+        ("PGD-20", ["fgsm", "pgd"], " (did you mean 'pgd(steps=20)'?)"),
+        ("APGD-CE", ["apgd", "apgd_l1"], " (did you mean 'apgd'?)"),
+        ("FAB-T", ["fab", "fgsm"], " (did you mean 'fab'?)"),
+        ("AutoAttack", ["standard", "autoattack"], " (did you mean 'autoattack'?)"),
+        ("jsma", ["sigma_zero", "spsa"], " (did you mean 'sigma_zero'?)"),
+        ("boundary", ["cw", "hop_skip_jump"], " (did you mean 'hop_skip_jump'?)"),
+        *(
+            (word, ["step", "steps"], " (did you mean 'step'?)")
+            for word in ("step_size", "alpha", "eps_iter")
+        ),
+        *(
+            (word, ["step", "steps"], " (did you mean 'steps'?)")
+            for word in ("iterations", "num_steps", "max_iter")
+        ),
+        ("--epsilon", ["eps"], " (did you mean 'eps'?)"),
+        ("--eps", ["model", "threat"], " (did you mean 'threat'?)"),
     ],
 )
 def test_did_you_mean(word: str, accepted: list[str], hint: str) -> None:
@@ -35,7 +66,22 @@ def test_did_you_mean(word: str, accepted: list[str], hint: str) -> None:
     assert did_you_mean(word, iter(accepted)) == hint
 
 
-@given(words=st.lists(st.text(min_size=1), min_size=1, unique=True), data=st.data())
+NAMES = st.from_regex("[a-z][a-z0-9]{0,20}", fullmatch=True)
+
+
+@given(words=st.lists(NAMES, min_size=1, unique=True), data=st.data())
 def test_an_accepted_word_is_its_own_hint(words: list[str], data: st.DataObject) -> None:
     word = data.draw(st.sampled_from(words))
     assert did_you_mean(word, words) == f" (did you mean {word!r}?)"
+
+
+def test_every_alias_stands_for_something_that_there_is() -> None:
+    kinds = (Attack, Defense, Detector, Ensemble, Model, Objective, ThreatModel)
+    every = {name: unit for kind in kinds for name, unit in units(kind).items()}
+    arguments = {field.name for unit in every.values() for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
+    options = inspect.signature(robustlab.evaluate).parameters
+    for name, words in ALIASES.items():
+        assert name.partition("(")[0] in {*every, *arguments, *options}, name
+        assert all(normalized(word) == word for word in words), words
+        if "(" in name:
+            parse(Attack, name)

@@ -16,69 +16,69 @@ from robustlab.detectors import Detector
 from robustlab.models import Model
 from robustlab.training import Objective
 
+NO_SPECS = ["", "pgd(", "pgd(*[1])", "pgd(**{'steps': 3})", "pgd()()", "pgd, fgsm", "attacks.pgd()", "3"]
+NO_SPECS += [
+    "fgsm\0",
+    "\ud800",
+    "(" * 300 + ")" * 300,
+    "-" * 100_000 + "1",
+    "x" * 1_000_000,
+    "f('\\d')['\\d']",
+]
+NO_SPECS += ["pgd(steps=" + "9" * 5000 + ")", "pgd(a=" * 5000 + "1" + ")" * 5000]
+NO_SPECS += ["pgd(steps=" + sign.join("1" * 900) + ")" for sign in "+/"]
+
 REFUSED: list[tuple[type[Unit], str, tuple[str, ...]]] = [
-    (Attack, "", ("attack ''", "is no spec", "name(argument=value, ...)", "apgd")),
-    (Attack, "pgd(", ("is no spec",)),
-    (Attack, "pgd(40)", ("is no spec", "name(argument=value, ...)")),
-    (Attack, "pgd(*[1])", ("is no spec",)),
-    (Attack, "pgd(**{'steps': 3})", ("is no spec",)),
-    (Attack, "pgd()()", ("is no spec",)),
-    (Attack, "pgd, fgsm", ("is no spec",)),
-    (Attack, "attacks.pgd()", ("is no spec",)),
-    (Attack, "3", ("is no spec",)),
-    (Attack, "fgsm\0", ("is no spec",)),
-    (Attack, "\ud800", ("is no spec",)),
-    (Attack, "(" * 300 + ")" * 300, ("is no spec", "...")),
-    (Attack, "-" * 100_000 + "1", ("is no spec", "...")),
-    (Attack, "pdg(steps=3)", ("unknown attack 'pdg'", "did you mean 'pgd'?", "fgsm, fgsm_literal_clamp")),
-    (Attack, "carlini_wagner", ("unknown attack 'carlini_wagner'; accepted: apgd",)),
+    *((Attack, text, ("attack", "pgd(steps=40)")) for text in NO_SPECS),
+    (Attack, "pgd(40)", ("by name", "pgd(steps=40)")),
+    (ThreatModel, "linf(8/255)", ("by name", "linf(eps=8/255)")),
+    (Attack, "pgd(1, 2, 3, 4, 5, 6)", ("by name", "steps")),
+    (Attack, "pdg(steps=3)", ("'pdg'", "'pgd'", "robustlab ls attacks")),
     (Attack, "linf(eps=0.1)", ("unknown attack 'linf'",)),
-    (ThreatModel, "linfty(eps=0.1)", ("unknown threat 'linfty'", "did you mean 'linf'?", "l2, linf")),
-    (Model, "cn", ("unknown model 'cn'", "did you mean 'cnn'?")),
-    (Objective, "crossentropy", ("unknown objective", "did you mean 'cross_entropy'?")),
-    (Detector, "discriminater(network=gan)", ("unknown detector", "did you mean 'discriminator'?")),
-    (
-        Attack,
-        "pgd(restart=4)",
-        ("pgd has no argument 'restart'", "did you mean 'restarts'?", "accepted: steps, step"),
+    (ThreatModel, "linfty(eps=0.1)", ("unknown threat 'linfty'", "'linf'", "l2, linf")),
+    (Model, "cn", ("unknown model 'cn'", "'cnn'")),
+    (Objective, "crossentropy", ("unknown objective", "'cross_entropy'")),
+    (Detector, "discriminater()", ("unknown detector", "'discriminator'")),
+    (Attack, "pgd(restart=4)", ("pgd", "'restart'", "'restarts'", "steps, step")),
+    (Attack, "fgsm(eps=0.3)", ("fgsm", "'eps'", "linf(eps=0.3)", "random_start, step")),
+    (Attack, "pgd(steps=1, steps=2)", ("pgd", "'steps'")),
+    *((Attack, f"pgd(steps={value})", ("pgd: steps", value)) for value in ("0", "-3", "2.5", "None")),
+    *((Attack, f"pgd(steps={value})", ("pgd: steps", f"found {value!r}")) for value in ("many", "true")),
+    *(
+        (Attack, f"pgd(step={value})", ("pgd: step",))
+        for value in ("0", "inf", "1e999", "nan", "1e39", "True")
     ),
-    (Attack, "fgsm(eps=0.3)", ("fgsm has no argument 'eps'", "accepted: random_start, step")),
-    (Attack, "pgd(steps=1, steps=2)", ("pgd", "'steps' is given twice")),
-    (Attack, "pgd(steps=0)", ("pgd: steps", "greater than or equal to 1", "found 0")),
-    (Attack, "pgd(steps=-3)", ("steps", "found -3")),
-    (Attack, "pgd(steps=2.5)", ("steps", "integer", "found 2.5")),
-    (Attack, "pgd(steps=None)", ("steps", "found None")),
-    (Attack, "pgd(steps=many)", ("steps", "found 'many'")),
-    (Attack, "pgd(step=0)", ("step", "greater than 0")),
-    (Attack, "pgd(step=inf)", ("step", "finite")),
-    (Attack, "pgd(step=1e999)", ("step", "finite")),
-    (Attack, "pgd(step=nan)", ("step", "found 'nan'")),
     (Attack, "pgd(restarts=0)", ("restarts", "found 0")),
-    (Attack, "pgd(steps=2**3)", ("'2**3' is neither a literal, a name nor a spec",)),
-    (Attack, "pgd(steps={[]: 1})", ("neither a literal",)),
-    (Attack, "pgd(steps=" + "1+" * 900 + "1)", ("neither a literal",)),
-    (Attack, "pgd(steps=fgsm())", ("'fgsm()' is neither a literal",)),
-    (Attack, "gaussian_noise", ("gaussian_noise: std", "required")),
-    (Attack, "gaussian_noise(std=1.01)", ("std", "less than or equal to 1", "found 1.01")),
-    (Attack, "gaussian_noise(std=-0.1)", ("std", "greater than or equal to 0")),
-    (Attack, "gaussian_noise(std=nan)", ("std", "found 'nan'")),
+    (Attack, "pgd(steps='3')", ("pgd: steps", "'3'")),
+    (Attack, "pgd(steps=1" + "0" * 29 + ")", ("pgd: steps",)),
+    (Attack, "pgd(steps=2**3)", ("'2**3'",)),
+    (Attack, "pgd(steps={[]: 1})", ("{[]: 1}",)),
+    (Attack, "pgd(steps=fgsm())", ("'fgsm()'",)),
+    (Attack, "gaussian_noise", ("gaussian_noise", "std")),
+    *(
+        (Attack, f"gaussian_noise(std={value})", ("gaussian_noise: std",))
+        for value in ("1.01", "-0.1", "nan")
+    ),
     (Attack, "fgsm_literal_clamp(eps=2.1)", ("eps", "found 2.1")),
-    (ThreatModel, "linf(eps=1.5)", ("linf: eps", "less than or equal to 1", "found 1.5")),
+    (ThreatModel, "linf(eps=1.5)", ("linf: eps", "found 1.5")),
     (ThreatModel, "linf(eps=-0.1)", ("linf: eps", "found -0.1")),
-    (ThreatModel, "linf(eps=8/0)", ("'8 / 0' is no fraction",)),
-    (ThreatModel, "linf", ("linf: eps", "required")),
+    (ThreatModel, "linf(eps=True)", ("linf: eps", "found True")),
+    (ThreatModel, "linf(eps=8/0)", ("8 / 0",)),
+    (ThreatModel, "linf(eps=1" + "0" * 400 + "/3)", ("too large",)),
+    (ThreatModel, "linf", ("linf", "linf(eps=...)")),
     (ThreatModel, "l2(eps=-1)", ("l2: eps",)),
-    (ThreatModel, "l2(eps=inf)", ("l2: eps", "finite")),
-    (Model, "cnn(dropout=1)", ("dropout", "less than 1")),
+    (ThreatModel, "l2(eps=inf)", ("l2: eps",)),
+    (ThreatModel, "l2(eps=1e39)", ("l2: eps", "found 1e+39")),
+    (Model, "cnn(dropout=1)", ("dropout",)),
     (Model, "vae(latent=0)", ("latent",)),
     (Objective, "reconstruction(kl_weight=-1)", ("kl_weight",)),
     (Objective, "adversarial_game(smoothing=0.5)", ("smoothing",)),
-    (Defense, "purifier(network=vae)", ("purifier: classifier", "required")),
+    (Defense, "purifier(network=vae)", ("purifier", "classifier")),
     (Defense, "purifier(network=3, classifier=b)", ("purifier: network", "found 3")),
     (
         Defense,
         "adversarial_training(attack=fgms, threat=linf(eps=0.1), source=b)",
-        ("unknown attack 'fgms'", "did you mean 'fgsm'?"),
+        ("unknown attack 'fgms'", "'fgsm'"),
     ),
     (
         Defense,
@@ -98,7 +98,7 @@ REFUSED: list[tuple[type[Unit], str, tuple[str, ...]]] = [
     (
         Defense,
         "adversarial_training(attack=fgsm, threat=linf(eps=0.1), source=b, fraction=0)",
-        ("fraction", "greater than 0"),
+        ("fraction",),
     ),
     (Detector, "grey_pixels(margin=0.5)", ("margin",)),
 ]
@@ -112,7 +112,6 @@ def test_a_mistake_is_named(kind: type[Unit], text: str, fragments: tuple[str, .
         parse(kind, text)
     for fragment in fragments:
         assert fragment in str(caught.value)
-    assert len(str(caught.value)) < 1000
 
 
 INJECTIONS = [

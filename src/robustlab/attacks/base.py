@@ -57,6 +57,7 @@ class Attack(Unit, ABC):
     """
 
     kind = "attack"
+    example = "pgd(steps=40)"
     norms: ClassVar[tuple[str, ...]] = ()
     """The names of the threat models that the attack is made for; empty: all that bound a distance."""
     minimal_norm: ClassVar[bool] = False
@@ -246,7 +247,7 @@ class Attack(Unit, ABC):
     def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:
         core = self.core
         if not self.suits(threat):
-            raise RobustlabError(f"{core.name} is made for {core.made_for}; the threat model is {threat!r}")
+            raise RobustlabError(f"{core.name} supports {core.made_for}, not {threat!r}")
         if targets is not None and not core.targetable:
             raise RobustlabError(f"{core.name} can't move towards a target class")
 

@@ -27,6 +27,7 @@ class Certifier(Unit, ABC):
     """
 
     kind = "certifier"
+    example = "ibp"
     norms: ClassVar[tuple[str, ...]]
     """The names of the threat models that the certifier knows."""
 

@@ -11,9 +11,14 @@ RobustlabError          the root; the command line prints it and exits with code
 """
 
 import difflib
+import textwrap
 from collections.abc import Iterable
 
-from robustlab.core.text import one_line
+from robustlab.core.aliases import normalized, ours
+from robustlab.core.text import one_line, shown
+
+_LONGEST_WORD = 100
+_LONGEST_OFFER = 80
 
 
 class RobustlabError(Exception):
@@ -57,6 +62,31 @@ class SetupError(RobustlabError):
 
 
 def did_you_mean(word: str, accepted: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?) `` for the accepted word nearest to ``word``, or an empty string."""
-    near = difflib.get_close_matches(word, list(accepted), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+    """Return `` (did you mean 'x'?) `` for the accepted word that ``word`` may mean, or an empty string.
+
+    It ignores case, knows the names that other libraries use (`aliases`), and looks for similar words last.
+    """
+    names = {normalized(name): name for name in accepted}
+    word = normalized(word[:_LONGEST_WORD])
+    found = names.get(word) or next((name for name in ours(word) if name.partition("(")[0] in names), None)
+    if not found:
+        near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
+        found = names[near[0]] if near else None
+    return f" (did you mean {shown(found)}?)" if found else ""
+
+
+def offer(accepted: Iterable[str], where: str = "") -> str:
+    """Return what is accepted, in words: all of it if that is short, else where it is listed.
+
+    Args:
+        accepted: the names.
+        where: a kind that ``robustlab ls`` lists, such as ``"attacks"``; empty: there is no such list.
+    """
+    names = list(accepted)
+    listing = ", ".join(names)
+    if len(listing) <= _LONGEST_OFFER:
+        return f"accepted: {listing or 'none'}"
+    few = textwrap.shorten(listing, _LONGEST_OFFER, placeholder=" ...")
+    return f"accepted: {few} ({len(names)} in all" + (
+        f"; `robustlab ls {where}` lists them)" if where else ")"
+    )

@@ -7,16 +7,31 @@ attack, threat, model, ...) and registers itself there under a short name. Its r
 
 import ast
 import dataclasses
+import functools
 import importlib.metadata
 import keyword
+import warnings
 from collections.abc import Callable
-from typing import Annotated, Any, ClassVar, TypeVar, cast, dataclass_transform, get_args, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.aliases import normalized, ours
+from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.text import shown
 
 _IN_PIXELS = "pixel scale"
 
@@ -25,6 +40,15 @@ PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), _IN_P
 
 PixelDistance = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _IN_PIXELS]
 """A distance summed over pixels, such as an L2 eps, which may exceed 1; `scaled` multiplies it."""
+
+LARGEST_COUNT = 10**9
+"""The largest whole number that an argument may have; no step, query or pixel count comes near it."""
+
+LARGEST_FLOAT = 3.4028234663852886e38
+"""The largest number that an argument may have: float32, in which all is computed, ends there."""
+
+_LONGEST_TEXT = 10_000
+_DEEPEST_TEXT = 50
 
 _registry: dict[type["Unit"], dict[str, type["Unit"]]] = {}
 _plugins_loaded: set[str] = set()
@@ -36,6 +60,8 @@ class Unit:
     """Base of every kind of unit. A kind sets ``kind``; `register` sets ``name`` on each final class."""
 
     kind: ClassVar[str] = ""
+    example: ClassVar[str] = "name"
+    """A spec of the kind, for messages."""
     name: ClassVar[str] = ""
 
     def __repr__(self) -> str:
@@ -77,10 +103,99 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
             extra="forbid", strict=False, arbitrary_types_allowed=True, allow_inf_nan=False
         )
         final: Any = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
+        final.__init__ = _refusing(final)
         _registry.setdefault(_kind_of(cls), {})[name] = final
         return cast("type[UnitT]", final)
 
     return decorate
+
+
+def _refusing(unit: Any) -> Callable[..., None]:
+    """Return a unit's constructor that turns every refusal into a `SpecError` of one line."""
+    construct = unit.__init__
+
+    @functools.wraps(construct)
+    def init(self: Unit, *values: object, **arguments: object) -> None:
+        if values:
+            raise SpecError(_by_name(unit, unit.__name__, [shown(value) for value in values]))
+        checked = {name: _checked(unit, name, value) for name, value in arguments.items()}
+        try:
+            construct(self, **checked)
+        except pydantic.ValidationError as error:
+            raise SpecError(_problem(unit, error)) from None
+
+    return init
+
+
+def _by_name(unit: type[Unit], called: str, values: list[str]) -> str:
+    """Say how arguments that were given by place are given by name."""
+    accepted = _fields(unit)
+    if len(values) > len(accepted):
+        return f"{called} takes its arguments by name; {offer(accepted)}"
+    given = ", ".join(f"{name}={value}" for name, value in zip(accepted, values, strict=False))
+    return f"{called} takes its arguments by name: {called}({given})"
+
+
+def _fields(unit: type[Unit]) -> list[str]:
+    return [field.name for field in dataclasses.fields(unit)]  # type: ignore[arg-type]
+
+
+def _checked(unit: type[Unit], name: str, value: object) -> object:
+    """Return an argument's value, as a plain number if it is one.
+
+    Raises:
+        SpecError: there is no such argument; or it is a number, and the value is a bool, a text or too large.
+    """
+    if name not in _fields(unit):
+        hint = did_you_mean(name, _fields(unit))
+        if unit.kind == "attack" and normalized(name) in {"eps", "epsilon"}:
+            hint = "; eps belongs to the threat model, such as linf(eps=0.3)"
+        raise SpecError(f"{unit.name} has no argument {shown(name)}{hint}; {offer(_fields(unit))}")
+    if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
+        value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar
+    kinds = _plain_types(unit)[name]
+    if kinds.isdisjoint({int, float}):
+        return value
+    if value is None or type(value) in kinds - {int, float}:
+        return value
+    # To Python True is 1, and to pydantic '2' is 2.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise SpecError(f"{unit.name}: {name} must be a number, found {shown(value)}")
+    most = LARGEST_FLOAT if float in kinds else LARGEST_COUNT
+    if abs(value) > most and abs(value) != float("inf"):
+        raise SpecError(f"{unit.name}: {name} must be at most {most:.3g}, found {shown(value)}")
+    return value
+
+
+@functools.cache
+def _plain_types(unit: type[Unit]) -> dict[str, set[type]]:
+    """Return which of bool, int, float and str each argument may be."""
+
+    def types_in(hint: Any) -> set[type]:
+        if get_origin(hint) is Literal:
+            return {type(word) for word in get_args(hint)}
+        inner = get_args(hint)
+        return set().union(*map(types_in, inner)) if inner else {hint} & {bool, int, float, str}
+
+    return {name: types_in(hint) for name, hint in get_type_hints(unit).items()}
+
+
+def _problem(unit: type[Unit], error: pydantic.ValidationError) -> str:
+    """Say what the first refusal is about, naming the argument."""
+    problems = error.errors()
+    missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
+    if missing:
+        spelled = ", ".join(f"{name}=..." for name in missing)
+        return f"{unit.name} needs {' and '.join(missing)}: {unit.name}({spelled})"
+    first = problems[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return f"{unit.name}: {message}"
+    field = ".".join(str(part) for part in first["loc"][:1])
+    message = (
+        message.replace("Input should", "should", 1) if message.startswith("Input should") else f": {message}"
+    )
+    return f"{unit.name}: {field} {message}, found {shown(first['input'])}"
 
 
 def _kind_of(cls: type[Unit]) -> type[Unit]:
@@ -111,40 +226,59 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
     Raises:
         SpecError: the text is no spec, or an unknown name or argument, or a value out of range.
     """
-    try:
-        node = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise SpecError(
-            f"{kind.kind} {_shortened(text)!r} is no spec; "
-            f"expected name(argument=value, ...), such as {_example(kind)}"
-        ) from None
+    node = syntax(text) if isinstance(text, str) else None
+    if node is None:
+        raise SpecError(_unreadable(kind, text))
     return _build(kind, node, text)
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 200 else text[:200] + "..."
+def syntax(text: str) -> ast.expr | None:
+    """Return the syntax tree of a Python expression, of which nothing is run; None if it can't be read.
+
+    A text of over 10,000 characters, or one nested more than 50 deep, is none that a person means.
+    """
+    if len(text) > _LONGEST_TEXT:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in texts
+            node = ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    level: list[ast.AST] = [node]
+    for _ in range(_DEEPEST_TEXT):
+        level = [child for parent in level for child in ast.iter_child_nodes(parent)]
+        if not level:
+            return node
+    return None
 
 
-def _example(kind: type[Unit]) -> str:
-    return next(iter(units(kind)), "name")
+def _unreadable(kind: type[Unit], text: object) -> str:
+    # Papers write APGD-CE and PGD-20, which Python reads as differences.
+    hint = did_you_mean(text, units(kind)) if isinstance(text, str) and ours(text) else ""
+    expected = f"expected name(argument=value, ...), for example {kind.example}"
+    return f"can't parse {kind.kind} {shown(text)}{hint}; {expected}"
 
 
 def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    if not isinstance(call.func, ast.Name) or call.args or any(k.arg is None for k in call.keywords):
-        raise SpecError(f"{kind.kind} {_shortened(text)!r} is no spec; expected name(argument=value, ...)")
+    unpacked = [a for a in call.args if isinstance(a, ast.Starred)] or [k for k in call.keywords if not k.arg]
+    if not isinstance(call.func, ast.Name) or unpacked:
+        raise SpecError(_unreadable(kind, text))
     known = units(kind)
     if call.func.id not in known:
         hint = did_you_mean(call.func.id, known)
-        raise SpecError(f"unknown {kind.kind} {call.func.id!r}{hint}; accepted: {', '.join(known)}")
+        raise SpecError(f"unknown {kind.kind} {shown(call.func.id)}{hint}; {offer(known, f'{kind.kind}s')}")
     unit = known[call.func.id]
+    if call.args:
+        given = [ast.get_source_segment(text.strip(), value) or "..." for value in call.args]
+        raise SpecError(_by_name(unit, unit.name, given))
     given = [str(k.arg) for k in call.keywords]
     doubled = next((name for name in given if given.count(name) > 1), None)
     if doubled:
-        raise SpecError(f"{unit.name}: the argument {doubled!r} is given twice")
+        raise SpecError(f"{unit.name}: the argument {shown(doubled)} is given twice")
     nested = nested_kinds(unit)
-    arguments = {str(k.arg): _value(nested.get(str(k.arg)), k.value, text) for k in call.keywords}
-    return make(unit, arguments)
+    return unit(**{str(k.arg): _value(nested.get(str(k.arg)), k.value, text) for k in call.keywords})
 
 
 def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
@@ -158,17 +292,18 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
         value = ast.get_source_segment(text.strip(), node) or ""
-        raise SpecError(
-            f"in {_shortened(text)!r}: {_shortened(value)!r} is neither a literal, a name nor a spec"
-        ) from None
+        raise SpecError(f"in {shown(text)}: {shown(value)} is neither a literal, a name nor a spec") from None
 
 
 def _quotient(node: ast.BinOp, text: str) -> float:
     """Return the value of a fraction such as 8/255, as lengths on the pixel scale are often given."""
     above, below = _value(None, node.left, text), _value(None, node.right, text)
     if not isinstance(above, int | float) or not isinstance(below, int | float) or below == 0:
-        raise SpecError(f"in {_shortened(text)!r}: {ast.unparse(node)!r} is no fraction")
-    return above / below
+        raise SpecError(f"in {shown(text)}: {shown(ast.unparse(node))} is not a fraction")
+    try:
+        return above / below
+    except OverflowError:
+        raise SpecError(f"in {shown(text)}: the fraction {shown(ast.unparse(node))} is too large") from None
 
 
 def nested_kinds(unit: type[Unit]) -> dict[str, type[Unit]]:
@@ -179,25 +314,6 @@ def nested_kinds(unit: type[Unit]) -> dict[str, type[Unit]]:
         for f in dataclasses.fields(unit)  # type: ignore[arg-type]
         if isinstance(hints[f.name], type) and issubclass(hints[f.name], Unit)
     }
-
-
-def make(unit: type[UnitT], arguments: dict[str, Any]) -> UnitT:
-    """Construct a unit from keyword arguments, turning every refusal into a `SpecError` that teaches."""
-    accepted = [f.name for f in dataclasses.fields(unit)]  # type: ignore[arg-type]
-    for name in arguments:
-        if name not in accepted:
-            hint = did_you_mean(name, accepted)
-            listing = ", ".join(accepted) or "none"
-            raise SpecError(f"{unit.name} has no argument {name!r}{hint}; accepted: {listing}")
-    try:
-        return unit(**arguments)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        given = f", found {first['input']!r}" if first["type"] != "missing" else ""
-        raise SpecError(
-            f"{unit.name}: {field}: {first['msg'][:1].lower()}{first['msg'][1:]}{given}"
-        ) from None
 
 
 def scaled(unit: UnitT, factor: float) -> UnitT:
@@ -215,7 +331,7 @@ def scaled(unit: UnitT, factor: float) -> UnitT:
         changes[name] = None if value is None else value * factor
     for name in nested_kinds(type(unit)):
         changes[name] = scaled(getattr(unit, name), factor)
-    return make(type(unit), vars(unit) | changes) if changes else unit
+    return type(unit)(**vars(unit) | changes) if changes else unit
 
 
 def has_lengths(unit: Unit | None) -> bool:

@@ -32,8 +32,8 @@ class AdversarialTraining(TrainedDefense):
 
     def __post_init__(self) -> None:
         if not self.attack.suits(self.threat):
-            made_for = self.attack.core.made_for
-            raise ValueError(f"{self.attack.core.name} is made for {made_for}, found threat {self.threat!r}")
+            core = self.attack.core
+            raise ValueError(f"{core.name} supports {core.made_for}, not {self.threat!r}")
 
     @property
     def networks(self) -> tuple[str, ...]:

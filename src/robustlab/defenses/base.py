@@ -14,6 +14,7 @@ class Defense(Unit, ABC):
     """A way to make a classifier harder to attack."""
 
     kind = "defense"
+    example = "purifier(network=vae, classifier=baseline)"
 
     @property
     @abstractmethod

@@ -13,6 +13,7 @@ class Detector(Unit, ABC):
     """A score that should be higher for adversarial images than for clean ones."""
 
     kind = "detector"
+    example = "discriminator(network=gan)"
     natural_threshold: ClassVar[float | None] = None
     """The score above which the detector's inventor calls an image suspicious, if there is such a rule."""
 

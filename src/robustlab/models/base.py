@@ -31,6 +31,7 @@ class Model(Unit, ABC):
     """An architecture; every network takes images on the pixel scale [0, 1]."""
 
     kind = "model"
+    example = "cnn"
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:

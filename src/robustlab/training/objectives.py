@@ -16,6 +16,7 @@ class Objective(Unit, ABC):
     """A loss to minimise. Random numbers come from torch's global generator, which the loop seeds."""
 
     kind = "objective"
+    example = "cross_entropy"
     selects = True
     """Whether the weights with the lowest validation loss are kept, rather than the last ones."""
 

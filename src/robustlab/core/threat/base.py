@@ -8,7 +8,7 @@ from typing import ClassVar, Self, TypeVar
 
 from torch import Tensor
 
-from robustlab.core.spec import Unit, make
+from robustlab.core.spec import Unit
 
 _TOLERANCE = 1e-6
 
@@ -32,13 +32,14 @@ class ThreatModel(Unit, ABC):
     """
 
     kind = "threat"
+    example = "linf(eps=0.3)"
     bounded: ClassVar[bool] = True
     """Whether eps bounds a distance; if not, it is for attacks that keep a measure of their own."""
     eps: float
 
     def at(self, eps: float) -> Self:
         """Return the same threat model with another eps."""
-        return make(type(self), vars(self) | {"eps": eps})
+        return type(self)(**vars(self) | {"eps": eps})
 
     @abstractmethod
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:

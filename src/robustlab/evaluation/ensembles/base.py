@@ -11,6 +11,7 @@ class Ensemble(Unit, ABC):
     """A named list of attacks, made for a threat model and a number of classes."""
 
     kind = "ensemble"
+    example = "standard"
 
     @abstractmethod
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:

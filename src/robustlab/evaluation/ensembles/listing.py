@@ -4,13 +4,17 @@ import ast
 from collections.abc import Sequence
 
 from robustlab.attacks import Attack
-from robustlab.core.errors import SpecError, did_you_mean
-from robustlab.core.spec import parse, units
+from robustlab.core.aliases import ours
+from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.spec import parse, syntax, units
+from robustlab.core.text import shown
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 """Specs, several in one string where commas separate them, or the units themselves."""
+
+_EXPECTED = "expected for example standard, or pgd(steps=40), fgsm"
 
 
 def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
@@ -30,32 +34,30 @@ def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
         else:
             raise SpecError(f"attacks must be specs, attacks or ensembles, found a {type(item).__name__}")
     if not found:
-        raise SpecError(f"no attack was named; for example: standard, or {', '.join(units(Attack))}")
+        raise SpecError(f"attacks names no attack; {_EXPECTED}")
     return tuple(found)
 
 
 def _parsed(text: str) -> list[Attack | Ensemble]:
-    try:
-        tree = ast.parse(f"[{text}\n]", mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        tree = None
+    tree = syntax(f"[{text}\n]")
     if not isinstance(tree, ast.List):
-        raise SpecError(f"attacks {text!r} are no specs; expected such as: standard, or: pgd(steps=40), fgsm")
+        raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
     return [_one(node) for node in tree.elts]
 
 
 def _one(node: ast.expr) -> Attack | Ensemble:
     text = ast.unparse(node)
     name = node.func if isinstance(node, ast.Call) else node
+    accepted = [*units(Ensemble), *units(Attack)]
     if not isinstance(name, ast.Name):
-        raise SpecError(f"attack {text!r} is no spec; expected name(argument=value, ...)")
+        hint = did_you_mean(text, accepted) if ours(text) else ""  # such as PGD-20
+        raise SpecError(f"can't parse attack {shown(text)}{hint}; {_EXPECTED}")
     if name.id in units(Ensemble):
         return parse(Ensemble, text)
     if name.id in units(Attack):
         return parse(Attack, text)
-    accepted = [*units(Ensemble), *units(Attack)]
     hint = did_you_mean(name.id, accepted)
-    raise SpecError(f"unknown attack or ensemble {name.id!r}{hint}; accepted: {', '.join(accepted)}")
+    raise SpecError(f"unknown attack or ensemble {shown(name.id)}{hint}; {offer(accepted, 'attacks')}")
 
 
 def resolved(asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
@@ -71,7 +73,6 @@ def resolved(asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes:
             raise SpecError(f"{unit!r} has no attack for {threat!r}")
         for attack in members:
             if not attack.suits(threat):
-                name, made_for = attack.core.name, attack.core.made_for
-                raise SpecError(f"{name} is made for {made_for}; the threat model is {threat!r}")
+                raise SpecError(f"{attack.core.name} supports {attack.core.made_for}, not {threat!r}")
         attacks += members
     return tuple(dict.fromkeys(attacks))

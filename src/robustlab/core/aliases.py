@@ -1,0 +1,106 @@
+"""What users of other libraries and papers type from habit, and what it is called here; for hints.
+
+A name of ours may carry arguments; the words are lower case, with underscores. Add words that are missing.
+"""
+
+import re
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    # attacks and ensembles
+    "apgd": ("apgd_ce", "apgdce", "auto_pgd", "autopgd", "apgd_attack"),
+    "apgd(loss=dlr)": ("apgd_dlr", "apgddlr"),
+    "apgd(loss=dlr, targets=9)": ("apgd_t", "apgdt", "apgd_targeted"),
+    "autoattack": ("auto_attack", "aa", "autoattack_standard", "aa_standard"),
+    "corruption": ("imagenet_c", "mnist_c", "cifar10_c", "common_corruptions"),
+    "cw": ("c&w", "carlini", "carlini_wagner", "carliniwagner", "cw2", "cw_l2", "cwl2"),
+    "ddn": ("decoupled_direction_and_norm",),
+    "deepfool": ("deep_fool", "superdeepfool", "df"),
+    "ead": ("elastic_net", "elasticnet", "ead_l1", "eaden", "eadl1"),
+    "fab": ("fab_t", "fabt", "fab_targeted", "fast_adaptive_boundary"),
+    "fgsm": ("fgm", "fgv", "ffgsm", "rfgsm", "fast_gradient", "fast_gradient_method", "one_step"),
+    "fmn": ("fast_minimum_norm", "lfmn", "l2fmn"),
+    "gaussian_noise": ("noise", "gn", "gaussian", "additive_gaussian_noise", "random_noise"),
+    "hop_skip_jump": (
+        "hopskipjump",
+        "hsja",
+        "boundary",
+        "boundary_attack",
+        "geoda",
+        "qeba",
+        "decision_based",
+    ),
+    "mi_fgsm": ("mifgsm", "momentum", "momentum_iterative", "difgsm", "di_fgsm", "tifgsm", "ti_fgsm", "mim"),
+    "pgd": (
+        "bim",
+        "ifgsm",
+        "i_fgsm",
+        "basic_iterative",
+        "projected_gradient_descent",
+        "linf_pgd",
+        "pgd_linf",
+    ),
+    "rotation_translation": ("spatial", "spatial_transformation", "rotation", "translation", "rt"),
+    "sigma_zero": (
+        "jsma",
+        "saliency_map",
+        "sparsefool",
+        "sparse_fool",
+        "vfga",
+        "sigmazero",
+        "one_pixel",
+        "onepixel",
+    ),
+    "spsa": ("nes", "zoo", "zoo_attack"),
+    "square": ("square_attack", "sqr", "squareattack", "sq"),
+    # threat models
+    "l0": ("l_0", "sparse"),
+    "l1": ("l_1",),
+    "l2": ("l_2", "euclidean"),
+    "linf": ("l_inf", "linfty", "l_infty", "linfinity", "l_infinity", "inf", "l∞"),
+    "unbounded": ("none", "semantic"),
+    # objectives, models, data
+    "cross_entropy": ("ce", "crossentropy", "cross_entropy_loss", "xent", "nll"),
+    "reconstruction": ("mse", "elbo", "vae_loss"),
+    "adversarial_game": ("gan_loss", "minimax"),
+    # arguments
+    "confidence": ("kappa",),
+    "decay": ("momentum", "mu"),
+    "eps": ("epsilon", "epsilons", "eps_max", "radius", "max_norm"),
+    "loss": ("loss_fn", "criterion", "objective"),
+    "queries": ("n_queries", "max_queries", "query_limit", "iterations", "max_iter", "steps"),
+    "random_start": ("rand_init", "random_init", "rs"),
+    "restarts": ("n_restarts", "num_restarts", "num_random_init", "random_starts", "nb_restarts"),
+    "std": ("sigma", "stddev", "scale"),
+    "step": ("step_size", "stepsize", "alpha", "eps_iter", "eps_step", "rel_stepsize", "rel_step_size", "lr"),
+    "steps": (
+        *("iterations", "iteration", "iters", "iter", "n_iter", "niter", "n_iters", "num_iter", "nb_iter"),
+        *("max_iter", "maxiter", "max_iterations", "num_steps", "n_steps", "nb_steps", "epochs", "queries"),
+    ),
+    "targets": ("n_target_classes", "n_targets", "target_classes"),
+    # options of the command line
+    "attacks": ("attack", "method"),
+    "batch_size": ("batch", "bs", "batchsize"),
+    "data_root": ("data", "data_dir", "datadir", "data_path", "root"),
+    "device": ("gpu", "cuda"),
+    "n": ("num", "num_images", "n_ex", "n_examples", "limit", "samples"),
+    "out": ("output", "output_dir", "save_dir", "log_dir", "outdir"),
+    "threat": ("eps", "epsilon", "norm", "threat_model"),
+    "weights": ("checkpoint", "ckpt", "state_dict", "model_path", "pretrained"),
+}
+
+_NUMBERED = re.compile(r"(pgd|apgd|bim|i_?fgsm)_?(\d{1,6})")
+"""Papers write the number of steps behind the name: PGD-20."""
+
+
+def normalized(word: str) -> str:
+    """Return a word as the table spells it."""
+    return re.sub(r"[-_\s]+", "_", word.lower()).strip("_")
+
+
+def ours(word: str) -> list[str]:
+    """Return what a word from elsewhere may mean here; the likeliest first."""
+    word = normalized(word)
+    numbered = _NUMBERED.fullmatch(word)
+    if numbered:
+        return [f"{'apgd' if numbered[1] == 'apgd' else 'pgd'}(steps={numbered[2]})"]
+    return [name for name, words in ALIASES.items() if word in words]
