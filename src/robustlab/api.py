@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustlab import report
 from robustlab.attacks import Mode
+from robustlab.core.arguments import as_path, check_kind
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun, Run
@@ -55,11 +56,12 @@ def run_study(
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
+    check_kind("progress", progress, Progress | None, "a robustlab.core.progress.Progress")
     options = StudyOptions(
-        recipe=os.fspath(recipe),
-        out=None if out is None else os.fspath(out),
+        recipe=_text(recipe),
+        out=_text(out),
         dataset=dataset,
-        data_root=None if data_root is None else os.fspath(data_root),
+        data_root=_text(data_root),
         device=device,
         precision=precision,
         seed=seed,
@@ -138,6 +140,7 @@ def evaluate(
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
+    check_kind("progress", progress, Progress | None, "a robustlab.core.progress.Progress")
     options = EvaluationOptions(
         model=_text(model),
         weights=_text(weights),
@@ -186,4 +189,4 @@ def write_report(folder: str | Path) -> Path:
     Raises:
         RunError: the folder holds no finished run, or one of a newer robustlab.
     """
-    return report.write_report(Path(folder))
+    return report.write_report(as_path("folder", folder))

@@ -10,7 +10,15 @@ from attack_cases import every_attack, made_for, with_mistakes
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import FGSM, Attack, Corruption, FGSMLiteralClamp, GaussianNoise, RotationTranslation
+from robustlab.attacks import (
+    FGSM,
+    PGD,
+    Attack,
+    Corruption,
+    FGSMLiteralClamp,
+    GaussianNoise,
+    RotationTranslation,
+)
 from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import L0, L1, L2, Linf, Unbounded
 
@@ -37,29 +45,107 @@ def test_bad_images_are_refused(model: nn.Module, batch: Any) -> None:
         images[3, 0, 1, 2] = value
         return images
 
-    refused(r"must lie in \[0, 1\].* found .* to 1\.01; do not normalise", model, batch, images=put(1.01))
-    refused(r"must lie in \[0, 1\].* found -0\.01 to", model, batch, images=put(-0.01))
-    refused(r"must lie in \[0, 1\] and be free of NaN", model, batch, images=put(float("nan")))
-    refused(r"must lie in \[0, 1\]", model, batch, images=put(float("inf")))
-    refused(
-        r"must be float32 of shape \(N, C, H, W\), found torch.float64",
-        model,
-        batch,
-        images=batch.images.double(),
-    )
-    refused(r"found torch.uint8", model, batch, images=(batch.images * 255).to(torch.uint8))
-    refused(r"found torch.float32 of shape \(40, 16\)", model, batch, images=batch.images.flatten(1))
+    for value in (1.01, -0.01, float("nan"), float("inf")):
+        refused("images must lie in", model, batch, images=put(value))
+    refused("images must lie in .* normalise inside the model", model, batch, images=put(-0.01))
+    refused("images must lie in .* divide them by 255", model, batch, images=batch.images * 255)
+    refused("images must lie in .* NaN: images 3$", model, batch, images=put(float("nan")))
+    for images in (batch.images.flatten(1), batch.images.int(), batch.images + 0j, batch.images > 0.5):
+        refused("images must be", model, batch, images=images)
+    for images in (batch.images.to_sparse(), batch.images.to("meta"), batch.images.tolist(), None, "mnist"):
+        refused("images must", model, batch, images=images)
 
 
 def test_bad_labels_and_ids_are_refused(model: nn.Module, batch: Any) -> None:
-    refused(r"labels must be int64 of shape \(40,\), found .*\(39,\)", model, batch, labels=batch.labels[1:])
-    refused(r"labels must be int64 .* found torch.float32", model, batch, labels=batch.labels.float())
-    refused(r"labels must be int64 .* found torch.int32", model, batch, labels=batch.labels.int())
-    refused(r"labels must be .*\(40, 3\)", model, batch, labels=F.one_hot(batch.labels, 3))
-    refused("labels must not be negative, found -1", model, batch, labels=batch.labels - 1)
-    refused("tells 3 classes apart, but a label or a target is 3", model, batch, labels=batch.labels + 1)
-    refused(r"ids must be int64 of shape \(40,\), found .*\(41,\)", model, batch, ids=torch.arange(41))
-    refused(r"ids must be int64 .* found torch.float32", model, batch, ids=batch.ids.float())
+    labels = batch.labels
+    for name in ("labels", "ids"):
+        for numbers in (
+            labels[1:],
+            labels.float(),
+            labels + 0j,
+            labels > 1,
+            F.one_hot(labels, 3),
+            "3",
+            [[1]],
+            None,
+        ):
+            if numbers is not None or name == "labels":
+                refused(f"^{name} must be", model, batch, **{name: numbers})
+    refused("labels must not be negative, found -1", model, batch, labels=labels - 1)
+    refused("outputs 3 logits, but labels and targets go up to 3", model, batch, labels=labels + 1)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threat": 0.3},
+        {"threat": "linf(0.3)"},
+        {"threat": None},
+        {"threat": True},
+        {"targets": "3"},
+        {"targets": 1.0},
+        {"eps": "0.3"},
+        {"eps": [0.1]},
+        {"eps": -0.1},
+        {"eps": float("nan")},
+        {"eps": [1e39] * 40},
+        {"seed": "x"},
+        {"seed": True},
+        {"seed": -1},
+        {"batch_size": 0},
+        {"batch_size": 10**29},
+        {"batch_size": 2.5},
+        {"samples": True},
+        {"mode": "fast"},
+        {"mode": ["verdict"]},
+    ],
+    ids=repr,
+)
+def test_the_argument_that_is_wrong_is_named(changes: dict[str, Any], model: nn.Module, batch: Any) -> None:
+    threat = changes.pop("threat", Linf(eps=0.1))
+    (name,) = changes or ("threat|linf",)
+    with pytest.raises(RobustlabError, match=f"^({name}) ") as caught:
+        FGSM().run(model, batch.images, batch.labels, threat, **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_an_evaluation_takes_is_taken(model: nn.Module, batch: Any) -> None:
+    levels = (batch.images * 255).round().to(torch.uint8)
+    images, labels = levels.float() / 255, batch.labels
+    attack, threat = PGD(steps=3), Linf(eps=0.1)
+    usual = attack.run(model, images, labels, threat)
+    edge = torch.where(images == 0, -2.98e-8, images)
+    for same in (
+        levels,
+        levels.numpy(),
+        images.numpy()[:],
+        images.double(),
+        images.numpy().astype("float64"),
+        edge,
+    ):
+        found = attack.run(model, same, labels, "linf(eps=0.1)")
+        assert found.images.dtype == torch.float32
+        assert torch.equal(found.images, usual.images)
+    for numbers in (
+        labels.int(),
+        labels.to(torch.uint8),
+        labels.tolist(),
+        labels.numpy()[::1],
+        labels.numpy().astype("int32"),
+    ):
+        assert torch.equal(attack.run(model, images, numbers, threat).images, usual.images)
+    assert attack.run(model, images.half(), labels, threat).images.dtype == torch.float32
+
+
+def test_one_number_serves_all_images(model: nn.Module, batch: Any) -> None:
+    attack, threat, n = PGD(steps=3), Linf(eps=0.1), len(batch.labels)
+    each = attack.run(model, batch.images, batch.labels, threat, targets=torch.full((n,), 2), eps=[0.2] * n)
+    assert torch.equal(
+        each.images, attack.run(model, batch.images, batch.labels, threat, targets=2, eps=0.2).images
+    )
+    assert torch.equal(
+        each.images, attack.run(model, batch.images, batch.labels, Linf(eps=0.2), targets=2).images
+    )
 
 
 def test_a_model_in_train_mode_is_refused(batch: Any) -> None:

@@ -178,7 +178,7 @@ def test_towards_a_rival_only_it_and_the_label_matter() -> None:
 
 def test_a_target_that_the_classifier_does_not_know_is_refused() -> None:
     model, batch = linear_classifier(classes=3), random_batch(4)
-    with pytest.raises(RobustlabError, match="tells 3 classes apart, but a label or a target is 5"):
+    with pytest.raises(RobustlabError, match="outputs 3 logits, but labels and targets go up to 5"):
         APGD(steps=2).run(model, batch.images, batch.labels, Linf(eps=0.1), targets=batch.labels * 0 + 5)
 
 

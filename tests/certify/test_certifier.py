@@ -319,14 +319,14 @@ def refused(message: str, images: Tensor, labels: Tensor, **changes: Any) -> Non
 
 def test_bad_input_is_refused(images: Tensor, labels: Tensor) -> None:
     refused("train mode", images, labels, model=mlp().train())
-    refused(r"float32 of shape \(N, C, H, W\), found torch.float64", images.double(), labels)
+    refused(r"images must be .* found torch.int64", images.long(), labels)
     refused(r"found torch.float32 of shape \(40, 16\)", images.flatten(1), labels)
-    refused(r"in \[0, 1\] and be free of NaN, found -0.998 to", images * 2 - 1, labels)
-    refused("free of NaN", images.masked_fill(images > 0.9, torch.nan), labels)
-    refused(r"labels must be int64 of shape \(40,\), found .*\(39,\)", images, labels[1:])
-    refused("labels must be int64", images, labels.float())
+    refused(r"images must lie in \[0, 1\], found -0.998 to", images * 2 - 1, labels)
+    refused("contain NaN", images.masked_fill(images > 0.9, torch.nan), labels)
+    refused(r"labels must be integers of shape \(40,\), found .*\(39,\)", images, labels[1:])
+    refused("labels must be integers", images, labels.float())
     refused("labels must not be negative, found -1", images, labels - 1)
-    refused("tells 3 classes apart, but a label is 3", images, labels + 1)
+    refused("outputs 3 logits, but labels go up to 3", images, labels + 1)
     flat = nn.Identity().eval()
     refused(r"logits of shape \(N, K\), found \(2, 1, 4, 4\)", images, labels, model=flat)
 

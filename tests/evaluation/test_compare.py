@@ -129,7 +129,7 @@ def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tm
     wider = evaluate(tmp_path / "wider", model, split, attacks=ATTACKS, threat="linf(eps=0.03)")
     other = split_of(split.images * 0.99, split.labels, split.ids)
     elsewhere = evaluate(tmp_path / "elsewhere", model, other, attacks=ATTACKS)
-    with pytest.raises(RunError, match=r"different threat models .* linf\(eps=0.02\) and linf\(eps=0.03\)"):
+    with pytest.raises(RunError, match=r"different threat models: linf\(eps=0.02\) and linf\(eps=0.03\)"):
         robustlab.compare(runs[0], wider)
     with pytest.raises(RunError, match="different images"):
         robustlab.compare(runs[0], elsewhere)
@@ -177,16 +177,28 @@ def test_gate_by_a_baseline(runs: list[EvaluationRun]) -> None:
 def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
     stronger = evaluate(tmp_path / "more", model, grey_split(model), attacks=ATTACKS + ", fgsm")
     for options, expected in (
-        ({}, "asks for nothing"),
-        ({"min_robust": 90}, "90 % is 0.9"),
+        ({}, "no condition given"),
+        ({"min_robust": 90}, "min_robust must be a share .* 0.9 for 90 %"),
         ({"min_clean": -0.1}, "min_clean must be a share"),
+        ({"min_robust": "0.5"}, "min_robust must be a share .* found '0.5'"),
+        ({"min_certified": True}, "min_certified must be a share .* found True"),
         ({"max_drop": 0.1}, "needs a baseline"),
         ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
         ({"baseline": stronger}, "evaluated otherwise"),
-        ({"no_red_flags": True, "confident": True}, "give one of them"),
+        ({"no_red_flags": True, "confident": True}, "confident needs min_robust"),
     ):
         with pytest.raises(RobustlabError, match=expected):
             robustlab.gate(runs[0], **options)
+
+
+@pytest.mark.parametrize("run", [None, 3, b"runs", "a\0b", "x" * 300, "half \ud800", ["runs"]])
+def test_what_is_no_folder_is_refused_in_one_line(run: Any) -> None:
+    for call in (lambda: robustlab.compare(run, run), lambda: robustlab.gate(run, min_robust=0.5)):
+        with pytest.raises(RobustlabError, match=r"^run (must|is)"):
+            call()
+    for read in (robustlab.load_run, robustlab.write_report):
+        with pytest.raises(RobustlabError, match=r"^folder (must|is)"):
+            read(run)
 
 
 def test_a_run_is_read_back(runs: list[EvaluationRun]) -> None:

@@ -27,15 +27,15 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"attacks": "standart"}, "did you mean 'standard'?"),
         ({"attacks": "pgd(stepz=3)"}, "has no argument 'stepz' (did you mean"),
         ({"attacks": "pgd(steps=0)"}, "steps"),
-        ({"attacks": "pgd(steps=3"}, "are no specs"),
-        ({"attacks": "1 + 2"}, "is no spec"),
-        ({"attacks": ""}, "no attack was named"),
-        ({"attacks": []}, "no attack was named"),
-        ({"attacks": [3]}, "found a int"),
-        ({"attacks": "sigma_zero"}, "sigma_zero is made for l0; the threat model is linf"),
+        ({"attacks": "pgd(steps=3"}, "can't parse attacks"),
+        ({"attacks": "1 + 2"}, "can't parse attack"),
+        ({"attacks": ""}, "attacks names no attack"),
+        ({"attacks": []}, "attacks names no attack"),
+        ({"attacks": [3]}, "found an int"),
+        ({"attacks": "sigma_zero"}, "sigma_zero supports l0, not linf"),
         ({"threat": "linf(eps=3)"}, "eps"),
         ({"threat": "lin(eps=0.3)"}, "did you mean 'linf'?"),
-        ({"threat": "linf(eps=1/0)"}, "is no fraction"),
+        ({"threat": "linf(eps=1/0)"}, "is not a fraction"),
         ({"n": 0}, "n must be a whole number, at least 1; found 0"),
         ({"n": True}, "n must be a whole number, at least 1; found True"),
         ({"samples": 0}, "samples must be a whole number, at least 1; found 0"),
@@ -51,12 +51,21 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps; found 'tpu'"),
         ({"device": torch.device("cpu")}, "device must be one of auto, cpu, cuda, mps; found device("),
         ({"curve": "yes"}, "curve must be True or False; found a str"),
-        ({"threat": 0.3}, "threat must be a spec such as 'linf(eps=0.3)', or a threat model; found a float"),
-        ({"attacks": 3}, "attacks must be specs, attacks or ensembles; found a int"),
+        ({"threat": 0.3}, "threat must be a threat model or a spec such as 'linf(eps=0.3)', found 0.3"),
+        ({"attacks": 3}, "attacks must be specs, attacks or ensembles; found an int"),
         ({"dataset": (1, 2)}, "tensors go into images= and labels=; found a tuple"),
         ({"surrogates": "abc"}, "surrogates must be a list of models; found a str"),
         ({"surrogates": [3]}, "a surrogate must be a torch.nn.Module"),
-        ({"out": 3}, "out must be a text or a path; found a int"),
+        ({"out": 3}, "out must be a text or a path; found an int"),
+        ({"out": "x" * 300}, "out is too long"),
+        ({"out": "a\0b"}, "out must not hold a NUL"),
+        ({"name": "half \ud800"}, "name must be text in UTF-8, found 'half \\ud800'"),
+        ({"surrogates": ["x" * 1_000_000]}, "a surrogate is too long"),
+        ({"weights": "w\ud800.pt"}, "weights must be text in UTF-8"),
+        ({"surrogates": ["a\0b"]}, "a surrogate must not hold a NUL"),
+        ({"batch_size": 10**29}, "batch_size must be below 2^63"),
+        ({"threat": "l2(eps=1e39)"}, "l2: eps must be at most 3.4e+38"),
+        ({"attacks": "x" * 1_000_000}, "can't parse attacks 'xxx"),
         ({"network": "baseline"}, "only be named with the folder"),
         ({"images": torch.zeros(2, 1, 4, 5)}, "given together"),
         ({"eight_bit": True}, "no 8-bit images"),
@@ -78,10 +87,10 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
         (torch.zeros(2, 1, 4, 5).int(), torch.zeros(2).long(), "uint8 or floating"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(3).long(), "labels must be integers of shape (2,)"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2), "labels must be integers"),
-        (torch.full((2, 1, 4, 5), 2.0), torch.zeros(2).long(), "normalise inside the model"),
-        (torch.full((2, 1, 4, 5), torch.nan), torch.zeros(2).long(), "free of NaN"),
+        (torch.full((2, 1, 4, 5), 1.5), torch.zeros(2).long(), "normalise inside the model"),
+        (torch.full((2, 1, 4, 5), torch.nan), torch.zeros(2).long(), "contain NaN"),
         (torch.zeros(2, 1, 4, 5), torch.tensor([0, -1]), "labels must not be negative, found -1"),
-        ([1, 2], torch.zeros(2).long(), "images must be a torch.Tensor, found a list"),
+        ([1, 2], torch.zeros(2).long(), "images must be a torch.Tensor or a NumPy array"),
         (torch.zeros(2, 1, 4, 5).to_sparse(), torch.zeros(2).long(), "images must be a plain, dense tensor"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2).long().to_sparse(), "labels must be a plain, dense tensor"),
         (torch.zeros(2, 1, 4, 5, device="meta"), torch.zeros(2).long(), "images must hold values"),
@@ -96,7 +105,7 @@ def test_own_images(images: Any, labels: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"images": torch.full((2, 1, 4, 5), 3.0)}, "normalise inside the model"),
+        ({"images": torch.full((2, 1, 4, 5), 3.0)}, "divide them by 255"),
         ({"labels": torch.zeros(2)}, "labels must be integers"),
         ({"labels": torch.tensor([0, -1])}, "labels must not be negative"),
         ({"ids": torch.arange(3)}, "ids must be an int64 torch.Tensor of shape (2,)"),
@@ -171,7 +180,7 @@ class Other(nn.Module):
         (lambda images: images.sum(dim=(2, 3)), "K at least 2"),
         (lambda images: {"logits": images}, "found a dict"),
         (lambda images: nn.Conv2d(3, 2, 1)(images), "the model failed on images of shape (1, 1, 4, 5)"),
-        (lambda images: images.flatten(1)[:, :3], "tells 3 classes apart, but a label is 3"),
+        (lambda images: images.flatten(1)[:, :3], "outputs 3 logits, but labels go up to 3"),
     ],
 )
 def test_what_is_no_classifier(model: nn.Module, tmp_path: Path, answer: Any, expected: str) -> None:
@@ -185,7 +194,7 @@ def test_what_is_no_classifier(model: nn.Module, tmp_path: Path, answer: Any, ex
 
 def test_surrogate_of_other_classes(make_linear: Callable[..., nn.Module], tmp_path: Path) -> None:
     model, other = make_linear(classes=4, shape=SHAPE), make_linear(classes=3, shape=SHAPE)
-    with pytest.raises(RobustlabError, match="4 classes apart, and the surrogate Sequential 3"):
+    with pytest.raises(RobustlabError, match="outputs 4 logits, and the surrogate Sequential 3"):
         evaluate(tmp_path / "run", model, grey_split(model), surrogates=[other])
 
 

@@ -68,11 +68,11 @@ def test_a_module_of_a_file_is_taken_as_it_is(file: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        (":SIZE", "gave a int, not a torch.nn.Module"),
+        (":SIZE", "returned an int, not a torch.nn.Module"),
         (":make_modle", "has no function 'make_modle' (did you mean 'make_model'?)"),
         ("", "which function? Write"),
         ("", "it defines: Net, make_model, make_nothing, make_trouble"),
-        (":make_nothing", "gave a int, not a torch.nn.Module"),
+        (":make_nothing", "returned an int, not a torch.nn.Module"),
         (":make_trouble", "failed: IndexError: list index out of range (my_net.py, line 21)"),
         (":Net2", "did you mean 'Net'?"),
     ],

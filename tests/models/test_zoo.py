@@ -90,9 +90,9 @@ def test_networks_of_other_packages() -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("mnist_cn", r"no network 'mnist_cn' \(did you mean 'mnist_cnn'\?\); it has: .*mnist_single_step"),
+        ("mnist_cn", r"no network 'mnist_cn' \(did you mean 'mnist_cnn'\?\); accepted: .*mnist_single_step"),
         ("../zoo/mnist_cnn", "no network '../zoo/mnist_cnn'"),
-        ("no_network", "gave a int, not a torch.nn.Module"),
+        ("no_network", "returned an int, not a torch.nn.Module"),
         ("broken_network", "can't make 'broken_network': RuntimeError: its server is gone"),
     ],
 )

@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import ClassVar, final, get_args
+from typing import Any, ClassVar, final, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -14,11 +15,12 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
+from robustlab.core.arguments import check_choice, check_whole
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
-from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
+from robustlab.core.inputs import Numbers, as_images, as_numbers, as_radii, check_eval_mode
 from robustlab.core.spec import Unit
-from robustlab.core.threat import ThreatModel
+from robustlab.core.threat import ThreatModel, as_threat
 
 __all__ = ["Attack", "AttackResult", "Mode", "frozen"]
 
@@ -112,13 +114,13 @@ class Attack(Unit, ABC):
     def run(
         self,
         model: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        threat: ThreatModel,
+        images: Tensor | np.ndarray[Any, Any],
+        labels: Numbers,
+        threat: ThreatModel | str,
         *,
-        targets: Tensor | None = None,
-        eps: Tensor | None = None,
-        ids: Tensor | None = None,
+        targets: Numbers | int | None = None,
+        eps: Numbers | float | None = None,
+        ids: Numbers | None = None,
         seed: int = 0,
         mode: Mode = "verdict",
         batch_size: int = 250,
@@ -133,12 +135,12 @@ class Attack(Unit, ABC):
 
         Args:
             model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-            images: (N, C, H, W) float32 on the pixel scale.
-            labels: (N,) int64, the true classes.
-            threat: what the attacker may do.
-            targets: (N,) int64, the classes that the attacker wants; default: any but the label.
-            eps: (N,) one radius per image, in the place of the threat model's.
-            ids: (N,) int64 dataset ids, by which random numbers are drawn; default 0..N-1.
+            images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255; the search is in float32.
+            labels: (N,) integers, the true classes.
+            threat: what the attacker may do; a threat model or its spec.
+            targets: (N,) integers or one, the classes that the attacker wants; default: any but the label.
+            eps: (N,) one radius per image, or one for all, in the place of the threat model's.
+            ids: (N,) dataset ids, by which random numbers are drawn; default 0..N-1.
             seed: of the random numbers.
             mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
                 ``"max-loss"`` spends the full budget on every image.
@@ -158,18 +160,18 @@ class Attack(Unit, ABC):
             RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; an unknown
                 mode; a model in train mode; a threat model, or targets, that the attack is not made for.
         """
+        threat, images = as_threat(threat), as_images(images)
         device = images.device
-        labels, targets = labels.to(device), None if targets is None else targets.to(device)
-        numbers = torch.arange(len(images), device=device) if ids is None else ids.to(device)
-        radii = torch.full(labels.shape, float(threat.eps)) if eps is None else eps
-        radii = radii.to(device)
-        if mode not in get_args(Mode):
-            raise RobustlabError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}")
-        if batch_size < 1 or samples < 1:
-            raise RobustlabError("batch_size and samples must be at least 1")
+        labels = as_numbers("labels", labels, images)
+        targets = None if targets is None else as_numbers("targets", targets, images)
+        numbers = as_numbers("ids", range(len(images)) if ids is None else ids, images, negative=True)
+        radii = as_radii(threat.eps if eps is None else eps, images)
+        check_choice("mode", mode, get_args(Mode))
+        check_whole("seed", seed, 0)
+        check_whole("batch_size", batch_size, 1)
+        check_whole("samples", samples, 1)
         for network in (model, *surrogates):
             check_eval_mode(network, "attacking")
-        _check(images, labels, numbers, radii, targets)
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
         key = seeding.derive(seed, self.core.name)
@@ -266,19 +268,6 @@ def _nothing(images: Tensor) -> AttackResult:
         backwards=whole,
         restarts=whole,
     )
-
-
-def _check(images: Tensor, labels: Tensor, ids: Tensor, eps: Tensor, targets: Tensor | None) -> None:
-    check_images(images)
-    check_numbers("labels", labels, images)
-    check_numbers("ids", ids, images, negative=True)
-    if targets is not None:
-        check_numbers("targets", targets, images)
-    if eps.shape != images.shape[:1] or not eps.dtype.is_floating_point:
-        found = f"{eps.dtype} of shape {tuple(eps.shape)}"
-        raise RobustlabError(f"eps must be floating of shape ({len(images)},), found {found}")
-    if len(images) and not eps.min() >= 0:
-        raise RobustlabError(f"eps must not be negative, found {float(eps.min()):.3g}")
 
 
 @contextmanager

@@ -9,6 +9,8 @@ from torch import Tensor
 from robustlab.attacks.task import Task
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
+from robustlab.core.inputs import check_classes
+from robustlab.core.text import a_kind
 
 
 @dataclass(frozen=True)
@@ -129,13 +131,9 @@ class Oracle:
         # An image may be there several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else f"{a_kind(logits)}"
             raise RobustlabError(f"the model must return logits of shape (N, K), found {found}")
-        if logits.shape[1] < self._least_classes:
-            raise RobustlabError(
-                f"the model tells {logits.shape[1]} classes apart, but a label or a target is "
-                f"{self._least_classes - 1}"
-            )
+        check_classes(logits.shape[1], self._least_classes - 1, "labels and targets")
         logits = logits.float()
         valid = torch.isfinite(logits).all(dim=1)
         return torch.where(valid[:, None], logits, 0.0), valid

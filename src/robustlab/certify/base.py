@@ -12,9 +12,9 @@ from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
-from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
+from robustlab.core.inputs import as_images, as_numbers, check_classes, check_eval_mode
 from robustlab.core.spec import Unit
-from robustlab.core.threat import Linf, ThreatModel
+from robustlab.core.threat import Linf, ThreatModel, as_threat
 
 __all__ = ["Certifier"]
 
@@ -54,9 +54,9 @@ class Certifier(Unit, ABC):
 
         Args:
             model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-            images: (N, C, H, W) float32 on the pixel scale.
-            labels: (N,) int64, the true classes.
-            threat: what an attacker may do.
+            images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255.
+            labels: (N,) integers, the true classes.
+            threat: what an attacker may do; a threat model or its spec.
             batch_size: images per pass; it changes speed and memory alone.
             on_batch: called with the number of images finished.
 
@@ -66,8 +66,8 @@ class Certifier(Unit, ABC):
                 proven then, and `explain` says why.
         """
         check_eval_mode(model, "certifying")
-        check_images(images)
-        check_numbers("labels", labels, images)
+        threat, images = as_threat(threat), as_images(images)
+        labels = as_numbers("labels", labels, images)
         if threat.name not in self.norms:
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
@@ -110,10 +110,7 @@ class Certifier(Unit, ABC):
     def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         with torch.no_grad(), full_fp32():
             logits = _logits(model, images)
-            if labels.max() >= logits.shape[1]:
-                raise RobustlabError(
-                    f"the model tells {logits.shape[1]} classes apart, but a label is {int(labels.max())}"
-                )
+            check_classes(logits.shape[1], int(labels.max()))
             proven = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
             if threat.eps > 0 and proven.any():
                 # At eps 0 the clean image is the only point, and it was looked at.

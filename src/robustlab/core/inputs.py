@@ -1,11 +1,34 @@
-"""What an attack and a certifier are given: refused alike when it is no batch of images with labels."""
+"""What a user hands over as images, labels and numbers: made plain tensors, or refused in one line.
 
+Attacks, certifiers and evaluations share it, so that all of them take the same.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import DataError, RobustlabError
+from robustlab.core.text import a_kind, shown
 
-__all__ = ["check_dense", "check_eval_mode", "check_images", "check_numbers"]
+__all__ = [
+    "Numbers",
+    "as_images",
+    "as_numbers",
+    "as_radii",
+    "check_classes",
+    "check_dense",
+    "check_eval_mode",
+    "split_images",
+]
+
+Numbers = Tensor | np.ndarray[Any, Any] | Sequence[float]
+"""One number per image."""
+
+_ROUNDING = 1e-6
+"""How far beyond [0, 1] a pixel may lie, for what normalising and its inverse round off; it is clamped."""
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
@@ -39,38 +62,120 @@ def check_eval_mode(model: nn.Module, before: str) -> None:
         raise RobustlabError(f"the model is in train mode; call model.eval() before {before} it")
 
 
-def check_images(images: Tensor) -> None:
-    """Refuse what is no float32 (N, C, H, W) in [0, 1].
+def as_images(images: Any) -> Tensor:
+    """Return images as float32 (N, C, H, W) on the pixel scale [0, 1], on their device.
+
+    Args:
+        images: a tensor or NumPy array as `split_images` takes it.
 
     Raises:
-        RobustlabError: another type, shape or range, or NaN.
+        DataError: they are something else.
     """
-    check_dense("images", images)
-    if images.ndim != 4 or images.dtype != torch.float32:
-        found = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise RobustlabError(f"images must be float32 of shape (N, C, H, W), found {found}")
-    if len(images) and not (images.min() >= 0 and images.max() <= 1):
-        found = f"{float(images.min()):.3g} to {float(images.max()):.3g}"
-        raise RobustlabError(
-            f"images must lie in [0, 1] and be free of NaN, found {found}; do not normalise them"
+    images = split_images(images)
+    return images.to(torch.float32).div(255) if images.dtype == torch.uint8 else images
+
+
+def split_images(images: Any) -> Tensor:
+    """Return images as they are kept in a split: uint8 in 0..255, or float32 on the pixel scale [0, 1].
+
+    Args:
+        images: a tensor or NumPy array (N, C, H, W), uint8 or floating. A pixel that rounding left at most
+            1e-6 outside [0, 1] is moved to its end.
+
+    Raises:
+        DataError: another type, shape or range, or NaN.
+    """
+    if not isinstance(images, Tensor | np.ndarray):
+        raise DataError(f"images must be a torch.Tensor or a NumPy array, found {a_kind(images)}")
+    images = _tensor("images", images)
+    known = images.dtype == torch.uint8 or images.dtype.is_floating_point
+    if images.ndim != 4 or 0 in images.shape[1:] or not known:
+        raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {_found(images)}")
+    if images.dtype == torch.uint8 or len(images) == 0:
+        return images if images.dtype == torch.uint8 else images.to(torch.float32)
+    images = images.to(torch.float32)
+    low, high = (float(end) for end in torch.aminmax(images.detach()))
+    if low != low:
+        places = images.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
+        listed = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+        raise DataError(f"images must lie in [0, 1], but {len(places)} of them contain NaN: images {listed}")
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
+        remedy = (
+            "divide them by 255" if low >= 0 and 2 < high <= 255 else "normalise inside the model instead"
         )
+        raise DataError(f"images must lie in [0, 1], found {low:.3g} to {high:.3g}; {remedy}")
+    return images.clamp(0.0, 1.0) if low < 0 or high > 1 else images
 
 
-def check_numbers(name: str, numbers: Tensor, images: Tensor, *, negative: bool = False) -> None:
-    """Refuse what is not one int64 for each image.
+def as_numbers(name: str, numbers: Any, images: Tensor, *, negative: bool = False) -> Tensor:
+    """Return one whole number per image as int64 (N,), on the images' device.
 
     Args:
         name: what the numbers are, for the message.
-        numbers: (N,), such as labels.
+        numbers: (N,), such as labels: a tensor, an array or a list of any integers; or one number for all.
         images: (N, C, H, W).
         negative: whether there may be negative ones.
 
     Raises:
-        RobustlabError: another type or shape, or a negative number that may not be.
+        DataError: another type or shape, or a negative number that may not be.
     """
-    check_dense(name, numbers)
-    if numbers.shape != images.shape[:1] or numbers.dtype != torch.int64:
-        found = f"{numbers.dtype} of shape {tuple(numbers.shape)}"
-        raise RobustlabError(f"{name} must be int64 of shape ({len(images)},), found {found}")
-    if not negative and len(images) and numbers.min() < 0:
-        raise RobustlabError(f"{name} must not be negative, found {int(numbers.min())}")
+    given = _tensor(name, numbers)
+    if given.ndim == 0 and not isinstance(numbers, Tensor):
+        given = given.expand(len(images))
+    whole = not (given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool)
+    if given.shape != images.shape[:1] or not (whole or len(images) == 0):
+        raise DataError(f"{name} must be integers of shape ({len(images)},), found {_found(given)}")
+    given = given.detach().to(images.device, torch.int64)
+    if not negative and len(images) and given.min() < 0:
+        raise DataError(f"{name} must not be negative, found {int(given.min())}")
+    return given
+
+
+def as_radii(eps: Any, images: Tensor) -> Tensor:
+    """Return one radius per image as float32 (N,), on the images' device.
+
+    Args:
+        eps: (N,), a tensor, an array or a list; or one number for all.
+        images: (N, C, H, W).
+
+    Raises:
+        DataError: another type or shape, or a radius that is negative, NaN or beyond float32.
+    """
+    given = _tensor("eps", eps)
+    if given.ndim == 0:
+        given = given.expand(len(images))
+    real = not (given.dtype.is_complex or given.dtype == torch.bool)
+    if given.shape != images.shape[:1] or not real:
+        raise DataError(f"eps must be one number per image, of shape ({len(images)},), found {_found(given)}")
+    radii = given.detach().to(images.device, torch.float32)
+    if len(images) and not (radii.min() >= 0 and torch.isfinite(radii).all()):
+        raise DataError(
+            f"eps must be finite and not negative, found {float(radii.min()):.3g} to {float(radii.max()):.3g}"
+        )
+    return radii
+
+
+def check_classes(classes: int, highest: int, what: str = "labels") -> None:
+    """Refuse labels that a model with so many outputs cannot give.
+
+    Raises:
+        RobustlabError: the highest one is too high.
+    """
+    if highest >= classes:
+        raise RobustlabError(f"the model outputs {classes} logits, but {what} go up to {highest}")
+
+
+def _tensor(name: str, value: Any) -> Tensor:
+    """Return a value as a dense tensor."""
+    if not isinstance(value, Tensor):
+        try:
+            # A copy: torch refuses arrays with negative strides, and warns of those that can't be written.
+            value = torch.from_numpy(np.array(value))
+        except (TypeError, ValueError, RuntimeError, OverflowError):
+            raise DataError(f"{name} must be a tensor, an array or numbers, found {shown(value)}") from None
+    check_dense(name, value)
+    return value
+
+
+def _found(tensor: Tensor) -> str:
+    return f"{tensor.dtype} of shape {tuple(tensor.shape)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pydantic
 
+from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.core.results import SCHEMA_VERSION, Results
@@ -60,7 +61,7 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     Raises:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
     """
-    path = Path(folder) / "results.json"
+    path = as_path("folder", folder) / "results.json"
     content = _read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or version < 1:

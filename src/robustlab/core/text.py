@@ -7,6 +7,9 @@ MESSAGE_LIMIT = 300
 
 _VALUE_LIMIT = 60
 
+_LAYOUT = "\n\t\u00a0\u202f"
+"""Line breaks and spaces that no terminal minds."""
+
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _VALUE_LIMIT
 _short.maxlong = 40
@@ -22,13 +25,24 @@ def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
     ends = 4 * limit  # no text needs to be read as a whole to be cut
     if len(text) > 2 * ends:
         text = f"{text[:ends]} {text[-ends:]}"
-    line = " ".join(text.split())
-    if not line.isprintable():
-        line = "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in line)
+    line = printable(" ".join(text.split()))
     if len(line) <= limit:
         return line
     tail = limit // 3
     return f"{line[: limit - tail - 5]} ... {line[-tail:]}"
+
+
+def printable(text: str) -> str:
+    """Return a text whose characters a terminal shows and none of which it obeys; lines stay lines."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in _LAYOUT else repr(sign)[1:-1] for sign in text)
+
+
+def a_kind(value: object) -> str:
+    """Return the name of a value's type with its article: ``an int``."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in set('aeiou') else 'a'} {name}"
 
 
 def shown(value: object) -> str:

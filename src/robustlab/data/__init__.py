@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from robustlab.core.errors import DataError, did_you_mean
+from robustlab.core.arguments import as_path, check_share, check_whole
+from robustlab.core.errors import DataError, did_you_mean, offer
+from robustlab.core.text import shown
 from robustlab.data import digits, mnist
 from robustlab.data.split import Dataset, Split
 
@@ -43,11 +45,12 @@ def load_dataset(
         DataError: unknown name; ``"mnist"`` is nowhere; or files that are there are truncated or altered
             (also with ``"auto"``: damaged files are never passed over in silence).
     """
-    if name not in get_args(DatasetChoice):
-        raise DataError(
-            f"unknown dataset {name!r}{did_you_mean(name, DATASETS)}; accepted: {', '.join(DATASETS)}"
-        )
-    root = None if data_root is None else Path(data_root)
+    if not isinstance(name, str) or name not in get_args(DatasetChoice):
+        hint = did_you_mean(name, DATASETS) if isinstance(name, str) else ""
+        raise DataError(f"unknown dataset {shown(name)}{hint}; {offer(DATASETS)}")
+    root = None if data_root is None else as_path("data_root", data_root)
+    check_share("validation_fraction", validation_fraction)
+    check_whole("seed", seed, 0)
     if name == "digits":
         return digits.load(validation_fraction=validation_fraction, seed=seed)
     try:

@@ -96,15 +96,12 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
     if _data(one) != _data(two):
-        raise RunError(
-            f"evaluations of different images can't be compared: {_images(one)} and {_images(two)}"
-        )
-    for what, first, second in (
-        ("threat models", one.threat, two.threat),
-        ("rules on 8-bit images", str(one.eight_bit), str(two.eight_bit)),
-    ):
-        if first != second:
-            raise RunError(f"evaluations of different {what} can't be compared: {first} and {second}")
+        raise RunError(f"can't compare different images: {_images(one)} and {_images(two)}")
+    if one.threat != two.threat:
+        raise RunError(f"can't compare different threat models: {one.threat} and {two.threat}")
+    if one.eight_bit != two.eight_bit:
+        name = (one if one.eight_bit else two).title
+        raise RunError(f"can't compare the two: only one of them, {name}, counts nothing but 8-bit images")
 
 
 def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.run import EvaluationRun, load_run
@@ -24,7 +25,7 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
     Raises:
         RunError: the folder holds none, one that was begun again and did not end, or files that disagree.
     """
-    folder = run.folder if isinstance(run, EvaluationRun) else Path(run)
+    folder = run.folder if isinstance(run, EvaluationRun) else as_path("run", run)
     found = load_run(folder)
     if not isinstance(found, EvaluationRun):
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")

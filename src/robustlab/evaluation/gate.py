@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from robustlab.core.arguments import check_share
 from robustlab.core.errors import RobustlabError
 from robustlab.core.results import Figure, Record
 from robustlab.core.run import EvaluationRun
@@ -54,14 +55,14 @@ def gate(
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():
-        if value is not None and not 0 <= value <= 1:
-            raise RobustlabError(f"{name} must be a share in [0, 1], found {value:g}; 90 % is 0.9")
+        if value is not None:
+            check_share(name, value)
     if max_drop is not None and baseline is None:
         raise RobustlabError("max_drop needs a baseline to drop from")
     if baseline is None and not no_red_flags and not any(v is not None for v in least.values()):
-        raise RobustlabError("the gate asks for nothing; give min_robust, or a baseline, or no_red_flags")
+        raise RobustlabError("no condition given: pass min_robust, baseline or no_red_flags (--strict)")
     if confident and all(value is None for value in least.values()):
-        raise RobustlabError("confident is about min_robust, min_clean and min_certified; give one of them")
+        raise RobustlabError("confident needs min_robust, min_clean or min_certified")
     results = read_finished(run).results
     figures = {"robust": results.robust, "clean": results.clean, "certified": results.certified}
     conditions = [

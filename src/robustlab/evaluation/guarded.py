@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.text import a_kind
 from robustlab.evaluation.user_code import blame
 
 
@@ -65,7 +66,7 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
             f"the model failed on images of shape {tuple(images.shape)} (N, C, H, W): {blame(error)}"
         ) from error
     if not isinstance(logits, Tensor):
-        raise RobustlabError(f"the model must return logits of shape (N, K), found a {type(logits).__name__}")
+        raise RobustlabError(f"the model must return logits of shape (N, K), found {a_kind(logits)}")
     n = len(images)
     if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2 or classes not in {None, logits.shape[1]}:
         wished = f"({n}, {classes or 'K'})" + ("" if classes else ", K at least 2")

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import DataError
-from robustlab.core.inputs import check_dense
+from robustlab.core.inputs import as_numbers, split_images
+from robustlab.core.text import a_kind, one_line
 from robustlab.data import Split, load_dataset
 from robustlab.evaluation import user_code
 
@@ -51,7 +52,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     elif user_code.is_user_code(dataset):
         made, _ = user_code.call(dataset)
         if not isinstance(made, tuple | list) or len(made) != 2:
-            raise DataError(f"{dataset} must return (images, labels), found a {type(made).__name__}")
+            raise DataError(f"{dataset} must return (images, labels), but returned {a_kind(made)}")
         split, name = own_images(*made), dataset
         default = len(split)
     else:
@@ -66,7 +67,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
         raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")
     if n is not None and n > len(split):
         remarks.append(f"there are only {len(split)} images, not {n}; all of them are attacked")
-    return Chosen(split=split, name=name, n=min(number, len(split)), remarks=tuple(remarks))
+    return Chosen(split=split, name=one_line(name, 200), n=min(number, len(split)), remarks=tuple(remarks))
 
 
 def _checked(split: Split) -> Split:
@@ -78,38 +79,15 @@ def _checked(split: Split) -> Split:
 
 
 def own_images(images: Any, labels: Any) -> Split:
-    """Return a split of a user's own images; their places are their ids.
+    """Return a split of a user's own images, on the CPU; their places are their ids.
 
     Args:
-        images: (N, C, H, W), uint8 in 0..255 or floating in [0, 1].
+        images: (N, C, H, W), uint8 in 0..255 or floating in [0, 1]; a tensor or a NumPy array.
         labels: (N,) integers, the true classes.
 
     Raises:
         RobustlabError: they are something else.
     """
-    for name, value in (("images", images), ("labels", labels)):
-        if not isinstance(value, Tensor):
-            raise DataError(f"{name} must be a torch.Tensor, found a {type(value).__name__}")
-        check_dense(name, value)
-    known = images.dtype == torch.uint8 or images.dtype.is_floating_point
-    if images.ndim != 4 or 0 in images.shape[1:] or not known:
-        raise DataError(
-            "images must be uint8 or floating of shape (N, C, H, W), "
-            f"found {images.dtype} of shape {tuple(images.shape)}"
-        )
-    if labels.shape != images.shape[:1] or labels.dtype.is_floating_point or labels.dtype == torch.bool:
-        raise DataError(
-            f"labels must be integers of shape ({len(images)},), "
-            f"found {labels.dtype} of shape {tuple(labels.shape)}"
-        )
-    images, labels = images.detach().cpu(), labels.detach().cpu().to(torch.int64)
-    if images.dtype != torch.uint8:
-        images = images.to(torch.float32)
-        if len(images) and not (images.min() >= 0 and images.max() <= 1):
-            raise DataError(
-                "images must lie in [0, 1] and be free of NaN, found "
-                f"{float(images.min()):.3g} to {float(images.max()):.3g}; normalise inside the model"
-            )
-    if len(labels) and labels.min() < 0:
-        raise DataError(f"labels must not be negative, found {int(labels.min())}")
+    images = split_images(images).detach().cpu()
+    labels = as_numbers("labels", labels, images)
     return Split(images=images.contiguous(), labels=labels, ids=torch.arange(len(labels)), name="own")

@@ -14,11 +14,14 @@ from torch.nn.parameter import is_lazy
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.core.files import reason
+from robustlab.core.text import a_kind, one_line, shown
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.files import fill, load_network, load_tensors
 from robustlab.models.zoo import load_from_zoo, zoo_names
+
+_LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +71,7 @@ def load_classifier(
     elif user_code.is_user_code(model):
         loaded, file_hash = user_code.call(model)
         if not isinstance(loaded, nn.Module):
-            raise SetupError(f"{model} gave a {type(loaded).__name__}, not a torch.nn.Module")
+            raise SetupError(f"{model} returned {a_kind(loaded)}, not a torch.nn.Module")
         default, source = f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}", model
     else:
         path = _network_file(model, network)
@@ -79,7 +82,8 @@ def load_classifier(
         loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
         default, source = Path(weights).stem, f"{source} with {weights}"
     code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
-    return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)
+    shortened = one_line(name or default, _LONGEST_NAME)
+    return LoadedClassifier(model=loaded, name=shortened, source=source, code=code)
 
 
 def _check_values(model: nn.Module) -> None:
@@ -99,9 +103,8 @@ def _network_file(model: str, network: str | None) -> Path:
         if network is None and len(found) == 1:
             return next(iter(found.values()))
         if network not in found:
-            wrong = (
-                "" if network is None else f"there is no network {network!r}{did_you_mean(network, found)}; "
-            )
+            hint = "" if network is None else did_you_mean(network, found)
+            wrong = "" if network is None else f"there is no network {shown(network)}{hint}; "
             raise SetupError(f"{path}: {wrong}name a network; it has: {', '.join(found)}")
         return found[network]
     if path.suffix in {".pt", ".pth", ".ckpt", ".bin"}:
@@ -112,7 +115,7 @@ def _network_file(model: str, network: str | None) -> Path:
     if path.suffix == ".safetensors":
         return path
     raise SetupError(
-        f"no model {model!r}{did_you_mean(model, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
+        f"no model {shown(model)}{did_you_mean(model, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
         f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
     )
 

@@ -9,6 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from robustlab.core.arguments import as_path
 from robustlab.core.errors import ModelFileError, SpecError
 from robustlab.core.files import write_bytes, write_json
 from robustlab.core.spec import parse
@@ -50,7 +51,7 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     Raises:
         ModelFileError: the file is corrupt, names no known model, or its weights are of another shape.
     """
-    path = Path(path)
+    path = as_path("path", path)
     tensors, header = load_tensors(path)
     try:
         network = parse(Model, header["model"]).build(Shape(**header["shape"]))

@@ -4,9 +4,10 @@ import time
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from robustlab.core import environment
+from robustlab.core.arguments import as_path, check_choice, check_kind, check_whole
 from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
@@ -14,7 +15,8 @@ from robustlab.core.progress import Progress
 from robustlab.core.results import Results
 from robustlab.core.run import Run
 from robustlab.core.store import RunStore, StageRecord, check_identity
-from robustlab.data import Dataset, load_dataset
+from robustlab.core.text import shown
+from robustlab.data import Dataset, DatasetChoice, load_dataset
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.study.results import assemble
@@ -45,10 +47,28 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
+    _check(options)
     recipe = load_recipe(find_recipe(options.recipe))
     folder = Path(options.out or Path("runs") / (recipe.name + ("-quick" if options.quick else "")))
     check_identity(folder, recipe.name)
     return _Study(recipe, options, folder, progress or Progress()).run()
+
+
+def _check(options: StudyOptions) -> None:
+    """Check the types and ranges of all options.
+
+    Raises:
+        SpecError: one of them is not what it should be.
+    """
+    for name in ("recipe", "out", "data_root"):
+        if name == "recipe" or getattr(options, name) is not None:
+            as_path(name, getattr(options, name))
+    choices = {"device": DeviceChoice, "precision": PrecisionChoice, "dataset": DatasetChoice}
+    for name, choice in choices.items():
+        if name != "dataset" or options.dataset is not None:
+            check_choice(name, getattr(options, name), get_args(choice))
+    check_whole("seed", options.seed, 0)
+    check_kind("quick", options.quick, bool, "True or False")
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -68,7 +88,7 @@ def find_recipe(recipe: str) -> Path:
     if recipe in shipped:
         return shipped[recipe]
     hint = did_you_mean(Path(recipe).stem, shipped)
-    raise RecipeError(f"no recipe {recipe!r}{hint}; give a TOML file, or one of: {', '.join(shipped)}")
+    raise RecipeError(f"no recipe {shown(recipe)}{hint}; give a TOML file, or one of: {', '.join(shipped)}")
 
 
 class _Study:

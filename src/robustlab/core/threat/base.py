@@ -8,7 +8,9 @@ from typing import ClassVar, Self, TypeVar
 
 from torch import Tensor
 
-from robustlab.core.spec import Unit
+from robustlab.core.errors import SpecError
+from robustlab.core.spec import Unit, parse
+from robustlab.core.text import shown
 
 _TOLERANCE = 1e-6
 
@@ -70,3 +72,18 @@ class ThreatModel(Unit, ABC):
         """Return ``fraction * eps`` so that it broadcasts over pixels."""
         length = fraction * (self.eps if eps is None else eps)
         return per_image(length, images) if isinstance(length, Tensor) else length
+
+
+def as_threat(threat: object) -> ThreatModel:
+    """Return a threat model, given itself or its spec.
+
+    Raises:
+        SpecError: it is neither, or a spec with a mistake.
+    """
+    if isinstance(threat, str):
+        return parse(ThreatModel, threat)
+    if isinstance(threat, ThreatModel):
+        return threat
+    number = isinstance(threat, int | float) and not isinstance(threat, bool)
+    example = f"linf(eps={shown(threat)})" if number else ThreatModel.example
+    raise SpecError(f"threat must be a threat model or a spec such as {example!r}, found {shown(threat)}")

@@ -7,9 +7,8 @@ from typing import get_args
 from torch import nn
 
 from robustlab.attacks import Attack, Mode
+from robustlab.core.arguments import check_choice, check_kind, check_text, check_whole
 from robustlab.core.device import DeviceChoice, PrecisionChoice
-from robustlab.core.errors import SpecError, did_you_mean
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.ensembles import Ensemble
@@ -25,7 +24,6 @@ _KINDS: dict[str, tuple[type | UnionType, str]] = {
     "name": _TEXT,
     "dataset": (str | Split, "a name, FILE.py:NAME or a Split; tensors go into images= and labels="),
     "data_root": _TEXT,
-    "threat": (str | ThreatModel, "a spec such as 'linf(eps=0.3)', or a threat model"),
     "attacks": (str | Attack | Ensemble | Sequence, "specs, attacks or ensembles"),
     "eight_bit": _SWITCH,
     "curve": _SWITCH,
@@ -45,23 +43,17 @@ def check(options: EvaluationOptions) -> None:
         SpecError: one of them is not what it should be.
     """
     for name, (kind, accepted) in _KINDS.items():
-        _check_kind(name, getattr(options, name), kind, accepted)
+        check_kind(name, getattr(options, name), kind, accepted)
+        if isinstance(getattr(options, name), str) and name not in {"threat", "attacks"}:
+            check_text(name, getattr(options, name))
     for surrogate in options.surrogates:
-        _check_kind("a surrogate", surrogate, *_MODEL)
+        check_kind("a surrogate", surrogate, *_MODEL)
+        if isinstance(surrogate, str):
+            check_text("a surrogate", surrogate)
     for name, choice in _CHOICES.items():
-        value, words = getattr(options, name), get_args(choice)
-        if value not in words:
-            hint = did_you_mean(value, words) if isinstance(value, str) else ""
-            raise SpecError(f"{name} must be one of {', '.join(words)}; found {value!r}{hint}")
+        check_choice(name, getattr(options, name), get_args(choice))
     for name, least in _LEAST.items():
         value = getattr(options, name)
         optional = EvaluationOptions.__dataclass_fields__[name].default is None
-        # To Python, True is a number.
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not (optional and value is None) and not (whole and value >= least):
-            raise SpecError(f"{name} must be a whole number, at least {least}; found {value!r}")
-
-
-def _check_kind(name: str, value: object, kind: type | UnionType, accepted: str) -> None:
-    if not isinstance(value, kind):
-        raise SpecError(f"{name} must be {accepted}; found a {type(value).__name__}")
+        if not (optional and value is None):
+            check_whole(name, value, least)

@@ -15,9 +15,9 @@ from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
 from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.core.inputs import check_classes
 from robustlab.core.progress import Progress
-from robustlab.core.spec import parse
-from robustlab.core.threat import ThreatModel
+from robustlab.core.threat import ThreatModel, as_threat
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -62,7 +62,7 @@ def read(options: EvaluationOptions) -> Request:
     check(options)
     if (options.images is None) != (options.labels is None):
         raise RobustlabError("images and labels must be given together")
-    threat = parse(ThreatModel, options.threat) if isinstance(options.threat, str) else options.threat
+    threat = as_threat(options.threat)
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
@@ -124,9 +124,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
     classes = _classes(request, options, first)
-    highest = int(images.labels.max())
-    if highest >= classes:
-        raise RobustlabError(f"the model tells {classes} classes apart, but a label is {highest}")
+    check_classes(classes, int(images.labels.max()))
     wished = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
     return Problem(
         subject=request.subject,
@@ -153,7 +151,7 @@ def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int
         found = class_count(surrogate.model, first)
         if found != classes:
             raise RobustlabError(
-                f"the model tells {classes} classes apart, and the surrogate {surrogate.name} {found}"
+                f"the model outputs {classes} logits, and the surrogate {surrogate.name} {found}"
             )
     given = (options.model, *options.surrogates)
     for loaded, asked in zip((request.subject, *request.surrogates), given, strict=True):

@@ -7,7 +7,7 @@ from robustlab.attacks import Attack
 from robustlab.core.aliases import ours
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.spec import parse, syntax, units
-from robustlab.core.text import shown
+from robustlab.core.text import a_kind, shown
 from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble
 
@@ -32,7 +32,7 @@ def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
         elif isinstance(item, Attack | Ensemble):
             found.append(item)
         else:
-            raise SpecError(f"attacks must be specs, attacks or ensembles, found a {type(item).__name__}")
+            raise SpecError(f"attacks must be specs, attacks or ensembles, found {a_kind(item)}")
     if not found:
         raise SpecError(f"attacks names no attack; {_EXPECTED}")
     return tuple(found)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from torch import nn
 
-from robustlab.core.errors import SetupError, did_you_mean
+from robustlab.core.arguments import check_kind
+from robustlab.core.errors import SetupError, did_you_mean, offer
+from robustlab.core.text import a_kind, shown
 from robustlab.models.base import Shape
 from robustlab.models.files import load_network
 
@@ -46,6 +48,7 @@ def load_from_zoo(name: str) -> nn.Module:
     Raises:
         SetupError: the zoo has no such network, or another package fails to make it.
     """
+    check_kind("name", name, str, "the name of a network of the zoo")
     file = FOLDER / f"{name}.safetensors"
     if name in zoo_names() and file.is_file():
         return load_network(file)
@@ -54,7 +57,7 @@ def load_from_zoo(name: str) -> nn.Module:
             return _made(entry)
     names = zoo_names()
     raise SetupError(
-        f"the zoo has no network {name!r}{did_you_mean(name, names)}; it has: {', '.join(names)}"
+        f"the zoo has no network {shown(name)}{did_you_mean(name, names)}; {offer(names, 'zoo')}"
     )
 
 
@@ -70,6 +73,6 @@ def _made(entry: importlib.metadata.EntryPoint) -> nn.Module:
             f"{entry.value} can't make {entry.name!r}: {type(error).__name__}: {error}"
         ) from error
     if not isinstance(network, nn.Module):
-        raise SetupError(f"{entry.value} gave a {type(network).__name__}, not a torch.nn.Module")
+        raise SetupError(f"{entry.value} returned {a_kind(network)}, not a torch.nn.Module")
     network.eval()
     return network

@@ -1,0 +1,95 @@
+"""Checks what the public functions are called with: each mistake is one line that names the argument."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import UnionType
+
+from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.text import a_kind, shown
+
+LARGEST_WHOLE = 2**63 - 1
+"""The largest whole number that a tensor or a database holds."""
+
+_LONGEST_NAME = 255
+_LONGEST_PATH = 4096
+"""In bytes, as most file systems have it."""
+
+
+def check_kind(name: str, value: object, kind: type | UnionType, accepted: str) -> None:
+    """Refuse a value of another type.
+
+    Args:
+        name: the argument.
+        value: what was given.
+        kind: the types that are accepted.
+        accepted: these, in words.
+
+    Raises:
+        SpecError: it is of none of them.
+    """
+    if not isinstance(value, kind):
+        raise SpecError(f"{name} must be {accepted}; found {a_kind(value)}")
+
+
+def check_text(name: str, value: str) -> None:
+    """Refuse a text that a file or a path can't hold: too long, or with a NUL or half of a surrogate pair.
+
+    Raises:
+        SpecError: it is one.
+    """
+    try:
+        parts = [len(part) for part in value.encode().split(b"/")]
+    except UnicodeEncodeError:
+        raise SpecError(f"{name} must be text in UTF-8, found {shown(value)}") from None
+    if "\0" in value:
+        raise SpecError(f"{name} must not hold a NUL character, found {shown(value)}")
+    if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
+        limits = f"at most {_LONGEST_NAME} bytes between slashes and {_LONGEST_PATH} in all"
+        raise SpecError(f"{name} is too long, {limits}; found {shown(value)}")
+
+
+def as_path(name: str, value: object) -> Path:
+    """Return a path that was given as a text or a path.
+
+    Raises:
+        SpecError: it is neither, or can't be a path.
+    """
+    check_kind(name, value, str | os.PathLike, "a text or a path")
+    text = os.fspath(value)  # type: ignore[call-overload]  # it was checked
+    check_kind(name, text, str, "a text or a path")
+    check_text(name, text)
+    return Path(text)
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Refuse what is not a whole number from ``least`` to 2^63 - 1; True is not one here, as it is to Python.
+
+    Raises:
+        SpecError: it is not one.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise SpecError(f"{name} must be a whole number, at least {least}; found {shown(value)}")
+    if value > LARGEST_WHOLE:
+        raise SpecError(f"{name} must be below 2^63; found {shown(value)}")
+
+
+def check_share(name: str, value: object) -> None:
+    """Refuse what is not a number in [0, 1].
+
+    Raises:
+        SpecError: it is not one.
+    """
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise SpecError(f"{name} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is not one of a few words.
+
+    Raises:
+        SpecError: it is not one.
+    """
+    if not isinstance(value, str) or value not in choices:
+        hint = did_you_mean(value, choices) if isinstance(value, str) else ""
+        raise SpecError(f"{name} must be one of {', '.join(choices)}; found {shown(value)}{hint}")
