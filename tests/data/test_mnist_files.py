@@ -3,6 +3,7 @@
 import gzip
 import http.client
 import shutil
+import tracemalloc
 import urllib.error
 import zlib
 from collections.abc import Callable
@@ -209,8 +210,26 @@ def test_an_empty_gz_is_named(places: dict[str, Path]) -> None:
 def test_a_gz_of_something_else_is_named(places: dict[str, Path]) -> None:
     make_up(places["data_root"], t10k_labels_idx1=None)
     (raw(places["data_root"]) / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(b"cats"))
-    with pytest.raises(DataError, match=rf"{TEST_LABELS} is truncated \(4 of 10,008 bytes\)"):
+    with pytest.raises(
+        DataError, match=rf"{TEST_LABELS}\.gz .*does not hold the official file of 10,008 bytes"
+    ):
         load_dataset("mnist", data_root=places["data_root"])
+
+
+def test_a_gz_that_unpacks_to_too_much_costs_no_memory_and_leaves_nothing(places: dict[str, Path]) -> None:
+    folder = raw(places["data_root"])
+    packed = folder / f"{TEST_LABELS}.gz"
+    with gzip.open(packed, "wb", compresslevel=1) as file:
+        for _ in range(64):
+            file.write(bytes(1_000_000))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match="does not hold the official file of 10,008 bytes"):
+            load_dataset("mnist", data_root=places["data_root"])
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    assert list(folder.iterdir()) == [packed]
 
 
 # The real files

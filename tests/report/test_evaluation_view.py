@@ -19,7 +19,8 @@ def test_the_parts_are_all_images(data: st.DataObject) -> None:
     robust = data.draw(st.integers(0, clean))
     proven = data.draw(st.none() | st.integers(0, robust))
     certified = None if proven is None else share(proven, n)
-    results = ODD["bare"]() | {"clean": share(clean, n), "robust": share(robust, n), "certified": certified}
+    accuracies = {"clean": share(clean, n), "robust": share(robust, n), "certified": certified}
+    results = ODD["no_attack"]() | accuracies | {"images": evaluation()["images"] | {"n": n}}
     parts = View(Evaluation.model_validate(results)).parts
     assert sum(part.images for part in parts) == n
     assert (parts[0].start, parts[-1].end) == (0, 1)

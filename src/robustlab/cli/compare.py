@@ -41,6 +41,12 @@ def gate(
     max_drop: Annotated[
         float | None, typer.Option(help="How far robust accuracy may fall below the baseline's. [default: 0]")
     ] = None,
+    allow_fewer_images: Annotated[
+        bool,
+        typer.Option(
+            "--allow-fewer-images", help="Decide on a part of the baseline's images, if only those are there."
+        ),
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A red flag fails the gate.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -56,6 +62,7 @@ def gate(
         confident=confident,
         baseline=baseline,
         max_drop=max_drop,
+        allow_fewer_images=allow_fewer_images,
         no_red_flags=strict,
     )
     if as_json:

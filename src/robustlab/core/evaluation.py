@@ -5,11 +5,12 @@ The report, the terminal, `compare` and `gate` read these classes. ``seconds``, 
 and whatever is just at the edge on the last bits of the machine's sums; the rest is the command's alone.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from robustlab.core.results import Compute, Figure, Record
+from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
+from robustlab.core.results import Compute, Figure, Record, require
 
 EVALUATION_SCHEMA_VERSION = 1
 
@@ -19,10 +20,10 @@ Grade = Literal["pass", "warn", "fail", "skip"]
 class Subject(Record):
     """The classifier: where it came from, and the hash of its weights."""
 
-    name: str
-    source: str
-    parameters: int
-    sha256: str
+    name: Text
+    source: Text
+    parameters: Count
+    sha256: Text
 
 
 class Images(Record):
@@ -31,13 +32,13 @@ class Images(Record):
     ``sha256`` is of these, ``split_sha256`` of the whole split: evaluations of different ``n`` share it.
     """
 
-    name: str
-    split: str
-    n: int
-    classes: int
-    shape: tuple[int, int, int]
-    sha256: str
-    split_sha256: str = ""
+    name: Text
+    split: Text
+    n: Positive
+    classes: Positive
+    shape: tuple[Positive, Positive, Positive]
+    sha256: Text
+    split_sha256: Text = ""
 
 
 class AttackRow(Record):
@@ -52,13 +53,13 @@ class AttackRow(Record):
         robust: the accuracy that is left after it, over all images.
     """
 
-    attack: str
-    attacked: int
-    broken: int
+    attack: Text
+    attacked: Count
+    broken: Count
     robust: Figure
-    forwards: int
-    backwards: int
-    seconds: float
+    forwards: Count
+    backwards: Count
+    seconds: Length
 
 
 class BrokenImage(Record):
@@ -67,30 +68,36 @@ class BrokenImage(Record):
     ``prediction`` is -1 where the classifier's answer is not finite.
     """
 
-    index: int
-    image_id: int
-    label: int
-    clean_confidence: float
-    prediction: int
-    confidence: float
-    attack: str
-    restart: int
-    distance: float
+    index: Count
+    image_id: Integer
+    label: Count
+    clean_confidence: Share
+    prediction: Answer
+    confidence: Share
+    attack: Text
+    restart: Answer
+    distance: Length
 
 
 class Flip(Record):
     """How many images of one class an attack turned into one other; -1: into no finite answer."""
 
-    label: int
-    prediction: int
-    n: int
+    label: Count
+    prediction: Answer
+    n: Positive
 
 
 class Histogram(Record):
     """``counts[i]`` values lie between ``edges[i]`` and ``edges[i + 1]``."""
 
-    edges: list[float]
-    counts: list[int]
+    edges: Some[Length]
+    counts: Some[Count]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(len(self.edges) == len(self.counts) + 1, "a histogram has one edge more than counts")
+        require(self.edges == sorted(self.edges), "a histogram's edges rise")
+        return self
 
 
 class RobustCurve(Record):
@@ -101,13 +108,24 @@ class RobustCurve(Record):
     last of `Evaluation.rows`, with the same passes and seconds.
     """
 
-    attack: str
-    eps: list[float]
-    robust: list[Figure]
-    certified: list[Figure] | None
-    forwards: int
-    backwards: int
-    seconds: float
+    attack: Text
+    eps: Some[Length]
+    robust: Some[Figure]
+    certified: Some[Figure] | None
+    forwards: Count
+    backwards: Count
+    seconds: Length
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        lengths = {
+            len(self.eps),
+            len(self.robust),
+            len(self.robust if self.certified is None else self.certified),
+        }
+        require(len(lengths) == 1, "a curve has one figure for each eps")
+        require(self.eps == sorted(self.eps), "a curve's eps rise")
+        return self
 
 
 class Check(Record):
@@ -120,15 +138,15 @@ class Check(Record):
         n: images it was computed on.
     """
 
-    id: str
-    title: str
+    id: Text
+    title: Text
     grade: Grade
-    found: str
-    expected: str
-    meaning: str
-    n: int
-    forwards: int
-    backwards: int
+    found: Text
+    expected: Text
+    meaning: Text
+    n: Count
+    forwards: Count
+    backwards: Count
 
 
 class Evaluation(Record):
@@ -151,38 +169,61 @@ class Evaluation(Record):
         distances: of all these, in the threat model's norm; None if there are none, or it bounds no distance.
     """
 
-    schema_version: int = EVALUATION_SCHEMA_VERSION
+    schema_version: Positive = EVALUATION_SCHEMA_VERSION
     kind: Literal["evaluation"] = "evaluation"
-    title: str
-    created: str
+    title: Text
+    created: Text
     seed: int
-    command: str = ""
-    mode: str
-    samples: int = 1
+    command: Text = ""
+    mode: Text
+    samples: Positive = 1
     subject: Subject
     images: Images
-    threat: str
-    norm: str
-    eps: float
-    attacks: str
+    threat: Text
+    norm: Text
+    eps: Length
+    attacks: Text
     eight_bit: bool
     clean: Figure
     robust: Figure
     certified: Figure | None
-    rows: list[AttackRow]
-    not_finite: list[int]
-    unconfirmed: list[int] = Field(default=[])
+    rows: Some[AttackRow]
+    not_finite: list[Integer]
+    unconfirmed: list[Integer] = Field(default=[])
     curve: RobustCurve | None
-    checks: list[Check]
-    broken: list[BrokenImage]
-    pictures: str | None
+    checks: Some[Check]
+    broken: Some[BrokenImage]
+    pictures: Text | None
     flips: list[Flip] = Field(default=[])
     distances: Histogram | None = None
     compute: Compute
-    forwards: int
-    backwards: int
-    seconds: float
-    peak_memory_mb: float
+    forwards: Count
+    backwards: Count
+    seconds: Length
+    peak_memory_mb: Length
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        n, classes, certified = self.images.n, self.images.classes, self.certified
+        bounds = [0.0 if certified is None else certified.value, self.robust.value, self.clean.value]
+        require(bounds == sorted(bounds), "certified <= robust <= clean accuracy")
+        figures = [self.clean, self.robust, *([] if certified is None else [certified])]
+        figures += [row.robust for row in self.rows]
+        require(
+            all(figure.n == n and figure.is_share for figure in figures),
+            "every accuracy is a share of n images",
+        )
+        require(all(row.broken <= row.attacked <= n for row in self.rows), "broken <= attacked <= n images")
+        require(max(len(self.not_finite), len(self.unconfirmed)) <= n, "at most n ids")
+        broken = round((self.clean.value - self.robust.value) * n)
+        require(sum(flip.n for flip in self.flips) in {0, broken}, "flips add up to the broken images")
+        require(
+            self.distances is None or sum(self.distances.counts) <= broken, "a distance for each broken image"
+        )
+        turned = [(item.label, item.prediction) for item in (*self.broken, *self.flips)]
+        require(all(max(pair) < classes for pair in turned), "classes lie below the number of classes")
+        require(all(label != prediction for label, prediction in turned), "a broken image has another class")
+        return self
 
     @property
     def red_flags(self) -> list[Check]:

@@ -4,9 +4,11 @@ The report, the tables on the terminal and the Python API all read these classes
 them. Only ``cost`` and ``created`` depend on the clock: everything else is the same for the same command.
 """
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from robustlab.core.fields import Count, Factor, Integer, Length, Number, Positive, Share, Some, Text
 
 SCHEMA_VERSION = 1
 
@@ -17,13 +19,33 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def require(holds: bool, rule: str) -> None:
+    """Refuse a part whose fields do not fit together.
+
+    Raises:
+        ValueError: saying what should hold.
+    """
+    if not holds:
+        raise ValueError(f"it must hold that {rule}")
+
+
 class Figure(Record):
     """A measured share or score in [0, 1] with its 95 % interval, from ``n`` images."""
 
-    value: float
-    low: float
-    high: float
-    n: int
+    value: Share
+    low: Share
+    high: Share
+    n: Positive
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(self.low <= self.value <= self.high, "low <= value <= high")
+        return self
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the value is a whole number of the ``n`` images."""
+        return abs(self.value * self.n - round(self.value * self.n)) < 1e-6
 
     def __str__(self) -> str:
         return f"{100 * self.value:.2f} % ({100 * self.low:.2f} – {100 * self.high:.2f})"
@@ -32,47 +54,52 @@ class Figure(Record):
 class DatasetInfo(Record):
     """What was learnt from and measured on. ``fallback`` says why it is not the dataset wished for."""
 
-    name: str
-    source: str
-    fallback: str
-    train: int
-    validation: int
-    test: int
-    sha256: dict[str, str]
+    name: Text
+    source: Text
+    fallback: Text
+    train: Count
+    validation: Count
+    test: Count
+    sha256: dict[Text, Text]
 
 
 class Compute(Record):
     """Where the figures were computed."""
 
-    device: str
-    device_name: str
-    threads: int
-    training_precision: str
-    versions: dict[str, str]
+    device: Text
+    device_name: Text
+    threads: Positive
+    training_precision: Text
+    versions: dict[Text, Text]
 
 
 class Unit(Record):
     """A reading of the lengths in the recipe: one such unit is ``pixels`` of the pixel scale."""
 
-    id: str
-    title: str
-    pixels: float
-    why: str
+    id: Text
+    title: Text
+    pixels: Factor
+    why: Text
 
 
 class Network(Record):
     """A trained network and its training curves."""
 
-    id: str
-    title: str
-    model: str
-    objective: str
-    defense: str | None
-    unit: str | None
-    parameters: int
-    epochs: list[dict[str, float]]
-    best_epoch: int
-    file: str
+    id: Text
+    title: Text
+    model: Text
+    objective: Text
+    defense: Text | None
+    unit: Text | None
+    parameters: Count
+    epochs: Some[dict[Text, Number]]
+    best_epoch: Count
+    file: Text
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(self.best_epoch <= len(self.epochs), "the best epoch is one of the epochs")
+        return self
 
 
 class Row(Record):
@@ -84,29 +111,35 @@ class Row(Record):
     images. ``distance`` is the mean over the images, in the threat model's norm and pixel units.
     """
 
-    id: str
-    title: str
-    unit: str | None
+    id: Text
+    title: Text
+    unit: Text | None
     group: Literal["summary", "more", "footnote"]
-    note: str
-    reference: float | None
-    on: str
-    attack: str | None
-    threat: str | None
-    crafted_on: str | None
+    note: Text
+    reference: Share | None
+    on: Text
+    attack: Text | None
+    threat: Text | None
+    crafted_on: Text | None
     accuracy: Figure
-    confidence: float
-    confusion: list[list[int]]
-    distance: float
-    max_distance: float
-    forwards: int
-    backwards: int
+    confidence: Share
+    confusion: Some[Some[Count]]
+    distance: Length
+    max_distance: Length
+    forwards: Count
+    backwards: Count
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        square = all(len(counts) == len(self.confusion) for counts in self.confusion)
+        require(square, "a confusion matrix has a row and a column for each class")
+        return self
 
 
 class Operating(Record):
     """A detector at one threshold."""
 
-    threshold: float
+    threshold: Number
     detection_rate: Figure
     false_positive_rate: Figure
 
@@ -118,121 +151,135 @@ class Detection(Record):
     the one that gives 5 % false positives on clean validation images. The histograms share ``edges``.
     """
 
-    id: str
-    title: str
-    unit: str | None
-    detector: str
-    detector_spec: str
-    attack: str
-    threat: str
-    crafted_on: str
+    id: Text
+    title: Text
+    unit: Text | None
+    detector: Text
+    detector_spec: Text
+    attack: Text
+    threat: Text
+    crafted_on: Text
     auroc: Figure
     natural: Operating | None
     calibrated: Operating
-    roc: list[tuple[float, float]]
-    edges: list[float]
-    clean_histogram: list[int]
-    perturbed_histogram: list[int]
+    roc: Some[tuple[Share, Share]]
+    edges: Some[Number]
+    clean_histogram: Some[Count]
+    perturbed_histogram: Some[Count]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for counts in (self.clean_histogram, self.perturbed_histogram):
+            require(len(self.edges) == len(counts) + 1, "a histogram has one edge more than counts")
+        require(self.edges == sorted(self.edges), "a histogram's edges rise")
+        return self
 
 
 class Series(Record):
     """One line of a curve."""
 
-    label: str
-    on: str
-    attack: str
-    threat: str
-    accuracy: list[Figure]
+    label: Text
+    on: Text
+    attack: Text
+    threat: Text
+    accuracy: Some[Figure]
 
 
 class Curve(Record):
     """Accuracy against a length ``x`` in pixel units."""
 
-    id: str
-    title: str
-    x_label: str
-    x: list[float]
-    series: list[Series]
+    id: Text
+    title: Text
+    x_label: Text
+    x: Some[Number]
+    series: Some[Series]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(
+            all(len(line.accuracy) == len(self.x) for line in self.series), "a line has one figure for each x"
+        )
+        return self
 
 
 class Verdict(Record):
     """A claim's computed verdict in one reading; ``figures`` spells out the comparison."""
 
-    reading: str
-    unit: str
+    reading: Text
+    unit: Text
     holds: bool
-    figures: str
+    figures: Text
 
 
 class Claim(Record):
     """A claim of the study, with one verdict per reading; the first is the study's own."""
 
-    id: str
-    text: str
-    verdicts: list[Verdict]
+    id: Text
+    text: Text
+    verdicts: Some[Verdict]
 
 
 class Picture(Record):
     """One image with what the classifier says of it; ``index`` is its place in the pictures' array."""
 
-    index: int
-    prediction: int
-    confidence: float
+    index: Count
+    prediction: Count
+    confidence: Share
 
 
 class GalleryColumn(Record):
     """One column of the gallery: the same test images, perturbed or restored in one way."""
 
-    title: str
-    unit: str | None
-    pictures: list[Picture]
+    title: Text
+    unit: Text | None
+    pictures: Some[Picture]
 
 
 class Gallery(Record):
     """Test images side by side. ``file`` holds the array ``pictures``, uint8 (M, C, H, W)."""
 
-    ids: list[int]
-    labels: list[int]
-    columns: list[GalleryColumn]
-    file: str
+    ids: Some[Integer]
+    labels: Some[Count]
+    columns: Some[GalleryColumn]
+    file: Text
 
 
 class Samples(Record):
     """What a generative network draws. ``file`` holds uint8 (M, C, H, W) arrays of the given names."""
 
-    network: str
-    title: str
-    arrays: list[str]
-    file: str
+    network: Text
+    title: Text
+    arrays: Some[Text]
+    file: Text
 
 
 class Cost(Record):
     """What a stage cost; seconds are of the run that finished it."""
 
-    stage: str
-    seconds: float
-    forwards: int
-    backwards: int
+    stage: Text
+    seconds: Length
+    forwards: Count
+    backwards: Count
 
 
 class Results(Record):
     """The whole of results.json."""
 
-    schema_version: int = SCHEMA_VERSION
-    study: str
-    title: str
+    schema_version: Positive = SCHEMA_VERSION
+    study: Text
+    title: Text
     quick: bool
     seed: int
-    created: str
+    created: Text
     dataset: DatasetInfo
     compute: Compute
-    units: list[Unit]
-    networks: list[Network]
-    rows: list[Row]
-    claims: list[Claim]
-    detections: list[Detection]
-    curves: list[Curve]
+    units: Some[Unit]
+    networks: Some[Network]
+    rows: Some[Row]
+    claims: Some[Claim]
+    detections: Some[Detection]
+    curves: Some[Curve]
     gallery: Gallery | None
-    samples: list[Samples]
-    cost: list[Cost]
-    peak_memory_mb: float
+    samples: Some[Samples]
+    cost: Some[Cost]
+    peak_memory_mb: Length

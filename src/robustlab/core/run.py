@@ -1,18 +1,17 @@
 """A finished run, of a study or an evaluation, read back from its folder."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
+from robustlab.core.manifest import AGAIN, check_unchanged
 from robustlab.core.results import SCHEMA_VERSION, Results
-
-_AGAIN = "run the same command again with the same --out to restore it"
+from robustlab.core.text import shown
+from robustlab.core.untrusted import JSON_LIMIT, parse_json, read_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,32 +61,44 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
     """
     path = as_path("folder", folder) / "results.json"
-    content = _read_json(path)
+    text = _read(path)
+    try:
+        content = parse_json(text)
+    except ValueError as error:
+        raise RunError(f"{path} is damaged: it is not valid JSON ({error}); {AGAIN}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if not isinstance(version, int) or version < 1:
-        raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {_AGAIN}")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {AGAIN}")
     # A study's results name no kind.
     evaluation = content.get("kind") == "evaluation"
     newest = EVALUATION_SCHEMA_VERSION if evaluation else SCHEMA_VERSION
     if version > newest:
         raise RunError(
-            f"{path} was written by a newer robustlab: its schema_version is {version}, and this one reads "
-            f"up to {newest}; upgrade robustlab, then try again"
+            f"{path} was written by a newer robustlab: its schema_version is {shown(version)}, and this one "
+            f"reads up to {newest}; upgrade robustlab, then try again"
         )
+    kind: type[Evaluation | Results] = Evaluation if evaluation else Results
     try:
-        found = Evaluation.model_validate(content) if evaluation else Results.model_validate(content)
+        # From the text, for in strict mode Python's lists are no tuples.
+        found = kind.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise RunError(f"{path} is damaged: {place}: {first['msg']}; {_AGAIN}") from None
+        raise RunError(f"{path} is damaged: {_first(error)}; {AGAIN}") from None
     if evaluation and not (path.parent / "manifest.json").exists():
         raise RunError(f"{path.parent} holds an evaluation that did not end; run the same command again")
+    check_unchanged(path)
     return found
 
 
-def _read_json(path: Path) -> Any:
+def _first(error: pydantic.ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    found = "" if isinstance(first["input"], dict | list) else f", found {shown(first['input'])}"
+    return f"{place}: {first['msg']}{found}".removeprefix(": ")
+
+
+def _read(path: Path) -> bytes:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_bytes(path, JSON_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
         raise RunError(
             f"{path} not found: {path.parent} holds no finished run; finish it first, or name another folder"
@@ -95,4 +106,4 @@ def _read_json(path: Path) -> Any:
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise RunError(f"{path} is damaged: it is not valid JSON ({error}); {_AGAIN}") from error
+        raise RunError(f"{path} is damaged: {error}; {AGAIN}") from None

@@ -30,6 +30,12 @@ STORE_VERSION = 1
 
 _PROGRAM = version("robustlab")
 
+_RECORD = "/record"
+"""At the end of a stage's key in the table of digests, which has the rows of measurements of that key too."""
+
+_LONGEST = 1e12
+"""Seconds; more was never measured."""
+
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stages (
     key TEXT PRIMARY KEY, name TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL);
@@ -43,12 +49,21 @@ CREATE TABLE IF NOT EXISTS examples (
     key TEXT NOT NULL, image_id INTEGER NOT NULL, image BLOB NOT NULL, PRIMARY KEY (key, image_id));
 CREATE TABLE IF NOT EXISTS blocks (
     id INTEGER PRIMARY KEY, key TEXT NOT NULL, images INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS digests (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, row BLOB NOT NULL, example BLOB,
+    PRIMARY KEY (key, image_id)) WITHOUT ROWID;
 """
 
 
 def digest(*content: object) -> str:
     """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
     return hashlib.sha256(json.dumps([*content, _PROGRAM], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _hash(*content: object) -> bytes:
+    """Return the digest of values that SQLite gives back as they were."""
+    parts = (part if isinstance(part, bytes) else repr(part).encode() for part in content)
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +81,10 @@ class Outcome:
     forwards: int
     backwards: int
     restart: int
+
+    def values(self) -> tuple[int | float, ...]:
+        """Return the values as SQLite gives them back, which has no minus zero."""
+        return tuple(getattr(self, name) + 0 for name in Outcome.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,10 +172,13 @@ class RunStore:
     # Stages
 
     def stage(self, key: str) -> StageRecord | None:
-        """Return the record of a finished stage, or None."""
+        """Return the record of a finished stage, or None, also where it is not as it was written."""
         with self._database() as db:
             row = db.execute("SELECT name, payload, seconds FROM stages WHERE key = ?", (key,)).fetchone()
-        return row and StageRecord(key=key, name=row[0], payload=json.loads(row[1]), seconds=row[2])
+            digests = self._digests(db, key + _RECORD)
+        if row is None or digests != {0: (_hash(key, *row), None)}:
+            return None
+        return StageRecord(key=key, name=row[0], payload=json.loads(row[1]), seconds=row[2])
 
     def start_stage(self, key: str, name: str) -> None:
         """Note that work on a stage begins."""
@@ -166,8 +188,10 @@ class RunStore:
     def finish_stage(self, record: StageRecord) -> None:
         """Record a finished stage."""
         with self._database() as db:
-            values = (record.key, record.name, json.dumps(record.payload), record.seconds)
+            values = (record.key, record.name, json.dumps(record.payload), record.seconds + 0.0)
             db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
+            digest = (record.key + _RECORD, 0, _hash(*values), None)
+            db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", digest)
             db.execute("INSERT INTO events (key, name, event) VALUES (?, ?, 'finished')", values[:2])
 
     def events(self) -> list[tuple[str, str, str]]:
@@ -179,7 +203,7 @@ class RunStore:
         """Remove records, ledger rows and arrays of stages that no longer belong to the run."""
         wanted = set(keys)
         with self._database() as db:
-            for table in ("stages", "outcomes", "examples", "blocks"):
+            for table in ("stages", "outcomes", "examples", "blocks", "digests"):
                 found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
                 stale = [(key,) for key in found if key.split("/")[0] not in wanted]
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
@@ -204,43 +228,94 @@ class RunStore:
             examples: perturbed images by image id, as bytes; what they mean is the caller's.
             seconds: what the block took.
         """
-        names = tuple(Outcome.__dataclass_fields__)
-        rows = [(key, *(getattr(outcome, name) for name in names)) for outcome in outcomes]
-        images = [(key, number, image) for number, image in (examples or {}).items()]
+        rows = {outcome.image_id: outcome.values() for outcome in outcomes}
+        images = {number: (image, _hash(image)) for number, image in (examples or {}).items()}
+        digests = [
+            (key, number, _hash(key, *row, digest), digest)
+            for number, row in rows.items()
+            for _, digest in [images.get(number, (b"", None))]
+        ]
         with self._database() as db:
-            db.executemany("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            db.executemany("INSERT OR REPLACE INTO examples VALUES (?, ?, ?)", images)
+            db.executemany(
+                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [(key, *row) for row in rows.values()],
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO examples VALUES (?, ?, ?)",
+                [(key, number, image) for number, (image, _) in images.items()],
+            )
+            db.executemany("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", digests)
             db.execute(
                 "INSERT INTO blocks (key, images, seconds) VALUES (?, ?, ?)", (key, len(rows), seconds)
             )
 
     def outcomes(self, key: str) -> list[Outcome]:
-        """Return the rows of a measurement in the order of the images' ids."""
+        """Return the rows of a measurement in the order of the images' ids.
+
+        A row that is not as it was written, or whose example is missing, is left out: it is measured again.
+        """
         with self._database() as db:
             found = db.execute(
                 "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart "
                 "FROM outcomes WHERE key = ? ORDER BY image_id",
                 (key,),
             ).fetchall()
+            digests = self._digests(db, key)
+            stored = {
+                number for (number,) in db.execute("SELECT image_id FROM examples WHERE key = ?", (key,))
+            }
         names = tuple(Outcome.__dataclass_fields__)
-        return [Outcome(**dict(zip(names, row, strict=True))) for row in found]
+        rows = []
+        for row in found:
+            digest, example = digests.get(row[0], (b"", None))
+            if digest == _hash(key, *row, example) and (example is None or row[0] in stored):
+                rows.append(Outcome(**dict(zip(names, row, strict=True))))
+        return rows
 
     def examples(self, key: str, image_ids: Iterable[int]) -> dict[int, bytes]:
-        """Return the perturbed images that were stored with a measurement, those of the given ids."""
-        found = {}
+        """Return the perturbed images that were stored with a measurement, those of the given ids.
+
+        Raises:
+            RunError: one is missing, or not as it was written; the row of its image is removed, so that the
+                next run measures it again.
+        """
+        found, damaged = {}, []
         with self._database() as db:
             for number in image_ids:
-                query = "SELECT image FROM examples WHERE key = ? AND image_id = ?"
-                row = db.execute(query, (key, number)).fetchone()
-                if row:
+                row = db.execute(
+                    "SELECT examples.image, digests.example FROM examples JOIN digests USING (key, image_id) "
+                    "WHERE key = ? AND image_id = ?",
+                    (key, number),
+                ).fetchone()
+                if row and row[1] == _hash(row[0]):
                     found[number] = row[0]
+                else:
+                    damaged.append(number)
+        if damaged:
+            self.forget(key, damaged)
+            raise RunError(
+                f"{self.folder / 'ledger.sqlite'}: the adversarial image of image {damaged[0]} is damaged; "
+                "run the same command again: it will be looked for once more"
+            )
         return found
+
+    def forget(self, key: str, image_ids: Iterable[int]) -> None:
+        """Remove rows of a measurement, so that they are measured again."""
+        with self._database() as db:
+            db.executemany(
+                "DELETE FROM outcomes WHERE key = ? AND image_id = ?", [(key, number) for number in image_ids]
+            )
 
     def seconds(self, key: str) -> float:
         """Return what a measurement's blocks took together, over all the runs that worked on it."""
         with self._database() as db:
             (total,) = db.execute("SELECT TOTAL(seconds) FROM blocks WHERE key = ?", (key,)).fetchone()
-        return float(total)
+        return min(max(float(total), 0.0), _LONGEST)
+
+    def _digests(self, db: sqlite3.Connection, key: str) -> dict[int, tuple[bytes, bytes | None]]:
+        """Return by image id the digest of each row, and of the example that was stored with it."""
+        found = db.execute("SELECT image_id, row, example FROM digests WHERE key = ?", (key,))
+        return {number: (row, example) for number, row, example in found}
 
     # Files
 

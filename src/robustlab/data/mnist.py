@@ -4,7 +4,6 @@ import gzip
 import hashlib
 import http.client
 import os
-import shutil
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from robustlab.core.errors import DataError
+from robustlab.core.errors import DataError, OutputError
+from robustlab.core.files import write_bytes
 from robustlab.data.split import Dataset, Split
 from robustlab.data.splitting import train_and_validation
 
@@ -117,13 +117,14 @@ def _restore_compressed(root: Path) -> None:
         plain, packed = _raw(root) / name, _raw(root) / f"{name}.gz"
         if plain.is_file() or not packed.is_file():
             continue
-        part = plain.with_name(plain.name + ".part")
+        md5, size = FILES[name]
         try:
-            with gzip.open(packed, "rb") as source, part.open("wb") as target:
-                shutil.copyfileobj(source, target)
-            part.replace(plain)
-        except (EOFError, zlib.error, OSError) as error:
-            part.unlink(missing_ok=True)
+            with gzip.open(packed, "rb") as source:
+                content = source.read(size + 1)  # of a file that unpacks to terabytes, too
+            if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5:
+                raise ValueError(f"it does not hold the official file of {size:,} bytes")
+            write_bytes(plain, content)
+        except (EOFError, zlib.error, OSError, ValueError, OutputError) as error:
             raise DataError(
                 f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
             ) from None

@@ -27,6 +27,7 @@ class Comparison(Record):
 
     Attributes:
         n: images in both.
+        first_n: images that the first attacked; so is ``second_n``.
         first: robust accuracy there; so is ``second``.
         difference: of the two, with a 95 % interval; above 0 the second is more robust.
         gained: images that are robust in the second alone.
@@ -38,6 +39,8 @@ class Comparison(Record):
     """
 
     n: int
+    first_n: int
+    second_n: int
     first_name: str
     second_name: str
     first: Figure
@@ -68,6 +71,9 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
     pairs = [(v, others[v.image_id]) for v in one.verdicts if v.image_id in others]
     if not pairs:
         raise RunError("the two evaluations have no image in common")
+    for a, b in pairs:
+        if a.label != b.label:
+            raise RunError(f"the labels of image {a.image_id} differ: {a.label} and {b.label}")
     n = len(pairs)
     both = sum(a.robust and b.robust for a, b in pairs)
     lost = sum(a.robust and not b.robust for a, b in pairs)
@@ -75,6 +81,8 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
     difference, low, high = paired_difference(both, gained, lost, n - both - gained - lost)
     return Comparison(
         n=n,
+        first_n=len(one.verdicts),
+        second_n=len(two.verdicts),
         first_name=one.results.title,
         second_name=two.results.title,
         first=proportion(both + lost, n),

@@ -1,13 +1,19 @@
 """A finished evaluation, with its verdict on each image."""
 
+from collections import Counter
 from dataclasses import dataclass
+from math import isclose
 from pathlib import Path
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import Evaluation
+from robustlab.core.manifest import AGAIN, check_unchanged
+from robustlab.core.results import Figure
 from robustlab.core.run import EvaluationRun, load_run
-from robustlab.evaluation.engine.verdicts import Verdict, read_verdicts
+from robustlab.evaluation.engine.images_csv import FILE, read_verdicts
+from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.metrics import proportion
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,17 +26,49 @@ class Finished:
 
 
 def read_finished(run: str | Path | EvaluationRun) -> Finished:
-    """Read a finished evaluation from its folder.
+    """Read a finished evaluation from its folder, and check every figure against the verdicts.
 
     Raises:
-        RunError: the folder holds none, one that was begun again and did not end, or files that disagree.
+        RunError: the folder holds none, one that was begun again and did not end, or files that are damaged,
+            were changed or disagree.
     """
     folder = run.folder if isinstance(run, EvaluationRun) else as_path("run", run)
     found = load_run(folder)
     if not isinstance(found, EvaluationRun):
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
-    results, verdicts = found.results, read_verdicts(folder)
-    robust = sum(verdict.robust for verdict in verdicts)
-    if len(verdicts) != results.robust.n or abs(robust - results.robust.value * results.robust.n) > 0.5:
-        raise RunError(f"{folder}: images.csv and results.json do not agree; run the same command again")
+    results = found.results
+    verdicts = read_verdicts(folder, results)
+    if wrong := _disagreement(results, verdicts):
+        raise RunError(f"{folder}: {FILE} and results.json do not agree on {wrong}; {AGAIN}")
+    check_unchanged(folder / FILE)
     return Finished(folder=folder, results=results, verdicts=verdicts)
+
+
+def _disagreement(results: Evaluation, verdicts: list[Verdict]) -> str:
+    """Name a figure that is not the one that the verdicts give; empty if all are."""
+    if len(verdicts) != results.images.n:
+        return f"the number of images: {len(verdicts)}, and {results.images.n}"
+    states = Counter(verdict.state for verdict in verdicts)
+    counted = {
+        "clean": (results.clean, len(verdicts) - states["misclassified"]),
+        "robust": (results.robust, states["robust"] + states["certified"]),
+        "certified": (results.certified, states["certified"]),
+    }
+    for name, (figure, count) in counted.items():
+        if figure is not None and not _is_same(figure, proportion(count, len(verdicts))):
+            return f"{name} accuracy: {count} of {len(verdicts)} images, and {figure}"
+    by_attack: Counter[str] = Counter()
+    for row in results.rows:
+        by_attack[row.attack] += row.broken
+    broken = [verdict for verdict in verdicts if verdict.state == "broken"]
+    if Counter(verdict.attack for verdict in broken) != by_attack:
+        return "which attack broke how many images"
+    flips = Counter({(flip.label, flip.prediction): flip.n for flip in results.flips})
+    if flips and Counter((verdict.label, verdict.prediction) for verdict in broken) != flips:
+        return "what the broken images are taken for"
+    return ""
+
+
+def _is_same(one: Figure, other: Figure) -> bool:
+    pairs = ((one.value, other.value), (one.low, other.low), (one.high, other.high))
+    return one.n == other.n and all(isclose(a, b, rel_tol=0.0, abs_tol=1e-9) for a, b in pairs)

@@ -35,6 +35,7 @@ def gate(
     confident: bool = False,
     baseline: str | Path | EvaluationRun | None = None,
     max_drop: float | None = None,
+    allow_fewer_images: bool = False,
     no_red_flags: bool = False,
 ) -> GateResult:
     """Check an evaluation against what is asked of it.
@@ -47,11 +48,13 @@ def gate(
         confident: compare the lower end of the 95 % interval with these, instead of the figure itself.
         baseline: an earlier evaluation of the same images under the same threat model.
         max_drop: how far robust accuracy may lie below the baseline's; default 0.
+        allow_fewer_images: whether the run may lack some of the baseline's images; the others decide.
         no_red_flags: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
         RobustlabError: nothing is asked for, or nothing to be confident of; a number is out of
-            [0, 1]; a folder holds no finished evaluation; the baseline can't be compared.
+            [0, 1]; a folder holds no finished evaluation; the baseline can't be compared, or attacked
+            images that the run did not.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():
@@ -59,6 +62,8 @@ def gate(
             check_share(name, value)
     if max_drop is not None and baseline is None:
         raise RobustlabError("max_drop needs a baseline to drop from")
+    if allow_fewer_images and baseline is None:
+        raise RobustlabError("allow_fewer_images is about the images of a baseline; give one")
     if baseline is None and not no_red_flags and not any(v is not None for v in least.values()):
         raise RobustlabError("no condition given: pass min_robust, baseline or no_red_flags (--strict)")
     if confident and all(value is None for value in least.values()):
@@ -77,6 +82,11 @@ def gate(
             raise RobustlabError(
                 "the baseline was evaluated otherwise; evaluate both in the same way first. They differ in "
                 + "; ".join(comparison.other_settings)
+            )
+        if comparison.n < comparison.first_n and not allow_fewer_images:
+            raise RobustlabError(
+                f"the run lacks images of the baseline: it has {comparison.n} of {comparison.first_n}; "
+                f"evaluate all of them (-n {comparison.first_n}), or pass --allow-fewer-images"
             )
         conditions.append(_small_drop(comparison, max_drop or 0.0))
     if no_red_flags:
@@ -99,7 +109,8 @@ def _at_least(name: str, figure: Figure | None, least: float, *, confident: bool
 def _small_drop(comparison: Comparison, most: float) -> Condition:
     return Condition(
         asked=f"robust accuracy at most {most:.2%} below the baseline's",
-        found=f"{comparison.second} after {comparison.first}, on {comparison.n} common images",
+        found=f"{comparison.second} after {comparison.first}, on {comparison.n} of the baseline's "
+        f"{comparison.first_n} images",
         # The figures are shares of n images: compared as counts, free of rounding.
         holds=comparison.lost - comparison.gained <= most * comparison.n + 1e-9,
     )

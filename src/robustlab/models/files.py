@@ -13,6 +13,7 @@ from robustlab.core.arguments import as_path
 from robustlab.core.errors import ModelFileError, SpecError
 from robustlab.core.files import write_bytes, write_json
 from robustlab.core.spec import parse
+from robustlab.core.untrusted import parse_json
 from robustlab.models.base import Model, Shape
 
 
@@ -30,7 +31,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     try:
         with safe_open(str(path), framework="pt") as file:
-            header = json.loads((file.metadata() or {}).get("robustlab", "{}"))
+            header = parse_json((file.metadata() or {}).get("robustlab", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist") from None

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack, Mode
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean
+from robustlab.core.fields import Factor
 from robustlab.core.results import Figure
 from robustlab.core.spec import Unit, parse, scaled
 from robustlab.core.threat import ThreatModel, Unbounded
@@ -66,7 +67,7 @@ class UnitPart(_Part):
 
     id: Name
     title: str
-    pixels: Annotated[float, Field(gt=0.0)]
+    pixels: Factor
     why: str = ""
 
 

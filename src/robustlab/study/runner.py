@@ -11,6 +11,7 @@ from robustlab.core.arguments import as_path, check_choice, check_kind, check_wh
 from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
+from robustlab.core.manifest import write_manifest
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
 from robustlab.core.run import Run
@@ -118,7 +119,7 @@ class _Study:
             results = assemble(self.recipe, self.options.quick, plan, records, workspace)
             write_json(self.folder / "results.json", results.model_dump(mode="json"))
             store.keep_only(stage.key for stage in plan.stages)
-            write_json(self.folder / "manifest.json", self._manifest(results, plan))
+            write_manifest(self.folder, self._manifest(results, plan))
         return Run(folder=self.folder, results=results)
 
     def _load(self) -> Dataset:

@@ -212,6 +212,9 @@ class Cascade:
                 )
                 done = self._block(stage, self.problem.images.take(part).to(self.problem.device), tell)
                 self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
+                if isinstance(stage, Searching):  # what was measured of other examples, before a repair
+                    verify = Verify(searching=stage, store=self.store)
+                    self.store.forget(key_of(self.problem, verify), done.examples)
                 found.update({row.image_id: row for row in done.outcomes})
                 broken = self._successes(done.outcomes) if stage in self.stages else 0
                 tell(1.0, broken)

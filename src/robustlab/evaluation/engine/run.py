@@ -10,6 +10,7 @@ from robustlab.core import environment
 from robustlab.core.device import full_fp32
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
+from robustlab.core.manifest import write_manifest
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
 from robustlab.core.store import RunStore, check_identity
@@ -17,12 +18,13 @@ from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.setup import Request, certification, placed, read
 from robustlab.evaluation.engine.stages import Attacking
-from robustlab.evaluation.engine.verdicts import verdicts, write_verdicts
+from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
 
 
@@ -74,7 +76,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             write_verdicts(folder, found)
             write_json(folder / "results.json", results.model_dump(mode="json"))
             store.keep_only([problem.key])
-            write_json(folder / "manifest.json", _manifest(request, options, problem, results))
+            write_manifest(folder, _manifest(request, options, problem, results))
     return EvaluationRun(folder=folder, results=results)
 
 

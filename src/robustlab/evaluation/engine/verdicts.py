@@ -1,21 +1,12 @@
-"""The verdict on each image, and the file that holds them: images.csv."""
+"""The verdict on each image."""
 
-import csv
-import io
-from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields, replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Literal
 
-import pydantic
-
-from robustlab.core.errors import RunError
-from robustlab.core.files import write_text
+from robustlab.core.fields import Answer, Count, Integer, Length, Share
 from robustlab.evaluation.engine.cascade import Findings
 
 State = Literal["misclassified", "broken", "certified", "robust"]
-
-FILE = "images.csv"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,16 +23,16 @@ class Verdict:
         restart: the attack's restart that found it; else -1.
     """
 
-    image_id: int
-    label: int
+    image_id: Integer
+    label: Count
     state: State
-    clean_prediction: int
-    clean_confidence: float
+    clean_prediction: Answer
+    clean_confidence: Share
     attack: str = ""
-    prediction: int
-    confidence: float
-    distance: float = 0.0
-    restart: int = -1
+    prediction: Answer
+    confidence: Share
+    distance: Length = 0.0
+    restart: Answer = -1
 
     @property
     def robust(self) -> bool:
@@ -80,28 +71,3 @@ def verdicts(findings: Findings) -> list[Verdict]:
             verdict = replace(verdict, state="certified" if number in proven else "robust")
         result.append(verdict)
     return result
-
-
-def write_verdicts(folder: Path, found: Iterable[Verdict]) -> None:
-    """Write images.csv into a run's folder."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(field.name for field in fields(Verdict))
-    writer.writerows(astuple(verdict) for verdict in found)
-    write_text(folder / FILE, buffer.getvalue())
-
-
-def read_verdicts(folder: Path) -> list[Verdict]:
-    """Read images.csv of a run's folder.
-
-    Raises:
-        RunError: it is missing or damaged.
-    """
-    path = folder / FILE
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return pydantic.TypeAdapter(list[Verdict]).validate_python(list(csv.DictReader(file)))
-    except FileNotFoundError:
-        raise RunError(f"{path} not found; run the same evaluation again to restore it") from None
-    except (OSError, ValueError) as error:
-        raise RunError(f"{path} is damaged ({error}); remove it and run the same evaluation again") from None

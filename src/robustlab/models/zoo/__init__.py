@@ -6,7 +6,6 @@ an ``nn.Module``, images (N, C, H, W) in [0, 1] to logits (N, K).
 """
 
 import importlib.metadata
-import json
 from pathlib import Path
 
 from torch import nn
@@ -14,6 +13,7 @@ from torch import nn
 from robustlab.core.arguments import check_kind
 from robustlab.core.errors import SetupError, did_you_mean, offer
 from robustlab.core.text import a_kind, shown
+from robustlab.core.untrusted import read_json
 from robustlab.models.base import Shape
 from robustlab.models.files import load_network
 
@@ -22,16 +22,13 @@ FOLDER = Path(__file__).parent
 
 def zoo_names() -> dict[str, str]:
     """Return the name of every network of the zoo, with what it is in one line."""
-    own = {
-        path.stem: str(json.loads(path.read_text(encoding="utf-8"))["title"])
-        for path in FOLDER.glob("*.json")
-    }
+    own = {path.stem: str(read_json(path)["title"]) for path in FOLDER.glob("*.json")}
     return dict(sorted(({entry.name: f"of {entry.value}" for entry in _entries()} | own).items()))
 
 
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
     """Return robustlab's own networks that were trained on a dataset, for images and classes like these."""
-    cards = {path: json.loads(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.json"))}
+    cards = {path: read_json(path) for path in sorted(FOLDER.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))
         for path, card in cards.items()

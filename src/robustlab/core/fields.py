@@ -1,0 +1,52 @@
+"""Types of the fields of files: what a number or a text may be, wherever it is written or read back."""
+
+import re
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field
+
+T = TypeVar("T")
+
+_LARGEST = 2**63 - 1
+"""What SQLite and 64-bit programs can hold."""
+
+_LONGEST = 100_000
+"""Characters of a text; the rest is cut off."""
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters, those that turn the direction of writing, and halves of surrogate pairs."""
+
+
+def _clean(text: str) -> str:
+    return _UNPRINTABLE.sub("\ufffd", text if len(text) <= _LONGEST else text[:_LONGEST] + "…")
+
+
+Text = Annotated[str, AfterValidator(_clean)]
+"""A text that a terminal and a page can show: control characters are replaced, and the length is bounded."""
+
+Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+"""A share, score or probability."""
+
+Length = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+"""A distance or eps in pixel units, or seconds, or megabytes."""
+
+Factor = Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)]
+"""What a length is multiplied or divided by."""
+
+Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
+"""Any finite number that a chart can show."""
+
+Integer = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
+"""An image's id."""
+
+Count = Annotated[int, Field(ge=0, le=_LARGEST)]
+"""How many; also a place in a list, or a class."""
+
+Positive = Annotated[int, Field(ge=1, le=_LARGEST)]
+"""How many, at least one."""
+
+Answer = Annotated[int, Field(ge=-1, le=_LARGEST)]
+"""A predicted class or a restart; -1 where there is none."""
+
+Some = Annotated[list[T], Field(max_length=10_000)]
+"""A list that the report goes through."""

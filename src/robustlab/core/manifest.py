@@ -1,0 +1,49 @@
+"""manifest.json: the last file of a run. It holds the hashes of the files that hold the run's figures."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from robustlab.core.errors import RunError
+from robustlab.core.files import write_json
+from robustlab.core.untrusted import read_json
+
+FILE = "manifest.json"
+HASHED = ("results.json", "images.csv")
+AGAIN = "run the same command again with the same --out to restore it"
+
+
+def write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    """Write a run's manifest, and into it the hashes of its `HASHED` files.
+
+    Raises:
+        OutputError: it can't be written.
+    """
+    hashes = {name: _hash((folder / name).read_bytes()) for name in HASHED if (folder / name).is_file()}
+    write_json(folder / FILE, content | {"sha256": hashes})
+
+
+def check_unchanged(path: Path) -> None:
+    """Check that a file is as the run wrote it. Runs of older versions have no hashes, and are not checked.
+
+    Args:
+        path: one of the run's `HASHED` files, of a size that was found reasonable before.
+
+    Raises:
+        RunError: it was changed, or the manifest is damaged.
+    """
+    manifest = path.with_name(FILE)
+    try:
+        hashes = read_json(manifest).get("sha256", {})
+        expected = hashes.get(path.name)
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError, AttributeError) as error:
+        raise RunError(f"{manifest} is damaged ({error}); {AGAIN}") from None
+    if expected not in {None, _hash(path.read_bytes())}:
+        raise RunError(f"{path} was changed after the run: its SHA-256 is not the one in {FILE}; {AGAIN}")
+
+
+def _hash(content: bytes) -> str:
+    """Return the SHA-256 of a text file, which version control may have given other line ends."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()

@@ -1,0 +1,106 @@
+"""images.csv: the verdict on each image, written, and read back with every row checked."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import pydantic
+
+from robustlab.core.errors import RunError
+from robustlab.core.evaluation import Evaluation
+from robustlab.core.files import write_text
+from robustlab.core.manifest import AGAIN
+from robustlab.core.text import shown
+from robustlab.core.threat import allowance
+from robustlab.core.untrusted import read_bytes
+from robustlab.evaluation.engine.verdicts import Verdict
+
+FILE = "images.csv"
+
+_COLUMNS = [field.name for field in fields(Verdict)]
+_ROW_LIMIT = 10_000
+"""Bytes of a row, on average; its longest part is the spec of an attack."""
+
+
+def write_verdicts(folder: Path, found: Iterable[Verdict]) -> None:
+    """Write images.csv into a run's folder."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    writer.writerows(astuple(verdict) for verdict in found)
+    write_text(folder / FILE, buffer.getvalue())
+
+
+def read_verdicts(folder: Path, results: Evaluation) -> list[Verdict]:
+    """Read images.csv of a run's folder.
+
+    Args:
+        folder: of a finished evaluation.
+        results: of that evaluation, which every row must fit.
+
+    Raises:
+        RunError: it is missing or damaged.
+    """
+    path = folder / FILE
+    try:
+        content = read_bytes(path, _ROW_LIMIT * (results.images.n + 1))
+        return list(_verdicts(content.decode(), results))
+    except FileNotFoundError:
+        raise RunError(f"{path} not found; {AGAIN}") from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise RunError(f"{path} is damaged ({error}); {AGAIN}") from None
+
+
+def _verdicts(text: str, results: Evaluation) -> Iterator[Verdict]:
+    """Check the rows one by one; a ValueError says what is wrong with the first bad one."""
+    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    if (head := next(rows, [])) != _COLUMNS:
+        raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(head))}")
+    attacks, seen = {row.attack for row in results.rows}, set()
+    for row in rows:
+        line = f"line {rows.line_num}"
+        if len(row) != len(_COLUMNS):
+            raise ValueError(f"{line} has {len(row)} columns instead of {len(_COLUMNS)}")
+        try:
+            verdict = _VERDICT.validate_python(dict(zip(_COLUMNS, row, strict=True)))
+        except pydantic.ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f"{line}, {place}: {first['msg']}, found {shown(first['input'])}") from None
+        if verdict.image_id in seen:
+            raise ValueError(f"{line}, image_id: {verdict.image_id} occurs twice")
+        seen.add(verdict.image_id)
+        if wrong := _contradiction(verdict, results, attacks):
+            raise ValueError(f"{line}, {wrong}")
+        yield verdict
+
+
+_VERDICT = pydantic.TypeAdapter(Verdict)
+
+
+def _contradiction(verdict: Verdict, results: Evaluation, attacks: set[str]) -> str:
+    """Say which column contradicts another one or the results; empty if none does."""
+    classes = results.images.classes
+    for name in ("label", "clean_prediction", "prediction"):
+        if getattr(verdict, name) >= classes:
+            return f"{name}: found {getattr(verdict, name)}, although there are {classes} classes"
+    state, clean = verdict.state, (verdict.clean_prediction, verdict.clean_confidence)
+    if (state == "misclassified") == (verdict.clean_prediction == verdict.label):
+        return f"state: {state}, although clean_prediction is {clean[0]} and label {verdict.label}"
+    if state == "certified" and results.certified is None:
+        return "state: certified, although no certifier ran"
+    if state != "broken":
+        as_clean = (verdict.prediction, verdict.confidence) == clean
+        untouched = (verdict.attack, verdict.distance, verdict.restart) == ("", 0.0, -1)
+        return (
+            "" if as_clean and untouched else f"state: {state}, although other columns are of a broken image"
+        )
+    if verdict.prediction == verdict.label:
+        return f"prediction: {verdict.prediction} is the label, although the image is broken"
+    if verdict.attack not in attacks:
+        return f"attack: {shown(verdict.attack)} is not an attack of results.json"
+    if verdict.distance > allowance(results.eps):
+        return f"distance: {verdict.distance:g} is larger than eps, {results.eps:g}"
+    return ""
