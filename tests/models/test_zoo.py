@@ -93,11 +93,11 @@ def test_networks_of_other_packages() -> None:
         ("mnist_cn", r"no network 'mnist_cn' \(did you mean 'mnist_cnn'\?\); it has: .*mnist_single_step"),
         ("../zoo/mnist_cnn", "no network '../zoo/mnist_cnn'"),
         ("no_network", "gave a int, not a torch.nn.Module"),
-        ("broken_network", "can't make 'broken_network': RuntimeError: its server is gone"),
+        ("broken_network", "failed when it made 'broken_network': RuntimeError: its server is gone"),
     ],
 )
 def test_what_is_no_network(name: str, expected: str) -> None:
-    with pytest.raises(SetupError, match=expected):
+    with pytest.raises(RobustlabError, match=expected):
         load_from_zoo(name)
 
 

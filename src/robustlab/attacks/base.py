@@ -14,9 +14,10 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
-from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
+from robustlab.core.isolation import own_settings
+from robustlab.core.own_dtype import in_own_dtype
 from robustlab.core.spec import Unit
 from robustlab.core.threat import ThreatModel
 
@@ -108,6 +109,7 @@ class Attack(Unit, ABC):
         """Propose points for the images of the session; called once per restart."""
 
     @final
+    @own_settings()
     def run(
         self,
         model: nn.Module,
@@ -131,7 +133,8 @@ class Attack(Unit, ABC):
         """Attack a classifier.
 
         Args:
-            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode; one with weights of another
+                type than float32 is given its images in that type.
             images: (N, C, H, W) float32 on the pixel scale.
             labels: (N,) int64, the true classes.
             threat: what the attacker may do.
@@ -174,13 +177,13 @@ class Attack(Unit, ABC):
         key = seeding.derive(seed, self.core.name)
         results = [_nothing(images)]
         with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(full_fp32())
             if images.is_inference():  # made inside the mode that is left here
                 images = images.clone()
             for network in (model, *surrogates):
                 stack.enter_context(frozen(network))
+            if len(images):
+                model, *others = (in_own_dtype(network, images) for network in (model, *surrogates))
+                surrogates = tuple(others)
             for rows in torch.split(torch.arange(len(images), device=device), batch_size):
                 if len(rows) == 0:
                     break

@@ -17,12 +17,16 @@ Grade = Literal["pass", "warn", "fail", "skip"]
 
 
 class Subject(Record):
-    """The classifier: where it came from, and the hash of its weights."""
+    """The classifier: where it came from, and the hash of its weights.
+
+    ``dtype`` is the number format in which it is given its images and decides: fp32, fp64, fp16 or bf16.
+    """
 
     name: str
     source: str
     parameters: int
     sha256: str
+    dtype: str = "fp32"
 
 
 class Images(Record):
