@@ -114,7 +114,9 @@ class OneWay(nn.Module):
 
 def test_a_backward_pass_that_fails(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    with pytest.raises(RobustlabError, match=r"the model failed in its backward pass: ValueError: no way back"):
+    with pytest.raises(
+        RobustlabError, match=r"the model failed in its backward pass: ValueError: no way back"
+    ):
         evaluate(tmp_path, OneWay(model).eval(), split)
     assert evaluate(tmp_path, OneWay(model).eval(), split, attacks="square(queries=5)").results.robust.n == 60
 

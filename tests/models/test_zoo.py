@@ -11,7 +11,7 @@ from torch import nn
 
 import robustlab
 from robustlab.attacks import FGSM, Attack
-from robustlab.core.errors import SetupError
+from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Check
 from robustlab.core.spec import parse
 from robustlab.data import Dataset, Split, load_dataset
