@@ -1,5 +1,15 @@
-"""``python -m robustlab`` is ``robustlab``."""
+"""The command ``robustlab``, which is also ``python -m robustlab``."""
 
-from robustlab.cli.main import main
+from robustlab.cli.interrupt import leave_on_ctrl_c
 
-main()
+
+def main() -> None:
+    """Run the command line."""
+    leave_on_ctrl_c()
+    from robustlab.cli.main import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -87,13 +87,13 @@ def test_products_are_exact_whatever_the_caller_has_set(setting: str) -> None:
     # In a process of its own: some of the settings can't be undone.
     program = f"""
 import torch
-from robustlab.core.device import full_fp32
+from robustlab.core.isolation import own_settings
 b = torch.backends
 parts = [b.cuda.matmul, b.cudnn.conv, b.cudnn.rnn, b.mkldnn.matmul, b.mkldnn.conv, b.mkldnn.rnn]
 state = lambda: [part.fp32_precision.replace("ieee", "none") for part in parts]
 {setting}
 before = state()
-with full_fp32():
+with own_settings():
     assert state() == ["none"] * 6, state()
     image, weight = torch.rand(4, 3, 8, 8), torch.rand(5, 3, 3, 3)
     found, exact = (torch.conv2d(image.to(t), weight.to(t)) for t in (torch.float32, torch.float64))

@@ -82,12 +82,9 @@ def test_a_failure_is_one_line_and_the_same_command_goes_on(
     assert states(repaired) == states(evaluate(tmp_path / "other", model, split))
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, BrokenPipeError])
-def test_what_is_nobody_s_fault_passes(
-    model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
-) -> None:
-    monkeypatch.setattr(TROUBLE, "answer", fail(error()))
-    with pytest.raises(error):
+def test_ctrl_c_passes(model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TROUBLE, "answer", fail(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
         evaluate(tmp_path, model, grey_split(model))
 
 
@@ -117,7 +114,9 @@ class OneWay(nn.Module):
 
 def test_a_backward_pass_that_fails(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    with pytest.raises(RobustlabError, match=r"pgd\(steps=10\) can't work: ValueError: no way back"):
+    with pytest.raises(
+        RobustlabError, match=r"the model failed in its backward pass: ValueError: no way back"
+    ):
         evaluate(tmp_path, OneWay(model).eval(), split)
     assert evaluate(tmp_path, OneWay(model).eval(), split, attacks="square(queries=5)").results.robust.n == 60
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import robustlab
 from robustlab.attacks import FGSM, Attack
-from robustlab.core.errors import SetupError
+from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Check
 from robustlab.core.spec import parse
 from robustlab.data import Dataset, Split, load_dataset
@@ -93,11 +93,11 @@ def test_networks_of_other_packages() -> None:
         ("mnist_cn", r"no network 'mnist_cn' \(did you mean 'mnist_cnn'\?\); accepted: .*mnist_single_step"),
         ("../zoo/mnist_cnn", "no network '../zoo/mnist_cnn'"),
         ("no_network", "returned an int, not a torch.nn.Module"),
-        ("broken_network", "can't make 'broken_network': RuntimeError: its server is gone"),
+        ("broken_network", "failed when it made 'broken_network': RuntimeError: its server is gone"),
     ],
 )
 def test_what_is_no_network(name: str, expected: str) -> None:
-    with pytest.raises(SetupError, match=expected):
+    with pytest.raises(RobustlabError, match=expected):
         load_from_zoo(name)
 
 

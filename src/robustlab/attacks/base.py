@@ -16,9 +16,16 @@ from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.arguments import check_choice, check_whole
-from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
-from robustlab.core.inputs import Numbers, as_images, as_numbers, as_radii, check_eval_mode
+from robustlab.core.inputs import (
+    Numbers,
+    as_images,
+    as_numbers,
+    as_radii,
+    check_eval_mode,
+)
+from robustlab.core.isolation import own_settings
+from robustlab.core.own_dtype import in_own_dtype
 from robustlab.core.spec import Unit
 from robustlab.core.threat import ThreatModel, as_threat
 
@@ -111,6 +118,7 @@ class Attack(Unit, ABC):
         """Propose points for the images of the session; called once per restart."""
 
     @final
+    @own_settings()
     def run(
         self,
         model: nn.Module,
@@ -134,7 +142,8 @@ class Attack(Unit, ABC):
         """Attack a classifier.
 
         Args:
-            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode; one with weights of another
+                type than float32 is given its images in that type.
             images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255; the search is in float32.
             labels: (N,) integers, the true classes.
             threat: what the attacker may do; a threat model or its spec.
@@ -177,13 +186,13 @@ class Attack(Unit, ABC):
         key = seeding.derive(seed, self.core.name)
         results = [_nothing(images)]
         with ExitStack() as stack:
-            stack.enter_context(torch.inference_mode(False))
-            stack.enter_context(torch.enable_grad())
-            stack.enter_context(full_fp32())
             if images.is_inference():  # made inside the mode that is left here
                 images = images.clone()
             for network in (model, *surrogates):
                 stack.enter_context(frozen(network))
+            if len(images):
+                model, *others = (in_own_dtype(network, images) for network in (model, *surrogates))
+                surrogates = tuple(others)
             for rows in torch.split(torch.arange(len(images), device=device), batch_size):
                 if len(rows) == 0:
                     break

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from robustlab.attacks.task import Task
 from robustlab.core import seeding
+from robustlab.core.calling import ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_classes
 from robustlab.core.text import a_kind
@@ -125,7 +126,7 @@ class Oracle:
     def _forward(self, points: Tensor, rows: Tensor, *, half: bool) -> tuple[Tensor, Tensor]:
         state = None if self.random else seeding.global_state(points.device)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
-            logits: Tensor = self._task.model(points)
+            logits = ask(self._task.model, points)
         if state is not None:
             self.random = not torch.equal(state, seeding.global_state(points.device))
         # An image may be there several times.
@@ -143,5 +144,6 @@ def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
     """Return the gradient; zeros if the classifier cuts the path to its input, as a comparison does."""
     if not total.requires_grad:
         return torch.zeros_like(points)
-    (found,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
+    with calling("the model", " in its backward pass"):
+        (found,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
     return torch.zeros_like(points) if found is None else found

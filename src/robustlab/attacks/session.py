@@ -11,6 +11,7 @@ from robustlab.attacks.active import ActiveSet
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.oracle import Answer, Oracle, Reading, slope
 from robustlab.attacks.task import Task
+from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import allowance
 
@@ -196,7 +197,7 @@ class Session(ActiveSet):
             raise RobustlabError("an attack that transfers needs --surrogate, or surrogates=[...]")
         points = points.detach().requires_grad_()
         values = [
-            losses.measure(loss, model(points).float(), self.labels, self.targets)
+            losses.measure(loss, ask(model, points).float(), self.labels, self.targets)
             for model in self._task.surrogates
         ]
         self.oracle.forwards[self._rows] += len(values)

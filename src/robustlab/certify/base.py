@@ -10,9 +10,15 @@ from torch import Tensor, nn
 
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
-from robustlab.core.device import full_fp32
+from robustlab.core.calling import UserCodeError, ask
 from robustlab.core.errors import RobustlabError
-from robustlab.core.inputs import as_images, as_numbers, check_classes, check_eval_mode
+from robustlab.core.inputs import (
+    as_images,
+    as_numbers,
+    check_classes,
+    check_eval_mode,
+)
+from robustlab.core.isolation import own_settings
 from robustlab.core.spec import Unit
 from robustlab.core.threat import Linf, ThreatModel, as_threat
 
@@ -40,6 +46,7 @@ class Certifier(Unit, ABC):
         """
 
     @final
+    @own_settings()
     def certify(
         self,
         model: nn.Module,
@@ -81,6 +88,7 @@ class Certifier(Unit, ABC):
         return proven
 
     @final
+    @own_settings()
     def explain(self, model: nn.Module, images: Tensor) -> str | None:
         """Return why the certifier can prove nothing about a model, whatever the image; None if it can.
 
@@ -89,7 +97,7 @@ class Certifier(Unit, ABC):
             images: (N, C, H, W) float32 in [0, 1]; the first one is passed through the model.
         """
         image = images[:1].clone()
-        with torch.no_grad(), full_fp32(), seeding.isolated(0):
+        with torch.no_grad(), seeding.isolated(0):
             try:
                 before = seeding.global_state(image.device)
                 # An image turned to its negative is a strange one, which a model may refuse.
@@ -101,14 +109,18 @@ class Certifier(Unit, ABC):
                 if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
                     return "the model's answer changes from call to call, or with the other images of a batch"
                 self.prove(model, image, first.argmax(dim=1), Linf(eps=0.0))
-            except Exception as error:  # whatever a model's code raises
+            except UserCodeError as error:
+                if error.quits:
+                    raise
+                return _blame(model, error.__cause__ or error)
+            except Exception as error:
                 if isinstance(error, RobustlabError) and not isinstance(error, NoRuleError):
                     raise  # it is no classifier
                 return _blame(model, error)
         return None
 
     def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        with torch.no_grad(), full_fp32():
+        with torch.no_grad():
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
             proven = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
@@ -122,13 +134,13 @@ class Certifier(Unit, ABC):
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:
-    logits: Tensor = model(images)
+    logits: Tensor = ask(model, images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
     return logits
 
 
-def _blame(model: nn.Module, error: Exception) -> str:
+def _blame(model: nn.Module, error: BaseException) -> str:
     """Say what went wrong, and in which layer of the model."""
     names = {id(module): name for name, module in model.named_modules()}
     layer: Any = model

@@ -18,6 +18,7 @@ from robustlab.certify.interval import Ball, Interval, NoRuleError, Source
 from robustlab.certify.region import ORDERS, region
 from robustlab.certify.rounding import gamma
 from robustlab.certify.rules.linear import through
+from robustlab.core.calling import calling
 from robustlab.core.spec import register
 from robustlab.core.threat import ThreatModel
 
@@ -61,7 +62,8 @@ def _margins(
 
 def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -> Tensor:
     # A compiled network is bounded as the module that it was compiled from.
-    logits = getattr(model, "_orig_mod", model)(pixels)
+    with calling("the model", " when it was bounded"):
+        logits = getattr(model, "_orig_mod", model)(pixels)
     if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != len(images):
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
     logits.check_current()

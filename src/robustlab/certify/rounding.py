@@ -13,7 +13,7 @@ fused multiplications, which only round less often. Two spare roundings (6e-8 of
 every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and
 2^-125 per term covers products too small for float32.
 
-What is assumed: no TF32, no 16-bit types (`robustlab.core.device.full_fp32`; a network that asks for autocast
+What is assumed: no TF32, no 16-bit types (`robustlab.core.isolation`; a network that asks for autocast
 is refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
 filters, has another error term; it is of the order of 10 u times the size of the terms, and so below g_n
 for a fan-in of more than about ten, but that is experience and no theorem.

@@ -1,6 +1,5 @@
 """``robustlab evaluate``."""
 
-import contextlib
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -78,13 +77,12 @@ def evaluate(
     open_report: Open = False,
 ) -> None:
     """Find out how robust a classifier is. The same command again resumes."""
-    from robustlab.cli import browser, tables, terminal
+    from robustlab.cli import browser, interrupt, output, tables, terminal
 
     if strict and not checks:
         raise RobustlabError("--strict needs the checks: leave out --no-checks")
     show = terminal.TerminalProgress(quiet=quiet or as_json)
-    # A user's own code may print; standard output belongs to the result.
-    with show, contextlib.redirect_stdout(sys.stderr):
+    with show, interrupt.orderly(), output.kept_for_the_result():
         import robustlab
 
         run = robustlab.evaluate(

@@ -11,6 +11,7 @@ from rich.table import Table
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
 from robustlab.cli import explain
+from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.threat import ThreatModel
@@ -40,6 +41,9 @@ def show(kind: str | None, *, as_json: bool) -> None:
     Raises:
         SpecError: there is no such kind, and no such unit.
     """
+    with kept_for_the_result():  # other packages register units when they are imported, and may print
+        for base in _KINDS.values():
+            units(base)
     by_name = {name: unit for base in _KINDS.values() for name, unit in units(base).items()}
     if kind in by_name:
         explain.show(by_name[kind], as_json=as_json)

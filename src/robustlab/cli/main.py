@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
+from robustlab.cli.interrupt import leave_on_ctrl_c
+from robustlab.cli.output import close_for_the_rest
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
 from robustlab.core.memory import keep_freed_memory
 
@@ -58,5 +60,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign
+    leave_on_ctrl_c()
     keep_freed_memory()
-    app()
+    try:
+        app()
+    finally:
+        close_for_the_rest()

@@ -38,10 +38,10 @@ def study(
     open_report: Open = False,
 ) -> None:
     """Train, attack, defend, detect and report, as a recipe says. The same command again resumes."""
-    from robustlab.cli import browser, tables, terminal
+    from robustlab.cli import browser, interrupt, output, tables, terminal
 
     show = terminal.TerminalProgress(quiet=quiet or as_json)
-    with show:
+    with show, interrupt.orderly(), output.kept_for_the_result():
         import robustlab
 
         run = robustlab.run_study(

@@ -53,6 +53,8 @@ class TerminalProgress(Progress):
     def __enter__(self) -> Self:
         if not self._quiet:
             self.console.print("[dim]loading …[/dim]")
+        import robustlab.api  # noqa: F401 (torch, which takes seconds)
+
         self._bars.start()
         return self
 

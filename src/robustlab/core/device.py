@@ -1,10 +1,8 @@
 """Which device and number format the work runs on, chosen from what the machine can do."""
 
 import platform
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 
@@ -48,42 +46,6 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
     if precision == "auto":
         precision = "bf16" if fast_bf16(chosen) else "fp32"
     return Compute(device=chosen, precision=precision)
-
-
-@contextmanager
-def full_fp32() -> Iterator[None]:
-    """Compute fp32 products in fp32 inside the block; GPUs otherwise round convolutions to TF32's 10 bits.
-
-    A processor rounds too, to bf16, where `torch.set_float32_matmul_precision` or its successors say so. The
-    caller's autocast is off inside.
-    """
-    backends: Any = torch.backends
-    name = "fp32_precision"  # from torch 2.9 on
-    kinds = [kind for kind in ("matmul", "conv", "rnn") if hasattr(backends.mkldnn, kind)]
-    exact = [getattr(backends.mkldnn, kind) for kind in kinds]
-    try:
-        older = torch.get_float32_matmul_precision(), backends.cudnn.allow_tf32
-    except RuntimeError:  # the caller uses the newer settings, beside which torch refuses to read these
-        older = None
-        exact += [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
-    before, outer = [getattr(part, name) for part in exact], ExitStack()
-    try:
-        for kind in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(kind):
-                outer.enter_context(torch.autocast(kind, enabled=False))
-        if older is not None:
-            torch.set_float32_matmul_precision("highest")
-            backends.cudnn.allow_tf32 = False
-        for part in exact:
-            setattr(part, name, "ieee")
-        yield
-    finally:
-        outer.close()
-        for part, value in zip(exact, before, strict=True):
-            setattr(part, name, value)
-        if older is not None:
-            torch.set_float32_matmul_precision(older[0])
-            backends.cudnn.allow_tf32 = older[1]
 
 
 def fast_bf16(device: str) -> bool:

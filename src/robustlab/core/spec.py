@@ -30,6 +30,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from robustlab.core.aliases import normalized, ours
+from robustlab.core.calling import calling
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
@@ -211,7 +212,8 @@ def units(kind: type[UnitT]) -> dict[str, type[UnitT]]:
     if kind.kind not in _plugins_loaded:
         _plugins_loaded.add(kind.kind)
         for entry in importlib.metadata.entry_points(group=f"robustlab.{kind.kind}"):
-            entry.load()
+            with calling(f"{entry.value}, which registers units,", " when it was imported"):
+                entry.load()
     return dict(sorted(_registry.get(kind, {}).items()))  # type: ignore[arg-type]
 
 

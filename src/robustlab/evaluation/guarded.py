@@ -1,11 +1,10 @@
 """A classifier as an evaluation asks it: whatever goes wrong inside is told in one line."""
 
-import torch
 from torch import Tensor, nn
 
+from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.text import a_kind
-from robustlab.evaluation.user_code import blame
 
 
 class Guarded(nn.Module):
@@ -35,14 +34,6 @@ def unguarded(model: nn.Module) -> nn.Module:
     return next((part.model for part in model.modules() if isinstance(part, Guarded)), model)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory did not suffice, on whichever device."""
-    # On a CPU torch has no class of its own for it.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
-
-
 def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
     """Return a model's logits (N, K).
 
@@ -53,18 +44,9 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
 
     Raises:
         RobustlabError: the model failed, or returned something else. Memory that does not suffice is an
-            error as it came, and so is an output that nobody reads any more.
+            error as it came.
     """
-    try:
-        logits = model(images)
-    except (RobustlabError, BrokenPipeError):
-        raise
-    except (Exception, SystemExit) as error:
-        if is_out_of_memory(error):
-            raise
-        raise RobustlabError(
-            f"the model failed on images of shape {tuple(images.shape)} (N, C, H, W): {blame(error)}"
-        ) from error
+    logits = ask(model, images)
     if not isinstance(logits, Tensor):
         raise RobustlabError(f"the model must return logits of shape (N, K), found {a_kind(logits)}")
     n = len(images)

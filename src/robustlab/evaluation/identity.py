@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustlab.evaluation.user_code import is_library_file
+from robustlab.core.calling import is_library_file
 
 _LIBRARIES = {"torch", "torchvision", "builtins", "abc", "typing"}
 """Their versions do not belong to what is evaluated."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.core.files import reason
 from robustlab.core.text import a_kind, one_line, shown
@@ -42,7 +43,8 @@ class LoadedClassifier:
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
-        return hash_tensors(self.model)
+        with calling("the model", " when its weights were read"):
+            return hash_tensors(self.model)
 
 
 def load_classifier(
@@ -61,6 +63,8 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
+    # Before the model's own code may change the working directory.
+    tensors = {} if weights is None else _read_weights(Path(weights))
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -77,11 +81,12 @@ def load_classifier(
         path = _network_file(model, network)
         loaded, file_hash, source = load_network(path), "", str(path)
         default = path.stem if network is None and path == Path(model) else f"{Path(model).name}-{path.stem}"
-    _check_values(loaded)
-    if weights is not None:
-        loaded = fill(loaded, _read_weights(Path(weights)), Path(weights))
-        default, source = Path(weights).stem, f"{source} with {weights}"
-    code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
+    with calling("the model", " when it was read"):
+        _check_values(loaded)
+        if weights is not None:
+            loaded = fill(loaded, tensors, Path(weights))
+            default, source = Path(weights).stem, f"{source} with {weights}"
+        code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     shortened = one_line(name or default, _LONGEST_NAME)
     return LoadedClassifier(model=loaded, name=shortened, source=source, code=code)
 
@@ -170,9 +175,11 @@ def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
     # About one and a half times as fast on processors with AVX-512 (LOG.md). Some reshapes fail in it, and
     # weights of three-dimensional convolutions refuse it.
     try:
-        model.to(memory_format=torch.channels_last)
-        with torch.no_grad(), seeding.isolated(0):
-            model(images)
-    except Exception:  # whatever a user's code raises
+        with torch.no_grad(), seeding.isolated(0), calling("the model"):
+            model.to(memory_format=torch.channels_last)
+            ask(model, images)
+    except UserCodeError as error:
+        if error.quits:
+            raise
         model.to(memory_format=torch.contiguous_format)
     return model

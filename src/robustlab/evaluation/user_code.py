@@ -4,18 +4,15 @@ import ast
 import hashlib
 import importlib.util
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import torch
 from torch import nn
 
-import robustlab
+from robustlab.core.calling import blame, calling, is_library_file
 from robustlab.core.errors import SetupError, did_you_mean
 
 _REGISTERED = "robustlab_user_"
@@ -37,7 +34,8 @@ def call(reference: str) -> tuple[Any, str]:
         reference: ``FILE.py:NAME``.
 
     Raises:
-        SetupError: there is no such file or name, or its code failed.
+        SetupError: there is no such file or name.
+        UserCodeError: its code failed.
     """
     file, _, name = reference.rpartition(":")
     if not file.endswith(".py"):
@@ -48,7 +46,9 @@ def call(reference: str) -> tuple[Any, str]:
     source = path.read_bytes()
     if not name:
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
-    with _beside(path) as folder:
+    file_itself = path.resolve()  # before the code may change the working directory
+    # One block: what the file sets, such as the default dtype, holds when its function is called.
+    with _beside(path) as folder, calling(reference):
         module = _load(path)
         if not hasattr(module, name):
             raise SetupError(
@@ -56,11 +56,8 @@ def call(reference: str) -> tuple[Any, str]:
             )
         made = getattr(module, name)
         if callable(made) and not isinstance(made, nn.Module):
-            try:
-                made = made()
-            except (Exception, SystemExit) as error:
-                raise SetupError(f"{reference} failed: {blame(error)}") from error
-        return made, _hash_sources(path, folder)
+            made = made()
+        return made, _hash_sources(file_itself, folder)
 
 
 def _load(path: Path) -> ModuleType:
@@ -73,7 +70,9 @@ def _load(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise SetupError(f"{path} can't be imported: {blame(error)}") from error
     return module
 
@@ -116,7 +115,7 @@ def _modules_of(folder: Path) -> dict[str, ModuleType]:
 def _hash_sources(path: Path, folder: Path) -> str:
     """Return the hash of the file and of the modules of its folder that it has loaded."""
     loaded = [getattr(module, "__file__", None) for module in _modules_of(folder).values()]
-    files = {path.resolve()} | {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
+    files = {path} | {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
@@ -133,35 +132,3 @@ def _functions(source: bytes) -> list[str]:
 
 def _offer(source: bytes) -> str:
     return f"it defines: {', '.join(_functions(source)) or 'none'}"
-
-
-_LIBRARIES = (
-    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
-    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
-    "<frozen",
-)
-
-
-def is_library_file(file: str) -> bool:
-    """Tell whether a file belongs to Python or to what is installed; so does no file at all."""
-    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
-    return not file or bool(installed) or file.startswith(_LIBRARIES)
-
-
-def blame(error: BaseException) -> str:
-    """Say what went wrong, in one line, and in which line of the user's code."""
-    text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
-    own = _own_frames(error)
-    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text
-
-
-def is_to_blame(error: BaseException) -> bool:
-    """Tell whether an error came out of a user's code, or out of the backward pass through it."""
-    backward = str(Path(str(torch.autograd.__file__)).parent)
-    trace = traceback.extract_tb(error.__traceback__)
-    return bool(_own_frames(error)) or any(frame.filename.startswith(backward) for frame in trace)
-
-
-def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
-    trace = traceback.extract_tb(error.__traceback__)
-    return [frame for frame in trace if not is_library_file(frame.filename)]

@@ -1,16 +1,19 @@
 """Runs a study. The same command resumes; a changed option redoes only what depends on it."""
 
 import time
-from dataclasses import asdict, dataclass
+from contextlib import chdir
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
 from robustlab.core import environment
 from robustlab.core.arguments import as_path, check_choice, check_kind, check_whole
-from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
+from robustlab.core.calling import blaming
+from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
+from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.manifest import write_manifest
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
@@ -42,6 +45,7 @@ class StudyOptions:
     quick: bool = False
 
 
+@own_settings()
 def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     """Run a study, or what is left of it, up to ``results.json``; the report is no part of it.
 
@@ -49,10 +53,14 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
     _check(options)
+    here = working_folder() or Path()  # a unit's code may change it
     recipe = load_recipe(find_recipe(options.recipe))
-    folder = Path(options.out or Path("runs") / (recipe.name + ("-quick" if options.quick else "")))
+    given = Path(options.out or Path("runs") / (recipe.name + ("-quick" if options.quick else "")))
+    folder = here / given
     check_identity(folder, recipe.name)
-    return _Study(recipe, options, folder, progress or Progress()).run()
+    with chdir(here):
+        run = _Study(recipe, options, folder, progress or Progress()).run()
+    return replace(run, folder=given)
 
 
 def _check(options: StudyOptions) -> None:
@@ -99,7 +107,7 @@ class _Study:
     def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
-        with full_fp32(), RunStore(self.folder, self.recipe.name) as store:
+        with RunStore(self.folder, self.recipe.name) as store:
             data = self._load()
             if data.fallback:
                 self.progress.note(
@@ -148,7 +156,8 @@ class _Study:
                 self.progress.stage(stage.name, "running")
                 store.start_stage(stage.key, stage.name)
                 started = time.perf_counter()
-                payload = stage.run(workspace)
+                with blaming(stage.name):
+                    payload = stage.run(workspace)
                 seconds = time.perf_counter() - started
                 record = StageRecord(key=stage.key, name=stage.name, payload=payload, seconds=seconds)
                 store.finish_stage(record)

@@ -85,7 +85,7 @@ def test_a_check_that_fails_is_a_warning(network: nn.Module, images: Split) -> N
     context = evaluated(network, images)
     check = Broken(ValueError("no way\nmore")).run(context)
     assert (check.grade, check.n, check.forwards) == ("warn", 0, 3)
-    assert check.found == "could not be computed: ValueError: no way"
+    assert check.found == "could not be computed: ValueError: no way more"
     assert Broken(Skip("there is no need")).run(context).found == "there is no need"
     with pytest.raises(KeyboardInterrupt):
         Broken(KeyboardInterrupt()).run(context)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError, in_one_line
 from robustlab.core.evaluation import Check, Grade
+from robustlab.core.isolation import own_settings
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab, Passes
 from robustlab.evaluation.metrics import proportion
@@ -53,8 +55,13 @@ class Probe(ABC):
             raise Skip(f"{context.lab.threat!r} bounds no distance")
 
     @final
+    @own_settings()
     def run(self, context: Context) -> Check:
-        """Return the outcome; a failure of the check itself is a warning."""
+        """Return the outcome; a failure of the check itself is a warning.
+
+        Raises:
+            UserCodeError: the model quits.
+        """
         spent = Passes()
         context = replace(context, lab=replace(context.lab, spent=spent))
         try:
@@ -63,8 +70,9 @@ class Probe(ABC):
         except Skip as reason:
             finding = Finding(grade="skip", found=str(reason), n=0)
         except Exception as error:
-            text = (str(error).splitlines() or [""])[0]
-            finding = Finding(grade="warn", found=f"{CRASHED}: {type(error).__name__}: {text}", n=0)
+            if isinstance(error, UserCodeError) and error.quits:
+                raise
+            finding = Finding(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
         return Check(
             id=self.id,
             title=self.title,

@@ -18,6 +18,7 @@ from robustlab.core.evaluation import (
     RobustCurve,
     Subject,
 )
+from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.core.results import Compute
 from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
 from robustlab.evaluation.engine.problem import Problem
@@ -60,6 +61,7 @@ def assemble(
             source=problem.subject.source,
             parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
             sha256=problem.subject.sha256(),
+            dtype=short_name(dtype_of(problem.model)),
         ),
         images=Images(
             name=data_name,
@@ -91,7 +93,7 @@ def assemble(
             device=problem.device,
             device_name=device.describe(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
-            training_precision="bf16" if problem.half else "fp32",
+            training_precision="bf16" if problem.half else short_name(dtype_of(problem.model)),
             versions=environment.versions(),
         ),
         forwards=once

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.watch import OnPass
+from robustlab.core.calling import blaming, is_out_of_memory
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.store import Outcome, RunStore, StageRecord
 from robustlab.data import Split
-from robustlab.evaluation import user_code
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import (
     Attacking,
@@ -26,7 +26,6 @@ from robustlab.evaluation.engine.stages import (
     succeeded,
 )
 from robustlab.evaluation.engine.telling import BlockTeller
-from robustlab.evaluation.guarded import is_out_of_memory
 from robustlab.evaluation.metrics import percent
 
 Outcomes = dict[int, Outcome]
@@ -237,17 +236,14 @@ class Cascade:
 
     def _block(self, stage: Stage, block: Split, tell: OnPass) -> Block:
         try:
-            return stage.run(self.problem, block, tell)
-        except (RobustlabError, BrokenPipeError):
-            raise
-        except Exception as error:
+            with blaming(stage.title):
+                return stage.run(self.problem, block, tell)
+        except (MemoryError, RuntimeError) as error:
             if is_out_of_memory(error):
                 raise RobustlabError(
                     f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at "
                     "once; choose a smaller --batch-size. What was finished is kept"
                 ) from None
-            if user_code.is_to_blame(error):
-                raise RobustlabError(f"{stage.title} can't work: {user_code.blame(error)}") from error
             raise
 
 

@@ -25,7 +25,8 @@ def program() -> str:
     """Return the hash of the code that attacks and measures: what another version found is found anew."""
     sources = hashlib.sha256()
     root = Path(robustlab.__file__).parent
-    files = [root / "core" / "seeding.py"]  # every random draw
+    # Every random draw, and in what settings and types models are asked.
+    files = [root / "core" / f"{name}.py" for name in ("seeding", "calling", "isolation", "own_dtype")]
     for folder in ("attacks", "certify", "core/threat", "evaluation"):
         files += sorted((root / folder).rglob("*.py"))
     for file in files:

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from robustlab.core import environment
-from robustlab.core.device import full_fp32
+from robustlab.core.calling import blame, is_out_of_memory
+from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
+from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.manifest import write_manifest
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
@@ -28,20 +28,34 @@ from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
 
 
+@own_settings()
 def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationRun:
     """Run an evaluation, or what is left of it, up to ``results.json``; the report is no part of it.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    progress = progress or Progress()
+    try:
+        return _evaluated(options, progress or Progress())
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise RobustlabError(
+            f"there is not enough memory ({blame(error)}); free some, or choose another --device. "
+            "What was finished is kept"
+        ) from error
+
+
+def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
+    here = working_folder()  # the model's code may change it
     request = read(options)
     owner = f"evaluation of {request.subject.name}"
-    folder = Path(options.out) if options.out else request.default_folder
+    given = Path(options.out) if options.out else request.default_folder
+    folder = (here or Path()) / given
     check_identity(folder, owner)
     for remark in request.chosen.remarks:
         progress.note(remark)
-    with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
+    with placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner) as store:
@@ -77,7 +91,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             write_json(folder / "results.json", results.model_dump(mode="json"))
             store.keep_only([problem.key])
             write_manifest(folder, _manifest(request, options, problem, results))
-    return EvaluationRun(folder=folder, results=results)
+    return EvaluationRun(folder=given, results=results)
 
 
 def _manifest(

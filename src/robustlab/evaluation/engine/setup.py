@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,9 +13,12 @@ from robustlab.attacks import Attack
 from robustlab.attacks.oracle import slope
 from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes
+from robustlab.core.isolation import working_folder
+from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.core.threat import ThreatModel, as_threat
 from robustlab.evaluation.engine import eight_bit
@@ -67,15 +70,15 @@ def read(options: EvaluationOptions) -> Request:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
-    return Request(
-        threat=threat,
-        asked=asked,
-        subject=load_classifier(
-            options.model, weights=options.weights, network=options.network, name=options.name
-        ),
-        surrogates=tuple(load_classifier(model) for model in options.surrogates),
-        chosen=load_images(dataset, data_root=options.data_root, n=options.n),
+    here = working_folder() or Path()
+    subject = load_classifier(
+        options.model, weights=options.weights, network=options.network, name=options.name
     )
+    with chdir(here):  # the model's code may have changed it, and goes on where it wishes
+        surrogates = tuple(load_classifier(model) for model in options.surrogates)
+    with chdir(here):
+        chosen = load_images(dataset, data_root=options.data_root, n=options.n)
+    return Request(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
 @contextmanager
@@ -97,15 +100,17 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
         for loaded in (request.subject, *request.surrogates):
             if _in_train_mode(loaded.model):
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
-            loaded.model.eval()  # whose `train` may return nothing
-            loaded.model.to(device)
-        yield replace(_problem(request, options, device), in_train_mode=in_train_mode)
+            with calling("the model", f" when it was put into eval mode on {device}"):
+                loaded.model.eval()  # whose `train` may return nothing
+                loaded.model.to(device)
+        yield replace(_problem(request, options, device, progress), in_train_mode=in_train_mode)
     finally:
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
                 module.training = training
             if place is not None:
-                model.to(place)
+                with calling("the model", f" when it was put back on {place}"):
+                    model.to(place)
 
 
 def _in_train_mode(model: nn.Module) -> tuple[str, ...]:
@@ -118,11 +123,12 @@ def _device_of(model: nn.Module) -> str | None:
     return next((str(parameter.device) for parameter in model.parameters()), None)
 
 
-def _problem(request: Request, options: EvaluationOptions, device: str) -> Problem:
+def _problem(request: Request, options: EvaluationOptions, device: str, progress: Progress) -> Problem:
     images, kind = request.chosen.images, device.partition(":")[0]
     if options.eight_bit:
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
+    request = _in_own_dtypes(request, first, progress)
     classes = _classes(request, options, first)
     check_classes(classes, int(images.labels.max()))
     wished = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
@@ -141,6 +147,23 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
         device=device,
         batch_size=options.batch_size or _BATCH.get(kind, _BATCH["cpu"]),
     )
+
+
+def _in_own_dtypes(request: Request, first: Tensor, progress: Progress) -> Request:
+    """Return the request with models that take float32 images, whatever their weights are."""
+
+    def cast(loaded: LoadedClassifier) -> LoadedClassifier:
+        model = in_own_dtype(loaded.model, first)
+        if model is not loaded.model:
+            name = short_name(dtype_of(model))
+            progress.note(
+                f"{loaded.name} computes in {name}: the images are cast to it, and bf16 is not tried for the "
+                "search. Images, distances and losses stay in fp32"
+            )
+        return replace(loaded, model=model)
+
+    surrogates = tuple(map(cast, request.surrogates))
+    return replace(request, subject=cast(request.subject), surrogates=surrogates)
 
 
 def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int:
@@ -162,20 +185,24 @@ def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int
 
 def _searches_in_half(request: Request, options: EvaluationOptions, first: Tensor) -> bool:
     """Tell whether attacks search in bf16: as the user says, else where it is faster and no model refuses."""
-    kind = first.device.type
+    kind, models = first.device.type, [loaded.model for loaded in (request.subject, *request.surrogates)]
+    if any(dtype_of(model) != torch.float32 for model in models):
+        return False
     if options.precision != "auto" or not fast_bf16(kind):
         return options.precision == "bf16"
     try:
-        with torch.enable_grad(), seeding.isolated(0):
-            for loaded in (request.subject, *request.surrogates):
+        with torch.enable_grad(), seeding.isolated(0), calling("the model", " in bf16"):
+            for model in models:
                 points = first.clone().requires_grad_()
-                exact = loaded.model(points)
+                exact = ask(model, points)
                 with torch.autocast(kind, torch.bfloat16):
-                    logits = loaded.model(points)
+                    logits = ask(model, points)
                 slope(logits.float().sum(), points)
                 if (torch.isfinite(exact) & ~torch.isfinite(logits)).any():
                     return False
-    except Exception:  # whatever a user's code raises: quantized layers and sparse products refuse bf16
+    except UserCodeError as error:  # quantized layers and sparse products refuse bf16
+        if error.quits:
+            raise
         return False
     return True
 
@@ -186,9 +213,14 @@ def certification(problem: Problem) -> Certify | None:
     first = problem.images.take(slice(1)).to(problem.device)
     pixels = first.pixels(slice(None))
     try:
-        if problem.samples > 1 or certifier.explain(problem.model, pixels) is not None:
+        # Rounding is bounded for float32 alone.
+        if problem.samples > 1 or dtype_of(problem.model) != torch.float32:
+            return None
+        if certifier.explain(problem.model, pixels) is not None:
             return None
         certifier.certify(problem.model, pixels, first.labels, problem.threat)
-    except RobustlabError:
+    except RobustlabError as error:
+        if isinstance(error, UserCodeError) and error.quits:
+            raise
         return None
     return Certify(certifier=certifier, threat=problem.threat)

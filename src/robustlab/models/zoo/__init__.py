@@ -11,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from robustlab.core.arguments import check_kind
+from robustlab.core.calling import calling
 from robustlab.core.errors import SetupError, did_you_mean, offer
 from robustlab.core.text import a_kind, shown
 from robustlab.core.untrusted import read_json
@@ -63,12 +64,8 @@ def _entries() -> importlib.metadata.EntryPoints:
 
 
 def _made(entry: importlib.metadata.EntryPoint) -> nn.Module:
-    try:
+    with calling(entry.value, f" when it made {entry.name!r}"):
         network = entry.load()()
-    except Exception as error:  # whatever another package's code raises
-        raise SetupError(
-            f"{entry.value} can't make {entry.name!r}: {type(error).__name__}: {error}"
-        ) from error
     if not isinstance(network, nn.Module):
         raise SetupError(f"{entry.value} returned {a_kind(network)}, not a torch.nn.Module")
     network.eval()

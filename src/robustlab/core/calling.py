@@ -1,0 +1,138 @@
+"""Calls a user's code: whatever it raises becomes one line, and the settings that it changes are put back."""
+
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import robustlab
+from robustlab.core.errors import RobustlabError
+from robustlab.core.isolation import callers_settings, other_default_device, put_back
+
+_LONGEST = 200
+"""Characters of a user's message that are shown."""
+
+
+class UserCodeError(RobustlabError):
+    """A user's code raised something; it is the error's ``__cause__``."""
+
+    @property
+    def quits(self) -> bool:
+        """Whether it was meant to end the program, as `sys.exit` is: nobody may take that for an answer."""
+        return not isinstance(self.__cause__, Exception)
+
+
+class calling:  # noqa: N801 (used as a function)
+    """Run a user's code in the block; anything but Ctrl-C that it raises is a `UserCodeError`.
+
+    Memory that does not suffice is an error as it came, to be explained by whoever knows what to do about it.
+    The process-wide settings that the code changes are put back.
+
+    Args:
+        what: whose code it is, such as "the model".
+        doing: what was asked of it, such as " on images of shape (2, 1, 28, 28)".
+    """
+
+    def __init__(self, what: str, doing: str = "") -> None:
+        self.what, self.doing = what, doing
+
+    def __enter__(self) -> None:
+        self._settings = callers_settings()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        put_back(self._settings)
+        if error is None or isinstance(error, RobustlabError | KeyboardInterrupt) or is_out_of_memory(error):
+            return
+        raise UserCodeError(f"{self.what} failed{self.doing}: {blame(error)}") from error
+
+
+@contextmanager
+def blaming(what: str) -> Iterator[None]:
+    """Run robustlab's code and a user's in the block; what came out of the user's is a `UserCodeError`.
+
+    Errors of robustlab itself, of its output and of memory pass as they came.
+
+    Args:
+        what: what is being done, such as an attack's name.
+    """
+    try:
+        yield
+    except (RobustlabError, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        trace = traceback.extract_tb(error.__traceback__)
+        # Nobody may read the progress any more; that comes up through the user's code, but not out of it.
+        frames = trace[-1:] if isinstance(error, BrokenPipeError) else trace
+        if isinstance(error, Exception) and (is_out_of_memory(error) or not _own(frames)):
+            raise
+        raise UserCodeError(f"{what} can't work: {blame(error)}") from error
+
+
+def ask(model: nn.Module, images: Tensor) -> Any:
+    """Return what a model answers to images (N, C, H, W).
+
+    Raises:
+        UserCodeError: it failed.
+    """
+    # One who has made a GPU the default may leave the device out in the model's code.
+    default = images.device if other_default_device() else nullcontext()
+    with calling("the model", f" on images of shape {tuple(images.shape)} (N, C, H, W)"), default:
+        return model(images)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error says that memory did not suffice, on whichever device."""
+    # On a CPU torch has no class of its own for it.
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in _message(error)
+    )
+
+
+def blame(error: BaseException) -> str:
+    """Say what went wrong, in one line, and in which line of the user's code."""
+    text = in_one_line(error)
+    own = _own(traceback.extract_tb(error.__traceback__))
+    return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text
+
+
+def in_one_line(error: BaseException) -> str:
+    """Return an error's type and message."""
+    return f"{type(error).__name__}: {_message(error)}".rstrip(": ")
+
+
+def _message(error: BaseException) -> str:
+    """Return an error's message in one line of a bounded length that a terminal can show."""
+    try:
+        text = str(error)[: 10 * _LONGEST]
+    except KeyboardInterrupt:
+        raise
+    except BaseException as wrong:  # the message is the user's code too
+        return f"(its message can't be shown: {type(wrong).__name__})"
+    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+
+
+def _own(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
+    """Return the frames of the user's own code."""
+    return [frame for frame in frames if not is_library_file(frame.filename)]
+
+
+_LIBRARIES = (
+    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
+    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
+    "<frozen",
+)
+
+
+def is_library_file(file: str) -> bool:
+    """Tell whether a file belongs to Python or to what is installed; so does no file at all."""
+    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
+    return not file or bool(installed) or file.startswith(_LIBRARIES)

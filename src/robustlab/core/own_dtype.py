@@ -1,0 +1,118 @@
+"""Networks whose weights are not float32: they get their images in their own type."""
+
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError, ask
+
+__all__ = ["InOwnDtype", "dtype_of", "in_own_dtype", "short_name"]
+
+
+class InOwnDtype(nn.Module):
+    """A classifier of float32 images (N, C, H, W), which are cast before it sees them.
+
+    The images of an attack stay float32, and so do all distances; gradients pass through the cast. In float16
+    the gradient of a confident answer, the probability of another class, would be rounded to zero: inside the
+    model it is computed with its largest value at the logits scaled to 1, image by image.
+
+    Args:
+        model: the classifier of images in ``dtype``, in eval mode.
+        dtype: float64, float16 or bfloat16.
+    """
+
+    def __init__(self, model: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.model, self.dtype = model, dtype
+        self.training = False
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return what the model answers."""
+        before = torch.get_default_dtype()
+        if self.dtype == torch.float64:
+            # Who works in float64 has often made it the default, and the model's code may rely on that.
+            torch.set_default_dtype(torch.float64)
+        try:
+            if self.dtype != torch.float16:
+                answer: Tensor = self.model(images.to(self.dtype))
+                return answer
+            scale: list[Tensor] = []
+            answer = self.model(_ScaledBack.apply(images, scale))
+            return _ScaledUp.apply(answer, scale) if isinstance(answer, Tensor) else answer
+        finally:
+            torch.set_default_dtype(before)
+
+
+class _ScaledUp(torch.autograd.Function):
+    """From float16 to float32 on the way forward; the way back begins here."""
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, scale: list[Tensor]) -> Tensor:
+        ctx.scale, ctx.dtype = scale, logits.dtype
+        return logits.float()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        size = slopes[0].abs().flatten(1).amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny)
+        ctx.scale[:] = [size]
+        return _by_row(slopes[0], 1 / size).to(ctx.dtype), None
+
+
+class _ScaledBack(torch.autograd.Function):
+    """From float32 to float16 on the way forward; the way back ends here."""
+
+    @staticmethod
+    def forward(ctx: Any, images: Tensor, scale: list[Tensor]) -> Tensor:
+        ctx.scale = scale
+        return images.half()
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> Any:
+        return _by_row(slopes[0].float(), *ctx.scale), None
+
+
+def _by_row(values: Tensor, factors: Tensor) -> Tensor:
+    return values * factors.view(-1, *[1] * (values.ndim - 1))
+
+
+def in_own_dtype(model: nn.Module, images: Tensor) -> nn.Module:
+    """Return a classifier of float32 images: the model, inside an `InOwnDtype` if it needs one.
+
+    A model whose weights are all float32, or which has none, is given float32 and is not asked. Any other one
+    is shown an image: it is given float32 if it takes that, since it casts by itself then, or else the first
+    type of its weights that it takes.
+
+    Args:
+        model: in eval mode.
+        images: (N, C, H, W) float32, at least one.
+
+    Raises:
+        UserCodeError: it quits when it is asked.
+    """
+    own = dict.fromkeys(t.dtype for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    if set(own) <= {torch.float32} or isinstance(model, InOwnDtype):
+        return model
+    for dtype in dict.fromkeys([torch.float32, *own]):
+        one = model if dtype == torch.float32 else InOwnDtype(model, dtype)
+        try:
+            with torch.no_grad(), seeding.isolated(0):
+                ask(one, images[:1].clone())
+        except UserCodeError as error:
+            if error.quits:
+                raise
+        else:
+            return one
+    return model
+
+
+def dtype_of(model: nn.Module) -> torch.dtype:
+    """Return the type in which `in_own_dtype` gives a model its images."""
+    return model.dtype if isinstance(model, InOwnDtype) else torch.float32
+
+
+def short_name(dtype: torch.dtype) -> str:
+    """Return ``"fp32"``, ``"fp64"``, ``"fp16"`` or ``"bf16"``."""
+    return str(dtype).removeprefix("torch.").replace("bfloat", "bf").replace("float", "fp")
