@@ -9,6 +9,7 @@ from torch import Tensor
 from robustlab.attacks.task import Task
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
+from robustlab.core.logits import finite
 
 
 @dataclass(frozen=True)
@@ -16,8 +17,8 @@ class Answer:
     """What the classifier says of n points.
 
     Attributes:
-        logits: (n, K); zeros where the classifier returned something that is not finite.
-        valid: (n,) whether it returned numbers.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        valid: (n,) whether there is an answer.
         losses: (n,) of the loss asked for.
     """
 
@@ -31,8 +32,8 @@ class Reading:
     """What the classifier says of the proposed points, one row per active image.
 
     Attributes:
-        logits: (n, K); zeros where the classifier returned something that is not finite.
-        valid: (n,) whether it returned numbers.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        valid: (n,) whether there is an answer.
         losses: (n,) of the loss asked for.
         reached: (n,) whether the attacker's goal is reached there, whatever the distance.
         gradient: (n, C, H, W) of the losses, if it was asked for.
@@ -103,7 +104,7 @@ class Oracle:
         chances = torch.stack([logits.softmax(dim=1) for logits, _ in readings]).mean(dim=0)
         return Answer(
             logits=chances.clamp(min=torch.finfo(chances.dtype).tiny).log(),
-            valid=torch.stack([finite for _, finite in readings]).all(dim=0),
+            valid=torch.stack([valid for _, valid in readings]).all(dim=0),
             losses=torch.stack([loss(logits) for logits, _ in readings]).mean(dim=0),
         )
 
@@ -136,9 +137,7 @@ class Oracle:
                 f"the model tells {logits.shape[1]} classes apart, but a label or a target is "
                 f"{self._least_classes - 1}"
             )
-        logits = logits.float()
-        valid = torch.isfinite(logits).all(dim=1)
-        return torch.where(valid[:, None], logits, 0.0), valid
+        return finite(logits)
 
 
 def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:

@@ -17,12 +17,16 @@ Grade = Literal["pass", "warn", "fail", "skip"]
 
 
 class Subject(Record):
-    """The classifier: where it came from, and the hash of its weights."""
+    """The classifier: where it came from, and the hash of its weights.
+
+    ``preprocessing`` is what was put in front of it at the user's wish (``--mean``, ``--std``, ``--scale``).
+    """
 
     name: str
     source: str
     parameters: int
     sha256: str
+    preprocessing: str = ""
 
 
 class Images(Record):
@@ -64,7 +68,7 @@ class AttackRow(Record):
 class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
-    ``prediction`` is -1 where the classifier's answer is not finite.
+    ``prediction`` is -1 where the classifier gives no answer.
     """
 
     index: int
@@ -79,7 +83,7 @@ class BrokenImage(Record):
 
 
 class Flip(Record):
-    """How many images of one class an attack turned into one other; -1: into no finite answer."""
+    """How many images of one class an attack turned into one other; -1: into no answer."""
 
     label: int
     prediction: int

@@ -60,6 +60,7 @@ def assemble(
             source=problem.subject.source,
             parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
             sha256=problem.subject.sha256(),
+            preprocessing=problem.subject.preprocessing,
         ),
         images=Images(
             name=data_name,

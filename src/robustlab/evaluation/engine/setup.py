@@ -15,9 +15,11 @@ from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
 from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.core.logits import answered
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
+from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -66,16 +68,16 @@ def read(options: EvaluationOptions) -> Request:
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
+    wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
-    return Request(
-        threat=threat,
-        asked=asked,
-        subject=load_classifier(
-            options.model, weights=options.weights, network=options.network, name=options.name
-        ),
-        surrogates=tuple(load_classifier(model) for model in options.surrogates),
-        chosen=load_images(dataset, data_root=options.data_root, n=options.n),
+    subject = load_classifier(
+        options.model, weights=options.weights, network=options.network, name=options.name
     )
+    surrogates = tuple(load_classifier(model) for model in options.surrogates)
+    chosen = load_images(dataset, data_root=options.data_root, n=options.n)
+    if wished is not None:
+        subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
+    return Request(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
 @contextmanager
@@ -132,6 +134,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
         subject=request.subject,
         surrogates=request.surrogates,
         images=images,
+        split=request.chosen.split,
         data=request.chosen.split.sha256(),
         classes=classes,
         threat=request.threat,
@@ -175,7 +178,7 @@ def _searches_in_half(request: Request, options: EvaluationOptions, first: Tenso
                 with torch.autocast(kind, torch.bfloat16):
                     logits = loaded.model(points)
                 slope(logits.float().sum(), points)
-                if (torch.isfinite(exact) & ~torch.isfinite(logits)).any():
+                if (answered(exact) & ~answered(logits)).any():
                     return False
     except Exception:  # whatever a user's code raises: quantized layers and sparse products refuse bf16
         return False
