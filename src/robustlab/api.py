@@ -18,6 +18,7 @@ from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions
 from robustlab.evaluation.engine import execute as execute_evaluation
 from robustlab.evaluation.ensembles import Attacks
+from robustlab.evaluation.preprocessing import Constants
 from robustlab.study import StudyOptions, execute
 
 T = TypeVar("T")
@@ -78,6 +79,9 @@ def evaluate(
     weights: str | Path | None = None,
     network: str | None = None,
     name: str | None = None,
+    mean: Constants | None = None,
+    std: Constants | None = None,
+    scale: float = 1.0,
     dataset: str | Split = "mnist",
     data_root: str | Path | None = None,
     images: Tensor | None = None,
@@ -110,6 +114,11 @@ def evaluate(
         weights: a file of weights for it: safetensors, or a ``state_dict`` that ``torch.save`` wrote.
         network: which network of the study's run.
         name: what to call it; default: a name made from the above.
+        mean: with ``std``, the normalisation that the network was trained with and does not do itself: it gets
+            ``(images * scale - mean) / std``. A name, ``"mnist"``, ``"cifar10"``, ``"imagenet"`` or ``"0.5"``, or
+            numbers, one or one per channel. The eps stays on the pixel scale.
+        std: see ``mean``.
+        scale: what the images in [0, 1] are multiplied by first: 255 for a network trained on 0..255.
         dataset: ``"auto"``, ``"mnist"`` or ``"digits"``, whose test split is attacked; or
             ``"FILE.py:FUNCTION"``, which returns (images, labels); or a split.
         data_root: the first folder in which data is looked for.
@@ -146,6 +155,9 @@ def evaluate(
         weights=_text(weights),
         network=network,
         name=name,
+        mean=mean,
+        std=std,
+        scale=scale,
         dataset=_text(dataset),
         data_root=_text(data_root),
         images=images,

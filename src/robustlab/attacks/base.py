@@ -38,8 +38,7 @@ class AttackResult:
 
     Attributes:
         images: (N, C, H, W) float32, allowed by the threat model.
-        predictions: the classifier's class for each returned image, in fp32; -1 where its logits are not
-            finite.
+        predictions: the classifier's class for each returned image, in fp32; -1 where it gives no answer.
         confidences: the softmax probability of that class; 0 where there is none.
         successes: whether the attacker's goal is reached: the class is not the label or, with targets, is the
             target.
@@ -99,6 +98,11 @@ class Attack(Unit, ABC):
         """The loss by which points compare, of which ``max-loss`` mode returns the best: the attack's own."""
         own: Loss = getattr(self, "loss", "cross_entropy")
         return own if own in get_args(Loss) else "cross_entropy"
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the attack can find nothing where the classifier gives it no gradient."""
+        return True
 
     @property
     def restart_count(self) -> int:

@@ -94,6 +94,10 @@ class Corruption(Attack):
             raise ValueError(f"{self.effect} has severity 1 alone, found severity {self.severity}")
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def passes(self) -> int:
         return 1
 

@@ -54,6 +54,10 @@ class Focused(Attack):
     """What ``keep`` is multiplied by in each round."""
 
     @property
+    def needs_gradient(self) -> bool:
+        return False  # its patches need none
+
+    @property
     def yardstick(self) -> Loss:
         return "margin"
 

@@ -14,6 +14,10 @@ class GaussianNoise(Attack):
     std: PixelLength
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def passes(self) -> int:
         return 1
 

@@ -41,6 +41,10 @@ class HopSkipJump(Attack):
     samples: Annotated[int, Field(ge=1)] = 100
     """Points by which the first step estimates the normal; step t takes the square root of t as many."""
 
+    @property
+    def needs_gradient(self) -> bool:
+        return False
+
     def search(self, session: Session) -> None:
         points, found = _starts(session)
         state = _State(points)

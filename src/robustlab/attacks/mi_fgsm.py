@@ -38,6 +38,10 @@ class MIFGSM(Attack):
     loss: Loss = "cross_entropy"
 
     @property
+    def needs_gradient(self) -> bool:
+        return not self.transfer
+
+    @property
     def passes(self) -> int:
         return self.steps + 1
 

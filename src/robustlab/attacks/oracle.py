@@ -11,6 +11,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_classes
+from robustlab.core.logits import finite
 from robustlab.core.text import a_kind
 
 
@@ -19,8 +20,8 @@ class Answer:
     """What the classifier says of n points.
 
     Attributes:
-        logits: (n, K); zeros where the classifier returned something that is not finite.
-        valid: (n,) whether it returned numbers.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        valid: (n,) whether there is an answer.
         losses: (n,) of the loss asked for.
     """
 
@@ -34,8 +35,8 @@ class Reading:
     """What the classifier says of the proposed points, one row per active image.
 
     Attributes:
-        logits: (n, K); zeros where the classifier returned something that is not finite.
-        valid: (n,) whether it returned numbers.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        valid: (n,) whether there is an answer.
         losses: (n,) of the loss asked for.
         reached: (n,) whether the attacker's goal is reached there, whatever the distance.
         gradient: (n, C, H, W) of the losses, if it was asked for.
@@ -106,7 +107,7 @@ class Oracle:
         chances = torch.stack([logits.softmax(dim=1) for logits, _ in readings]).mean(dim=0)
         return Answer(
             logits=chances.clamp(min=torch.finfo(chances.dtype).tiny).log(),
-            valid=torch.stack([finite for _, finite in readings]).all(dim=0),
+            valid=torch.stack([valid for _, valid in readings]).all(dim=0),
             losses=torch.stack([loss(logits) for logits, _ in readings]).mean(dim=0),
         )
 
@@ -135,9 +136,7 @@ class Oracle:
             found = tuple(logits.shape) if isinstance(logits, Tensor) else f"{a_kind(logits)}"
             raise RobustlabError(f"the model must return logits of shape (N, K), found {found}")
         check_classes(logits.shape[1], self._least_classes - 1, "labels and targets")
-        logits = logits.float()
-        valid = torch.isfinite(logits).all(dim=1)
-        return torch.where(valid[:, None], logits, 0.0), valid
+        return finite(logits)
 
 
 def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:

@@ -27,6 +27,10 @@ class RandomPoints(Attack):
     loss: Loss = "margin"
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def restart_count(self) -> int:
         return self.count
 

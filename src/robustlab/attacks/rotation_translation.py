@@ -34,6 +34,10 @@ class RotationTranslation(Attack):
     loss: Loss = "margin"
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def passes(self) -> int:
         return self.draws or self.angles * self.shifts**2
 

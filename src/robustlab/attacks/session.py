@@ -13,6 +13,7 @@ from robustlab.attacks.oracle import Answer, Oracle, Reading, slope
 from robustlab.attacks.task import Task
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
+from robustlab.core.logits import finite
 from robustlab.core.threat import allowance
 
 _ASKED_AGAIN = 10
@@ -197,7 +198,7 @@ class Session(ActiveSet):
             raise RobustlabError("an attack that transfers needs --surrogate, or surrogates=[...]")
         points = points.detach().requires_grad_()
         values = [
-            losses.measure(loss, ask(model, points).float(), self.labels, self.targets)
+            losses.measure(loss, finite(ask(model, points))[0], self.labels, self.targets)
             for model in self._task.surrogates
         ]
         self.oracle.forwards[self._rows] += len(values)
@@ -210,7 +211,7 @@ class Session(ActiveSet):
     def verify(self) -> tuple[Tensor, Tensor]:
         """Return predictions and confidences of the best points, computed afresh in fp32 on the whole batch.
 
-        The prediction is -1 where the classifier returned something that is not finite.
+        The prediction is -1 where the classifier gives no answer, as `core.logits` explains.
         """
         everyone, task = self._everyone(), self._task
         if task.realise is not None:

@@ -40,6 +40,10 @@ class SPSA(Attack):
     loss: Loss = "margin"
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def passes(self) -> int:
         return self.steps * (2 * self.pairs + 1)
 

@@ -50,6 +50,10 @@ class Square(Attack):
     """Whether the windows shrink faster when there are fewer than ten thousand queries."""
 
     @property
+    def needs_gradient(self) -> bool:
+        return False
+
+    @property
     def restart_count(self) -> int:
         return self.restarts
 

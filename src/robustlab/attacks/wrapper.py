@@ -15,5 +15,9 @@ class Wrapper(Attack, ABC):
         return self.attack.core
 
     @property
+    def needs_gradient(self) -> bool:
+        return self.attack.needs_gradient
+
+    @property
     def restart_count(self) -> int:
         return self.attack.restart_count

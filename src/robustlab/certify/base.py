@@ -19,6 +19,7 @@ from robustlab.core.inputs import (
     check_eval_mode,
 )
 from robustlab.core.isolation import own_settings
+from robustlab.core.logits import answered
 from robustlab.core.spec import Unit
 from robustlab.core.threat import Linf, ThreatModel, as_threat
 
@@ -105,7 +106,7 @@ class Certifier(Unit, ABC):
                 again = _logits(model, torch.cat([image, image]))[:1]
                 if not torch.equal(before, seeding.global_state(image.device)):
                     return "the model draws random numbers"
-                alike = 1e-4 * (1 + float(first.nan_to_num().abs().max()))
+                alike = 1e-4 * (1 + float(first.nan_to_num(0.0, 0.0, 0.0).abs().max()))
                 if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
                     return "the model's answer changes from call to call, or with the other images of a batch"
                 self.prove(model, image, first.argmax(dim=1), Linf(eps=0.0))
@@ -123,7 +124,7 @@ class Certifier(Unit, ABC):
         with torch.no_grad():
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
-            proven = (logits.argmax(dim=1) == labels) & torch.isfinite(logits).all(dim=1)
+            proven = (logits.argmax(dim=1) == labels) & answered(logits)
             if threat.eps > 0 and proven.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 try:

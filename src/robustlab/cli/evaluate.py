@@ -28,6 +28,16 @@ def evaluate(
     weights: Annotated[Path | None, typer.Option(help="Weights to load: safetensors or torch.save.")] = None,
     network: Annotated[str | None, typer.Option(help="Which network of the study's run.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the classifier.")] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(
+            help="Normalisation to put in front, with --std: mnist, cifar10, imagenet, 0.5, or numbers."
+        ),
+    ] = None,
+    std: Annotated[
+        str | None, typer.Option(help="See --mean; numbers: one, or one per channel, comma-separated.")
+    ] = None,
+    scale: Annotated[float, typer.Option(help="Multiply the images by this first: 255 for 0..255.")] = 1.0,
     dataset: Annotated[
         str, typer.Option(help="mnist, digits, auto, or FILE.py:FUNCTION that returns (images, labels).")
     ] = "mnist",
@@ -90,6 +100,9 @@ def evaluate(
             weights=weights,
             network=network,
             name=name,
+            mean=mean,
+            std=std,
+            scale=scale,
             dataset=dataset,
             data_root=data_root,
             threat=threat,

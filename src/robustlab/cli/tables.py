@@ -55,7 +55,9 @@ def show_evaluation(run: EvaluationRun) -> None:
     if results.certified is not None:
         console.print(f"Certified: {results.certified}")
     if results.not_finite:
-        console.print(f"[yellow]No finite answer on {len(results.not_finite)} images: not robust.[/yellow]")
+        console.print(
+            f"[yellow]No answer (NaN or infinity) on {len(results.not_finite)} images: not robust.[/yellow]"
+        )
     if results.unconfirmed:
         console.print(
             f"[yellow]{len(results.unconfirmed)} successes did not hold when measured again, "

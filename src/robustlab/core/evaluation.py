@@ -20,7 +20,8 @@ Grade = Literal["pass", "warn", "fail", "skip"]
 class Subject(Record):
     """The classifier: where it came from, and the hash of its weights.
 
-    ``dtype`` is the number format in which it is given its images and decides: fp32, fp64, fp16 or bf16.
+    ``dtype`` is the number format in which it is given its images and decides: fp32, fp64, fp16 or bf16;
+    ``preprocessing`` what was put in front of it at the user's wish (``--mean``, ``--std``, ``--scale``).
     """
 
     name: Text
@@ -28,6 +29,7 @@ class Subject(Record):
     parameters: Count
     sha256: Text
     dtype: Text = "fp32"
+    preprocessing: Text = ""
 
 
 class Images(Record):
@@ -69,7 +71,7 @@ class AttackRow(Record):
 class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
-    ``prediction`` is -1 where the classifier's answer is not finite.
+    ``prediction`` is -1 where the classifier gives no answer.
     """
 
     index: Count
@@ -84,7 +86,7 @@ class BrokenImage(Record):
 
 
 class Flip(Record):
-    """How many images of one class an attack turned into one other; -1: into no finite answer."""
+    """How many images of one class an attack turned into one other; -1: into no answer."""
 
     label: Count
     prediction: Answer

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
+from robustlab.core.logits import finite
 
 
 @torch.no_grad()
@@ -12,11 +13,11 @@ def classify(model: nn.Module, images: Tensor, batch_size: int = 250) -> tuple[T
     """Return predicted classes (N,) and the softmax probabilities of them (N,).
 
     Raises:
-        RobustlabError: the classifier's logits are not finite.
+        RobustlabError: an image has no answer, as `core.logits` explains.
     """
     classes, confidences = predict(model, images, batch_size=batch_size)
     if (classes < 0).any():
-        raise RobustlabError("the classifier returned logits that are not finite")
+        raise RobustlabError("the classifier returned NaN or infinity instead of logits")
     return classes, confidences
 
 
@@ -28,7 +29,7 @@ def predict(
 
     Args:
         model: (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-        images: (N, C, H, W) float32; an image has no answer if its logits hold a NaN or an infinity.
+        images: (N, C, H, W) float32; `core.logits` explains which have no answer.
         batch_size: images per pass.
         samples: how often a random classifier is asked; its class is the one of the highest mean probability.
         key: of the global generator, from which only such a classifier draws.
@@ -36,9 +37,8 @@ def predict(
     parts = []
     with seeding.isolated(key):
         for batch in torch.split(images, batch_size):
-            logits = torch.stack([model(batch).float() for _ in range(samples)])
-            answered = torch.isfinite(logits).all(dim=2).all(dim=0)
-            highest = logits.nan_to_num(0.0, 0.0, 0.0).softmax(dim=2).mean(dim=0).max(dim=1)
-            parts.append((answered, highest.indices, highest.values))
+            logits, valid = finite(torch.stack([model(batch) for _ in range(samples)]))
+            highest = logits.softmax(dim=2).mean(dim=0).max(dim=1)
+            parts.append((valid.all(dim=0), highest.indices, highest.values))
     valid, classes, confidences = (torch.cat(column) for column in zip(*parts, strict=True))
     return torch.where(valid, classes, -1), torch.where(valid, confidences, 0.0)

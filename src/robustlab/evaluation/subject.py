@@ -34,12 +34,14 @@ class LoadedClassifier:
         name: short, for people.
         source: where it came from.
         code: the hash of what the weights do not say: the classes' source, their settings, the user's file.
+        preprocessing: what was put in front of the network at the user's wish, in words; empty: nothing.
     """
 
     model: nn.Module
     name: str
     source: str
     code: str
+    preprocessing: str = ""
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""

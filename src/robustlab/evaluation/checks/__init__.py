@@ -12,8 +12,10 @@ from robustlab.evaluation.checks.growing_eps import Extremes, Monotone
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.checks.more_effort import MoreRestarts, MoreSteps, Targets
 from robustlab.evaluation.checks.more_samples import MoreSamples
+from robustlab.evaluation.checks.no_gradient import NoGradient
 from robustlab.evaluation.checks.one_step import OneStep
 from robustlab.evaluation.checks.outputs import Finite, LogitScale, Softmax
+from robustlab.evaluation.checks.preprocessing import UsualPreprocessing
 from robustlab.evaluation.checks.proofs import Proofs
 from robustlab.evaluation.checks.random_moves import RandomMoves
 from robustlab.evaluation.checks.randomness import Companions, Randomness
@@ -21,6 +23,7 @@ from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.checks.undefended import Undefended
 
 __all__ = [
+    "NO_GRADIENT",
     "PROBES",
     "Context",
     "Experiment",
@@ -35,8 +38,12 @@ __all__ = [
     "run_checks",
 ]
 
+NO_GRADIENT = NoGradient()
+"""The one that runs before the attacks, and without the others."""
+
 PROBES: tuple[Probe, ...] = (
     CleanAccuracy(),
+    UsualPreprocessing(),
     SampleSize(),
     StoredImages(),
     TrainMode(),
@@ -46,6 +53,7 @@ PROBES: tuple[Probe, ...] = (
     Randomness(),
     Companions(),
     ForwardPass(),
+    NO_GRADIENT,
     ZeroGradients(),
     ShatteredGradients(),
     OneStep(),

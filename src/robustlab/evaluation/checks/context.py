@@ -38,8 +38,8 @@ class Found:
         right: ids of the images that are classified correctly as they are.
         proven: ids of those for which no attack can exist; None without a certifier.
         broken: the distance of the adversarial image, as it was confirmed, by id.
-        no_answer: ids of images at which the classifier's answer is not finite.
-        no_answer_near: ids of images of which an adversarial image has no finite answer.
+        no_answer: ids of images at which the classifier gives no answer.
+        no_answer_near: ids of images of which an adversarial image has no answer.
         rows: the attacks in order.
         adversarial: the stored adversarial images (N, C, H, W) of ids that are broken.
         in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
@@ -95,6 +95,7 @@ class Context:
         images: all of them, on the CPU.
         attacks: those of the evaluation, in order, by spec and, where the code is not robustlab's, its hash.
         surrogates: hashes of the lab's surrogates.
+        split: the whole split, of which they are the first; None if there are no others.
     """
 
     lab: Lab
@@ -102,12 +103,18 @@ class Context:
     attacks: Mapping[str, Attack]
     found: Found
     surrogates: tuple[str, ...] = ()
+    split: Split | None = None
 
     # Samples: the same images whatever the batches and the order
 
     def any_images(self, most: int) -> Sample:
         """Return at most so many images."""
         return self._sample(self.images.ids.tolist(), most, "there are no images")
+
+    def of_whole_split(self, most: int) -> Sample:
+        """Return at most so many images of the whole split, attacked or not."""
+        split = self.split or self.images
+        return self._sample(split.ids.tolist(), most, "there are no images", split)
 
     def right_images(self, most: int) -> Sample:
         """Return at most so many of the images that are classified correctly."""
@@ -123,11 +130,12 @@ class Context:
             raise Skip("no proofs were looked for, or the certifier does not know this classifier")
         return self._sample(self.found.proven, most, "no image is proven")
 
-    def _sample(self, ids: Iterable[int], most: int, otherwise: str) -> Sample:
+    def _sample(self, ids: Iterable[int], most: int, otherwise: str, split: Split | None = None) -> Sample:
         wanted = torch.tensor(sorted(ids), dtype=torch.int64)
         if len(wanted) == 0:
             raise Skip(otherwise)
         rank = seeding.uniform(seeding.derive(self.lab.seed, "checks", "images"), wanted, (1,)).squeeze(1)
         chosen = wanted[rank.argsort(stable=True)[:most]]
-        images = self.images.take(torch.isin(self.images.ids, chosen)).to(self.lab.device)
+        images = split or self.images
+        images = images.take(torch.isin(images.ids, chosen)).to(self.lab.device)
         return Sample(images=images, drawn_from=len(wanted), total=len(self.images))

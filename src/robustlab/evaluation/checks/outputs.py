@@ -1,26 +1,29 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
 from robustlab.core.evaluation import Grade
+from robustlab.core.logits import answered, finite
 from robustlab.evaluation.checks.base import Experiment, Finding, Review
-from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
 
 MOST = 250
 SUMS_TO_ONE = 1e-5
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
+FLAT, MOSTLY = 0.01, 0.5
+"""Nearer to 0 or 1 a sigmoid has lost 96 % of its gradient; the share of outputs that makes a failure. Our choice."""
 LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
 
 
 class Softmax(Experiment):
-    """Looks whether the outputs are probabilities."""
+    """Looks whether the outputs are probabilities, and of which kind."""
 
     id = "softmax-output"
     title = "The outputs are logits, not probabilities"
-    expected = f"outputs outside [0, 1], or that do not sum to 1 within {SUMS_TO_ONE:g}"
+    expected = "outputs outside [0, 1]"
     meaning = (
-        "The classifier ends in a softmax: a loss takes the softmax of a softmax, whose gradient is "
+        "The classifier ends in a softmax or a sigmoid: a loss takes the softmax of that, whose gradient is "
         "tiny just where the classifier is sure of itself. Evaluate it without its last layer."
     )
 
@@ -29,12 +32,22 @@ class Softmax(Experiment):
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
         block = sample.images
-        logits = lab.logits(block.pixels(slice(None)))
-        low, high = float(logits.min()), float(logits.max())
-        off = float((logits.sum(dim=1) - 1).abs().max())
+        outputs = lab.logits(block.pixels(slice(None)))
+        outputs = outputs[answered(outputs)]
+        if len(outputs) == 0:
+            raise Skip("the classifier answers none of the images; see finite-outputs")
+        low, high = float(outputs.min()), float(outputs.max())
+        off = float((outputs.sum(dim=1) - 1).abs().max())
+        grade: Grade = "pass"
         found = f"outputs from {low:.3g} to {high:.3g}, sums up to {off:.2g} away from 1"
-        softmax = low >= 0 and high <= 1 and off <= SUMS_TO_ONE
-        return Finding(grade="fail" if softmax else "pass", found=found, n=len(block))
+        if low >= 0 and high <= 1:
+            flat = ((outputs < FLAT) | (outputs > 1 - FLAT)).double().mean().item()
+            softmax = off <= SUMS_TO_ONE
+            kind = "a softmax" if softmax else "a sigmoid for each class (as trained with BCELoss)"
+            found += f"; they look like {kind}, flat at {percent(flat)} of the outputs"
+            # Scores that merely happen to lie in [0, 1] have a gradient.
+            grade = "fail" if softmax or flat > MOSTLY else "warn"
+        return Finding(grade=grade, found=found, n=len(outputs))
 
 
 class LogitScale(Experiment):
@@ -53,8 +66,8 @@ class LogitScale(Experiment):
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
         block = sample.images
-        top = lab.logits(block.pixels(slice(None))).topk(2, dim=1).values
-        gap = (top[:, 0] - top[:, 1]).nan_to_num(0.0, 0.0, 0.0)
+        top = finite(lab.logits(block.pixels(slice(None))))[0].topk(2, dim=1).values
+        gap = top[:, 0] - top[:, 1]
         over = int((gap > LARGEST_GAP).sum())
         found = f"a median of {float(gap.median()):.3g} and at most {float(gap.max()):.3g}"
         if over:
@@ -66,8 +79,8 @@ class Finite(Review):
     """Counts the answers that are none; the evaluation has met them all."""
 
     id = "finite-outputs"
-    title = "Every answer is finite"
-    expected = "no NaN and no infinity"
+    title = "Every image has an answer"
+    expected = "no NaN, no plus infinity, and not minus infinity for all classes"
     meaning = (
         "The classifier divides by zero or overflows. There is no gradient there, so the search stops; "
         "such an image counts as not robust, which may be too hard, and others may be out of the "
@@ -76,6 +89,6 @@ class Finite(Review):
 
     def look(self, context: Context) -> Finding:
         clean, near = context.found.no_answer, context.found.no_answer_near - context.found.no_answer
-        found = f"no finite answer at {len(clean)} images, and next to {len(near)} more"
+        found = f"no answer at {len(clean)} images, and next to {len(near)} more"
         grade: Grade = "fail" if clean else "warn" if near else "pass"
         return Finding(grade=grade, found=found, n=len(context.images))

@@ -15,10 +15,11 @@ ALONE = 16
 
 
 def _differences(first: Tensor, again: Tensor) -> Tensor:
-    """Return (N,) how far the logits lie apart, relative to their length; 0 where they are not finite."""
+    """Return (N,) how far the logits lie apart, relative to their length; one that is not finite counts as 0."""
+    first, again = (logits.nan_to_num(0.0, 0.0, 0.0) for logits in (first, again))
     length: Tensor = torch.linalg.vector_norm(first, dim=1)
     apart: Tensor = torch.linalg.vector_norm(first - again, dim=1)
-    return (apart / length.clamp(min=torch.finfo(first.dtype).tiny)).nan_to_num(0.0, 0.0, 0.0)
+    return apart / length.clamp(min=torch.finfo(first.dtype).tiny)
 
 
 class Randomness(Experiment):

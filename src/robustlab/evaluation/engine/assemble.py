@@ -62,6 +62,7 @@ def assemble(
             parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
             sha256=problem.subject.sha256(),
             dtype=short_name(dtype_of(problem.model)),
+            preprocessing=problem.subject.preprocessing,
         ),
         images=Images(
             name=data_name,

@@ -70,7 +70,7 @@ class Findings:
     unconfirmed: set[int] = field(default_factory=set)
 
     def no_answer_near(self, eps: float) -> set[int]:
-        """Return the ids of images of which an adversarial image within eps has no finite answer.
+        """Return the ids of images of which an adversarial image within eps has no answer.
 
         The curve's searches look further than the threat model reaches.
         """

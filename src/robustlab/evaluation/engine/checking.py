@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robustlab.attacks import WhereMasked
 from robustlab.core.evaluation import Check
 from robustlab.core.store import RunStore, StageRecord
-from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Probe, Row
+from robustlab.evaluation.checks import NO_GRADIENT, PROBES, Context, Found, Lab, Probe, Row
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, Findings
@@ -22,6 +22,27 @@ from robustlab.models.zoo import trained_on
 STAGE = "checks"
 
 
+def warned(cascade: Cascade, dataset: str) -> list[Check]:
+    """Return, before the first attack, the check that there is a gradient; nothing if it finds no fault.
+
+    The user is warned at once, and whatever other checks are wished for.
+    """
+    context = _context(cascade, Findings(clean={}, right=[]), dataset)
+    state = NO_GRADIENT.state(context)
+    if state is None:
+        return []
+    key = _key(cascade, NO_GRADIENT, state)
+    record = cascade.store.stage(key)
+    if record is None:
+        cascade.store.reopen()
+        record = _computed(cascade.store, key, NO_GRADIENT, context)
+    check = Check.model_validate(record.payload)
+    if check.grade == "pass" or check.found.startswith(CRASHED):
+        return []
+    cascade.progress.note(f"{check.title}? {check.found}. {check.meaning}")
+    return [check]
+
+
 def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Check], float]:
     """Return the outcome of every check, and the seconds that the experiments among them took.
 
@@ -29,7 +50,7 @@ def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Ch
     """
     store, progress, context = cascade.store, cascade.progress, _context(cascade, findings, dataset)
     states = {probe: state for probe in PROBES if (state := probe.state(context)) is not None}
-    keys = {probe: f"{cascade.problem.key}/check {probe.id} {state}" for probe, state in states.items()}
+    keys = {probe: _key(cascade, probe, state) for probe, state in states.items()}
     records = {probe: record for probe, key in keys.items() if (record := store.stage(key)) is not None}
     missing = [probe for probe in keys if probe not in records]
     if missing:
@@ -47,6 +68,10 @@ def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Ch
         for probe in PROBES
     ]
     return checks, seconds
+
+
+def _key(cascade: Cascade, probe: Probe, state: str) -> str:
+    return f"{cascade.problem.key}/check {probe.id} {state}"
 
 
 def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
@@ -122,4 +147,11 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
         batch_size=problem.batch_size,
     )
     attacks = {f"{stage.name}{stage.code}": stage.attack for stage in cascade.stages}
-    return Context(lab=lab, images=problem.images, attacks=attacks, found=found, surrogates=tuple(surrogates))
+    return Context(
+        lab=lab,
+        images=problem.images,
+        attacks=attacks,
+        found=found,
+        surrogates=tuple(surrogates),
+        split=problem.split,
+    )

@@ -12,6 +12,7 @@ from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.ensembles import Attacks
+from robustlab.evaluation.preprocessing import Constants
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,9 @@ class EvaluationOptions:
     weights: str | None = None
     network: str | None = None
     name: str | None = None
+    mean: Constants | None = None
+    std: Constants | None = None
+    scale: float = 1.0
     dataset: str | Split = "mnist"
     data_root: str | None = None
     images: Tensor | None = None
@@ -55,6 +59,8 @@ class EvaluationOptions:
         }
         words = ["robustlab", "evaluate"]
         for name, value in given.items():
+            if name in {"mean", "std"} and not isinstance(value, str):
+                value = ",".join(map(repr, value if isinstance(value, list | tuple) else [value]))
             flag = "-n" if name == "n" else f"--{_FLAGS.get(name, name).replace('_', '-')}"
             for item in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(item, nn.Module | Tensor | Split):

@@ -42,7 +42,8 @@ class Problem:
         subject: the classifier, on the device.
         surrogates: other classifiers, for attacks that transfer.
         images: those to attack, on the CPU.
-        data: the hash of the whole split from which they are the first; so more of them share a ledger.
+        split: the whole split from which they are the first.
+        data: the hash of that; so more of them share a ledger.
         device: where to compute.
         batch_size: images per pass and per transaction; no outcome depends on it.
         half: whether attacks search in bf16.
@@ -52,6 +53,7 @@ class Problem:
     subject: LoadedClassifier
     surrogates: tuple[LoadedClassifier, ...]
     images: Split
+    split: Split
     data: str
     classes: int
     threat: ThreatModel

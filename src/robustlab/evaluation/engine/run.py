@@ -16,7 +16,7 @@ from robustlab.core.run import EvaluationRun
 from robustlab.core.store import RunStore, check_identity
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
-from robustlab.evaluation.engine.checking import checked
+from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -68,10 +68,13 @@ def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
                 certify=certification(problem) if options.certify else None,
                 further=("checks",) if options.checks else (),
             )
+            warnings = warned(cascade, request.chosen.name)
             findings = cascade.run()
             found = verdicts(findings)
             curve = robust_curve(cascade, findings) if options.curve else None
-            checks, seconds = checked(cascade, findings, request.chosen.name) if options.checks else ([], 0.0)
+            checks, seconds = warnings, 0.0
+            if options.checks:
+                checks, seconds = checked(cascade, findings, request.chosen.name)
             # From here to the end the files of an earlier run may not fit together.
             store.reopen()
             results = assemble(

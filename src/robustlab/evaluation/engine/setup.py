@@ -18,9 +18,11 @@ from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes
 from robustlab.core.isolation import working_folder
+from robustlab.core.logits import answered
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.core.threat import ThreatModel, as_threat
+from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -69,6 +71,7 @@ def read(options: EvaluationOptions) -> Request:
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
+    wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     here = working_folder() or Path()
     subject = load_classifier(
@@ -78,6 +81,8 @@ def read(options: EvaluationOptions) -> Request:
         surrogates = tuple(load_classifier(model) for model in options.surrogates)
     with chdir(here):
         chosen = load_images(dataset, data_root=options.data_root, n=options.n)
+    if wished is not None:
+        subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
     return Request(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
@@ -136,6 +141,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
         subject=request.subject,
         surrogates=request.surrogates,
         images=images,
+        split=request.chosen.split,
         data=request.chosen.split.sha256(),
         classes=classes,
         threat=request.threat,
@@ -198,7 +204,7 @@ def _searches_in_half(request: Request, options: EvaluationOptions, first: Tenso
                 with torch.autocast(kind, torch.bfloat16):
                     logits = ask(model, points)
                 slope(logits.float().sum(), points)
-                if (torch.isfinite(exact) & ~torch.isfinite(logits)).any():
+                if (answered(exact) & ~answered(logits)).any():
                     return False
     except UserCodeError as error:  # quantized layers and sparse products refuse bf16
         if error.quits:

@@ -16,7 +16,7 @@ class Verdict:
     Attributes:
         state: ``"misclassified"`` as it is; ``"broken"`` by an attack; ``"certified"``: proven to withstand
             all; ``"robust"``: it withstood those that ran.
-        clean_prediction: -1 where the classifier's answer is not finite.
+        clean_prediction: -1 where the classifier gives no answer.
         attack: the spec of the attack that broke it first; else empty.
         prediction: of the adversarial image, or else of the clean one; so is ``confidence``.
         distance: of the adversarial image, in the threat model's norm.

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from robustlab.core.evaluation import AttackRow, Check
+from robustlab.core.evaluation import AttackRow, Check, Evaluation
 from robustlab.core.results import Figure
 from robustlab.report import text
 from robustlab.report.evaluation import words
@@ -51,12 +51,18 @@ def _headline(view: View) -> list[str]:
         f"{text.interval(results.robust)}, n = {text.count(results.robust.n)}",
         f"- clean accuracy: {_figure(results.clean)}",
         f"- proven lower bound: {_figure(results.certified)}" if results.certified else "",
-        f"- model: {plain(results.subject.name)}",
+        f"- model: {plain(results.subject.name)}{_front(results)}",
         f"- threat model: {code(results.threat)}",
         f"- checks: {words.verdict(view)}",
     ]
     sentences = [words.meaning(view), words.bounds(view), words.not_finite(view)]
     return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
+
+
+def _front(results: Evaluation) -> str:
+    """Tell what was put in front of the network at the user's wish."""
+    wished = results.subject.preprocessing
+    return f", behind {plain(wished)} (`--mean`, `--std`, `--scale`)" if wished else ""
 
 
 def _attacks(view: View, charts: Charts) -> list[str]:

@@ -7,7 +7,7 @@ from robustlab.core.evaluation import AttackRow, Check, Evaluation, Flip, Grade
 Kind = Literal["proven", "held", "broken", "wrong"]
 
 NO_ANSWER = -1
-"""The adversarial class where the classifier's answer is not finite."""
+"""The adversarial class where the classifier gives no answer."""
 
 _SEVERITY: tuple[Grade, ...] = ("fail", "warn", "pass", "skip")
 
@@ -152,7 +152,7 @@ class View:
 
     @property
     def confusion(self) -> list[list[int]]:
-        """``confusion[label][adversarial class]`` of the broken images that got a finite answer."""
+        """``confusion[label][adversarial class]`` of the broken images that got an answer."""
         flips = [flip for flip in self.results.flips if flip.prediction != NO_ANSWER]
         highest = max((max(flip.label, flip.prediction) for flip in flips), default=0)
         size = max(self.results.images.classes, highest + 1)

@@ -122,7 +122,7 @@ def reason(check: Check) -> str:
 
 
 def not_finite(view: View) -> str:
-    """Tell of the images at which the classifier gave no finite answer; empty if there are none."""
+    """Tell of the images at which the classifier gave no answer; empty if there are none."""
     ids = view.results.not_finite
     if not ids:
         return ""
@@ -135,7 +135,7 @@ def not_finite(view: View) -> str:
 
 
 def answer(prediction: int) -> str:
-    """Return a class, or words for an answer that is not finite."""
+    """Return a class, or words for no answer."""
     return "no answer" if prediction == NO_ANSWER else str(prediction)
 
 

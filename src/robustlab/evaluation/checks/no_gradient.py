@@ -1,0 +1,81 @@
+"""Is there a gradient at all? Asked before the first attack: without one most attacks only seem to run."""
+
+from dataclasses import MISSING, fields, replace
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from robustlab.attacks import Attack, frozen
+from robustlab.attacks.losses import Loss
+from robustlab.core import seeding
+from robustlab.core.spec import units
+from robustlab.core.threat import ThreatModel
+from robustlab.data import Split
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.gradients import useless
+from robustlab.evaluation.checks.lab import Lab
+
+FIRST, MOST = 4, 16
+"""Images that are looked at, and those in whose surroundings nothing must be found either."""
+
+
+class NoGradient(Experiment):
+    """Looks for one gradient that is not zero, of any loss."""
+
+    by_distance = True
+    id = "no-gradient"
+    title = "The classifier has a gradient"
+    expected = "a gradient of any loss that is not zero, on one image at least"
+    meaning = (
+        "Attacks that follow a gradient find no more than random points do, however many steps they take: a high "
+        "figure of theirs says nothing. Attack with one that needs none, or evaluate a differentiable version."
+    )
+
+    def sample(self, context: Context) -> Sample:
+        return replace(context.any_images(MOST), attacks=context.attacks)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        n = len(sample.images)
+        reason = _reason(lab, sample.images)
+        if not reason:
+            return Finding(grade="pass", found="there is one, or the answer is the same everywhere", n=n)
+        misled = [attack.brief() for attack in sample.attacks.values() if attack.needs_gradient]
+        asked = f"it misleads {', '.join(misled)}" if misled else "no attack that was asked for needs one"
+        found = f"none: {reason}; {asked}; attacks without: {', '.join(gradient_free(lab.threat))}"
+        return Finding(grade="fail" if misled else "warn", found=found, n=n)
+
+
+def gradient_free(threat: ThreatModel) -> list[str]:
+    """Return the names of the registered attacks within a threat model that need no gradient."""
+    usual = [kind() for kind in units(Attack).values() if not any(f.default is MISSING for f in fields(kind))]
+    return [attack.name for attack in usual if attack.suits(threat) and not attack.needs_gradient]
+
+
+def _reason(lab: Lab, block: Split) -> str:
+    """Return why there is no gradient; empty if one was found, or if nothing ever changes the answer."""
+    clean = block.pixels(slice(None))
+    near = lab.threat.random_start(clean, seeding.derive(lab.seed, "checks", NoGradient.id), block.ids)
+    lab.logits(clean[:FIRST])  # a model that fails here fails without a gradient too
+    try:
+        for points in (clean[:FIRST], near):
+            for loss in get_args(Loss):
+                if not useless(lab.gradients(points, block.labels[: len(points)], loss)).all():
+                    return ""
+    except Exception as error:  # whatever a model's code raises
+        return f"to ask for one fails ({(str(error).splitlines() or [''])[0][:150]})"
+    noise = seeding.uniform(seeding.derive(lab.seed, "checks", "far"), block.ids, tuple(clean.shape[1:]))
+    answers = lab.logits(torch.cat([clean, near, 1 - clean, noise]))
+    if torch.equal(answers, answers[:1].expand_as(answers)):
+        return ""
+    if _connected(lab, clean[:1]):
+        return f"zero at all {len(clean)} images tried (rounding, a step function, or saturation)"
+    return "the output is cut off from the input (NumPy, ONNX, no_grad, detach, argmax or quantized layers)"
+
+
+def _connected(lab: Lab, image: Tensor) -> bool:
+    """Tell whether torch knows a way back from the output to the input."""
+    lab.spent.forwards += 1
+    with frozen(lab.model), torch.enable_grad():
+        return lab.model(image.clone().requires_grad_()).requires_grad

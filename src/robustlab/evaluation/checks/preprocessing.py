@@ -1,0 +1,109 @@
+"""Do the images reach the classifier in the form that it was trained on?"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor, nn
+
+from robustlab.core.errors import RobustlabError
+from robustlab.data import Split
+from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.context import Context, Sample
+from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.guarded import Guarded, unguarded
+from robustlab.evaluation.metrics import percent, proportion
+from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
+
+MOST, TIMES = 2000, 5
+"""Images looked at: at most so many, and so many times the evaluation's, whose cost this must not exceed."""
+ALPHA = 0.001
+"""How often chance alone may raise the flag, over all candidates. Our choice."""
+KNOWS = 1 / 3
+"""The share of what the commonest class leaves that must be right then: untrained networks reach a tenth."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Another form of the images: a classifier that is given it, how to turn them, and what mends it."""
+
+    model: nn.Module
+    turn: Callable[[Tensor], Tensor]
+    title: str
+    remedy: str
+
+
+class UsualPreprocessing(Experiment):
+    """Classifies the clean images under each usual preprocessing."""
+
+    id = "preprocessing"
+    title = "The images come as in training"
+    expected = (
+        f"no usual preprocessing with significantly more clean images right (McNemar's test, {ALPHA:g})"
+    )
+    meaning = (
+        "A normalisation, a scale or an order that belongs to the classifier was left outside: both its "
+        "accuracy and its robustness are those of another classifier."
+    )
+
+    def sample(self, context: Context) -> Sample:
+        return context.of_whole_split(min(MOST, TIMES * len(context.images)))
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
+        block = sample.images
+        own = _right(lab, block, lab.model, lambda images: images)
+        found = f"{percent(own.double().mean().item())} right as it is"
+        candidates = _candidates(lab, tuple(block.images.shape[1:]))
+        answers = [(_right(lab, block, other.model, other.turn), other) for other in candidates]
+        best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
+        gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
+        found += f", at best {percent(best.double().mean().item())} {candidate.title}"
+        # One that knows next to nothing may gain by chance, on all images alike: it has features, not classes.
+        common = int(block.labels.bincount().max()) / len(block)
+        knows = proportion(int(best.sum()), len(block)).low > common + KNOWS * (1 - common)
+        if knows and _chance(gained, lost) * len(answers) < ALPHA:
+            found += f" ({gained} images gained, {lost} lost): {candidate.remedy}"
+            return Finding(grade="fail", found=found, n=len(block))
+        return Finding(grade="pass", found=found, n=len(block))
+
+
+def _chance(gained: int, lost: int) -> float:
+    """Return how likely at least so many of the images that changed are gained, if nothing is better."""
+    changed = gained + lost
+    return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0
+
+
+def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return (N,) which images are classified correctly; none, if the classifier refuses their form."""
+    parts = []
+    try:
+        for rows in torch.split(torch.arange(len(block), device=block.labels.device), lab.batch_size):
+            logits = lab.logits(turn(block.pixels(rows)), model)
+            parts.append(logits.argmax(dim=1) == block.labels[rows])
+    except RobustlabError:
+        return torch.zeros_like(block.labels, dtype=torch.bool)
+    return torch.cat(parts)
+
+
+def _candidates(lab: Lab, shape: tuple[int, ...]) -> list[Candidate]:
+    """Return the other forms: of a network behind an option's preprocessing, those that take its place."""
+    channels, height, width = shape
+    network, now = unguarded(lab.model), Preprocessing()
+    if isinstance(network, Preprocessed):
+        network, now = network.network, network.preprocessing
+    others = usual(channels) | {"nothing": Preprocessing()}
+    found = []
+    for option, preprocessing in others.items():
+        if preprocessing != now:
+            model = Guarded(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
+            plain = preprocessing == Preprocessing()
+            remedy = "leave out --mean, --std and --scale" if plain else f"evaluate with {option}"
+            found.append(Candidate(model, lambda images: images, f"with {option}", remedy))
+    if height == width:
+        remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
+        found.append(Candidate(lab.model, lambda images: images.mT, "transposed", remedy))
+    if channels == 3:
+        remedy = "reverse the channels (BGR, RGB) where the images are loaded, images.flip(1)"
+        found.append(Candidate(lab.model, lambda images: images.flip(1), "with reversed channels", remedy))
+    return found

@@ -1,0 +1,141 @@
+"""What a network was trained to be given, where it does not do that itself: one table for option and check.
+
+Such a step outside the network would change what an eps means: it is put in front of it, as its first layer.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.store import digest
+from robustlab.evaluation.subject import LoadedClassifier
+
+Constants = str | float | Sequence[float]
+"""A name of `STATISTICS`, or numbers: one, or one per channel; in a text separated by commas."""
+
+STATISTICS = {
+    "mnist": ((0.1307,), (0.3081,)),
+    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "0.5": ((0.5,), (0.5,)),
+}
+"""Mean and standard deviation of each channel in the training images, as torchvision's examples give them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """``(images * scale - mean) / std``; mean and std hold one number, or one per channel."""
+
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
+    scale: float = 1.0
+
+    def __str__(self) -> str:
+        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        scaled = "" if self.scale == 1 else f"times {self.scale:g}, then "
+        return f"{scaled}mean {mean}, std {std}"
+
+    def fits(self, channels: int) -> bool:
+        """Tell whether there is one number for all channels or one for each."""
+        return {len(self.mean), len(self.std)} <= {1, channels}
+
+
+class Preprocessed(nn.Module):
+    """A network behind its preprocessing; the network itself stays as it is."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self.network, self.preprocessing = network, preprocessing
+        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1, 1))
+        self.training = network.training
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the network's answer to images (N, C, H, W) in [0, 1]."""
+        mean, std = self.mean.to(images.dtype), self.std.to(images.dtype)
+        answer: Tensor = self.network((images * self.preprocessing.scale - mean) / std)
+        return answer
+
+
+def usual(channels: int) -> dict[str, Preprocessing]:
+    """Return what networks for images of so many channels are usually given, by the option that does it."""
+    fitting = {
+        f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
+        for name, (mean, std) in STATISTICS.items()
+        if len(mean) == channels or name == "0.5"
+    }
+    return fitting | {"--scale 255": Preprocessing(scale=255.0)}
+
+
+def asked(mean: Constants | None, std: Constants | None, scale: float) -> Preprocessing | None:
+    """Return the preprocessing that a user asks for; None if the network gets its images as they are.
+
+    Raises:
+        SpecError: it is none; the message names the parameter and what is accepted.
+    """
+    if (mean is None) != (std is None):
+        given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
+        raise SpecError(
+            f"{given} needs {missing}: give both, such as mnist and mnist; {none} leaves {missing} out"
+        )
+    values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
+    found = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
+    return None if found == Preprocessing() else found
+
+
+def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int) -> LoadedClassifier:
+    """Return a classifier behind a preprocessing, which is then a part of its identity.
+
+    Raises:
+        SpecError: the images have another number of channels.
+    """
+    if not wished.fits(channels):
+        found = max(len(wished.mean), len(wished.std))
+        raise SpecError(
+            f"mean and std have {found} values, but the images {channels} channels; "
+            "give one number, or one per channel"
+        )
+    return replace(
+        subject,
+        model=Preprocessed(subject.model, wished),
+        code=digest(subject.code, repr(wished)),
+        preprocessing=str(wished),
+    )
+
+
+def _numbers(name: str, value: Any, column: int) -> tuple[float, ...]:
+    if isinstance(value, str):
+        known = STATISTICS.get(value.strip().lower())
+        return known[column] if known else tuple(_parsed(name, word.strip()) for word in value.split(","))
+    parts = value if isinstance(value, list | tuple) and value else [value]
+    return tuple(_number(name, part, _ACCEPTED) for part in parts)
+
+
+def _parsed(name: str, word: str) -> float:
+    try:
+        return _number(name, float(word), _ACCEPTED)
+    except ValueError:
+        hint = did_you_mean(word, STATISTICS)
+        raise SpecError(f"unknown {name} {word[:40]!r}{hint}; {_ACCEPTED}") from None
+
+
+def _number(name: str, value: Any, accepted: str) -> float:
+    # To Python, True is a number.
+    real = isinstance(value, int | float) and not isinstance(value, bool)
+    low, high = (-_LARGEST, _LARGEST) if name == "mean" else (1 / _LARGEST, _LARGEST)
+    if not (real and low <= value <= high):
+        raise SpecError(
+            f"{name} must lie between {low:g} and {high:g}; found {str(value)[:40]!r}; {accepted}"
+        )
+    return float(value)
+
+
+_LARGEST = 1e6
+_ACCEPTED = f"give {', '.join(STATISTICS)}, or numbers, one or one per channel, separated by commas"
