@@ -55,7 +55,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
 def load_results(folder: str | Path) -> Results | Evaluation:
     """Read the results of a finished run, whichever kind it is of.
 
-    An evaluation that was begun again keeps its old results until it ends; these are not read.
+    A run that was begun again keeps its old results until it ends; these are not read.
 
     Raises:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
@@ -79,8 +79,9 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise RunError(f"{path} is damaged: {place}: {first['msg']}; {_AGAIN}") from None
-    if evaluation and not (path.parent / "manifest.json").exists():
-        raise RunError(f"{path.parent} holds an evaluation that did not end; run the same command again")
+    if not (path.parent / "manifest.json").exists():
+        kind = "an evaluation" if evaluation else "a study"
+        raise RunError(f"{path.parent} holds {kind} that did not end; run the same command again")
     return found
 
 

@@ -13,6 +13,7 @@ import platformdirs
 import torch
 
 from robustlab.core.errors import DataError
+from robustlab.core.files import replacing
 from robustlab.data.split import Dataset, Split
 from robustlab.data.splitting import train_and_validation
 
@@ -117,13 +118,10 @@ def _restore_compressed(root: Path) -> None:
         plain, packed = _raw(root) / name, _raw(root) / f"{name}.gz"
         if plain.is_file() or not packed.is_file():
             continue
-        part = plain.with_name(plain.name + ".part")
         try:
-            with gzip.open(packed, "rb") as source, part.open("wb") as target:
+            with gzip.open(packed, "rb") as source, replacing(plain) as target:
                 shutil.copyfileobj(source, target)
-            part.replace(plain)
         except (EOFError, zlib.error, OSError) as error:
-            part.unlink(missing_ok=True)
             raise DataError(
                 f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
             ) from None
