@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import OutputError, RunError
-from robustlab.core.store import STORE_VERSION, Outcome, RunStore, StageRecord, check_identity
+from robustlab.core.owner import STORE_VERSION, Owner, check_owner
+from robustlab.core.store import Outcome, RunStore, StageRecord
 
 
 def outcome(image_id: int, confidence: float = 0.5) -> Outcome:
@@ -122,15 +123,14 @@ def test_paths_lie_in_the_folder(store: RunStore) -> None:
 
 def test_a_new_folder_becomes_a_run(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "run"
-    check_identity(folder, "mnist")
+    check_owner(folder, Owner(name="mnist"))
     assert not folder.exists()  # asking makes nothing
     with RunStore(folder, "mnist"):
         pass
     assert json.loads((folder / "run.json").read_text()) == {"store_version": STORE_VERSION, "study": "mnist"}
-    check_identity(folder, "mnist")
-    check_identity(folder)
+    check_owner(folder, Owner(name="mnist"))
     (tmp_path / "empty").mkdir()
-    check_identity(tmp_path / "empty", "mnist")
+    check_owner(tmp_path / "empty", Owner(name="mnist"))
 
 
 def test_a_run_killed_in_its_first_moments_can_be_started_again(tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def refusals(tmp_path: Path) -> dict[str, tuple[Path, str]]:
     (photos / "cat.jpg").write_text("meow")
     result = {"file": (file, "is a file"), "photos": (photos, "holds no run")}
     for name, content, message in (
-        ("other", '{"store_version": 1, "study": "cifar"}', "holds a run of study 'cifar', not 'mnist'"),
+        ("other", '{"store_version": 1, "study": "cifar"}', "belongs to study 'cifar', not to study 'mnist'"),
         ("newer", f'{{"store_version": {STORE_VERSION + 1}, "study": "mnist"}}', "newer robustlab"),
         ("no-json", "{", "can't be read"),
         ("no-dict", "[1]", "can't be read"),
@@ -271,7 +271,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     finished = int(done.stdout.split()[0])
     assert "cannot write" in done.stdout
-    assert "the disk may be full" in done.stdout
+    assert "limits the size of files" in done.stdout
     assert finished > 0
     with RunStore(tmp_path, "mnist") as store:
         assert store.outcomes("key") == [outcome(i) for i in range(100 * finished)]

@@ -177,5 +177,5 @@ def test_seed_changes_the_figures_and_repeats(tmp_path: Path, run: robustlab.Run
 
 
 def test_folder_of_another_study_is_refused(copy: Path) -> None:
-    with pytest.raises(RobustlabError, match="holds a run of study 'tiny', not 'mnist'"):
+    with pytest.raises(RobustlabError, match="belongs to study 'tiny', not to study 'mnist'"):
         robustlab.run_study("mnist", out=copy)

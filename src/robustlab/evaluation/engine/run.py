@@ -11,13 +11,15 @@ from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.manifest import write_manifest
+from robustlab.core.owner import check_owner
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
-from robustlab.core.store import RunStore, check_identity
+from robustlab.core.store import RunStore
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
@@ -49,16 +51,16 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
 def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
     here = working_folder()  # the model's code may change it
     request = read(options)
-    owner = f"evaluation of {request.subject.name}"
-    given = Path(options.out) if options.out else request.default_folder
+    owner = owner_of(request, options)
+    given = Path(options.out) if options.out else default_folder(request, owner)
     folder = (here or Path()) / given
-    check_identity(folder, owner)
+    check_owner(folder, owner, overwrite=options.overwrite)
     for remark in request.chosen.remarks:
         progress.note(remark)
     with placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
-        with RunStore(folder, owner) as store:
+        with RunStore(folder, owner, overwrite=options.overwrite) as store:
             cascade = Cascade(
                 problem,
                 store,
