@@ -1,6 +1,7 @@
 """A run's folder: whose it is, what survives, and who may write to it."""
 
 import json
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import OutputError, RunError
-from robustlab.core.owner import STORE_VERSION, Owner, check_owner
+from robustlab.core.ledger_errors import explained
+from robustlab.core.owner import STORE_VERSION, Owner, check_owner, read_owner
 from robustlab.core.store import Outcome, RunStore, StageRecord
 
 
@@ -190,6 +192,51 @@ def test_a_folder_that_is_no_run_of_this_study_is_left_alone(case: str, tmp_path
     assert sorted(tmp_path.rglob("*")) == before
 
 
+IDENTITY = {"weights": "a" * 64, "seed": "0"}
+
+
+def test_an_identity_is_recorded_and_asked_for(tmp_path: Path) -> None:
+    mine = Owner(name="evaluation of x", identity=IDENTITY)
+    with RunStore(tmp_path, mine) as store:
+        store.finish_stage(record("a"))
+    assert read_owner(tmp_path) == mine
+    (tmp_path / "results.json").write_text("{}")
+    for other, found in (
+        (Owner(name=mine.name, identity=IDENTITY | {"seed": "1"}), "seed 0, not 1"),
+        (
+            Owner(name=mine.name, identity=IDENTITY | {"weights": "b" * 64}),
+            "weights aaaaaaaaaaaa, not bbbbbbbbbbbb",
+        ),
+        (Owner(name=mine.name, identity=IDENTITY | {"eight_bit": "True"}), "eight bit unknown, not True"),
+        (
+            Owner(name="evaluation of y", identity=IDENTITY),
+            "to an evaluation of 'x', not to an evaluation of 'y'",
+        ),
+    ):
+        with pytest.raises(RunError) as caught:
+            RunStore(tmp_path, other).__enter__()
+        assert found in str(caught.value)
+        assert (tmp_path / "results.json").exists()
+        with RunStore(tmp_path, other, overwrite=True) as store:
+            assert store.stage("a") == record("a"), "what fits may be kept"
+        assert read_owner(tmp_path) == other
+        assert not (tmp_path / "results.json").exists()
+        with RunStore(tmp_path, mine, overwrite=True):
+            (tmp_path / "results.json").write_text("{}")
+    with RunStore(tmp_path, mine, overwrite=True):  # its own folder: nothing is taken over
+        assert (tmp_path / "results.json").exists()
+    with pytest.raises(RunError, match="belongs to an evaluation of 'x', not to study 'mnist'"):
+        RunStore(tmp_path, "mnist", overwrite=True).__enter__()
+
+
+@pytest.mark.parametrize("identity", ["[1]", '"x"', "3"])
+def test_a_mangled_identity_is_told(identity: str, tmp_path: Path) -> None:
+    content = f'{{"store_version": 2, "study": "mnist", "identity": {identity}}}'
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(RunError, match="can't be read"):
+        RunStore(tmp_path, "mnist").__enter__()
+
+
 # Who may write
 
 HOLDER = """
@@ -263,6 +310,97 @@ with RunStore(Path(sys.argv[1]), "mnist") as store:
             print(block, error, flush=True)
             break
 """
+
+
+def failing_with(name: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(name.lower())
+    error.sqlite_errorname = name  # type: ignore[misc]
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("SQLITE_FULL", "the disk is full"),
+        ("SQLITE_IOERR_WRITE", "the disk failed, is full, or limits the size of files"),
+        ("SQLITE_READONLY", "it is read-only"),
+        ("SQLITE_READONLY_DIRECTORY", "it is read-only"),
+        ("SQLITE_BUSY", "another program keeps it locked"),
+        ("SQLITE_BUSY_SNAPSHOT", "another program keeps it locked"),
+        ("SQLITE_LOCKED", "another program keeps it locked"),
+        ("SQLITE_NOMEM", "memory ran out"),
+        ("SQLITE_CANTOPEN", "permission may be missing"),
+    ],
+)
+def test_each_refusal_of_the_machine_has_its_reason(name: str, reason: str, tmp_path: Path) -> None:
+    error = explained(failing_with(name), tmp_path / "ledger.sqlite")
+    assert isinstance(error, OutputError)
+    assert reason in str(error)
+    gone = explained(failing_with(name), tmp_path / "gone" / "ledger.sqlite")
+    assert "its folder was removed" in str(gone)
+    assert all(len(str(found)) < 300 + len(str(tmp_path)) for found in (error, gone))
+
+
+@pytest.mark.parametrize(
+    "name", ["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_CONSTRAINT_NOTNULL"]
+)
+def test_anything_else_is_damage(name: str, tmp_path: Path) -> None:
+    error = explained(failing_with(name), tmp_path / "ledger.sqlite")
+    assert isinstance(error, RunError)
+    assert "is damaged" in str(error)
+
+
+def test_a_ledger_that_another_program_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunStore(tmp_path, "mnist"):
+        pass
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, timeout=0.01))
+    other = connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with (
+        pytest.raises(OutputError, match="another program keeps it locked"),
+        RunStore(tmp_path, "mnist") as store,
+    ):
+        store.finish_stage(record("a"))
+    other.close()
+    with RunStore(tmp_path, "mnist") as store:
+        store.finish_stage(record("a"))
+
+
+def test_a_ledger_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"store_version": 1, "study": "mnist"}')
+    (tmp_path / "ledger.sqlite").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        RunStore(tmp_path, "mnist").__enter__()
+
+
+def test_a_ledger_of_other_tables_is_damaged(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "ledger.sqlite")
+    other.execute("CREATE TABLE outcomes (note TEXT)")
+    other.close()
+    (tmp_path / "run.json").write_text('{"store_version": 1, "study": "mnist"}')
+    with pytest.raises(RunError, match="is damaged"), RunStore(tmp_path, "mnist") as store:
+        store.outcomes("key")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open folder can't be removed")
+@pytest.mark.parametrize("then", ["nothing", "a file", "another run"])
+def test_a_folder_that_is_removed_while_it_is_open(then: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with RunStore(folder, "mnist") as store:
+        shutil.rmtree(folder)
+        if then == "a file":
+            folder.write_text("mine")
+        elif then == "another run":
+            with RunStore(folder, "mnist") as other:
+                other.finish_stage(record("theirs"))
+        for write in (lambda: store.finish_stage(record("a")), store.reopen, lambda: store.keep_only([])):
+            with pytest.raises(OutputError, match="was removed or replaced while the run"):
+                write()
+    assert folder.exists() == (then != "nothing")
+    if then == "another run":
+        with RunStore(folder, "mnist") as other:
+            assert other.stage("theirs") == record("theirs")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")

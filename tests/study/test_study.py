@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,13 @@ class Stages(Progress):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
-    return robustlab.run_study(TINY, out=tmp_path_factory.mktemp("runs") / "tiny")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(TINY, tmp_path_factory.mktemp("recipes")))
+
+
+@pytest.fixture(scope="module")
+def run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
+    return robustlab.run_study(recipe, out=tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture
@@ -37,12 +43,18 @@ def copy(run: robustlab.Run, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run.folder, tmp_path / "run"))
 
 
-def recipe_with(tmp_path: Path, old: str, new: str) -> Path:
-    text = TINY.read_text()
-    assert old in text
-    path = tmp_path / "changed.toml"
-    path.write_text(text.replace(old, new))
-    return path
+@pytest.fixture
+def change(recipe: Path) -> Iterator[Callable[[str, str], Path]]:
+    """A function that changes the recipe's file until the test ends."""
+    text = recipe.read_text()
+
+    def write(old: str, new: str) -> Path:
+        assert old in text
+        recipe.write_text(text.replace(old, new))
+        return recipe
+
+    yield write
+    recipe.write_text(text)
 
 
 def test_every_figure_is_there(run: robustlab.Run) -> None:
@@ -106,17 +118,19 @@ def test_manifest_says_what_was_asked_and_resolved(run: robustlab.Run) -> None:
     assert manifest["resolved"]["recipe"]["networks"]["vae"]["objective"] == "reconstruction(kl_weight=0.5)"
 
 
-def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run) -> None:
+def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run, recipe: Path) -> None:
     stages = Stages()
-    again = robustlab.run_study(TINY, out=copy, progress=stages)
+    again = robustlab.run_study(recipe, out=copy, progress=stages)
     assert stages.done == []
     assert again.results.rows == run.results.rows
     assert again.results.cost == run.results.cost
 
 
-def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Path) -> None:
+def test_changed_option_redoes_only_what_depends_on_it(
+    copy: Path, change: Callable[[str, str], Path]
+) -> None:
     stages = Stages()
-    robustlab.run_study(recipe_with(tmp_path, "gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
+    robustlab.run_study(change("gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
     assert stages.done == [
         "train gan",
         "detect detection (study units)",
@@ -125,49 +139,47 @@ def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Pat
     ]
 
 
-def test_new_title_redoes_nothing(copy: Path, tmp_path: Path) -> None:
+def test_new_title_redoes_nothing(copy: Path, change: Callable[[str, str], Path]) -> None:
     stages = Stages()
-    run = robustlab.run_study(
-        recipe_with(tmp_path, '"A tiny study"', '"Another title"'), out=copy, progress=stages
-    )
+    run = robustlab.run_study(change('"A tiny study"', '"Another title"'), out=copy, progress=stages)
     assert stages.done == []
     assert run.results.title == "Another title"
 
 
-def test_lost_files_are_made_again(copy: Path, run: robustlab.Run) -> None:
+def test_lost_files_are_made_again(copy: Path, run: robustlab.Run, recipe: Path) -> None:
     (copy / "models" / "gan.safetensors").unlink()
     (copy / run.results.samples[0].file).unlink()
     stages = Stages()
-    robustlab.run_study(TINY, out=copy, progress=stages)
+    robustlab.run_study(recipe, out=copy, progress=stages)
     assert stages.done == ["train gan", "samples of vae"]
 
 
-def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path) -> None:
+def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     before = sorted(p.name for p in copy.rglob("*") if p.is_file())
     with pytest.raises(ModelFileError, match=r"vae\.safetensors.*remove it"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
     assert sorted(p.name for p in copy.rglob("*") if p.is_file()) == before
 
 
-def test_model_of_another_shape_is_reported(copy: Path) -> None:
+def test_model_of_another_shape_is_reported(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     _, header = load_tensors(path)
     tensors, _ = load_tensors(copy / "models" / "gan.safetensors")
     save_tensors(path, tensors, header)
     with pytest.raises(ModelFileError, match=r"holds another network.*remove it"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
 
 
-def test_strangers_model_is_not_overwritten(copy: Path) -> None:
+def test_strangers_model_is_not_overwritten(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     tensors, header = load_tensors(path)
     del header["stage"]
     save_tensors(path, tensors, header)
     content = path.read_bytes()
     with pytest.raises(ModelFileError, match="something else"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
     assert path.read_bytes() == content
 
 
