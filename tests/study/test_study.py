@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import robustlab
-from robustlab.core.errors import ModelFileError, RobustlabError
+from robustlab.core.errors import ModelFileError, RobustlabError, RunError
 from robustlab.core.progress import Progress
 from robustlab.models.files import load_tensors, save_tensors
 
@@ -183,9 +183,118 @@ def test_strangers_model_is_not_overwritten(copy: Path, recipe: Path) -> None:
     assert path.read_bytes() == content
 
 
-def test_seed_changes_the_figures_and_repeats(tmp_path: Path, run: robustlab.Run) -> None:
-    other = robustlab.run_study(TINY, out=tmp_path / "seed", seed=1)
+def stopping_at(name: str) -> Progress:
+    """Return a progress that stops the study, as a kill would, when work on a stage begins."""
+
+    class Killer(Progress):
+        def stage(self, found: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
+            del seconds, remark
+            if (found, state) == (name, "running"):
+                raise KeyboardInterrupt
+
+    return Killer()
+
+
+def test_another_seed_is_another_study(
+    copy: Path, run: robustlab.Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"a study of other settings: seed 0, not 1; .*--overwrite"):
+        robustlab.run_study(recipe, out=copy, seed=1)
+    assert robustlab.load_run(copy).results == run.results
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(
+            recipe, out=copy, seed=1, overwrite=True, progress=stopping_at("train adversarial-study")
+        )
+    # Its networks may be of two seeds now, and nothing of it passes for a finished study.
+    assert not (copy / "report.html").exists()
+    for read in (robustlab.load_run, robustlab.write_report):
+        with pytest.raises(RunError, match=r"a study that did not end|holds no finished run"):
+            read(copy)
+    with pytest.raises(RobustlabError, match="a study that did not end"):
+        robustlab.evaluate(copy, network="vae", dataset="digits")
+    with pytest.raises(RunError, match="seed 1, not 0"):
+        robustlab.run_study(recipe, out=copy)
+    stages = Stages()
+    other = robustlab.run_study(recipe, out=copy, seed=1, progress=stages)
+    assert stages.kept == ["train baseline"]
+    assert other.results.seed == 1
     assert other.results.rows != run.results.rows
+    assert robustlab.load_run(copy) == other
+
+
+def test_a_changed_recipe_that_was_killed_does_not_pass_for_finished(
+    copy: Path, change: Callable[[str, str], Path]
+) -> None:
+    changed = change("gan(hidden=64)", "gan(hidden=32)")
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(changed, out=copy, progress=stopping_at("train gan"))
+    assert not (copy / "report.html").exists()
+    for read in (robustlab.load_run, robustlab.write_report):
+        with pytest.raises(RunError, match="a study that did not end; run the same command again"):
+            read(copy)
+
+
+def test_another_file_of_the_same_name_is_another_study(
+    copy: Path, run: robustlab.Run, recipe: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copy(recipe, tmp_path / "other.toml"))
+    with pytest.raises(
+        RunError, match=r"other settings: recipe .*tiny\.toml, not .*other\.toml; .*--overwrite"
+    ):
+        robustlab.run_study(other, out=copy)
+    assert robustlab.load_run(copy).results == run.results
+    stages = Stages()
+    robustlab.run_study(other, out=copy, overwrite=True, progress=stages)
+    assert stages.done == [], "what both have in common is kept"
+
+
+def test_default_folders_keep_studies_apart(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for options in ({}, {"quick": True}, {"seed": 3}, {"quick": True, "seed": 3}):
+        with pytest.raises(KeyboardInterrupt):
+            robustlab.run_study(recipe, progress=stopping_at("train baseline"), **options)
+        found.append(sorted(path.name for path in Path("runs").iterdir()))
+    assert found[0] == ["tiny"]
+    assert found[1] == ["tiny", "tiny-quick"]
+    assert found[2] == ["tiny", "tiny-quick", "tiny-seed-3"]
+    assert found[3] == ["tiny", "tiny-quick", "tiny-quick-seed-3", "tiny-seed-3"]
+    other = Path(shutil.copy(recipe, tmp_path / "auto.toml"))
+    other.write_text(other.read_text().replace('dataset = "digits"', 'dataset = "auto"'))
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(other, dataset="digits", progress=stopping_at("train baseline"))
+    assert Path("runs/tiny-digits/run.json").exists()
+
+
+def test_no_link_leads_a_study_out_of_its_folder(copy: Path, recipe: Path, tmp_path: Path) -> None:
+    foreign, away = b"a file that robustlab has nothing to do with", tmp_path / "away"
+    away.mkdir()
+    for name in ("models", "arrays", "figures"):
+        (copy / name).rename(tmp_path / name)
+        (copy / name).symlink_to(away)
+        with pytest.raises(RunError, match=f"{name} is a link"):
+            robustlab.run_study(recipe, out=copy)
+        assert list(away.iterdir()) == []
+        (copy / name).unlink()
+        (tmp_path / name).rename(copy / name)
+    (copy / "models" / "mine.safetensors").write_bytes(foreign)
+    files = sorted(path for folder in ("models", "arrays") for path in (copy / folder).iterdir())
+    parts = [path.with_name(f"{path.name}.part") for path in files if path.stem != "mine"]
+    links = [*parts, copy / "models" / "baseline.checkpoint", copy / "models" / "baseline.json"]
+    for number, link in enumerate(links):
+        link.unlink(missing_ok=True)
+        (away / str(number)).write_bytes(foreign)
+        link.symlink_to(away / str(number))
+    for path in (copy / "arrays").glob("*.safetensors"):
+        path.unlink()
+    (copy / "models" / "baseline.safetensors").unlink()
+    robustlab.run_study(recipe, out=copy)
+    assert all(path.read_bytes() == foreign for path in away.iterdir())
+    assert (copy / "models" / "mine.safetensors").read_bytes() == foreign
+    assert not (copy / "models" / "baseline.json").is_symlink()
 
 
 def test_folder_of_another_study_is_refused(copy: Path) -> None:
