@@ -6,8 +6,8 @@ The seed decides which runs are killed, when, and with which signal; where in th
 depends on the machine. Every run is a process of its own, forked from one that has imported the libraries and
 computed nothing, so that a kill falls into the work and not into the imports (and so it needs a Unix).
 
-After every kill the folder must hold either a finished run with the figures of an undisturbed one (or those of
-the run that is being replaced), or one that robustlab refuses to read because it did not end. After the last
+After every kill the folder must hold either a finished run with the figures of an undisturbed one (or of
+the run that is being replaced), or one that robustlab refuses to read because it did not end. At the last
 one the same command must end with the figures, verdicts, weights and ledger of an undisturbed run, byte for
 byte, and no finished block is done twice. Exit code 1 and the folder's path say that one did not.
 """

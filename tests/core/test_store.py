@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -314,7 +315,7 @@ with RunStore(Path(sys.argv[1]), "mnist") as store:
 
 def failing_with(name: str) -> sqlite3.OperationalError:
     error = sqlite3.OperationalError(name.lower())
-    error.sqlite_errorname = name  # type: ignore[misc]
+    error.sqlite_errorname = name
     return error
 
 
@@ -394,7 +395,7 @@ def test_a_folder_that_is_removed_while_it_is_open(then: str, tmp_path: Path) ->
         elif then == "another run":
             with RunStore(folder, "mnist") as other:
                 other.finish_stage(record("theirs"))
-        for write in (lambda: store.finish_stage(record("a")), store.reopen, lambda: store.keep_only([])):
+        for write in (partial(store.finish_stage, record("a")), store.reopen, partial(store.keep_only, [])):
             with pytest.raises(OutputError, match="was removed or replaced while the run"):
                 write()
     assert folder.exists() == (then != "nothing")

@@ -78,8 +78,10 @@ def test_another_evaluation_has_another_folder(change: str, model: nn.Module, sp
 def test_other_images_have_another_folder(model: nn.Module, split: Split) -> None:
     darker = split_of(split.images * 0.999, split.labels, split.ids)
     assert default(model, split).folder != default(model, darker).folder
-    own = {"images": split.images, "labels": split.labels}
-    named = execute(EvaluationOptions(model=model, **own, attacks="fgsm", checks=False))
+    own = EvaluationOptions(
+        model=model, images=split.images, labels=split.labels, attacks="fgsm", checks=False
+    )
+    named = execute(own)
     assert named.folder.name.startswith("evaluate-Sequential-own-linf-0.3-")
 
 
@@ -151,7 +153,12 @@ def test_a_folder_without_an_identity_is_read_but_not_replaced(
 
 def test_a_refusal_is_one_short_line(model: nn.Module, split: Split, tmp_path: Path) -> None:
     evaluate(tmp_path / "run", model, split)
-    others = {"seed": 1, "mode": "max-loss", "samples": 2, "threat": "linf(eps=0.1234567890123)"}
+    others: dict[str, Any] = {
+        "seed": 1,
+        "mode": "max-loss",
+        "samples": 2,
+        "threat": "linf(eps=0.1234567890123)",
+    }
     with pytest.raises(RunError) as caught:
         evaluate(tmp_path / "run", model, split, **others)
     message = str(caught.value).replace(str(tmp_path), "")
