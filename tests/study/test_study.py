@@ -288,13 +288,17 @@ def test_no_link_leads_a_study_out_of_its_folder(copy: Path, recipe: Path, tmp_p
         link.unlink(missing_ok=True)
         (away / str(number)).write_bytes(foreign)
         link.symlink_to(away / str(number))
-    for path in (copy / "arrays").glob("*.safetensors"):
+    arrays = sorted((copy / "arrays").glob("*.safetensors"))
+    assert len(arrays) == 3
+    arrays[0].write_bytes(arrays[0].read_bytes()[:1000])  # and what is damaged is made again
+    for path in arrays[1:]:
         path.unlink()
+        path.symlink_to(away / "0")
     (copy / "models" / "baseline.safetensors").unlink()
     robustlab.run_study(recipe, out=copy)
     assert all(path.read_bytes() == foreign for path in away.iterdir())
     assert (copy / "models" / "mine.safetensors").read_bytes() == foreign
-    assert not (copy / "models" / "baseline.json").is_symlink()
+    assert not any(path.is_symlink() for path in (copy / "models" / "baseline.json", *arrays))
 
 
 def test_folder_of_another_study_is_refused(copy: Path) -> None:

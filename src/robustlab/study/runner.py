@@ -10,7 +10,7 @@ from robustlab.core import environment
 from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
-from robustlab.core.owner import Owner
+from robustlab.core.owner import Owner, check_owner
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
 from robustlab.core.run import Run
@@ -78,6 +78,9 @@ class _Study:
     def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
+        if self.options.out:  # before data are downloaded
+            named = Owner(name=self.recipe.name)
+            check_owner(Path(self.options.out), named, overwrite=self.options.overwrite)
         data = self._load()
         folder = Path(self.options.out) if self.options.out else self._default_folder(data)
         store = RunStore(folder, self._owner(data), overwrite=self.options.overwrite)
