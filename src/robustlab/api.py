@@ -146,8 +146,8 @@ def evaluate(
             is faster.
         batch_size: images per pass; default 250, on a GPU 1,000. No verdict depends on it.
         seed: of every random choice.
-        out: the run's folder; default ``runs/evaluate-<name>-<dataset>-<norm>-<eps>-<hash>``. The hash is of all
-            that makes it another evaluation: model, images, threat model, seed, mode, samples, 8-bit rule.
+        out: the run's folder; default ``runs/evaluate-<name>-<dataset>-<norm>-<eps>-<hash>``. The hash is of
+            all that makes it another evaluation: model, images, threat model, seed, mode, samples and so on.
         overwrite: replace the evaluation that ``out`` holds by this one; without it, another one is refused.
         progress: where to show progress; default nowhere.
 

@@ -209,9 +209,7 @@ def test_five_channels_fit_into_no_png(make_linear: Callable[..., nn.Module], tm
 def test_a_folder_of_another_classifier(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
     evaluate(tmp_path / "run", model, split, name="one")
-    with pytest.raises(
-        RobustlabError, match="belongs to an evaluation of 'one', not to an evaluation of 'two'"
-    ):
+    with pytest.raises(RobustlabError, match="to an evaluation of 'one', not to an evaluation of 'two'"):
         evaluate(tmp_path / "run", model, split, name="two")
 
 

@@ -41,7 +41,7 @@ def write_report(folder: Path) -> Path:
 
 def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
     """Write the figures, by name, and remove those of an earlier report that are no longer drawn."""
-    before = _recorded(folder / _RECORD)
+    before = recorded_figures(folder)
     write_json(folder / _RECORD, sorted(before | drawn.keys()))
     with writing(folder / "figures"):
         (folder / "figures").mkdir(exist_ok=True)
@@ -52,9 +52,10 @@ def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
     write_json(folder / _RECORD, sorted(drawn))
 
 
-def _recorded(path: Path) -> set[str]:
+def recorded_figures(folder: Path) -> set[str]:
+    """Return the names of the figures that the last report of a folder wrote; none where it does not say."""
     try:
-        names = json.loads(path.read_text(encoding="utf-8"))
-        return {name for name in names if Path(name).name == name}
-    except (OSError, ValueError, TypeError, RecursionError):
+        names = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        return {name for name in names if name.endswith(".svg") and Path(name).name == name}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return set()

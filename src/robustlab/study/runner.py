@@ -15,7 +15,7 @@ from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.manifest import write_manifest
-from robustlab.core.owner import Owner
+from robustlab.core.owner import Owner, check_owner
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
 from robustlab.core.run import Run
@@ -105,6 +105,9 @@ class _Study:
     def run(self, here: Path) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
+        if self.options.out:  # before data are downloaded
+            named = Owner(name=self.recipe.name)
+            check_owner(Path(self.options.out), named, overwrite=self.options.overwrite)
         data = self._load()
         given = Path(self.options.out) if self.options.out else self._default_folder(data)
         folder = here / given
