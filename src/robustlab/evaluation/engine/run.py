@@ -37,7 +37,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     owner = f"evaluation of {request.subject.name}"
     folder = Path(options.out) if options.out else request.default_folder
     check_identity(folder, owner)
-    for remark in request.chosen.remarks:
+    for remark in request.remarks:
         progress.note(remark)
     with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
@@ -66,6 +66,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 command=options.command(),
                 attacks=", ".join(map(repr, request.asked)),
                 data_name=request.chosen.name,
+                remarks=request.remarks,
                 checks=checks,
                 seconds_of_checks=seconds,
                 curve=curve,

@@ -55,7 +55,8 @@ def _headline(view: View) -> list[str]:
         f"- threat model: {code(results.threat)}",
         f"- checks: {words.verdict(view)}",
     ]
-    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view)]
+    remarks = [f"{remark}." for remark in results.remarks]
+    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view), *remarks]
     return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
 
 
