@@ -13,6 +13,7 @@ from robustlab.certify import Certifier
 from robustlab.cli import explain
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
+from robustlab.core.text import shown
 from robustlab.core.threat import ThreatModel
 from robustlab.data import DATASETS
 from robustlab.defenses import Defense
@@ -54,7 +55,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
             names = [name for entries in everything.values() for name in entries if name.isidentifier()]
             hint = did_you_mean(kind, [*everything, *by_name, *names])
             raise SpecError(
-                f"there is no kind or unit {kind!r}{hint}; kinds: {', '.join(everything)}; "
+                f"there is no kind or unit {shown(kind)}{hint}; kinds: {', '.join(everything)}; "
                 "of each of these `robustlab ls KIND` shows the units"
             )
         everything = {kind: everything[kind]} if kind in everything else named

@@ -105,7 +105,7 @@ def _checks(view: View) -> list[str]:
         return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
 
     if not view.results.checks:
-        return ["## Checks", "No check was computed: nothing vouches for the figure."]
+        return ["## Checks", "No check was computed: the result has not been checked."]
     head = ["Grade", "check", "found", "expected", "a failure would mean", "explained in"]
     return ["## Checks", table(head, [line(check) for check in view.checks])]
 
