@@ -5,12 +5,12 @@ import json
 import sys
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
 from robustlab.cli import explain
+from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown

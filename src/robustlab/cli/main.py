@@ -10,6 +10,7 @@ import typer
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
 from robustlab.core.memory import keep_freed_memory
+from robustlab.core.text import printable
 
 __all__ = ["app", "main"]
 
@@ -25,7 +26,7 @@ def report(
     from robustlab.cli import browser
 
     path = robustlab.write_report(run)
-    typer.echo(path)
+    typer.echo(printable(str(path)))
     if open_report:
         browser.show(path)
 
