@@ -108,7 +108,14 @@ def _unit(draw: random.Random, folder: Path) -> Attempt:
 def _run(draw: random.Random, folder: Path) -> Attempt:
     del folder
     images, labels = batch()
-    right = {"threat": Linf(eps=0.1), "targets": None, "eps": None, "ids": None, "seed": 0, "mode": "verdict"}
+    right: dict[str, Any] = {
+        "threat": Linf(eps=0.1),
+        "targets": None,
+        "eps": None,
+        "ids": None,
+        "seed": 0,
+        "mode": "verdict",
+    }
     right |= {"images": images, "labels": labels, "batch_size": 2, "samples": 1}
     attack = draw.choice((FGSM(), PGD(steps=2), Square(queries=3)))
     given = _changed(draw, right)

@@ -71,7 +71,7 @@ OTHERS = (
 def make(draw: random.Random, folder: Path) -> Attempt:
     """A command with options of its own, and some values or words changed."""
     (folder / "net.py").write_text(NET)
-    words = _evaluate(draw) if draw.random() < 0.7 else _bent_words(draw, list(draw.choice(OTHERS)))
+    words = _evaluate(draw) if draw.random() < 0.4 else _bent_words(draw, list(draw.choice(OTHERS)))
     if draw.random() < 0.01:
         return lambda: _in_process([os.fsencode(w.replace("\0", "")) for w in map(_encodable, words)], folder)
     return lambda: _here(words, folder)

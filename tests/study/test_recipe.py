@@ -268,8 +268,8 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("schema = 1", 'schema = "1"', ("schema", "found '1'")),
     ("schema = 1", "schema = true", ("schema", "found True")),
     ("schema = 1", "schema = 1" + 29 * "0", ("schema", "newer")),
-    ("epochs = 3", "epochs = " + 5000 * "9", ("not valid TOML",)),
-    ("epochs = 3", "epochs = " + 5000 * "[" + 5000 * "]", ("not valid TOML",)),
+    ("epochs = 3", "epochs = " + 5000 * "9", ("too many digits",)),
+    ("epochs = 3", "epochs = " + 5000 * "[" + 5000 * "]", ("nested too deeply",)),
     ('title = "A toy"', 'title = "\\u001b[3mA toy"', ("title", "control characters", r"'\x1b[3mA toy'")),
     ('on = "baseline"', f'on = "{"x" * 1_000_000}"', ("rows.clean.on", "'xxx")),
     # Networks that do not fit

@@ -40,8 +40,8 @@ def printable(text: str) -> str:
 
 
 def a_kind(value: object) -> str:
-    """Return the name of a value's type with its article: ``an int``."""
-    return with_article(type(value).__name__)
+    """Return the name of a value's type with its article, ``an int``, or ``None``."""
+    return "None" if value is None else with_article(type(value).__name__)
 
 
 def with_article(noun: str) -> str:

@@ -235,8 +235,12 @@ def load_recipe(path: Path) -> Recipe:
         content = tomllib.loads(text.decode())
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {reason(error)}") from None
-    except (ValueError, RecursionError) as error:  # an integer of 5,000 digits, or nested 5,000 deep
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path} is not a recipe: a value is nested too deeply") from None
+    except ValueError:
+        raise RecipeError(f"{path} is not a recipe: a number has too many digits") from None
     version = content.get("schema")
     if isinstance(version, int) and version > RECIPE_SCHEMA:
         raise RecipeError(
@@ -254,7 +258,7 @@ def _teach(error: pydantic.ValidationError) -> str:
     """Say what is wrong in the first offending place."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     found = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
     return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")
 
