@@ -34,12 +34,30 @@ VALUES = (
 )
 
 
+RIGHT = {
+    "eps": "1",
+    "steps": "3",
+    "restarts": "2",
+    "std": "0.1",
+    "attack": "fgsm",
+    "threat": "linf(eps=8/255)",
+    "network": "vae",
+    "classifier": "baseline",
+    "source": "baseline",
+    "effect": "fog",
+}
+"""Arguments that are right in most units."""
+
+
 @family("specs")
 def make(draw: random.Random, folder: Path) -> Attempt:
     """A unit's name with arguments of its own and of others, with some characters changed."""
     del folder
     kind = draw.choice(KINDS)
-    text, as_list = bent(draw, spec(draw, kind)), draw.random() < 0.2
+    text, as_list = (
+        bent(draw, spec(draw, kind)) if draw.random() < 0.7 else spec(draw, kind),
+        draw.random() < 0.2,
+    )
 
     def attempt() -> None:
         if as_list:
@@ -57,5 +75,8 @@ def spec(draw: random.Random, kind: type[Unit]) -> str:
     name = draw.choice(list(known))
     own = list(getattr(known[name], "__dataclass_fields__", {}))
     words = [*own, "steps", "eps", "epsilon"]
-    given = [f"{draw.choice(words)}={draw.choice(VALUES)}" for _ in range(draw.randrange(4))]
-    return f"{name}({', '.join(given)})" if given else name
+    # What an example of the unit has is right; a part of it is replaced by what may be wrong.
+    given = {field: value for field, value in RIGHT.items() if field in own and draw.random() < 0.8}
+    for _ in range(draw.choice((0, 0, 0, 1, 2))):
+        given[draw.choice(words)] = draw.choice(VALUES)
+    return f"{name}({', '.join(f'{field}={value}' for field, value in given.items())})" if given else name

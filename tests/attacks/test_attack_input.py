@@ -48,7 +48,7 @@ def test_bad_images_are_refused(model: nn.Module, batch: Any) -> None:
     for value in (1.01, -0.01, float("nan"), float("inf")):
         refused("images must lie in", model, batch, images=put(value))
     refused("images must lie in .* normalise inside the model", model, batch, images=put(-0.01))
-    refused("images must lie in .* divide them by 255", model, batch, images=batch.images * 255)
+    refused("images must lie in .* divide by 255", model, batch, images=batch.images * 255)
     refused("images must lie in .* NaN: images 3$", model, batch, images=put(float("nan")))
     for images in (batch.images.flatten(1), batch.images.int(), batch.images + 0j, batch.images > 0.5):
         refused("images must be", model, batch, images=images)

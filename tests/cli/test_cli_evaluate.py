@@ -99,6 +99,15 @@ def test_brackets_in_names_are_no_markup(place: Path) -> None:
     assert "br[/x]" in result.stdout
 
 
+def test_control_characters_in_a_name_do_nothing(place: Path) -> None:
+    result = call(*evaluation(place, "control", "--name", "a\x1b]0;owned\x07\u202eb"))
+    assert result.exit_code == 0, result.output
+    page = (place / "control" / "report.html").read_text()
+    for text in (result.output, page, (place / "control" / "report.md").read_text()):
+        assert not set(text) & set("\x1b\x07\u202e")
+        assert r"a\x1b]0;owned\x07\u202eb" in text.replace("\\\\", "\\").replace("\\]", "]")
+
+
 def test_a_surrogate_may_be_a_path(place: Path) -> None:
     with pytest.raises(RobustlabError, match=r"no model .*nowhere"):
         robustlab.evaluate(f"{place / 'net.py'}:make_model", dataset="digits", surrogates=[place / "nowhere"])
@@ -170,9 +179,22 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
         (["--dataset", "mnits"], "did you mean 'mnist'"),
         (["--surrogate", "x"], "no model 'x'"),
         (["--weights", "none.pt"], "none.pt does not exist"),
-        (["--weights", f"{'a' * 300}.pt"], "the name is too long"),
-        (["--model", f"{'a' * 300}.py:make_model"], "the name is too long"),
-        (["--data-root", "a" * 300, "--dataset", "mnist"], "the name is too long"),
+        (["--weights", f"{'a' * 300}.pt"], "weights is too long"),
+        (["--model", f"{'a' * 300}.py:make_model"], "model is too long"),
+        (["--data-root", "a" * 300, "--dataset", "mnist"], "data_root is too long"),
+        (["--batch-size", "9" * 30], "batch_size must be below 2^63"),
+        (["--name", "half \udcff"], r"name must be text in UTF-8, found 'half \udcff'"),
+        (["--out", "half \udcff"], r"out must be text in UTF-8, found 'half \udcff'"),
+        (["--threat", "l2(eps=1e39)"], "l2: eps must be at most"),
+        (["--threat", "linf(0.3)"], "linf takes its arguments by name: linf(eps=0.3)"),
+        (["--threat", "Linf"], "did you mean 'linf'"),
+        (["--attacks", "APGD-CE"], "did you mean 'apgd'"),
+        (["--attacks", "pgd(eps=0.3)"], "eps belongs to the threat model"),
+        (["--eps", "0.3"], '--threat "linf(eps=0.3)"'),
+        (["--epsilon=0.3"], '--threat "linf(eps=0.3)"'),
+        (["--batch", "3"], "did you mean '--batch-size'"),
+        (["-n", "many"], "'-n'"),
+        (["a\x1b[31m"], r"a\x1b[31m"),
     ],
 )
 def test_wrong_input(place: Path, options: list[str], expected: str) -> None:
@@ -233,8 +255,8 @@ def test_gate_exit_codes(place: Path, finished: Path) -> None:
     failed = call("gate", finished, "--min-robust", "1.0", "--json")
     assert failed.exit_code == 1
     assert json.loads(failed.stdout)["passed"] is False
-    assert "asks for nothing" in error_of(call("gate", finished))
-    assert "90 % is 0.9" in error_of(call("gate", finished, "--min-robust", "90"))
+    assert "no condition given" in error_of(call("gate", finished))
+    assert "0.9 for 90 %" in error_of(call("gate", finished, "--min-robust", "90"))
     assert "finished run" in error_of(call("gate", place / "nowhere", "--min-robust", "0.9"))
 
 

@@ -18,6 +18,7 @@ from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model
+from robustlab.study.recipe import NetworkPart
 from robustlab.training import Objective
 
 KINDS = [
@@ -81,7 +82,7 @@ def test_every_alias_stands_for_something_that_there_is() -> None:
     arguments = {field.name for unit in every.values() for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
     options = inspect.signature(robustlab.evaluate).parameters
     for name, words in ALIASES.items():
-        assert name.partition("(")[0] in {*every, *arguments, *options}, name
+        assert name.partition("(")[0] in {*every, *arguments, *options, *NetworkPart.model_fields}, name
         assert all(normalized(word) == word for word in words), words
         if "(" in name:
             parse(Attack, name)

@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from robustlab.core import seeding
-from robustlab.core.threat import L1, L2, Linf, ThreatModel, allowance
+from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded, allowance
 
 SHAPE = (2, 3, 4)
 THREATS: list[ThreatModel] = [
@@ -195,3 +195,11 @@ def test_the_l1_ball_of_a_large_image_is_not_left_by_rounding() -> None:
     threat = L1(eps=12.0)
     for points in (clean + moves, clean + 0.1 * moves, clean + moves.sign() * 1e-4):
         assert (threat.distance(threat.project(points, clean), clean) <= allowance(threat.eps)).all()
+
+
+def test_the_largest_distance_is_that_of_black_and_white() -> None:
+    black, white = torch.zeros(1, *SHAPE), torch.ones(1, *SHAPE)
+    threats = (Linf(eps=0.1), L2(eps=0.1), L1(eps=0.1), L0(eps=1), Unbounded())
+    assert [threat.largest_distance(SHAPE) for threat in threats] == [1, math.sqrt(24), 24, 24, 1]
+    for threat in threats:
+        assert threat.distance(black, white).item() == pytest.approx(threat.largest_distance(SHAPE))

@@ -51,8 +51,10 @@ def test_arguments_by_place_are_shown_by_name(kind: type[Unit], unit: type[Unit]
 
 
 def test_scalars_of_numpy_and_torch_are_numbers() -> None:
-    assert PGD(steps=np.int64(3)) == PGD(steps=3)
-    assert Linf(eps=torch.tensor(0.25)) == Linf(eps=0.25) == Linf(eps=np.float32(0.25))
+    scalars: list[Any] = [np.float32(0.25), np.array(0.25), torch.tensor(0.25)]
+    assert all(Linf(eps=scalar) == Linf(eps=0.25) for scalar in scalars)
+    count: Any = np.int64(3)
+    assert PGD(steps=count) == PGD(steps=3)
     assert repr(L2(eps=np.float64(2))) == "l2(eps=2.0)"
 
 

@@ -11,6 +11,7 @@ import torch
 from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of
 from torch import nn
 
+import robustlab
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.images import load_images, own_images
@@ -106,7 +107,7 @@ def test_own_images(images: Any, labels: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({"images": torch.full((2, 1, 4, 5), 3.0)}, "divide them by 255"),
+        ({"images": torch.full((2, 1, 4, 5), 3.0)}, "divide by 255"),
         ({"labels": torch.zeros(2)}, "labels must be integers"),
         ({"labels": torch.tensor([0, -1])}, "labels must not be negative"),
         ({"ids": torch.arange(3)}, "ids must be an int64 torch.Tensor of shape (2,)"),
@@ -217,6 +218,27 @@ def test_more_images_than_there_are(model: nn.Module, tmp_path: Path) -> None:
     progress = Notes()
     assert evaluate(tmp_path, model, grey_split(model), progress, n=1000).results.images.n == 60
     assert "there are only 60 images, not 1000" in progress.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("threat", "whole"), [("l2(eps=500)", True), ("l2(eps=4.4)", False), ("l0(eps=20)", True)]
+)
+def test_a_threat_model_that_allows_every_image_is_remarked(
+    model: nn.Module, tmp_path: Path, threat: str, whole: bool
+) -> None:
+    progress = Notes()
+    run = evaluate(
+        tmp_path, model, grey_split(model), progress, threat=threat, attacks="random_points(count=1)"
+    )
+    said = [remark for remark in run.results.remarks if "allows every image" in remark]
+    assert bool(said) == whole
+    assert [note for note in progress.notes if "allows every image" in note] == said
+    page = robustlab.write_report(tmp_path).read_text()
+    assert (
+        ("allows every image" in page)
+        == whole
+        == ("allows every image" in (tmp_path / "report.md").read_text())
+    )
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_grades_are_told_by_words_and_signs(make_evaluation: MakeEvaluation) -> 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("bare", "No check was computed: nothing vouches for the figure."),
+        ("bare", "No check was computed: the result has not been checked."),
         ("no_attack", "No attack ran, so this says nothing of robustness."),
         ("nothing_broken", "No attack broke a single image."),
         ("everything_broken", "On these images this is exact"),

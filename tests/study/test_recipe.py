@@ -184,7 +184,7 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         ("unknown key 'titel'", "did you mean 'title'?"),
     ),
     ("epochs = 3", "epoch = 3", ("networks.baseline", "unknown key 'epoch'", "did you mean 'epochs'?")),
-    ("lr = 2e-4", "learning_rate = 2e-4", ("networks.gan", "unknown key 'learning_rate'; accepted")),
+    ("lr = 2e-4", "learning_rate = 2e-4", ("networks.gan", "unknown key 'learning_rate'", "'lr'")),
     ("pixels = 0.5", "pixel = 0.5", ("units.0", "unknown key 'pixel'", "did you mean 'pixels'?")),
     ('mode = "max-loss"', 'modus = "max-loss"', ("rows.1", "did you mean 'mode'?")),
     ('label = "FGSM", ', 'label = "FGSM", lable = "x", ', ("curves.0.series.0", "did you mean 'label'?")),
@@ -234,16 +234,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         ("networks.gan.model", "model 'gann'", "did you mean 'gan'?"),
     ),
     ('"reconstruction"', '"fgsm"', ("networks.vae.objective", "unknown objective 'fgsm'")),
-    ('"grey_pixels"', '"grey_pixels("', ("detectors.grey.detector", "is no spec")),
+    ('"grey_pixels"', '"grey_pixels("', ("detectors.grey.detector", "can't parse detector")),
     ('"linf(eps=0.25)"\ncrafted', '"linf(eps=25)"\ncrafted', ("rows.fgsm.threat", "linf: eps", "found 25")),
     (
         'threat = "linf(eps=0.25)"\ncrafted',
         "crafted",
-        ("rows.fgsm: fgsm is made for", "is, where none is given, unbounded()"),
+        ("rows.fgsm: fgsm supports", "not unbounded(), which is meant where none is given"),
     ),
-    ("gaussian_noise(std=0.3)", "fgsm", ("detections.found: fgsm is made for threat models that bound",)),
-    ("training(attack=fgsm,", "training(attack=rotation_translation,", ("is made for unbounded",)),
-    ("gaussian_noise(std=0.3)", "gaussian_noise", ("detections.found.attack", "std", "required")),
+    ("gaussian_noise(std=0.3)", "fgsm", ("detections.found: fgsm supports threat models that bound",)),
+    ("training(attack=fgsm,", "training(attack=rotation_translation,", ("supports unbounded",)),
+    ("gaussian_noise(std=0.3)", "gaussian_noise", ("detections.found.attack", "std")),
     ("linf(eps={x})", "linf(epsilon={x})", ("curves.eps.series.threat", "'epsilon'", "did you mean 'eps'?")),
     (
         "pixels = 0.5",
@@ -260,6 +260,28 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         "purifier(network=vae, classifier=baseline)",
         ("networks.adversarial.defense", "purifier composes networks, it trains none"),
     ),
+    ("epochs = 3", "epochs = true", ("networks.baseline.epochs", "found True")),
+    ("epochs = 3", 'epochs = "3"', ("networks.baseline.epochs", "found '3'")),
+    ("epochs = 3", "epochs = 1" + 29 * "0", ("networks.baseline.epochs",)),
+    ("pixels = 0.5", "pixels = true", ("units.0.pixels", "found True")),
+    ("lr = 2e-4", 'lr = "2e-4"', ("networks.gan.lr", "found '2e-4'")),
+    ("schema = 1", 'schema = "1"', ("schema", "found '1'")),
+    ("schema = 1", "schema = true", ("schema", "found True")),
+    ("schema = 1", "schema = 1" + 29 * "0", ("schema", "newer")),
+    ("epochs = 3", "epochs = " + 5000 * "9", ("too many digits",)),
+    ("epochs = 3", "epochs = " + 5000 * "[" + 5000 * "]", ("nested too deeply",)),
+    ('title = "A toy"', 'title = "\\u001b[3mA toy"', ("title", "control characters", r"'\x1b[3mA toy'")),
+    ('on = "baseline"', f'on = "{"x" * 1_000_000}"', ("rows.clean.on", "'xxx")),
+    # Networks that do not fit
+    (
+        '"reconstruction"',
+        '"cross_entropy"',
+        ("networks.vae.objective", "cross_entropy", "classifier", "autoencoder"),
+    ),
+    ('model = "gan"', 'model = "vae"', ("networks.gan.objective", "gan", "autoencoder")),
+    ('objective = "cross_entropy"', 'objective = "reconstruction"', ("networks.baseline.objective",)),
+    ("network=vae", "network=baseline", ("classifiers.purified.defense", "network baseline", "autoencoder")),
+    ("network=gan", "network=vae", ("detectors.discriminator.detector", "network vae", "gan")),
     # References
     (
         'on = "baseline"',
@@ -302,10 +324,10 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     # Claims
     ("clean - fgsm >= 0.1", "clean - fgmm >= 0.1", ("claims.fragile", "unknown figure 'fgmm'", "'fgsm'?")),
     ("clean - fgsm >= 0.1", "clean * fgsm >= 0.1", ("claims.fragile", "unknown figure 'clean * fgsm'")),
-    ("clean - fgsm >= 0.1", "clean", ("claims.fragile", "'clean' is no comparison")),
-    ("clean - fgsm >= 0.1", "clean == fgsm", ("claims.fragile", "is no comparison")),
-    ("clean - fgsm >= 0.1", "clean > fgsm > 0.1", ("claims.fragile", "is no comparison")),
-    ("clean - fgsm >= 0.1", "clean >=", ("claims.fragile", "is no comparison")),
+    ("clean - fgsm >= 0.1", "clean", ("claims.fragile", "can't parse claim 'clean'")),
+    ("clean - fgsm >= 0.1", "clean == fgsm", ("claims.fragile", "can't parse claim")),
+    ("clean - fgsm >= 0.1", "clean > fgsm > 0.1", ("claims.fragile", "can't parse claim")),
+    ("clean - fgsm >= 0.1", "clean >=", ("claims.fragile", "can't parse claim")),
     ("found.natural_detection", "found.natural", ("claims.fragile", "unknown figure 'found.natural'")),
     # Counting grey pixels has no threshold of its own, so that no such figure will be measured.
     (
@@ -340,9 +362,9 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     ("schema = 1", "schema = 0", ("schema: ", "greater than or equal to 1")),
     ("schema = 1", "", ("schema: field required",)),
-    ("schema = 1", "schema =", ("is no valid TOML", "line 2")),
-    ("schema = 1", "schema = 1\nschema = 1", ("is no valid TOML",)),
-    ("[networks.vae]", "[networks.gan]", ("is no valid TOML",)),
+    ("schema = 1", "schema =", ("is not valid TOML", "line 2")),
+    ("schema = 1", "schema = 1\nschema = 1", ("is not valid TOML",)),
+    ("[networks.vae]", "[networks.gan]", ("is not valid TOML",)),
     ("[networks.baseline]", "[network.baseline]", ("unknown key 'network'", "mean 'networks'?")),
     ('[[units]]\nid = "study"\ntitle = "study units"\npixels = 0.5', "", ("units: field required",)),
 ]
@@ -365,7 +387,7 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot read the recipe"):
         load_recipe(tmp_path)
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
-    with pytest.raises(RecipeError, match="cannot read the recipe"):
+    with pytest.raises(RecipeError, match=r"binary\.toml is not valid TOML"):
         load_recipe(tmp_path / "binary.toml")
 
 

@@ -178,7 +178,9 @@ class Attack(Unit, ABC):
         labels = as_numbers("labels", labels, images)
         targets = None if targets is None else as_numbers("targets", targets, images)
         numbers = as_numbers("ids", range(len(images)) if ids is None else ids, images, negative=True)
-        radii = as_radii(threat.eps if eps is None else eps, images)
+        # A larger radius allows the same images, with steps and draws that leave float32.
+        largest = threat.largest_distance(tuple(images.shape[1:]))
+        radii = as_radii(threat.eps if eps is None else eps, images).clamp(max=largest)
         check_choice("mode", mode, get_args(Mode))
         check_whole("seed", seed, 0)
         check_whole("batch_size", batch_size, 1)

@@ -31,7 +31,7 @@ _SIDES = (3, 2, 4, 1, 5, 6)
 
 @register("focused")
 class Focused(Attack):
-    """Descents from corners and patches from the best point, as long as the image's margin gives way.
+    """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
 
     An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
     (``keep`` shrinks by ``tighten`` in each round) and the last round lowered it by less than a tenth. The

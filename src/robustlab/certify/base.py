@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
+from robustlab.core.arguments import check_whole
 from robustlab.core.calling import UserCodeError, ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import (
@@ -76,6 +77,7 @@ class Certifier(Unit, ABC):
         check_eval_mode(model, "certifying")
         threat, images = as_threat(threat), as_images(images)
         labels = as_numbers("labels", labels, images)
+        check_whole("batch_size", batch_size, 1)
         if threat.name not in self.norms:
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")

@@ -7,9 +7,9 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from robustlab.cli.escaping import escape
 from robustlab.core import environment
 from robustlab.core.errors import DataError, SetupError
 

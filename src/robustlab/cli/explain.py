@@ -11,9 +11,9 @@ import textwrap
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from robustlab.cli.escaping import escape
 from robustlab.core.spec import Unit
 
 _USUAL = {

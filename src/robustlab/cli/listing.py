@@ -5,15 +5,16 @@ import json
 import sys
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
 from robustlab.cli import explain
+from robustlab.cli.escaping import escape
 from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
+from robustlab.core.text import shown
 from robustlab.core.threat import ThreatModel
 from robustlab.data import DATASETS
 from robustlab.defenses import Defense
@@ -58,7 +59,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
             names = [name for entries in everything.values() for name in entries if name.isidentifier()]
             hint = did_you_mean(kind, [*everything, *by_name, *names])
             raise SpecError(
-                f"there is no kind or unit {kind!r}{hint}; kinds: {', '.join(everything)}; "
+                f"there is no kind or unit {shown(kind)}{hint}; kinds: {', '.join(everything)}; "
                 "of each of these `robustlab ls KIND` shows the units"
             )
         everything = {kind: everything[kind]} if kind in everything else named

@@ -12,6 +12,7 @@ from robustlab.cli.interrupt import leave_on_ctrl_c
 from robustlab.cli.output import close_for_the_rest
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
 from robustlab.core.memory import keep_freed_memory
+from robustlab.core.text import printable
 
 __all__ = ["app", "main"]
 
@@ -27,7 +28,7 @@ def report(
     from robustlab.cli import browser
 
     path = robustlab.write_report(run)
-    typer.echo(path)
+    typer.echo(printable(str(path)))
     if open_report:
         browser.show(path)
 

@@ -8,6 +8,7 @@ from typing import Annotated, ParamSpec
 
 import typer
 
+from robustlab.cli.usage import Commands
 from robustlab.core.errors import RobustlabError
 from robustlab.core.files import reason
 
@@ -15,6 +16,7 @@ P = ParamSpec("P")
 
 app = typer.Typer(
     name="robustlab",
+    cls=Commands,
     help="Finds out how robust an image classifier really is, and makes it more robust.",
     no_args_is_help=True,
     add_completion=False,

@@ -1,10 +1,10 @@
 """A run's main tables on the terminal."""
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from robustlab.attacks import Attack
+from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError
 from robustlab.core.results import Figure, Results, Row
 from robustlab.core.run import EvaluationRun, Run

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
 
-from rich import markup
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import (
@@ -19,13 +18,8 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
+from robustlab.cli.escaping import escape
 from robustlab.core.progress import Progress, Task
-from robustlab.core.text import printable
-
-
-def _escape(text: str) -> str:
-    """Return a text of which neither rich nor the terminal takes a part for a command."""
-    return markup.escape(printable(text))
 
 
 class TerminalProgress(Progress):
@@ -71,8 +65,8 @@ class TerminalProgress(Progress):
         if state == "kept":
             self._kept += 1
         elif state == "done":
-            said = f"  {_escape(remark)}" if remark else ""
-            self._print(f"[green]✓[/green] {_escape(name)}{said}  [dim]{seconds:.1f} s[/dim]")
+            said = f"  {escape(remark)}" if remark else ""
+            self._print(f"[green]✓[/green] {escape(name)}{said}  [dim]{seconds:.1f} s[/dim]")
         else:
             self._report_kept()
         if state != "running" and self._all is not None:
@@ -80,7 +74,7 @@ class TerminalProgress(Progress):
 
     @contextmanager
     def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        bar = self._bars.add_task(f"  {_escape(description)}", total=total, unit=unit, remark="")
+        bar = self._bars.add_task(f"  {escape(description)}", total=total, unit=unit, remark="")
         try:
             yield _Bar(self._bars, bar)
         finally:
@@ -89,7 +83,7 @@ class TerminalProgress(Progress):
     def note(self, message: str) -> None:
         # A note is a warning, so it is shown even when quiet.
         self.console.print(
-            Panel(_escape(message), title="Please note", border_style="bold yellow", highlight=False)
+            Panel(escape(message), title="Please note", border_style="bold yellow", highlight=False)
         )
 
     def _print(self, line: str) -> None:

@@ -66,6 +66,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "confidence": ("kappa",),
     "decay": ("momentum", "mu"),
     "eps": ("epsilon", "epsilons", "eps_max", "radius", "max_norm"),
+    "lr": ("learning_rate", "learningrate", "eta"),
     "loss": ("loss_fn", "criterion", "objective"),
     "queries": ("n_queries", "max_queries", "query_limit", "iterations", "max_iter", "steps"),
     "random_start": ("rand_init", "random_init", "rs"),

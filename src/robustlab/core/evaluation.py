@@ -163,6 +163,7 @@ class Evaluation(Record):
         samples: how often the classifier was asked about each point.
         command: what to type to have the same evaluation again; empty if it was started from Python.
         attacks: what was asked for; ``rows`` says what ran.
+        remarks: what was said at the start: the images are not those wished for, or eps allows every image.
         robust: worst case over all attacks, image by image; the headline.
         certified: proven, where a certifier ran.
         not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they
@@ -189,6 +190,7 @@ class Evaluation(Record):
     norm: Text
     eps: Length
     attacks: Text
+    remarks: list[Text] = Field(default=[])
     eight_bit: bool
     clean: Figure
     robust: Figure

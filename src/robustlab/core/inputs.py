@@ -4,7 +4,7 @@ Attacks, certifiers and evaluations share it, so that all of them take the same.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -71,8 +71,8 @@ def as_images(images: Any) -> Tensor:
     Raises:
         DataError: they are something else.
     """
-    images = split_images(images)
-    return images.to(torch.float32).div(255) if images.dtype == torch.uint8 else images
+    checked = split_images(images)
+    return checked.to(torch.float32).div(255) if checked.dtype == torch.uint8 else checked
 
 
 def split_images(images: Any) -> Tensor:
@@ -87,24 +87,24 @@ def split_images(images: Any) -> Tensor:
     """
     if not isinstance(images, Tensor | np.ndarray):
         raise DataError(f"images must be a torch.Tensor or a NumPy array, found {a_kind(images)}")
-    images = _tensor("images", images)
-    known = images.dtype == torch.uint8 or images.dtype.is_floating_point
-    if images.ndim != 4 or 0 in images.shape[1:] or not known:
-        raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {_found(images)}")
-    if images.dtype == torch.uint8 or len(images) == 0:
-        return images if images.dtype == torch.uint8 else images.to(torch.float32)
-    images = images.to(torch.float32)
-    low, high = (float(end) for end in torch.aminmax(images.detach()))
+    given = _tensor("images", images)
+    known = given.dtype == torch.uint8 or given.dtype.is_floating_point
+    if given.ndim != 4 or 0 in given.shape[1:] or not known:
+        raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {_found(given)}")
+    if given.dtype == torch.uint8:
+        return given
+    given = given.to(torch.float32)
+    if len(given) == 0:
+        return given
+    low, high = (float(end) for end in torch.aminmax(given.detach()))
     if low != low:
-        places = images.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
+        places = given.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
         listed = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
         raise DataError(f"images must lie in [0, 1], but {len(places)} of them contain NaN: images {listed}")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
-        remedy = (
-            "divide them by 255" if low >= 0 and 2 < high <= 255 else "normalise inside the model instead"
-        )
+        remedy = "divide by 255" if low >= 0 and 2 < high <= 255 else "normalise inside the model"
         raise DataError(f"images must lie in [0, 1], found {low:.3g} to {high:.3g}; {remedy}")
-    return images.clamp(0.0, 1.0) if low < 0 or high > 1 else images
+    return given.clamp(0.0, 1.0) if low < 0 or high > 1 else given
 
 
 def as_numbers(name: str, numbers: Any, images: Tensor, *, negative: bool = False) -> Tensor:
@@ -167,14 +167,15 @@ def check_classes(classes: int, highest: int, what: str = "labels") -> None:
 
 def _tensor(name: str, value: Any) -> Tensor:
     """Return a value as a dense tensor."""
+    tensor = value
     if not isinstance(value, Tensor):
         try:
             # A copy: torch refuses arrays with negative strides, and warns of those that can't be written.
-            value = torch.from_numpy(np.array(value))
+            tensor = torch.from_numpy(np.array(value))
         except (TypeError, ValueError, RuntimeError, OverflowError):
             raise DataError(f"{name} must be a tensor, an array or numbers, found {shown(value)}") from None
-    check_dense(name, value)
-    return value
+    check_dense(name, tensor)
+    return cast("Tensor", tensor)
 
 
 def _found(tensor: Tensor) -> str:

@@ -154,7 +154,7 @@ def _checked(unit: type[Unit], name: str, value: object) -> object:
         raise SpecError(f"{unit.name} has no argument {shown(name)}{hint}; {offer(_fields(unit))}")
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar
-    kinds = _plain_types(unit)[name]
+    kinds = _plain_types(cast("Any", unit))[name]
     if kinds.isdisjoint({int, float}):
         return value
     if value is None or type(value) in kinds - {int, float}:
@@ -264,8 +264,8 @@ def _unreadable(kind: type[Unit], text: object) -> str:
 
 def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    unpacked = [a for a in call.args if isinstance(a, ast.Starred)] or [k for k in call.keywords if not k.arg]
-    if not isinstance(call.func, ast.Name) or unpacked:
+    unpacks = any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
+    if not isinstance(call.func, ast.Name) or unpacks:
         raise SpecError(_unreadable(kind, text))
     known = units(kind)
     if call.func.id not in known:

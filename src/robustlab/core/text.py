@@ -40,9 +40,13 @@ def printable(text: str) -> str:
 
 
 def a_kind(value: object) -> str:
-    """Return the name of a value's type with its article: ``an int``."""
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in set('aeiou') else 'a'} {name}"
+    """Return the name of a value's type with its article, ``an int``, or ``None``."""
+    return "None" if value is None else with_article(type(value).__name__)
+
+
+def with_article(noun: str) -> str:
+    """Return ``a classifier``, ``an autoencoder``."""
+    return f"{'an' if noun[:1].lower() in set('aeiou') else 'a'} {noun}"
 
 
 def shown(value: object) -> str:

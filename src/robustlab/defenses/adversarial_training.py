@@ -5,7 +5,7 @@ trained source network, rather than anew on the network in training.
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 from torch import nn
@@ -23,6 +23,7 @@ from robustlab.defenses.base import TrainedDefense
 class AdversarialTraining(TrainedDefense):
     """Replace a fraction of the training images by adversarial examples made on the source network."""
 
+    network_kinds: ClassVar[Mapping[str, str]] = {"source": "classifier"}
     attack: Attack
     threat: ThreatModel
     source: str

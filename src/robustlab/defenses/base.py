@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import nn
 
@@ -15,6 +16,9 @@ class Defense(Unit, ABC):
 
     kind = "defense"
     example = "purifier(network=vae, classifier=baseline)"
+
+    network_kinds: ClassVar[Mapping[str, str]] = {}
+    """The kind (`Model.network_kind`) of the network that an argument names; one not listed may be of any."""
 
     @property
     @abstractmethod

@@ -4,6 +4,7 @@ MagNet (Meng & Chen 2017, arXiv:1705.09064) calls the part in front a reformer.
 """
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ class PurifiedClassifier(nn.Module):
 class Purifier(ComposedDefense):
     """Reconstruct every image with a generative network, then classify the reconstruction."""
 
+    network_kinds: ClassVar[Mapping[str, str]] = {"network": "autoencoder", "classifier": "classifier"}
     network: str
     classifier: str
     """The name of the network that classifies what it gives back."""

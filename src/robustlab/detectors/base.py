@@ -17,6 +17,9 @@ class Detector(Unit, ABC):
     natural_threshold: ClassVar[float | None] = None
     """The score above which the detector's inventor calls an image suspicious, if there is such a rule."""
 
+    network_kinds: ClassVar[Mapping[str, str]] = {}
+    """The kind (`Model.network_kind`) of the network that an argument names; one not listed may be of any."""
+
     @property
     @abstractmethod
     def networks(self) -> tuple[str, ...]:

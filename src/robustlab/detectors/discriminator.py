@@ -18,6 +18,7 @@ class Discriminator(Detector):
     """Minus the discriminator's logit, so that a score above 0 means D(x) < 0.5."""
 
     natural_threshold: ClassVar[float | None] = 0.0
+    network_kinds: ClassVar[Mapping[str, str]] = {"network": "gan"}
     network: str
 
     @property

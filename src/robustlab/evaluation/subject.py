@@ -15,7 +15,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.core.files import reason
-from robustlab.core.text import a_kind, one_line, shown
+from robustlab.core.text import a_kind, one_line, printable, shown
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
@@ -90,7 +90,7 @@ def load_classifier(
             default, source = Path(weights).stem, f"{source} with {weights}"
         code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     shortened = one_line(name or default, _LONGEST_NAME)
-    return LoadedClassifier(model=loaded, name=shortened, source=source, code=code)
+    return LoadedClassifier(model=loaded, name=shortened, source=printable(source), code=code)
 
 
 def _check_values(model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """The model kind: a unit that builds a network for given image and class shapes."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -32,6 +32,9 @@ class Model(Unit, ABC):
 
     kind = "model"
     example = "cnn"
+    network_kind: ClassVar[str] = "classifier"
+    """What its networks do: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images) or
+    ``"gan"``; objectives, defenses and detectors say which kind they need."""
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:

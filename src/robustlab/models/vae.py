@@ -43,6 +43,7 @@ class VAENetwork(nn.Module):
 class VAE(Model):
     """Pixels -> hidden -> latent mean and log-variance -> hidden -> pixels, sigmoid."""
 
+    network_kind = "autoencoder"
     hidden: Annotated[int, Field(ge=1)] = 400
     latent: Annotated[int, Field(ge=1)] = 20
 

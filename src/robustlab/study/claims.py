@@ -8,10 +8,15 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 
-from robustlab.core.errors import RecipeError, did_you_mean
+from robustlab.core.errors import RecipeError, did_you_mean, offer
 from robustlab.core.results import Detection, Figure
+from robustlab.core.spec import syntax
+from robustlab.core.text import shown
 
 Interval = tuple[float, float]
+
+_LARGEST = 1e9
+"""The largest number that a claim may name; figures are shares."""
 
 DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
     "auroc": lambda d: d.auroc,
@@ -40,12 +45,11 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
     Raises:
         RecipeError: the text is no such comparison, or names an unknown figure.
     """
-    try:
-        node = ast.parse(comparison, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        node = ast.Constant(None)
+    node = syntax(comparison)
     if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:
-        raise RecipeError(f"claim {comparison!r} is no comparison, such as 'clean - fgsm >= 0.1'")
+        raise RecipeError(
+            f"can't parse claim {shown(comparison)}; expected a comparison such as clean - fgsm >= 0.1"
+        )
     sign, compare = _COMPARISONS[type(node.ops[0])]
     left, right = (_interval(side, figures, comparison) for side in (node.left, node.comparators[0]))
     greater = sign in {">", "≥"}
@@ -54,7 +58,7 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
 
 
 def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) -> Interval:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
+    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) <= _LARGEST:
         return (float(node.value), float(node.value))
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
         (a, b), (c, d) = (_interval(side, figures, comparison) for side in (node.left, node.right))
@@ -62,9 +66,7 @@ def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) ->
     name = ast.unparse(node)
     if name not in figures:
         hint = did_you_mean(name, figures)
-        raise RecipeError(
-            f"claim {comparison!r}: unknown figure {name!r}{hint}; accepted: {', '.join(figures)}"
-        )
+        raise RecipeError(f"claim {shown(comparison)}: unknown figure {shown(name)}{hint}; {offer(figures)}")
     return (figures[name].low, figures[name].high)
 
 

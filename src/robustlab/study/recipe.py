@@ -13,22 +13,32 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack, Mode
-from robustlab.core.errors import RecipeError, SpecError, did_you_mean
+from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
 from robustlab.core.fields import Factor
+from robustlab.core.files import reason
 from robustlab.core.results import Figure
-from robustlab.core.spec import Unit, parse, scaled
+from robustlab.core.spec import LARGEST_COUNT, LARGEST_FLOAT, Unit, parse, scaled
+from robustlab.core.text import printable, shown, with_article
 from robustlab.core.threat import ThreatModel, Unbounded
 from robustlab.data import DatasetChoice
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
-from robustlab.models import GAN, VAE, Model
+from robustlab.models import Model
 from robustlab.study.claims import DETECTION_FIGURES, judge
-from robustlab.training import CrossEntropy, Objective, Schedule
+from robustlab.training import Objective, Schedule
 
 RECIPE_SCHEMA = 1
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
-Count = Annotated[int, Field(ge=1)]
+_LARGEST_FILE = 10_000_000
+"""Bytes; a recipe has a few thousand."""
+
+# Strict: to pydantic, True is 1 and "2" is 2.
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
+Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
+Decay = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(strict=True, gt=0.0, le=LARGEST_FLOAT)]
 
 
 class _Part(BaseModel):
@@ -38,10 +48,12 @@ class _Part(BaseModel):
     @classmethod
     def _keys_are_known(cls, content: Any) -> Any:
         accepted = [field.alias or name for name, field in cls.model_fields.items()]
-        for key in content if isinstance(content, dict) else ():
+        for key, value in content.items() if isinstance(content, dict) else ():
             if key not in accepted:
                 hint = did_you_mean(str(key), accepted)
-                raise ValueError(f"unknown key {key!r}{hint}; accepted: {', '.join(accepted)}")
+                raise ValueError(f"unknown key {shown(key)}{hint}; {offer(accepted)}")
+            if isinstance(value, str) and printable(value) != value:
+                raise ValueError(f"{key} must not hold control characters, found {shown(value)}")
         return content
 
 
@@ -49,7 +61,7 @@ class DataPart(_Part):
     """Which images, and how many of them are set apart for validation."""
 
     dataset: DatasetChoice = "auto"
-    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.2
+    validation_fraction: ProperShare = 0.2
 
 
 class QuickPart(_Part):
@@ -67,7 +79,7 @@ class UnitPart(_Part):
 
     id: Name
     title: str
-    pixels: Factor
+    pixels: Annotated[Factor, Field(strict=True)]
     why: str = ""
 
 
@@ -80,8 +92,8 @@ class NetworkPart(_Part):
     defense: str | None = None
     epochs: Count = 10
     batch_size: Count = 64
-    lr: Annotated[float, Field(gt=0.0)] = 1e-3
-    betas: tuple[Annotated[float, Field(ge=0, lt=1)], Annotated[float, Field(ge=0, lt=1)]] = (0.9, 0.999)
+    lr: Positive = 1e-3
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
 
     def schedule(self, most_epochs: int | None) -> Schedule:
         """Return the training schedule, with the epochs capped for a quick run."""
@@ -128,7 +140,7 @@ class RowPart(Perturbation):
     on: str
     group: Literal["summary", "more", "footnote"] = "more"
     note: str = ""
-    reference: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
+    reference: Share | None = None
 
 
 class DetectionPart(Perturbation):
@@ -162,7 +174,7 @@ class CurvePart(_Part):
     id: Name
     title: str
     x_label: str
-    x: Annotated[list[Annotated[float, Field(ge=0.0, le=1.0)]], Field(min_length=1)]
+    x: Annotated[list[Share], Field(min_length=1)]
     images: Count = 2000
     series: list[SeriesPart]
 
@@ -192,7 +204,7 @@ class GalleryPart(_Part):
 class Recipe(_Part):
     """A whole study. `load_recipe` reads and checks one."""
 
-    schema_version: Annotated[int, Field(alias="schema", ge=1)]
+    schema_version: Annotated[Count, Field(alias="schema")]
     name: Name
     title: str
     data: DataPart = DataPart()
@@ -217,15 +229,23 @@ def load_recipe(path: Path) -> Recipe:
             range or a reference to something it does not define; the message names the place.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise RecipeError(f"{path} is no valid TOML: {error}") from None
+        with path.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+        if len(text) > _LARGEST_FILE:
+            raise RecipeError(f"{path} is larger than {_LARGEST_FILE:,} bytes; it can't be a recipe")
+        content = tomllib.loads(text.decode())
+    except OSError as error:
+        raise RecipeError(f"cannot read the recipe {path}: {reason(error)}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not valid TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path} is not a recipe: a value is nested too deeply") from None
+    except ValueError:
+        raise RecipeError(f"{path} is not a recipe: a number has too many digits") from None
     version = content.get("schema")
     if isinstance(version, int) and version > RECIPE_SCHEMA:
         raise RecipeError(
-            f"{path}: schema {version} is newer than this robustlab reads ({RECIPE_SCHEMA}); upgrade it"
+            f"{path}: schema {shown(version)} is newer than this robustlab's {RECIPE_SCHEMA}; upgrade it"
         )
     try:
         recipe = Recipe.model_validate(content)
@@ -239,8 +259,8 @@ def _teach(error: pydantic.ValidationError) -> str:
     """Say what is wrong in the first offending place."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    found = "" if first["type"] in {"missing", "value_error"} else f", found {first['input']!r}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    found = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
     return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")
 
 
@@ -265,9 +285,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     def known(place: str, word: str | None, accepted: list[str]) -> None:
         if word is not None and word not in accepted:
             hint = did_you_mean(word, accepted)
-            raise RecipeError(
-                f"{path}: {place}: unknown name {word!r}{hint}; accepted: {', '.join(accepted)}"
-            )
+            raise RecipeError(f"{path}: {place}: unknown name {shown(word)}{hint}; {offer(accepted)}")
 
     def spec(place: str, kind: type[Unit], text: str, units: Sequence[UnitPart] = ()) -> Any:
         where = ""
@@ -284,17 +302,30 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         attack = spec(f"{place}.attack", Attack, part.attack, units) if part.attack else None
         threat = spec(f"{place}.threat", ThreatModel, part.threat, units) if part.threat else Unbounded()
         if attack and not attack.suits(threat):
-            found = "is" if part.threat else "is, where none is given,"
+            found = repr(threat) if part.threat else f"{threat!r}, which is meant where none is given"
             raise RecipeError(
-                f"{path}: {place}: {attack.core.name} is made for {attack.core.made_for}; the threat model "
-                f"{found} {threat!r}"
+                f"{path}: {place}: {attack.core.name} supports {attack.core.made_for}, not {found}"
             )
         known(f"{place}.crafted_on", part.crafted_on, classifiers)
 
+    def fits(place: str, part: Unit, as_what: str, needed: str, found: str) -> None:
+        if needed != found:
+            needs = f"{part.name} needs {with_article(needed)} {as_what}"
+            raise RecipeError(f"{path}: {place}: {needs}, found {with_article(found)}")
+
+    def networks_fit(place: str, part: Defense | Detector) -> None:
+        for argument, needed in part.network_kinds.items():
+            name = getattr(part, argument)
+            fits(place, part, f"as its {argument} {name}", needed, kinds[name])
+
     earlier: list[str] = []
+    kinds: dict[str, str] = {}
     for name, network in recipe.networks.items():
-        spec(f"networks.{name}.model", Model, network.model)
-        if isinstance(spec(f"networks.{name}.objective", Objective, network.objective), CrossEntropy):
+        model = spec(f"networks.{name}.model", Model, network.model)
+        objective = spec(f"networks.{name}.objective", Objective, network.objective)
+        kinds[name] = model.network_kind
+        fits(f"networks.{name}.objective", objective, "to train", objective.network_kind, kinds[name])
+        if kinds[name] == "classifier":
             classifiers.append(name)
         if network.defense:
             defense = spec(f"networks.{name}.defense", Defense, network.defense, recipe.units)
@@ -304,6 +335,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
                 )
             for source in defense.networks:
                 known(f"networks.{name}.defense", source, earlier)
+            networks_fit(f"networks.{name}.defense", defense)
         earlier.append(name)
     for name, classifier in recipe.classifiers.items():
         defense = spec(f"classifiers.{name}.defense", Defense, classifier.defense, recipe.units)
@@ -313,11 +345,13 @@ def _check_references(recipe: Recipe, path: Path) -> None:
             )
         for part in defense.networks:
             known(f"classifiers.{name}.defense", part, list(recipe.networks))
+        networks_fit(f"classifiers.{name}.defense", defense)
     figures = [row.id for row in recipe.rows]
     for name, stated in recipe.detectors.items():
         detector = spec(f"detectors.{name}.detector", Detector, stated.detector, recipe.units)
         for part in detector.networks:
             known(f"detectors.{name}.detector", part, list(recipe.networks))
+        networks_fit(f"detectors.{name}.detector", detector)
         measured = [
             figure
             for figure in DETECTION_FIGURES
@@ -351,7 +385,4 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     for row_id in recipe.gallery.rows if recipe.gallery else []:
         known("gallery.rows", row_id, [row.id for row in recipe.rows])
     for name in recipe.samples:
-        generative = [
-            n for n in recipe.networks if isinstance(parse(Model, recipe.networks[n].model), VAE | GAN)
-        ]
-        known("samples", name, generative)
+        known("samples", name, [n for n, kind in kinds.items() if kind != "classifier"])

@@ -1,7 +1,7 @@
 """What a network is trained for: each objective is a loss, and says who plays."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, cast
+from typing import Annotated, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ class Objective(Unit, ABC):
 
     kind = "objective"
     example = "cross_entropy"
+    network_kind: ClassVar[str] = "classifier"
+    """The kind of network that it trains, as `Model.network_kind` names it."""
     selects = True
     """Whether the weights with the lowest validation loss are kept, rather than the last ones."""
 
@@ -54,6 +56,7 @@ class Reconstruction(Objective):
     decoder of variance 1/2 (Kingma & Welling 2014, arXiv:1312.6114, appendix B for the divergence).
     """
 
+    network_kind = "autoencoder"
     kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
     """Of the divergence of the code from the standard normal distribution."""
 
@@ -74,6 +77,7 @@ class Reconstruction(Objective):
 class AdversarialGame(Objective):
     """The non-saturating game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
 
+    network_kind = "gan"
     selects = False
     smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
     """What is taken off the target 1 of real images (Salimans et al. 2016, arXiv:1606.03498)."""

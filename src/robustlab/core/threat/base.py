@@ -44,6 +44,10 @@ class ThreatModel(Unit, ABC):
         return type(self)(**vars(self) | {"eps": eps})
 
     @abstractmethod
+    def largest_distance(self, shape: tuple[int, ...]) -> float:
+        """Return how far apart two images of a shape (C, H, W) can be; a larger eps allows every image."""
+
+    @abstractmethod
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         """Return (N,) distances in the threat model's norm."""
 

@@ -1,5 +1,6 @@
 """The L0 ball: a few pixels may take any value."""
 
+import math
 from typing import Annotated, Self
 
 import torch
@@ -19,6 +20,9 @@ class L0(ThreatModel):
 
     def at(self, eps: float) -> Self:
         return super().at(int(eps))
+
+    def largest_distance(self, shape: tuple[int, ...]) -> float:
+        return float(math.prod(shape))
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images != clean).flatten(1).sum(dim=1).to(images.dtype)

@@ -1,5 +1,7 @@
 """The L1 ball, cut with the box [0, 1] exactly (Croce & Hein 2021, arXiv:2103.01208)."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -19,6 +21,9 @@ class L1(ThreatModel):
     """The pixels' changes may sum up to eps."""
 
     eps: PixelDistance
+
+    def largest_distance(self, shape: tuple[int, ...]) -> float:
+        return float(math.prod(shape))
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images - clean).flatten(1).abs().sum(dim=1)

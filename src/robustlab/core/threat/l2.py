@@ -21,6 +21,9 @@ class L2(ThreatModel):
 
     eps: PixelDistance
 
+    def largest_distance(self, shape: tuple[int, ...]) -> float:
+        return math.sqrt(math.prod(shape))
+
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return _length(images - clean)
 

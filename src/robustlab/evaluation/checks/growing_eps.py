@@ -52,7 +52,7 @@ class Extremes(Experiment):
 
     by_distance = True
     id = "extreme-eps"
-    title = "No freedom breaks nothing, and all of it everything"
+    title = "eps = 0 breaks nothing; an unbounded eps breaks everything"
     expected = (
         "of the images that are right, at eps 0 all; where every image can become the same grey one, at most "
         "the share of the largest class; where every image can become any other, at most "

@@ -56,8 +56,8 @@ class Companions(Experiment):
     title = "An answer does not depend on the other images"
     expected = f"logits of an image alone within {ALIKE:g} of those in a batch"
     meaning = (
-        "The classifier mixes the images of a batch (statistics of the batch, for instance): an attack "
-        "is then judged by the company an image keeps, and no verdict on one image holds."
+        "The classifier mixes the images of a batch (statistics of the batch, for instance): the "
+        "prediction depends on the rest of the batch, and no verdict on one image holds."
     )
 
     def sample(self, context: Context) -> Sample:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Mode
 from robustlab.core.device import DeviceChoice, PrecisionChoice
+from robustlab.core.text import printable
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.ensembles import Attacks
@@ -70,7 +71,8 @@ class EvaluationOptions:
                     words.append(flag if item else flag.replace("--", "--no-"))
                 else:
                     words += [flag, str(item)]
-        return shlex.join(words)
+        command = shlex.join(words)
+        return command if printable(command) == command else ""
 
 
 _FLAGS = {"surrogates": "surrogate"}

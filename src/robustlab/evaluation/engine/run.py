@@ -55,7 +55,7 @@ def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
     given = Path(options.out) if options.out else default_folder(request, owner)
     folder = (here or Path()) / given
     check_owner(folder, owner, overwrite=options.overwrite)
-    for remark in request.chosen.remarks:
+    for remark in request.remarks:
         progress.note(remark)
     with placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
@@ -87,6 +87,7 @@ def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
                 command=options.command(),
                 attacks=", ".join(map(repr, request.asked)),
                 data_name=request.chosen.name,
+                remarks=request.remarks,
                 checks=checks,
                 seconds_of_checks=seconds,
                 curve=curve,

@@ -45,6 +45,17 @@ class Request:
     chosen: Chosen
 
     @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the user must know of the images and the threat model, one sentence each."""
+        threat, shape = self.threat, tuple(self.chosen.split.images.shape[1:])
+        largest = threat.largest_distance(shape)
+        if not threat.bounded or threat.eps < largest or not largest:
+            return self.chosen.remarks
+        size = "x".join(map(str, shape))
+        apart = f"no two images of {size} values are farther apart than {largest:g}"
+        return (*self.chosen.remarks, f"{threat!r} allows every image: {apart}")
+
+    @property
     def title(self) -> str:
         """What the evaluation is called on its page."""
         return f"{self.subject.name} under {self.threat!r}"

@@ -23,7 +23,7 @@ def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
     Raises:
         SpecError: a text is no list of specs, or names what does not exist; or nothing was asked for.
     """
-    if isinstance(asked, str | Attack | Ensemble):
+    if isinstance(asked, str | Attack | Ensemble) or not isinstance(asked, Sequence):
         asked = [asked]
     found: list[Attack | Ensemble] = []
     for item in asked:

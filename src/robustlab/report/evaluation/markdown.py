@@ -55,7 +55,8 @@ def _headline(view: View) -> list[str]:
         f"- threat model: {code(results.threat)}",
         f"- checks: {words.verdict(view)}",
     ]
-    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view)]
+    remarks = [f"{remark}." for remark in results.remarks]
+    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view), *remarks]
     return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
 
 
@@ -110,7 +111,7 @@ def _checks(view: View) -> list[str]:
         return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
 
     if not view.results.checks:
-        return ["## Checks", "No check was computed: nothing vouches for the figure."]
+        return ["## Checks", "No check was computed: the result has not been checked."]
     head = ["Grade", "check", "found", "expected", "a failure would mean", "explained in"]
     return ["## Checks", table(head, [line(check) for check in view.checks])]
 

@@ -1,0 +1,54 @@
+"""Mistakes in a command line: one line, with what users of other tools may have meant."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from robustlab.core.aliases import ALIASES, normalized
+from robustlab.core.errors import RobustlabError, did_you_mean
+
+# Newer versions of typer carry click inside them: its errors are found by what typer exports.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+class Commands(TyperGroup):
+    """The commands; a mistake in the way they are called is one line on standard error, and exit code 2."""
+
+    def make_context(self, *args: Any, **extra: Any) -> Any:
+        """Read the options that stand before a command."""
+        with _one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Read a command's options and run it."""
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except _UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        path = error.ctx.command_path if error.ctx else "robustlab"
+        hint = _hint(error)
+        message = f"{error.format_message().rstrip('.')}{hint}; see {path} --help"
+        typer.echo(f"robustlab: error: {RobustlabError(message)}", err=True)
+        raise typer.Exit(RobustlabError.exit_code) from None
+
+
+def _hint(error: Any) -> str:
+    """Return what an unknown option may mean."""
+    given = getattr(error, "option_name", None)
+    if not given or not error.ctx:
+        return ""
+    accepted = [name for parameter in error.ctx.command.params for name in parameter.opts]
+    error.possibilities = None  # click's own guess
+    if normalized(given) in ALIASES["threat"] and "--threat" in accepted:
+        return ' (did you mean --threat "linf(eps=0.3)"?)'
+    return did_you_mean(given, accepted)
