@@ -1,3 +1,3 @@
 """Imports every family, so that it registers itself."""
 
-from fuzz import specs  # noqa: F401
+from fuzz import inputs, runs, specs  # noqa: F401

@@ -205,7 +205,7 @@ class RunStore:
         with self._database() as db:
             for table in ("stages", "outcomes", "examples", "blocks", "digests"):
                 found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
-                stale = [(key,) for key in found if key.split("/")[0] not in wanted]
+                stale = [(key,) for key in found if str(key).split("/")[0] not in wanted]
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
         for path in (self.folder / "arrays").glob("*.safetensors"):
             if path.stem not in wanted:
