@@ -79,7 +79,7 @@ def _claims(view: View) -> list[str]:
     if not lines:
         return []
     head = ["Claim", "reading", *(plain(unit.title) for unit in view.units)]
-    return ["## Claims", words.verdict_count(view), table(head, lines)]
+    return ["## Claims", plain(words.verdict_count(view)), table(head, lines)]
 
 
 def _curves(charts: Charts) -> list[str]:
@@ -134,7 +134,12 @@ def _detections(view: View) -> list[str]:
 
 def _cost(view: View) -> list[str]:
     lines = [
-        [group.title, text.duration(group.seconds), text.count(group.forwards), text.count(group.backwards)]
+        [
+            plain(group.title),
+            text.duration(group.seconds),
+            text.count(group.forwards),
+            text.count(group.backwards),
+        ]
         for group in view.costs()
     ]
     results = view.results
