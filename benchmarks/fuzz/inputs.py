@@ -18,7 +18,8 @@ from robustlab.data import mnist
 from robustlab.evaluation.subject import load_classifier
 from robustlab.models import Model, Shape
 
-CARD = {"model": "vae(hidden=9, latent=2)", "shape": Shape(1, 8, 8, 3)._asdict(), "title": "A VAE"}
+MODEL, SHAPE = "vae(hidden=9, latent=2)", Shape(1, 8, 8, 3)
+CARD = {"model": MODEL, "shape": SHAPE._asdict(), "title": "A VAE"}
 
 
 @cache
@@ -26,14 +27,14 @@ def _weights() -> dict[str, torch.Tensor]:
     """Return the weights of the network that the card names."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        network: nn.Module = parse(Model, CARD["model"]).build(Shape(**CARD["shape"]))
+        network: nn.Module = parse(Model, MODEL).build(SHAPE)
     return network.state_dict()
 
 
 @family("weights")
 def make_weights(draw: random.Random, folder: Path) -> Attempt:
     """A state dict, of safetensors or of ``torch.save``, that is loaded into a network."""
-    network = parse(Model, CARD["model"]).build(Shape(**CARD["shape"])).eval()
+    network = parse(Model, MODEL).build(SHAPE).eval()
     path = folder / draw.choice(("w.safetensors", "w.pt", "w.pth", "w.bin"))
     if path.suffix == ".safetensors":
         path.write_bytes(save(_weights()))

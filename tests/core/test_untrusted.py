@@ -13,8 +13,8 @@ from robustlab.core import untrusted
 from robustlab.core.fields import _clean
 from robustlab.core.untrusted import parse_json, read_json
 
-SCALARS = st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.text()
-SCALARS |= st.floats(allow_nan=False, allow_infinity=False)
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+SCALARS = st.none() | st.booleans() | NUMBERS | st.text()
 TREES = st.recursive(SCALARS, lambda part: st.lists(part) | st.dictionaries(st.text(), part), max_leaves=20)
 
 
