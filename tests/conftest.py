@@ -57,7 +57,7 @@ def random_batch(
     return Batch(images=images, labels=labels, ids=ids)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_linear() -> LinearFactory:
     return linear_classifier
 

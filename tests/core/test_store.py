@@ -95,6 +95,90 @@ def test_a_block_is_added_whole_or_not_at_all(store: RunStore) -> None:
     assert store.outcomes("key") == [outcome(1), outcome(2)]
 
 
+def edited(folder: Path, statement: str) -> RunStore:
+    """Change a ledger from outside, and return its store."""
+    db = sqlite3.connect(folder / "ledger.sqlite")
+    assert db.execute(statement).rowcount > 0
+    db.commit()
+    db.close()
+    return RunStore(folder, "mnist")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE outcomes SET prediction = 3 WHERE image_id = 2",  # a success becomes a failure
+        "UPDATE outcomes SET prediction = 'seven' WHERE image_id = 2",
+        "UPDATE outcomes SET confidence = 7.5 WHERE image_id = 2",
+        "UPDATE outcomes SET confidence = 9e999 WHERE image_id = 2",
+        "UPDATE outcomes SET distance = x'00' WHERE image_id = 2",
+        "UPDATE outcomes SET image_id = 4 WHERE image_id = 2",
+        "UPDATE outcomes SET key = 'other' WHERE image_id = 2",
+        "DELETE FROM outcomes WHERE image_id = 2",
+        "DELETE FROM examples WHERE image_id = 2",
+        "DELETE FROM digests WHERE image_id = 2",
+        "UPDATE digests SET row = 'x' WHERE image_id = 2",
+        "UPDATE digests SET example = NULL WHERE image_id = 2",
+    ],
+)
+def test_a_row_that_is_not_as_it_was_written_is_left_out(change: str, tmp_path: Path) -> None:
+    rows = [outcome(i) for i in (1, 2, 3)]
+    with RunStore(tmp_path, "mnist") as store:
+        store.add_outcomes("key", rows, {i: bytes([i]) for i in (1, 2)})
+    with edited(tmp_path, change) as store:
+        assert store.outcomes("key") == [rows[0], rows[2]]
+        assert store.outcomes("other") == []
+        store.add_outcomes("key", rows[1:2], {2: b"2"})
+        assert store.outcomes("key") == rows
+        assert store.examples("key", [1, 2]) == {1: b"\x01", 2: b"2"}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE examples SET image = x'' WHERE image_id = 2",
+        "UPDATE examples SET image = 'two' WHERE image_id = 2",
+        "UPDATE digests SET example = x'' WHERE image_id = 2",
+    ],
+)
+def test_a_damaged_image_is_an_error_once(change: str, tmp_path: Path) -> None:
+    with RunStore(tmp_path, "mnist") as store:
+        store.add_outcomes("key", [outcome(1), outcome(2)], {1: b"one", 2: b"two"})
+    with edited(tmp_path, change) as store:
+        assert store.examples("key", [1]) == {1: b"one"}
+        with pytest.raises(RunError, match=r"adversarial image of image 2 is damaged; run the same command"):
+            store.examples("key", [1, 2])
+        assert store.outcomes("key") == [outcome(1)]  # so that the second is measured again
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE stages SET payload = '{"grade": "pass"}'""",
+        "UPDATE stages SET payload = 'no JSON'",
+        "UPDATE stages SET payload = x'ff'",
+        "UPDATE stages SET seconds = 'long'",
+        "DELETE FROM digests",
+    ],
+)
+def test_a_record_that_is_not_as_it_was_written_is_none(change: str, tmp_path: Path) -> None:
+    with RunStore(tmp_path, "mnist") as store:
+        store.finish_stage(record("a"))
+    with edited(tmp_path, change) as store:
+        assert store.stage("a") is None
+        store.finish_stage(record("a"))
+        assert store.stage("a") == record("a")
+
+
+@pytest.mark.parametrize(("value", "read"), [("9e999", 1e12), ("-5", 0.0), ("'long'", 0.0)])
+def test_seconds_that_cannot_be(value: str, read: float, tmp_path: Path) -> None:
+    with RunStore(tmp_path, "mnist") as store:
+        store.add_outcomes("key", [outcome(1)], seconds=2.5)
+        assert store.seconds("key") == 2.5
+    with edited(tmp_path, f"UPDATE blocks SET seconds = {value}") as store:
+        assert store.seconds("key") == read
+
+
 def test_keep_only_removes_what_no_longer_belongs(store: RunStore) -> None:
     kept, gone = "a" * 64, "b" * 64
     for key in (kept, gone):

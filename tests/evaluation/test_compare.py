@@ -174,6 +174,20 @@ def test_gate_by_a_baseline(runs: list[EvaluationRun]) -> None:
     assert robustlab.gate(better, baseline=worse).comparison is not None
 
 
+def test_a_gate_wants_all_images_of_its_baseline(
+    model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
+) -> None:
+    split = grey_split(model)
+    one, few = (evaluate(tmp_path / str(n), model, split, attacks=ATTACKS, n=n) for n in (1, 20))
+    for run, n in ((one, 1), (few, 20)):
+        with pytest.raises(RobustlabError, match=rf"it has {n} of 60; .* pass --allow-fewer-images"):
+            robustlab.gate(run, baseline=runs[0], max_drop=1.0)
+        assert robustlab.gate(run, baseline=runs[0], allow_fewer_images=True).passed
+        more = robustlab.gate(runs[0], baseline=run)  # more images than the baseline's are no reason
+        assert more.passed
+        assert more.conditions[0].found.endswith(f"on {n} of the baseline's {n} images")
+
+
 def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
     stronger = evaluate(tmp_path / "more", model, grey_split(model), attacks=ATTACKS + ", fgsm")
     for options, expected in (
@@ -185,6 +199,7 @@ def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
         ({"max_drop": 0.1}, "needs a baseline"),
         ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
         ({"baseline": stronger}, "evaluated otherwise"),
+        ({"min_robust": 0.1, "allow_fewer_images": True}, "about the images of a baseline"),
         ({"no_red_flags": True, "confident": True}, "confident needs min_robust"),
     ):
         with pytest.raises(RobustlabError, match=expected):

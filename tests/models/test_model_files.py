@@ -81,7 +81,9 @@ def test_the_layout_in_memory_does_not_matter(tmp_path: Path) -> None:
 @given(
     floats=st.lists(st.floats(width=32), min_size=1),
     whole=st.lists(st.integers(0, 255), min_size=1),
-    header=st.dictionaries(st.text(), st.text() | st.floats(allow_nan=False) | st.none()),
+    header=st.dictionaries(
+        st.text(), st.text() | st.floats(allow_nan=False, allow_infinity=False) | st.none()
+    ),
 )
 def test_tensors_and_header_come_back_exactly(
     tmp_path_factory: pytest.TempPathFactory, floats: list[float], whole: list[int], header: dict[str, Any]

@@ -1,11 +1,12 @@
 """A run that cannot be reported is refused with a message that tells why."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from sample_evaluations import broken, write_evaluation
+from sample_evaluations import broken, evaluation, write_evaluation
 from sample_results import full_results, write_run
 
 from robustlab.core.errors import RunError
@@ -89,3 +90,69 @@ def test_evaluation_with_too_few_pictures(tmp_path: Path) -> None:
     save_file({"clean": few, "adversarial": few}, folder / "arrays" / "broken.safetensors")
     with pytest.raises(RunError, match="broken images lack pictures"):
         write_report(folder)
+
+
+@pytest.mark.parametrize("file", ["../other.safetensors", "/etc/passwd", "arrays/../../other.safetensors"])
+def test_pictures_outside_of_the_run_are_not_read(tmp_path: Path, file: str) -> None:
+    few = np.zeros((40, 1, 28, 28), np.uint8)
+    save_file({"clean": few, "adversarial": few}, tmp_path / "other.safetensors")
+    folder = write_evaluation(tmp_path / "run")
+    content = (folder / "results.json").read_text(encoding="utf-8")
+    (folder / "results.json").write_text(content.replace("arrays/broken.safetensors", file), encoding="utf-8")
+    with pytest.raises(RunError, match="is outside of"):
+        write_report(folder)
+
+
+@pytest.mark.parametrize("classes", [201, 1000, 10**9])
+def test_the_number_of_classes_costs_nothing(tmp_path: Path, classes: int) -> None:
+    folder = write_evaluation(tmp_path / "run", images=evaluation()["images"] | {"classes": classes})
+    write_report(folder)
+    # A matrix of so many classes can't be seen; the table of the most frequent errors says it.
+    assert not (folder / "figures" / "flips.svg").exists()
+    assert "taken for" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"clean": evaluation()["clean"] | {"value": 5.0}},
+            "clean.value: Input should be less than or equal",
+        ),
+        ({"robust": evaluation()["robust"] | {"low": 0.99}}, "robust: .* low <= value <= high"),
+        (
+            {"robust": evaluation()["clean"] | {"high": 1.0}, "clean": evaluation()["robust"]},
+            "robust <= clean",
+        ),
+        ({"seconds": -1.0}, "seconds"),
+        ({"seconds": float("nan")}, "not valid JSON"),
+        ({"forwards": 10**29}, "forwards"),
+        ({"eps": "0.3"}, "eps: Input should be a valid number"),
+        ({"not_finite": list(range(10_001))}, "at most n ids"),
+        ({"flips": [{"label": 1, "prediction": 2, "n": 1}]}, "flips add up"),
+        ({"flips": [{"label": 1, "prediction": 1, "n": 667}]}, "another class"),
+        ({"flips": [{"label": 1, "prediction": 10, "n": 667}]}, "below the number of classes"),
+        ({"distances": {"edges": [0.0, 0.3], "counts": [668]}}, "a distance for each"),
+        ({"distances": {"edges": [0.0, 0.3], "counts": [1, 2]}}, "one edge more"),
+        ({"distances": {"edges": [0.3, 0.0], "counts": [1]}}, "edges rise"),
+        ({"curve": evaluation()["curve"] | {"eps": [0.0]}}, "one figure for each eps"),
+        ({"title": 7}, "title: Input should be a valid string, found 7"),
+        ({"unheard_of": 1}, "unheard_of: Extra inputs"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_figures_that_cannot_be(tmp_path: Path, changes: dict[str, Any], told: str) -> None:
+    folder = write_evaluation(tmp_path / "run", **changes)
+    with pytest.raises(RunError, match=rf"results\.json is damaged: .*{told}") as caught:
+        write_report(folder)
+    assert len(str(caught.value)) <= 300
+
+
+def test_control_characters_reach_no_page(tmp_path: Path) -> None:
+    strange = "a\x1b[31m\x00\u202e\x9b b"
+    folder = write_evaluation(tmp_path / "run", title=strange, command=strange, attacks=strange)
+    write_report(folder)
+    for name in ("report.html", "report.md"):
+        content = (folder / name).read_text(encoding="utf-8")
+        assert "\ufffd[31m" in content
+        assert not set("\x1b\x00\u202e\x9b") & set(content)

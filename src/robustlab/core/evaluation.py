@@ -228,7 +228,8 @@ class Evaluation(Record):
         require(
             self.distances is None or sum(self.distances.counts) <= broken, "a distance for each broken image"
         )
-        turned = [(item.label, item.prediction) for item in (*self.broken, *self.flips)]
+        turned = [(flip.label, flip.prediction) for flip in self.flips]
+        turned += [(image.label, image.prediction) for image in self.broken]
         require(all(max(pair) < classes for pair in turned), "classes lie below the number of classes")
         require(all(label != prediction for label, prediction in turned), "a broken image has another class")
         return self

@@ -228,10 +228,10 @@ class RunStore:
         wanted, tables = set(keys), ("stages", "outcomes", "examples", "blocks", "digests")
         with self._database() as db:
             found = {key for table in tables for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
-            stale = {key for key in found if key.split("/")[0] not in wanted}
+            stale = {key for key in found if str(key).split("/")[0] not in wanted}
             # The ledger is the record of what is ours: no other file in there is touched.
             with writing(self.folder / "arrays"):
-                for key in {key.split("/")[0] for key in stale}:
+                for key in {str(key).split("/")[0] for key in stale}:
                     self.array_path(key).unlink(missing_ok=True)
             for table in tables:
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in stale])

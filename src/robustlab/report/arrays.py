@@ -11,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from robustlab.core.errors import RunError
+from robustlab.core.manifest import AGAIN
+from robustlab.core.text import shown
 
 Pictures = NDArray[np.uint8]
 Images = NDArray[np.float32]
-
-_AGAIN = "run the same command again with the same --out to restore it"
 
 
 class Arrays:
@@ -32,8 +32,8 @@ class Arrays:
             RunError: the file is missing or damaged, or holds no such array.
         """
         array = self._array(file, name)
-        if array is None or array.dtype != np.uint8 or array.ndim != 4:
-            raise RunError(f"{self._folder / file} holds no uint8 pictures named {name!r}; {_AGAIN}")
+        if array is None or array.dtype != np.uint8 or array.ndim != 4 or not array.size:
+            raise RunError(f"{self._folder / file} holds no uint8 pictures named {name!r}; {AGAIN}")
         return array
 
     def images(self, file: str, name: str) -> Images:
@@ -44,15 +44,17 @@ class Arrays:
         """
         array = self._array(file, name)
         if array is None or array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or not array.size:
-            raise RunError(f"{self._folder / file} holds no images named {name!r}; {_AGAIN}")
+            raise RunError(f"{self._folder / file} holds no images named {name!r}; {AGAIN}")
         images: Images = array.astype(np.float32)
         return images / np.float32(255) if array.dtype == np.uint8 else np.nan_to_num(images).clip(0, 1)
 
     def _array(self, file: str, name: str) -> NDArray[Any] | None:
         path = self._folder / file
+        if not path.resolve().is_relative_to(self._folder.resolve()):
+            raise RunError(f"results.json is damaged: {shown(file)} is outside of {self._folder}; {AGAIN}")
         try:
             return self._load(path).get(name)
         except FileNotFoundError:
-            raise RunError(f"{path} is missing, although results.json names it; {_AGAIN}") from None
+            raise RunError(f"{path} is missing, although results.json names it; {AGAIN}") from None
         except (OSError, SafetensorError) as error:
-            raise RunError(f"{path} cannot be read ({error}); {_AGAIN}") from error
+            raise RunError(f"{path} cannot be read ({error}); {AGAIN}") from error

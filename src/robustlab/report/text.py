@@ -141,5 +141,5 @@ def listing(parts: list[str], last: str = "and") -> str:
 
 
 def slug(text: str) -> str:
-    """Return a text as a part of a file name or anchor."""
-    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-") or "x"
+    """Return a text as a part of a file name or anchor, of at most 60 characters."""
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower())[:60].strip("-") or "x"

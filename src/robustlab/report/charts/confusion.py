@@ -9,6 +9,9 @@ from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart
 _SIZE = (330, 330)
 _MOST_CLASSES_WITH_NUMBERS = 12
 
+MOST_CLASSES = 200
+"""Of a chart: with more, a cell is smaller than a pixel, and the matrix larger than the memory."""
+
 
 def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int) -> Chart:
     """Return the chart of ``confusion[true][predicted]``; ``most`` is the count of errors in full colour."""

@@ -82,12 +82,12 @@ def album(view: View, arrays: Arrays) -> Album | None:
         if cases and spent > _BUDGET:
             break
         cases.append(case)
-    labels = sorted({case.image.label for case in cases})
+    labels, flips = sorted({case.image.label for case in cases}), view.flips
     groups = [
         Group(
             label,
             [case for case in cases if case.image.label == label],
-            [flip for flip in view.flips if flip.label == label],
+            [flip for flip in flips if flip.label == label],
         )
         for label in labels
     ]

@@ -153,12 +153,11 @@ class View:
     @property
     def confusion(self) -> list[list[int]]:
         """``confusion[label][adversarial class]`` of the broken images that got an answer."""
-        flips = [flip for flip in self.results.flips if flip.prediction != NO_ANSWER]
-        highest = max((max(flip.label, flip.prediction) for flip in flips), default=0)
-        size = max(self.results.images.classes, highest + 1)
+        size = self.results.images.classes
         counts = [[0] * size for _ in range(size)]
-        for flip in flips:
-            counts[flip.label][flip.prediction] += flip.n
+        for flip in self.results.flips:
+            if flip.prediction != NO_ANSWER:
+                counts[flip.label][flip.prediction] += flip.n
         return counts
 
     @property

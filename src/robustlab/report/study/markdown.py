@@ -79,7 +79,7 @@ def _claims(view: View) -> list[str]:
     if not lines:
         return []
     head = ["Claim", "reading", *(plain(unit.title) for unit in view.units)]
-    return ["## Claims", words.verdict_count(view), table(head, lines)]
+    return ["## Claims", plain(words.verdict_count(view)), table(head, lines)]
 
 
 def _curves(charts: Charts) -> list[str]:
@@ -134,7 +134,12 @@ def _detections(view: View) -> list[str]:
 
 def _cost(view: View) -> list[str]:
     lines = [
-        [group.title, text.duration(group.seconds), text.count(group.forwards), text.count(group.backwards)]
+        [
+            plain(group.title),
+            text.duration(group.seconds),
+            text.count(group.forwards),
+            text.count(group.backwards),
+        ]
         for group in view.costs()
     ]
     results = view.results
@@ -143,8 +148,8 @@ def _cost(view: View) -> list[str]:
     facts = [
         f"- total time {text.duration(view.seconds)}, peak memory {text.count(results.peak_memory_mb)} MB, "
         f"seed {results.seed}",
-        f"- {plain(compute.device_name)} ({compute.device}), {compute.threads} threads, "
-        f"training in {compute.training_precision}",
+        f"- {plain(compute.device_name)} ({plain(compute.device)}), {compute.threads} threads, "
+        f"training in {plain(compute.training_precision)}",
         f"- {plain(data.name)}: {plain(data.source)}; {text.count(data.train)} training, "
         f"{text.count(data.validation)} validation and {text.count(data.test)} test images",
         f"- {plain(versions)}",
