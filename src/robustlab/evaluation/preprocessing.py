@@ -49,6 +49,8 @@ class Preprocessed(nn.Module):
 
     mean: Tensor
     std: Tensor
+    network: nn.Module
+    preprocessing: Preprocessing
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
