@@ -1,4 +1,4 @@
-"""Minus infinity is a valid logit: it excludes a class, and every attack finds what it finds without that class."""
+"""Minus infinity is a valid logit: it excludes a class, and no attack finds less because of that."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from attack_cases import every_pair, run, with_mistakes
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import APGD, FAB, PGD, Attack, MIFGSM
+from robustlab.attacks import APGD, FAB, MIFGSM, PGD, Attack
 from robustlab.attacks.losses import Loss, measure
 from robustlab.core.logits import answered, finite
 from robustlab.core.threat import Linf, ThreatModel

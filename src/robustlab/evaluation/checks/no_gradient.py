@@ -34,15 +34,16 @@ class NoGradient(Experiment):
     )
 
     def sample(self, context: Context) -> Sample:
-        return replace(context.any_images(MOST), attacks=context.attacks)
+        misled = {attack.brief(): attack for attack in context.attacks.values() if attack.needs_gradient}
+        return replace(context.any_images(MOST), attacks=misled)
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
         n = len(sample.images)
         reason = _reason(lab, sample.images)
         if not reason:
             return Finding(grade="pass", found="there is one, or the answer is the same everywhere", n=n)
-        misled = [attack.brief() for attack in sample.attacks.values() if attack.needs_gradient]
-        asked = f"{', '.join(misled)} can find nothing" if misled else "the attacks asked for need none"
+        misled = ", ".join(sample.attacks)
+        asked = f"{misled} can find nothing" if misled else "the attacks asked for need none"
         free = ", ".join(gradient_free(lab.threat))
         found = f"no gradient at all: {reason}; {asked}; attacks that need none: {free}"
         return Finding(grade="fail" if misled else "warn", found=found, n=n)
