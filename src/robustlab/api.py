@@ -120,9 +120,9 @@ def evaluate(
         weights: a file of weights for it: safetensors, or a ``state_dict`` that ``torch.save`` wrote.
         network: which network of the study's run.
         name: what to call it; default: a name made from the above.
-        mean: with ``std``, the normalisation that the network was trained with and does not do itself: it gets
-            ``(images * scale - mean) / std``. A name, ``"mnist"``, ``"cifar10"``, ``"imagenet"`` or ``"0.5"``, or
-            numbers, one or one per channel. The eps stays on the pixel scale.
+        mean: with ``std``, the normalisation that the network was trained with and does not do itself: it
+            gets ``(images * scale - mean) / std``. A name, ``"mnist"``, ``"cifar10"``, ``"imagenet"`` or
+            ``"0.5"``, or numbers, one or one per channel. The eps stays on the pixel scale.
         std: see ``mean``.
         scale: what the images in [0, 1] are multiplied by first: 255 for a network trained on 0..255.
         dataset: ``"auto"``, ``"mnist"`` or ``"digits"``, whose test split is attacked; or

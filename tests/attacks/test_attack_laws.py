@@ -19,6 +19,7 @@ from robustlab.attacks import (
     FGSM,
     PGD,
     Attack,
+    Focused,
     GaussianNoise,
     Mode,
     RandomPoints,
@@ -192,6 +193,13 @@ def test_the_counted_passes_are_those_the_model_sees(
     result = run(attack, counting, batch, threat, mode=mode, batch_size=16)
     assert int(result.forwards.sum()) == counting.forwards
     assert int(result.backwards.sum()) == counting.backwards
+
+
+@every_attack
+def test_an_attack_that_needs_no_gradient_says_so(attack: Attack, model: nn.Module, batch: Any) -> None:
+    asks = run(attack, model, batch, one_for(attack), mode="max-loss").backwards.any()
+    # Two look for gradients first, and find what they find without.
+    assert attack.needs_gradient == asks or isinstance(attack, WhereMasked | Focused)
 
 
 @pytest.mark.parametrize(

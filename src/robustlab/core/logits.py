@@ -20,8 +20,8 @@ def answered(logits: Tensor) -> Tensor:
 def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (..., K) in float32 without infinities, and (...) whether each row is an answer.
 
-    An excluded class gets a constant below the row's other logits: classes, probabilities and the gradients of
-    the others stay as they were. A row that is no answer becomes zeros.
+    An excluded class gets a constant below the row's other logits: prediction, probabilities and the other
+    classes' gradients stay as they were. A row that is no answer becomes zeros.
     """
     if logits.grad_fn is not None:
         logits.grad_fn.register_hook(_without_nan)
@@ -35,8 +35,8 @@ def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _without_nan(gradients: tuple[Tensor | None, ...], _: object) -> tuple[Tensor | None, ...]:
-    """Replace what a classifier's last step gets from dividing nothing by nothing, as ``softmax(z).log()`` does.
+    """Replace the NaN that a classifier's last step makes of 0/0, as the log in ``softmax(z).log()`` does.
 
-    The gradient of the log of 0 is 0/0 there, a NaN that would spread from an excluded class to all others.
+    It would spread from an excluded class, of which no loss asks anything, to all others.
     """
     return tuple(part if part is None else part.nan_to_num(0.0, 0.0, 0.0) for part in gradients)

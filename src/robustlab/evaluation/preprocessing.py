@@ -49,6 +49,8 @@ class Preprocessed(nn.Module):
 
     mean: Tensor
     std: Tensor
+    network: nn.Module
+    preprocessing: Preprocessing
 
     def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -97,10 +99,9 @@ def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int
         SpecError: the images have another number of channels.
     """
     if not wished.fits(channels):
-        found = max(len(wished.mean), len(wished.std))
         raise SpecError(
-            f"mean and std have {found} values, but the images {channels} channels; "
-            "give one number, or one per channel"
+            f"mean has {len(wished.mean)} values and std {len(wished.std)}; "
+            f"give one number for all channels (the images have {channels}), or one for each"
         )
     return replace(
         subject,

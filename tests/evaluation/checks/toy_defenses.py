@@ -10,6 +10,7 @@ from torch.autograd import grad as imported_grad
 
 from robustlab.attacks import APGD, PGD, Attack
 from robustlab.core.evaluation import Check
+from robustlab.core.logits import answered
 from robustlab.core.threat import Linf, ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Row
@@ -161,8 +162,8 @@ def evaluated(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         logits = model(images.pixels(slice(None))).detach()
-    answered = torch.isfinite(logits).all(dim=1)
-    standing = images.take((answered & (logits.argmax(dim=1) == images.labels)).nonzero().squeeze(1))
+    valid = answered(logits)
+    standing = images.take((valid & (logits.argmax(dim=1) == images.labels)).nonzero().squeeze(1))
     right, broken, adversarial, rows = frozenset(standing.ids.tolist()), {}, {}, []
     for attack in attacks:
         result = attack.run(model, standing.pixels(slice(None)), standing.labels, threat, ids=standing.ids)
@@ -182,7 +183,7 @@ def evaluated(
         right=right,
         proven=None,
         broken=broken,
-        no_answer=frozenset(images.ids[~answered].tolist()),
+        no_answer=frozenset(images.ids[~valid].tolist()),
         no_answer_near=frozenset(),
         rows=tuple(rows),
         adversarial=lambda ids: torch.stack([adversarial[number] for number in ids]),

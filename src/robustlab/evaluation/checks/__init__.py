@@ -42,6 +42,7 @@ NO_GRADIENT = NoGradient()
 """The one that runs before the attacks, and without the others."""
 
 PROBES: tuple[Probe, ...] = (
+    NO_GRADIENT,
     CleanAccuracy(),
     UsualPreprocessing(),
     SampleSize(),
@@ -53,7 +54,6 @@ PROBES: tuple[Probe, ...] = (
     Randomness(),
     Companions(),
     ForwardPass(),
-    NO_GRADIENT,
     ZeroGradients(),
     ShatteredGradients(),
     OneStep(),

@@ -91,7 +91,7 @@ class Lab:
 
     @torch.no_grad()
     def logits(self, images: Tensor, model: nn.Module | None = None) -> Tensor:
-        """Return logits (N, K) in fp32, infinities and NaN included; of the classifier, or of another model."""
+        """Return logits (N, K) in fp32, as they came; of the classifier, or of another model."""
         self.spent.forwards += len(images)
         asked = model or self.model
         return torch.cat([asked(batch).float() for batch in torch.split(images, self.batch_size)])

@@ -11,7 +11,7 @@ MOST = 250
 SUMS_TO_ONE = 1e-5
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
 FLAT, MOSTLY = 0.01, 0.5
-"""Nearer to 0 or 1 a sigmoid has lost 96 % of its gradient; the share of outputs that makes a failure. Our choice."""
+"""Nearer to 0 or 1 a sigmoid has lost 96 % of its gradient; the share of them that fails. Our choice."""
 LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
 

@@ -21,7 +21,7 @@ MOST, TIMES = 2000, 5
 ALPHA = 0.001
 """How often chance alone may raise the flag, over all candidates. Our choice."""
 KNOWS = 1 / 3
-"""The share of what the commonest class leaves that must be right then: untrained networks reach a tenth."""
+"""The share of what guessing the commonest class leaves that must then be right. Our choice."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class UsualPreprocessing(Experiment):
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
         found += f", at best {percent(best.double().mean().item())} {candidate.title}"
-        # One that knows next to nothing may gain by chance, on all images alike: it has features, not classes.
+        # An untrained network may do significantly better by luck, but it never does well.
         common = int(block.labels.bincount().max()) / len(block)
         knows = proportion(int(best.sum()), len(block)).low > common + KNOWS * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:

@@ -15,7 +15,7 @@ ALONE = 16
 
 
 def _differences(first: Tensor, again: Tensor) -> Tensor:
-    """Return (N,) how far the logits lie apart, relative to their length; one that is not finite counts as 0."""
+    """Return (N,) how far the logits lie apart, relative to their length; infinities and NaN count as 0."""
     first, again = (logits.nan_to_num(0.0, 0.0, 0.0) for logits in (first, again))
     length: Tensor = torch.linalg.vector_norm(first, dim=1)
     apart: Tensor = torch.linalg.vector_norm(first - again, dim=1)

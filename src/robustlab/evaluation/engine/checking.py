@@ -39,7 +39,7 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
     check = Check.model_validate(record.payload)
     if check.grade == "pass" or check.found.startswith(CRASHED):
         return []
-    cascade.progress.note(f"{check.title}? {check.found}. {check.meaning}")
+    cascade.progress.note(f"{check.found}. {check.meaning}")
     return [check]
 
 
