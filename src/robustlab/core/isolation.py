@@ -137,8 +137,7 @@ def own_settings() -> Iterator[None]:
             stack.callback(_other_device.reset, _other_device.set(True))
             # Not otherwise: it makes every call of torch slower.
             stack.enter_context(torch.device("cpu"))
-        for setting in _SETTINGS:
-            setting.write(setting.own(setting.read()))
+        put_back([setting.own(setting.read()) for setting in _SETTINGS])
         stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
         yield
 
