@@ -138,7 +138,9 @@ def own_settings() -> Iterator[None]:
             # Not otherwise: it makes every call of torch slower.
             stack.enter_context(torch.device("cpu"))
         put_back([setting.own(setting.read()) for setting in _SETTINGS])
-        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        # To count devices takes longer than all the rest, and none has drawn before the first is used.
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
 
 

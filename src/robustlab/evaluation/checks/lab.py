@@ -10,6 +10,7 @@ from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.losses import Loss, measure
 from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
+from robustlab.core.calling import ask
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 
@@ -92,7 +93,7 @@ class Lab:
     def logits(self, images: Tensor) -> Tensor:
         """Return logits (N, K) in fp32."""
         self.spent.forwards += len(images)
-        return torch.cat([self.model(batch).float() for batch in torch.split(images, self.batch_size)])
+        return torch.cat([ask(self.model, batch).float() for batch in torch.split(images, self.batch_size)])
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
@@ -102,7 +103,7 @@ class Lab:
                 torch.split(images, self.batch_size), torch.split(labels, self.batch_size), strict=True
             ):
                 leaf = points.detach().requires_grad_()
-                parts.append(slope(measure(loss, self.model(leaf).float(), truth).sum(), leaf))
+                parts.append(slope(measure(loss, ask(self.model, leaf).float(), truth).sum(), leaf))
         self.spent.forwards += len(images)
         self.spent.backwards += len(images)
         return torch.cat(parts)
