@@ -10,14 +10,16 @@ Importing this package is cheap: torch is loaded when something that needs it is
 """
 
 import os
-from typing import TYPE_CHECKING, Any
 
 # Before torch is loaded: its threads wait for each other by spinning, so long by default that training was
 # measured to take ten times as long when another process wants a core too. This short, it costs nothing
 # when the machine is quiet (LOG.md).
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
+TYPE_CHECKING = False  # as in typing, which takes a while to load: Ctrl-C would find nobody who handles it
 if TYPE_CHECKING:
+    from typing import Any
+
     from robustlab.api import evaluate, run_study, write_report
     from robustlab.core.errors import RobustlabError
     from robustlab.core.run import EvaluationRun, Run, load_run
@@ -57,7 +59,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'robustlab' has no attribute {name!r}")
     import importlib

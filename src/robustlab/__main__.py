@@ -1,6 +1,9 @@
 """The command ``robustlab``, which is also ``python -m robustlab``."""
 
-from robustlab.cli.interrupt import leave_on_ctrl_c
+try:
+    from robustlab.cli.interrupt import leave_on_ctrl_c
+except KeyboardInterrupt:  # before there is anything that could handle it
+    raise SystemExit(130) from None
 
 
 def main() -> None:

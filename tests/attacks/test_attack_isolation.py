@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from attack_cases import RANDOM, both_modes, every_attack, every_pair, one_for, 
 from small_networks import mlp
 from torch import Tensor, nn
 
+from hostile_settings import SETTINGS, TOGETHER, change_everything, settings
 from robustlab.attacks import FGSM, PGD, Attack, AttackResult, Mode, WhereMasked
 from robustlab.core.errors import RobustlabError
 from robustlab.core.threat import Linf, ThreatModel
@@ -123,20 +125,56 @@ def test_progress_counts_the_images(model: nn.Module, batch: Any) -> None:
     assert seen == [15, 15, 10]
 
 
-# What the caller has switched on
+# What the caller, or the model, has set for the whole process
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_an_attack_takes_gradients_whatever_mode_the_caller_is_in(
-    mode: Callable[[], Any], model: nn.Module, batch: Any
+def identical(one: AttackResult, other: AttackResult) -> None:
+    for name in AttackResult.__annotations__:
+        assert torch.equal(getattr(one, name), getattr(other, name)), name
+
+
+@every_pair
+def test_the_callers_types_and_devices_do_not_matter(
+    attack: Attack, threat: ThreatModel, model: nn.Module, batch: Any
 ) -> None:
-    plain = run(PGD(steps=3), model, batch, Linf(eps=0.2))
-    with mode():
+    plain = run(attack, model, batch, threat, ids=None)
+    with settings(*TOGETHER["types and devices"]):
+        identical(plain, run(attack, model, batch, threat, ids=None))
+
+
+@every_attack
+def test_the_callers_modes_do_not_matter(attack: Attack, model: nn.Module, batch: Any) -> None:
+    plain = run(attack, model, batch, one_for(attack))
+    with settings(*TOGETHER["modes"]):
         inside = dataclasses.replace(batch, images=batch.images.clone())
-        same(plain, run(PGD(steps=3), model, inside, Linf(eps=0.2)))
+        identical(plain, run(attack, model, inside, one_for(attack)))
 
 
-def test_an_attack_is_exact_in_the_callers_autocast(model: nn.Module, batch: Any) -> None:
+@pytest.mark.parametrize("name", SETTINGS)
+def test_each_setting_alone_does_not_matter(name: str, model: nn.Module, batch: Any) -> None:
     plain = run(PGD(steps=3), model, batch, Linf(eps=0.2))
-    with torch.autocast("cpu", torch.bfloat16):
-        same(plain, run(PGD(steps=3), model, batch, Linf(eps=0.2)))
+    with settings(name):
+        identical(plain, run(PGD(steps=3), model, batch, Linf(eps=0.2)))
+
+
+class Careless(nn.Module):
+    """Sets all that can be set, and does not put it back."""
+
+    def __init__(self, inner: nn.Module, folder: Path) -> None:
+        super().__init__()
+        self.inner, self.folder = inner, folder
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.inner(images)
+        change_everything(self.folder)
+        return logits
+
+
+@every_attack
+def test_what_the_model_sets_does_not_matter(
+    attack: Attack, model: nn.Module, batch: Any, tmp_path: Path
+) -> None:
+    plain = run(attack, model, batch, one_for(attack))
+    with settings():
+        found = run(attack, Careless(model, tmp_path).eval(), batch, one_for(attack))
+    same(plain, found)

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from random_networks import Case, cases
 from torch import Tensor, nn
 
+from hostile_settings import TOGETHER, settings
 from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse, units
 from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
@@ -50,6 +52,30 @@ def test_eps_0_proves_what_is_classified_correctly(images: Tensor, labels: Tenso
         right = mlp()(images).argmax(dim=1) == labels
     for threat in (Linf(eps=0.0), L2(eps=0.0), L1(eps=0.0), L0(eps=0)):
         assert torch.equal(IBP().certify(mlp(), images, labels, threat), right)
+
+
+@pytest.mark.parametrize("names", TOGETHER.values(), ids=list(TOGETHER))
+def test_what_the_caller_has_set_does_not_matter(names: list[str], images: Tensor, labels: Tensor) -> None:
+    model = mlp()
+    plain = [IBP().certify(model, images, labels, threat, batch_size=7) for threat in THREATS]
+    assert plain[0].any()
+    assert not plain[0].all()
+    with settings(*names):
+        inside = [IBP().certify(model, images, labels, threat, batch_size=7) for threat in THREATS]
+        assert IBP().explain(model, images) is None
+    assert all(torch.equal(one, other) for one, other in zip(plain, inside, strict=True))
+
+
+@pytest.mark.parametrize("bounded", [False, True])
+def test_a_model_that_quits(images: Tensor, labels: Tensor, bounded: bool) -> None:
+    class Quitting(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            if bounded == (type(images) is not Tensor):
+                raise SystemExit(0)
+            return images.flatten(1)[:, :3]
+
+    with pytest.raises(UserCodeError, match=r"the model failed .*SystemExit: 0"):
+        IBP().certify(Quitting().eval(), images, labels, THREATS[0])
 
 
 def test_eps_0_needs_no_allowance() -> None:

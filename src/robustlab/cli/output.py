@@ -6,21 +6,22 @@ import os
 import sys
 from collections.abc import Iterator
 
+_OUT, _ERR = 1, 2
+
 
 @contextlib.contextmanager
 def kept_for_the_result() -> Iterator[None]:
     """Send what is written to standard output inside the block to standard error, from C code too.
 
-    Where there is no descriptor behind one of them, as in a notebook, this holds for Python's `print` alone.
+    C writes to the descriptors, whatever stands in the place of `sys.stdout`, as in a notebook.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(AttributeError, OSError, ValueError):
             sys.stdout.flush()
-            out, err = sys.stdout.fileno(), sys.stderr.fileno()
-            kept = os.dup(out)
+            kept = os.dup(_OUT)
             stack.callback(os.close, kept)
-            os.dup2(err, out)
-            stack.callback(os.dup2, kept, out)
+            os.dup2(_ERR, _OUT)
+            stack.callback(os.dup2, kept, _OUT)
             stack.callback(_flush_c)
         stack.enter_context(contextlib.redirect_stdout(sys.stderr))
         yield
@@ -30,7 +31,7 @@ def close_for_the_rest() -> None:
     """Send what is still printed while the process ends to standard error; the result is complete."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
-        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+        os.dup2(_ERR, _OUT)
 
 
 def _flush_c() -> None:

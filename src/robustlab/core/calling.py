@@ -69,9 +69,9 @@ def blaming(what: str) -> Iterator[None]:
         raise
     except BaseException as error:
         trace = traceback.extract_tb(error.__traceback__)
-        # Nobody may read the progress any more; that comes up through the user's code, but not out of it.
-        frames = trace[-1:] if isinstance(error, BrokenPipeError) else trace
-        if isinstance(error, Exception) and (is_out_of_memory(error) or not _own(frames)):
+        # Where nobody reads the progress any more, this comes up through the user's code, but not out of it.
+        unread = isinstance(error, BrokenPipeError) or not isinstance(error, Exception)
+        if is_out_of_memory(error) or not _own(trace[-1:] if unread else trace):
             raise
         raise UserCodeError(f"{what} can't work: {blame(error)}") from error
 

@@ -137,9 +137,10 @@ def own_settings() -> Iterator[None]:
             stack.callback(_other_device.reset, _other_device.set(True))
             # Not otherwise: it makes every call of torch slower.
             stack.enter_context(torch.device("cpu"))
-        for setting in _SETTINGS:
-            setting.write(setting.own(setting.read()))
-        stack.enter_context(torch.random.fork_rng(devices=range(torch.cuda.device_count())))
+        put_back([setting.own(setting.read()) for setting in _SETTINGS])
+        # To count devices takes longer than all the rest, and none has drawn before the first is used.
+        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
 
 

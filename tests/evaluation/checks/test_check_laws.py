@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Wrapped, credulous, evaluated, look, trained
 
+from hostile_settings import TOGETHER, settings
 from robustlab.attacks import PGD, RandomPoints
+from robustlab.core.calling import UserCodeError
 from robustlab.core.threat import L0, L1, ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip, run_checks
@@ -50,6 +52,38 @@ def test_outcomes_do_not_depend_on_batches_or_order(network: nn.Module, images: 
         ]
 
     assert outcomes(few, 24) == outcomes(backwards, 7)
+
+
+@pytest.mark.parametrize("names", TOGETHER.values(), ids=list(TOGETHER))
+def test_what_the_caller_has_set_does_not_matter(names: list[str], network: nn.Module, images: Split) -> None:
+    def outcomes() -> list[dict[str, Any]]:
+        return [check.model_dump() for check in run_checks(context)]
+
+    context = evaluated(network, images.take(slice(8)))
+    plain = outcomes()
+    assert sum(check["grade"] != "skip" for check in plain) > 12
+    with settings(*names):
+        assert outcomes() == plain
+
+
+def test_a_check_whose_model_quits(network: nn.Module, images: Split) -> None:
+    class Quitting(Wrapped):
+        def forward(self, x: Tensor) -> Tensor:
+            del x
+            raise SystemExit(0)
+
+    context = evaluated(network, images.take(slice(18)))
+    context = replace(context, lab=replace(context.lab, model=Quitting(network).eval()))
+    unasked = set()
+    for probe in PROBES:
+        try:
+            check = probe.run(context)
+        except UserCodeError as error:
+            assert "SystemExit: 0" in str(error)
+        else:
+            unasked.add(probe.id)
+            assert check.forwards == 0 or probe.id == "undefended-network"
+    assert len(PROBES) - len(unasked) > 8
 
 
 def test_the_state_of_a_sample_tells_all_that_is_in_it(network: nn.Module, images: Split) -> None:

@@ -10,6 +10,7 @@ from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.losses import Loss, measure
 from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
+from robustlab.core.calling import ask
 from robustlab.core.logits import finite
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -94,7 +95,7 @@ class Lab:
         """Return logits (N, K) in fp32, as they came; of the classifier, or of another model."""
         self.spent.forwards += len(images)
         asked = model or self.model
-        return torch.cat([asked(batch).float() for batch in torch.split(images, self.batch_size)])
+        return torch.cat([ask(asked, batch).float() for batch in torch.split(images, self.batch_size)])
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
@@ -104,7 +105,7 @@ class Lab:
                 torch.split(images, self.batch_size), torch.split(labels, self.batch_size), strict=True
             ):
                 leaf = points.detach().requires_grad_()
-                parts.append(slope(measure(loss, finite(self.model(leaf))[0], truth).sum(), leaf))
+                parts.append(slope(measure(loss, finite(ask(self.model, leaf))[0], truth).sum(), leaf))
         self.spent.forwards += len(images)
         self.spent.backwards += len(images)
         return torch.cat(parts)

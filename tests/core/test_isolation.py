@@ -1,0 +1,56 @@
+"""robustlab's own process-wide settings, and the caller's afterwards."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from hostile_settings import SETTINGS, TOGETHER, change_everything, seen, settings
+from robustlab.core.isolation import other_default_device, own_settings
+
+
+def test_the_two_rounds_hold_every_setting() -> None:
+    assert {"anomaly", *(name for names in TOGETHER.values() for name in names)} == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_nothing_of_the_callers_is_left_inside(name: str) -> None:
+    with own_settings():
+        plain = seen()
+    with settings(name):
+        inside_of_inside = other_default_device()
+        with own_settings():
+            assert [*seen()[:1], *seen()[2:]] == [*plain[:1], *plain[2:]] or name == "default device"
+            assert torch.zeros(1).dtype == torch.float32
+            assert torch.zeros(1).device.type == torch.get_default_device().type == "cpu"
+            assert torch.ones(1, requires_grad=True).mul(2).requires_grad
+            assert torch.eye(2).mm(torch.eye(2)).dtype == torch.float32
+            assert not torch.zeros(1).is_inference()
+            assert other_default_device() == ("device" in name)
+        assert not inside_of_inside
+        assert not other_default_device()
+
+
+@pytest.mark.parametrize("caller", [(), *TOGETHER.values()])
+def test_what_is_set_inside_is_put_back(caller: tuple[str, ...], tmp_path: Path) -> None:
+    with settings(*caller):  # which looks at the end
+        with own_settings():
+            change_everything(tmp_path)
+            torch.manual_seed(1)
+        with pytest.raises(NotADirectoryError), own_settings():
+            change_everything(Path(__file__))  # at its very end
+
+
+def test_a_working_directory_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with own_settings():
+        os.chdir(tmp_path)
+    assert Path.cwd() == tmp_path
+
+
+def test_it_costs_no_mode_where_the_caller_has_none() -> None:
+    with own_settings():
+        assert torch.overrides._get_current_function_mode_stack() == []
