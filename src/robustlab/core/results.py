@@ -6,7 +6,7 @@ them. Only ``cost`` and ``created`` depend on the clock: everything else is the 
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
@@ -75,6 +75,13 @@ class Network(Record):
     file: str
 
 
+class RowFlag(Record):
+    """A sign that the attack of a row did nothing, so that its accuracy must not be believed."""
+
+    id: Literal["zero-gradient", "zero-distance", "above-clean"]
+    found: str
+
+
 class Row(Record):
     """One figure of the study: a classifier's accuracy on images that were perturbed in one way.
 
@@ -101,6 +108,7 @@ class Row(Record):
     max_distance: float
     forwards: int
     backwards: int
+    flags: list[RowFlag] = Field(default=[])
 
 
 class Operating(Record):
@@ -236,3 +244,9 @@ class Results(Record):
     samples: list[Samples]
     cost: list[Cost]
     peak_memory_mb: float
+
+    @property
+    def red_flags(self) -> list[tuple[str, RowFlag]]:
+        """The red flags of all rows, each with what its row is called."""
+        units = {unit.id: f" ({unit.title})" for unit in self.units}
+        return [(row.title + units.get(row.unit or "", ""), flag) for row in self.rows for flag in row.flags]

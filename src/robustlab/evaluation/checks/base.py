@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, final
 
 from robustlab.core import seeding
-from robustlab.core.evaluation import Check, Grade
+from robustlab.core.evaluation import Check, Doubt, Grade
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab, Passes
 from robustlab.evaluation.metrics import proportion
@@ -36,6 +36,8 @@ class Probe(ABC):
     title: ClassVar[str]
     expected: ClassVar[str]
     meaning: ClassVar[str]
+    doubts: ClassVar[Doubt]
+    """What a failure puts in doubt. One that doubts the attacks alone is skipped where none can find more."""
     by_distance: ClassVar[bool] = False
     """Whether it makes sense only where the threat model bounds a distance."""
 
@@ -48,7 +50,9 @@ class Probe(ABC):
         """Compute it."""
 
     @final
-    def _check_threat(self, context: Context) -> None:
+    def _check_applies(self, context: Context) -> None:
+        if self.doubts == "attacks":
+            context.check_unsettled()
         if self.by_distance and not context.lab.threat.bounded:
             raise Skip(f"{context.lab.threat!r} bounds no distance")
 
@@ -68,6 +72,7 @@ class Probe(ABC):
         return Check(
             id=self.id,
             title=self.title,
+            doubts=self.doubts,
             grade=finding.grade,
             found=finding.found,
             expected=self.expected,
@@ -91,7 +96,7 @@ class Review(Probe):
 
     @final
     def find(self, context: Context) -> Finding:
-        self._check_threat(context)
+        self._check_applies(context)
         return self.look(context)
 
 
@@ -118,7 +123,7 @@ class Experiment(Probe):
         return self.look(context.lab, self._applicable(context))
 
     def _applicable(self, context: Context) -> Sample:
-        self._check_threat(context)
+        self._check_applies(context)
         return self.sample(context)
 
 

@@ -103,6 +103,13 @@ class Context:
     found: Found
     surrogates: tuple[str, ...] = ()
 
+    def check_unsettled(self) -> None:
+        """Raise `Skip` where every image is misclassified, broken or proven: no attack can find more."""
+        if not self.found.right:
+            raise Skip("no image is classified correctly")
+        if not self.found.survivors:
+            raise Skip("no image is left: all are broken, or proven")
+
     # Samples: the same images whatever the batches and the order
 
     def any_images(self, most: int) -> Sample:

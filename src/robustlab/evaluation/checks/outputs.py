@@ -17,6 +17,7 @@ class Softmax(Experiment):
     """Looks whether the outputs are probabilities."""
 
     id = "softmax-output"
+    doubts = "attacks"
     title = "The outputs are logits, not probabilities"
     expected = f"outputs outside [0, 1], or that do not sum to 1 within {SUMS_TO_ONE:g}"
     meaning = (
@@ -41,6 +42,7 @@ class LogitScale(Experiment):
     """Looks how far the logits lie apart."""
 
     id = "logit-scale"
+    doubts = "attacks"
     title = "The logits are not too far apart"
     expected = f"the highest logit at most {LARGEST_GAP:g} above the next"
     meaning = (
@@ -66,6 +68,7 @@ class Finite(Review):
     """Counts the answers that are none; the evaluation has met them all."""
 
     id = "finite-outputs"
+    doubts = "evaluation"
     title = "Every answer is finite"
     expected = "no NaN and no infinity"
     meaning = (
