@@ -6,11 +6,11 @@ import sys
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
 from robustlab.cli import explain
+from robustlab.cli.columns import print_texts
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.threat import ThreatModel
@@ -63,10 +63,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for title, entries in everything.items():
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-        for name, text in entries.items():
-            table.add_row(escape(name), escape(text))
-        console.print(table)
+        console.print(f"[italic]{title}[/italic]")
+        print_texts(console, [(escape(name), escape(text)) for name, text in entries.items()])
         console.print()
 
 

@@ -146,9 +146,8 @@ def _cells(rows: list[Row], unit: str) -> tuple[str, str]:
 
 def _claims(results: Results) -> Table:
     table = Table(title="Claims", title_justify="left")
-    table.add_column("claim, and how it is read")
-    for unit in results.units:
-        table.add_column(escape(unit.title))
+    for head in ("claim, and how it is read", *(unit.title for unit in results.units)):
+        table.add_column(escape(head), overflow="fold")
     for claim in results.claims:
         table.add_section()
         table.add_row(f"[bold]{escape(claim.text)}")
