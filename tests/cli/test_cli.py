@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+import robustlab
+from robustlab.cli import tables
 from robustlab.cli.main import app
 
 TINY = Path(__file__).parents[1] / "recipes" / "tiny.toml"
@@ -60,6 +62,38 @@ def test_study_prints_tables_and_where_the_report_is(finished: Path) -> None:
     assert "holds" in result.stdout
     assert "report.html" in result.stdout
     assert "kept from an earlier run" in result.stderr
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_no_digit_is_lost_on_a_narrow_terminal(
+    width: int, finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    run = robustlab.load_run(finished)
+    assert isinstance(run, robustlab.Run)
+    tables.show_results(run)
+    shown = capsys.readouterr().out.partition("Report:")[0]
+    rows = json.loads((finished / "results.json").read_text())["rows"]
+    for row in rows:
+        if row["unit"] != "pixel" or width > 20:  # of two readings there is room for one
+            assert f"{100 * row['accuracy']['value']:.2f} %" in shown
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+@pytest.mark.parametrize("command", [["ls"], ["ls", "pgd"], ["doctor"]], ids=" ".join)
+def test_texts_are_whole_on_a_narrow_terminal(
+    command: list[str], width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    wide = call(*command).stdout
+    monkeypatch.setenv("COLUMNS", str(width))
+    shown = call(*command).stdout
+    assert max(map(len, shown.splitlines())) <= width
+    assert "…" not in shown.replace("eps=…", "")
+    if command != ["ls", "pgd"]:  # a list with heads repeats them
+        assert len("".join(shown.split())) == len("".join(wide.split()))
 
 
 def test_study_quiet_prints_nothing(finished: Path) -> None:

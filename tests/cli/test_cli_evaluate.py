@@ -148,6 +148,47 @@ def red(*_: Any, **__: Any) -> tuple[list[Check], float]:
     return [Check(**described, expected="0", meaning="Masking.", forwards=1, backwards=0)], 0.1
 
 
+def test_the_verdict_comes_last(finished: Path) -> None:
+    result = call(*evaluation(finished.parent, finished.name))
+    robust = json.loads((finished / "results.json").read_text())["robust"]["value"]
+    said = f"Robust accuracy is at most {100 * robust:.1f} % on these 20 images: no check was computed."
+    assert " ".join(result.stdout.split()).endswith(said)
+    assert robustlab.load_run(finished).results.verdict == said
+
+
+@pytest.mark.parametrize("option", ["--quiet", "--json", None])
+def test_a_failed_check_is_always_printed(
+    option: str | None, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robustlab.evaluation.engine.run.checked", red)
+    result = call(*evaluation(place, "red", "--checks", *([option] if option else [])))
+    assert result.exit_code == 0
+    assert result.stderr.splitlines().count("red flag: Square wins: 3 images") == 1
+    assert ("Do not believe" in result.stdout) == (option is None)
+    if option is None:
+        assert " ".join(result.stdout.split()).endswith("1 failed: Square wins.")
+
+
+@pytest.mark.parametrize("width", [20, 40, 60, 80, 200])
+def test_no_digit_is_lost_on_a_narrow_terminal(
+    width: int, place: Path, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    results = json.loads((finished / "results.json").read_text())
+    shown = call(*evaluation(place, finished.name)).stdout
+    compared = call("compare", finished, finished).stdout
+    for figure in (results["clean"], results["robust"]):
+        assert f"{100 * figure['value']:.2f} %" in shown
+    assert "+0.00 points" in compared
+    assert ("95 % interval" in shown) or width == 20
+    table = shown.partition("Report:")[0] + compared
+    assert max(map(len, table.splitlines())) <= width
+    assert "…" not in table
+    assert ("Not shown" in shown) == (width < 80)
+    gate = call("gate", finished, "--min-robust", "0.001").stdout
+    assert f"{100 * results['robust']['value']:.2f} %" in gate.replace("\n", " ")
+
+
 def test_strict_fails_on_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("robustlab.evaluation.engine.run.checked", red)
     assert call(*evaluation(place, "red", "--checks")).exit_code == 0

@@ -7,8 +7,9 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
+from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.core import environment
 from robustlab.core.errors import DataError, SetupError
@@ -20,12 +21,11 @@ def show(data_root: Path | None, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps({**found, "problems": problems}, indent=2) + "\n")
     else:
-        table = Table(show_header=False, box=None, padding=(0, 2))
+        console, rows = Console(highlight=False), []
         for name, value in found.items():
             lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
-            table.add_row(name, escape("\n".join(lines)))
-        console = Console(highlight=False)
-        console.print(table)
+            rows.append((name, escape("\n".join(lines))))
+        print_texts(console, rows)
         for problem in problems:
             console.print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True)
         if not problems:

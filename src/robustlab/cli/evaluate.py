@@ -128,9 +128,11 @@ def evaluate(
         sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
     elif not quiet:
         tables.show_evaluation(run)
+    for check in run.results.red_flags:  # a warning, so it is shown even when quiet
+        typer.echo(f"red flag: {check.title}: {check.found}", err=True)
+    if not (as_json or quiet):
+        tables.show_verdict(run)
     if open_report:
         browser.show(run.folder / "report.html")
     if strict and run.results.red_flags:
-        for check in run.results.red_flags:
-            typer.echo(f"red flag: {check.title}: {check.found}", err=True)
         raise typer.Exit(1)

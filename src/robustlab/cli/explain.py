@@ -11,8 +11,9 @@ import textwrap
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
+from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.core.spec import Unit
 
@@ -68,11 +69,9 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
-        table = Table(*_HEADINGS.values(), box=None, padding=(0, 2, 0, 0), header_style="bold")
-        for argument in arguments:
-            table.add_row(*(escape(str(argument.get(key, ""))) for key in _HEADINGS))
+        rows = [[escape(str(argument.get(key, ""))) for key in _HEADINGS] for argument in arguments]
         console.print()
-        console.print(table)
+        print_texts(console, rows, list(_HEADINGS.values()))
 
 
 def _meanings(unit: type[Unit]) -> dict[str, str]:

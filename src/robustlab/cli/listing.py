@@ -5,11 +5,12 @@ import json
 import sys
 
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier
 from robustlab.cli import explain
+from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
@@ -68,10 +69,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for title, entries in everything.items():
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2))
-        for name, text in entries.items():
-            table.add_row(escape(name), escape(text))
-        console.print(table)
+        console.print(f"[italic]{title}[/italic]")
+        print_texts(console, [(escape(name), escape(text)) for name, text in entries.items()])
         console.print()
 
 

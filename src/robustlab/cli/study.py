@@ -62,5 +62,7 @@ def study(
         sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
     elif not quiet:
         tables.show_results(run)
+    for row, flag in run.results.red_flags:  # a warning, so it is shown even when quiet
+        typer.echo(f"red flag: {row}: {flag.found}", err=True)
     if open_report:
         browser.show(run.folder / "report.html")

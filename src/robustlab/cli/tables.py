@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 
 from robustlab.attacks import Attack
+from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError
 from robustlab.core.results import Figure, Results, Row
@@ -12,6 +13,13 @@ from robustlab.core.spec import parse
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
 
+_CASCADE = (
+    Column("images", 3),
+    Column("broken", 2),
+    Column("accuracy left"),
+    Column("95 % interval", 1),
+    Column("passes", 4),
+)
 _SHOWN = 50
 """Flipped images that are listed; --json lists all."""
 
@@ -20,8 +28,8 @@ def show_results(run: Run) -> None:
     """Print the summary, the claims and where the report is."""
     console = Console(highlight=False)
     results = run.results
-    console.print(_rows(results, "summary", f"{escape(results.title)}: accuracy (95 % interval)"))
-    console.print(_rows(results, "more", "More rows"))
+    _print_rows(console, results, "summary", f"{escape(results.title)}: accuracy")
+    _print_rows(console, results, "more", "More rows")
     console.print(_claims(results))
     for row in results.rows:
         if row.group == "footnote":
@@ -37,21 +45,17 @@ def show_results(run: Run) -> None:
 
 
 def show_evaluation(run: EvaluationRun) -> None:
-    """Print the headline, what each attack did, the checks that failed and where the report is."""
+    """Print what each attack did, and where the report is; `show_verdict` comes last."""
     console = Console(highlight=False)
     results = run.results
-    table = Table(title=escape(results.title), title_justify="left")
-    for head in ("", "images", "broken", "accuracy left (95 % interval)", "passes"):
-        table.add_column(head, justify="left" if head == "" else "right")
     n = results.images.n
-    table.add_row("clean images", str(n), "–", str(results.clean), str(n * results.samples))
+    rows = [["clean images", str(n), "–", *_split(results.clean), str(n * results.samples)]]
     for row in results.rows:
-        passes = str(row.forwards + row.backwards)
-        table.add_row(escape(_brief(row.attack)), str(row.attacked), str(row.broken), str(row.robust), passes)
-    table.add_section()
-    passes = str(results.forwards + results.backwards)
-    table.add_row("[bold]robust accuracy", str(n), "", f"[bold]{results.robust}", passes)
-    console.print(table)
+        counts = [str(row.attacked), str(row.broken), *_split(row.robust), str(row.forwards + row.backwards)]
+        rows.append([escape(_brief(row.attack)), *counts])
+    last = ["robust accuracy", str(n), "", *_split(results.robust), str(results.forwards + results.backwards)]
+    rows.append([f"[bold]{cell}[/bold]" for cell in last])
+    print_table(console, escape(results.title), "", _CASCADE, rows)
     if results.certified is not None:
         console.print(f"Certified: {results.certified}")
     if results.not_finite:
@@ -63,9 +67,19 @@ def show_evaluation(run: EvaluationRun) -> None:
             f"[yellow]{len(results.unconfirmed)} successes did not hold when measured again, "
             "and do not count.[/yellow]"
         )
-    for check in results.red_flags:
-        console.print(f"[bold red]red flag[/bold red] {escape(check.title)}: {escape(check.found)}")
     console.print(f"Report: {escape(str(run.folder / 'report.html'))}", soft_wrap=True)
+
+
+def show_verdict(run: EvaluationRun) -> None:
+    """Print what the figure is worth."""
+    style = "bold red" if run.results.doubtful else "bold"
+    Console(highlight=False).print(escape(run.results.verdict), style=style)
+
+
+def _split(figure: Figure) -> tuple[str, str]:
+    """Return a figure's value and its interval."""
+    value, _, interval = str(figure).partition(" (")
+    return value, interval.removesuffix(")")
 
 
 def _brief(row: str) -> str:
@@ -80,14 +94,15 @@ def _brief(row: str) -> str:
 def show_comparison(found: Comparison) -> None:
     """Print both figures, their difference and the images that flipped."""
     console = Console(highlight=False)
-    table = Table(title=f"Robust accuracy on the {found.n} common images", title_justify="left")
-    table.add_column("")
-    table.add_column("accuracy (95 % interval)", justify="right")
-    table.add_row(f"first: {escape(found.first_name)}", str(found.first))
-    table.add_row(f"second: {escape(found.second_name)}", str(found.second))
-    difference = f"{100 * found.difference:+.2f} ({100 * found.low:+.2f} – {100 * found.high:+.2f}) points"
-    table.add_row("[bold]difference", f"[bold]{difference}")
-    console.print(table)
+    difference = f"{100 * found.difference:+.2f} points"
+    interval = f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
+    rows = [
+        [f"first: {escape(found.first_name)}", *_split(found.first)],
+        [f"second: {escape(found.second_name)}", *_split(found.second)],
+        [f"[bold]{cell}[/bold]" for cell in ("difference", difference, interval)],
+    ]
+    title = f"Robust accuracy on the {found.n} common images"
+    print_table(console, title, "", [Column("accuracy"), Column("95 % interval", 1)], rows)
     console.print(
         f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
     )
@@ -113,30 +128,28 @@ def show_gate(found: GateResult) -> None:
     console.print("[green]passed[/green]" if found.passed else "[bold red]failed[/bold red]")
 
 
-def _rows(results: Results, group: str, title: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("row")
-    table.add_column("reference", justify="right")
-    for unit in results.units:
-        table.add_column(escape(unit.title), justify="right")
-    rows = [row for row in results.rows if row.group == group]
-    for name in dict.fromkeys(row.id for row in rows):
-        same = [row for row in rows if row.id == name]
+def _print_rows(console: Console, results: Results, group: str, title: str) -> None:
+    columns = [Column("reference", 2)]
+    for number, unit in enumerate(results.units):
+        columns += [Column(escape(unit.title), number), Column("95 % interval", 9)]
+    rows = []
+    for name in dict.fromkeys(row.id for row in results.rows if row.group == group):
+        same = [row for row in results.rows if row.group == group and row.id == name]
         reference = "–" if same[0].reference is None else f"{100 * same[0].reference:.0f} %"
-        table.add_row(escape(same[0].title), reference, *(_cell(same, unit.id) for unit in results.units))
-    return table
+        cells = [cell for unit in results.units for cell in _cells(same, unit.id)]
+        rows.append([escape(same[0].title), reference, *cells])
+    print_table(console, title, "row", columns, rows)
 
 
-def _cell(rows: list[Row], unit: str) -> str:
-    found: list[Figure] = [row.accuracy for row in rows if row.unit in {unit, None}]
-    return str(found[0]) if found else "–"
+def _cells(rows: list[Row], unit: str) -> tuple[str, str]:
+    found = [row.accuracy for row in rows if row.unit in {unit, None}]
+    return _split(found[0]) if found else ("–", "")
 
 
 def _claims(results: Results) -> Table:
     table = Table(title="Claims", title_justify="left")
-    table.add_column("claim, and how it is read")
-    for unit in results.units:
-        table.add_column(escape(unit.title))
+    for head in ("claim, and how it is read", *(unit.title for unit in results.units)):
+        table.add_column(escape(head), overflow="fold")
     for claim in results.claims:
         table.add_section()
         table.add_row(f"[bold]{escape(claim.text)}")

@@ -16,6 +16,10 @@ EVALUATION_SCHEMA_VERSION = 1
 
 Grade = Literal["pass", "warn", "fail", "skip"]
 
+Doubt = Literal["attacks", "evaluation"]
+"""What a failed check puts in doubt: the strength of the attacks alone, so that the truth can only be lower;
+or anything else (the images, the classifier, the stored files), so that the truth can be any figure."""
+
 
 class Subject(Record):
     """The classifier: where it came from, and the hash of its weights.
@@ -142,10 +146,12 @@ class Check(Record):
         expected: what would pass.
         meaning: what a failure would tell, in one sentence.
         n: images it was computed on.
+        doubts: what a failure puts in doubt.
     """
 
     id: Text
     title: Text
+    doubts: Doubt = "attacks"
     grade: Grade
     found: Text
     expected: Text
@@ -237,4 +243,56 @@ class Evaluation(Record):
     @property
     def red_flags(self) -> list[Check]:
         """The checks that failed."""
-        return [check for check in self.checks if check.grade == "fail"]
+        return self.graded("fail")
+
+    def graded(self, grade: Grade) -> list[Check]:
+        """Return the checks of one grade."""
+        return [check for check in self.checks if check.grade == grade]
+
+    @property
+    def exact(self) -> bool:
+        """Whether no attack can lower the figure: every image is misclassified, broken or certified."""
+        return self.robust.value <= (self.certified.value if self.certified else 0.0)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether a check failed that concerns the figure: an exact one needs no stronger attack."""
+        return any(check.doubts == "evaluation" or not self.exact for check in self.red_flags)
+
+    @property
+    def verdict(self) -> str:
+        """What the figure is worth, and how the checks went, in one sentence; the failed ones come first."""
+        return f"{_worth(self)}: {_checked(self)}."
+
+
+GRADES: dict[Grade, str] = {"fail": "failed", "pass": "passed", "skip": "skipped", "warn": "warned"}
+"""What a check of each grade did."""
+_NAMED = ("fail", "warn")
+
+
+def _worth(results: Evaluation) -> str:
+    figure, n = _percent(results.robust), results.robust.n
+    if results.doubtful:
+        lower = all(check.doubts == "attacks" for check in results.red_flags)
+        truth = ", the truth may be far lower" if lower else ""
+        return f"Do not believe the robust accuracy of {figure}{truth}"
+    if not results.rows and not results.exact:
+        return f"No attack ran, so {figure} is the clean accuracy"
+    images = "this image" if n == 1 else f"these {n} images"
+    proven = results.certified if results.certified and not results.exact else None
+    least = f", at least {_percent(proven)}" if proven and proven.value else ""
+    return f"Robust accuracy is {'exactly' if results.exact else 'at most'} {figure}{least} on {images}"
+
+
+def _checked(results: Evaluation) -> str:
+    parts = []
+    for grade, word in GRADES.items():
+        if checks := results.graded(grade):
+            titles = f": {'; '.join(check.title for check in checks)}" if grade in _NAMED else ""
+            parts.append(f"{len(checks)} {word}{titles}")
+    return ", ".join(parts) or "no check was computed"
+
+
+def _percent(figure: Figure) -> str:
+    # From so many images on, the second decimal means something.
+    return f"{100 * figure.value:.{2 if figure.n >= 5000 else 1}f} %"

@@ -6,7 +6,7 @@ them. Only ``cost`` and ``created`` depend on the clock: everything else is the 
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from robustlab.core.fields import Count, Factor, Integer, Length, Number, Positive, Share, Some, Text
 
@@ -102,6 +102,13 @@ class Network(Record):
         return self
 
 
+class RowFlag(Record):
+    """A sign that the attack of a row did nothing, so that its accuracy must not be believed."""
+
+    id: Literal["zero-gradient", "zero-distance", "above-clean"]
+    found: str
+
+
 class Row(Record):
     """One figure of the study: a classifier's accuracy on images that were perturbed in one way.
 
@@ -128,6 +135,7 @@ class Row(Record):
     max_distance: Length
     forwards: Count
     backwards: Count
+    flags: list[RowFlag] = Field(default=[])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -283,3 +291,9 @@ class Results(Record):
     samples: Some[Samples]
     cost: Some[Cost]
     peak_memory_mb: Length
+
+    @property
+    def red_flags(self) -> list[tuple[str, RowFlag]]:
+        """The red flags of all rows, each with what its row is called."""
+        units = {unit.id: f" ({unit.title})" for unit in self.units}
+        return [(row.title + units.get(row.unit or "", ""), flag) for row in self.rows for flag in row.flags]

@@ -15,6 +15,8 @@ from robustlab.core.store import RunStore
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.defenses import ComposedDefense, PurifiedClassifier
+from robustlab.evaluation import classify
+from robustlab.evaluation.checks import Lab
 from robustlab.models import Shape, load_network
 from robustlab.models.files import load_tensors
 
@@ -44,6 +46,7 @@ class Workspace:
     progress: Progress
     composed: dict[str, ComposedDefense]
     _networks: dict[str, nn.Module] = field(default_factory=dict)
+    _right: dict[tuple[str, str, int], dict[int, bool]] = field(default_factory=dict)
     _fixed_sets: OrderedDict[tuple[object, ...], AttackResult] = field(default_factory=OrderedDict)
 
     @property
@@ -91,6 +94,27 @@ class Workspace:
         while len(self._fixed_sets) > _CACHED_BLOCKS:
             self._fixed_sets.popitem(last=False)
         return result
+
+    def right(self, name: str, split: Split) -> dict[int, bool]:
+        """Return by image id whether a classifier is right on the clean image; asked once for all stages."""
+        known = (name, split.name, len(split))
+        if known not in self._right:
+            model, right = self.classifier(name), {}
+            for block in self.blocks(split):
+                predictions, _ = classify(model, block.pixels(slice(None)))
+                right |= zip(block.ids.tolist(), (predictions == block.labels).tolist(), strict=True)
+            self._right[known] = right
+        return self._right[known]
+
+    def lab(self, name: str, threat: ThreatModel) -> Lab:
+        """Return what asks a classifier as checks do."""
+        return Lab(
+            model=self.classifier(name),
+            classes=self.dataset.classes,
+            threat=threat,
+            seed=self.seed,
+            device=self.compute.device,
+        )
 
     def seen_by_classifier(self, name: str, images: Tensor) -> Tensor:
         """Return what reaches a classifier's last part: the purified images, or the images themselves."""

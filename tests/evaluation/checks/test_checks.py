@@ -73,7 +73,7 @@ FLAGS: list[tuple[type[Wrapped], str, str]] = [
     (Noisy, "randomness", "fail"),
     (Probabilities, "softmax-output", "fail"),
     (Purified, "optimisation-at-inference", "fail"),
-    (Counting, "optimisation-at-inference", "fail"),
+    (Counting, "state-changes", "fail"),
     (Companionable, "batch-dependence", "fail"),
     (Scaled, "logit-scale", "warn"),
     (Scaled, "zero-gradients", "warn"),
@@ -153,7 +153,7 @@ def test_other_norms_have_a_targeted_attack(threat: ThreatModel, network: nn.Mod
 def test_attacks_that_break_not_even_an_undefended_network(network: nn.Module, images: Split) -> None:
     weak = evaluated(network, images, STRONG, attacks=(RandomPoints(count=1),))
     assert look("undefended-network", weak).grade == "fail"
-    assert look("undefended-network", evaluated(network, images, STRONG)).grade == "pass"
+    assert look("undefended-network", credulous(evaluated(network, images, STRONG))).grade == "pass"
 
 
 def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> None:

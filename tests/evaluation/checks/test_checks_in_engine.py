@@ -232,6 +232,6 @@ def test_what_changes_is_named_as_its_user_knows_it(model: nn.Module, tmp_path: 
             eight_bit=eight_bit,
         )
         results = execute(options).results
-        (check,) = (check for check in results.checks if check.id == "optimisation-at-inference")
+        (check,) = (check for check in results.checks if check.id == "state-changes")
         assert check.grade == "fail"
         assert check.found == "1 parameters or buffers changed, calls among them"

@@ -5,7 +5,7 @@ from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
 from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages, TrainMode
 from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
 from robustlab.evaluation.checks.decisions import Decisions
-from robustlab.evaluation.checks.forward_pass import ForwardPass
+from robustlab.evaluation.checks.forward_pass import FixedState, ForwardPass
 from robustlab.evaluation.checks.gradient_free import BlindGain, Corners, GradientFree, Interior
 from robustlab.evaluation.checks.gradients import ShatteredGradients, ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes, Monotone
@@ -54,6 +54,7 @@ PROBES: tuple[Probe, ...] = (
     Randomness(),
     Companions(),
     ForwardPass(),
+    FixedState(),
     ZeroGradients(),
     ShatteredGradients(),
     OneStep(),

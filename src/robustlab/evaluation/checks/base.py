@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, in_one_line
-from robustlab.core.evaluation import Check, Grade
+from robustlab.core.evaluation import Check, Doubt, Grade
 from robustlab.core.isolation import own_settings
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab, Passes
@@ -38,6 +38,8 @@ class Probe(ABC):
     title: ClassVar[str]
     expected: ClassVar[str]
     meaning: ClassVar[str]
+    doubts: ClassVar[Doubt]
+    """What a failure puts in doubt. One that doubts the attacks alone is skipped where none can find more."""
     by_distance: ClassVar[bool] = False
     """Whether it makes sense only where the threat model bounds a distance."""
 
@@ -50,7 +52,9 @@ class Probe(ABC):
         """Compute it."""
 
     @final
-    def _check_threat(self, context: Context) -> None:
+    def _check_applies(self, context: Context) -> None:
+        if self.doubts == "attacks":
+            context.check_unsettled()
         if self.by_distance and not context.lab.threat.bounded:
             raise Skip(f"{context.lab.threat!r} bounds no distance")
 
@@ -76,6 +80,7 @@ class Probe(ABC):
         return Check(
             id=self.id,
             title=self.title,
+            doubts=self.doubts,
             grade=finding.grade,
             found=finding.found,
             expected=self.expected,
@@ -99,7 +104,7 @@ class Review(Probe):
 
     @final
     def find(self, context: Context) -> Finding:
-        self._check_threat(context)
+        self._check_applies(context)
         return self.look(context)
 
 
@@ -126,7 +131,7 @@ class Experiment(Probe):
         return self.look(context.lab, self._applicable(context))
 
     def _applicable(self, context: Context) -> Sample:
-        self._check_threat(context)
+        self._check_applies(context)
         return self.sample(context)
 
 

@@ -17,6 +17,7 @@ class StoredImages(Review):
     """Measures the adversarial images that are on the disk, each time anew."""
 
     id = "stored-images"
+    doubts = "evaluation"
     title = "Every adversarial image is allowed"
     expected = "all values in [0, 1], and no distance above eps, in pixel units, or other than when confirmed"
     meaning = (
@@ -51,6 +52,7 @@ class CleanAccuracy(Review):
     """Compares the accuracy on clean images with chance."""
 
     id = "clean-accuracy"
+    doubts = "evaluation"
     title = "The classifier knows its images"
     expected = "the 95 % interval of the clean accuracy above chance"
     meaning = (
@@ -69,6 +71,7 @@ class SampleSize(Review):
     """Tells how far chance alone may move the figure."""
 
     id = "sample-size"
+    doubts = "evaluation"
     title = "There are enough images"
     expected = f"at least {ENOUGH} images"
     meaning = (
@@ -86,6 +89,7 @@ class TrainMode(Review):
     """Looks at the modes in which the classifier came."""
 
     id = "train-mode"
+    doubts = "evaluation"
     title = "The classifier came in one mode"
     expected = "no part in train mode while the whole is not"
     meaning = (

@@ -19,6 +19,7 @@ from robustlab.evaluation.metrics import percent
 class Challenge(Experiment):
     """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
 
+    doubts = "attacks"
     by_distance = True
     transfers: ClassVar[bool] = False
     """Whether the attack asks the surrogates."""

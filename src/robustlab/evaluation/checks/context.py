@@ -105,6 +105,13 @@ class Context:
     surrogates: tuple[str, ...] = ()
     split: Split | None = None
 
+    def check_unsettled(self) -> None:
+        """Raise `Skip` where every image is misclassified, broken or proven: no attack can find more."""
+        if not self.found.right:
+            raise Skip("no image is classified correctly")
+        if not self.found.survivors:
+            raise Skip("no image is left: all are broken, or proven")
+
     # Samples: the same images whatever the batches and the order
 
     def any_images(self, most: int) -> Sample:

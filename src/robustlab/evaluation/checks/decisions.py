@@ -17,6 +17,7 @@ class Decisions(Experiment):
 
     by_distance = True
     id = "decision-based-attack"
+    doubts = "attacks"
     title = "Gradients come as near as decisions alone"
     expected = "APGD breaks at least half of the images at the distance that HopSkipJump needed for each"
     meaning = (

@@ -1,4 +1,4 @@
-"""Does the classifier optimise something, or change, while it answers?"""
+"""Does the classifier optimise something while it answers, or change by it?"""
 
 import sys
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ from types import FrameType
 import torch
 from torch import nn
 
+from robustlab.core.evaluation import Grade
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
@@ -37,11 +38,12 @@ def _watched() -> Iterator[list[str]]:
 
 
 class ForwardPass(Experiment):
-    """Watches a forward pass for gradients inside it, and the weights for changes by it."""
+    """Watches a forward pass for gradients inside it."""
 
     id = "optimisation-at-inference"
-    title = "A forward pass computes the answer and nothing else"
-    expected = "no call of autograd inside, and no parameter or buffer changed"
+    doubts = "attacks"
+    title = "A forward pass optimises nothing"
+    expected = "no call of autograd inside"
     meaning = (
         "The classifier adapts itself or its input while it answers. The gradient that the attacks "
         "follow does not account for that; an attack made for this defense is needed (Croce et al. "
@@ -52,20 +54,37 @@ class ForwardPass(Experiment):
         return context.any_images(MOST)
 
     def look(self, lab: Lab, sample: Sample) -> Finding:
-        block = sample.images
+        with _watched() as calls:
+            lab.logits(sample.images.pixels(slice(None)))
+        found = f"{len(calls)} calls of autograd ({', '.join(sorted(set(calls)))}) in one pass"
+        found = found if calls else "no call of autograd"
+        return Finding(grade="fail" if calls else "pass", found=found, n=len(sample.images))
+
+
+class FixedState(Experiment):
+    """Compares the weights before and after a forward pass."""
+
+    id = "state-changes"
+    doubts = "evaluation"
+    title = "A forward pass changes nothing"
+    expected = "every parameter and every buffer as before"
+    meaning = (
+        "The classifier is another one after each answer: what was found of it depends on all that it was "
+        "asked before, and may not be found again."
+    )
+
+    def sample(self, context: Context) -> Sample:
+        return context.any_images(MOST)
+
+    def look(self, lab: Lab, sample: Sample) -> Finding:
         model = unguarded(lab.model)
         before = {name: value.detach().clone() for name, value in _state(model).items()}
-        with _watched() as calls:
-            lab.logits(block.pixels(slice(None)))
+        lab.logits(sample.images.pixels(slice(None)))
         after = _state(model)
         changed = [name for name in before | after if not _same(before.get(name), after.get(name))]
-        parts = []
-        if calls:
-            parts.append(f"{len(calls)} calls of autograd ({', '.join(sorted(set(calls)))}) in one pass")
-        if changed:
-            parts.append(f"{len(changed)} parameters or buffers changed, {changed[0]} among them")
-        found = " and ".join(parts) or "no call of autograd, nothing changed"
-        return Finding(grade="fail" if parts else "pass", found=found, n=len(block))
+        found = f"{len(changed)} parameters or buffers changed, {changed[0]} among them" if changed else ""
+        grade: Grade = "fail" if changed else "pass"
+        return Finding(grade=grade, found=found or "nothing changed", n=len(sample.images))
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

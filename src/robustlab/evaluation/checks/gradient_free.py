@@ -41,6 +41,7 @@ class BlindGain(Review):
 
     by_distance = True
     id = "blind-gain"
+    doubts = "attacks"
     title = "The evaluation's gradients found nearly everything"
     expected = f"attacks without gradients broke at most {percent(LIMIT)} after those with gradients"
     meaning = (

@@ -1,11 +1,14 @@
-"""Do gradients exist where an attack begins, and do they say the same a hair's breadth away?"""
+"""Do gradients exist where an attack begins, and do they lead somewhere?"""
 
 import torch
 from torch import Tensor
 
+from robustlab.attacks import PGD, Attack, Smoothed
 from robustlab.attacks.agreement import AGREED, LOOKS, STD, compared
+from robustlab.attacks.losses import measure
 from robustlab.core import seeding
 from robustlab.core.evaluation import Grade
+from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
@@ -13,6 +16,12 @@ from robustlab.evaluation.metrics import percent
 
 MOST = 250
 LIMIT = 0.05
+FARTHER = 2.0
+"""How much farther means of gradients must lead than gradients themselves; our choice. Where these work it is
+less for nine images in ten at least, and more for as many behind a sine of fifty periods (LOG.md)."""
+TRIED = 40
+ALONE = PGD(steps=10, step=0.2, loss="margin", start="clean")
+MEANS = Smoothed(attack=ALONE, agreement=1.0)
 SAME = 1e-4
 """Relative and absolute, between two answers to one question."""
 
@@ -28,6 +37,7 @@ class ZeroGradients(Experiment):
 
     by_distance = True
     id = "zero-gradients"
+    doubts = "attacks"
     title = "There is a gradient to follow"
     expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
     meaning = (
@@ -56,14 +66,22 @@ class ZeroGradients(Experiment):
 
 
 class ShatteredGradients(Experiment):
-    """Compares gradients around the images with each other."""
+    """Compares gradients around the images with each other and, where they disagree, what descents reach.
+
+    In many dimensions gradients with little in common may lead to the same place: networks with kinks, on
+    photos, are attacked by them as well as by their means. So disagreement alone is no alarm.
+    """
 
     by_distance = True
     id = "shattered-gradients"
-    title = "Gradients nearby agree"
-    expected = f"a mean cosine of {AGREED:g} between gradients nearby, but for {percent(LIMIT)} of the images"
+    doubts = "attacks"
+    title = "Gradients lead as far as their means"
+    expected = (
+        f"gradients nearby with a mean cosine of {AGREED:g}, or else means of them that raise the margin at "
+        f"most {FARTHER:g} times as far; at all but {percent(LIMIT)} of the images"
+    )
     meaning = (
-        "A gradient that is another one a hair's breadth away does not say where a step leads (shattered "
+        "A gradient that is another one a little further does not say where a step leads (shattered "
         "gradients, Athalye et al. 2018, arXiv:1802.00420): attacks by gradients wander about."
     )
 
@@ -81,9 +99,22 @@ class ShatteredGradients(Experiment):
             noise = seeding.normal(seeding.derive(key, number), block.ids, tuple(clean.shape[1:]))
             return lab.gradients((clean + STD * noise).clamp(0, 1), block.labels, "margin")
 
-        shattered = int(compared(map(at, range(LOOKS))).shattered.sum())
+        n, disagree = len(block), compared(map(at, range(LOOKS))).shattered.nonzero().squeeze(1)
+        found = f"gradients of the margin nearby disagree at {len(disagree)} of {n} images"
+        if len(disagree) <= LIMIT * n:
+            return Finding(grade="pass", found=found, n=n)
+        # Only a sample of them, since a mean costs many gradients.
+        tried = block.take(disagree[:TRIED])
+        own, mean = (_gain(lab, tried, attack) for attack in (ALONE, MEANS))
+        shattered, share = int((mean > FARTHER * own).sum()), len(disagree) / n
+        found += f"; their means lead farther at {shattered} of {len(tried)} of these"
         return Finding(
-            grade=graded(shattered, len(block), LIMIT, sampled=True),
-            found=f"gradients of the margin nearby disagree at {shattered} of {len(block)} images",
-            n=len(block),
+            grade=graded(shattered, len(tried), LIMIT, sampled=True, weight=share), found=found, n=n
         )
+
+
+def _gain(lab: Lab, block: Split, attack: Attack) -> Tensor:
+    """Return (N,) how far an attack raises the margin from where it is."""
+    clean, reached = block.pixels(slice(None)), lab.attack(attack, block, mode="max-loss").images
+    before, after = (measure("margin", lab.logits(images), block.labels) for images in (clean, reached))
+    return after - before

@@ -19,6 +19,7 @@ class MoreSamples(Experiment):
     """Attacks survivors with means over twice as many of the classifier's draws."""
 
     id = "more-samples"
+    doubts = "attacks"
     title = "Asking a random classifier more often finds no more"
     expected = f"means over twice as many passes lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (

@@ -20,6 +20,7 @@ class OneStep(Experiment):
 
     by_distance = True
     id = "one-step-beats-many"
+    doubts = "attacks"
     title = "Many steps break what one step breaks"
     expected = (
         f"at most {percent(LIMIT)} of the images broken by FGSM, but not by 50 steps or not by the evaluation"

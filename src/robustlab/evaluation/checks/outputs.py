@@ -20,6 +20,7 @@ class Softmax(Experiment):
     """Looks whether the outputs are probabilities, and of which kind."""
 
     id = "softmax-output"
+    doubts = "attacks"
     title = "The outputs are logits, not probabilities"
     expected = "outputs outside [0, 1]"
     meaning = (
@@ -54,6 +55,7 @@ class LogitScale(Experiment):
     """Looks how far the logits lie apart."""
 
     id = "logit-scale"
+    doubts = "attacks"
     title = "The logits are not too far apart"
     expected = f"the highest logit at most {LARGEST_GAP:g} above the next"
     meaning = (
@@ -79,6 +81,7 @@ class Finite(Review):
     """Counts the answers that are none; the evaluation has met them all."""
 
     id = "finite-outputs"
+    doubts = "evaluation"
     title = "Every image has an answer"
     expected = "no NaN, no plus infinity, and not minus infinity for all classes"
     meaning = (

@@ -20,6 +20,7 @@ class Proofs(Experiment):
     """Attacks images that are proven to withstand every attack."""
 
     id = "proofs-under-attack"
+    doubts = "evaluation"
     title = "No attack breaks a proven image"
     expected = "none of the proven images broken"
     meaning = "The certifier is unsound: no certified figure of it can be believed."

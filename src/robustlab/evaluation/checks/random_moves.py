@@ -18,6 +18,7 @@ class RandomMoves(Experiment):
     """Random points within the limits of the widest grid that ran, between its points as well."""
 
     id = "random-moves"
+    doubts = "attacks"
     title = "Random rotations and translations find no more"
     expected = f"{DRAWS} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (

@@ -26,6 +26,7 @@ class Randomness(Experiment):
     """Asks the same question several times."""
 
     id = "randomness"
+    doubts = "evaluation"
     title = "The same question has the same answer"
     expected = f"in {ASKED} passes equally many correct, and logits within {ALIKE:g} of their length"
     meaning = (
@@ -53,6 +54,7 @@ class Companions(Experiment):
     """Asks about images alone that were asked about together."""
 
     id = "batch-dependence"
+    doubts = "evaluation"
     title = "An answer does not depend on the other images"
     expected = f"logits of an image alone within {ALIKE:g} of those in a batch"
     meaning = (

@@ -30,6 +30,7 @@ class Undefended(Experiment):
 
     by_distance = True
     id = "undefended-network"
+    doubts = "attacks"
     title = "The attacks break a network without a defense"
     expected = (
         f"at most {percent(LEFT)} of the images withstand the evaluation's attacks; if eps is too small for "

@@ -45,7 +45,7 @@ def _alarm(view: View) -> list[str]:
 
 def _headline(view: View) -> list[str]:
     results = view.results
-    doubt = " (not to be believed)" if view.doubtful else ""
+    doubt = " (not to be believed)" if view.results.doubtful else ""
     facts = [
         f"- robust accuracy, worst case: **{text.share(results.robust)}**{doubt}, 95 % interval "
         f"{text.interval(results.robust)}, n = {text.count(results.robust.n)}",
@@ -53,7 +53,7 @@ def _headline(view: View) -> list[str]:
         f"- proven lower bound: {_figure(results.certified)}" if results.certified else "",
         f"- model: {plain(results.subject.name)}{_front(results)}",
         f"- threat model: {code(results.threat)}",
-        f"- checks: {words.verdict(view)}",
+        f"- verdict: {plain(results.verdict)}",
     ]
     remarks = [f"{remark}." for remark in results.remarks]
     sentences = [words.meaning(view), words.bounds(view), words.not_finite(view), *remarks]

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from robustlab.core.evaluation import AttackRow, Check, Evaluation, Flip, Grade
+from robustlab.core.evaluation import GRADES, AttackRow, Check, Evaluation, Flip, Grade
 
 Kind = Literal["proven", "held", "broken", "wrong"]
 
@@ -50,23 +50,15 @@ class View:
         self.results = results
 
     @property
-    def doubtful(self) -> bool:
-        """Whether a check failed, so that the figure must not be believed; one of 0 can't be lower."""
-        return bool(self.results.red_flags) and self.withstood > 0
-
-    @property
     def checks(self) -> list[Check]:
         """The checks, the worst first."""
-        return [check for grade in _SEVERITY for check in self.graded(grade)]
-
-    def graded(self, grade: Grade) -> list[Check]:
-        """Return the checks of one grade."""
-        return [check for check in self.results.checks if check.grade == grade]
+        return [check for grade in _SEVERITY for check in self.results.graded(grade)]
 
     @property
-    def grades(self) -> list[tuple[Grade, int]]:
-        """How many checks have each grade that occurs, the worst first."""
-        return [(grade, len(found)) for grade in _SEVERITY if (found := self.graded(grade))]
+    def grades(self) -> list[tuple[Grade, str]]:
+        """How many checks have each grade that occurs, in words, the worst first."""
+        counts = {grade: len(self.results.graded(grade)) for grade in _SEVERITY}
+        return [(grade, f"{count} {GRADES[grade]}") for grade, count in counts.items() if count]
 
     @property
     def right(self) -> int:
@@ -87,7 +79,7 @@ class View:
     @property
     def open(self) -> bool:
         """Whether the truth is known to lie between two bounds, and not known exactly."""
-        return not self.doubtful and self.withstood > (self.proven or 0)
+        return not self.results.doubtful and self.withstood > (self.proven or 0)
 
     @property
     def parts(self) -> list[Part]:

@@ -2,9 +2,8 @@
 
 from robustlab.core.evaluation import Check, Evaluation
 from robustlab.report.evaluation.view import NO_ANSWER, View
-from robustlab.report.text import count, counted, level, listing, share
+from robustlab.report.text import count, counted, level, share
 
-VERBS = {"fail": "failed", "warn": "warned", "pass": "passed", "skip": "skipped"}
 _SHOWN_IDS = 12
 
 
@@ -32,7 +31,9 @@ def bounds(view: View) -> str:
     results = view.results
     if view.right == 0:
         return ""
-    if view.doubtful:
+    if results.doubtful:
+        if any(check.doubts == "evaluation" for check in results.red_flags):
+            return f"A check failed, so the truth may be far from {share(results.robust)}, lower or higher."
         return (
             f"A check failed, so {share(results.robust)} is no more than an upper bound, "
             "and perhaps far from the truth."
@@ -99,17 +100,11 @@ def nothing_broken(view: View) -> str:
     )
 
 
-def verdict(view: View) -> str:
-    """Tell how the checks went, in a few words."""
-    parts = [f"{number} {VERBS[grade]}" for grade, number in view.grades]
-    return listing(parts) if parts else "none computed"
-
-
 def alarm(view: View) -> tuple[str, str]:
     """Tell that checks failed, in a cry and a sentence: what the figure is worth now."""
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
     figure = share(view.results.robust)
-    if view.doubtful:
+    if view.results.doubtful:
         said = f"{failed} of {checks} failed. The true robust accuracy may be far from {figure}."
         return "Do not believe this figure.", said
     said = f"Yet no attack could bring {figure} any lower: doubts about the attacks' strength do not matter."

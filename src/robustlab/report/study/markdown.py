@@ -27,6 +27,10 @@ def markdown(view: View, charts: Charts) -> str:
 
 def _banners(view: View) -> list[str]:
     data, found = view.results.dataset, []
+    if view.results.red_flags:
+        flags = [f"> - {plain(row)}: {plain(flag.found)}" for row, flag in view.results.red_flags]
+        cry = "> **Do not believe these rows:** the attack did nothing there, or next to nothing."
+        found.append("\n".join([cry, ">", *flags]))
     if data.fallback:
         found.append(
             f"> **Not the dataset wished for.** All figures are of {plain(data.name)}: {plain(data.fallback)}"
@@ -37,7 +41,8 @@ def _banners(view: View) -> list[str]:
 
 
 def _figure(row: Row) -> str:
-    return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)})"
+    doubt = " ✗" if row.flags else ""
+    return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)}){doubt}"
 
 
 def _titled(view: View, row: Row) -> str:

@@ -54,6 +54,11 @@ class View:
         self._titles = {unit.id: unit.title for unit in results.units}
         self._networks: dict[str, Network] = {network.id: network for network in results.networks}
 
+    @property
+    def flagged(self) -> int:
+        """How many rows have a red flag."""
+        return sum(bool(row.flags) for row in self.results.rows)
+
     def place(self, unit: str | None) -> int:
         """Return a unit's number, counted from 1, which chooses its colour and mark; 0 for no unit."""
         return self._places.get(unit or "", 0)

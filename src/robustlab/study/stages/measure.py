@@ -1,16 +1,19 @@
 """Measures a classifier's accuracy on perturbed test images, image by image into the ledger."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
 from robustlab.attacks import Attack, Mode
+from robustlab.core.results import RowFlag
 from robustlab.core.store import Outcome
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation import classify, proportion
 from robustlab.study.stages.base import Stage
+from robustlab.study.stages.row_flags import LOOKED_AT, row_flags
 from robustlab.study.workspace import Workspace
 
 
@@ -85,7 +88,7 @@ class MeasureStage(Stage):
         confusion = [[0] * workspace.dataset.classes for _ in range(workspace.dataset.classes)]
         for outcome in outcomes:
             confusion[outcome.label][outcome.prediction] += 1
-        n = len(outcomes)
+        n, flags = len(outcomes), self._flags(workspace, outcomes)
         return {
             "accuracy": proportion(sum(o.label == o.prediction for o in outcomes), n).model_dump(),
             "confidence": sum(o.confidence for o in outcomes) / n,
@@ -94,4 +97,19 @@ class MeasureStage(Stage):
             "max_distance": max(o.distance for o in outcomes),
             "forwards": sum(o.forwards for o in outcomes),
             "backwards": sum(o.backwards for o in outcomes),
+            "flags": [flag.model_dump() for flag in flags],
         }
+
+    def _flags(self, workspace: Workspace, outcomes: list[Outcome]) -> Iterator[RowFlag]:
+        what, split = self.measurement, workspace.dataset.test
+        if what.attack is None:
+            return iter(())
+        return row_flags(
+            what.attack,
+            what.threat,
+            workspace.lab(what.crafted_on, what.threat),
+            split.take(slice(LOOKED_AT)).to(workspace.compute.device),
+            outcomes,
+            workspace.right(what.on, split),
+            white_box=what.on == what.crafted_on,
+        )

@@ -1,0 +1,91 @@
+"""Tables that fit the terminal: a narrow one shows fewer columns of figures, never fewer digits."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rich.cells import cell_len
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+_NARROW = 40
+"""A narrower terminal has no room for lines between the columns."""
+_SIDE_BY_SIDE = 60
+"""A narrower terminal has no room for texts side by side."""
+_LABEL = 10
+"""Where there is more text than that, the first column may wrap."""
+
+
+class Column(NamedTuple):
+    """A column of figures. Where width is lacking, the highest ``rank`` goes first; 0 stays."""
+
+    head: str
+    rank: int = 0
+
+
+def print_table(
+    console: Console, title: str, label: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print a table, and which columns were left out.
+
+    Args:
+        console: where; its width decides.
+        title: above it, in markup as all texts here.
+        label: the head of the first column.
+        columns: all the others.
+        rows: a text and a figure for each column.
+    """
+    narrow = console.width < _NARROW
+    cells = [[row[n] for row in rows] for n in range(1, len(columns) + 1)]
+    widths = [
+        max(map(_length, [*column.head.split(), *below]))
+        for column, below in zip(columns, cells, strict=True)
+    ]
+    least = min(_LABEL, max((_length(row[0]) for row in rows), default=0))
+    between = 1 if narrow else 3
+    kept = list(range(len(columns)))
+    while least + sum(widths[n] + between for n in kept) + (0 if narrow else 4) > console.width:
+        droppable = [n for n in kept if columns[n].rank]
+        if not droppable:
+            break
+        kept.remove(max(droppable, key=lambda n: columns[n].rank))
+    table = Table(title=title, title_justify="left")
+    if narrow:
+        table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(label, overflow="fold")
+    for n in kept:
+        table.add_column(columns[n].head, justify="right", width=widths[n])
+    for row in rows:
+        table.add_row(row[0], *(row[n + 1] for n in kept))
+    console.print(table)
+    if left_out := [column.head for n, column in enumerate(columns) if n not in kept]:
+        console.print(f"[dim]Not shown, for lack of width: {', '.join(left_out)}.[/dim]")
+
+
+def print_texts(console: Console, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
+    """Print rows of texts in markup side by side, or below each other where the terminal is narrow.
+
+    Args:
+        console: where; its width decides.
+        rows: a name and what there is to say of it.
+        heads: of all columns; default none.
+    """
+    if console.width >= _SIDE_BY_SIDE:
+        padding = (0, 2, 0, 0) if heads else (0, 2)
+        table = Table(box=None, padding=padding, show_header=bool(heads), header_style="bold")
+        for head in heads or [""] * max(map(len, rows), default=0):
+            table.add_column(head, overflow="fold")
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+        return
+    for name, *texts in rows:
+        console.print(name, overflow="fold")
+        for head, text in zip(heads[1:] or [""] * len(texts), texts, strict=True):
+            if text:
+                console.print(Padding(f"{head}: {text}" if head else text, (0, 0, 0, 2)), overflow="fold")
+
+
+def _length(markup: str) -> int:
+    return cell_len(Text.from_markup(markup).plain)
