@@ -14,6 +14,7 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
+from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
@@ -120,7 +121,7 @@ class Attack(Unit, ABC):
         ids: Tensor | None = None,
         seed: int = 0,
         mode: Mode = "verdict",
-        batch_size: int = 250,
+        batch_size: int | BatchSize = 250,
         samples: int = 1,
         surrogates: Sequence[nn.Module] = (),
         half: bool = False,
@@ -141,7 +142,8 @@ class Attack(Unit, ABC):
             seed: of the random numbers.
             mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
                 ``"max-loss"`` spends the full budget on every image.
-            batch_size: images per pass; it changes speed and memory, not the draws.
+            batch_size: images per pass; it changes speed and memory, not the draws. Where memory runs out, it
+                is halved.
             samples: how often a random classifier is asked about each point: losses and gradients are means
                 (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
                 probabilities that decide the class.
@@ -164,7 +166,7 @@ class Attack(Unit, ABC):
         radii = radii.to(device)
         if mode not in get_args(Mode):
             raise RobustlabError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}")
-        if batch_size < 1 or samples < 1:
+        if int(batch_size) < 1 or samples < 1:
             raise RobustlabError("batch_size and samples must be at least 1")
         for network in (model, *surrogates):
             check_eval_mode(network, "attacking")
@@ -172,7 +174,6 @@ class Attack(Unit, ABC):
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
         key = seeding.derive(seed, self.core.name)
-        results = [_nothing(images)]
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode(False))
             stack.enter_context(torch.enable_grad())
@@ -181,9 +182,8 @@ class Attack(Unit, ABC):
                 images = images.clone()
             for network in (model, *surrogates):
                 stack.enter_context(frozen(network))
-            for rows in torch.split(torch.arange(len(images), device=device), batch_size):
-                if len(rows) == 0:
-                    break
+
+            def attack_rows(rows: Tensor) -> AttackResult:
                 task = Task(
                     model=model,
                     images=images[rows],
@@ -204,9 +204,13 @@ class Attack(Unit, ABC):
                 )
                 # A random classifier draws from the global generator: it gets the same numbers in every run.
                 with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
-                    results.append(self._attack_batch(task))
+                    result = self._attack_batch(task)
                 if on_batch is not None:
                     on_batch(len(rows))
+                return result
+
+            everyone = torch.arange(len(images), device=device)
+            results = [_nothing(images), *in_batches(everyone, batch_size, attack_rows)]
         parts = {
             name: torch.cat([getattr(r, name) for r in results]) for name in AttackResult.__annotations__
         }

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
+from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
@@ -46,7 +47,7 @@ class Certifier(Unit, ABC):
         labels: Tensor,
         threat: ThreatModel,
         *,
-        batch_size: int = 250,
+        batch_size: int | BatchSize = 250,
         on_batch: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Return (N,) bool: whether the image is classified correctly, and so is every allowed point.
@@ -56,7 +57,7 @@ class Certifier(Unit, ABC):
             images: (N, C, H, W) float32 on the pixel scale.
             labels: (N,) int64, the true classes.
             threat: what an attacker may do.
-            batch_size: images per pass; it changes speed and memory alone.
+            batch_size: images per pass; it changes speed and memory alone. Where memory runs out, it is halved.
             on_batch: called with the number of images finished.
 
         Raises:
@@ -72,11 +73,14 @@ class Certifier(Unit, ABC):
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
         proven = torch.zeros_like(labels, dtype=torch.bool)
         understood = len(images) > 0 and self.explain(model, images) is None
-        for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
+
+        def certify_rows(rows: Tensor) -> None:
             if understood:
                 proven[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
-            if on_batch is not None and len(rows):
+            if on_batch is not None:
                 on_batch(len(rows))
+
+        in_batches(torch.arange(len(images), device=images.device), batch_size, certify_rows)
         return proven
 
     @final

@@ -6,7 +6,7 @@ them. Only ``cost`` and ``created`` depend on the clock: everything else is the 
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 
@@ -41,13 +41,34 @@ class DatasetInfo(Record):
     sha256: dict[str, str]
 
 
+class PassTime(Record):
+    """What a forward and backward pass took, in seconds: the best of several, in turns."""
+
+    images: int
+    fp32: float
+    bf16: float
+
+
 class Compute(Record):
-    """Where the figures were computed."""
+    """Where the figures were computed, and how.
+
+    Attributes:
+        training_precision: of the training; of an evaluation, of the search.
+        instruction_set: what the processor's kernels were chosen for, such as ``"AVX512"``, and what its bf16
+            products use; empty if it was not recorded.
+        caps: environment variables that were set and change which kernels run.
+        batch_size: an evaluation's images per pass; None of a study.
+        pass_time: in both precisions, where it decided between them.
+    """
 
     device: str
     device_name: str
     threads: int
     training_precision: str
+    instruction_set: str = ""
+    caps: dict[str, str] = Field(default={})
+    batch_size: int | None = None
+    pass_time: PassTime | None = None
     versions: dict[str, str]
 
 

@@ -1,8 +1,8 @@
 """A classifier as an evaluation asks it: whatever goes wrong inside is told in one line."""
 
-import torch
 from torch import Tensor, nn
 
+from robustlab.core.batches import is_out_of_memory
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.user_code import blame
 
@@ -32,14 +32,6 @@ class Guarded(nn.Module):
 def unguarded(model: nn.Module) -> nn.Module:
     """Return the user's own classifier inside one that attacks see; any other is returned as it is."""
     return next((part.model for part in model.modules() if isinstance(part, Guarded)), model)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory did not suffice, on whichever device."""
-    # On a CPU torch has no class of its own for it.
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    )
 
 
 def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:

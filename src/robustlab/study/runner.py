@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from robustlab.core import environment
+from robustlab.core.batches import enough_memory
 from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
@@ -78,7 +79,8 @@ class _Study:
     def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
-        with full_fp32(), RunStore(self.folder, self.recipe.name) as store:
+        remedy = "take a machine or a --device with more, or a smaller batch_size in the recipe"
+        with full_fp32(), enough_memory(remedy), RunStore(self.folder, self.recipe.name) as store:
             data = self._load()
             if data.fallback:
                 self.progress.note(

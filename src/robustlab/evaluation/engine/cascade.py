@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.watch import OnPass
+from robustlab.core.batches import is_out_of_memory
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.store import Outcome, RunStore, StageRecord
@@ -26,7 +27,6 @@ from robustlab.evaluation.engine.stages import (
     succeeded,
 )
 from robustlab.evaluation.engine.telling import BlockTeller
-from robustlab.evaluation.guarded import is_out_of_memory
 from robustlab.evaluation.metrics import percent
 
 Outcomes = dict[int, Outcome]
@@ -205,7 +205,8 @@ class Cascade:
         if stage.told:
             self.progress.stage(stage.title, "running")
         with self.progress.track(stage.title, len(places)) as bar:
-            for part in torch.split(places, self.problem.batch_size):
+            while len(places):
+                part, places = places.tensor_split([int(self.problem.batch_size)])
                 started = time.perf_counter()
                 tell = BlockTeller(
                     bar, len(part), self._standing if stage in self.stages else None, len(self.problem.images)
@@ -238,12 +239,7 @@ class Cascade:
         except (RobustlabError, BrokenPipeError):
             raise
         except Exception as error:
-            if is_out_of_memory(error):
-                raise RobustlabError(
-                    f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at "
-                    "once; choose a smaller --batch-size. What was finished is kept"
-                ) from None
-            if user_code.is_to_blame(error):
+            if not is_out_of_memory(error) and user_code.is_to_blame(error):
                 raise RobustlabError(f"{stage.title} can't work: {user_code.blame(error)}") from error
             raise
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from robustlab.core import environment
+from robustlab.core.batches import enough_memory
 from robustlab.core.device import full_fp32
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
@@ -17,6 +18,7 @@ from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
@@ -39,10 +41,16 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     check_identity(folder, owner)
     for remark in request.chosen.remarks:
         progress.note(remark)
-    with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
+    with (
+        torch.inference_mode(False),
+        full_fp32(),
+        enough_memory("take a machine or a --device with more"),
+        placed(request, options, progress) as problem,
+    ):
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner) as store:
+            problem = measured(problem, options, store, progress)
             cascade = Cascade(
                 problem,
                 store,
@@ -73,7 +81,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             )
             write_verdicts(folder, found)
             write_json(folder / "results.json", results.model_dump(mode="json"))
-            store.keep_only([problem.key])
+            store.keep_only([problem.key, problem.measured_key])
             write_json(folder / "manifest.json", _manifest(request, options, problem, results))
     return EvaluationRun(folder=folder, results=results)
 
@@ -90,7 +98,7 @@ def _manifest(
             "threat": repr(problem.threat),
             "attacks": [row.attack for row in results.rows],
             "samples": problem.samples,
-            "batch_size": problem.batch_size,
+            "batch_size": int(problem.batch_size),
             "compute": results.compute.model_dump(),
         },
         "git_revision": environment.git_revision(),
