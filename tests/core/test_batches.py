@@ -84,7 +84,9 @@ def test_a_single_row_that_does_not_fit_is_an_error() -> None:
         in_batches(torch.arange(8), 4, at_most(0, ERRORS["cpu"]))
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), RobustlabError("out of memory"), RuntimeError("shapes differ")])
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), RobustlabError("out of memory"), RuntimeError("shapes differ")]
+)
 def test_other_errors_are_not_tried_again(error: Exception) -> None:
     tried: list[int] = []
 

@@ -142,8 +142,8 @@ class Attack(Unit, ABC):
             seed: of the random numbers.
             mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
                 ``"max-loss"`` spends the full budget on every image.
-            batch_size: images per pass; it changes speed and memory, not the draws. Where memory runs out, it
-                is halved.
+            batch_size: images per pass; it changes speed and memory, not the draws. Halved where memory
+                runs out.
             samples: how often a random classifier is asked about each point: losses and gradients are means
                 (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
                 probabilities that decide the class.

@@ -3,6 +3,7 @@
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -57,7 +58,7 @@ class Certifier(Unit, ABC):
             images: (N, C, H, W) float32 on the pixel scale.
             labels: (N,) int64, the true classes.
             threat: what an attacker may do.
-            batch_size: images per pass; it changes speed and memory alone. Where memory runs out, it is halved.
+            batch_size: images per pass; it changes speed and memory alone. Halved where memory runs out.
             on_batch: called with the number of images finished.
 
         Raises:
@@ -96,8 +97,11 @@ class Certifier(Unit, ABC):
             try:
                 before = seeding.global_state(image.device)
                 # An image turned to its negative is a strange one, which a model may refuse.
-                first = _logits(model, torch.cat([image, 1 - image]))[:1]
-                again = _logits(model, torch.cat([image, image]))[:1]
+                first, again = (
+                    # Memory may suffice for one image alone.
+                    in_batches(torch.cat([image, other]), 2, partial(_logits, model))[0][:1]
+                    for other in (1 - image, image)
+                )
                 if not torch.equal(before, seeding.global_state(image.device)):
                     return "the model draws random numbers"
                 alike = 1e-4 * (1 + float(first.nan_to_num().abs().max()))

@@ -47,8 +47,8 @@ class BatchSize:
 def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T]) -> list[T]:
     """Return what ``work`` returns for the rows (N, ...), batch by batch in order.
 
-    A batch for which memory does not suffice is done again in halves, down to single rows: so the work must not
-    leave anything behind when it fails.
+    A batch for which memory does not suffice is done again in halves, down to single rows: so the work must
+    leave nothing behind when it fails.
 
     Raises:
         MemoryError, RuntimeError: memory does not suffice for a single row; see `is_out_of_memory`.

@@ -43,7 +43,9 @@ _GROUPS = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usag
 """The files of a limit and of what is in use, in version 2 and version 1 of control groups."""
 
 
-def _of_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
+def _of_control_groups(
+    root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> list[int]:
     """Return what each control group around this process leaves; containers are limited in this way."""
     paths = [line.split(":", 2)[2].strip("/") for line in (_read(own) or "").splitlines()]
     folders = {root / base / part for base in ("", "memory") for path in paths for part in _around(path)}
@@ -54,8 +56,11 @@ def _of_control_groups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/p
             if most is None or used is None or not most.strip().isdecimal():  # "max" is no limit
                 continue
             # Pages of files can be given back, and count as in use.
-            files = [line.split()[1] for line in (_read(folder / "memory.stat") or "").splitlines() if
-                     line.startswith(("inactive_file ", "total_inactive_file "))]
+            files = [
+                line.split()[1]
+                for line in (_read(folder / "memory.stat") or "").splitlines()
+                if line.startswith(("inactive_file ", "total_inactive_file "))
+            ]
             left.append(int(most) - int(used) + int(files[-1] if files else 0))
     return left
 
@@ -88,8 +93,8 @@ def _read(path: Path) -> str | None:
 class TensorMemory(TorchDispatchMode):
     """Counts the bytes of the tensors that operations inside the block make, on every device.
 
-    It is exact and the same each time, but sees tensors alone: a library's scratch memory, and what an allocator keeps
-    in reserve, come on top.
+    It is exact and the same each time, but sees tensors alone: a library's scratch memory, and what an
+    allocator keeps in reserve, come on top.
 
     Attributes:
         most: the most bytes that lived at one time.

@@ -131,13 +131,17 @@ def instruction_set() -> str:
 
 
 def _bf16_instructions() -> str:
-    """Return the name of the best instructions that multiply in bf16; empty if there are none, or may not be used."""
+    """Return the best instructions that multiply in bf16; empty if there are none, or may not be used."""
     cap = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
     if cap.upper() in _WITHOUT_BF16:
         return ""
     for name in ("amx_tile", "avx512_bf16"):
         supported = getattr(torch.cpu, f"_is_{name}_supported", None)
-        if supported is not None and supported() and not (name == "amx_tile" and cap and "AMX" not in cap.upper()):
+        if (
+            supported is not None
+            and supported()
+            and not (name == "amx_tile" and cap and "AMX" not in cap.upper())
+        ):
             return name
     return ""
 

@@ -35,24 +35,23 @@ _ONE_PASS, _ALL_PASSES, _TURNS = 0.1, 1.0, 5
 
 
 def measured(problem: Problem, options: EvaluationOptions, store: RunStore, progress: Progress) -> Problem:
-    """Return the problem with the precision and the batch size that a few passes over its first images suggest.
+    """Return the problem with the precision and the batch size that a few passes over its images suggest.
 
     The precision is kept in the run's ledger, so that the same command goes on in the same one.
     """
-    size = options.batch_size or _fitting(problem, half=False)
-    problem = replace(problem, batch_size=BatchSize(size), half=options.precision == "bf16")
+
+    def tell(tried: int, following: int) -> None:
+        progress.note(f"memory does not suffice for {tried} images at once; going on with {following}")
+
+    size = BatchSize(options.batch_size or _fitting(problem, half=False), tell)
+    problem = replace(problem, batch_size=size, half=options.precision == "bf16")
     if options.precision == "auto" and fast_bf16(problem.kind):
         pass_time = _recorded(problem, store)
         half = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
         problem = replace(problem, half=half, pass_time=pass_time)
-    size = int(problem.batch_size)
     if problem.half and options.batch_size is None:
-        size = min(size, _fitting(problem, half=True))
-
-    def tell(tried: int, next_one: int) -> None:
-        progress.note(f"memory does not suffice for {tried} images at once; going on with {next_one}")
-
-    return replace(problem, batch_size=BatchSize(size, tell))
+        size = BatchSize(min(int(size), _fitting(problem, half=True)), tell)
+    return replace(problem, batch_size=size)
 
 
 def _recorded(problem: Problem, store: RunStore) -> PassTime | None:

@@ -46,7 +46,7 @@ class Problem:
         images: those to attack, on the CPU.
         data: the hash of the whole split from which they are the first; so more of them share a ledger.
         device: where to compute.
-        batch_size: images per pass and per transaction, halved where memory runs out; no outcome depends on it.
+        batch_size: images per pass and transaction, halved where memory runs out; no outcome depends on it.
         half: whether attacks search in bf16.
         pass_time: what a pass took in both precisions, where this decided.
         in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
@@ -77,7 +77,7 @@ class Problem:
 
     @cached_property
     def measured_key(self) -> str:
-        """The hash of all that the speed and the memory of a pass depend on, by which their record is kept."""
+        """The hash of all that the speed of a pass depends on, by which its record is kept."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         return digest("pass", models, self.data, machine.hardware(self.kind))
 

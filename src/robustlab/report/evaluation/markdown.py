@@ -137,8 +137,7 @@ def _cost(view: View) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
     facts = [
         f"- peak memory {text.count(results.peak_memory_mb)} MB, seed {results.seed}",
-        f"- {plain(compute.device_name)} ({plain(compute.device)}), {compute.threads} threads, search in "
-        f"{compute.training_precision}, successes confirmed in fp32",
+        f"- {plain(text.machine(compute))}; {text.search(compute)}, successes confirmed in fp32",
         f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters, "
         f"SHA-256 {code(results.subject.sha256)}",
         f"- images: {plain(images.name)}, {plain(images.split)}, SHA-256 {code(images.sha256)}",
