@@ -143,8 +143,10 @@ def evaluate(
         surrogates: other classifiers of the same kind, given as ``model`` is, for attacks that transfer.
         device: ``"auto"`` takes a GPU if there is one; of a module, the device it is on.
         precision: of the attacks' search; every success is confirmed in fp32. ``"auto"`` takes bf16 where it
-            is faster.
-        batch_size: images per pass; default 250, on a GPU 1,000. No verdict depends on it.
+            is faster, by a timed pass over the first images.
+        batch_size: images per pass; default 250, on a GPU 1,000, and fewer where a pass would take more than
+            half of the memory that is free, on a CPU more than 3 GiB. Halved where memory runs out. No
+            verdict depends on it.
         seed: of every random choice.
         out: the run's folder; default ``runs/evaluate-<name>-<dataset>-<norm>-<eps>-<hash>``. The hash is of
             all that makes it another evaluation: model, images, threat model, seed, mode, samples and so on.

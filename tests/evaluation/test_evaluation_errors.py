@@ -137,7 +137,7 @@ def test_a_model_that_refuses_bf16_is_searched_in_fp32(
             logits: torch.Tensor = torch.sparse.mm(self.weight, self.layer(images.flatten(1)).T).T
             return logits
 
-    monkeypatch.setattr("robustlab.evaluation.engine.setup.fast_bf16", lambda _: True)
+    monkeypatch.setattr("robustlab.evaluation.engine.measured.fast_bf16", lambda _: True)
     options = EvaluationOptions(
         model=Sparse(),
         images=torch.rand(6, 1, 4, 5),
@@ -239,29 +239,6 @@ def test_a_threat_model_that_allows_every_image_is_remarked(
         == whole
         == ("allows every image" in (tmp_path / "report.md").read_text())
     )
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        torch.OutOfMemoryError("CUDA out of memory"),
-        MemoryError("Unable to allocate 9 GiB"),
-        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"),
-    ],
-    ids=["cuda", "python", "cpu"],
-)
-def test_memory_that_does_not_suffice(model: nn.Module, tmp_path: Path, error: Exception) -> None:
-    def greedy(images: torch.Tensor) -> torch.Tensor:
-        if len(images) > 2:
-            raise error
-        answer: torch.Tensor = model(images)
-        return answer
-
-    split = grey_split(model)
-    with pytest.raises(RobustlabError, match=r"not enough memory for 16 images .* smaller --batch-size"):
-        evaluate(tmp_path, Other(greedy).eval(), split)
-    results = evaluate(tmp_path, Other(greedy).eval(), split, batch_size=2).results
-    assert results.images.n == 60
 
 
 def test_default_folder_names_what_was_evaluated(

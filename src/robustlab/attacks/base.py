@@ -16,6 +16,7 @@ from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.arguments import check_choice, check_whole
+from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import (
     Numbers,
@@ -135,7 +136,7 @@ class Attack(Unit, ABC):
         ids: Numbers | None = None,
         seed: int = 0,
         mode: Mode = "verdict",
-        batch_size: int = 250,
+        batch_size: int | BatchSize = 250,
         samples: int = 1,
         surrogates: Sequence[nn.Module] = (),
         half: bool = False,
@@ -157,7 +158,8 @@ class Attack(Unit, ABC):
             seed: of the random numbers.
             mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
                 ``"max-loss"`` spends the full budget on every image.
-            batch_size: images per pass; it changes speed and memory, not the draws.
+            batch_size: images per pass; it changes speed and memory, not the draws. Halved where memory
+                runs out.
             samples: how often a random classifier is asked about each point: losses and gradients are means
                 (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
                 probabilities that decide the class.
@@ -183,14 +185,13 @@ class Attack(Unit, ABC):
         radii = as_radii(threat.eps if eps is None else eps, images).clamp(max=largest)
         check_choice("mode", mode, get_args(Mode))
         check_whole("seed", seed, 0)
-        check_whole("batch_size", batch_size, 1)
+        check_whole("batch_size", int(batch_size) if isinstance(batch_size, BatchSize) else batch_size, 1)
         check_whole("samples", samples, 1)
         for network in (model, *surrogates):
             check_eval_mode(network, "attacking")
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
         key = seeding.derive(seed, self.core.name)
-        results = [_nothing(images)]
         with ExitStack() as stack:
             if images.is_inference():  # made inside the mode that is left here
                 images = images.clone()
@@ -199,9 +200,8 @@ class Attack(Unit, ABC):
             if len(images):
                 model, *others = (in_own_dtype(network, images) for network in (model, *surrogates))
                 surrogates = tuple(others)
-            for rows in torch.split(torch.arange(len(images), device=device), batch_size):
-                if len(rows) == 0:
-                    break
+
+            def attack_rows(rows: Tensor) -> AttackResult:
                 task = Task(
                     model=model,
                     images=images[rows],
@@ -222,9 +222,13 @@ class Attack(Unit, ABC):
                 )
                 # A random classifier draws from the global generator: it gets the same numbers in every run.
                 with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
-                    results.append(self._attack_batch(task))
+                    result = self._attack_batch(task)
                 if on_batch is not None:
                     on_batch(len(rows))
+                return result
+
+            everyone = torch.arange(len(images), device=device)
+            results = [_nothing(images), *in_batches(everyone, batch_size, attack_rows)]
         parts = {
             name: torch.cat([getattr(r, name) for r in results]) for name in AttackResult.__annotations__
         }

@@ -3,6 +3,7 @@
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, final
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
 from robustlab.core.arguments import check_whole
+from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import (
@@ -56,7 +58,7 @@ class Certifier(Unit, ABC):
         labels: Tensor,
         threat: ThreatModel,
         *,
-        batch_size: int = 250,
+        batch_size: int | BatchSize = 250,
         on_batch: Callable[[int], None] | None = None,
     ) -> Tensor:
         """Return (N,) bool: whether the image is classified correctly, and so is every allowed point.
@@ -66,7 +68,7 @@ class Certifier(Unit, ABC):
             images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255.
             labels: (N,) integers, the true classes.
             threat: what an attacker may do; a threat model or its spec.
-            batch_size: images per pass; it changes speed and memory alone.
+            batch_size: images per pass; it changes speed and memory alone. Halved where memory runs out.
             on_batch: called with the number of images finished.
 
         Raises:
@@ -83,11 +85,14 @@ class Certifier(Unit, ABC):
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
         proven = torch.zeros_like(labels, dtype=torch.bool)
         understood = len(images) > 0 and self.explain(model, images) is None
-        for rows in torch.split(torch.arange(len(images), device=images.device), batch_size):
+
+        def certify_rows(rows: Tensor) -> None:
             if understood:
                 proven[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
-            if on_batch is not None and len(rows):
+            if on_batch is not None:
                 on_batch(len(rows))
+
+        in_batches(torch.arange(len(images), device=images.device), batch_size, certify_rows)
         return proven
 
     @final
@@ -104,8 +109,11 @@ class Certifier(Unit, ABC):
             try:
                 before = seeding.global_state(image.device)
                 # An image turned to its negative is a strange one, which a model may refuse.
-                first = _logits(model, torch.cat([image, 1 - image]))[:1]
-                again = _logits(model, torch.cat([image, image]))[:1]
+                first, again = (
+                    # Memory may suffice for one image alone.
+                    in_batches(torch.cat([image, other]), 2, partial(_logits, model))[0][:1]
+                    for other in (1 - image, image)
+                )
                 if not torch.equal(before, seeding.global_state(image.device)):
                     return "the model draws random numbers"
                 alike = 1e-4 * (1 + float(first.nan_to_num(0.0, 0.0, 0.0).abs().max()))

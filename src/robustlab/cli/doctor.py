@@ -16,7 +16,7 @@ from robustlab.core.errors import DataError, SetupError
 
 
 def show(data_root: Path | None, *, as_json: bool) -> None:
-    """Print versions, device, threads, precision and the data found; exit with 2 if a study can't run."""
+    """Print versions, device, precision and the data found; exit with 2 if a study can't run."""
     found, problems = _look(data_root)
     if as_json:
         sys.stdout.write(json.dumps({**found, "problems": problems}, indent=2) + "\n")
@@ -48,6 +48,8 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
 
     found["device"] = f"{compute.device}: {device.describe(compute.device)}"
     found["threads"] = torch.get_num_threads()
+    found["instruction set"] = device.instruction_set()
+    found["limited by"] = device.caps() or "nothing"
     found["precision of training"] = compute.precision
     found["data looked for in"], problem = _data(data_root)
     if problem:

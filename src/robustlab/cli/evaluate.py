@@ -75,7 +75,10 @@ def evaluate(
         Precision, typer.Option(help="Of the search; successes are confirmed in fp32.")
     ] = Precision.AUTO,
     batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images per pass. [default: 250, on a GPU 1000]")
+        int | None,
+        typer.Option(
+            min=1, help="Images per pass. [default: at most 250, on a GPU 1000, as memory suffices]"
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     out: Annotated[

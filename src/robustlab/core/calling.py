@@ -18,6 +18,13 @@ from robustlab.core.isolation import callers_settings, other_default_device, put
 _LONGEST = 200
 """Characters of a user's message that are shown."""
 
+_NO_MEMORY = (
+    "DefaultCPUAllocator",  # torch has no class of its own for it on a CPU
+    "bad_alloc",
+    "out of memory",  # of MPS, and of CUDA's driver
+    "ALLOC_FAILED",  # of cuBLAS and cuDNN
+)
+
 
 class UserCodeError(RobustlabError):
     """A user's code raised something; it is the error's ``__cause__``."""
@@ -90,9 +97,8 @@ def ask(model: nn.Module, images: Tensor) -> Any:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error says that memory did not suffice, on whichever device."""
-    # On a CPU torch has no class of its own for it.
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and "DefaultCPUAllocator" in _message(error)
+        isinstance(error, RuntimeError) and any(sign in _message(error) for sign in _NO_MEMORY)
     )
 
 

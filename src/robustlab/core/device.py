@@ -1,5 +1,6 @@
 """Which device and number format the work runs on, chosen from what the machine can do."""
 
+import os
 import platform
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -55,15 +56,56 @@ def fast_bf16(device: str) -> bool:
     if device == "mps":
         return False
     # Without bf16 instructions the processor emulates them and is slower than in fp32.
-    supported = [getattr(torch.cpu, f"_is_{name}_supported", None) for name in ("avx512_bf16", "amx_tile")]
-    return any(probe() for probe in supported if probe is not None)
+    return bool(_bf16_instructions())
 
 
 def describe(device: str) -> str:
+    """Return the device's own name, such as the processor's model, and how many threads use it."""
+    return hardware(device) if device == "cuda" else f"{hardware(device)} ({torch.get_num_threads()} threads)"
+
+
+def hardware(device: str) -> str:
     """Return the device's own name, such as the processor's model."""
-    if device == "cuda":
-        return str(torch.cuda.get_device_name())
-    return f"{_processor()} ({torch.get_num_threads()} threads)"
+    return str(torch.cuda.get_device_name()) if device == "cuda" else _processor()
+
+
+_CAPS = (
+    *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
+)
+"""Environment variables by which torch, oneDNN and MKL choose other kernels than the processor's best."""
+
+_WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
+"""Values of oneDNN's cap that leave out the bf16 instructions."""
+
+
+def caps() -> dict[str, str]:
+    """Return the environment variables that are set and change which instructions are used."""
+    return {name: os.environ[name] for name in _CAPS if os.environ.get(name)}
+
+
+def instruction_set() -> str:
+    """Return the instruction set for which torch chose its kernels, and the one that multiplies in bf16.
+
+    Both settle the order in which products are summed up, and so the last bits of every figure.
+    """
+    return f"{torch.backends.cpu.get_cpu_capability()}, bf16 by {_bf16_instructions() or 'emulation'}"
+
+
+def _bf16_instructions() -> str:
+    """Return the best instructions that multiply in bf16; empty if there are none, or may not be used."""
+    cap = os.environ.get("ONEDNN_MAX_CPU_ISA") or os.environ.get("DNNL_MAX_CPU_ISA") or ""
+    if cap.upper() in _WITHOUT_BF16:
+        return ""
+    for name in ("amx_tile", "avx512_bf16"):
+        supported = getattr(torch.cpu, f"_is_{name}_supported", None)
+        if (
+            supported is not None
+            and supported()
+            and not (name == "amx_tile" and cap and "AMX" not in cap.upper())
+        ):
+            return name
+    return ""
 
 
 def _processor() -> str:

@@ -63,13 +63,34 @@ class DatasetInfo(Record):
     sha256: dict[Text, Text]
 
 
+class PassTime(Record):
+    """What a forward and backward pass took, in seconds: the best of several, in turns."""
+
+    images: int
+    fp32: float
+    bf16: float
+
+
 class Compute(Record):
-    """Where the figures were computed."""
+    """Where the figures were computed, and how.
+
+    Attributes:
+        training_precision: of the training; of an evaluation, of the search.
+        instruction_set: what the processor's kernels were chosen for, such as ``"AVX512"``, and what its bf16
+            products use; empty if it was not recorded.
+        caps: environment variables that were set and change which kernels run.
+        batch_size: an evaluation's images per pass; None of a study.
+        pass_time: in both precisions, where it decided between them.
+    """
 
     device: Text
     device_name: Text
     threads: Positive
     training_precision: Text
+    instruction_set: Text = ""
+    caps: dict[Text, Text] = Field(default={})
+    batch_size: Positive | None = None
+    pass_time: PassTime | None = None
     versions: dict[Text, Text]
 
 

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from robustlab.core.results import Figure
+from robustlab.core.results import Compute, Figure
 
 NBSP = "\u00a0"
 
@@ -94,6 +94,24 @@ def duration(seconds: float) -> str:
     if minutes < 60:
         return f"{minutes}{NBSP}min{NBSP}{rest:02}{NBSP}s"
     return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02}{NBSP}min"
+
+
+def machine(compute: Compute) -> str:
+    """Return the device with its threads, the instruction set, and what limits that."""
+    parts = [f"{compute.device_name} ({compute.device})", counted(compute.threads, "thread")]
+    if compute.instruction_set:
+        parts.append(f"instruction set {compute.instruction_set}")
+    return ", ".join([*parts, *(f"{name}={value}" for name, value in compute.caps.items())])
+
+
+def search(compute: Compute) -> str:
+    """Return the precision of an evaluation's search, what it was chosen by, and the batch size."""
+    found, timed = f"search in {compute.training_precision}", compute.pass_time
+    if timed is not None:
+        times = f"{timed.fp32:.3g}{NBSP}s in fp32, {timed.bf16:.3g}{NBSP}s in bf16"
+        found += f" (a pass of {counted(timed.images, 'image')} forward and back takes {times})"
+    size = compute.batch_size
+    return f"{found}, {counted(size, 'image')} at once" if size is not None else found
 
 
 def spec(text: str | None) -> str:

@@ -58,6 +58,8 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             device_name=device.describe(compute.device),
             threads=torch.get_num_threads(),
             training_precision=compute.precision,
+            instruction_set=device.instruction_set(),
+            caps=device.caps(),
             versions=environment.versions(),
         ),
         units=[Unit(**unit.model_dump()) for unit in recipe.units],

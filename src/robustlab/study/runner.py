@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from robustlab.core import environment
 from robustlab.core.arguments import as_path, check_choice, check_kind, check_whole
+from robustlab.core.batches import enough_memory
 from robustlab.core.calling import blaming
 from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
 from robustlab.core.errors import RecipeError, did_you_mean
@@ -111,7 +112,9 @@ class _Study:
         data = self._load()
         given = Path(self.options.out) if self.options.out else self._default_folder(data)
         folder = here / given
-        with RunStore(folder, self._owner(data), overwrite=self.options.overwrite) as store:
+        remedy = "take a machine or a --device with more, or a smaller batch_size in the recipe"
+        store = RunStore(folder, self._owner(data), overwrite=self.options.overwrite)
+        with enough_memory(remedy), store:
             if data.fallback:
                 self.progress.note(
                     f"MNIST is not available: this run uses {data.source} instead, "

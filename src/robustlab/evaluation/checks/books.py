@@ -30,7 +30,7 @@ class StoredImages(Review):
         if not ids:
             raise Skip("no image was broken")
         threat, outside, changed, farthest = context.lab.threat, 0, 0, 0.0
-        for part in torch.split(torch.tensor(ids), context.lab.batch_size):
+        for part in torch.split(torch.tensor(ids), int(context.lab.batch_size)):
             clean = context.images.take(torch.isin(context.images.ids, part))
             numbers = clean.ids.tolist()
             images = context.found.adversarial(numbers)

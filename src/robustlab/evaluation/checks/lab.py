@@ -10,6 +10,7 @@ from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.losses import Loss, measure
 from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
+from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
 from robustlab.core.logits import finite
 from robustlab.core.threat import ThreatModel
@@ -35,7 +36,7 @@ class Lab:
         samples: how often a random classifier is asked about each point.
         half: whether attacks search in bf16.
         realise: turns what they find into images that count, as in `Attack.run`.
-        batch_size: images per pass; no outcome depends on it.
+        batch_size: images per pass, halved where memory runs out; no outcome depends on it.
         spent: the passes of the check that runs.
     """
 
@@ -48,7 +49,7 @@ class Lab:
     half: bool = False
     realise: Realise | None = None
     device: str = "cpu"
-    batch_size: int = 250
+    batch_size: int | BatchSize = 250
     spent: Passes = field(default_factory=Passes)
 
     def widest(self, block: Split) -> float:
@@ -95,17 +96,17 @@ class Lab:
         """Return logits (N, K) in fp32, as they came; of the classifier, or of another model."""
         self.spent.forwards += len(images)
         asked = model or self.model
-        return torch.cat([ask(asked, batch).float() for batch in torch.split(images, self.batch_size)])
+        return torch.cat(in_batches(images, self.batch_size, lambda batch: ask(asked, batch).float()))
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
-        parts = []
+
+        def slopes(rows: Tensor) -> Tensor:
+            leaf = images[rows].detach().requires_grad_()
+            return slope(measure(loss, finite(ask(self.model, leaf))[0], labels[rows]).sum(), leaf)
+
         with frozen(self.model), torch.enable_grad():
-            for points, truth in zip(
-                torch.split(images, self.batch_size), torch.split(labels, self.batch_size), strict=True
-            ):
-                leaf = points.detach().requires_grad_()
-                parts.append(slope(measure(loss, finite(ask(self.model, leaf))[0], truth).sum(), leaf))
+            parts = in_batches(torch.arange(len(images), device=images.device), self.batch_size, slopes)
         self.spent.forwards += len(images)
         self.spent.backwards += len(images)
         return torch.cat(parts)

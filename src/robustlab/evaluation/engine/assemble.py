@@ -97,6 +97,10 @@ def assemble(
             device_name=device.describe(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
             training_precision="bf16" if problem.half else short_name(dtype_of(problem.model)),
+            instruction_set=device.instruction_set(),
+            caps=device.caps(),
+            batch_size=int(problem.batch_size),
+            pass_time=problem.pass_time,
             versions=environment.versions(),
         ),
         forwards=once

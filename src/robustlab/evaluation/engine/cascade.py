@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.watch import OnPass
-from robustlab.core.calling import blaming, is_out_of_memory
+from robustlab.core.calling import blaming
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.core.store import Outcome, RunStore, StageRecord
@@ -204,7 +204,8 @@ class Cascade:
         if stage.told:
             self.progress.stage(stage.title, "running")
         with self.progress.track(stage.title, len(places)) as bar:
-            for part in torch.split(places, self.problem.batch_size):
+            while len(places):
+                part, places = places.tensor_split([int(self.problem.batch_size)])
                 started = time.perf_counter()
                 tell = BlockTeller(
                     bar, len(part), self._standing if stage in self.stages else None, len(self.problem.images)
@@ -235,16 +236,8 @@ class Cascade:
         return sum(succeeded(row, self.problem.threat.eps) for row in rows)
 
     def _block(self, stage: Stage, block: Split, tell: OnPass) -> Block:
-        try:
-            with blaming(stage.title):
-                return stage.run(self.problem, block, tell)
-        except (MemoryError, RuntimeError) as error:
-            if is_out_of_memory(error):
-                raise RobustlabError(
-                    f"{self.problem.device} has not enough memory for {self.problem.batch_size} images at "
-                    "once; choose a smaller --batch-size. What was finished is kept"
-                ) from None
-            raise
+        with blaming(stage.title):
+            return stage.run(self.problem, block, tell)
 
 
 def _effort(rows: Iterable[Outcome]) -> int:

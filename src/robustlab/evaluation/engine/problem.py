@@ -11,6 +11,9 @@ from torch import Tensor, nn
 import robustlab
 from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.attacks.watch import OnPass
+from robustlab.core import device as machine
+from robustlab.core.batches import BatchSize
+from robustlab.core.results import PassTime
 from robustlab.core.store import digest
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -45,8 +48,9 @@ class Problem:
         split: the whole split from which they are the first.
         data: the hash of that; so more of them share a ledger.
         device: where to compute.
-        batch_size: images per pass and per transaction; no outcome depends on it.
+        batch_size: images per pass and transaction, halved where memory runs out; no outcome depends on it.
         half: whether attacks search in bf16.
+        pass_time: what a pass took in both precisions, where this decided.
         in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
     """
 
@@ -63,7 +67,8 @@ class Problem:
     eight_bit: bool
     half: bool
     device: str
-    batch_size: int
+    batch_size: BatchSize
+    pass_time: PassTime | None = None
     in_train_mode: tuple[str, ...] = ()
 
     @cached_property
@@ -72,6 +77,22 @@ class Problem:
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
         return digest("evaluation", program(), models, self.data, repr(self.threat), settings)
+
+    @cached_property
+    def measured_key(self) -> str:
+        """The hash of all that the speed of a pass depends on, by which its record is kept."""
+        models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
+        return digest("pass", models, self.data, machine.hardware(self.kind))
+
+    @property
+    def kind(self) -> str:
+        """The kind of the device: ``"cpu"``, ``"cuda"`` or ``"mps"``."""
+        return self.device.partition(":")[0]
+
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """The classifier and the surrogates as attacks see them."""
+        return (self.attacked, *self.surrogate_models)
 
     @property
     def model(self) -> nn.Module:

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from robustlab.core import environment
-from robustlab.core.calling import blame, is_out_of_memory
-from robustlab.core.errors import RobustlabError
+from robustlab.core.batches import enough_memory
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
 from robustlab.core.isolation import own_settings, working_folder
@@ -21,6 +20,7 @@ from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
+from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
@@ -37,18 +37,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    try:
-        return _evaluated(options, progress or Progress())
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise RobustlabError(
-            f"there is not enough memory ({blame(error)}); free some, or choose another --device. "
-            "What was finished is kept"
-        ) from error
-
-
-def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
+    progress = progress or Progress()
     here = working_folder()  # the model's code may change it
     request = read(options)
     owner = owner_of(request, options)
@@ -57,10 +46,12 @@ def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
     check_owner(folder, owner, overwrite=options.overwrite)
     for remark in request.remarks:
         progress.note(remark)
-    with placed(request, options, progress) as problem:
+    remedy = "take a machine or a --device with more"
+    with enough_memory(remedy), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner, overwrite=options.overwrite) as store:
+            problem = measured(problem, options, store, progress)
             cascade = Cascade(
                 problem,
                 store,
@@ -95,7 +86,7 @@ def _evaluated(options: EvaluationOptions, progress: Progress) -> EvaluationRun:
             )
             write_verdicts(folder, found)
             write_json(folder / "results.json", results.model_dump(mode="json"))
-            store.keep_only([problem.key])
+            store.keep_only([problem.key, problem.measured_key])
             write_manifest(folder, _manifest(request, options, problem, results))
     return EvaluationRun(folder=given, results=results)
 
@@ -112,7 +103,7 @@ def _manifest(
             "threat": repr(problem.threat),
             "attacks": [row.attack for row in results.rows],
             "samples": problem.samples,
-            "batch_size": problem.batch_size,
+            "batch_size": int(problem.batch_size),
             "compute": results.compute.model_dump(),
         },
         "git_revision": environment.git_revision(),

@@ -3,21 +3,19 @@
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.attacks.oracle import slope
 from robustlab.certify import IBP, Certifier
-from robustlab.core import seeding
-from robustlab.core.calling import UserCodeError, ask, calling
-from robustlab.core.device import fast_bf16, resolve
+from robustlab.core.batches import BatchSize, in_batches
+from robustlab.core.calling import UserCodeError, calling
+from robustlab.core.device import resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes
 from robustlab.core.isolation import working_folder
-from robustlab.core.logits import answered
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.core.threat import ThreatModel, as_threat
@@ -30,8 +28,6 @@ from robustlab.evaluation.engine.stages import Certify
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import Chosen, load_images, own_images
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
-
-_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +134,7 @@ def _device_of(model: nn.Module) -> str | None:
 
 
 def _problem(request: Request, options: EvaluationOptions, device: str, progress: Progress) -> Problem:
-    images, kind = request.chosen.images, device.partition(":")[0]
+    images = request.chosen.images
     if options.eight_bit:
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
@@ -157,9 +153,9 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
         mode=options.mode,
         samples=samples(request, options),
         eight_bit=options.eight_bit,
-        half=_searches_in_half(request, options, first),
+        half=False,
         device=device,
-        batch_size=options.batch_size or _BATCH.get(kind, _BATCH["cpu"]),
+        batch_size=BatchSize(options.batch_size or 1),
     )
 
 
@@ -183,9 +179,10 @@ def _in_own_dtypes(request: Request, first: Tensor, progress: Progress) -> Reque
 def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int:
     """Return the number of classes, having shown one image and then two to every model."""
     classes = class_count(request.subject.model, first[:1])
-    class_count(request.subject.model, first)
+    # Memory may suffice for one image alone.
+    in_batches(first, 2, partial(class_count, request.subject.model))
     for surrogate in request.surrogates:
-        found = class_count(surrogate.model, first)
+        found = in_batches(first, 2, partial(class_count, surrogate.model))[0]
         if found != classes:
             raise RobustlabError(
                 f"the model outputs {classes} logits, and the surrogate {surrogate.name} {found}"
@@ -195,30 +192,6 @@ def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int
         if not isinstance(asked, nn.Module):
             in_fastest_layout(loaded.model, first)
     return classes
-
-
-def _searches_in_half(request: Request, options: EvaluationOptions, first: Tensor) -> bool:
-    """Tell whether attacks search in bf16: as the user says, else where it is faster and no model refuses."""
-    kind, models = first.device.type, [loaded.model for loaded in (request.subject, *request.surrogates)]
-    if any(dtype_of(model) != torch.float32 for model in models):
-        return False
-    if options.precision != "auto" or not fast_bf16(kind):
-        return options.precision == "bf16"
-    try:
-        with torch.enable_grad(), seeding.isolated(0), calling("the model", " in bf16"):
-            for model in models:
-                points = first.clone().requires_grad_()
-                exact = ask(model, points)
-                with torch.autocast(kind, torch.bfloat16):
-                    logits = ask(model, points)
-                slope(logits.float().sum(), points)
-                if (answered(exact) & ~answered(logits)).any():
-                    return False
-    except UserCodeError as error:  # quantized layers and sparse products refuse bf16
-        if error.quits:
-            raise
-        return False
-    return True
 
 
 def certification(problem: Problem) -> Certify | None:

@@ -153,8 +153,7 @@ def _cost(view: View) -> list[str]:
     facts = [
         f"- total time {text.duration(view.seconds)}, peak memory {text.count(results.peak_memory_mb)} MB, "
         f"seed {results.seed}",
-        f"- {plain(compute.device_name)} ({plain(compute.device)}), {compute.threads} threads, "
-        f"training in {plain(compute.training_precision)}",
+        f"- {plain(text.machine(compute))}; training in {plain(compute.training_precision)}",
         f"- {plain(data.name)}: {plain(data.source)}; {text.count(data.train)} training, "
         f"{text.count(data.validation)} validation and {text.count(data.test)} test images",
         f"- {plain(versions)}",

@@ -1,0 +1,81 @@
+"""How many images go through a model at once; the number is halved when memory runs out."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from robustlab.core.calling import is_out_of_memory
+from robustlab.core.errors import RobustlabError
+
+T = TypeVar("T")
+
+
+class BatchSize:
+    """A number of images that whoever shares it halves for all, for good, when memory runs out.
+
+    Args:
+        size: images per pass to begin with, at least 1.
+        on_halved: called with the number that was too large, and the one that follows.
+    """
+
+    def __init__(self, size: int, on_halved: Callable[[int, int], None] | None = None) -> None:
+        self._size, self._on_halved = size, on_halved
+
+    def __int__(self) -> int:
+        return self._size
+
+    def halve(self, tried: int) -> None:
+        """Go below a number of images, at least 2, for which memory did not suffice."""
+        self._size = tried // 2
+        gc.collect()
+        if torch.cuda.is_initialized():
+            torch.cuda.empty_cache()
+        if self._on_halved:
+            self._on_halved(tried, self._size)
+
+
+def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T]) -> list[T]:
+    """Return what ``work`` returns for the rows (N, ...), batch by batch in order.
+
+    A batch for which memory does not suffice is done again in halves, down to single rows: so the work must
+    leave nothing behind when it fails.
+
+    Raises:
+        MemoryError, RuntimeError: memory does not suffice for a single row; see `is_out_of_memory`.
+    """
+    size = size if isinstance(size, BatchSize) else BatchSize(size)
+    results: list[T] = []
+    done = 0
+    while done < len(rows):
+        batch = rows[done : done + int(size)]
+        try:
+            results.append(work(batch))
+            done += len(batch)
+            continue
+        except Exception as error:
+            if len(batch) == 1 or not is_out_of_memory(error):
+                raise
+        # Not in the handler: until it is left, the error's traceback holds what the batch has allocated.
+        size.halve(len(batch))
+    return results
+
+
+@contextmanager
+def enough_memory(remedy: str) -> Iterator[None]:
+    """Turn an error about memory inside the block into one line.
+
+    Raises:
+        RobustlabError: memory did not suffice, though batches were halved down to one image.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, RobustlabError) or not is_out_of_memory(error):
+            raise
+        raise RobustlabError(
+            f"there is not enough memory, even for one image at a time; {remedy}. What was finished is kept"
+        ) from None

@@ -1,0 +1,152 @@
+"""Measures a pass of the classifier: how many images fit into memory, and which precision is faster."""
+
+import time
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks import frozen
+from robustlab.attacks.oracle import slope
+from robustlab.core import seeding
+from robustlab.core.batches import BatchSize, in_batches
+from robustlab.core.calling import UserCodeError, is_out_of_memory
+from robustlab.core.capacity import TensorMemory, available_memory
+from robustlab.core.device import fast_bf16
+from robustlab.core.own_dtype import dtype_of
+from robustlab.core.progress import Progress
+from robustlab.core.results import PassTime
+from robustlab.core.store import RunStore, StageRecord
+from robustlab.evaluation.engine.options import EvaluationOptions
+from robustlab.evaluation.engine.problem import Problem
+
+_MOST = {"cpu": 250, "mps": 250, "cuda": 1000}
+"""Images per pass where memory suffices: the fastest size that was found (LOG.md)."""
+
+_CPU_MEMORY = 3 << 30
+"""Of a pass on a processor, where a larger batch than that is no faster (LOG.md)."""
+
+_OVERHEAD = 1.5
+"""Memory that a process takes for each byte of its tensors, as measured, at most (LOG.md)."""
+
+_FASTER = 0.9
+"""The part of fp32's time below which bf16 is chosen: a clear difference, not the clock's noise."""
+
+_ONE_PASS, _ALL_PASSES, _TURNS = 0.1, 1.0, 5
+"""Seconds that a timed pass should take, and after which no further turn begins; the most turns."""
+
+
+def measured(problem: Problem, options: EvaluationOptions, store: RunStore, progress: Progress) -> Problem:
+    """Return the problem with the precision and the batch size that a few passes over its images suggest.
+
+    The precision is kept in the run's ledger, so that the same command goes on in the same one.
+    """
+
+    def tell(tried: int, following: int) -> None:
+        progress.note(f"memory does not suffice for {tried} images at once; going on with {following}")
+
+    size = BatchSize(options.batch_size or _fitting(problem, half=False), tell)
+    exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (problem.subject, *problem.surrogates))
+    problem = replace(problem, batch_size=size, half=options.precision == "bf16" and not exact)
+    if options.precision == "auto" and fast_bf16(problem.kind) and not exact:
+        pass_time = _recorded(problem, store)
+        half = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
+        problem = replace(problem, half=half, pass_time=pass_time)
+    if problem.half and options.batch_size is None:
+        size = BatchSize(min(int(size), _fitting(problem, half=True)), tell)
+    return replace(problem, batch_size=size)
+
+
+def _recorded(problem: Problem, store: RunStore) -> PassTime | None:
+    """Return what a pass takes in both precisions, as it was measured first; None if a model refuses bf16."""
+    record = store.stage(problem.measured_key)
+    if record is None:
+        started = time.perf_counter()
+        found = _timed(problem)
+        record = StageRecord(
+            key=problem.measured_key,
+            name="pass",
+            payload={} if found is None else found.model_dump(),
+            seconds=time.perf_counter() - started,
+        )
+        store.finish_stage(record)
+    return PassTime.model_validate(record.payload) if record.payload else None
+
+
+def _timed(problem: Problem) -> PassTime | None:
+    most = min(int(problem.batch_size), len(problem.images))
+    count, fp32, bf16 = min(2, most), _Clock(problem, half=False), _Clock(problem, half=True)
+    while fp32.timed(count) < _ONE_PASS and count < most:
+        count = min(most, 4 * count)
+    started = time.perf_counter()
+    for turn in range(1, _TURNS + 1):
+        try:
+            bf16.timed(count)
+        except Exception as error:  # quantized layers and sparse products refuse bf16
+            if isinstance(error, UserCodeError) and error.quits:
+                raise
+            return None
+        fp32.timed(count)
+        if time.perf_counter() - started > (_ALL_PASSES if turn > 1 else 4 * _ALL_PASSES):
+            break
+    if (fp32.finite & ~bf16.finite).any():
+        return None
+    return PassTime(images=count, fp32=fp32.best, bf16=bf16.best)
+
+
+class _Clock:
+    """Times passes in one precision; `best` is of the largest number of images so far."""
+
+    def __init__(self, problem: Problem, *, half: bool) -> None:
+        self._problem, self._half = problem, half
+        self._count, self.best, self.finite = 0, 0.0, torch.empty(0)
+
+    def timed(self, count: int) -> float:
+        """Send the first images forward and back through all models; return the seconds."""
+        problem = self._problem
+        images = problem.images.take(slice(count)).to(problem.device).pixels(slice(None))
+
+        def all_models(points: Tensor) -> Tensor:
+            return torch.cat([_pass(model, points, half=self._half) for model in problem.models], dim=1)
+
+        started = time.perf_counter()
+        self.finite = torch.cat(in_batches(images, problem.batch_size, all_models)).cpu()  # waits for a GPU
+        seconds = time.perf_counter() - started
+        self.best = seconds if count > self._count else min(seconds, self.best)
+        self._count = count
+        return seconds
+
+
+def _fitting(problem: Problem, *, half: bool) -> int:
+    """Return how many images to send through the models at once, by the memory of a pass each way."""
+    most, memory = _MOST.get(problem.kind, _MOST["cpu"]), available_memory(problem.device)
+    budget = _CPU_MEMORY if memory is None else memory // 2
+    budget = min(budget, _CPU_MEMORY) if problem.kind == "cpu" else budget
+    image = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+    try:
+        per_image = max(_bytes_per_image(model, image, half=half) for model in problem.models)
+    except Exception as error:  # of code that can't be watched
+        if isinstance(error, UserCodeError) and error.quits:
+            raise
+        return 1 if is_out_of_memory(error) else most
+    return max(1, min(most, int(budget / (_OVERHEAD * per_image))))
+
+
+def _bytes_per_image(model: nn.Module, image: Tensor, *, half: bool) -> int:
+    """Return what a second image adds to the tensors of a pass each way."""
+    needed = []
+    for images in (image, image.expand(2, -1, -1, -1).contiguous()):
+        with TensorMemory() as memory:
+            _pass(model, images, half=half)
+        needed.append(memory.most)
+    return max(needed[1] - needed[0], image.nbytes)
+
+
+def _pass(model: nn.Module, images: Tensor, *, half: bool) -> Tensor:
+    """Send images (N, C, H, W) forward and back; return where logits and gradients are finite."""
+    with torch.enable_grad(), seeding.isolated(0), frozen(model):
+        points = images.clone().requires_grad_()
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+            logits = model(points)
+        gradient = slope(logits.float().sum(), points)
+    return torch.isfinite(torch.cat([logits.detach(), gradient.flatten(1).sum(dim=1, keepdim=True)], dim=1))
