@@ -4,7 +4,6 @@ import ast
 import hashlib
 import importlib.util
 import sys
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from torch import nn
 
-import robustlab
 from robustlab.core.errors import SetupError, did_you_mean
+from robustlab.evaluation.installed import is_library_file
 
 _REGISTERED = "robustlab_user_"
 """What the names of users' files begin with in `sys.modules`."""
@@ -133,19 +132,6 @@ def _functions(source: bytes) -> list[str]:
 
 def _offer(source: bytes) -> str:
     return f"it defines: {', '.join(_functions(source)) or 'none'}"
-
-
-_LIBRARIES = (
-    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
-    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
-    "<frozen",
-)
-
-
-def is_library_file(file: str) -> bool:
-    """Tell whether a file belongs to Python or to what is installed; so does no file at all."""
-    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
-    return not file or bool(installed) or file.startswith(_LIBRARIES)
 
 
 def blame(error: BaseException) -> str:
