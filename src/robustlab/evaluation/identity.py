@@ -34,6 +34,12 @@ _PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 _EMPTY = CellType()
 
+_PASSING = (
+    r" at 0x[0-9a-fA-F]+"  # an address, in the repr of a function
+    r"|(?<![.\w])[0-9]{14,15}(?![.0-9])"  # one as `id` returns it, by which Keras names its nodes
+    r"|\b[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\b"  # a random UUID, by which libraries name a session
+)
+
 
 def hash_tensors(model: nn.Module) -> str:
     """Return the hash of all parameters and buffers, those that are not saved included."""
@@ -69,7 +75,7 @@ class _Description:
     def __init__(self) -> None:
         self.classes: dict[type, None] = {}
         self.functions: dict[Any, None] = {}
-        self.names = set(dir(nn.Module)) - {"__init__"} | {"forward"}
+        self.names = {"forward", "train", "eval", "_call_impl"}
         """What reached code names: a method of such a name may be called. Torch calls the first ones."""
         self.parts: dict[int, str] = {}
         """The names of the model's own modules and weights, by identity."""
@@ -111,7 +117,7 @@ class _Description:
         if isinstance(value, weakref.ProxyType | weakref.CallableProxyType | weakref.ReferenceType):
             return kind  # what is only borrowed is no setting
         if isinstance(value, _PLAIN):
-            return _without_addresses(repr(value))
+            return _stable(repr(value))
         if id(value) in self.parts:
             if self.inside:
                 raise _SurroundingError
@@ -260,7 +266,7 @@ def _compiled(code: CodeType) -> str:
 def _constant(value: object) -> str:
     # The order of a set is another one in every process.
     text = repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
-    return _without_addresses(text)
+    return _stable(text)
 
 
 def _is_setting(value: object, depth: int = 0) -> bool:
@@ -300,9 +306,9 @@ def _graph(module: torch.jit.ScriptModule) -> str:
     return f"{re.sub(r'___torch_mangle_[0-9]+[.]', '', text)} {_hash(tensors)}"
 
 
-def _without_addresses(text: str) -> str:
-    # Another one in every process: in a function's repr, or what `id` returned, by which Keras names nodes.
-    return re.sub(r" at 0x[0-9a-fA-F]+|(?<![.\w])[0-9]{14,15}(?![.0-9])", "", text)
+def _stable(text: str) -> str:
+    """Leave out what is another one in every process and decides nothing."""
+    return re.sub(_PASSING, "", text)
 
 
 def _digest(content: bytes) -> str:
