@@ -7,7 +7,6 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
 from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape

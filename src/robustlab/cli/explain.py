@@ -11,7 +11,6 @@ import textwrap
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from rich.console import Console
-from rich.markup import escape
 
 from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape

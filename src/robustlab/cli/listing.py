@@ -5,7 +5,6 @@ import json
 import sys
 
 from rich.console import Console
-from rich.markup import escape
 
 from robustlab.attacks import Attack
 from robustlab.certify import Certifier

@@ -1,6 +1,5 @@
 """Calls a user's code: whatever it raises becomes one line, and the settings that it changes are put back."""
 
-import sysconfig
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -11,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-import robustlab
 from robustlab.core.errors import RobustlabError
+from robustlab.core.installed import is_library_file
 from robustlab.core.isolation import callers_settings, other_default_device, put_back
 
 _LONGEST = 200
@@ -129,16 +128,3 @@ def _message(error: BaseException) -> str:
 def _own(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:
     """Return the frames of the user's own code."""
     return [frame for frame in frames if not is_library_file(frame.filename)]
-
-
-_LIBRARIES = (
-    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
-    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
-    "<frozen",
-)
-
-
-def is_library_file(file: str) -> bool:
-    """Tell whether a file belongs to Python or to what is installed; so does no file at all."""
-    installed = {"site-packages", "dist-packages"} & set(Path(file).parts)
-    return not file or bool(installed) or file.startswith(_LIBRARIES)

@@ -1,10 +1,17 @@
-"""What identifies code: its source, and the settings and tensors that it holds."""
+"""What identifies a model: its weights, the code that it runs, and the settings that it holds.
+
+Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
+followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
+number of threads and on the processor, so no hash of them is the same everywhere, however they are rounded.
+"""
 
 import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Iterable
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
 from types import CellType, CodeType, ModuleType
 from typing import Any
 
@@ -12,195 +19,303 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustlab.core.calling import is_library_file
-
-_LIBRARIES = {"torch", "torchvision", "builtins", "abc", "typing"}
-"""Their versions do not belong to what is evaluated."""
+from robustlab.core.installed import is_library, is_library_file
 
 _OF_TORCH = set(vars(nn.Module()))
 """Attributes of every module: parameters, buffers and parts are hashed by themselves."""
 
 _DEEPEST = 6
 
+_MOST = 20_000
+"""How many containers and objects of one attribute are looked at."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
+_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+
+_EMPTY = CellType()
+
+_PASSING = (
+    r" at 0x[0-9a-fA-F]+"  # an address, in the repr of a function
+    r"|(?<![.\w])[0-9]{14,15}(?![.0-9])"  # one as `id` returns it, by which Keras names its nodes
+    r"|\b[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\b"  # a random UUID, by which libraries name a session
+)
+
 
 def hash_tensors(model: nn.Module) -> str:
     """Return the hash of all parameters and buffers, those that are not saved included."""
-    return _hash(dict(model.named_buffers()) | model.state_dict())
+    return _hash(dict(model.named_parameters()) | dict(model.named_buffers()) | model.state_dict())
 
 
 def describe(model: nn.Module) -> str:
     """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
-    return _without_addresses(_Description().of_model(model))
+    description = _Description()
+    return f"{description.of_model(model)}\n{description.of_code()}"
 
 
-def class_sources(kinds: Iterable[type]) -> str:
-    """Return the source of classes, but for those of libraries."""
-    own = {kind for kind in kinds if not _is_library(kind)}
-    ordered = sorted(own, key=lambda kind: (kind.__module__, kind.__qualname__))
-    return _without_addresses("\n".join(_Description().of_code(kind) for kind in ordered))
+def describe_classes(kinds: Iterable[type]) -> str:
+    """Return the code of classes and what it goes by; empty if all of them are libraries'."""
+    description, kinds = _Description(), set(kinds)
+    for kind in kinds:
+        description.of_class(kind)
+    description.names.update(name for kind in description.classes for name in vars(kind))
+    return description.of_code()
+
+
+class _SurroundingError(Exception):
+    """An object leads back to the model, or to very many others: a trainer, an optimizer, a registry."""
 
 
 class _Description:
-    """Texts that are other ones where the code or a setting is."""
+    """Texts that are other ones where the code or a setting is.
+
+    Values are described as they are met, and collect the classes and functions that they bring along. Then
+    `of_code` goes from function to function.
+    """
 
     def __init__(self) -> None:
-        self.known: set[int] = set()
-        """The modules that are described already, or about to be."""
+        self.classes: dict[type, None] = {}
+        self.functions: dict[Any, None] = {}
+        self.names = {"forward", "train", "eval", "_call_impl"}
+        """What reached code names: a method of such a name may be called. Torch calls the first ones."""
+        self.parts: dict[int, str] = {}
+        """The names of the model's own modules and weights, by identity."""
+        self.met: dict[int, object] = {}
+        """Functions and further modules that are described already, or about to be."""
+        self.inside, self.left = False, _MOST
 
-    def of_model(self, model: nn.Module) -> str:
+    def of_model(self, model: nn.Module, depth: int = 0) -> str:
         # What torch.compile returns is another object in every process.
         model = getattr(model, "_orig_mod", model)
-        self.known.update(id(module) for module in model.modules())
-        kinds = {kind for module in model.modules() for kind in type(module).__mro__}
-        parts = [repr(model), class_sources(kinds)]
-        for name, module in model.named_modules():
-            own = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
-            hooks = [list(hooks.values()) for hooks in (module._forward_hooks, module._forward_pre_hooks)]
-            parts.append(f"{name} {self.of(own)} {self.of(hooks)}")
+        modules = dict(model.named_modules())
+        if depth == 0:
+            every = modules | dict(model.named_parameters()) | dict(model.named_buffers())
+            self.parts = {id(part): name for name, part in every.items()}
+        self.met.update({id(module): module for module in modules.values()})
+        texts = []
+        for name, module in modules.items():
+            settings = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+            texts.append(
+                f"{name} {self.of_class(type(module))} {self.of_each(settings | {'hooks': hooks}, depth + 1)}"
+            )
             if isinstance(module, torch.jit.ScriptModule):
-                # Without the lines that it came from, and the numbers that tell classes of one name apart.
-                graph = re.sub(r" # \S+:\d+:\d+$", "", str(module.inlined_graph), flags=re.MULTILINE)
-                parts.append(re.sub(r"___torch_mangle_\d+\.", "", graph))
-        return "\n".join(parts)
+                texts.append(_graph(module))
+        return "\n".join(texts)
+
+    def of_each(self, settings: Mapping[str, object], depth: int) -> str:
+        """Describe attributes, each with an allowance of its own."""
+        texts = []
+        for key in sorted(settings):
+            if not self.inside:
+                self.left = _MOST
+            texts.append(f"{key}={self.of(settings[key], depth)}")
+        return " ".join(texts)
 
     def of(self, value: object, depth: int = 0) -> str:
+        """Describe a value: a setting by what it is, a container or an object by what it holds."""
         kind, below = type(value).__qualname__, depth + 1
+        if isinstance(value, weakref.ProxyType | weakref.CallableProxyType | weakref.ReferenceType):
+            return kind  # what is only borrowed is no setting
+        if isinstance(value, _PLAIN):
+            return _stable(repr(value))
+        if id(value) in self.parts:
+            if self.inside:
+                raise _SurroundingError
+            return f"part {self.parts[id(value)]}"
         if isinstance(value, nn.Module):
             # One that hangs in a list or a function is no part of the model, but the model may ask it.
-            return kind if id(value) in self.known else f"{hash_tensors(value)} {self.of_model(value)}"
+            known = id(value) in self.met or depth >= _DEEPEST
+            return kind if known else f"{hash_tensors(value)} {self.of_model(value, below)}"
         if isinstance(value, Tensor):
             return _hash({"": value})
         if isinstance(value, np.ndarray):
-            return f"{value.dtype} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
-        if isinstance(value, ModuleType):
-            return value.__name__
-        if isinstance(value, CodeType):
-            constants = [self.of(constant) for constant in value.co_consts]
-            return f"{value.co_code.hex()} {value.co_names} {constants}"
-        if depth >= _DEEPEST:
-            return repr(value)
+            return f"{value.dtype} {value.shape} {'' if value.dtype.hasobject else _digest(value.tobytes())}"
+        self.left -= 1
+        if self.left < 0 and self.inside:
+            raise _SurroundingError
+        if isinstance(value, ModuleType) or depth >= _DEEPEST or self.left < 0:
+            return kind
         if isinstance(value, dict):
-            return f"{kind}{sorted((repr(key), self.of(item, below)) for key, item in value.items())}"
+            items = dict.items(value)  # a subclass may load them, or count that they were read
+            return f"{kind}{sorted((self.of(key, below), self.of(item, below)) for key, item in items)}"
         if isinstance(value, set | frozenset):
             return f"{kind}{sorted(self.of(item, below) for item in value)}"
         if isinstance(value, list | tuple):
             return f"{kind}{[self.of(item, below) for item in value]}"
         if isinstance(value, functools.partial):
             return f"{kind}{[self.of(part, below) for part in (value.func, value.args, value.keywords)]}"
-        if isinstance(value, property):
-            return f"{kind}{[self.of(part, below) for part in (value.fget, value.fset)]}"
-        if inspect.isroutine(value) or inspect.isclass(value):
-            return self.of_code(value, depth)
-        if hasattr(value, "__dict__"):
-            return f"{kind}{self.of(vars(value), below)}"
-        return repr(value)
+        if inspect.isclass(value):
+            return self.of_class(value)
+        if inspect.isroutine(value) or "__wrapped__" in getattr(value, "__dict__", {}):
+            return self.of_function(value, below)
+        return self.of_object(value, below)
 
-    def of_code(self, code: Any, depth: int = 0) -> str:
-        """Describe a class or a function by its source, or by what it was compiled to, and what it holds."""
-        if inspect.isclass(code) and _is_library(code):
-            return code.__qualname__
+    def of_class(self, kind: type) -> str:
+        """Take a class and its bases along."""
+        self.classes.update(dict.fromkeys(kind.__mro__))
+        return f"{kind.__module__}.{kind.__qualname__}"
+
+    def of_function(self, function: Any, depth: int) -> str:
+        """Describe what a function keeps, and take its code along."""
+        name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
+        if id(function) in self.met:
+            return name
+        self.met[id(function)] = function
+        self.functions[getattr(function, "__func__", function)] = None
+        held = [getattr(function, "__self__", None), getattr(function, "__wrapped__", None)]
+        if not is_library(function):
+            held += [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
+            cells = getattr(function, "__closure__", None) or ()
+            held.append([cell.cell_contents for cell in cells if cell != _EMPTY])
+        return f"{name}{self.of(held, depth)}"
+
+    def of_object(self, value: object, depth: int) -> str:
+        """Describe an object by its class and attributes; by its class alone where it surrounds the model."""
+        kind, outermost = self.of_class(type(value)), not self.inside
+        self.inside = True
         try:
-            source = inspect.getsource(code)
-        except (OSError, TypeError):  # typed into a console, or compiled
-            source = self._compiled(code, depth + 1)
-        held = [getattr(code, name, None) for name in ("__defaults__", "__kwdefaults__", "__self__")]
-        return source + self.of([*held, _cells(code)], depth + 1) + self._used(code)
+            return f"{kind}{self.of(_state(value), depth)}"
+        except _SurroundingError:
+            if not outermost:
+                raise
+            return kind
+        finally:
+            self.inside = not outermost
 
-    def _used(self, code: Any) -> str:
-        """Describe the functions, classes and constants of its module, and of theirs, that code goes by."""
-        if id(code) in self.known or is_library_file(_file(code)):
-            return ""
-        self.known.add(id(code))
-        routines = vars(code).values() if inspect.isclass(code) else [code]
-        used: dict[str, Any] = {}
-        for routine in routines:
-            plain = inspect.unwrap(getattr(routine, "__func__", getattr(routine, "fget", routine)))
-            spaces = getattr(plain, "__globals__", {})
-            names = _names(getattr(plain, "__code__", None))
-            used |= {name: spaces[name] for name in names if name in spaces}
-        parts = []
-        for name, value in sorted(used.items()):
-            if inspect.isroutine(value) or inspect.isclass(value):
-                new = id(value) not in self.known and not is_library_file(_file(value))
-                parts.append(f"{name} {self.of_code(value)}" if new else name)
-            elif _is_setting(value):
-                parts.append(f"{name} {self.of(value)}")
-        return " ".join(parts)
+    def of_code(self) -> str:
+        """Describe the user's code that was met, and what can be reached from it."""
+        texts: set[str] = set()
+        done: set[int] = set()
+        while True:
+            kinds = [kind for kind in self.classes if not is_library(kind)]
+            found = [*self.functions, *(item for kind in kinds for item in self._members(kind, texts))]
+            new = {id(item): item for item in found if hasattr(item, "__code__") and id(item) not in done}
+            if not new:
+                return "\n".join(sorted(texts))
+            done.update(new)
+            for function in new.values():
+                kept = self.of_function(function, 0)
+                if not is_library_file(function.__code__.co_filename):
+                    texts.add(f"{function.__qualname__} {_compiled(function.__code__)} {kept}")
+                    self._follow(function, texts)
 
-    def _compiled(self, code: Any, depth: int) -> str:
-        name = str(getattr(code, "__qualname__", repr(code)))
-        if inspect.isclass(code):
-            # What Python itself adds says nothing: the class's name, its line, its docstring.
-            own = {key: item for key, item in vars(code).items() if _is_written(key, item)}
-            return name + self.of(own, depth)
-        body = getattr(inspect.unwrap(code), "__code__", None)
-        return name + (self.of(body) if body else "")
+    def _members(self, kind: type, texts: set[str]) -> Iterator[Any]:
+        """Describe the code and the settings of a class; yield the functions of it that may be called."""
+        texts.add(f"{kind.__module__}.{kind.__qualname__}")
+        for name, member in list(vars(kind).items()):
+            functions = _functions(member)
+            texts.update(
+                f"{kind.__qualname__}.{name} {_compiled(function.__code__)}" for function in functions
+            )
+            special = name.startswith("__") and name != "__init__"
+            if special or {name, f"{kind.__qualname__}.{name}"} & self.names:
+                yield from functions
+            if not functions and not special and _is_setting(member):
+                texts.add(f"{kind.__qualname__}.{name} {self.of(member)}")
+
+    def _follow(self, function: Any, texts: set[str]) -> None:
+        """Describe what a function names in its module, and in the user's modules that are named there."""
+        names = _names(function.__code__)
+        self.names |= names
+        spaces = [function.__globals__]
+        for space in spaces:
+            for name in sorted(names & space.keys()):
+                value = space[name]
+                if isinstance(value, ModuleType):
+                    known = any(vars(value) is other for other in spaces)
+                    if not known and not is_library_file(getattr(value, "__file__", None) or ""):
+                        spaces.append(vars(value))
+                elif self._counts(value):
+                    self.left = _MOST
+                    texts.add(f"{space.get('__name__')}.{name} {self.of(value)}")
+
+    def _counts(self, value: Any) -> bool:
+        """Tell whether a module's variable counts: settings, code, networks, objects of a user's class."""
+        if inspect.isclass(value):
+            self.names.add(f"{value.__qualname__}.__init__")
+        if inspect.isclass(value) or inspect.isroutine(value) or isinstance(value, nn.Module):
+            return True
+        if isinstance(value, dict | list | set):
+            return _is_setting(value)
+        return _is_setting(value) or not is_library(type(value))
 
 
-def _is_written(name: str, member: object) -> bool:
-    return not name.startswith("__") or inspect.isroutine(member) or isinstance(member, property)
+def _state(value: object) -> dict[str, object]:
+    """Return an object's attributes, those in slots included."""
+    slots = [vars(base).get("__slots__", ()) for base in type(value).__mro__]
+    names = [name for some in slots for name in ([some] if isinstance(some, str) else some)]
+    kept = {
+        name: getattr(value, name) for name in names if not name.startswith("__") and hasattr(value, name)
+    }
+    return kept | getattr(value, "__dict__", {})
 
 
-def _cells(code: Any) -> list[object]:
-    """Return what a function keeps of the scope it was made in, but for the class it belongs to."""
-    names = getattr(getattr(code, "__code__", None), "co_freevars", ())
-    cells = zip(names, getattr(code, "__closure__", None) or (), strict=False)
-    return [cell.cell_contents for name, cell in cells if name != "__class__" and cell != _EMPTY]
+def _functions(member: Any) -> list[Any]:
+    """Return the functions behind a member of a class: itself, or those of a property or a class method."""
+    places = ("__func__", "fget", "fset", "func", "__wrapped__")
+    found = [member, *(getattr(member, place, None) for place in places if not inspect.isclass(member))]
+    return [item for item in found if inspect.isfunction(item)]
 
 
-_EMPTY = CellType()
+def _compiled(code: CodeType) -> str:
+    """Return what Python made of a function: no comments, no line numbers."""
+    inner = [_compiled(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
+    return _digest(f"{code.co_code.hex()} {code.co_exceptiontable.hex()} {code.co_names} {inner}".encode())
 
-_CONSTANTS = (bool, int, float, complex, str, bytes, type(None))
+
+def _constant(value: object) -> str:
+    # The order of a set is another one in every process.
+    text = repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
+    return _stable(text)
 
 
 def _is_setting(value: object, depth: int = 0) -> bool:
-    """Tell whether a module's own variable counts: constants, tensors, arrays, and containers of them alone.
+    """Tell whether a value is a setting: a plain one, a tensor, an array, or a container of such.
 
     What can't change, a tuple, counts whatever it holds, functions for instance. A variable that changes by
     itself, as a cache may, makes another model of the same one to a second evaluation in one process: work
-    done again, but no wrong verdict. Other objects may hold anything.
+    done again, but no wrong verdict. Other containers may hold anything.
     """
     if isinstance(value, Tensor):
         return value.layout == torch.strided and not value.is_meta and not value.is_nested
     if isinstance(value, np.ndarray):
         return not value.dtype.hasobject
-    if isinstance(value, (*_CONSTANTS, tuple, frozenset)):
+    if isinstance(value, (*_PLAIN, tuple, frozenset, functools.partial)):
         return True
     if depth >= _DEEPEST:
         return False
     if isinstance(value, dict):
-        simple = all(isinstance(key, _CONSTANTS) for key in value)
-        return simple and all(_is_setting(item, depth + 1) for item in value.values())
+        items = dict.items(value)
+        return all(isinstance(key, _PLAIN) and _is_setting(item, depth + 1) for key, item in items)
     return isinstance(value, list | set) and all(_is_setting(item, depth + 1) for item in value)
 
 
-def _names(code: CodeType | None) -> set[str]:
-    """Return the global names that code reads, the functions inside it included."""
-    if code is None:
-        return set()
-    inner = [_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
+def _names(code: CodeType) -> set[str]:
+    """Return what code names, by texts such as getattr takes them too, the functions inside it included."""
+    inner = [_names(item) for item in code.co_consts if isinstance(item, CodeType)]
+    return set(code.co_names).union((item for item in code.co_consts if isinstance(item, str)), *inner)
 
 
-def _file(code: Any) -> str:
-    """Return the file that code stands in; nothing for what is built in, a name in brackets for a console."""
-    try:
-        return inspect.getfile(code)
-    except (OSError, TypeError):
-        plain = getattr(inspect.unwrap(code), "__code__", None) if inspect.isroutine(code) else None
-        return plain.co_filename if plain is not None else ""
+def _graph(module: torch.jit.ScriptModule) -> str:
+    """Describe what a TorchScript module computes."""
+    graph = module.inlined_graph
+    # Without the lines that it came from, and the numbers that tell classes of one name apart.
+    text = re.sub(r" # \S+:\d+:\d+$", "", str(graph), flags=re.MULTILINE)
+    nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
+    tensors = {str(place): node.t("value") for place, node in enumerate(nodes) if node.kindOf("value") == "t"}
+    return f"{re.sub(r'___torch_mangle_[0-9]+[.]', '', text)} {_hash(tensors)}"
 
 
-def _is_library(kind: type) -> bool:
-    return kind.__module__.partition(".")[0] in _LIBRARIES
+def _stable(text: str) -> str:
+    """Leave out what is another one in every process and decides nothing."""
+    return re.sub(_PASSING, "", text)
 
 
-def _without_addresses(text: str) -> str:
-    # A function's repr holds its address, which is another one in every process.
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _hash(tensors: dict[str, Any]) -> str:
+def _hash(tensors: Mapping[str, Any]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         if isinstance(value, Tensor):

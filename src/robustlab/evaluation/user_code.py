@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import nn
 
-from robustlab.core.calling import blame, calling, is_library_file
+from robustlab.core.calling import blame, calling
 from robustlab.core.errors import SetupError, did_you_mean
+from robustlab.core.installed import is_library_file
 
 _REGISTERED = "robustlab_user_"
 """What the names of users' files begin with in `sys.modules`."""

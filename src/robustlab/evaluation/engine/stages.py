@@ -16,7 +16,7 @@ from robustlab.core.threat import ThreatModel, allowance
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.identity import class_sources
+from robustlab.evaluation.identity import describe_classes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Searching(Stage):
     def code(self) -> str:
         kinds = {kind for part in _nested(self.attack) for kind in type(part).__mro__}
         # The problem's key holds the hash of those that are robustlab's.
-        source = class_sources(kind for kind in kinds if not kind.__module__.startswith("robustlab."))
+        source = describe_classes(kind for kind in kinds if not kind.__module__.startswith("robustlab."))
         return source and f" {digest(source)}"
 
     @abstractmethod

@@ -1,0 +1,53 @@
+"""Which code is a library's, and which is the user's own: what is installed, and what is being written."""
+
+import re
+import sys
+import sysconfig
+from functools import cache
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import robustlab
+
+_LIBRARIES = (
+    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
+    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
+    "<frozen",
+)
+
+
+@cache
+def is_library_file(file: str) -> bool:
+    """Tell whether a file belongs to Python or to an installed package; so does no file at all.
+
+    A package is installed where a distribution's RECORD lists it, in whichever folder (``pip install
+    --target``). The files of an editable install stand in no RECORD: they are what the user is editing, so
+    they count as the user's own.
+    """
+    path = Path(file)
+    if not file or {"site-packages", "dist-packages"} & set(path.parts) or file.startswith(_LIBRARIES):
+        return True
+    return any(_lists(folder, path.relative_to(folder).parts[0]) for folder in path.parents)
+
+
+def is_library(code: Any) -> bool:
+    """Tell whether a class or a function belongs to Python or to an installed package."""
+    name = getattr(code, "__module__", None) or ""
+    # What was typed into a console has no file, and what came from a user's file may have left its module.
+    file = getattr(sys.modules.get(name), "__file__", None) or "<console>"
+    return name.partition(".")[0] in sys.stdlib_module_names or is_library_file(file)
+
+
+@cache
+def _lists(folder: Path, name: str) -> bool:
+    """Tell whether a distribution that is installed in a folder lists a package or a module of this name."""
+    listed = re.compile(rf"^{re.escape(name)}[/\\,]", re.MULTILINE)
+    try:
+        return any(
+            listed.search(found.read_text("RECORD") or "") for found in distributions(path=[str(folder)])
+        )
+    except OSError:  # a folder that can't be read holds nothing that could be imported
+        return False
