@@ -35,9 +35,10 @@ class Preprocessing:
     scale: float = 1.0
 
     def __str__(self) -> str:
-        mean, std = (", ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        scaled = "" if self.scale == 1 else f"times {self.scale:g}, then "
-        return f"{scaled}mean {mean}, std {std}"
+        mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
+        scaled = [f"times {self.scale:g}"] if self.scale != 1 else []
+        normalised = [f"mean {mean}", f"std {std}"] if (self.mean, self.std) != ((0.0,), (1.0,)) else []
+        return ", ".join(scaled + normalised) or "no preprocessing"
 
     def fits(self, channels: int) -> bool:
         """Tell whether there is one number for all channels or one for each."""

@@ -1,4 +1,4 @@
-"""Checks of what the classifier is given and gives: preprocessing, outputs, and whether there is a gradient."""
+"""Checks of what a classifier is given and gives: preprocessing, outputs, and whether there is a gradient."""
 
 from dataclasses import replace
 from pathlib import Path

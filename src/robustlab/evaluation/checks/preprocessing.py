@@ -92,14 +92,13 @@ def _candidates(lab: Lab, shape: tuple[int, ...]) -> list[Candidate]:
     network, now = unguarded(lab.model), Preprocessing()
     if isinstance(network, Preprocessed):
         network, now = network.network, network.preprocessing
-    others = usual(channels) | {"nothing": Preprocessing()}
+    others = usual(channels) | {"": Preprocessing()}
     found = []
     for option, preprocessing in others.items():
         if preprocessing != now:
             model = Guarded(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
-            plain = preprocessing == Preprocessing()
-            remedy = "leave out --mean, --std and --scale" if plain else f"evaluate with {option}"
-            found.append(Candidate(model, lambda images: images, f"with {option}", remedy))
+            remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
+            found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy))
     if height == width:
         remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
         found.append(Candidate(lab.model, lambda images: images.mT, "transposed", remedy))
