@@ -153,7 +153,9 @@ def test_the_verdict_comes_last(finished: Path) -> None:
     robust = json.loads((finished / "results.json").read_text())["robust"]["value"]
     said = f"Robust accuracy is at most {100 * robust:.1f} % on these 20 images: no check was computed."
     assert " ".join(result.stdout.split()).endswith(said)
-    assert robustlab.load_run(finished).results.verdict == said
+    run = robustlab.load_run(finished)
+    assert isinstance(run, robustlab.EvaluationRun)
+    assert run.results.verdict == said
 
 
 @pytest.mark.parametrize("option", ["--quiet", "--json", None])

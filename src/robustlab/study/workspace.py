@@ -99,7 +99,8 @@ class Workspace:
         """Return by image id whether a classifier is right on the clean image; asked once for all stages."""
         known = (name, split.name, len(split))
         if known not in self._right:
-            model, right = self.classifier(name), {}
+            model = self.classifier(name)
+            right: dict[int, bool] = {}
             for block in self.blocks(split):
                 predictions, _ = classify(model, block.pixels(slice(None)))
                 right |= zip(block.ids.tolist(), (predictions == block.labels).tolist(), strict=True)

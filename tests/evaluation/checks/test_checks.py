@@ -95,6 +95,25 @@ def test_a_toy_defense_raises_its_flag(
     assert look(flag, evaluated(network, images, threat)).grade != grade
 
 
+class Wavering(Wrapped):
+    """Adds a fast oscillation to the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x + 0.02 * torch.sin(100 * torch.pi * x))
+        return logits
+
+
+@pytest.mark.parametrize(("eps", "grade"), [(0.005, "pass"), (0.05, "fail"), (0.1, "fail")])
+def test_gradients_that_disagree_are_shattered_if_they_lead_astray(
+    eps: float, grade: str, network: nn.Module, images: Split
+) -> None:
+    context = evaluated(Wavering(network).eval(), images, Linf(eps=eps), attacks=())
+    check = look("shattered-gradients", context)
+    assert check.found.startswith("gradients of the margin nearby disagree at 39 of 60 images; ")
+    # Within a tenth of a period nobody notices it.
+    assert check.grade == grade, check
+
+
 def test_a_random_classifier_that_is_asked_often_is_a_warning(network: nn.Module, images: Split) -> None:
     check = look("randomness", evaluated(Noisy(network).eval(), images, samples=8))
     assert check.grade == "warn"
