@@ -209,7 +209,8 @@ class Odd(nn.Module):
 
     def _apply(self, *arguments: Any, **more: Any) -> Any:
         self._quit("to")
-        return super()._apply(*arguments, **more)
+        apply: Any = super()._apply
+        return apply(*arguments, **more)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_orig_mod":

@@ -41,7 +41,9 @@ class InOwnDtype(nn.Module):
                 return answer
             scale: list[Tensor] = []
             answer = self.model(_ScaledBack.apply(images, scale))
-            return _ScaledUp.apply(answer, scale) if isinstance(answer, Tensor) else answer
+            if isinstance(answer, Tensor):
+                answer = _ScaledUp.apply(answer, scale)
+            return answer
         finally:
             torch.set_default_dtype(before)
 
