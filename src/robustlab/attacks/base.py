@@ -14,6 +14,7 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
+from robustlab.core.calling import calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
 from robustlab.core.isolation import own_settings
@@ -169,8 +170,9 @@ class Attack(Unit, ABC):
             raise RobustlabError(f"mode must be one of {', '.join(get_args(Mode))}; found {mode!r}")
         if batch_size < 1 or samples < 1:
             raise RobustlabError("batch_size and samples must be at least 1")
-        for network in (model, *surrogates):
-            check_eval_mode(network, "attacking")
+        with calling("the model", " when its parts were looked at"):
+            for network in (model, *surrogates):
+                check_eval_mode(network, "attacking")
         _check(images, labels, numbers, radii, targets)
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
-from robustlab.core.calling import UserCodeError, ask
+from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_eval_mode, check_images, check_numbers
 from robustlab.core.isolation import own_settings
@@ -66,7 +66,8 @@ class Certifier(Unit, ABC):
                 model that the certifier does not know. A model that it does not know is no error: nothing is
                 proven then, and `explain` says why.
         """
-        check_eval_mode(model, "certifying")
+        with calling("the model", " when its parts were looked at"):
+            check_eval_mode(model, "certifying")
         check_images(images)
         check_numbers("labels", labels, images)
         if threat.name not in self.norms:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from robustlab.core.errors import DataError, did_you_mean
+from robustlab.core.isolation import own_settings
 from robustlab.data import digits, mnist
 from robustlab.data.split import Dataset, Split
 
@@ -18,6 +19,7 @@ DATASETS = {
 }
 
 
+@own_settings()
 def load_dataset(
     name: str = "auto",
     *,
