@@ -19,7 +19,7 @@ Grade = Literal["pass", "warn", "fail", "skip"]
 class Subject(Record):
     """The classifier: where it came from, and the hash of its weights.
 
-    ``dtype`` is the number format in which it is given its images and decides: fp32, fp64, fp16 or bf16.
+    ``dtype`` is the number format in which it is given its images: fp32, fp64, fp16 or bf16.
     """
 
     name: str

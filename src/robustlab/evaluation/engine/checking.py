@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
+from robustlab.core.calling import blaming
 from robustlab.core.evaluation import Check
 from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Probe, Row
@@ -52,7 +53,8 @@ def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Ch
 def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
     store.start_stage(key, probe.id)
     started = time.perf_counter()
-    check = probe.run(context)
+    with blaming(probe.id):
+        check = probe.run(context)
     seconds = time.perf_counter() - started
     record = StageRecord(key=key, name=probe.id, payload=check.model_dump(), seconds=seconds)
     if not check.found.startswith(CRASHED):

@@ -139,8 +139,8 @@ def _cost(view: View) -> list[str]:
         f"- peak memory {text.count(results.peak_memory_mb)} MB, seed {results.seed}",
         f"- {plain(compute.device_name)} ({plain(compute.device)}), {compute.threads} threads, search in "
         f"{compute.training_precision}, successes confirmed in {results.subject.dtype}",
-        f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters in "
-        f"{results.subject.dtype}, "
+        f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters, "
+        f"images in {results.subject.dtype}, "
         f"SHA-256 {code(results.subject.sha256)}",
         f"- images: {plain(images.name)}, {plain(images.split)}, SHA-256 {code(images.sha256)}",
         f"- {plain(versions)}",
