@@ -64,8 +64,8 @@ def stopped(process: "subprocess.Popen[str]") -> str:
     return said
 
 
-EVALUATE = ("evaluate", "--model", "net.py:Net", "--dataset", "digits", "-n", "20", "--attacks", "fgsm")
-EVALUATE += ("--no-checks", "--out", "run", "--quiet")
+EVALUATE = ["evaluate", "--model", "net.py:Net", "--dataset", "digits", "-n", "20", "--attacks", "fgsm"]
+EVALUATE += ["--no-checks", "--out", "run"]
 
 
 @pytest.mark.parametrize("times", [1, 5])

@@ -207,9 +207,18 @@ class Odd(nn.Module):
         self._quit("buffers")
         return super().named_buffers(*arguments, **more)
 
+    def named_modules(self, *arguments: Any, **more: Any) -> Any:
+        self._quit("modules")
+        return super().named_modules(*arguments, **more)
+
+    def parameters(self, *arguments: Any, **more: Any) -> Any:
+        self._quit("parameters")
+        return super().parameters(*arguments, **more)
+
     def _apply(self, *arguments: Any, **more: Any) -> Any:
         self._quit("to")
-        return super()._apply(*arguments, **more)
+        apply: Any = super()._apply
+        return apply(*arguments, **more)
 
     def __getattr__(self, name: str) -> Any:
         if name == "_orig_mod":
@@ -217,7 +226,9 @@ class Odd(nn.Module):
         return super().__getattr__(name)
 
 
-@pytest.mark.parametrize("where", ["train", "repr", "state_dict", "buffers", "to", "getattr"])
+@pytest.mark.parametrize(
+    "where", ["train", "repr", "state_dict", "buffers", "modules", "parameters", "to", "getattr"]
+)
 def test_a_model_that_quits_wherever_it_is_touched(model: nn.Module, tmp_path: Path, where: str) -> None:
     split, odd = grey_split(model), Odd(model, "")
     odd.eval()

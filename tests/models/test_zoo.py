@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import robustlab
+from hostile_settings import settings
 from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Check
@@ -117,6 +118,15 @@ def test_a_name_is_evaluated_and_resumed(tmp_path: Path, mnist: Dataset) -> None
     assert first.results.subject.name == "mnist_cnn"
     assert first.results.robust.value < 0.2
     assert again.results.robust == first.results.robust
+
+
+def test_what_the_caller_has_set_does_not_matter() -> None:
+    with settings("float64", "device"):
+        network, dataset = load_from_zoo("mnist_cnn"), robustlab.load_dataset("digits")
+    weights = next(network.parameters())
+    assert (weights.dtype, weights.device.type) == (torch.float32, "cpu")
+    assert torch.equal(weights, next(load_from_zoo("mnist_cnn").parameters()))
+    assert dataset.test.labels.device.type == "cpu"
 
 
 def test_networks_trained_on_a_dataset() -> None:

@@ -16,7 +16,8 @@ from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.arguments import check_choice, check_whole
-from robustlab.core.batches import BatchSize, in_batches
+from robustlab.core.batches import BatchSize, check_batch_size, in_batches
+from robustlab.core.calling import calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import (
     Numbers,
@@ -185,10 +186,11 @@ class Attack(Unit, ABC):
         radii = as_radii(threat.eps if eps is None else eps, images).clamp(max=largest)
         check_choice("mode", mode, get_args(Mode))
         check_whole("seed", seed, 0)
-        check_whole("batch_size", int(batch_size) if isinstance(batch_size, BatchSize) else batch_size, 1)
+        check_batch_size(batch_size)
         check_whole("samples", samples, 1)
-        for network in (model, *surrogates):
-            check_eval_mode(network, "attacking")
+        with calling("the model", " when its parts were looked at"):
+            for network in (model, *surrogates):
+                check_eval_mode(network, "attacking")
         self._check_goal(threat, targets)
         # By the name alone: more steps or restarts go on with the same search instead of starting another.
         key = seeding.derive(seed, self.core.name)

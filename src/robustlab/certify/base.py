@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
-from robustlab.core.arguments import check_whole
-from robustlab.core.batches import BatchSize, in_batches
-from robustlab.core.calling import UserCodeError, ask
+from robustlab.core.batches import BatchSize, check_batch_size, in_batches
+from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import (
     as_images,
@@ -76,10 +75,11 @@ class Certifier(Unit, ABC):
                 model that the certifier does not know. A model that it does not know is no error: nothing is
                 proven then, and `explain` says why.
         """
-        check_eval_mode(model, "certifying")
+        with calling("the model", " when its parts were looked at"):
+            check_eval_mode(model, "certifying")
         threat, images = as_threat(threat), as_images(images)
         labels = as_numbers("labels", labels, images)
-        check_whole("batch_size", batch_size, 1)
+        check_batch_size(batch_size)
         if threat.name not in self.norms:
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")

@@ -3,11 +3,12 @@
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
+from robustlab.core.arguments import check_whole
 from robustlab.core.calling import is_out_of_memory
 from robustlab.core.errors import RobustlabError
 
@@ -36,6 +37,16 @@ class BatchSize:
             torch.cuda.empty_cache()
         if self._on_halved:
             self._on_halved(tried, self._size)
+
+
+def check_batch_size(size: Any) -> None:
+    """Refuse what is neither a `BatchSize` nor a whole number from 1 on.
+
+    Raises:
+        SpecError: it is.
+    """
+    if not isinstance(size, BatchSize):
+        check_whole("batch_size", size, 1)
 
 
 def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T]) -> list[T]:

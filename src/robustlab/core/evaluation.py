@@ -24,7 +24,7 @@ or anything else (the images, the classifier, the stored files), so that the tru
 class Subject(Record):
     """The classifier: where it came from, and the hash of its weights.
 
-    ``dtype`` is the number format in which it is given its images and decides: fp32, fp64, fp16 or bf16;
+    ``dtype`` is the number format in which it is given its images: fp32, fp64, fp16 or bf16;
     ``preprocessing`` what was put in front of it at the user's wish (``--mean``, ``--std``, ``--scale``).
     """
 

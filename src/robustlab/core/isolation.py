@@ -139,7 +139,8 @@ def own_settings() -> Iterator[None]:
             stack.enter_context(torch.device("cpu"))
         put_back([setting.own(setting.read()) for setting in _SETTINGS])
         # To count devices takes longer than all the rest, and none has drawn before the first is used.
-        devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+        used: Any = torch.cuda.is_initialized
+        devices = range(torch.cuda.device_count()) if used() else ()
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
 

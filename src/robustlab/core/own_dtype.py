@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import seeding
-from robustlab.core.calling import UserCodeError, ask
+from robustlab.core.calling import UserCodeError, ask, calling
 
 __all__ = ["InOwnDtype", "dtype_of", "in_own_dtype", "short_name"]
 
@@ -41,7 +41,9 @@ class InOwnDtype(nn.Module):
                 return answer
             scale: list[Tensor] = []
             answer = self.model(_ScaledBack.apply(images, scale))
-            return _ScaledUp.apply(answer, scale) if isinstance(answer, Tensor) else answer
+            if isinstance(answer, Tensor):
+                answer = _ScaledUp.apply(answer, scale)
+            return answer
         finally:
             torch.set_default_dtype(before)
 
@@ -92,7 +94,9 @@ def in_own_dtype(model: nn.Module, images: Tensor) -> nn.Module:
     Raises:
         UserCodeError: it quits when it is asked.
     """
-    own = dict.fromkeys(t.dtype for t in chain(model.parameters(), model.buffers()) if t.is_floating_point())
+    with calling("the model", " when its weights were looked at"):
+        weights = chain(model.parameters(), model.buffers())
+        own = dict.fromkeys(weight.dtype for weight in weights if weight.is_floating_point())
     if set(own) <= {torch.float32} or isinstance(model, InOwnDtype):
         return model
     for dtype in dict.fromkeys([torch.float32, *own]):

@@ -5,6 +5,7 @@ from typing import Literal, get_args
 
 from robustlab.core.arguments import as_path, check_share, check_whole
 from robustlab.core.errors import DataError, did_you_mean, offer
+from robustlab.core.isolation import own_settings
 from robustlab.core.text import shown
 from robustlab.data import digits, mnist
 from robustlab.data.split import Dataset, Split
@@ -20,6 +21,7 @@ DATASETS = {
 }
 
 
+@own_settings()
 def load_dataset(
     name: str = "auto",
     *,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import ModelFileError, SpecError
 from robustlab.core.files import write_bytes, write_json, writing
+from robustlab.core.isolation import own_settings
 from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
 from robustlab.models.base import Model, Shape
@@ -51,6 +52,7 @@ def save_network(path: Path, network: nn.Module, model: Model, shape: Shape, car
     write_json(path.with_suffix(".json"), header)
 
 
+@own_settings()
 def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     """Rebuild a network from a file that `save_network` wrote, in eval mode.
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from robustlab.core import device, environment
+from robustlab.core.calling import calling
 from robustlab.core.evaluation import (
     AttackRow,
     BrokenImage,
@@ -46,6 +47,8 @@ def assemble(
 ) -> Evaluation:
     """Return everything that was found."""
     problem, n = cascade.problem, len(found)
+    with calling("the model", " when its weights were counted"):
+        parameters = sum(parameter.numel() for parameter in problem.model.parameters())
     rows, once = _rows(cascade, findings), len(findings.clean) * problem.samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
     proving = [row for _, outcomes in findings.proofs.values() for row in outcomes.values()]
@@ -60,7 +63,7 @@ def assemble(
         subject=Subject(
             name=problem.subject.name,
             source=problem.subject.source,
-            parameters=sum(parameter.numel() for parameter in problem.model.parameters()),
+            parameters=parameters,
             sha256=problem.subject.sha256(),
             dtype=short_name(dtype_of(problem.model)),
             preprocessing=problem.subject.preprocessing,

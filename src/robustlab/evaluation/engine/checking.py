@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
+from robustlab.core.calling import blaming
 from robustlab.core.evaluation import Check
 from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.checks import NO_GRADIENT, PROBES, Context, Found, Lab, Probe, Row
@@ -77,7 +78,8 @@ def _key(cascade: Cascade, probe: Probe, state: str) -> str:
 def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
     store.start_stage(key, probe.id)
     started = time.perf_counter()
-    check = probe.run(context)
+    with blaming(probe.id):
+        check = probe.run(context)
     seconds = time.perf_counter() - started
     record = StageRecord(key=key, name=probe.id, payload=check.model_dump(), seconds=seconds)
     if not check.found.startswith(CRASHED):

@@ -102,12 +102,13 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
         RobustlabError: the classifier, the images and the rest do not fit together.
     """
     device = resolve(options.device).device
-    if options.device == "auto" and isinstance(options.model, nn.Module):
-        device = _device_of(options.model) or device
     models = [loaded.model for loaded in (request.subject, *request.surrogates)]
-    before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
-    try:
+    with calling("the model", " when its parts were looked at"):
+        if options.device == "auto" and isinstance(options.model, nn.Module):
+            device = _device_of(options.model) or device
+        before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
         in_train_mode = _in_train_mode(request.subject.model)
+    try:
         for loaded in (request.subject, *request.surrogates):
             if _in_train_mode(loaded.model):
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")

@@ -145,8 +145,8 @@ def _cost(view: View) -> list[str]:
     facts = [
         f"- peak memory {text.count(results.peak_memory_mb)} MB, seed {results.seed}",
         f"- {plain(text.machine(compute))}; {text.search(compute)}, successes confirmed in {plain(results.subject.dtype)}",
-        f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters in "
-        f"{plain(results.subject.dtype)}, "
+        f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters, "
+        f"images in {plain(results.subject.dtype)}, "
         f"SHA-256 {code(results.subject.sha256)}",
         f"- images: {plain(images.name)}, {plain(images.split)}, SHA-256 {code(images.sha256)}",
         f"- {plain(versions)}",
