@@ -7,6 +7,7 @@ Other tests assert an error's type and the argument that it names. After a sente
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,13 +64,15 @@ make_linf: Any = Linf
 make_pgd: Any = PGD
 
 CASES: dict[str, Callable[[], object]] = {
-    **{f"attack {text[:40]}": lambda text=text: parse(Attack, text) for text in (
+    **{f"attack {text[:40]}": partial(parse, Attack, text) for text in (
         "pgd(40)", "pgd(stepz=3)", "pgd(step_size=0.1)", "pgd(eps=0.3)", "pgd(steps=0)", "pgd(steps=many)",
-        "pgd(steps=True)", "pgd(steps=2**3)", "pgd(steps=1, steps=2)", "pgd(", "PGD", "APGD-CE", "FAB-T", "boundary",
+        "pgd(steps=True)", "pgd(steps=2**3)", "pgd(steps=1, steps=2)", "pgd(", "PGD", "APGD-CE", "FAB-T",
+        "boundary",
         "nothing", "gaussian_noise", "gaussian_noise(std=2)", "x" * 1_000_000, "(" * 5000,
     )},
-    **{f"threat {text}": lambda text=text: parse(ThreatModel, text) for text in (
-        "linf", "linf(0.3)", "Linf(eps=0.3)", "linf(eps=8)", "linf(epsilon=0.3)", "l2(eps=1e39)", "linf(eps=1/0)",
+    **{f"threat {text}": partial(parse, ThreatModel, text) for text in (
+        "linf", "linf(0.3)", "Linf(eps=0.3)", "linf(eps=8)", "linf(epsilon=0.3)", "l2(eps=1e39)",
+        "linf(eps=1/0)",
     )},
     "model cn": lambda: parse(Model, "cn"),
     "attacks my.py:A": lambda: attack_list("my.py:A"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from robustlab.attacks import Attack
+from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
-from robustlab.core.spec import LARGEST_COUNT, LARGEST_FLOAT, Unit, nested_kinds, units
+from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector

@@ -7,7 +7,6 @@ attack, threat, model, ...) and registers itself there under a short name. Its r
 
 import ast
 import dataclasses
-import functools
 import importlib.metadata
 import keyword
 import warnings
@@ -16,12 +15,10 @@ from typing import (
     Annotated,
     Any,
     ClassVar,
-    Literal,
     TypeVar,
     cast,
     dataclass_transform,
     get_args,
-    get_origin,
     get_type_hints,
 )
 
@@ -29,8 +26,9 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from robustlab.core.aliases import normalized, ours
+from robustlab.core.aliases import ours
 from robustlab.core.calling import calling
+from robustlab.core.construction import by_name, with_clear_errors
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
@@ -41,12 +39,6 @@ PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), _IN_P
 
 PixelDistance = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _IN_PIXELS]
 """A distance summed over pixels, such as an L2 eps, which may exceed 1; `scaled` multiplies it."""
-
-LARGEST_COUNT = 10**9
-"""The largest whole number that an argument may have; no step, query or pixel count comes near it."""
-
-LARGEST_FLOAT = 3.4028234663852886e38
-"""The largest number that an argument may have: float32, in which all is computed, ends there."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50
@@ -104,99 +96,11 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
             extra="forbid", strict=False, arbitrary_types_allowed=True, allow_inf_nan=False
         )
         final: Any = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
-        final.__init__ = _refusing(final)
+        final.__init__ = with_clear_errors(final)
         _registry.setdefault(_kind_of(cls), {})[name] = final
         return cast("type[UnitT]", final)
 
     return decorate
-
-
-def _refusing(unit: Any) -> Callable[..., None]:
-    """Return a unit's constructor that turns every refusal into a `SpecError` of one line."""
-    construct = unit.__init__
-
-    @functools.wraps(construct)
-    def init(self: Unit, *values: object, **arguments: object) -> None:
-        if values:
-            raise SpecError(_by_name(unit, unit.__name__, [shown(value) for value in values]))
-        checked = {name: _checked(unit, name, value) for name, value in arguments.items()}
-        try:
-            construct(self, **checked)
-        except pydantic.ValidationError as error:
-            raise SpecError(_problem(unit, error)) from None
-
-    return init
-
-
-def _by_name(unit: type[Unit], called: str, values: list[str]) -> str:
-    """Say how arguments that were given by place are given by name."""
-    accepted = _fields(unit)
-    if len(values) > len(accepted):
-        return f"{called} takes its arguments by name; {offer(accepted)}"
-    given = ", ".join(f"{name}={value}" for name, value in zip(accepted, values, strict=False))
-    return f"{called} takes its arguments by name: {called}({given})"
-
-
-def _fields(unit: type[Unit]) -> list[str]:
-    return [field.name for field in dataclasses.fields(unit)]  # type: ignore[arg-type]
-
-
-def _checked(unit: type[Unit], name: str, value: object) -> object:
-    """Return an argument's value, as a plain number if it is one.
-
-    Raises:
-        SpecError: there is no such argument; or it is a number, and the value is a bool, a text or too large.
-    """
-    if name not in _fields(unit):
-        hint = did_you_mean(name, _fields(unit))
-        if unit.kind == "attack" and normalized(name) in {"eps", "epsilon"}:
-            hint = "; eps belongs to the threat model, such as linf(eps=0.3)"
-        raise SpecError(f"{unit.name} has no argument {shown(name)}{hint}; {offer(_fields(unit))}")
-    if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
-        value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar
-    kinds = _plain_types(cast("Any", unit))[name]
-    if kinds.isdisjoint({int, float}):
-        return value
-    if value is None or type(value) in kinds - {int, float}:
-        return value
-    # To Python True is 1, and to pydantic '2' is 2.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise SpecError(f"{unit.name}: {name} must be a number, found {shown(value)}")
-    most = LARGEST_FLOAT if float in kinds else LARGEST_COUNT
-    if abs(value) > most and abs(value) != float("inf"):
-        raise SpecError(f"{unit.name}: {name} must be at most {most:.3g}, found {shown(value)}")
-    return value
-
-
-@functools.cache
-def _plain_types(unit: type[Unit]) -> dict[str, set[type]]:
-    """Return which of bool, int, float and str each argument may be."""
-
-    def types_in(hint: Any) -> set[type]:
-        if get_origin(hint) is Literal:
-            return {type(word) for word in get_args(hint)}
-        inner = get_args(hint)
-        return set().union(*map(types_in, inner)) if inner else {hint} & {bool, int, float, str}
-
-    return {name: types_in(hint) for name, hint in get_type_hints(unit).items()}
-
-
-def _problem(unit: type[Unit], error: pydantic.ValidationError) -> str:
-    """Say what the first refusal is about, naming the argument."""
-    problems = error.errors()
-    missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
-    if missing:
-        spelled = ", ".join(f"{name}=..." for name in missing)
-        return f"{unit.name} needs {' and '.join(missing)}: {unit.name}({spelled})"
-    first = problems[0]
-    message = first["msg"].removeprefix("Value error, ")
-    if not first["loc"]:
-        return f"{unit.name}: {message}"
-    field = ".".join(str(part) for part in first["loc"][:1])
-    message = (
-        message.replace("Input should", "should", 1) if message.startswith("Input should") else f": {message}"
-    )
-    return f"{unit.name}: {field} {message}, found {shown(first['input'])}"
 
 
 def _kind_of(cls: type[Unit]) -> type[Unit]:
@@ -274,7 +178,7 @@ def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     unit = known[call.func.id]
     if call.args:
         given = [ast.get_source_segment(text.strip(), value) or "..." for value in call.args]
-        raise SpecError(_by_name(unit, unit.name, given))
+        raise SpecError(by_name(unit, unit.name, given))
     given = [str(k.arg) for k in call.keywords]
     doubled = next((name for name in given if given.count(name) > 1), None)
     if doubled:

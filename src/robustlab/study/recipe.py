@@ -13,11 +13,12 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack, Mode
+from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
 from robustlab.core.fields import Factor
 from robustlab.core.files import reason
 from robustlab.core.results import Figure
-from robustlab.core.spec import LARGEST_COUNT, LARGEST_FLOAT, Unit, parse, scaled
+from robustlab.core.spec import Unit, parse, scaled
 from robustlab.core.text import printable, shown, with_article
 from robustlab.core.threat import ThreatModel, Unbounded
 from robustlab.data import DatasetChoice
