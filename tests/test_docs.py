@@ -38,7 +38,8 @@ def test_readme_code_on_ones_own_model_runs(tmp_path: Path, monkeypatch: pytest.
     _, code = python_blocks("README.md")
     monkeypatch.chdir(tmp_path)
     exec(compile(code.replace('"mnist"', '"digits"'), "README.md", "exec"), {})
-    assert (tmp_path / "runs" / "evaluate-Sequential-linf-0.1" / "report.html").is_file()
+    (folder,) = (tmp_path / "runs").glob("evaluate-Sequential-digits-linf-0.1-*")
+    assert (folder / "report.html").is_file()
 
 
 def test_attack_of_the_contributors_guide_runs(make_linear: Callable[..., nn.Module]) -> None:

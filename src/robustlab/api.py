@@ -32,6 +32,7 @@ def run_study(
     precision: PrecisionChoice = "auto",
     seed: int = 0,
     quick: bool = False,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Run:
     """Run a study, or what is left of it, and write its report.
@@ -40,13 +41,16 @@ def run_study(
 
     Args:
         recipe: a TOML file, or the name of a recipe that comes with robustlab.
-        out: the run's folder; default ``runs/<recipe>``, for a quick run ``runs/<recipe>-quick``.
+        out: the run's folder; default ``runs/<recipe>``, for a quick run ``runs/<recipe>-quick``; other data
+            than the recipe's, or another seed than 0, are in its name too.
         dataset: ``"auto"``, ``"mnist"`` or ``"digits"``; default: what the recipe says.
         data_root: the first folder in which data is looked for.
         device: ``"auto"`` takes a GPU if there is one.
         precision: of the matrix products in training; ``"auto"`` takes bf16 where it is faster.
         seed: of every random choice.
         quick: a few epochs on a part of the images, to see everything work.
+        overwrite: go on in a folder that holds the same study of another recipe file, data set or seed, and
+            replace its figures; without it, such a folder is refused.
         progress: where to show progress; default nowhere.
 
     Returns:
@@ -64,6 +68,7 @@ def run_study(
         precision=precision,
         seed=seed,
         quick=quick,
+        overwrite=overwrite,
     )
     run = execute(options, progress)
     report.write_report(run.folder)
@@ -95,6 +100,7 @@ def evaluate(
     batch_size: int | None = None,
     seed: int = 0,
     out: str | Path | None = None,
+    overwrite: bool = False,
     progress: Progress | None = None,
 ) -> EvaluationRun:
     """Find out how robust a classifier is, image by image, and write the report.
@@ -129,7 +135,9 @@ def evaluate(
             is faster.
         batch_size: images per pass; default 250, on a GPU 1,000. No verdict depends on it.
         seed: of every random choice.
-        out: the run's folder; default ``runs/evaluate-<name>-<norm>-<eps>``.
+        out: the run's folder; default ``runs/evaluate-<name>-<dataset>-<norm>-<eps>-<hash>``. The hash is of
+            all that makes it another evaluation: model, images, threat model, seed, mode, samples and so on.
+        overwrite: replace the evaluation that ``out`` holds by this one; without it, another one is refused.
         progress: where to show progress; default nowhere.
 
     Returns:
@@ -162,6 +170,7 @@ def evaluate(
         batch_size=batch_size,
         seed=seed,
         out=_text(out),
+        overwrite=overwrite,
     )
     run = execute_evaluation(options, progress)
     report.write_report(run.folder)

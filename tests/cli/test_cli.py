@@ -179,7 +179,11 @@ def test_mistake_in_a_recipe(tmp_path: Path, old: str, new: str, expected: str) 
 
 
 def test_folder_of_another_study(finished: Path) -> None:
-    assert "holds a run of study 'tiny'" in one_line_error(call("study", "mnist", "--out", finished))
+    assert "belongs to study 'tiny', not to study 'mnist'" in one_line_error(
+        call("study", "mnist", "--out", finished)
+    )
+    other_seed = one_line_error(call("study", TINY, "--out", finished, "--seed", 1))
+    assert "seed 0, not 1; choose another folder with --out, or replace it with --overwrite" in other_seed
 
 
 def test_folder_of_a_newer_robustlab(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -240,3 +241,15 @@ def test_gate_exit_codes(place: Path, finished: Path) -> None:
 def test_ls_knows_ensembles() -> None:
     found = json.loads(call("ls", "ensembles", "--json").stdout)["ensembles"]
     assert {name.split("(")[0] for name in found} >= {"autoattack", "standard"}
+
+
+def test_another_evaluation_is_refused_until_it_may_replace(place: Path, finished: Path) -> None:
+    before = (finished / "results.json").read_bytes()
+    other = evaluation(place, finished.name, "--seed", 1, "--quiet")
+    assert "seed 0, not 1; choose another folder with --out, or replace it with --overwrite" in error_of(
+        call(*other)
+    )
+    assert (finished / "results.json").read_bytes() == before
+    copy = Path(shutil.copytree(finished, place / "replaced"))
+    assert call(*evaluation(place, copy.name, "--seed", 1, "--quiet", "--overwrite")).exit_code == 0
+    assert json.loads((copy / "results.json").read_text())["seed"] == 1

@@ -13,7 +13,11 @@ from robustlab.core.errors import OutputError
 from robustlab.core.files import write_bytes, write_json, write_text, writing
 
 
-def test_files_are_written_with_their_folders(tmp_path: Path) -> None:
+def test_files_are_written_into_folders_that_are_there(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="its folder does not exist"):
+        write_bytes(tmp_path / "a" / "b" / "c.bin", b"x")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a" / "b").mkdir(parents=True)
     write_bytes(tmp_path / "a" / "b" / "c.bin", b"\x00\xff")
     write_text(tmp_path / "a" / "t.txt", "größer ≥ 1\n")
     write_json(tmp_path / "j.json", {"b": [1, 2.5], "a": "≥"})
@@ -62,6 +66,24 @@ def test_a_path_below_a_file_is_told(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a part of the path is a file|a file of that name is in the way"):
         write_bytes(tmp_path / "file" / "run" / "x.bin", b"x")
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["results.json", "results.json.part"])
+@pytest.mark.parametrize("what", ["file", "link", "dangling link"])
+def test_nothing_is_written_through_what_stands_in_the_way(place: str, what: str, tmp_path: Path) -> None:
+    foreign, path = tmp_path / "foreign", tmp_path / "results.json"
+    if what == "file":
+        (tmp_path / place).write_text("left by a killed run")
+    else:
+        (tmp_path / place).symlink_to(foreign)
+    if what == "link":
+        foreign.write_text("mine")
+    write_text(path, "new")
+    assert path.read_text() == "new"
+    assert not path.is_symlink()
+    assert sorted(file.name for file in tmp_path.glob("*.part")) == []
+    assert foreign.exists() == (what == "link")
+    assert what != "link" or foreign.read_text() == "mine"
 
 
 def test_other_errors_pass_through() -> None:

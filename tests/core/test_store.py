@@ -1,10 +1,11 @@
-"""A run's folder: whose it is, what survives, and who may write to it."""
+"""A run's folder: what survives, and who may write to it."""
 
-import json
+import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import OutputError, RunError
-from robustlab.core.store import STORE_VERSION, Outcome, RunStore, StageRecord, check_identity
+from robustlab.core.ledger_errors import explained
+from robustlab.core.store import Outcome, RunStore, StageRecord
 
 
 def outcome(image_id: int, confidence: float = 0.5) -> Outcome:
@@ -201,79 +203,6 @@ def test_paths_lie_in_the_folder(store: RunStore) -> None:
     assert store.array_path("0123456789abcdef") == store.folder / "arrays" / "0123456789abcdef.safetensors"
 
 
-# Whose folder it is
-
-
-def test_a_new_folder_becomes_a_run(tmp_path: Path) -> None:
-    folder = tmp_path / "deep" / "run"
-    check_identity(folder, "mnist")
-    assert not folder.exists()  # asking makes nothing
-    with RunStore(folder, "mnist"):
-        pass
-    assert json.loads((folder / "run.json").read_text()) == {"store_version": STORE_VERSION, "study": "mnist"}
-    check_identity(folder, "mnist")
-    check_identity(folder)
-    (tmp_path / "empty").mkdir()
-    check_identity(tmp_path / "empty", "mnist")
-
-
-def test_a_run_killed_in_its_first_moments_can_be_started_again(tmp_path: Path) -> None:
-    (tmp_path / ".lock").touch()
-    (tmp_path / "run.json.part").write_text("{")
-    with RunStore(tmp_path, "mnist") as store:
-        assert store.stage("a") is None
-
-
-def refusals(tmp_path: Path) -> dict[str, tuple[Path, str]]:
-    file = tmp_path / "file"
-    file.write_text("mine")
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "cat.jpg").write_text("meow")
-    result = {"file": (file, "is a file"), "photos": (photos, "holds no run")}
-    for name, content, message in (
-        ("other", '{"store_version": 1, "study": "cifar"}', "holds a run of study 'cifar', not 'mnist'"),
-        ("newer", f'{{"store_version": {STORE_VERSION + 1}, "study": "mnist"}}', "newer robustlab"),
-        ("no-json", "{", "can't be read"),
-        ("no-dict", "[1]", "can't be read"),
-        ("no-version", '{"study": "mnist"}', "can't be read"),
-        ("odd-version", '{"store_version": "one", "study": "mnist"}', "can't be read"),
-        ("binary", "\udcff\udcfe", "can't be read"),
-    ):
-        folder = tmp_path / name
-        folder.mkdir()
-        (folder / "run.json").write_text(content, errors="surrogateescape", encoding="utf-8")
-        result[name] = (folder, message)
-    (tmp_path / "nested" / "run.json").mkdir(parents=True)
-    result["nested"] = (tmp_path / "nested", "can't be read")
-    return result
-
-
-CASES = [
-    "file",
-    "photos",
-    "other",
-    "newer",
-    "no-json",
-    "no-dict",
-    "no-version",
-    "odd-version",
-    "binary",
-    "nested",
-]
-
-
-@pytest.mark.parametrize("case", CASES)
-def test_a_folder_that_is_no_run_of_this_study_is_left_alone(case: str, tmp_path: Path) -> None:
-    folder, message = refusals(tmp_path)[case]
-    before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(RunError) as caught:
-        RunStore(folder, "mnist").__enter__()
-    assert message in str(caught.value)
-    assert str(folder) in str(caught.value)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
 # Who may write
 
 HOLDER = """
@@ -349,13 +278,104 @@ with RunStore(Path(sys.argv[1]), "mnist") as store:
 """
 
 
+def failing_with(name: str) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError(name.lower())
+    error.sqlite_errorname = name
+    return error
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("SQLITE_FULL", "the disk is full"),
+        ("SQLITE_IOERR_WRITE", "the disk failed, is full, or limits the size of files"),
+        ("SQLITE_READONLY", "it is read-only"),
+        ("SQLITE_READONLY_DIRECTORY", "it is read-only"),
+        ("SQLITE_BUSY", "another program keeps it locked"),
+        ("SQLITE_BUSY_SNAPSHOT", "another program keeps it locked"),
+        ("SQLITE_LOCKED", "another program keeps it locked"),
+        ("SQLITE_NOMEM", "memory ran out"),
+        ("SQLITE_CANTOPEN", "permission may be missing"),
+    ],
+)
+def test_each_refusal_of_the_machine_has_its_reason(name: str, reason: str, tmp_path: Path) -> None:
+    error = explained(failing_with(name), tmp_path / "ledger.sqlite")
+    assert isinstance(error, OutputError)
+    assert reason in str(error)
+    gone = explained(failing_with(name), tmp_path / "gone" / "ledger.sqlite")
+    assert "its folder was removed" in str(gone)
+    assert all(len(str(found)) < 300 + len(str(tmp_path)) for found in (error, gone))
+
+
+@pytest.mark.parametrize(
+    "name", ["SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR", "SQLITE_CONSTRAINT_NOTNULL"]
+)
+def test_anything_else_is_damage(name: str, tmp_path: Path) -> None:
+    error = explained(failing_with(name), tmp_path / "ledger.sqlite")
+    assert isinstance(error, RunError)
+    assert "is damaged" in str(error)
+
+
+def test_a_ledger_that_another_program_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RunStore(tmp_path, "mnist"):
+        pass
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path: connect(path, timeout=0.01))
+    other = connect(tmp_path / "ledger.sqlite", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with (
+        pytest.raises(OutputError, match="another program keeps it locked"),
+        RunStore(tmp_path, "mnist") as store,
+    ):
+        store.finish_stage(record("a"))
+    other.close()
+    with RunStore(tmp_path, "mnist") as store:
+        store.finish_stage(record("a"))
+
+
+def test_a_ledger_that_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text('{"store_version": 1, "study": "mnist"}')
+    (tmp_path / "ledger.sqlite").mkdir()
+    with pytest.raises(OutputError, match="it is a folder"):
+        RunStore(tmp_path, "mnist").__enter__()
+
+
+def test_a_ledger_of_other_tables_is_damaged(tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "ledger.sqlite")
+    other.execute("CREATE TABLE outcomes (note TEXT)")
+    other.close()
+    (tmp_path / "run.json").write_text('{"store_version": 1, "study": "mnist"}')
+    with pytest.raises(RunError, match="is damaged"), RunStore(tmp_path, "mnist") as store:
+        store.outcomes("key")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an open folder can't be removed")
+@pytest.mark.parametrize("then", ["nothing", "a file", "another run"])
+def test_a_folder_that_is_removed_while_it_is_open(then: str, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with RunStore(folder, "mnist") as store:
+        shutil.rmtree(folder)
+        if then == "a file":
+            folder.write_text("mine")
+        elif then == "another run":
+            with RunStore(folder, "mnist") as other:
+                other.finish_stage(record("theirs"))
+        for write in (partial(store.finish_stage, record("a")), store.reopen, partial(store.keep_only, [])):
+            with pytest.raises(OutputError, match="was removed or replaced while the run"):
+                write()
+    assert folder.exists() == (then != "nothing")
+    if then == "another run":
+        with RunStore(folder, "mnist") as other:
+            assert other.stage("theirs") == record("theirs")
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
 def test_a_full_disk_loses_nothing_that_was_finished(tmp_path: Path) -> None:
     command = [sys.executable, "-c", FILLING, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     finished = int(done.stdout.split()[0])
     assert "cannot write" in done.stdout
-    assert "the disk may be full" in done.stdout
+    assert "limits the size of files" in done.stdout
     assert finished > 0
     with RunStore(tmp_path, "mnist") as store:
         assert store.outcomes("key") == [outcome(i) for i in range(100 * finished)]

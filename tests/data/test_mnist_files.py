@@ -201,6 +201,17 @@ def test_a_corrupt_gz_is_named_and_leaves_nothing(places: dict[str, Path], how: 
     assert list(folder.iterdir()) == [packed]
 
 
+def test_a_gz_is_not_unpacked_through_a_link(places: dict[str, Path], tmp_path: Path) -> None:
+    folder, foreign = raw(places["data_root"]), tmp_path / "foreign"
+    foreign.write_text("mine")
+    (folder / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(b"cats"))
+    (folder / f"{TEST_LABELS}.part").symlink_to(foreign)
+    with pytest.raises(DataError):
+        load_dataset("mnist", data_root=places["data_root"])
+    assert foreign.read_text() == "mine"
+    assert not (folder / f"{TEST_LABELS}.part").is_symlink()
+
+
 def test_an_empty_gz_is_named(places: dict[str, Path]) -> None:
     (raw(places["data_root"]) / f"{TEST_LABELS}.gz").touch()
     with pytest.raises(DataError, match=TEST_LABELS):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustlab.attacks import Attack
 from robustlab.attacks.session import Session
 from robustlab.core.errors import RunError
+from robustlab.core.run import load_run
 from robustlab.core.spec import register
 from robustlab.report import write_report
 
@@ -143,10 +144,11 @@ def change_weights(model: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("change", ["weights", "images", "seed", "mode", "threat", "setting"])
-def test_what_matters_is_done_anew(model: nn.Module, tmp_path: Path, change: str) -> None:
+def test_what_matters_is_another_evaluation(model: nn.Module, tmp_path: Path, change: str) -> None:
+    named = {"setting": "code"}.get(change, change)
     split, options = grey_split(model), dict[str, Any](attacks="fgsm")
     model.strength = 1.0  # type: ignore[assignment]
-    evaluate(tmp_path, model, split, **options)
+    before = evaluate(tmp_path, model, split, **options).results
     first = {key for (key,) in table(tmp_path, "outcomes", "DISTINCT key")}
     if change == "weights":
         change_weights(model)
@@ -156,7 +158,11 @@ def test_what_matters_is_done_anew(model: nn.Module, tmp_path: Path, change: str
         model.strength = 2.0  # type: ignore[assignment]
     else:
         options |= {change: {"seed": 1, "mode": "max-loss", "threat": "linf(eps=0.03)"}[change]}
-    evaluate(tmp_path, model, split, **options)
+    with pytest.raises(RunError, match=f"other settings: {named}.*--overwrite"):
+        evaluate(tmp_path, model, split, **options)
+    assert {key for (key,) in table(tmp_path, "outcomes", "DISTINCT key")} == first
+    assert load_run(tmp_path).results == before, "a result that exists is kept"
+    evaluate(tmp_path, model, split, overwrite=True, **options)
     second = {key for (key,) in table(tmp_path, "outcomes", "DISTINCT key")}
     assert not first & second
     assert len(second) == len(first), "the rows of the other problem are gone"

@@ -1,5 +1,6 @@
 """Wrong input to an evaluation: each mistake gets a message that names it, and nothing is computed."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -199,7 +200,7 @@ def test_five_channels_fit_into_no_png(make_linear: Callable[..., nn.Module], tm
 def test_a_folder_of_another_classifier(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
     evaluate(tmp_path / "run", model, split, name="one")
-    with pytest.raises(RobustlabError, match="holds a run of study 'evaluation of one'"):
+    with pytest.raises(RobustlabError, match="to an evaluation of 'one', not to an evaluation of 'two'"):
         evaluate(tmp_path / "run", model, split, name="two")
 
 
@@ -239,4 +240,6 @@ def test_default_folder_names_what_was_evaluated(
     options = EvaluationOptions(
         model=model, dataset=grey_split(model), attacks="fgsm", threat="l2(eps=1/2)", name="my net: v1"
     )
-    assert execute(options).folder == Path("runs/evaluate-my-net-v1-l2-0.5")
+    folder = execute(options).folder
+    assert folder.parent == Path("runs")
+    assert re.fullmatch("evaluate-my-net-v1-test-l2-0.5-[0-9a-f]{8}", folder.name)

@@ -195,6 +195,7 @@ def write_run(folder: Path, results: dict[str, Any] | None = None, **changes: An
     (folder / "arrays").mkdir(parents=True)
     content = (results or full_results()) | changes
     (folder / "results.json").write_text(json.dumps(content), encoding="utf-8")
+    (folder / "manifest.json").write_text("{}", encoding="utf-8")
     save_file({"pictures": pictures()}, folder / "arrays" / "gallery.safetensors")
     colour = pictures().repeat(3, axis=1)
     samples = {"drawn": pictures(), "originals": colour, "reconstructions": colour}

@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 import robustlab
-from robustlab.core.errors import ModelFileError, RobustlabError
+from robustlab.core.errors import ModelFileError, RobustlabError, RunError
 from robustlab.core.progress import Progress
 from robustlab.models.files import load_tensors, save_tensors
 
@@ -28,8 +29,13 @@ class Stages(Progress):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
-    return robustlab.run_study(TINY, out=tmp_path_factory.mktemp("runs") / "tiny")
+def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(shutil.copy(TINY, tmp_path_factory.mktemp("recipes")))
+
+
+@pytest.fixture(scope="module")
+def run(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
+    return robustlab.run_study(recipe, out=tmp_path_factory.mktemp("runs") / "tiny")
 
 
 @pytest.fixture
@@ -37,12 +43,18 @@ def copy(run: robustlab.Run, tmp_path: Path) -> Path:
     return Path(shutil.copytree(run.folder, tmp_path / "run"))
 
 
-def recipe_with(tmp_path: Path, old: str, new: str) -> Path:
-    text = TINY.read_text()
-    assert old in text
-    path = tmp_path / "changed.toml"
-    path.write_text(text.replace(old, new))
-    return path
+@pytest.fixture
+def change(recipe: Path) -> Iterator[Callable[[str, str], Path]]:
+    """A function that changes the recipe's file until the test ends."""
+    text = recipe.read_text()
+
+    def write(old: str, new: str) -> Path:
+        assert old in text
+        recipe.write_text(text.replace(old, new))
+        return recipe
+
+    yield write
+    recipe.write_text(text)
 
 
 def test_every_figure_is_there(run: robustlab.Run) -> None:
@@ -106,17 +118,19 @@ def test_manifest_says_what_was_asked_and_resolved(run: robustlab.Run) -> None:
     assert manifest["resolved"]["recipe"]["networks"]["vae"]["objective"] == "reconstruction(kl_weight=0.5)"
 
 
-def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run) -> None:
+def test_same_command_again_does_nothing(copy: Path, run: robustlab.Run, recipe: Path) -> None:
     stages = Stages()
-    again = robustlab.run_study(TINY, out=copy, progress=stages)
+    again = robustlab.run_study(recipe, out=copy, progress=stages)
     assert stages.done == []
     assert again.results.rows == run.results.rows
     assert again.results.cost == run.results.cost
 
 
-def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Path) -> None:
+def test_changed_option_redoes_only_what_depends_on_it(
+    copy: Path, change: Callable[[str, str], Path]
+) -> None:
     stages = Stages()
-    robustlab.run_study(recipe_with(tmp_path, "gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
+    robustlab.run_study(change("gan(hidden=64)", "gan(hidden=32)"), out=copy, progress=stages)
     assert stages.done == [
         "train gan",
         "detect detection (study units)",
@@ -125,57 +139,168 @@ def test_changed_option_redoes_only_what_depends_on_it(copy: Path, tmp_path: Pat
     ]
 
 
-def test_new_title_redoes_nothing(copy: Path, tmp_path: Path) -> None:
+def test_new_title_redoes_nothing(copy: Path, change: Callable[[str, str], Path]) -> None:
     stages = Stages()
-    run = robustlab.run_study(
-        recipe_with(tmp_path, '"A tiny study"', '"Another title"'), out=copy, progress=stages
-    )
+    run = robustlab.run_study(change('"A tiny study"', '"Another title"'), out=copy, progress=stages)
     assert stages.done == []
     assert run.results.title == "Another title"
 
 
-def test_lost_files_are_made_again(copy: Path, run: robustlab.Run) -> None:
+def test_lost_files_are_made_again(copy: Path, run: robustlab.Run, recipe: Path) -> None:
     (copy / "models" / "gan.safetensors").unlink()
     (copy / run.results.samples[0].file).unlink()
     stages = Stages()
-    robustlab.run_study(TINY, out=copy, progress=stages)
+    robustlab.run_study(recipe, out=copy, progress=stages)
     assert stages.done == ["train gan", "samples of vae"]
 
 
-def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path) -> None:
+def test_corrupt_model_is_reported_and_nothing_is_lost(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     before = sorted(p.name for p in copy.rglob("*") if p.is_file())
     with pytest.raises(ModelFileError, match=r"vae\.safetensors.*remove it"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
     assert sorted(p.name for p in copy.rglob("*") if p.is_file()) == before
 
 
-def test_model_of_another_shape_is_reported(copy: Path) -> None:
+def test_model_of_another_shape_is_reported(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     _, header = load_tensors(path)
     tensors, _ = load_tensors(copy / "models" / "gan.safetensors")
     save_tensors(path, tensors, header)
     with pytest.raises(ModelFileError, match=r"holds another network.*remove it"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
 
 
-def test_strangers_model_is_not_overwritten(copy: Path) -> None:
+def test_strangers_model_is_not_overwritten(copy: Path, recipe: Path) -> None:
     path = copy / "models" / "vae.safetensors"
     tensors, header = load_tensors(path)
     del header["stage"]
     save_tensors(path, tensors, header)
     content = path.read_bytes()
     with pytest.raises(ModelFileError, match="something else"):
-        robustlab.run_study(TINY, out=copy)
+        robustlab.run_study(recipe, out=copy)
     assert path.read_bytes() == content
 
 
-def test_seed_changes_the_figures_and_repeats(tmp_path: Path, run: robustlab.Run) -> None:
-    other = robustlab.run_study(TINY, out=tmp_path / "seed", seed=1)
+def stopping_at(name: str) -> Progress:
+    """Return a progress that stops the study, as a kill would, when work on a stage begins."""
+
+    class Killer(Progress):
+        def stage(self, found: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
+            del seconds, remark
+            if (found, state) == (name, "running"):
+                raise KeyboardInterrupt
+
+    return Killer()
+
+
+def test_another_seed_is_another_study(
+    copy: Path, run: robustlab.Run, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunError, match=r"a study of other settings: seed 0, not 1; .*--overwrite"):
+        robustlab.run_study(recipe, out=copy, seed=1)
+    assert robustlab.load_run(copy).results == run.results
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(
+            recipe, out=copy, seed=1, overwrite=True, progress=stopping_at("train adversarial-study")
+        )
+    # Its networks may be of two seeds now, and nothing of it passes for a finished study.
+    assert not (copy / "report.html").exists()
+    for read in (robustlab.load_run, robustlab.write_report):
+        with pytest.raises(RunError, match=r"a study that did not end|holds no finished run"):
+            read(copy)
+    with pytest.raises(RobustlabError, match="a study that did not end"):
+        robustlab.evaluate(copy, network="vae", dataset="digits")
+    with pytest.raises(RunError, match="seed 1, not 0"):
+        robustlab.run_study(recipe, out=copy)
+    stages = Stages()
+    other = robustlab.run_study(recipe, out=copy, seed=1, progress=stages)
+    assert stages.kept == ["train baseline"]
+    assert other.results.seed == 1
     assert other.results.rows != run.results.rows
+    assert robustlab.load_run(copy) == other
+
+
+def test_a_changed_recipe_that_was_killed_does_not_pass_for_finished(
+    copy: Path, change: Callable[[str, str], Path]
+) -> None:
+    changed = change("gan(hidden=64)", "gan(hidden=32)")
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(changed, out=copy, progress=stopping_at("train gan"))
+    assert not (copy / "report.html").exists()
+    for read in (robustlab.load_run, robustlab.write_report):
+        with pytest.raises(RunError, match="a study that did not end; run the same command again"):
+            read(copy)
+
+
+def test_another_file_of_the_same_name_is_another_study(
+    copy: Path, run: robustlab.Run, recipe: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copy(recipe, tmp_path / "other.toml"))
+    with pytest.raises(
+        RunError, match=r"other settings: recipe .*tiny\.toml, not .*other\.toml; .*--overwrite"
+    ):
+        robustlab.run_study(other, out=copy)
+    assert robustlab.load_run(copy).results == run.results
+    stages = Stages()
+    robustlab.run_study(other, out=copy, overwrite=True, progress=stages)
+    assert stages.done == [], "what both have in common is kept"
+
+
+def test_default_folders_keep_studies_apart(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = []
+    for options in ({}, {"quick": True}, {"seed": 3}, {"quick": True, "seed": 3}):
+        with pytest.raises(KeyboardInterrupt):
+            robustlab.run_study(recipe, progress=stopping_at("train baseline"), **options)
+        found.append(sorted(path.name for path in Path("runs").iterdir()))
+    assert found[0] == ["tiny"]
+    assert found[1] == ["tiny", "tiny-quick"]
+    assert found[2] == ["tiny", "tiny-quick", "tiny-seed-3"]
+    assert found[3] == ["tiny", "tiny-quick", "tiny-quick-seed-3", "tiny-seed-3"]
+    other = Path(shutil.copy(recipe, tmp_path / "auto.toml"))
+    other.write_text(other.read_text().replace('dataset = "digits"', 'dataset = "auto"'))
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(other, dataset="digits", progress=stopping_at("train baseline"))
+    assert Path("runs/tiny-digits/run.json").exists()
+
+
+def test_no_link_leads_a_study_out_of_its_folder(copy: Path, recipe: Path, tmp_path: Path) -> None:
+    foreign, away = b"a file that robustlab has nothing to do with", tmp_path / "away"
+    away.mkdir()
+    for name in ("models", "arrays", "figures"):
+        (copy / name).rename(tmp_path / name)
+        (copy / name).symlink_to(away)
+        with pytest.raises(RunError, match=f"{name} is a link"):
+            robustlab.run_study(recipe, out=copy)
+        assert list(away.iterdir()) == []
+        (copy / name).unlink()
+        (tmp_path / name).rename(copy / name)
+    (copy / "models" / "mine.safetensors").write_bytes(foreign)
+    files = sorted(path for folder in ("models", "arrays") for path in (copy / folder).iterdir())
+    parts = [path.with_name(f"{path.name}.part") for path in files if path.stem != "mine"]
+    links = [*parts, copy / "models" / "baseline.checkpoint", copy / "models" / "baseline.json"]
+    for number, link in enumerate(links):
+        link.unlink(missing_ok=True)
+        (away / str(number)).write_bytes(foreign)
+        link.symlink_to(away / str(number))
+    arrays = sorted((copy / "arrays").glob("*.safetensors"))
+    assert len(arrays) == 3
+    arrays[0].write_bytes(arrays[0].read_bytes()[:1000])  # and what is damaged is made again
+    for path in arrays[1:]:
+        path.unlink()
+        path.symlink_to(away / "0")
+    (copy / "models" / "baseline.safetensors").unlink()
+    robustlab.run_study(recipe, out=copy)
+    assert all(path.read_bytes() == foreign for path in away.iterdir())
+    assert (copy / "models" / "mine.safetensors").read_bytes() == foreign
+    assert not any(path.is_symlink() for path in (copy / "models" / "baseline.json", *arrays))
 
 
 def test_folder_of_another_study_is_refused(copy: Path) -> None:
-    with pytest.raises(RobustlabError, match="holds a run of study 'tiny', not 'mnist'"):
+    with pytest.raises(RobustlabError, match="belongs to study 'tiny', not to study 'mnist'"):
         robustlab.run_study("mnist", out=copy)

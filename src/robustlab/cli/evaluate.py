@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from robustlab.cli.shared import DataRoot, Device, Json, Open, Precision, app, friendly
+from robustlab.cli.shared import DataRoot, Device, Json, Open, Overwrite, Precision, app, friendly
 from robustlab.core.errors import RobustlabError
 
 
@@ -70,8 +70,9 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder. [default: runs/evaluate-NAME-NORM-EPS]")
+        Path | None, typer.Option(help="The run's folder. [default: runs/evaluate-NAME-DATA-NORM-EPS-HASH]")
     ] = None,
+    overwrite: Overwrite = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a check fails.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
     as_json: Json = False,
@@ -109,6 +110,7 @@ def evaluate(
             batch_size=batch_size,
             seed=seed,
             out=out,
+            overwrite=overwrite,
             progress=show,
         )
     if as_json:

@@ -77,5 +77,8 @@ DataRoot = Annotated[
         help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder."
     ),
 ]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace another run that the folder holds; else it is refused.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser, if there is a display.")]

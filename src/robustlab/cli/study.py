@@ -12,6 +12,7 @@ from robustlab.cli.shared import (
     Device,
     Json,
     Open,
+    Overwrite,
     Precision,
     app,
     friendly,
@@ -25,6 +26,7 @@ def study(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder. [default: runs/NAME, runs/NAME-quick]")
     ] = None,
+    overwrite: Overwrite = False,
     dataset: Annotated[DatasetName | None, typer.Option(help="Overrides the recipe's data set.")] = None,
     data_root: DataRoot = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
@@ -47,6 +49,7 @@ def study(
         run = robustlab.run_study(
             recipe,
             out=out,
+            overwrite=overwrite,
             dataset=dataset.value if dataset else None,
             data_root=data_root,
             device=device.value,

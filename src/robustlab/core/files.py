@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from robustlab.core.errors import OutputError
 
@@ -17,6 +17,7 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
     errno.EROFS: "the file system is read-only",
+    errno.ENOENT: "its folder does not exist (any more)",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EEXIST: "a file of that name is in the way",
     errno.EISDIR: "it is a folder",
@@ -35,30 +36,40 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {reason(error)}. What was finished before is kept; make room or choose "
-            "another folder with --out, then run the same command again"
-        ) from error
+        gone = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        kept = "" if gone else "What was finished before is kept; make room or "
+        advice = f"{kept}choose another folder with --out, then run the same command again"
+        raise OutputError(f"cannot write {path}: {reason(error)}. {advice[0].upper()}{advice[1:]}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Yield a new file beside ``path``; after the block it is flushed to the disk and takes that place.
+
+    The file is a new one even where a killed run, or a link, stands in its way. A link at ``path`` itself is
+    replaced, and what it leads to stays as it was.
+    """
+    part = path.with_name(path.name + ".part")
+    part.unlink(missing_ok=True)
+    try:
+        with part.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and rename it.
+    """Write a file beside its place, flush it to the disk and rename it. Its folder must be there.
 
     Raises:
-        OutputError: the disk is full, or the folder is not writable.
+        OutputError: the disk is full, or the folder is missing or not writable.
     """
-    part = path.with_name(path.name + ".part")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
+    with writing(path), replacing(path) as file:
+        file.write(content)
 
 
 def write_text(path: Path, content: str) -> None:

@@ -54,7 +54,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
 def load_results(folder: str | Path) -> Results | Evaluation:
     """Read the results of a finished run, whichever kind it is of.
 
-    An evaluation that was begun again keeps its old results until it ends; these are not read.
+    A run that was begun again keeps its old results until it ends; these are not read.
 
     Raises:
         RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
@@ -82,8 +82,9 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         found = kind.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         raise RunError(f"{path} is damaged: {_first(error)}; {AGAIN}") from None
-    if evaluation and not (path.parent / "manifest.json").exists():
-        raise RunError(f"{path.parent} holds an evaluation that did not end; run the same command again")
+    if not (path.parent / "manifest.json").exists():
+        owner = "an evaluation" if evaluation else "a study"
+        raise RunError(f"{path.parent} holds {owner} that did not end; run the same command again")
     check_unchanged(path)
     return found
 

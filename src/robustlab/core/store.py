@@ -7,7 +7,7 @@ arrays/             pictures for the report
 images.csv          an evaluation's verdict on each image
 results.json        every figure
 manifest.json       what was asked and what it was resolved to (written last: present = complete)
-report.html, report.md, figures/
+report.html, report.md, figures/, .figures.json (the names of the figures)
 """
 
 import hashlib
@@ -24,9 +24,9 @@ from typing import Any, Self
 import filelock
 
 from robustlab.core.errors import OutputError, RunError
-from robustlab.core.files import write_json, writing
-
-STORE_VERSION = 1
+from robustlab.core.files import writing
+from robustlab.core.ledger_errors import explained
+from robustlab.core.owner import Owner, check_owner, write_owner
 
 _PROGRAM = version("robustlab")
 
@@ -102,20 +102,24 @@ class RunStore:
 
     Args:
         folder: made if absent.
-        study: the name of the study or evaluation that the folder belongs to.
+        owner: the study or evaluation that the folder belongs to; a text is its name.
+        overwrite: take the folder over from another run of the same kind; its results are removed.
 
     Raises:
-        RunError: the folder is another study's, a newer robustlab's, no run folder, or in use.
+        RunError: the folder is another run's, a newer robustlab's, no run folder, or in use; or a link in it
+            leads out of it.
         OutputError: the folder can't be written.
     """
 
-    def __init__(self, folder: Path, study: str) -> None:
-        self.folder, self.study = folder, study
+    def __init__(self, folder: Path, owner: Owner | str, *, overwrite: bool = False) -> None:
+        self.folder, self.overwrite = folder, overwrite
+        self.owner = Owner(name=owner) if isinstance(owner, str) else owner
         self._lock = filelock.FileLock(folder / ".lock")
         self._db: sqlite3.Connection | None = None
+        self._ledger: tuple[int, int] | None = None
 
     def __enter__(self) -> Self:
-        check_identity(self.folder, self.study)
+        check_owner(self.folder, self.owner, overwrite=self.overwrite)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -126,8 +130,13 @@ class RunStore:
                     "or choose another folder with --out"
                 ) from None
         try:
-            if not (self.folder / "run.json").exists():
-                write_json(self.folder / "run.json", {"store_version": STORE_VERSION, "study": self.study})
+            # Once more: another process may have come and gone since.
+            found = check_owner(self.folder, self.owner, overwrite=self.overwrite)
+            if found is None:
+                write_owner(self.folder, self.owner)
+            elif found.other_than(self.owner):
+                self.reopen("results.json", "images.csv")
+                write_owner(self.folder, self.owner)
             with self._database():
                 pass
         except BaseException:
@@ -156,17 +165,32 @@ class RunStore:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
                 self._db.executescript(_TABLES)
+                self._ledger = _inode(path)
+            self._check_in_place()
             with self._db:
                 yield self._db
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
-                raise OutputError(f"cannot write {path}: {error}; the disk may be full") from error
-            raise RunError(f"{path} is damaged ({error}); move it away to start the run again") from error
+            raise explained(error, path) from error
 
-    def reopen(self) -> None:
-        """Make the run incomplete again, before anything of it is done anew: its report is an old one now."""
+    def _check_in_place(self) -> None:
+        # SQLite goes on writing into a file that was removed, and says nothing.
+        path = self.folder / "ledger.sqlite"
+        if _inode(path) != self._ledger:
+            raise OutputError(
+                f"{path} was removed or replaced while the run was working in its folder; "
+                "run the same command again"
+            )
+
+    def reopen(self, *more: str) -> None:
+        """Make the run incomplete, before anything of it changes: its report is an old one now.
+
+        Args:
+            more: other files to remove.
+        """
+        if self._db is not None:
+            self._check_in_place()
         with writing(self.folder):
-            for name in ("manifest.json", "report.html", "report.md"):
+            for name in ("manifest.json", "report.html", "report.md", *more):
                 (self.folder / name).unlink(missing_ok=True)
 
     # Stages
@@ -201,15 +225,16 @@ class RunStore:
 
     def keep_only(self, keys: Iterable[str]) -> None:
         """Remove records, ledger rows and arrays of stages that no longer belong to the run."""
-        wanted = set(keys)
+        wanted, tables = set(keys), ("stages", "outcomes", "examples", "blocks", "digests")
         with self._database() as db:
-            for table in ("stages", "outcomes", "examples", "blocks", "digests"):
-                found = {key for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
-                stale = [(key,) for key in found if str(key).split("/")[0] not in wanted]
-                db.executemany(f"DELETE FROM {table} WHERE key = ?", stale)
-        for path in (self.folder / "arrays").glob("*.safetensors"):
-            if path.stem not in wanted:
-                path.unlink()
+            found = {key for table in tables for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
+            stale = {key for key in found if str(key).split("/")[0] not in wanted}
+            # The ledger is the record of what is ours: no other file in there is touched.
+            with writing(self.folder / "arrays"):
+                for key in {key.split("/")[0] for key in stale if isinstance(key, str)}:
+                    self.array_path(key).unlink(missing_ok=True)
+            for table in tables:
+                db.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in stale])
 
     # The ledger
 
@@ -328,32 +353,10 @@ class RunStore:
         return self.folder / "arrays" / f"{key}.safetensors"
 
 
-def check_identity(folder: Path, study: str | None = None) -> None:
-    """Check that a folder is absent, empty or a run of this study in a format that is understood.
-
-    Raises:
-        RunError: it is something else.
-    """
-    if folder.exists() and not folder.is_dir():
-        raise RunError(f"{folder} is a file; a run needs a folder of its own")
-    identity = folder / "run.json"
-    if not identity.exists():
-        # A run that was killed in its first moments leaves these two, and nothing else.
-        leftovers = {".lock", "run.json.part"}
-        if folder.exists() and any(path.name not in leftovers for path in folder.iterdir()):
-            raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
-        return
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other; None if it is not there."""
     try:
-        found = json.loads(identity.read_text(encoding="utf-8"))
-        version, name = int(found["store_version"]), str(found["study"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise RunError(f"{identity} can't be read ({error}); choose another folder with --out") from None
-    if version > STORE_VERSION:
-        raise RunError(
-            f"{folder} was written by a newer robustlab (format {version}, this one reads up to "
-            f"{STORE_VERSION}); upgrade robustlab, or choose another folder with --out"
-        )
-    if study is not None and name != study:
-        raise RunError(
-            f"{folder} holds a run of study {name!r}, not {study!r}; choose another folder with --out"
-        )
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -93,6 +93,11 @@ def _check_values(model: nn.Module) -> None:
 def _network_file(model: str, network: str | None) -> Path:
     path = Path(model)
     if path.is_dir():
+        if (path / "run.json").exists() and not (path / "manifest.json").exists():
+            raise SetupError(
+                f"{path} holds a study that did not end: its networks may be of two different runs; "
+                "run the same command again, or give the file of one network"
+            )
         found = {file.stem: file for file in sorted((path / "models").glob("*.safetensors"))}
         if not found:
             raise SetupError(f"{path} holds no trained networks; expected the folder of a study's run")

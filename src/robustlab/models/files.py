@@ -10,14 +10,17 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from robustlab.core.errors import ModelFileError, SpecError
-from robustlab.core.files import write_bytes, write_json
+from robustlab.core.files import write_bytes, write_json, writing
 from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
 from robustlab.models.base import Model, Shape
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
-    """Write tensors and a JSON header as one safetensors file, atomically."""
+    """Write tensors and a JSON header as one safetensors file, atomically; its folder is made if absent."""
+    with writing(path):
+        # Not its parents too: a run's folder that was removed meanwhile must not come back half empty.
+        path.parent.mkdir(exist_ok=True)
     plain = {name: tensor.detach().to("cpu").contiguous() for name, tensor in tensors.items()}
     write_bytes(path, save(plain, metadata={"robustlab": json.dumps(header)}))
 
@@ -41,6 +44,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def save_network(path: Path, network: nn.Module, model: Model, shape: Shape, card: dict[str, Any]) -> None:
     """Write a network's weights, and beside them its card as JSON for people to read."""
     header = {"model": repr(model), "shape": shape._asdict(), **card}
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     save_tensors(path, network.state_dict(), header)
     write_json(path.with_suffix(".json"), header)
 

@@ -3,11 +3,16 @@
 from pathlib import Path
 
 from robustlab.core.evaluation import Evaluation
-from robustlab.core.files import write_text, writing
+from robustlab.core.files import write_json, write_text, writing
+from robustlab.core.owner import refuse_links
 from robustlab.core.run import load_results
+from robustlab.core.untrusted import read_json
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation.report import report as evaluation_report
 from robustlab.report.study.report import report as study_report
+
+_RECORD = ".figures.json"
+"""The names of the figures that reports wrote: no other file in their folder is removed."""
 
 
 def write_report(folder: Path) -> Path:
@@ -16,23 +21,41 @@ def write_report(folder: Path) -> Path:
     Reads only results.json and the arrays it names; the same run gives the same bytes.
 
     Raises:
-        RunError: results.json or an array is missing or damaged, or a newer robustlab wrote it.
+        RunError: results.json or an array is missing or damaged, or a newer robustlab wrote it; or the folder
+            of the figures is a link.
         OutputError: a file could not be written.
     """
     folder = Path(folder)
+    refuse_links(folder)
     results, arrays = load_results(folder), Arrays(folder)
     if isinstance(results, Evaluation):
         report = evaluation_report(results, arrays)
     else:
         report = study_report(results, arrays)
-    for chart in report.charts:
-        write_text(folder / "figures" / f"{chart.name}.svg", chart.file)
-    drawn = {f"{chart.name}.svg" for chart in report.charts}
-    for stale in (folder / "figures").glob("*.svg"):
-        if stale.name not in drawn:
-            with writing(stale):
-                stale.unlink()
+    _write_figures(folder, {f"{chart.name}.svg": chart.file for chart in report.charts})
     write_text(folder / "report.md", report.markdown)
     path = folder / "report.html"
     write_text(path, report.page)
     return path
+
+
+def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
+    """Write the figures, by name, and remove those of an earlier report that are no longer drawn."""
+    before = recorded_figures(folder)
+    write_json(folder / _RECORD, sorted(before | drawn.keys()))
+    with writing(folder / "figures"):
+        (folder / "figures").mkdir(exist_ok=True)
+        for stale in before - drawn.keys():
+            (folder / "figures" / stale).unlink(missing_ok=True)
+    for name, content in drawn.items():
+        write_text(folder / "figures" / name, content)
+    write_json(folder / _RECORD, sorted(drawn))
+
+
+def recorded_figures(folder: Path) -> set[str]:
+    """Return the names of the figures that the last report of a folder wrote; none where it does not say."""
+    try:
+        names = read_json(folder / _RECORD)
+        return {name for name in names if name.endswith(".svg") and Path(name).name == name}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return set()

@@ -11,10 +11,11 @@ from robustlab.core.device import DeviceChoice, PrecisionChoice, full_fp32, reso
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.files import write_json
 from robustlab.core.manifest import write_manifest
+from robustlab.core.owner import Owner, check_owner
 from robustlab.core.progress import Progress
 from robustlab.core.results import Results
 from robustlab.core.run import Run
-from robustlab.core.store import RunStore, StageRecord, check_identity
+from robustlab.core.store import RunStore, StageRecord
 from robustlab.data import Dataset, load_dataset
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
@@ -38,6 +39,7 @@ class StudyOptions:
     precision: PrecisionChoice = "auto"
     seed: int = 0
     quick: bool = False
+    overwrite: bool = False
 
 
 def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
@@ -46,10 +48,8 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    recipe = load_recipe(find_recipe(options.recipe))
-    folder = Path(options.out or Path("runs") / (recipe.name + ("-quick" if options.quick else "")))
-    check_identity(folder, recipe.name)
-    return _Study(recipe, options, folder, progress or Progress()).run()
+    path = find_recipe(options.recipe)
+    return _Study(load_recipe(path), path, options, progress or Progress()).run()
 
 
 def shipped_recipes() -> dict[str, Path]:
@@ -73,14 +73,19 @@ def find_recipe(recipe: str) -> Path:
 
 
 class _Study:
-    def __init__(self, recipe: Recipe, options: StudyOptions, folder: Path, progress: Progress) -> None:
-        self.recipe, self.options, self.folder, self.progress = recipe, options, folder, progress
+    def __init__(self, recipe: Recipe, path: Path, options: StudyOptions, progress: Progress) -> None:
+        self.recipe, self.path, self.options, self.progress = recipe, path, options, progress
 
     def run(self) -> Run:
         environment.check_torchvision()
         compute = resolve(self.options.device, self.options.precision)
-        with full_fp32(), RunStore(self.folder, self.recipe.name) as store:
-            data = self._load()
+        if self.options.out:  # before data are downloaded
+            named = Owner(name=self.recipe.name)
+            check_owner(Path(self.options.out), named, overwrite=self.options.overwrite)
+        data = self._load()
+        folder = Path(self.options.out) if self.options.out else self._default_folder(data)
+        store = RunStore(folder, self._owner(data), overwrite=self.options.overwrite)
+        with full_fp32(), store:
             if data.fallback:
                 self.progress.note(
                     f"MNIST is not available: this run uses {data.source} instead, "
@@ -97,10 +102,34 @@ class _Study:
             )
             records = self._run_stages(plan, workspace)
             results = assemble(self.recipe, self.options.quick, plan, records, workspace)
-            write_json(self.folder / "results.json", results.model_dump(mode="json"))
+            store.reopen()
+            write_json(folder / "results.json", results.model_dump(mode="json"))
             store.keep_only(stage.key for stage in plan.stages)
-            write_manifest(self.folder, self._manifest(results, plan))
-        return Run(folder=self.folder, results=results)
+            write_manifest(folder, self._manifest(results, plan))
+        return Run(folder=folder, results=results)
+
+    def _owner(self, data: Dataset) -> Owner:
+        """Return what the folder records of the study; a changed recipe goes on in the same folder."""
+        # A recipe that comes with robustlab is the same one wherever that is installed.
+        shipped = self.path.resolve() in {path.resolve() for path in shipped_recipes().values()}
+        identity = {
+            "recipe": self.path.stem if shipped else str(self.path.resolve()),
+            "dataset": data.name,
+            "seed": str(self.options.seed),
+            "quick": str(self.options.quick),
+        }
+        return Owner(name=self.recipe.name, identity=identity)
+
+    def _default_folder(self, data: Dataset) -> Path:
+        """Return where the study goes unless the user says otherwise: on other data or seeds elsewhere."""
+        usual = {"auto": "mnist"}.get(self.recipe.data.dataset, self.recipe.data.dataset)
+        parts = [
+            self.recipe.name,
+            *(["quick"] if self.options.quick else []),
+            *([data.name] if data.name != usual else []),
+            *([f"seed-{self.options.seed}"] if self.options.seed else []),
+        ]
+        return Path("runs") / "-".join(parts)
 
     def _load(self) -> Dataset:
         data = load_dataset(
@@ -118,7 +147,7 @@ class _Study:
         kept = {stage.key for stage in plan.stages if self._finished(stage, workspace)}
         if len(kept) < len(plan.stages):
             # From here to the end the run is incomplete, and must not look complete.
-            (self.folder / "manifest.json").unlink(missing_ok=True)
+            store.reopen()
         self.progress.plan([stage.name for stage in plan.stages])
         for stage in plan.stages:
             record = store.stage(stage.key) if stage.key in kept or stage.key in records else None

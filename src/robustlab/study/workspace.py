@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.core.device import Compute
+from robustlab.core.errors import ModelFileError
 from robustlab.core.progress import Progress
 from robustlab.core.store import RunStore
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.defenses import ComposedDefense, PurifiedClassifier
 from robustlab.models import Shape, load_network
+from robustlab.models.files import load_tensors
 
 BLOCK = 1000
 """Images per transaction of the ledger, and per entry of the cache of perturbed images."""
@@ -62,6 +64,14 @@ class Workspace:
             defense = self.composed[name]
             return defense.compose({part: self.network(part) for part in defense.networks})
         return self.network(name)
+
+    def has_arrays(self, key: str) -> bool:
+        """Tell whether a stage's file of arrays is there, and whole."""
+        try:
+            load_tensors(self.store.array_path(key))
+        except ModelFileError:
+            return False
+        return True
 
     def blocks(self, split: Split) -> Iterator[Split]:
         """Cut a split into blocks, on the device."""

@@ -33,6 +33,7 @@ _KINDS: dict[str, tuple[type | UnionType, str]] = {
     "certify": _SWITCH,
     "surrogates": (list | tuple, "a list of models"),
     "out": _TEXT,
+    "overwrite": _SWITCH,
 }
 _CHOICES = {"mode": Mode, "device": DeviceChoice, "precision": PrecisionChoice}
 _LEAST = {"n": 1, "samples": 1, "batch_size": 1, "seed": 0}

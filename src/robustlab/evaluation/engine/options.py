@@ -41,6 +41,7 @@ class EvaluationOptions:
     batch_size: int | None = None
     seed: int = 0
     out: str | None = None
+    overwrite: bool = False
 
     def asked(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them."""
@@ -51,7 +52,7 @@ class EvaluationOptions:
         given = {
             name: getattr(self, name)
             for name, option in self.__dataclass_fields__.items()
-            if _plain(getattr(self, name)) != _plain(option.default)
+            if name != "overwrite" and _plain(getattr(self, name)) != _plain(option.default)
         }
         words = ["robustlab", "evaluate"]
         for name, value in given.items():

@@ -11,13 +11,15 @@ from robustlab.core.device import full_fp32
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
 from robustlab.core.manifest import write_manifest
+from robustlab.core.owner import check_owner
 from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun
-from robustlab.core.store import RunStore, check_identity
+from robustlab.core.store import RunStore
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
@@ -36,15 +38,15 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     """
     progress = progress or Progress()
     request = read(options)
-    owner = f"evaluation of {request.subject.name}"
-    folder = Path(options.out) if options.out else request.default_folder
-    check_identity(folder, owner)
+    owner = owner_of(request, options)
+    folder = Path(options.out) if options.out else default_folder(request, owner)
+    check_owner(folder, owner, overwrite=options.overwrite)
     for remark in request.chosen.remarks:
         progress.note(remark)
     with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
-        with RunStore(folder, owner) as store:
+        with RunStore(folder, owner, overwrite=options.overwrite) as store:
             cascade = Cascade(
                 problem,
                 store,

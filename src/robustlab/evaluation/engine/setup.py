@@ -1,10 +1,8 @@
 """Turns what is asked for into a problem: parses, loads, checks and puts everything in its place."""
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -45,13 +43,6 @@ class Request:
         """What the evaluation is called on its page."""
         return f"{self.subject.name} under {self.threat!r}"
 
-    @property
-    def default_folder(self) -> Path:
-        """Where it goes unless the user says otherwise."""
-        eps = f"-{self.threat.eps:g}" if self.threat.bounded else ""
-        name = f"evaluate-{self.subject.name}-{self.threat.name}{eps}"
-        return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
-
 
 def read(options: EvaluationOptions) -> Request:
     """Parse and load what the options name.
@@ -76,6 +67,12 @@ def read(options: EvaluationOptions) -> Request:
         surrogates=tuple(load_classifier(model) for model in options.surrogates),
         chosen=load_images(dataset, data_root=options.data_root, n=options.n),
     )
+
+
+def samples(request: Request, options: EvaluationOptions) -> int:
+    """Return how often the classifier is asked about each point: as the user or an ensemble says."""
+    needed = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
+    return options.samples or needed
 
 
 @contextmanager
@@ -127,7 +124,6 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
     highest = int(images.labels.max())
     if highest >= classes:
         raise RobustlabError(f"the model tells {classes} classes apart, but a label is {highest}")
-    wished = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
     return Problem(
         subject=request.subject,
         surrogates=request.surrogates,
@@ -137,7 +133,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str) -> Probl
         threat=request.threat,
         seed=options.seed,
         mode=options.mode,
-        samples=options.samples or wished,
+        samples=samples(request, options),
         eight_bit=options.eight_bit,
         half=_searches_in_half(request, options, first),
         device=device,

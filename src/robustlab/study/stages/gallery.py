@@ -23,7 +23,7 @@ class GalleryStage(Stage):
         return {"columns": [column.identity() for column in self.columns], "seed": self.seed}
 
     def intact(self, workspace: Workspace) -> bool:
-        return workspace.store.array_path(self.key).exists()
+        return workspace.has_arrays(self.key)
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
         test = workspace.dataset.test

@@ -27,7 +27,7 @@ class SamplesStage(Stage):
         return {"network": self.network, "seed": self.seed}
 
     def intact(self, workspace: Workspace) -> bool:
-        return workspace.store.array_path(self.key).exists()
+        return workspace.has_arrays(self.key)
 
     @torch.no_grad()
     def run(self, workspace: Workspace) -> dict[str, Any]:

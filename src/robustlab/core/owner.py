@@ -1,0 +1,154 @@
+"""Whose a run's folder is: ``run.json``, which is written first, and the places where no link may stand."""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustlab.core.errors import RunError
+from robustlab.core.files import write_json
+from robustlab.core.untrusted import read_json
+
+STORE_VERSION = 2
+"""Of the folder's format. Format 1 did not record an identity."""
+
+EVALUATION = "evaluation of "
+"""How the name of an evaluation begins; any other name is a study's."""
+
+_FOLDERS = ("arrays", "figures", "models")
+# Written in place, where everything else is written beside its place and renamed.
+_IN_PLACE = (".lock", *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm", "-journal")))
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The study or evaluation that a folder belongs to.
+
+    Attributes:
+        name: of the study, or ``"evaluation of <name>"``.
+        identity: what else makes it another one, by name; None: not recorded, or any.
+    """
+
+    name: str
+    identity: Mapping[str, str] | None = None
+
+    @property
+    def kind(self) -> str:
+        """A study or an evaluation, in words."""
+        return "an evaluation" if self.name.startswith(EVALUATION) else "a study"
+
+    def other_than(self, wanted: "Owner") -> str:
+        """Return in what this one differs from another, in words; empty if it does not."""
+        if self.name != wanted.name:
+            return f"belongs to {_quoted(self.name)}, not to {_quoted(wanted.name)}"
+        if wanted.identity is None:
+            return ""
+        if self.identity is None:
+            return "was written by an earlier robustlab, which did not record what it was run on"
+        parts = [
+            f"{name.replace('_', ' ')} {_short(self.identity.get(name, 'unknown'))}, not {_short(value)}"
+            for name, value in wanted.identity.items()
+            if self.identity.get(name) != value
+        ]
+        more = f"; and {len(parts) - _SHOWN} more" if len(parts) > _SHOWN else ""
+        return f"holds {self.kind} of other settings: {'; '.join(parts[:_SHOWN])}{more}" if parts else ""
+
+
+def read_owner(folder: Path) -> Owner | None:
+    """Return the owner of a folder, None if it is absent or empty.
+
+    Raises:
+        RunError: it is something else, or in a format of a newer robustlab.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder} is a file; a run needs a folder of its own")
+    path = folder / "run.json"
+    if not path.exists():
+        # A run that was killed in its first moments leaves these two, and nothing else.
+        leftovers = {".lock", "run.json.part"}
+        if folder.exists() and any(found.name not in leftovers for found in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
+        return None
+    try:
+        content = read_json(path)
+        version, name = int(content["store_version"]), str(content["study"])
+        identity = content.get("identity")
+        parts = None if identity is None else {str(key): str(value) for key, value in identity.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise RunError(f"{path} can't be read ({error}); choose another folder with --out") from None
+    if version > STORE_VERSION:
+        raise RunError(
+            f"{folder} was written by a newer robustlab (format {version}, this one reads up to "
+            f"{STORE_VERSION}); upgrade robustlab, or choose another folder with --out"
+        )
+    return Owner(name=name, identity=parts)
+
+
+def check_owner(folder: Path, wanted: Owner, *, overwrite: bool = False) -> Owner | None:
+    """Check that a folder can be worked in; return its owner, None if it has none yet.
+
+    Args:
+        folder: absent, empty, or a run's.
+        wanted: whose it must be.
+        overwrite: whether another run of the same kind may be there.
+
+    Raises:
+        RunError: it is something else, or a link leads out of it.
+    """
+    found = read_owner(folder)
+    refuse_links(folder)
+    if found is not None and (difference := found.other_than(wanted)):
+        if found.kind != wanted.kind:
+            raise RunError(f"{folder} {difference}; choose another folder with --out")
+        if not overwrite:
+            raise RunError(
+                f"{folder} {difference}; choose another folder with --out, or replace it with --overwrite"
+            )
+    return found
+
+
+def write_owner(folder: Path, owner: Owner) -> None:
+    """Write ``run.json``.
+
+    Raises:
+        OutputError: the folder can't be written.
+    """
+    identity = {} if owner.identity is None else {"identity": dict(owner.identity)}
+    write_json(folder / "run.json", {"store_version": STORE_VERSION, "study": owner.name, **identity})
+
+
+def refuse_links(folder: Path) -> None:
+    """Check that what is written below a folder stays there.
+
+    Raises:
+        RunError: a subfolder, or a file that is written in place, is a link.
+    """
+    for name in (*_FOLDERS, *_IN_PLACE):
+        try:
+            found = os.lstat(folder / name)
+        except OSError:
+            continue
+        # A second name of the same file is a link too, and changes with it.
+        twice = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
+        if stat.S_ISLNK(found.st_mode) or twice:
+            raise RunError(
+                f"{folder / name} is a link; robustlab writes only inside the run's own folder: "
+                "remove the link, or choose another folder with --out"
+            )
+
+
+def _quoted(name: str) -> str:
+    """Return a study's or evaluation's name in words."""
+    if name.startswith(EVALUATION):
+        return f"an evaluation of {name.removeprefix(EVALUATION)!r}"
+    return f"study {name!r}"
+
+
+def _short(value: str) -> str:
+    """Return a value as a message can hold it: the beginning of a hash, the end of a path."""
+    if re.fullmatch("[0-9a-f]{64}", value):
+        return value[:12]
+    return value if len(value) <= 40 else f"...{value[-37:]}"

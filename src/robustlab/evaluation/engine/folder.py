@@ -1,0 +1,54 @@
+"""Where an evaluation goes, and what makes it another one than the one that is there."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from robustlab.core.owner import EVALUATION, Owner
+from robustlab.evaluation.engine.options import EvaluationOptions
+from robustlab.evaluation.engine.setup import Request, samples
+
+
+def owner_of(request: Request, options: EvaluationOptions) -> Owner:
+    """Return what an evaluation's folder records of it.
+
+    More images of the same split, other attacks, another search precision or a newer robustlab go on in the
+    same folder: they are not part of it.
+    """
+    subject, chosen = request.subject, request.chosen
+    identity = {
+        "weights": subject.sha256(),
+        "code": subject.code,
+        "dataset": chosen.name,
+        "images": chosen.split.sha256(),
+        "threat": repr(request.threat),
+        "seed": str(options.seed),
+        "mode": options.mode,
+        "samples": str(samples(request, options)),
+        "eight_bit": str(options.eight_bit),
+        "surrogates": _hash([[model.code, model.sha256()] for model in request.surrogates]),
+    }
+    return Owner(name=EVALUATION + subject.name, identity=identity)
+
+
+def default_folder(request: Request, owner: Owner) -> Path:
+    """Return where an evaluation goes unless the user says otherwise: another one goes elsewhere."""
+    eps = f"-{request.threat.eps:g}" if request.threat.bounded else ""
+    parts = [
+        "evaluate",
+        _plain(request.subject.name),
+        _plain(Path(request.chosen.name).name),
+        request.threat.name + eps,
+        _hash(owner.identity)[:8],
+    ]
+    return Path("runs") / "-".join(parts)
+
+
+def _hash(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _plain(text: str) -> str:
+    """Return a text as a part of a file's name, of at most 60 bytes."""
+    return re.sub(r"[^\w.-]+", "-", text).encode()[:60].decode(errors="ignore")
