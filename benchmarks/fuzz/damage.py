@@ -6,6 +6,7 @@ import json
 import random
 import sqlite3
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def _places(tree: Any) -> list[tuple[Any, Any]]:
 
 def _put(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
     del places
-    node[key] = draw.choice(VALUES)
+    node[key] = deepcopy(draw.choice(VALUES))
 
 
 def _shift(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
@@ -100,14 +101,14 @@ def _remove(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None
 def _add(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
     del places
     if isinstance(node, list):
-        node.insert(key, node[key])
+        node.insert(key, deepcopy(node[key]))
     else:
-        node[draw.choice(("x", key + "_", "\x1b", "\ud800"))] = node[key]
+        node[draw.choice(("x", key + "_", "\x1b", "\ud800"))] = deepcopy(node[key])
 
 
 def _exchange(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
     other, there = draw.choice(places)
-    node[key] = other[there] if not isinstance(other[there], dict | list) else draw.choice(VALUES)
+    node[key] = other[there] if not isinstance(other[there], dict | list) else deepcopy(draw.choice(VALUES))
 
 
 _CHANGES: tuple[Callable[[random.Random, Any, Any, list[Any]], None], ...] = (

@@ -1,6 +1,5 @@
 """Whose a run's folder is: ``run.json``, which is written first, and the places where no link may stand."""
 
-import json
 import os
 import re
 import stat
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import write_json
+from robustlab.core.untrusted import read_json
 
 STORE_VERSION = 2
 """Of the folder's format. Format 1 did not record an identity."""
@@ -73,11 +73,11 @@ def read_owner(folder: Path) -> Owner | None:
             raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         version, name = int(content["store_version"]), str(content["study"])
         identity = content.get("identity")
         parts = None if identity is None else {str(key): str(value) for key, value in identity.items()}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise RunError(f"{path} can't be read ({error}); choose another folder with --out") from None
     if version > STORE_VERSION:
         raise RunError(

@@ -231,8 +231,8 @@ class RunStore:
             stale = {key for key in found if str(key).split("/")[0] not in wanted}
             # The ledger is the record of what is ours: no other file in there is touched.
             with writing(self.folder / "arrays"):
-                for name in {str(key).split("/")[0] for key in stale} - {"", ".", ".."}:
-                    self.array_path(name).unlink(missing_ok=True)
+                for key in {key.split("/")[0] for key in stale if isinstance(key, str)}:
+                    self.array_path(key).unlink(missing_ok=True)
             for table in tables:
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in stale])
 

@@ -1,12 +1,12 @@
 """Writes the report of a finished run: the page, the Markdown and the charts."""
 
-import json
 from pathlib import Path
 
 from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json, write_text, writing
 from robustlab.core.owner import refuse_links
 from robustlab.core.run import load_results
+from robustlab.core.untrusted import read_json
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation.report import report as evaluation_report
 from robustlab.report.study.report import report as study_report
@@ -55,7 +55,7 @@ def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
 def recorded_figures(folder: Path) -> set[str]:
     """Return the names of the figures that the last report of a folder wrote; none where it does not say."""
     try:
-        names = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
+        names = read_json(folder / _RECORD)
         return {name for name in names if name.endswith(".svg") and Path(name).name == name}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError):
         return set()
