@@ -19,7 +19,7 @@ def owner_of(request: Request, options: EvaluationOptions) -> Owner:
     subject, chosen = request.subject, request.chosen
     identity = {
         "weights": subject.sha256(),
-        "code": subject.code,
+        "code_and_settings": subject.code,
         "dataset": chosen.name,
         "images": chosen.split.sha256(),
         "threat": repr(request.threat),
