@@ -181,7 +181,7 @@ def test_ls_of_a_misspelt_kind() -> None:
 def test_doctor_shows_the_machine() -> None:
     result = call("doctor", "--json")
     found = json.loads(result.stdout)
-    assert {"versions", "device", "threads"} <= found.keys()
+    assert {"versions", "device", "threads", "instruction set", "limited by"} <= found.keys()
     assert result.exit_code == (2 if found["problems"] else 0)
 
 

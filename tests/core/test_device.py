@@ -102,3 +102,31 @@ again = state()
 assert before[:3] == again[:3] and before[4:] == again[4:], (before, again)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(
+    ("processor", "cap", "expected"),
+    [
+        ({"amx_tile", "avx512_bf16"}, "", "amx_tile"),
+        ({"amx_tile", "avx512_bf16"}, "avx512_core_bf16", "avx512_bf16"),
+        ({"amx_tile", "avx512_bf16"}, "AVX512_CORE_AMX", "amx_tile"),
+        ({"avx512_bf16"}, "", "avx512_bf16"),
+        ({"avx512_bf16"}, "AVX512_CORE", "emulation"),
+        ({"avx512_bf16"}, "avx2", "emulation"),
+        (set(), "", "emulation"),
+    ],
+)
+def test_the_instruction_set_is_named(
+    monkeypatch: pytest.MonkeyPatch, processor: set[str], cap: str, expected: str
+) -> None:
+    for name in ("amx_tile", "avx512_bf16"):
+        monkeypatch.setattr(torch.cpu, f"_is_{name}_supported", lambda name=name: name in processor)
+    for variable in ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"):
+        monkeypatch.delenv(variable, raising=False)
+        if cap:
+            monkeypatch.setenv(variable, cap)
+        found = device.instruction_set()
+        assert found == f"{torch.backends.cpu.get_cpu_capability()}, bf16 by {expected}"
+        assert fast_bf16("cpu") == (expected != "emulation")
+        assert device.caps().get(variable, "") == cap
+        monkeypatch.delenv(variable, raising=False)

@@ -29,7 +29,7 @@ class Greedy(nn.Module):
             if not self.backward:
                 raise FULL
             if logits.requires_grad:
-                logits.register_hook(_fail)
+                logits.register_hook(_fail)  # type: ignore[no-untyped-call]
         return logits
 
 
@@ -115,26 +115,25 @@ from torch import nn
 import robustlab
 
 class Wide(nn.Module):
-    # About 100 MB an image, forward and back.
+    # About 170 MB an image, forward and back.
     def __init__(self):
         super().__init__()
         self.layer = nn.Linear(16, 4)
 
     def forward(self, images):
-        wide = images.flatten(1).repeat(1, 400_000)
+        wide = images.flatten(1).repeat(1, 700_000)
         return self.layer(wide.relu().view(len(images), -1, 16).mean(dim=1))
 
 torch.manual_seed(0)
 model, images = Wide().eval(), torch.rand(12, 1, 4, 4)
-labels = model(images).argmax(dim=1)
+labels = torch.cat([model(image[None]).argmax(dim=1) for image in images])
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (used + 600_000_000, -1))
-for size in (None, 12):
-    run = robustlab.evaluate(
-        model, images=images, labels=labels, attacks="fgsm", checks=False, certify=False, precision="fp32",
-        batch_size=size, out=f"{sys.argv[1]}/{size}",
-    )
-    print(run.results.compute.batch_size)
+resource.setrlimit(resource.RLIMIT_AS, (used + 1_200_000_000, -1))
+run = robustlab.evaluate(
+    model, images=images, labels=labels, attacks="fgsm", checks=False, certify=False, precision="fp32",
+    batch_size=12, out=sys.argv[1],
+)
+print(run.results.compute.batch_size)
 """
 
 
@@ -149,6 +148,4 @@ def test_a_limit_of_the_system(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    by_default, asked_for_too_much = map(int, done.stdout.split())
-    assert 1 <= by_default <= 4
-    assert 1 <= asked_for_too_much <= 6
+    assert 1 <= int(done.stdout) <= 6

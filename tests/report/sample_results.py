@@ -126,6 +126,8 @@ def full_results() -> dict[str, Any]:
             "device": "cpu",
             "device_name": "A machine",
             "threads": 2,
+            "instruction_set": "AVX512, bf16 by amx_tile",
+            "caps": {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE_AMX<b>"},
             "training_precision": "bf16",
             "versions": {"python": "3.11"},
         },

@@ -168,6 +168,18 @@ def test_texts_are_escaped(make_run: MakeRun) -> None:
     assert "<script" not in table.replace("\\<script", "")
 
 
+def test_says_which_instruction_set_computed_it(make_run: MakeRun) -> None:
+    folder = make_run()
+    _, page = read(folder)
+    markdown = (folder / "report.md").read_text(encoding="utf-8").replace("\\", "")
+    for place in (page.text, markdown):
+        place = " ".join(place.replace("\u00a0", " ").split())
+        assert (
+            "2 threads, instruction set AVX512, bf16 by amx_tile, ONEDNN_MAX_CPU_ISA=AVX512_CORE_AMX<b>"
+            in place
+        )
+
+
 def test_letters_unknown_to_the_measuring_font(make_run: MakeRun) -> None:
     results = full_results()
     results["curves"][0]["series"][0]["label"] = "模型"

@@ -33,7 +33,7 @@ class BatchSize:
         """Go below a number of images, at least 2, for which memory did not suffice."""
         self._size = tried // 2
         gc.collect()
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
         if self._on_halved:
             self._on_halved(tried, self._size)

@@ -23,7 +23,7 @@ def available_memory(device: str) -> int | None:
         return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if kind == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    found = [_of_the_system(), *_of_control_groups(), _of_the_process()]
+    found = [_of_the_system(), *of_control_groups(), _of_the_process()]
     return min((max(0, number) for number in found if number is not None), default=None)
 
 
@@ -43,7 +43,7 @@ _GROUPS = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usag
 """The files of a limit and of what is in use, in version 2 and version 1 of control groups."""
 
 
-def _of_control_groups(
+def of_control_groups(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> list[int]:
     """Return what each control group around this process leaves; containers are limited in this way."""
