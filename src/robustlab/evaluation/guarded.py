@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.inputs import to_eval_mode
 from robustlab.evaluation.user_code import blame
 
 
@@ -18,7 +19,7 @@ class Guarded(nn.Module):
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model, self.classes = model, classes
-        self.eval()
+        to_eval_mode(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, K).

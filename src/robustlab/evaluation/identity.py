@@ -257,6 +257,7 @@ def _functions(member: Any) -> list[Any]:
     return [item for item in found if inspect.isfunction(item)]
 
 
+@functools.cache
 def _compiled(code: CodeType) -> str:
     """Return what Python made of a function: no comments, no line numbers."""
     inner = [_compiled(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]

@@ -9,6 +9,7 @@ from torch import nn
 from robustlab.attacks import Attack, Mode
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.inputs import check_module
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.options import EvaluationOptions
@@ -44,6 +45,8 @@ def check(options: EvaluationOptions) -> None:
     Raises:
         SpecError: one of them is not what it should be.
     """
+    if callable(options.model):
+        check_module("model", options.model)
     for name, (kind, accepted) in _KINDS.items():
         _check_kind(name, getattr(options, name), kind, accepted)
     for surrogate in options.surrogates:

@@ -33,11 +33,11 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
     progress = progress or Progress()
-    request = read(options)
+    request = read(options, progress)
     owner = f"evaluation of {request.subject.name}"
     folder = Path(options.out) if options.out else request.default_folder
     check_identity(folder, owner)
-    for remark in request.chosen.remarks:
+    for remark in (*request.subject.remarks, *request.chosen.remarks):
         progress.note(remark)
     with torch.inference_mode(False), full_fp32(), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)

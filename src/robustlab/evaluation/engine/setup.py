@@ -15,6 +15,7 @@ from robustlab.certify import IBP, Certifier
 from robustlab.core import seeding
 from robustlab.core.device import fast_bf16, resolve
 from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.core.inputs import to_eval_mode
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.threat import ThreatModel
@@ -53,8 +54,8 @@ class Request:
         return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
 
 
-def read(options: EvaluationOptions) -> Request:
-    """Parse and load what the options name.
+def read(options: EvaluationOptions, progress: Progress) -> Request:
+    """Parse and load what the options name; say so where a user's file takes long to import.
 
     Raises:
         RobustlabError: something is not there, or is not what it should be.
@@ -71,10 +72,14 @@ def read(options: EvaluationOptions) -> Request:
         threat=threat,
         asked=asked,
         subject=load_classifier(
-            options.model, weights=options.weights, network=options.network, name=options.name
+            options.model,
+            weights=options.weights,
+            network=options.network,
+            name=options.name,
+            note=progress.note,
         ),
-        surrogates=tuple(load_classifier(model) for model in options.surrogates),
-        chosen=load_images(dataset, data_root=options.data_root, n=options.n),
+        surrogates=tuple(load_classifier(model, note=progress.note) for model in options.surrogates),
+        chosen=load_images(dataset, data_root=options.data_root, n=options.n, note=progress.note),
     )
 
 
@@ -91,19 +96,26 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
     if options.device == "auto" and isinstance(options.model, nn.Module):
         device = _device_of(options.model) or device
     models = [loaded.model for loaded in (request.subject, *request.surrogates)]
-    before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
+    before = [
+        (_device_of(model), {m: getattr(m, "training", False) for m in model.modules()}) for model in models
+    ]
     try:
         in_train_mode = _in_train_mode(request.subject.model)
         for loaded in (request.subject, *request.surrogates):
             if _in_train_mode(loaded.model):
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
-            loaded.model.eval()  # whose `train` may return nothing
+            if not to_eval_mode(loaded.model):
+                progress.note(
+                    f"the eval() of {loaded.name} does not put all of it into eval mode; it is evaluated "
+                    "with training = False in all parts. A torch.export program keeps the mode it had"
+                )
             loaded.model.to(device)
         yield replace(_problem(request, options, device), in_train_mode=in_train_mode)
     finally:
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
-                module.training = training
+                if training:
+                    module.training = True
             if place is not None:
                 model.to(place)
 
@@ -111,7 +123,8 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
 def _in_train_mode(model: nn.Module) -> tuple[str, ...]:
     """Return the names of parts in train mode; of a fresh module, which is so as a whole, none."""
     # A part of a module that is not is a choice that someone made.
-    return () if model.training else tuple(name for name, part in model.named_modules() if part.training)
+    parts = {name: getattr(part, "training", False) for name, part in model.named_modules()}
+    return () if parts[""] else tuple(name for name, training in parts.items() if training)
 
 
 def _device_of(model: nn.Module) -> str | None:
