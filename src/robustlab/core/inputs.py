@@ -3,6 +3,7 @@
 Attacks, certifiers and evaluations share it, so that all of them take the same.
 """
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -21,7 +22,9 @@ __all__ = [
     "check_classes",
     "check_dense",
     "check_eval_mode",
+    "check_module",
     "split_images",
+    "to_eval_mode",
 ]
 
 Numbers = Tensor | np.ndarray[Any, Any] | Sequence[float]
@@ -48,8 +51,22 @@ def check_dense(name: str, tensor: Tensor) -> None:
         raise RobustlabError(f"{name} must hold values; found a tensor on the meta device")
 
 
+def to_eval_mode(model: nn.Module) -> bool:
+    """Put a model into eval mode, and tell whether its own ``eval()`` did it.
+
+    That of a torch.export program raises, for its mode was fixed when it was exported; some change nothing.
+    """
+    with contextlib.suppress(NotImplementedError):
+        model.eval()
+    # Frozen TorchScript has no mode at all.
+    left = [module for module in model.modules() if getattr(module, "training", False)]
+    for module in left:
+        module.training = False
+    return not left
+
+
 def check_eval_mode(model: nn.Module, before: str) -> None:
-    """Refuse a model of which a part is in train mode.
+    """Refuse what is not a model, and a model of which a part is in train mode.
 
     Args:
         model: the classifier.
@@ -58,8 +75,30 @@ def check_eval_mode(model: nn.Module, before: str) -> None:
     Raises:
         RobustlabError: it is.
     """
-    if any(module.training for module in model.modules()):
-        raise RobustlabError(f"the model is in train mode; call model.eval() before {before} it")
+    check_module("model", model)
+    part = next((name for name, module in model.named_modules() if getattr(module, "training", False)), None)
+    if part is not None:
+        where = f" (its part {part!r})" if part else ""
+        raise RobustlabError(
+            f"the model is in train mode{where}; call model.eval() before {before} it; where this changes "
+            "nothing, set training = False in each of model.modules()"
+        )
+
+
+def check_module(name: str, model: object) -> None:
+    """Refuse what is not a ``torch.nn.Module``, and say how it becomes one.
+
+    Raises:
+        RobustlabError: it is a function, a class or something else.
+    """
+    if isinstance(model, nn.Module):
+        return
+    if isinstance(model, type):
+        raise RobustlabError(
+            f"{name} must be a torch.nn.Module; found the class {model.__name__}: call it first"
+        )
+    hint = "; call it in the forward of a torch.nn.Module" if callable(model) else ""
+    raise RobustlabError(f"{name} must be a torch.nn.Module; found a {type(model).__name__}{hint}")
 
 
 def as_images(images: Any) -> Tensor:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
+from robustlab.core.inputs import to_eval_mode
 from robustlab.core.text import a_kind
 
 
@@ -18,7 +19,7 @@ class Guarded(nn.Module):
     def __init__(self, model: nn.Module, classes: int) -> None:
         super().__init__()
         self.model, self.classes = model, classes
-        self.eval()
+        to_eval_mode(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, K).

@@ -27,7 +27,9 @@ _OF_TORCH = set(vars(nn.Module()))
 _DEEPEST = 6
 
 _MOST = 20_000
-"""How many containers and objects of one attribute are looked at."""
+"""How many containers of one attribute are looked at; an object counts as ``_OBJECT`` of them."""
+
+_OBJECT = 20
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
 _PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
@@ -172,6 +174,7 @@ class _Description:
     def of_object(self, value: object, depth: int) -> str:
         """Describe an object by its class and attributes; by its class alone where it surrounds the model."""
         kind, outermost = self.of_class(type(value)), not self.inside
+        self.left -= _OBJECT
         self.inside = True
         try:
             return f"{kind}{self.of(_state(value), depth)}"
@@ -257,6 +260,7 @@ def _functions(member: Any) -> list[Any]:
     return [item for item in found if inspect.isfunction(item)]
 
 
+@functools.cache
 def _compiled(code: CodeType) -> str:
     """Return what Python made of a function: no comments, no line numbers."""
     inner = [_compiled(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]

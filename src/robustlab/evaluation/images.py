@@ -1,5 +1,6 @@
 """The images that are attacked: a named dataset's test split, a user's function, or tensors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,7 +35,13 @@ class Chosen:
         return self.split.take(slice(self.n))
 
 
-def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | None = None) -> Chosen:
+def load_images(
+    dataset: str | Split,
+    *,
+    data_root: str | None = None,
+    n: int | None = None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Chosen:
     """Choose the images to attack.
 
     Args:
@@ -42,6 +49,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
             labels as `own_images` takes them; or a split.
         data_root: the first folder in which data is looked for.
         n: how many images are wished for; default 1,000 of a named dataset, all of one's own.
+        note: where to say that a user's file takes long to import.
 
     Raises:
         DataError, SetupError: there are no such images, or no image at all.
@@ -50,7 +58,7 @@ def load_images(dataset: str | Split, *, data_root: str | None = None, n: int | 
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
-        made, _ = user_code.call(dataset)
+        made, _ = user_code.call(dataset, note)
         if not isinstance(made, tuple | list) or len(made) != 2:
             raise DataError(f"{dataset} must return (images, labels), but returned {a_kind(made)}")
         split, name = own_images(*made), dataset

@@ -1,11 +1,10 @@
 """The classifier that is evaluated: where it comes from, and what identifies it."""
 
 import hashlib
-import pickle
-import zipfile
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +13,12 @@ from torch.nn.parameter import is_lazy
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
-from robustlab.core.files import reason
 from robustlab.core.text import a_kind, one_line, printable, shown
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
-from robustlab.models.files import fill, load_network, load_tensors
+from robustlab.models.checkpoints import kind_of, load_weights
+from robustlab.models.files import load_network
 from robustlab.models.zoo import load_from_zoo, zoo_names
 
 _LONGEST_NAME = 100
@@ -33,8 +32,9 @@ class LoadedClassifier:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
         name: short, for people.
         source: where it came from.
-        code: the hash of what the weights do not say: the classes' source, their settings, the user's file.
+        code: the hash of what the weights do not say: the classes' code, their settings, the user's file.
         preprocessing: what was put in front of the network at the user's wish, in words; empty: nothing.
+        remarks: what the user must know of how it was loaded.
     """
 
     model: nn.Module
@@ -42,6 +42,7 @@ class LoadedClassifier:
     source: str
     code: str
     preprocessing: str = ""
+    remarks: tuple[str, ...] = ()
 
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
@@ -50,23 +51,30 @@ class LoadedClassifier:
 
 
 def load_classifier(
-    model: str | nn.Module, *, weights: str | None = None, network: str | None = None, name: str | None = None
+    model: str | nn.Module,
+    *,
+    weights: str | None = None,
+    network: str | None = None,
+    name: str | None = None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> LoadedClassifier:
     """Load a classifier.
 
     Args:
-        model: ``FILE.py:NAME``, a module or a function that is called with no argument; the folder of a
-            study's run; a ``.safetensors`` file that `save_network` wrote; the name of a network of the zoo
-            (which means that network, whatever the working directory holds); or the module itself.
-        weights: a file of weights to load into it, of safetensors or of ``torch.save``.
+        model: ``FILE.py:NAME`` or ``package.module:NAME``, a network or a function that is called with no
+            argument; the folder of a study's run; a ``.safetensors`` file that `save_network` wrote; a
+            TorchScript file; the name of a network of the zoo (which means that network, whatever the working
+            directory holds); or the network itself.
+        weights: a file of weights to load into it; see `load_weights`.
         network: which network of the run.
         name: what to call it; default: a name made from the other arguments.
+        note: where to say that a user's file takes long to import.
 
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
     # Before the model's own code may change the working directory.
-    tensors = {} if weights is None else _read_weights(Path(weights))
+    stored = None if weights is None else Path(weights).absolute()
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -75,22 +83,30 @@ def load_classifier(
     elif of_zoo:
         loaded, default, source, file_hash = load_from_zoo(model), model, f"the zoo's {model}", ""
     elif user_code.is_user_code(model):
-        loaded, file_hash = user_code.call(model)
+        loaded, file_hash = user_code.call(model, note)
         if not isinstance(loaded, nn.Module):
             raise SetupError(f"{model} returned {a_kind(loaded)}, not a torch.nn.Module")
         default, source = f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}", model
+    elif kind_of(Path(model)) == "torchscript":
+        loaded, file_hash, default, source = _script(Path(model)), "", Path(model).stem, model
     else:
         path = _network_file(model, network)
         loaded, file_hash, source = load_network(path), "", str(path)
         default = path.stem if network is None and path == Path(model) else f"{Path(model).name}-{path.stem}"
+    remark = ""
     with calling("the model", " when it was read"):
         _check_values(loaded)
-        if weights is not None:
-            loaded = fill(loaded, tensors, Path(weights))
-            default, source = Path(weights).stem, f"{source} with {weights}"
+        if stored is not None:
+            remark = load_weights(loaded, stored)
+            default, source = stored.stem, f"{source} with {weights}"
         code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
-    shortened = one_line(name or default, _LONGEST_NAME)
-    return LoadedClassifier(model=loaded, name=shortened, source=printable(source), code=code)
+    return LoadedClassifier(
+        model=loaded,
+        name=one_line(name or default, _LONGEST_NAME),
+        source=printable(source),
+        code=code,
+        remarks=(remark,) if remark else (),
+    )
 
 
 def _check_values(model: nn.Module) -> None:
@@ -99,6 +115,16 @@ def _check_values(model: nn.Module) -> None:
             raise SetupError(f"the model's {name} has no shape yet; show the model one image first")
         if value.is_meta:
             raise SetupError(f"the model's {name} is on the meta device, without values; build it on another")
+
+
+def _script(path: Path) -> nn.Module:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch would rather export
+            script: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+            return script
+    except Exception as error:  # a damaged file fails anywhere in the reader
+        raise ModelFileError(f"{path} is a TorchScript file that can't be read; it may be damaged") from error
 
 
 def _network_file(model: str, network: str | None) -> Path:
@@ -119,7 +145,12 @@ def _network_file(model: str, network: str | None) -> Path:
             wrong = "" if network is None else f"there is no network {shown(network)}{hint}; "
             raise SetupError(f"{path}: {wrong}name a network; it has: {', '.join(found)}")
         return found[network]
-    if path.suffix in {".pt", ".pth", ".ckpt", ".bin"}:
+    if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pt2"}:
+        if kind_of(path) == "export":
+            raise SetupError(
+                f"{path} is a torch.export program; write a function that returns "
+                f"torch.export.load({path.name!r}).module(), and give --model FILE.py:FUNCTION"
+            )
         raise SetupError(
             f"{path} holds weights, but not the network they belong to; "
             f"give --model FILE.py:FUNCTION --weights {path}"
@@ -130,34 +161,6 @@ def _network_file(model: str, network: str | None) -> Path:
         f"no model {shown(model)}{did_you_mean(model, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
         f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
     )
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ModelFileError(f"{path} is a folder, not a file" if path.is_dir() else f"{path} does not exist")
-    if path.suffix == ".safetensors":
-        return load_tensors(path)[0]
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except PermissionError as error:
-        raise ModelFileError(f"{path} cannot be read: {reason(error)}") from error
-    except Exception as error:  # a damaged file fails anywhere in the reader
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
-            problem = "holds more than tensors, and reading it would run code; save model.state_dict() alone"
-        else:
-            problem = "is damaged, or no file of weights that torch.save wrote"
-        raise ModelFileError(f"{path} {problem}") from error
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
-    ):
-        raise ModelFileError(f"{path} holds no state_dict: a dict of tensors by name")
-    # DataParallel and DistributedDataParallel put this before every name.
-    if content and all(name.startswith("module.") for name in content):
-        return {name.removeprefix("module."): value for name, value in content.items()}
-    return dict(content)
 
 
 def class_count(model: nn.Module, images: Tensor) -> int:

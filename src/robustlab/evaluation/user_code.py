@@ -1,11 +1,12 @@
-"""Runs a function of a user's Python file: ``my_file.py:make_model``."""
+"""Runs a function of a user's file or module: ``my_file.py:make_model``, ``package.module:make_model``."""
 
 import ast
-import hashlib
 import importlib.util
+import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,43 +15,46 @@ from torch import nn
 
 from robustlab.core.calling import blame, calling
 from robustlab.core.errors import SetupError, did_you_mean
-from robustlab.core.installed import is_library_file
+from robustlab.evaluation.imports import Scope, hash_of_sources, scope_of
 
 _REGISTERED = "robustlab_user_"
-"""What the names of users' files begin with in `sys.modules`."""
+"""What the name of a user's file begins with as a module, where it is in no package."""
+
+
+_SLOW = 10.0
+"""After so many seconds of an import the user learns what takes so long."""
 
 
 def is_user_code(text: str) -> bool:
-    """Tell whether a text means a Python file, whether or not it names a function there."""
-    return text.rpartition(":")[0].endswith(".py") or text.endswith(".py")
+    """Tell whether a text means a Python file, with or without a function, or a function of a module."""
+    return text.rpartition(":")[0].endswith(".py") or text.endswith(".py") or bool(_MODULE.fullmatch(text))
 
 
-def call(reference: str) -> tuple[Any, str]:
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:\w+")
+
+
+def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[Any, str]:
     """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
-    A network, or any other object that is no function, is taken as it is. Modules beside the file can be
-    imported by it.
+    A network, or any other object that is no function, is taken as it is. The file can import the modules
+    beside it, those in the working directory, and those of its package.
 
     Args:
-        reference: ``FILE.py:NAME``.
+        reference: ``FILE.py:NAME``, or ``package.module:NAME``, looked for as ``python -m`` does.
+        note: where to say that the file works for long when it is imported.
 
     Raises:
         SetupError: there is no such file or name.
         UserCodeError: its code failed.
     """
-    file, _, name = reference.rpartition(":")
-    if not file.endswith(".py"):
-        file, name = reference, ""
-    path = Path(file)
-    if not path.is_file():
-        raise SetupError(f"there is no file {path}")
+    path, name, scope, module_name = _resolved(reference)
     source = path.read_bytes()
     if not name:
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
-    file_itself = path.resolve()  # before the code may change the working directory
     # One block: what the file sets, such as the default dtype, holds when its function is called.
-    with _beside(path) as folder, calling(reference):
-        module = _load(path)
+    with scope.open(), _as_program(path), calling(reference):
+        with _watched(path, note):
+            module = _loaded(path, scope, module_name)
         if not hasattr(module, name):
             raise SetupError(
                 f"{path} has no function {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
@@ -58,69 +62,65 @@ def call(reference: str) -> tuple[Any, str]:
         made = getattr(module, name)
         if callable(made) and not isinstance(made, nn.Module):
             made = made()
-        return made, _hash_sources(file_itself, folder)
+        return made, hash_of_sources(path, scope)
 
 
-def _load(path: Path) -> ModuleType:
-    # Registered under a name of its own: dataclasses and pickles look their module up there.
-    name = _REGISTERED + path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise SetupError(f"{path} is no Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+def _loaded(path: Path, scope: Scope, name: str) -> ModuleType:
     try:
-        spec.loader.exec_module(module)
+        return scope.load(path, name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise SetupError(f"{path} can't be imported: {blame(error)}") from error
-    return module
+        hint = "; a file must not exit on import" if isinstance(error, SystemExit) else ""
+        raise SetupError(f"{path} can't be imported: {blame(error)}{hint}") from error
+
+
+def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
+    """Return the file that a reference means, the name in it, what it can import, its name as a module."""
+    file, _, name = reference.rpartition(":")
+    if not file.endswith(".py") and not reference.endswith(".py"):
+        module = file
+        scope = Scope([Path.cwd()])
+        try:
+            with scope.open():
+                spec = importlib.util.find_spec(module)
+        except (Exception, SystemExit) as error:  # the packages above it are run
+            raise SetupError(f"{module} can't be imported: {blame(error)}") from error
+        if spec is None or not (spec.origin or "").endswith(".py"):
+            raise SetupError(f"there is no module {module} in {Path.cwd()}, nor one that is installed")
+        return Path(str(spec.origin)), name, scope, module
+    if not file.endswith(".py"):
+        file, name = reference, ""
+    if not Path(file).is_file():
+        raise SetupError(f"there is no file {file}")
+    path = Path(file).resolve()
+    module, scope = scope_of(path, _REGISTERED)
+    return path, name, scope, module
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
-    """Let a file import the modules of its folder, which is yielded, as they are on the disk at this moment.
-
-    None of them stays behind: the next file may have others of the same names, and these may be edited.
-    """
-    folder = path.resolve().parent
-    aside = _modules_of(folder)
-    for name in aside:
-        del sys.modules[name]
-    sys.path.insert(0, str(folder))
+def _as_program(path: Path) -> Iterator[None]:
+    """Let a file that reads the command line when it is imported find none of robustlab's arguments."""
+    before, sys.argv = sys.argv, [str(path)]
     try:
-        yield folder
+        yield
     finally:
-        with suppress(ValueError):  # the file may have changed it itself
-            sys.path.remove(str(folder))
-        for name in _modules_of(folder):
-            del sys.modules[name]
-        sys.modules.update(aside)
+        sys.argv = before
 
 
-def _modules_of(folder: Path) -> dict[str, ModuleType]:
-    """Return the loaded modules of a folder that a file there could import."""
-    found = {}
-    for name, module in list(sys.modules.items()):
-        # By the attributes themselves: some modules answer to every name.
-        own = getattr(module, "__dict__", {})
-        place = own.get("__file__") or next(iter(own.get("__path__") or ()), None)
-        if name == "__main__" or name.startswith(_REGISTERED) or not isinstance(place, str):
-            continue
-        if not is_library_file(place) and Path(place).resolve().is_relative_to(folder):
-            found[name] = module
-    return found
-
-
-def _hash_sources(path: Path, folder: Path) -> str:
-    """Return the hash of the file and of the modules of its folder that it has loaded."""
-    loaded = [getattr(module, "__file__", None) for module in _modules_of(folder).values()]
-    files = {path} | {Path(file).resolve() for file in loaded if file and file.endswith(".py")}
-    digest = hashlib.sha256()
-    for file in sorted(files):
-        digest.update(f"{file.relative_to(folder)}\n".encode() + file.read_bytes())
-    return digest.hexdigest()
+@contextmanager
+def _watched(path: Path, note: Callable[[str], None]) -> Iterator[None]:
+    text = (
+        f"importing {path} has taken {_SLOW:g} s: this file runs code on import; if it trains, put that "
+        "below if __name__ == '__main__':"
+    )
+    timer = threading.Timer(_SLOW, note, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _functions(source: bytes) -> list[str]:

@@ -8,10 +8,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import ModelFileError, SpecError
 from robustlab.core.files import write_bytes, write_json, writing
+from robustlab.core.inputs import to_eval_mode
 from robustlab.core.isolation import own_settings
 from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
@@ -73,20 +75,76 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Modul
     """Load weights into a network and return it in eval mode.
 
     Raises:
-        ModelFileError: a tensor is missing, unknown, of another shape, or holds a NaN or infinity.
+        ModelFileError: a tensor is missing, unknown, of another shape or kind, or too large for its format.
     """
-    expected = network.state_dict()
-    problems = [f"{name} is missing" for name in expected.keys() - tensors.keys()]
-    problems += [f"{name} is unknown" for name in tensors.keys() - expected.keys()]
-    for name in expected.keys() & tensors.keys():
-        found, wanted = tuple(tensors[name].shape), tuple(expected[name].shape)
-        if found != wanted:
-            problems.append(f"{name} has shape {found}, the network has {wanted}")
-        elif not torch.isfinite(tensors[name]).all():
-            problems.append(f"{name} holds values that are not finite")
+    problems = problems_of(network, tensors)
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
-        raise ModelFileError(f"{path} holds another network: {'; '.join(sorted(problems)[:3])}{more}")
-    network.load_state_dict(tensors)
-    network.eval()
+        raise ModelFileError(f"{path} holds another network: {'; '.join(problems[:3])}{more}")
+    network.load_state_dict(tensors, strict=False)
+    to_eval_mode(network)
     return network
+
+
+def problems_of(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
+    """Return, in alphabetical order, why weights do not fit a network; an empty list if they do.
+
+    What a batch normalisation counts in training decides nothing, so it may be missing.
+    """
+    expected = network.state_dict()
+    missing = {name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")}
+    problems = dict.fromkeys(missing, "is missing") | dict.fromkeys(
+        tensors.keys() - expected.keys(), "is unknown"
+    )
+    problems |= {name: _misfit(tensors[name], expected[name]) for name in expected.keys() & tensors.keys()}
+    return sorted(f"{name[:80]} {problem}" for name, problem in problems.items() if problem)
+
+
+def _misfit(found: Tensor, wanted: Tensor) -> str:
+    """Return why a tensor can't take another one's place, or an empty text."""
+    kind = _kind(found)
+    if kind or _kind(wanted):
+        return (
+            f"is {kind or 'dense'}, the network's is {_kind(wanted) or 'dense'}; save a plain, dense tensor"
+        )
+    if found.shape != wanted.shape:
+        return f"has shape {tuple(found.shape)}, the network has {tuple(wanted.shape)}"
+    if _numbers(found) != _numbers(wanted):
+        return f"holds {_numbers(found)} numbers ({found.dtype}), the network's {_numbers(wanted)} ones"
+    cast = found.to(wanted.dtype)
+    if _numbers(wanted) not in {"floating", "complex"}:
+        return (
+            "" if torch.equal(cast.to(found.dtype), found) else f"holds values too large for {wanted.dtype}"
+        )
+    valid = torch.isfinite(_exact(cast))
+    # A mask may hold infinities on purpose.
+    if torch.equal(valid, torch.isfinite(_exact(wanted))) and not torch.isnan(_exact(cast)).any():
+        return ""
+    if valid.all():
+        return ""
+    if torch.isfinite(_exact(found)).all():
+        return f"holds values too large for {wanted.dtype}"
+    return f"holds values that are not finite ({'NaN' if torch.isnan(_exact(found)).any() else 'infinity'})"
+
+
+def _kind(tensor: Tensor) -> str:
+    """Return what keeps a tensor from being a plain one, or an empty text."""
+    if is_lazy(tensor):
+        return "without a shape"
+    if tensor.is_meta:
+        return "without values (on the meta device)"
+    if tensor.is_nested or tensor.is_quantized:
+        return "nested" if tensor.is_nested else "quantized"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
+def _numbers(tensor: Tensor) -> str:
+    """Return what kind of numbers a tensor holds: those of one kind differ in their width alone."""
+    if tensor.dtype.is_floating_point or tensor.is_complex():
+        return "complex" if tensor.is_complex() else "floating"
+    return "boolean" if tensor.dtype == torch.bool else "whole"
+
+
+def _exact(tensor: Tensor) -> Tensor:
+    """Return a tensor in a format in which torch can compare: it can't in 8 bits."""
+    return tensor.float() if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4 else tensor

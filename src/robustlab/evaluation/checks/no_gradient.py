@@ -26,6 +26,7 @@ class NoGradient(Experiment):
 
     by_distance = True
     id = "no-gradient"
+    doubts = "attacks"
     title = "The classifier has a gradient"
     expected = "a gradient of any loss that is not zero, on one image at least"
     meaning = (

@@ -38,6 +38,7 @@ class UsualPreprocessing(Experiment):
     """Classifies the clean images under each usual preprocessing."""
 
     id = "preprocessing"
+    doubts = "evaluation"
     title = "The images come as in training"
     expected = (
         f"no usual preprocessing with significantly more clean images right (McNemar's test, {ALPHA:g})"

@@ -9,6 +9,7 @@ from torch import nn
 from robustlab.attacks import Attack, Mode
 from robustlab.core.arguments import check_choice, check_kind, check_text, check_whole
 from robustlab.core.device import DeviceChoice, PrecisionChoice
+from robustlab.core.inputs import check_module
 from robustlab.data import Split
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.ensembles import Ensemble
@@ -43,6 +44,8 @@ def check(options: EvaluationOptions) -> None:
     Raises:
         SpecError: one of them is not what it should be.
     """
+    if callable(options.model):
+        check_module("model", options.model)
     for name, (kind, accepted) in _KINDS.items():
         check_kind(name, getattr(options, name), kind, accepted)
         if isinstance(getattr(options, name), str) and name not in {"threat", "attacks"}:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import BPDA, Realise
 from robustlab.core.errors import DataError
+from robustlab.core.inputs import to_eval_mode
 from robustlab.core.threat import ThreatModel, allowance, per_image
 
 _LEVELS = 255
@@ -30,7 +31,9 @@ class _Rounding(nn.Module):
 
 def rounded(model: nn.Module) -> nn.Module:
     """Return a classifier behind the rounding to 8 bits, as attacks see it."""
-    return nn.Sequential(BPDA(_Rounding()), model).eval()
+    network = nn.Sequential(BPDA(_Rounding()), model)
+    to_eval_mode(network)
+    return network
 
 
 def _grid(images: Tensor) -> Tensor:

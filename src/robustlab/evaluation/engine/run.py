@@ -39,7 +39,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     """
     progress = progress or Progress()
     here = working_folder()  # the model's code may change it
-    request = read(options)
+    request = read(options, progress)
     owner = owner_of(request, options)
     given = Path(options.out) if options.out else default_folder(request, owner)
     folder = (here or Path()) / given

@@ -15,7 +15,7 @@ from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, calling
 from robustlab.core.device import resolve
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.core.inputs import check_classes
+from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
@@ -43,14 +43,15 @@ class Request:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the user must know of the images and the threat model, one sentence each."""
+        """What the user must know of the weights, the images and the threat model, one sentence each."""
+        known = (*self.subject.remarks, *self.chosen.remarks)
         threat, shape = self.threat, tuple(self.chosen.split.images.shape[1:])
         largest = threat.largest_distance(shape)
         if not threat.bounded or threat.eps < largest or not largest:
-            return self.chosen.remarks
+            return known
         size = "x".join(map(str, shape))
         apart = f"no two images of {size} values are farther apart than {largest:g}"
-        return (*self.chosen.remarks, f"{threat!r} allows every image: {apart}")
+        return (*known, f"{threat!r} allows every image: {apart}")
 
     @property
     def title(self) -> str:
@@ -58,8 +59,8 @@ class Request:
         return f"{self.subject.name} under {self.threat!r}"
 
 
-def read(options: EvaluationOptions) -> Request:
-    """Parse and load what the options name.
+def read(options: EvaluationOptions, progress: Progress) -> Request:
+    """Parse and load what the options name; say so where a user's file takes long to import.
 
     Raises:
         RobustlabError: something is not there, or is not what it should be.
@@ -73,14 +74,14 @@ def read(options: EvaluationOptions) -> Request:
     asked = attack_list(options.attacks)
     wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
-    here = working_folder() or Path()
+    here, note = working_folder() or Path(), progress.note
     subject = load_classifier(
-        options.model, weights=options.weights, network=options.network, name=options.name
+        options.model, weights=options.weights, network=options.network, name=options.name, note=note
     )
     with chdir(here):  # the model's code may have changed it, and goes on where it wishes
-        surrogates = tuple(load_classifier(model) for model in options.surrogates)
+        surrogates = tuple(load_classifier(model, note=note) for model in options.surrogates)
     with chdir(here):
-        chosen = load_images(dataset, data_root=options.data_root, n=options.n)
+        chosen = load_images(dataset, data_root=options.data_root, n=options.n, note=note)
     if wished is not None:
         subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
     return Request(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
@@ -106,20 +107,29 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
     with calling("the model", " when its parts were looked at"):
         if options.device == "auto" and isinstance(options.model, nn.Module):
             device = _device_of(options.model) or device
-        before = [(_device_of(model), {m: m.training for m in model.modules()}) for model in models]
+        before = [
+            (_device_of(model), {m: getattr(m, "training", False) for m in model.modules()})
+            for model in models
+        ]
         in_train_mode = _in_train_mode(request.subject.model)
     try:
         for loaded in (request.subject, *request.surrogates):
             if _in_train_mode(loaded.model):
                 progress.note(f"a part of {loaded.name} is in train mode; it is evaluated in eval mode")
             with calling("the model", f" when it was put into eval mode on {device}"):
-                loaded.model.eval()  # whose `train` may return nothing
+                complete = to_eval_mode(loaded.model)
                 loaded.model.to(device)
+            if not complete:
+                progress.note(
+                    f"the eval() of {loaded.name} does not put all of it into eval mode; it is evaluated "
+                    "with training = False in all parts. A torch.export program keeps the mode it had"
+                )
         yield replace(_problem(request, options, device, progress), in_train_mode=in_train_mode)
     finally:
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
-                module.training = training
+                if training:
+                    module.training = True
             if place is not None:
                 with calling("the model", f" when it was put back on {place}"):
                     model.to(place)
@@ -128,7 +138,8 @@ def placed(request: Request, options: EvaluationOptions, progress: Progress) -> 
 def _in_train_mode(model: nn.Module) -> tuple[str, ...]:
     """Return the names of parts in train mode; of a fresh module, which is so as a whole, none."""
     # A part of a module that is not is a choice that someone made.
-    return () if model.training else tuple(name for name, part in model.named_modules() if part.training)
+    parts = {name: getattr(part, "training", False) for name, part in model.named_modules()}
+    return () if parts[""] else tuple(name for name, training in parts.items() if training)
 
 
 def _device_of(model: nn.Module) -> str | None:
