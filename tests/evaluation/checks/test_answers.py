@@ -182,7 +182,8 @@ def test_excluded_classes_raise_no_flag(network: nn.Module, images: Split) -> No
 class HardLabel(Wrapped):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return nn.functional.one_hot(self.inner(x).argmax(dim=1), 10).float()
+            classes: Tensor = self.inner(x).argmax(dim=1)
+        return nn.functional.one_hot(classes, 10).float()
 
 
 class _OneWay(torch.autograd.Function):
@@ -209,7 +210,8 @@ class Flat(Wrapped):
     """A constant that has a path to its input."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return 0 * self.inner(x) + torch.arange(10.0)
+        logits: Tensor = self.inner(x)
+        return 0 * logits + torch.arange(10.0)
 
 
 class Steep(Wrapped):

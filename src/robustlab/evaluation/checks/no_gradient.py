@@ -42,7 +42,7 @@ class NoGradient(Experiment):
         n = len(sample.images)
         reason = _reason(lab, sample.images)
         if not reason:
-            return Finding(grade="pass", found="there is one, or the answer is the same everywhere", n=n)
+            return Finding(grade="pass", found="there is one, or no change of the answer to look for", n=n)
         misled = ", ".join(sample.attacks)
         asked = f"{misled} can find nothing" if misled else "the attacks asked for need none"
         free = ", ".join(gradient_free(lab.threat))

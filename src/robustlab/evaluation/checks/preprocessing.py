@@ -92,7 +92,7 @@ def _candidates(lab: Lab, shape: tuple[int, ...]) -> list[Candidate]:
     channels, height, width = shape
     network, now = unguarded(lab.model), Preprocessing()
     if isinstance(network, Preprocessed):
-        network, now = network.network, network.preprocessing
+        now, network = network.preprocessing, network.network
     others = usual(channels) | {"": Preprocessing()}
     found = []
     for option, preprocessing in others.items():

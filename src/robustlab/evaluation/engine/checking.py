@@ -28,7 +28,8 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
 
     The user is warned at once, and whatever other checks are wished for.
     """
-    context = _context(cascade, Findings(clean={}, right=[]), dataset)
+    # Before the attacks every image is one that they might break.
+    context = _context(cascade, Findings(clean={}, right=cascade.problem.images.ids.tolist()), dataset)
     state = NO_GRADIENT.state(context)
     if state is None:
         return []
