@@ -65,9 +65,11 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
             findings = cascade.run()
             found = verdicts(findings)
             curve = robust_curve(cascade, findings) if options.curve else None
-            checks, seconds = warnings, 0.0
+            unsettled = any(verdict.state == "robust" for verdict in found)
+            checks, seconds = warnings if unsettled else [], 0.0
             if options.checks:
                 checks, seconds = checked(cascade, findings, request.chosen.name)
+            said = tuple(check.found for check in warnings if check not in checks)
             # From here to the end the files of an earlier run may not fit together.
             store.reopen()
             results = assemble(
@@ -78,7 +80,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 command=options.command(),
                 attacks=", ".join(map(repr, request.asked)),
                 data_name=request.chosen.name,
-                remarks=request.remarks,
+                remarks=(*request.remarks, *said),
                 checks=checks,
                 seconds_of_checks=seconds,
                 curve=curve,
