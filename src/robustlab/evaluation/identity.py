@@ -31,8 +31,8 @@ _MOST = 20_000
 
 _OBJECT = 20
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
-_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+_NUMBERS_AND_TEXTS = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
+_PLAIN = (*_NUMBERS_AND_TEXTS, torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 _EMPTY = CellType()
 
@@ -302,7 +302,7 @@ def _names(code: CodeType) -> set[str]:
 
 def _graph(module: torch.jit.ScriptModule) -> str:
     """Describe what a TorchScript module computes."""
-    graph = module.inlined_graph
+    graph: Any = module.inlined_graph
     # Without the lines that it came from, and the numbers that tell classes of one name apart.
     text = re.sub(r" # \S+:\d+:\d+$", "", str(graph), flags=re.MULTILINE)
     nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]

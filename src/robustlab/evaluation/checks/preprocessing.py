@@ -8,6 +8,7 @@ from scipy.stats import binomtest
 from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.own_dtype import InOwnDtype, in_own_dtype
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
@@ -55,7 +56,7 @@ class UsualPreprocessing(Experiment):
         block = sample.images
         own = _right(lab, block, lab.model, lambda images: images)
         found = f"{percent(own.double().mean().item())} right as it is"
-        candidates = _candidates(lab, tuple(block.images.shape[1:]))
+        candidates = _candidates(lab, block.pixels(slice(1)))
         answers = [(_right(lab, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
@@ -79,7 +80,7 @@ def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Te
     """Return (N,) which images are classified correctly; none, if the classifier refuses their form."""
     parts = []
     try:
-        for rows in torch.split(torch.arange(len(block), device=block.labels.device), lab.batch_size):
+        for rows in torch.split(torch.arange(len(block), device=block.labels.device), int(lab.batch_size)):
             logits = lab.logits(turn(block.pixels(rows)), model)
             parts.append(logits.argmax(dim=1) == block.labels[rows])
     except RobustlabError:
@@ -87,12 +88,16 @@ def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Te
     return torch.cat(parts)
 
 
-def _candidates(lab: Lab, shape: tuple[int, ...]) -> list[Candidate]:
-    """Return the other forms: of a network behind an option's preprocessing, those that take its place."""
-    channels, height, width = shape
+def _candidates(lab: Lab, image: Tensor) -> list[Candidate]:
+    """Return the other forms of an image (1, C, H, W).
+
+    Of a network behind an option's preprocessing, they take its place.
+    """
+    _, channels, height, width = image.shape
     network, now = unguarded(lab.model), Preprocessing()
-    if isinstance(network, Preprocessed):
-        now, network = network.preprocessing, network.network
+    inner = network.model if isinstance(network, InOwnDtype) else network
+    if isinstance(inner, Preprocessed):
+        network, now = in_own_dtype(inner.network, image), inner.preprocessing
     others = usual(channels) | {"": Preprocessing()}
     found = []
     for option, preprocessing in others.items():
