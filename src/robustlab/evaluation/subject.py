@@ -15,6 +15,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.core.files import reason
+from robustlab.core.isolation import working_folder
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
@@ -60,8 +61,7 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
-    # Before the model's own code may change the working directory.
-    tensors = {} if weights is None else _read_weights(Path(weights))
+    here = working_folder() or Path()  # before the model's own code may change it
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -81,7 +81,7 @@ def load_classifier(
     with calling("the model", " when it was read"):
         _check_values(loaded)
         if weights is not None:
-            loaded = fill(loaded, tensors, Path(weights))
+            loaded = fill(loaded, _read_weights(here / weights), Path(weights))
             default, source = Path(weights).stem, f"{source} with {weights}"
         code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     return LoadedClassifier(model=loaded, name=name or default, source=source, code=code)

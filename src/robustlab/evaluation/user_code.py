@@ -34,8 +34,7 @@ def call(reference: str) -> tuple[Any, str]:
         reference: ``FILE.py:NAME``.
 
     Raises:
-        SetupError: there is no such file or name.
-        UserCodeError: its code failed.
+        SetupError: there is no such file or name, or its code failed.
     """
     file, _, name = reference.rpartition(":")
     if not file.endswith(".py"):
@@ -56,7 +55,8 @@ def call(reference: str) -> tuple[Any, str]:
             )
         made = getattr(module, name)
         if callable(made) and not isinstance(made, nn.Module):
-            made = made()
+            with _explained(f"{reference} failed"):
+                made = made()
         return made, _hash_sources(file_itself, folder)
 
 
@@ -68,13 +68,20 @@ def _load(path: Path) -> ModuleType:
         raise SetupError(f"{path} is no Python file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    try:
+    with _explained(f"{path} can't be imported"):
         spec.loader.exec_module(module)
+    return module
+
+
+@contextmanager
+def _explained(failure: str) -> Iterator[None]:
+    """Turn all that a user's file raises into a `SetupError`, lack of memory and our own errors included."""
+    try:
+        yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise SetupError(f"{path} can't be imported: {blame(error)}") from error
-    return module
+        raise SetupError(f"{failure}: {blame(error)}") from error
 
 
 @contextmanager
