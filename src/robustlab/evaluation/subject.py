@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
+from robustlab.core.isolation import working_folder
 from robustlab.core.text import a_kind, one_line, printable, shown
 from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
@@ -73,8 +74,7 @@ def load_classifier(
     Raises:
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
-    # Before the model's own code may change the working directory.
-    stored = None if weights is None else Path(weights).absolute()
+    here = working_folder() or Path()  # before the model's own code may change it
     of_zoo = isinstance(model, str) and model in zoo_names()
     if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
         raise SetupError("a network can only be named with the folder of a study's run as the model")
@@ -96,9 +96,9 @@ def load_classifier(
     remark = ""
     with calling("the model", " when it was read"):
         _check_values(loaded)
-        if stored is not None:
-            remark = load_weights(loaded, stored)
-            default, source = stored.stem, f"{source} with {weights}"
+        if weights is not None:
+            remark = load_weights(loaded, here / weights)
+            default, source = Path(weights).stem, f"{source} with {weights}"
         code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     return LoadedClassifier(
         model=loaded,

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
@@ -44,8 +43,7 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
         note: where to say that the file works for long when it is imported.
 
     Raises:
-        SetupError: there is no such file or name.
-        UserCodeError: its code failed.
+        SetupError: there is no such file or name, or its code failed.
     """
     path, name, scope, module_name = _resolved(reference)
     source = path.read_bytes()
@@ -53,26 +51,29 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
         raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
     # One block: what the file sets, such as the default dtype, holds when its function is called.
     with scope.open(), _as_program(path), calling(reference):
-        with _watched(path, note):
-            module = _loaded(path, scope, module_name)
+        with _watched(path, note), _explained(f"{path} can't be imported"):
+            module = scope.load(path, module_name)
         if not hasattr(module, name):
             raise SetupError(
                 f"{path} has no function {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
             )
         made = getattr(module, name)
         if callable(made) and not isinstance(made, nn.Module):
-            made = made()
+            with _explained(f"{reference} failed"):
+                made = made()
         return made, hash_of_sources(path, scope)
 
 
-def _loaded(path: Path, scope: Scope, name: str) -> ModuleType:
+@contextmanager
+def _explained(failure: str) -> Iterator[None]:
+    """Turn all that a user's file raises into a `SetupError`, lack of memory and our own errors included."""
     try:
-        return scope.load(path, name)
+        yield
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        hint = "; a file must not exit on import" if isinstance(error, SystemExit) else ""
-        raise SetupError(f"{path} can't be imported: {blame(error)}{hint}") from error
+        hint = "; a file must not exit when it is loaded" if isinstance(error, SystemExit) else ""
+        raise SetupError(f"{failure}: {blame(error)}{hint}") from error
 
 
 def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
@@ -81,11 +82,8 @@ def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
     if not file.endswith(".py") and not reference.endswith(".py"):
         module = file
         scope = Scope([Path.cwd()])
-        try:
-            with scope.open():
-                spec = importlib.util.find_spec(module)
-        except (Exception, SystemExit) as error:  # the packages above it are run
-            raise SetupError(f"{module} can't be imported: {blame(error)}") from error
+        with scope.open(), _explained(f"{module} can't be imported"):  # the packages above it are run
+            spec = importlib.util.find_spec(module)
         if spec is None or not (spec.origin or "").endswith(".py"):
             raise SetupError(f"there is no module {module} in {Path.cwd()}, nor one that is installed")
         return Path(str(spec.origin)), name, scope, module
