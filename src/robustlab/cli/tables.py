@@ -138,7 +138,8 @@ def _print_rows(console: Console, results: Results, group: str, title: str) -> N
         reference = "–" if same[0].reference is None else f"{100 * same[0].reference:.0f} %"
         cells = [cell for unit in results.units for cell in _cells(same, unit.id)]
         rows.append([escape(same[0].title), reference, *cells])
-    print_table(console, title, "row", columns, rows)
+    if rows:
+        print_table(console, title, "row", columns, rows)
 
 
 def _cells(rows: list[Row], unit: str) -> tuple[str, str]:
