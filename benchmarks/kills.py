@@ -86,9 +86,12 @@ class Child:
     code: int | None = None
 
     def __post_init__(self) -> None:
+        # A signal must not find the new process while it is still in here.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         self.pid = os.fork()
         if self.pid == 0:
             self._work()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _work(self) -> None:
         code = 70
@@ -98,7 +101,10 @@ class Child:
             for number, name in ((1, "stdout"), (2, "stderr")):
                 os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
             sys.argv = ["robustlab", *self.arguments]
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             main.main()
+        except KeyboardInterrupt:  # before the command line began
+            code = 130
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         finally:
