@@ -3,6 +3,7 @@
 Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
 followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
 number of threads and on the processor, so no hash of them is the same everywhere, however they are rounded.
+An evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
 """
 
 import functools
@@ -31,7 +32,7 @@ _MOST = 20_000
 
 _OBJECT = 20
 
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
+_PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
 _PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 _EMPTY = CellType()
@@ -302,7 +303,7 @@ def _names(code: CodeType) -> set[str]:
 
 def _graph(module: torch.jit.ScriptModule) -> str:
     """Describe what a TorchScript module computes."""
-    graph = module.inlined_graph
+    graph: Any = module.inlined_graph
     # Without the lines that it came from, and the numbers that tell classes of one name apart.
     text = re.sub(r" # \S+:\d+:\d+$", "", str(graph), flags=re.MULTILINE)
     nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]

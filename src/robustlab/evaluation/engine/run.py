@@ -17,6 +17,7 @@ from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.kept import forget_other_answers
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
@@ -43,6 +44,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner) as store:
+            forget_other_answers(problem, store, progress)
             cascade = Cascade(
                 problem,
                 store,
