@@ -14,6 +14,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import robustlab
+from robustlab.core.progress import Progress
 from robustlab.evaluation.identity import describe
 from robustlab.evaluation.subject import load_classifier
 
@@ -172,3 +174,44 @@ def test_constants_of_a_script_decide_its_identity(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch would rather export
         assert code(1.0) == code(1.0) != code(2.0)
+
+
+class Hidden(nn.Module):
+    """Goes by something that no look into it shows: an attribute of an object that holds it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.owner: Any = Node(0, self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1)
+        logits: Tensor = torch.stack([flat.mean(1), flat.amax(1) - 0.5], dim=1) * self.owner.number
+        return logits
+
+
+def test_a_model_that_answers_otherwise_is_evaluated_again(tmp_path: Path) -> None:
+    images, labels = torch.rand(12, 1, 3, 3), torch.zeros(12).long()
+    notes: list[str] = []
+    progress = Progress()
+    progress.note = notes.append  # type: ignore[method-assign, assignment]
+
+    def evaluated(number: int) -> tuple[str, int]:
+        model = Hidden()
+        model.owner.number = number
+        given: dict[str, Any] = {
+            "images": images,
+            "labels": labels,
+            "attacks": "fgsm",
+            "checks": False,
+            "certify": False,
+        }
+        found = robustlab.evaluate(model, out=tmp_path / "run", progress=progress, **given)
+        return load_classifier(model).code, round(12 * found.results.clean.value)
+
+    first, again = evaluated(1), evaluated(1)
+    assert first == again
+    assert notes == []
+    code, right = evaluated(-1)
+    assert code == first[0]
+    assert right == 12 - first[1]
+    assert notes == ["the model answers the same images otherwise than in the earlier run: all is done again"]

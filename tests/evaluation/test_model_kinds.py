@@ -49,7 +49,7 @@ class Notes(Progress):
 
 def evaluated(model: Any, out: Path, **more: Any) -> list[str]:
     progress = Notes()
-    options = {"images": IMAGES, "labels": LABELS, "attacks": "fgsm", "checks": False} | more
+    options: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "attacks": "fgsm", "checks": False} | more
     found = robustlab.evaluate(model, out=out, progress=progress, **options)
     assert found.results.robust.n == 6
     return progress.notes
@@ -90,7 +90,7 @@ def test_an_exported_program_is_told_what_to_do(tmp_path: Path) -> None:
         with pytest.raises(
             RobustlabError, match=r"is a torch.export program.*torch.export.load\('net.pt2'\)"
         ):
-            load_classifier(**arguments)  # type: ignore[arg-type]
+            load_classifier(**arguments)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
 followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
 number of threads and on the processor, so no hash of them is the same everywhere, however they are rounded.
+An evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
 """
 
 import functools
@@ -31,8 +32,8 @@ _MOST = 20_000
 
 _OBJECT = 20
 
-_NUMBERS_AND_TEXTS = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
-_PLAIN = (*_NUMBERS_AND_TEXTS, torch.dtype, torch.device, torch.layout, torch.memory_format)
+_PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
+_PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
 
 _EMPTY = CellType()
 

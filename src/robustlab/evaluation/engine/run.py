@@ -20,6 +20,7 @@ from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
+from robustlab.evaluation.engine.kept import forget_other_answers
 from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
@@ -52,6 +53,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner, overwrite=options.overwrite) as store:
             problem = measured(problem, options, store, progress)
+            forget_other_answers(problem, store, progress)
             cascade = Cascade(
                 problem,
                 store,
