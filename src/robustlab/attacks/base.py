@@ -15,7 +15,7 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
-from robustlab.core.arguments import check_choice, check_whole
+from robustlab.core.arguments import check_choice, check_kind, check_whole
 from robustlab.core.device import full_fp32
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import Numbers, as_images, as_numbers, as_radii, check_eval_mode
@@ -172,6 +172,7 @@ class Attack(Unit, ABC):
         check_whole("seed", seed, 0)
         check_whole("batch_size", batch_size, 1)
         check_whole("samples", samples, 1)
+        check_kind("surrogates", surrogates, list | tuple, "a list of models")
         for network in (model, *surrogates):
             check_eval_mode(network, "attacking")
         self._check_goal(threat, targets)
