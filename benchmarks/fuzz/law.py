@@ -18,7 +18,7 @@ from fuzz.registry import FAMILIES
 from robustlab.core.errors import RobustlabError
 from robustlab.core.text import MESSAGE_LIMIT
 
-SECONDS = 60.0
+SECONDS = 120.0
 """The longest that one input may take on a busy machine; most take a few milliseconds."""
 
 MEMORY = 2 * 1024**3

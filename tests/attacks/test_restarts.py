@@ -68,7 +68,7 @@ def test_later_runs_look_only_at_what_withstood(model: nn.Module, images: Tensor
 
 
 def test_what_the_attack_is_not_made_for_is_refused(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    with pytest.raises(RobustlabError, match=r"apgd is made for .*; the threat model is l0"):
+    with pytest.raises(RobustlabError, match=r"apgd supports .*, not l0"):
         Restarts(attack=APGD()).run(model, images, labels, L0(eps=3))
     with pytest.raises(RobustlabError, match="corruption can't move towards a target"):
         Restarts(attack=Corruption(effect="fog")).run(model, images, labels, Unbounded(), targets=labels)

@@ -98,5 +98,5 @@ def test_a_factor_on_the_logits_changes_nothing(images: Tensor, labels: Tensor, 
 
 
 def test_it_is_made_for_what_the_attack_is_made_for(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    with pytest.raises(RobustlabError, match=r"square is made for .*; the threat model is l0"):
+    with pytest.raises(RobustlabError, match=r"square supports .*, not l0"):
         ATTACK.run(model, images, labels, L0(eps=3))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from registered_units import every_unit, instances
 
-from robustlab.attacks import PGD, Attack
+from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
 from robustlab.core.threat import L2, Linf, ThreatModel
@@ -48,6 +48,13 @@ def test_arguments_by_place_are_shown_by_name(kind: type[Unit], unit: type[Unit]
             attempt()
         assert str(caught.value).startswith(f"{called} takes its arguments by name")
         assert not fields or f"{called}({fields[0]}=3)" in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [0, 1, 1.0, 3, None, [], torch.tensor(1)])
+def test_a_number_is_no_switch(value: Any) -> None:
+    with pytest.raises(SpecError, match=r"^fgsm: random_start must be True or False"):
+        FGSM(random_start=value)
+    assert FGSM(random_start=torch.tensor(True)) == parse(Attack, "fgsm(random_start=true)")  # type: ignore[arg-type]
 
 
 def test_scalars_of_numpy_and_torch_are_numbers() -> None:

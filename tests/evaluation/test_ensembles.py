@@ -40,5 +40,5 @@ def test_no_attack_for_the_threat_model() -> None:
 def test_fractions_in_specs() -> None:
     assert parse(ThreatModel, "linf(eps=8/255)") == Linf(eps=8 / 255)
     for wrong in ("linf(eps=1/0)", "linf(eps='a'/2)", "linf(eps=x/2)"):
-        with pytest.raises(SpecError, match="is no fraction"):
+        with pytest.raises(SpecError, match="is not a fraction"):
             parse(ThreatModel, wrong)

@@ -70,7 +70,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"attacks": "x" * 1_000_000}, "can't parse attacks 'xxx"),
         ({"network": "baseline"}, "only be named with the folder"),
         ({"images": torch.zeros(2, 1, 4, 5)}, "given together"),
-        ({"eight_bit": True}, "no 8-bit images"),
+        ({"eight_bit": True}, "not 8-bit images"),
         ({"surrogates": ["nothing"]}, "no model 'nothing'"),
     ],
 )

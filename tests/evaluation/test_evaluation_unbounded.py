@@ -94,14 +94,14 @@ def test_the_standard_ensemble_is_every_corruption_then_the_grid() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"attacks": "pgd"}, "pgd is made for threat models that bound a distance; the threat model is unb"),
+        ({"attacks": "pgd"}, "pgd supports threat models that bound a distance, not unb"),
         ({"attacks": "autoattack"}, "has no attack for unbounded"),
         (
             {"curve": True, "attacks": "standard"},
             "a curve against eps needs a threat model that",
         ),
         ({"threat": "unbounded(eps=0.3)"}, "unbounded has no argument 'eps'"),
-        ({"threat": "linf(eps=1)", "attacks": "rotation_translation"}, "is made for unbounded"),
+        ({"threat": "linf(eps=1)", "attacks": "rotation_translation"}, "supports unbounded"),
     ],
 )
 def test_what_makes_no_sense_is_refused(

@@ -67,6 +67,8 @@ def _checked(unit: Any, name: str, value: object) -> object:
         value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar
     kinds = _plain_types(unit)[name]
     if kinds.isdisjoint({int, float}):
+        if kinds == {bool} and not isinstance(value, bool | str):
+            raise SpecError(f"{unit.name}: {name} must be True or False, found {shown(value)}")
         return value
     if value is None or type(value) in kinds - {int, float}:
         return value

@@ -159,7 +159,7 @@ def as_numbers(name: str, numbers: Any, images: Tensor, *, negative: bool = Fals
         DataError: another type or shape, or a negative number that may not be.
     """
     given = _tensor(name, numbers)
-    if given.ndim == 0 and not isinstance(numbers, Tensor):
+    if given.ndim == 0:
         given = given.expand(len(images))
     whole = not (given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool)
     if given.shape != images.shape[:1] or not (whole or len(images) == 0):

@@ -53,7 +53,7 @@ def levels(images: Tensor) -> Tensor:
     if images.dtype == torch.uint8:
         return images
     if (images - _grid(images)).abs().max() > _TOLERANCE:
-        raise DataError("the clean images are no 8-bit images: their values are not all multiples of 1/255")
+        raise DataError("the clean images are not 8-bit images: their values are not all multiples of 1/255")
     return images.mul(_LEVELS).round().to(torch.uint8)
 
 

@@ -28,7 +28,7 @@ def forget_other_answers(problem: Problem, store: RunStore, progress: Progress) 
         abs(now - row.confidence) <= _TOLERANCE for now, row in zip(confidences.tolist(), rows, strict=True)
     )
     if not same:
-        store.keep_only([])
+        store.keep_only([problem.measured_key])
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
