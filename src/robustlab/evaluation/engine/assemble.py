@@ -89,7 +89,7 @@ def assemble(
         distances=_distances(problem, found),
         compute=Compute(
             device=problem.device,
-            device_name=device.describe(problem.device.partition(":")[0]),
+            device_name=device.hardware(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
             training_precision="bf16" if problem.half else "fp32",
             instruction_set=device.instruction_set(),
