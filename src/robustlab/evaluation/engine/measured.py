@@ -136,7 +136,7 @@ def _bytes_per_image(model: nn.Module, image: Tensor, *, half: bool) -> int:
         with TensorMemory() as memory:
             _pass(model, images, half=half)
         needed.append(memory.most)
-    return max(needed[1] - needed[0], image.untyped_storage().nbytes())
+    return max(needed[1] - needed[0], image.numel() * image.element_size())
 
 
 def _pass(model: nn.Module, images: Tensor, *, half: bool) -> Tensor:
