@@ -131,7 +131,7 @@ def _fitting(problem: Problem, *, half: bool) -> int:
 
 def _bytes_per_image(model: nn.Module, image: Tensor, *, half: bool) -> int:
     """Return what a second image adds to the tensors of a pass each way."""
-    needed = []
+    needed: list[int] = []
     for images in (image, image.expand(2, -1, -1, -1).contiguous()):
         with TensorMemory() as memory:
             _pass(model, images, half=half)
