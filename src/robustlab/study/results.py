@@ -55,7 +55,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
         ),
         compute=Compute(
             device=compute.device,
-            device_name=device.describe(compute.device),
+            device_name=device.hardware(compute.device),
             threads=torch.get_num_threads(),
             training_precision=compute.precision,
             instruction_set=device.instruction_set(),

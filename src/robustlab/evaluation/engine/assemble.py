@@ -97,7 +97,7 @@ def assemble(
         distances=_distances(problem, found),
         compute=Compute(
             device=problem.device,
-            device_name=device.describe(problem.device.partition(":")[0]),
+            device_name=device.hardware(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
             training_precision="bf16" if problem.half else short_name(dtype_of(problem.model)),
             instruction_set=device.instruction_set(),

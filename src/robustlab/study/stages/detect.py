@@ -1,13 +1,16 @@
 """Measures how well a detector tells perturbed test images from clean ones."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
 
 from robustlab.attacks import Attack, Mode
+from robustlab.core.batches import in_batches
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.detectors import Detector
@@ -69,7 +72,8 @@ class DetectStage(Stage):
             images = block.pixels(slice(None))
             if perturbed:
                 images = workspace.perturb(block, self.attack, self.threat, self.crafted_on, self.mode).images
-            parts.append(self.detector.score(networks, images).detach().cpu().numpy().astype(np.float64))
+            scores = torch.cat(in_batches(images, len(images), partial(self.detector.score, networks)))
+            parts.append(scores.detach().cpu().numpy().astype(np.float64))
         return np.concatenate(parts)
 
 
