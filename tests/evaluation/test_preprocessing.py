@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from evaluation_runs import evaluate, states
@@ -87,6 +88,7 @@ GOOD: list[tuple[Any, Any, tuple[float, ...]]] = [
     ("0.1, 0.2,0.3", 1, (0.1, 0.2, 0.3)),
     ([0.1, 2], (1, 1), (0.1, 2.0)),
     (-1, "1", (-1.0,)),
+    (np.float64(0.25), np.float32(1), (0.25,)),
 ]
 
 

@@ -5,6 +5,7 @@ Such a step outside the network would change what an eps means: it is put in fro
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import torch
@@ -130,7 +131,7 @@ def _parsed(name: str, word: str) -> float:
 
 def _number(name: str, value: Any, accepted: str) -> float:
     # To Python, True is a number.
-    real = isinstance(value, int | float) and not isinstance(value, bool)
+    real = isinstance(value, Real) and not isinstance(value, bool)
     low, high = (-_LARGEST, _LARGEST) if name == "mean" else (1 / _LARGEST, _LARGEST)
     if not (real and low <= value <= high):
         raise SpecError(
