@@ -208,6 +208,12 @@ def test_a_damaged_manifest_is_refused(run: Path, content: str) -> None:
     refused(run, r"manifest\.json is damaged")
 
 
+@pytest.mark.parametrize("value", [[], {}, 5, True, "", "ab" * 32])
+def test_a_hash_that_is_none_is_refused(run: Path, value: object) -> None:
+    (run / "manifest.json").write_text(json.dumps({"sha256": {"images.csv": value}}))
+    refused(run, r"images\.csv was changed after the run")
+
+
 def test_a_run_of_an_older_version_is_read(old: Path, whole: EvaluationRun) -> None:
     assert robustlab.gate(old, min_robust=0.0).passed
     assert read_finished(old).results == whole.results

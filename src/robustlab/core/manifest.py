@@ -40,7 +40,7 @@ def check_unchanged(path: Path) -> None:
         return
     except (OSError, ValueError, AttributeError) as error:
         raise RunError(f"{manifest} is damaged ({error}); {AGAIN}") from None
-    if expected not in {None, _hash(path.read_bytes())}:
+    if expected not in (None, _hash(path.read_bytes())):
         raise RunError(f"{path} was changed after the run: its SHA-256 is not the one in {FILE}; {AGAIN}")
 
 
