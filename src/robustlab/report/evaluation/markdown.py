@@ -144,7 +144,8 @@ def _cost(view: View) -> list[str]:
     versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
     facts = [
         f"- peak memory {text.count(results.peak_memory_mb)} MB, seed {results.seed}",
-        f"- {plain(text.machine(compute))}; {text.search(compute)}, successes confirmed in {plain(results.subject.dtype)}",
+        f"- {plain(text.machine(compute))}; {text.search(compute)}, "
+        f"successes confirmed in {plain(results.subject.dtype)}",
         f"- model: {plain(results.subject.source)}, {text.count(results.subject.parameters)} parameters, "
         f"images in {plain(results.subject.dtype)}, "
         f"SHA-256 {code(results.subject.sha256)}",
