@@ -81,10 +81,14 @@ def test_five_times_while_the_model_works(tmp_path: Path) -> None:
 
 
 def test_from_outside(tmp_path: Path) -> None:
-    process = started("-m", "robustlab", *EVALUATE, cwd=tmp_path)
-    time.sleep(0.5)  # Python itself, which can't be helped, is awake by then
+    process = started("-X", "importtime", "-m", "robustlab", *EVALUATE, cwd=tmp_path)
+    assert process.stderr is not None
+    for line in process.stderr:  # what was loaded, in order; before this, Python itself starts
+        if line.split()[-1:] == ["robustlab.core.errors"]:
+            break
     for _ in range(5):
         process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
     stopped(process)
 
 
