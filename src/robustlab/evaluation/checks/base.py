@@ -38,7 +38,7 @@ class Probe(ABC):
     title: ClassVar[str]
     expected: ClassVar[str]
     meaning: ClassVar[str]
-    doubts: ClassVar[Doubt]
+    doubts: ClassVar[Doubt] = "evaluation"
     """What a failure puts in doubt. One that doubts the attacks alone is skipped where none can find more."""
     by_distance: ClassVar[bool] = False
     """Whether it makes sense only where the threat model bounds a distance."""
