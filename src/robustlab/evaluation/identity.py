@@ -2,8 +2,8 @@
 
 Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
 followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
-number of threads and on the processor, so no hash of them is the same everywhere, however they are rounded.
-An evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
+processor's instruction set, so no hash of them is the same everywhere, however they are rounded. An
+evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
 """
 
 import functools
