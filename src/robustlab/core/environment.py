@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from robustlab.core.errors import SetupError
+from robustlab.core.text import shown
 
 _REPORTED = ("robustlab", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors")
 
@@ -33,8 +34,8 @@ def check_torchvision() -> None:
     except (ImportError, RuntimeError, OSError, AttributeError) as error:
         pair = versions()
         raise SetupError(
-            f"torchvision {pair['torchvision']} does not match torch {pair['torch']} ({error}). Install a "
-            "matching pair: pip uninstall -y torch torchvision && pip install torch torchvision"
+            f"torchvision {pair['torchvision']} does not match torch {pair['torch']} ({shown(error)}). "
+            "Install a matching pair: pip uninstall -y torch torchvision && pip install torch torchvision"
         ) from None
 
 

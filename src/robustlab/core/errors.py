@@ -15,7 +15,7 @@ import textwrap
 from collections.abc import Iterable
 
 from robustlab.core.aliases import normalized, ours
-from robustlab.core.text import one_line, shown
+from robustlab.core.text import MESSAGE_LIMIT, one_line, shown
 
 _LONGEST_WORD = 100
 _LONGEST_OFFER = 80
@@ -28,9 +28,10 @@ class RobustlabError(Exception):
     """
 
     exit_code = 2
+    limit = MESSAGE_LIMIT
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(message, self.limit))
 
 
 class SpecError(RobustlabError):

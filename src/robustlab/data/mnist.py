@@ -85,7 +85,7 @@ def verify(root: Path) -> None:
     """
     problems = [problem for name in FILES if (problem := _problem(_raw(root) / name))]
     if problems:
-        raise DataError(
+        raise MnistFilesError(
             f"the MNIST files in {_raw(root)} can't be used: {'; '.join(problems)}. Replace them with the "
             "official ones, or remove that folder to have them downloaded again"
         )
@@ -101,6 +101,12 @@ def _problem(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     return "" if digest == md5 else f"{path.name} was altered (MD5 {digest}, official {md5})"
+
+
+class MnistFilesError(DataError):
+    """The files of MNIST are nowhere, or not the official ones: the message has all four, and the folders."""
+
+    limit = 1500
 
 
 def _raw(root: Path) -> Path:
@@ -125,7 +131,7 @@ def _restore_compressed(root: Path) -> None:
                 raise ValueError(f"it does not hold the official file of {size:,} bytes")
             write_bytes(plain, content)
         except (EOFError, zlib.error, OSError, ValueError, OutputError) as error:
-            raise DataError(
+            raise MnistFilesError(
                 f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
             ) from None
 
@@ -145,7 +151,7 @@ def _download(data_root: Path | None) -> Path:
 
 def _give_up(data_root: Path | None, reason: str) -> Path:
     tried = ", ".join(str(_raw(place)) for place in search_path(data_root))
-    raise DataError(
+    raise MnistFilesError(
         f"MNIST was not found and {reason}. Looked in: {tried}. To place it by hand, put the four files "
         f"{_listing(FILES)} (plain or .gz) into a folder DIR/MNIST/raw, then pass --data-root DIR or set "
         f"{ENVIRONMENT}=DIR"
