@@ -165,6 +165,8 @@ GOOD_SHAPE = SHAPE._asdict()
         {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": "8"}},
         {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": -8}},
         {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": 8.5}},
+        {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": 0}},
+        {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": True}},
         {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": None}},
         {"model": SMALL[1], "shape": {**GOOD_SHAPE, "height": 10**15}},
     ],

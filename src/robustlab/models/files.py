@@ -64,7 +64,10 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     path = as_path("path", path)
     tensors, header = load_tensors(path)
     try:
-        network = parse(Model, header["model"]).build(Shape(**header["shape"]))
+        shape = Shape(**header["shape"])
+        if not all(type(part) is int and part > 0 for part in shape):
+            raise ValueError("its shape is not of positive integers")
+        network = parse(Model, header["model"]).build(shape)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
     # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md).
