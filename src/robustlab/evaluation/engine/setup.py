@@ -166,8 +166,9 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
         mode=options.mode,
         samples=samples(request, options),
         eight_bit=options.eight_bit,
-        half=False,
         device=device,
+        # `measured` settles both, once there is a ledger that keeps what was chosen.
+        half=False,
         batch_size=BatchSize(options.batch_size or 1),
     )
 
