@@ -83,6 +83,6 @@ def test_scaling_reaches_nested_units() -> None:
 
 
 def test_scaling_out_of_range_is_an_error() -> None:
-    with pytest.raises(SpecError, match=r"linf: eps: .*less than or equal to 1, found 1\.8"):
+    with pytest.raises(SpecError, match=r"linf: eps should be less than or equal to 1, found 1\.8"):
         scaled(Linf(eps=0.9), 2.0)
     assert scaled(L2(eps=0.9), 2.0) == L2(eps=1.8)

@@ -26,8 +26,11 @@ def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
     if logits.grad_fn is not None:
         logits.grad_fn.register_hook(_without_nan)
     logits = logits.float()
-    values, valid = logits.detach(), answered(logits)
+    values = logits.detach()
     numbers = values.isfinite()
+    if logits.device.type == "cpu" and bool(numbers.all()):  # a GPU would have to wait for the answer
+        return logits, numbers[..., 0]
+    valid = answered(values)
     lowest = torch.where(numbers, values, torch.inf).amin(dim=-1)
     floor = (lowest - lowest.abs() - _GAP).clamp(min=torch.finfo(logits.dtype).min)
     other = torch.where(valid, floor, 0.0)[..., None]

@@ -17,9 +17,9 @@ from robustlab.evaluation.guarded import Guarded, unguarded
 from robustlab.evaluation.metrics import percent, proportion
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 
-MOST, TIMES = 2000, 5
+MOST, TIMES = 2000, 10
 """Images looked at: at most so many, and so many times the evaluation's, whose cost this must not exceed."""
-ALPHA = 0.001
+ALPHA = 0.01
 """How often chance alone may raise the flag, over all candidates. Our choice."""
 KNOWS = 1 / 3
 """The share of what guessing the commonest class leaves that must then be right. Our choice."""
