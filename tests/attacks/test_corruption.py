@@ -274,11 +274,11 @@ def test_its_spec() -> None:
     attack = parse(Attack, "corruption(effect=fog)")
     assert attack == Corruption(effect="fog")
     assert repr(attack) == "corruption(effect=fog, severity=None)"
-    with pytest.raises(SpecError, match="severity: input should be less than or equal to 5"):
+    with pytest.raises(SpecError, match="severity should be less than or equal to 5"):
         parse(Attack, "corruption(effect=fog, severity=6)")
     with pytest.raises(SpecError, match="stripe has severity 1 alone, found severity 2"):
         parse(Attack, "corruption(effect=stripe, severity=2)")
-    with pytest.raises(SpecError, match="effect: input should be 'shot_noise'"):
+    with pytest.raises(SpecError, match="effect should be 'shot_noise'"):
         parse(Attack, "corruption(effect=rain)")
 
 

@@ -60,5 +60,5 @@ def test_its_eps_is_no_pixel_length() -> None:
 
 
 def test_it_is_no_bounded_attack(model: nn.Module) -> None:
-    with pytest.raises(RobustlabError, match="made for unbounded"):
+    with pytest.raises(RobustlabError, match="supports unbounded"):
         perturbed(model, torch.zeros(6, 1, 4, 4), 0.25, Linf(eps=0.125))

@@ -94,5 +94,5 @@ def test_it_is_the_worst_of_the_grid(model: nn.Module) -> None:
 
 def test_it_is_not_made_for_a_ball(model: nn.Module) -> None:
     images = seeding.uniform(2, torch.arange(8), (3, 5, 5))
-    with pytest.raises(RobustlabError, match="made for unbounded"):
+    with pytest.raises(RobustlabError, match="supports unbounded"):
         RotationTranslation().run(model, images, torch.zeros(8, dtype=torch.int64), Linf(eps=0.05))

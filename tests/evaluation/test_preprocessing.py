@@ -65,7 +65,7 @@ def test_it_is_a_part_of_what_is_evaluated(network: nn.Module, images: Split, tm
     network.train()
     keys = set()
     for more in ({}, {"mean": 0.1, "std": 1}, {"mean": 0.2, "std": 1}, {"scale": 2}, {"mean": 0, "std": 1}):
-        run = evaluate(tmp_path, network, images.take(slice(8)), attacks="fgsm", **more)
+        run = evaluate(tmp_path, network, images.take(slice(8)), attacks="fgsm", overwrite=True, **more)
         keys.add((run.folder / "manifest.json").read_text().split('"problem": "')[1].split('"')[0])
     assert len(keys) == 4, "the last one does nothing, and so is the first"
     assert network.training

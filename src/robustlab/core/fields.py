@@ -30,7 +30,7 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Length = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """A distance or eps in pixel units, or seconds, or megabytes."""
 
-Factor = Annotated[float, Field(ge=1e-12, le=1e12, allow_inf_nan=False)]
+Factor = Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)]
 """What a length is multiplied or divided by."""
 
 Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]

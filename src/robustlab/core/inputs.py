@@ -98,7 +98,7 @@ def check_module(name: str, model: object) -> None:
             f"{name} must be a torch.nn.Module; found the class {model.__name__}: call it first"
         )
     hint = "; call it in the forward of a torch.nn.Module" if callable(model) else ""
-    raise RobustlabError(f"{name} must be a torch.nn.Module; found a {type(model).__name__}{hint}")
+    raise RobustlabError(f"{name} must be a torch.nn.Module; found {a_kind(model)}{hint}")
 
 
 def as_images(images: Any) -> Tensor:

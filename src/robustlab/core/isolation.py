@@ -55,11 +55,11 @@ def _precision() -> tuple[Any, ...]:
 
 def _set_precision(values: tuple[Any, ...]) -> None:
     older, parts = values
-    for part, value in parts:
-        part.fp32_precision = value
-    if older is not None:
+    if older is not None:  # first: these write the newer ones too
         torch.set_float32_matmul_precision(older[0])
         _BACKENDS.cudnn.allow_tf32 = older[1]
+    for part, value in parts:
+        part.fp32_precision = value
 
 
 def _exact(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -96,8 +96,8 @@ def test_an_option_that_is_wrong_is_taken_back(network: nn.Module, images: Split
 def test_images_that_are_not_attacked_are_looked_at_too(network: nn.Module, images: Split) -> None:
     context = replace(evaluated(network, images.take(slice(20)), WEAK, ()), split=images)
     check = look("preprocessing", context)
-    assert (check.n, check.grade) == (100, "pass")
-    assert check.forwards == 5 * 100
+    assert (check.n, check.grade) == (200, "pass")
+    assert check.forwards == 5 * 200
 
 
 @pytest.mark.parametrize("seed", range(12))

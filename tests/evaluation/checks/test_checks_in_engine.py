@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from robustlab.core import seeding
+from robustlab.core.errors import RunError
 from robustlab.core.run import EvaluationRun
 from robustlab.data import Split
 from robustlab.evaluation.checks import PROBES, Experiment, Finding, Lab, Sample
@@ -142,7 +143,9 @@ def test_stored_images_are_looked_at_each_time(model: nn.Module, tmp_path: Path)
                 (image.numpy().tobytes(),),
             )
         db.close()
-        assert grade() == "fail"
+        with pytest.raises(RunError, match="damaged"):
+            grade()
+        assert grade() == "pass", "it is looked for once more"
 
 
 def test_they_are_part_of_the_cost(model: nn.Module, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from robustlab.evaluation.checks import PROBES, Context, Probe, run_checks
 
 OTHERWISE = {
     "clean-accuracy",
+    "preprocessing",
     "sample-size",
     "stored-images",
     "train-mode",

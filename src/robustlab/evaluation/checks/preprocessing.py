@@ -7,6 +7,7 @@ import torch
 from scipy.stats import binomtest
 from torch import Tensor, nn
 
+from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.own_dtype import InOwnDtype, in_own_dtype
 from robustlab.data import Split
@@ -83,7 +84,9 @@ def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Te
         for rows in torch.split(torch.arange(len(block), device=block.labels.device), int(lab.batch_size)):
             logits = lab.logits(turn(block.pixels(rows)), model)
             parts.append(logits.argmax(dim=1) == block.labels[rows])
-    except RobustlabError:
+    except RobustlabError as error:
+        if isinstance(error, UserCodeError) and error.quits:
+            raise
         return torch.zeros_like(block.labels, dtype=torch.bool)
     return torch.cat(parts)
 
