@@ -60,18 +60,18 @@ def try_input(name: str, seed: int, index: int, folder: Path | None = None) -> O
             warnings.simplefilter("error")
             attempt()
     except RobustlabError as error:
-        return Outcome(refused=True, fault=unfit(str(error)))
+        return Outcome(refused=True, fault=unfit(str(error), error.limit))
     except (Exception, SystemExit, TooSlow):
         return Outcome(refused=False, fault=traceback.format_exc())
     return Outcome(refused=False, fault="")
 
 
-def unfit(message: str) -> str:
+def unfit(message: str, limit: int = MESSAGE_LIMIT) -> str:
     """Say why a message is unfit for a terminal; empty if it is fit."""
     if not message.strip():
         return "an error without a message"
-    if len(message) > MESSAGE_LIMIT:
-        return f"a message of {len(message)} characters: {message[:MESSAGE_LIMIT]!r}..."
+    if len(message) > limit:
+        return f"a message of {len(message)} characters: {message[:limit]!r}..."
     if not message.isprintable():
         return f"a message with line breaks or control characters: {message!r}"
     return ""
