@@ -23,6 +23,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # test starts keeps as many threads as its users give it.
     torch.set_num_threads(1)
 
+_LONGEST = (
+    "test_kill_and_resume.py",
+    "test_mnist_study.py",
+    "test_evaluation_resume.py",
+    "test_evaluation_memory.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the longest files first: the processes then end at about the same time."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
+
+
 LinearFactory = Callable[..., nn.Module]
 
 
