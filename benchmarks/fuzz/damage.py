@@ -88,7 +88,7 @@ def _put(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
 def _shift(draw: random.Random, node: Any, key: Any, places: list[Any]) -> None:
     """Change a number a little, so that it may still look right."""
     if isinstance(node[key], int | float) and not isinstance(node[key], bool):
-        node[key] = draw.choice((node[key] + 1, node[key] - 1, -node[key], node[key] * 2, node[key] / 3))
+        node[key] = draw.choice((node[key] + 1, node[key] - 1, -node[key], node[key] * 2, node[key] // 3))
     else:
         _put(draw, node, key, places)
 
