@@ -7,6 +7,8 @@ import time
 import uuid
 import warnings
 import weakref
+from array import array
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 import robustlab
+from robustlab.core.errors import RunError
 from robustlab.core.progress import Progress
 from robustlab.evaluation.identity import describe
 from robustlab.evaluation.subject import load_classifier
@@ -189,13 +192,58 @@ class Hidden(nn.Module):
         return logits
 
 
+class OfTheBatch(nn.Module):
+    """A classifier that judges an image by the others of its batch."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        flat = images.flatten(1).mean(1)
+        return torch.stack([flat - flat.mean(), torch.zeros_like(flat)], dim=1) * 50
+
+
+def test_a_model_of_the_batch_resumes(tmp_path: Path) -> None:
+    images, labels, notes = torch.rand(12, 1, 3, 3), torch.zeros(12).long(), []
+    progress = Progress()
+    progress.note = notes.append  # type: ignore[method-assign, assignment]
+    for _ in range(2):
+        robustlab.evaluate(
+            OfTheBatch().eval(),
+            images=images,
+            labels=labels,
+            attacks="random_points(count=1)",
+            checks=False,
+            progress=progress,
+            out=tmp_path,
+        )
+    assert not any("otherwise" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (array("d", [1.0]), array("d", [-1.0])),
+        (bytearray(b"a"), bytearray(b"b")),
+        (deque([1]), deque([2])),
+        (123456789012345, 987654321012345),
+        ("0f343b0931126a20f133d67c2b018a3b", "0f343b0931126a20f133d67c2b018a3c"),
+    ],
+    ids=["array", "bytearray", "deque", "15 digits", "md5"],
+)
+def test_a_changed_setting_of_any_kind_is_another_model(one: object, other: object) -> None:
+    def code(value: object) -> str:
+        model = OfTheBatch()
+        model.setting = value
+        return load_classifier(model).code
+
+    assert code(one) == code(one) != code(other)
+
+
 def test_a_model_that_answers_otherwise_is_evaluated_again(tmp_path: Path) -> None:
     images, labels = torch.rand(12, 1, 3, 3), torch.zeros(12).long()
     notes: list[str] = []
     progress = Progress()
     progress.note = notes.append  # type: ignore[method-assign, assignment]
 
-    def evaluated(number: int) -> tuple[str, int]:
+    def evaluated(number: int, *, overwrite: bool = False) -> tuple[str, int]:
         model = Hidden()
         model.owner.number = number
         given: dict[str, Any] = {
@@ -205,13 +253,18 @@ def test_a_model_that_answers_otherwise_is_evaluated_again(tmp_path: Path) -> No
             "checks": False,
             "certify": False,
         }
-        found = robustlab.evaluate(model, out=tmp_path / "run", progress=progress, **given)
+        found = robustlab.evaluate(
+            model, out=tmp_path / "run", progress=progress, overwrite=overwrite, **given
+        )
         return load_classifier(model).code, round(12 * found.results.clean.value)
 
     first, again = evaluated(1), evaluated(1)
     assert first == again
     assert notes == []
-    code, right = evaluated(-1)
+    with pytest.raises(RunError, match=r"answers the same images otherwise.*--overwrite"):
+        evaluated(-1)
+    assert evaluated(1) == first, "nothing was lost"
+    code, right = evaluated(-1, overwrite=True)
     assert code == first[0]
     assert right == 12 - first[1]
     assert notes == ["the model answers the same images otherwise than in the earlier run: all is done again"]

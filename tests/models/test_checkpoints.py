@@ -191,3 +191,19 @@ def test_a_dict_that_holds_itself_is_read(tmp_path: Path) -> None:
     content["self"] = content
     model, _ = loaded(content, tmp_path / "w.pt")
     assert all((value == 1).all() for value in model.parameters())
+
+
+def test_many_views_of_one_storage_are_no_bomb(tmp_path: Path) -> None:
+    model = nn.Sequential(*(nn.Linear(16, 16) for _ in range(30)))
+    flat = nn.utils.parameters_to_vector(model.parameters()).detach()
+    nn.utils.vector_to_parameters(flat, model.parameters())
+    torch.save(model.state_dict(), tmp_path / "views.pt")
+    fresh = nn.Sequential(*(nn.Linear(16, 16) for _ in range(30)))
+    assert load_weights(fresh, tmp_path / "views.pt") == ""
+    assert torch.equal(fresh[29].weight, model[29].weight)
+
+
+@pytest.mark.parametrize("name", ["semantic_head", "schema", "swav"])
+def test_a_name_is_no_average_by_a_part_of_a_word(name: str, tmp_path: Path) -> None:
+    _, said = loaded({name: ones(2.0), "net": ones(3.0)}, tmp_path / "w.pt")
+    assert "average" not in said

@@ -23,7 +23,10 @@ class ModeName(StrEnum):
 def evaluate(
     model: Annotated[
         str,
-        typer.Option(help="FILE.py:NAME, a study's run folder, a .safetensors file, or a name of `ls zoo`."),
+        typer.Option(
+            help="FILE.py:NAME, package.module:NAME, a study's run folder, a .safetensors or TorchScript "
+            "file, or a name of `ls zoo`."
+        ),
     ],
     weights: Annotated[Path | None, typer.Option(help="Weights to load: safetensors or torch.save.")] = None,
     network: Annotated[str | None, typer.Option(help="Which network of the study's run.")] = None,

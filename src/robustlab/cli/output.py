@@ -13,7 +13,7 @@ _OUT, _ERR = 1, 2
 def kept_for_the_result() -> Iterator[None]:
     """Send what is written to standard output inside the block to standard error, from C code too.
 
-    C writes to the descriptors, whatever stands in the place of `sys.stdout`, as in a notebook.
+    C writes to the descriptors, even where `sys.stdout` is something else, as in a notebook.
     """
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(AttributeError, OSError, ValueError):

@@ -167,9 +167,9 @@ class Evaluation(Record):
     Attributes:
         mode: ``"verdict"`` or ``"max-loss"``.
         samples: how often the classifier was asked about each point.
-        command: what to type to have the same evaluation again; empty if it was started from Python.
+        command: what to type to have the same evaluation again; empty if the command line can't say it.
         attacks: what was asked for; ``rows`` says what ran.
-        remarks: what was said at the start: the images are not those wished for, or eps allows every image.
+        remarks: what was said of the weights, the images, a too large eps and a missing gradient.
         robust: worst case over all attacks, image by image; the headline.
         certified: proven, where a certifier ran.
         not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they

@@ -20,7 +20,7 @@ _REASONS = {
 """By the first part of SQLite's own names for its errors (https://sqlite.org/rescode.html)."""
 
 
-def explained(error: sqlite3.DatabaseError, path: Path) -> RobustlabError:
+def explained(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> RobustlabError:
     """Return what to raise: an `OutputError` where the machine refused, else a `RunError`: a damaged file."""
     name = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_")
     kind = name.partition("_")[0]

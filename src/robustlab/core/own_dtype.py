@@ -97,7 +97,8 @@ def in_own_dtype(model: nn.Module, images: Tensor) -> nn.Module:
     with calling("the model", " when its weights were looked at"):
         weights = chain(model.parameters(), model.buffers())
         own = dict.fromkeys(weight.dtype for weight in weights if weight.is_floating_point())
-    if set(own) <= {torch.float32} or isinstance(model, InOwnDtype):
+        cast_already = any(isinstance(part, InOwnDtype) for part in model.modules())
+    if set(own) <= {torch.float32} or cast_already:
         return model
     for dtype in dict.fromkeys([torch.float32, *own]):
         one = model if dtype == torch.float32 else InOwnDtype(model, dtype)

@@ -66,9 +66,9 @@ class DatasetInfo(Record):
 class PassTime(Record):
     """What a forward and backward pass took, in seconds: the best of several, in turns."""
 
-    images: int
-    fp32: float
-    bf16: float
+    images: Positive
+    fp32: Length
+    bf16: Length
 
 
 class Compute(Record):
@@ -127,7 +127,7 @@ class RowFlag(Record):
     """A sign that the attack of a row did nothing, so that its accuracy must not be believed."""
 
     id: Literal["zero-gradient", "zero-distance", "above-clean"]
-    found: str
+    found: Text
 
 
 class Row(Record):

@@ -169,7 +169,7 @@ class RunStore:
             self._check_in_place()
             with self._db:
                 yield self._db
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite's own messages quote the file
             raise explained(error, path) from error
 
     def _check_in_place(self) -> None:
@@ -180,6 +180,11 @@ class RunStore:
                 f"{path} was removed or replaced while the run was working in its folder; "
                 "run the same command again"
             )
+
+    @property
+    def complete(self) -> bool:
+        """Whether the folder holds a finished run."""
+        return (self.folder / "manifest.json").exists()
 
     def reopen(self, *more: str) -> None:
         """Make the run incomplete, before anything of it changes: its report is an old one now.

@@ -120,10 +120,16 @@ def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
         first, second = getattr(one, name), getattr(two, name)
         if first != second:
             others.append(f"{name}: {first} and {second}")
-    first, second = one.compute.training_precision, two.compute.training_precision
-    if first != second:
+    first, second = _precision(one), _precision(two)
+    if first and second and first != second:
         others.append(f"search precision: {first} and {second}")
     return others
+
+
+def _precision(results: Evaluation) -> str:
+    """Return the search precision that was asked for; empty where a clock or the model's dtype decided."""
+    decided = results.compute.pass_time is not None or results.subject.dtype != "fp32"
+    return "" if decided else results.compute.training_precision
 
 
 def _attacks(results: Evaluation) -> str:

@@ -11,6 +11,8 @@ import hashlib
 import inspect
 import re
 import weakref
+from array import array
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from types import CellType, CodeType, ModuleType
@@ -40,7 +42,8 @@ _EMPTY = CellType()
 _PASSING = (
     r" at 0x[0-9a-fA-F]+"  # an address, in the repr of a function
     r"|(?<![.\w])[0-9]{14,15}(?![.0-9])"  # one as `id` returns it, by which Keras names its nodes
-    r"|\b[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}\b"  # a random UUID, by which libraries name a session
+    # A random UUID, by which libraries name a session; with or without its dashes.
+    r"|\b[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}\b"
 )
 
 
@@ -120,7 +123,9 @@ class _Description:
         if isinstance(value, weakref.ProxyType | weakref.CallableProxyType | weakref.ReferenceType):
             return kind  # what is only borrowed is no setting
         if isinstance(value, _PLAIN):
-            return _stable(repr(value))
+            return _stable(repr(value)) if isinstance(value, str) else repr(value)
+        if isinstance(value, bytearray | memoryview | array):
+            return f"{kind} {_digest(bytes(value))}"
         if id(value) in self.parts:
             if self.inside:
                 raise _SurroundingError
@@ -140,10 +145,11 @@ class _Description:
             return kind
         if isinstance(value, dict):
             items = dict.items(value)  # a subclass may load them, or count that they were read
-            return f"{kind}{sorted((self.of(key, below), self.of(item, below)) for key, item in items)}"
+            named = [(_stable(self.of(key, below)), self.of(item, below)) for key, item in items]
+            return f"{kind}{sorted(named)}"
         if isinstance(value, set | frozenset):
             return f"{kind}{sorted(self.of(item, below) for item in value)}"
-        if isinstance(value, list | tuple):
+        if isinstance(value, list | tuple | deque):
             return f"{kind}{[self.of(item, below) for item in value]}"
         if isinstance(value, functools.partial):
             return f"{kind}{[self.of(part, below) for part in (value.func, value.args, value.keywords)]}"
@@ -270,8 +276,7 @@ def _compiled(code: CodeType) -> str:
 
 def _constant(value: object) -> str:
     # The order of a set is another one in every process.
-    text = repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
-    return _stable(text)
+    return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 def _is_setting(value: object, depth: int = 0) -> bool:

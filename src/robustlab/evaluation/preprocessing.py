@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.store import digest
+from robustlab.core.text import shown
 from robustlab.evaluation.subject import LoadedClassifier
 
 Constants = str | float | Sequence[float]
@@ -134,9 +135,7 @@ def _number(name: str, value: Any, accepted: str) -> float:
     real = isinstance(value, Real) and not isinstance(value, bool)
     low, high = (-_LARGEST, _LARGEST) if name == "mean" else (1 / _LARGEST, _LARGEST)
     if not (real and low <= value <= high):
-        raise SpecError(
-            f"{name} must lie between {low:g} and {high:g}; found {str(value)[:40]!r}; {accepted}"
-        )
+        raise SpecError(f"{name} must lie between {low:g} and {high:g}; found {shown(value)}; {accepted}")
     return float(value)
 
 

@@ -31,6 +31,7 @@ class LoadedClassifier:
 
     Attributes:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        network: the user's own one, which the model may put something in front of; its weights are hashed.
         name: short, for people.
         source: where it came from.
         code: the hash of what the weights do not say: the classes' code, their settings, the user's file.
@@ -39,6 +40,7 @@ class LoadedClassifier:
     """
 
     model: nn.Module
+    network: nn.Module
     name: str
     source: str
     code: str
@@ -48,7 +50,7 @@ class LoadedClassifier:
     def sha256(self) -> str:
         """Return the hash of all parameters and buffers, those that are not saved included."""
         with calling("the model", " when its weights were read"):
-            return hash_tensors(self.model)
+            return hash_tensors(self.network)
 
 
 def load_classifier(
@@ -64,8 +66,8 @@ def load_classifier(
     Args:
         model: ``FILE.py:NAME`` or ``package.module:NAME``, a network or a function that is called with no
             argument; the folder of a study's run; a ``.safetensors`` file that `save_network` wrote; a
-            TorchScript file; the name of a network of the zoo (which means that network, whatever the working
-            directory holds); or the network itself.
+            TorchScript file; the name of a network of the zoo (also where the working directory holds a file
+            of that name); or the network itself.
         weights: a file of weights to load into it; see `load_weights`.
         network: which network of the run.
         name: what to call it; default: a name made from the other arguments.
@@ -102,6 +104,7 @@ def load_classifier(
         code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
     return LoadedClassifier(
         model=loaded,
+        network=loaded,
         name=one_line(name or default, _LONGEST_NAME),
         source=printable(source),
         code=code,

@@ -2,6 +2,7 @@
 
 import pickle
 import pickletools
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator
@@ -60,7 +61,8 @@ def _shown(place: str) -> str:
 
 
 def _is_average(place: str) -> bool:
-    return any(word in place.lower() for word in ("ema", "averag", "swa", "teacher"))
+    words = re.split(r"[\W_]+", place.lower())
+    return any(word in {"ema", "swa", "teacher"} or word.startswith("averag") for word in words)
 
 
 def _equal(one: Weights, other: Weights) -> bool:
@@ -179,12 +181,18 @@ def _check(path: Path) -> None:
 
 def _check_pickle(path: Path, file: IO[bytes], size: int) -> None:
     """Refuse a pickle that asks for far more memory than the file has bytes."""
-    last = declared = 0
+    last = declared = counted = 0
+    fresh = False
     for operation, argument, _ in pickletools.genops(file):
         if operation.name.startswith(("BININT", "INT", "LONG")):
             last = int(argument or 0)
+        elif "UNICODE" in operation.name and str(argument).isdigit():  # the key of another storage
+            fresh = True
         elif operation.name == "BINPERSID":  # a tensor's storage, described up to the number of its values
-            declared += last
-        # Weights that are tied count twice. What `bytearray` is given may be a length.
-        if declared > 8 * size or str(argument).endswith("bytearray"):
+            # Many tensors may be views of one storage, whose key then comes from the pickle's memo.
+            declared += last if fresh or last != counted else 0
+            counted, fresh = last, False
+        # What `bytearray` is given may be a length.
+        builder = operation.name == "GLOBAL" and str(argument).endswith("bytearray")
+        if declared > 8 * size or builder or (operation.name == "STACK_GLOBAL"):
             raise ModelFileError(f"{path} asks for far more memory than its {size} bytes; it is refused")

@@ -11,6 +11,7 @@ from toy_defenses import WEAK, Detached, Noisy, Probabilities, Rounded, Wrapped,
 
 from robustlab.attacks import APGD, Focused, RandomPoints, Restarts, Square, WhereMasked
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.evaluation import Check, Evaluation
 from robustlab.core.progress import Progress
@@ -301,3 +302,33 @@ def test_it_is_told_before_anything_else_and_whatever_the_options(
     again, told = run(model)
     assert again.checks == results.checks
     assert told[0].startswith("no gradient at all"), "a run that goes on says so too"
+
+
+class Viewing(Wrapped):
+    """Takes its pixels by `view`, which needs them in their usual order in memory."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x.mT.contiguous().view(len(x), -1))
+        return logits
+
+
+def test_transposed_images_reach_a_network_that_views_them(images: Split) -> None:
+    with seeding.isolated(0):
+        linear = nn.Linear(images.images[0].numel(), 10)
+    labels = linear(images.pixels(slice(None)).flatten(1)).argmax(dim=1)
+    found = asked("preprocessing", Viewing(linear).eval(), replace(images, labels=labels))
+    assert found.grade == "fail"
+    assert "transposed" in found.found
+
+
+class QuittingBackward(Wrapped):
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad:
+            raise SystemExit(0)
+        logits: Tensor = self.inner(x)
+        return logits
+
+
+def test_a_model_that_quits_where_a_gradient_is_asked_for(network: nn.Module, images: Split) -> None:
+    with pytest.raises(UserCodeError, match="SystemExit"):
+        asked("no-gradient", QuittingBackward(network).eval(), images)

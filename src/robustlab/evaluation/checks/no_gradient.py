@@ -9,6 +9,7 @@ from torch import Tensor
 from robustlab.attacks import Attack, frozen
 from robustlab.attacks.losses import Loss
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError, is_out_of_memory
 from robustlab.core.spec import units
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
@@ -71,7 +72,9 @@ def _reason(lab: Lab, block: Split) -> str:
             for loss in get_args(Loss):
                 if not useless(lab.gradients(points, block.labels[: len(points)], loss)).all():
                     return ""
-    except Exception as error:  # whatever a model's code raises
+    except Exception as error:  # anything that a model's code may raise
+        if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
+            raise
         return f"to ask for one fails ({(str(error).splitlines() or [''])[0][:150]})"
     noise = seeding.uniform(seeding.derive(lab.seed, "checks", "far"), block.ids, tuple(clean.shape[1:]))
     answers = lab.logits(torch.cat([clean, near, 1 - clean, noise]))

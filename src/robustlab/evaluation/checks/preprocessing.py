@@ -110,7 +110,7 @@ def _candidates(lab: Lab, image: Tensor) -> list[Candidate]:
             found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy))
     if height == width:
         remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
-        found.append(Candidate(lab.model, lambda images: images.mT, "transposed", remedy))
+        found.append(Candidate(lab.model, lambda images: images.mT.contiguous(), "transposed", remedy))
     if channels == 3:
         remedy = "reverse the channels (BGR, RGB) where the images are loaded, images.flip(1)"
         found.append(Candidate(lab.model, lambda images: images.flip(1), "with reversed channels", remedy))

@@ -26,7 +26,7 @@ STAGE = "checks"
 def warned(cascade: Cascade, dataset: str) -> list[Check]:
     """Return, before the first attack, the check that there is a gradient; nothing if it finds no fault.
 
-    The user is warned at once, and whatever other checks are wished for.
+    The user is warned at once, also without the other checks.
     """
     # Before the attacks every image is one that they might break.
     context = _context(cascade, Findings(clean={}, right=cascade.problem.images.ids.tolist()), dataset)

@@ -32,7 +32,7 @@ _OVERHEAD = 1.5
 _FASTER = 0.9
 """The part of fp32's time below which bf16 is chosen: a clear difference, not the clock's noise."""
 
-_ONE_PASS, _ALL_PASSES, _TURNS = 0.1, 1.0, 5
+_ONE_PASS, _ALL_PASSES, _TURNS = 0.5, 1.0, 5
 """Seconds that a timed pass should take, and after which no further turn begins; the most turns."""
 
 
@@ -65,7 +65,7 @@ def _recorded(problem: Problem, store: RunStore) -> PassTime | None:
         try:
             found = _timed(problem)
         except Exception as error:  # quantized layers and sparse products refuse bf16
-            if isinstance(error, UserCodeError) and error.quits:
+            if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
                 raise
             found = None
         record = StageRecord(

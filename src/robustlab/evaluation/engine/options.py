@@ -62,7 +62,9 @@ class EvaluationOptions:
         words = ["robustlab", "evaluate"]
         for name, value in given.items():
             if name in {"mean", "std"} and not isinstance(value, str):
-                value = ",".join(map(repr, value if isinstance(value, list | tuple) else [value]))
+                value = ",".join(
+                    repr(float(number)) for number in (value if isinstance(value, list | tuple) else [value])
+                )
             flag = "-n" if name == "n" else f"--{_FLAGS.get(name, name).replace('_', '-')}"
             for item in value if isinstance(value, list | tuple) else [value]:
                 if isinstance(item, nn.Module | Tensor | Split):

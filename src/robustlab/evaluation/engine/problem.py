@@ -28,8 +28,9 @@ def program() -> str:
     """Return the hash of the code that attacks and measures: what another version found is found anew."""
     sources = hashlib.sha256()
     root = Path(robustlab.__file__).parent
-    # Every random draw, and in what settings and types models are asked.
-    files = [root / "core" / f"{name}.py" for name in ("seeding", "calling", "isolation", "own_dtype")]
+    # Every random draw, in what settings and types models are asked, and what counts as an answer.
+    core = ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs", "batches")
+    files = [root / "core" / f"{name}.py" for name in core]
     for folder in ("attacks", "certify", "core/threat", "evaluation"):
         files += sorted((root / folder).rglob("*.py"))
     for file in files:

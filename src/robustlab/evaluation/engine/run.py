@@ -53,7 +53,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner, overwrite=options.overwrite) as store:
             problem = measured(problem, options, store, progress)
-            forget_other_answers(problem, store, progress)
+            forget_other_answers(problem, store, progress, overwrite=options.overwrite)
             cascade = Cascade(
                 problem,
                 store,

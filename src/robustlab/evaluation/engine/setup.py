@@ -174,7 +174,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
 
 
 def _in_own_dtypes(request: Request, first: Tensor, progress: Progress) -> Request:
-    """Return the request with models that take float32 images, whatever their weights are."""
+    """Return the request with models that take float32 images; the type of their weights is their own."""
 
     def cast(loaded: LoadedClassifier) -> LoadedClassifier:
         model = in_own_dtype(loaded.model, first)

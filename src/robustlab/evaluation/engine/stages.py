@@ -85,7 +85,9 @@ class Certify(Stage):
     def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
         del tell
         images = block.pixels(slice(None))
-        proven = self.certifier.certify(problem.model, images, block.labels, self.threat)
+        proven = self.certifier.certify(
+            problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
+        )
         nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
         # Each image is classified, then bounded in fp32, centre and radius, and where that may do, in fp64.
         forwards = once if self.threat.eps == 0 else once + 2 + 2 * proven.long()
