@@ -123,7 +123,8 @@ class _Description:
         if isinstance(value, weakref.ProxyType | weakref.CallableProxyType | weakref.ReferenceType):
             return kind  # what is only borrowed is no setting
         if isinstance(value, _PLAIN):
-            return _stable(repr(value)) if isinstance(value, str) else repr(value)
+            # A number that an object of a library keeps may be an address; the model's own is a setting.
+            return _stable(repr(value)) if self.inside or isinstance(value, str) else repr(value)
         if isinstance(value, bytearray | memoryview | array):
             return f"{kind} {_digest(bytes(value))}"
         if id(value) in self.parts:
