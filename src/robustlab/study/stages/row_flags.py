@@ -18,7 +18,7 @@ LOOKED_AT = 250
 _LIMIT = 0.01
 """The share of the images that may lack a gradient, or stay where they are; our choice."""
 _CHANCE = 0.01
-"""How rarely chance may make images of a transfer, or of a search without gradients, easier; our choice."""
+"""How rarely chance may make the images of a search without gradients easier; our choice."""
 
 
 def row_flags(
@@ -47,7 +47,10 @@ def row_flags(
     if threat.bounded and threat.eps > 0:
         if by_gradient and not attack.core.minimal_norm:
             yield from _no_distance(outcomes)
-        yield from _above_clean(outcomes, clean, certain=white_box and by_gradient)
+        # Images that were made on another network may well be easier than clean ones: for a network that was
+        # trained on such images, say.
+        if white_box:
+            yield from _above_clean(outcomes, clean, certain=by_gradient)
 
 
 def _no_gradient(attack: Attack, threat: ThreatModel, lab: Lab, block: Split) -> Iterator[RowFlag]:
@@ -80,7 +83,7 @@ def _above_clean(outcomes: list[Outcome], clean: Mapping[int, bool], *, certain:
     lost = sum(clean[number] and not now for number, now in right.items())
     if gained <= lost:
         return
-    # Who sees all could have left the images as they are; others may be unlucky.
+    # Who follows gradients could have left the images as they are; others may be unlucky.
     if certain or binomtest(gained, gained + lost, alternative="greater").pvalue < _CHANCE:
         yield RowFlag(
             id="above-clean",
