@@ -201,7 +201,8 @@ class OfTheBatch(nn.Module):
 
 
 def test_a_model_of_the_batch_resumes(tmp_path: Path) -> None:
-    images, labels, notes = torch.rand(12, 1, 3, 3), torch.zeros(12).long(), []
+    images, labels = torch.rand(12, 1, 3, 3), torch.zeros(12).long()
+    notes: list[str] = []
     progress = Progress()
     progress.note = notes.append  # type: ignore[method-assign, assignment]
     for _ in range(2):
@@ -228,8 +229,8 @@ def test_a_model_of_the_batch_resumes(tmp_path: Path) -> None:
     ],
     ids=["array", "bytearray", "deque", "15 digits", "md5"],
 )
-def test_a_changed_setting_of_any_kind_is_another_model(one: object, other: object) -> None:
-    def code(value: object) -> str:
+def test_a_changed_setting_of_any_kind_is_another_model(one: Any, other: Any) -> None:
+    def code(value: Any) -> str:
         model = OfTheBatch()
         model.setting = value
         return load_classifier(model).code
