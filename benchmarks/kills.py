@@ -241,8 +241,10 @@ def campaign(names: list[str], kills: int, seed: int, seconds: float) -> int:
     root, dice, started = Path(tempfile.mkdtemp(prefix="kills-")), random.Random(seed), time.monotonic()
     scenarios, lost, number = [Scenario(name, root) for name in names], 0, 0
 
+    kinds = ["SIGKILL", "SIGINT", "ended before"]
+
     def done() -> int:
-        return sum(count for scenario in scenarios for count in scenario.kills.values())
+        return sum(scenario.kills[kind] for scenario in scenarios for kind in kinds[:2])
 
     while done() < kills and time.monotonic() - started < seconds:
         number += 1
@@ -251,12 +253,10 @@ def campaign(names: list[str], kills: int, seed: int, seconds: float) -> int:
         except LostError as error:
             lost += 1
             print(f"LOST in round {number}: {error}", flush=True)
-    kinds = ["SIGKILL", "SIGINT", "ended before"]
     print(f"{'':22}" + "".join(f"{kind:>14}" for kind in kinds))
     for scenario in scenarios:
         print(f"{scenario.name:22}" + "".join(f"{scenario.kills[kind]:14}" for kind in kinds))
-    killed = sum(scenario.kills[kind] for scenario in scenarios for kind in kinds[:2])
-    print(f"{killed} kills in {number} rounds, {time.monotonic() - started:.0f} s; lost: {lost}")
+    print(f"{done()} kills in {number} rounds, {time.monotonic() - started:.0f} s; lost: {lost}")
     if not lost:
         shutil.rmtree(root)
     return lost

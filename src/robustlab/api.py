@@ -147,7 +147,7 @@ def evaluate(
             is faster, by a timed pass over the first images.
         batch_size: images per pass; default 250, on a GPU 1,000, and fewer where a pass would take more than
             half of the memory that is free, on a CPU more than 3 GiB. Halved where memory runs out. No
-            verdict depends on it, except of a classifier that draws random numbers: give a size to repeat its run.
+            verdict depends on it, except of a classifier that draws random numbers: give a size to repeat it.
         seed: of every random choice.
         out: the run's folder; default ``runs/evaluate-<name>-<dataset>-<norm>-<eps>-<hash>``. The hash is of
             all that makes it another evaluation: model, images, threat model, seed, mode, samples and so on.
