@@ -12,6 +12,7 @@ from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of
 from torch import nn
 
 import robustlab
+from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.images import load_images, own_images
@@ -138,10 +139,12 @@ def test_a_model_that_refuses_bf16_is_searched_in_fp32(
             return logits
 
     monkeypatch.setattr("robustlab.evaluation.engine.measured.fast_bf16", lambda _: True)
+    with seeding.isolated(0):
+        model, images = Sparse(), torch.rand(6, 1, 4, 5)
     options = EvaluationOptions(
-        model=Sparse(),
-        images=torch.rand(6, 1, 4, 5),
-        labels=torch.arange(6) % 4,
+        model=model,
+        images=images,
+        labels=model(images).argmax(dim=1),
         attacks="fgsm",
         checks=False,
         precision=precision,
