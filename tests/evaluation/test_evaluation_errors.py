@@ -96,7 +96,11 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
         ([1, 2], torch.zeros(2).long(), "images must be a torch.Tensor or a NumPy array"),
         (torch.zeros(2, 1, 4, 5).to_sparse(), torch.zeros(2).long(), "images must be a plain, dense tensor"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2).long().to_sparse(), "labels must be a plain, dense tensor"),
-        (torch.zeros(2, 1, 4, 5, device="meta"), torch.zeros(2).long(), "images must hold values"),
+        (
+            torch.zeros(2, 1, 4, 5, device="meta"),
+            torch.zeros(2).long(),
+            "images must be a plain, dense",
+        ),
     ],
 )
 def test_own_images(images: Any, labels: Any, expected: str) -> None:

@@ -83,6 +83,23 @@ def test_what_a_forward_pass_calls_in_its_module_belongs_to_it(
     assert identity(MODULE, "one") != identity(MODULE.replace(*change), "three")
 
 
+@pytest.mark.parametrize(
+    ("forward", "belongs"),
+    [
+        ("images.mean()", False),
+        ("[images - mean for _ in range(2)]", True),
+        ("images - globals()['mean']", True),
+    ],
+)
+def test_a_variable_belongs_to_a_model_that_reads_it(forward: str, belongs: bool) -> None:
+    def identity(mean: float) -> str:
+        scope: dict[str, Any] = {"__name__": "console", "nn": nn, "mean": mean}
+        exec(f"class Net(nn.Module):\n    def forward(self, images):\n        return {forward}", scope)
+        return load_classifier(scope["Net"]()).code
+
+    assert (identity(0.1) != identity(0.2)) == belongs
+
+
 MASK = torch.fft.fft(torch.arange(4.0)).conj()
 ODD = {"meta": torch.empty(2, device="meta"), "objects": np.array([object()]), object(): 1}
 NAMES = {"b", "a"}

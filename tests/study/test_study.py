@@ -235,6 +235,28 @@ def test_a_changed_recipe_that_was_killed_does_not_pass_for_finished(
             read(copy)
 
 
+def test_networks_that_a_study_no_longer_has_go(copy: Path, recipe: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copy(recipe, tmp_path / "other.toml"))
+    other.write_text(
+        recipe.read_text().replace("adversarial]", "hardened]").replace('"adversarial"', '"hardened"')
+    )
+    for name in ("mine.safetensors", "mine.json"):  # of another study's folder
+        shutil.copy(copy / "models" / name.replace("mine", "vae"), copy / "models" / name)
+    tensors, header = load_tensors(copy / "models" / "mine.safetensors")
+    save_tensors(copy / "models" / "mine.safetensors", tensors, header | {"stage": "of another folder"})
+    (copy / "models" / "damaged.safetensors").write_bytes(b"no network")
+    with pytest.raises(KeyboardInterrupt):
+        robustlab.run_study(other, out=copy, overwrite=True, progress=stopping_at("train hardened-study"))
+    assert (copy / "models" / "adversarial-study.safetensors").exists()
+    robustlab.run_study(other, out=copy, overwrite=True)
+    left = {path.name for path in (copy / "models").iterdir()}
+    names = ("baseline", "hardened-study", "hardened-pixel", "vae", "gan", "mine")
+    assert left == {
+        "damaged.safetensors",
+        *(f"{name}{end}" for name in names for end in (".json", ".safetensors")),
+    }
+
+
 def test_another_file_of_the_same_name_is_another_study(
     copy: Path, run: robustlab.Run, recipe: Path, tmp_path: Path
 ) -> None:

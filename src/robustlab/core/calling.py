@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from robustlab.core.errors import RobustlabError
 from robustlab.core.installed import is_library_file
 from robustlab.core.isolation import callers_settings, other_default_device, put_back
+from robustlab.core.text import one_line
 
 _LONGEST = 200
 """Characters of a user's message that are shown."""
@@ -121,8 +122,7 @@ def _message(error: BaseException) -> str:
         raise
     except BaseException as wrong:  # the message is the user's code too
         return f"(its message can't be shown: {type(wrong).__name__})"
-    text = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + " ..."
+    return one_line(text, _LONGEST)
 
 
 def _own(frames: list[traceback.FrameSummary]) -> list[traceback.FrameSummary]:

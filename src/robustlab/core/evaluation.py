@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
 from robustlab.core.results import Compute, Figure, Record, require
 
-EVALUATION_SCHEMA_VERSION = 1
+EVALUATION_SCHEMA_VERSION = 2
 
 Grade = Literal["pass", "warn", "fail", "skip"]
 

@@ -3,7 +3,9 @@
 import re
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationError
+
+from robustlab.core.text import shown
 
 T = TypeVar("T")
 
@@ -50,3 +52,12 @@ Answer = Annotated[int, Field(ge=-1, le=_LARGEST)]
 
 Some = Annotated[list[T], Field(max_length=10_000)]
 """A list that the report goes through."""
+
+
+def refusal(error: ValidationError) -> str:
+    """Return which field was refused first, what it should be, and what was found."""
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    found = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
+    return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")

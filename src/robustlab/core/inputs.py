@@ -10,6 +10,7 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from robustlab.core.errors import DataError, RobustlabError
 from robustlab.core.text import a_kind, shown
@@ -23,6 +24,7 @@ __all__ = [
     "check_dense",
     "check_eval_mode",
     "check_module",
+    "oddity",
     "split_images",
     "to_eval_mode",
 ]
@@ -34,8 +36,19 @@ _ROUNDING = 1e-6
 """How far beyond [0, 1] a pixel may lie, for what normalising and its inverse round off; it is clamped."""
 
 
+def oddity(tensor: Tensor) -> str:
+    """Return what keeps a tensor from being a plain, dense one; empty if it is one."""
+    if is_lazy(tensor):
+        return "without a shape"
+    if tensor.is_meta:
+        return "without values (on the meta device)"
+    if tensor.is_nested or tensor.is_quantized:
+        return "nested" if tensor.is_nested else "quantized"
+    return "" if tensor.layout == torch.strided else "sparse"
+
+
 def check_dense(name: str, tensor: Tensor) -> None:
-    """Refuse a tensor that is sparse or nested, or holds no values.
+    """Refuse a tensor that is sparse, nested or quantized, or holds no values.
 
     Args:
         name: what it is, for the message.
@@ -44,11 +57,8 @@ def check_dense(name: str, tensor: Tensor) -> None:
     Raises:
         RobustlabError: it is.
     """
-    if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized:
-        found = "nested" if tensor.is_nested else "quantized" if tensor.is_quantized else tensor.layout
-        raise RobustlabError(f"{name} must be a plain, dense tensor; found a tensor that is {found}")
-    if tensor.is_meta:
-        raise RobustlabError(f"{name} must hold values; found a tensor on the meta device")
+    if found := oddity(tensor):
+        raise RobustlabError(f"{name} must be a plain, dense tensor; found one that is {found}")
 
 
 def to_eval_mode(model: nn.Module) -> bool:

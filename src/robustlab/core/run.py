@@ -8,6 +8,7 @@ import pydantic
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
+from robustlab.core.fields import refusal
 from robustlab.core.manifest import AGAIN, check_unchanged
 from robustlab.core.results import SCHEMA_VERSION, Results
 from robustlab.core.text import shown
@@ -82,19 +83,12 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         # From the text, for in strict mode Python's lists are no tuples.
         found = kind.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
-        raise RunError(f"{path} is damaged: {_first(error)}; {AGAIN}") from None
+        raise RunError(f"{path} is damaged: {refusal(error)}; {AGAIN}") from None
     if not (path.parent / "manifest.json").exists():
         what = "an evaluation" if evaluation else "a study"
         raise RunError(f"{path.parent} holds {what} that did not end; run the same command again")
     check_unchanged(path)
     return found
-
-
-def _first(error: pydantic.ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
-    found = "" if isinstance(first["input"], dict | list) else f", found {shown(first['input'])}"
-    return f"{place}: {first['msg']}{found}".removeprefix(": ")
 
 
 def _read(path: Path) -> bytes:

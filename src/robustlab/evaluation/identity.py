@@ -6,6 +6,7 @@ processor's instruction set, so no hash of them is the same everywhere, however 
 evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
 """
 
+import dis
 import functools
 import hashlib
 import inspect
@@ -230,7 +231,9 @@ class _Description:
         self.names |= names
         spaces = [function.__globals__]
         for space in spaces:
-            for name in sorted(names & space.keys()):
+            # Of its own module a function reads variables, of another one attributes.
+            wanted = _variables(function.__code__) if space is function.__globals__ else names
+            for name in sorted(wanted & space.keys()):
                 value = space[name]
                 if isinstance(value, ModuleType):
                     known = any(vars(value) is other for other in spaces)
@@ -305,6 +308,18 @@ def _names(code: CodeType) -> set[str]:
     """Return what code names, by texts such as getattr takes them too, the functions inside it included."""
     inner = [_names(item) for item in code.co_consts if isinstance(item, CodeType)]
     return set(code.co_names).union((item for item in code.co_consts if isinstance(item, str)), *inner)
+
+
+def _variables(code: CodeType) -> set[str]:
+    """Return which of `_names` can be variables of the module that the code stands in."""
+    names = _names(code)
+    if "globals" in names:
+        return names
+    codes = [code]
+    for one in codes:
+        codes += [item for item in one.co_consts if isinstance(item, CodeType)]
+    loaded = (step for one in codes for step in dis.get_instructions(one))
+    return {str(step.argval) for step in loaded if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
 
 
 def _graph(module: torch.jit.ScriptModule) -> str:

@@ -8,12 +8,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import ModelFileError, SpecError
 from robustlab.core.files import write_bytes, write_json, writing
-from robustlab.core.inputs import to_eval_mode
+from robustlab.core.inputs import oddity, to_eval_mode
 from robustlab.core.isolation import own_settings
 from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
@@ -38,6 +37,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(str(path), framework="pt") as file:
             header = parse_json((file.metadata() or {}).get("robustlab", "{}"))
+            if not isinstance(header, dict):
+                raise ModelFileError(f"{path} does not say which network it holds")
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist") from None
@@ -105,11 +106,9 @@ def problems_of(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
 
 def _misfit(found: Tensor, wanted: Tensor) -> str:
     """Return why a tensor can't take another one's place, or an empty text."""
-    kind = _kind(found)
-    if kind or _kind(wanted):
-        return (
-            f"is {kind or 'dense'}, the network's is {_kind(wanted) or 'dense'}; save a plain, dense tensor"
-        )
+    kind, expected = oddity(found), oddity(wanted)
+    if kind or expected:
+        return f"is {kind or 'dense'}, the network's is {expected or 'dense'}; save a plain, dense tensor"
     if found.shape != wanted.shape:
         return f"has shape {tuple(found.shape)}, the network has {tuple(wanted.shape)}"
     if _numbers(found) != _numbers(wanted):
@@ -128,17 +127,6 @@ def _misfit(found: Tensor, wanted: Tensor) -> str:
     if torch.isfinite(_exact(found)).all():
         return f"holds values too large for {wanted.dtype}"
     return f"holds values that are not finite ({'NaN' if torch.isnan(_exact(found)).any() else 'infinity'})"
-
-
-def _kind(tensor: Tensor) -> str:
-    """Return what keeps a tensor from being a plain one, or an empty text."""
-    if is_lazy(tensor):
-        return "without a shape"
-    if tensor.is_meta:
-        return "without values (on the meta device)"
-    if tensor.is_nested or tensor.is_quantized:
-        return "nested" if tensor.is_nested else "quantized"
-    return "" if tensor.layout == torch.strided else "sparse"
 
 
 def _numbers(tensor: Tensor) -> str:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from robustlab.attacks import Attack, Mode
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
-from robustlab.core.fields import Factor
+from robustlab.core.fields import Factor, refusal
 from robustlab.core.files import reason
 from robustlab.core.results import Figure
 from robustlab.core.spec import Unit, parse, scaled
@@ -251,18 +251,9 @@ def load_recipe(path: Path) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except pydantic.ValidationError as error:
-        raise RecipeError(f"{path}: {_teach(error)}") from None
+        raise RecipeError(f"{path}: {refusal(error)}") from None
     _check_references(recipe, path)
     return recipe
-
-
-def _teach(error: pydantic.ValidationError) -> str:
-    """Say what is wrong in the first offending place."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    found = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
-    return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")
 
 
 def _check_references(recipe: Recipe, path: Path) -> None:

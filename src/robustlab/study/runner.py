@@ -1,7 +1,7 @@
 """Runs a study. The same command resumes; a changed option redoes only what depends on it."""
 
 import time
-from contextlib import chdir
+from contextlib import chdir, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,8 +12,8 @@ from robustlab.core.arguments import as_path, check_choice, check_kind, check_wh
 from robustlab.core.batches import enough_memory
 from robustlab.core.calling import blaming
 from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
-from robustlab.core.errors import RecipeError, did_you_mean
-from robustlab.core.files import write_json
+from robustlab.core.errors import ModelFileError, RecipeError, did_you_mean
+from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.manifest import write_manifest
 from robustlab.core.owner import Owner, check_owner
@@ -23,6 +23,7 @@ from robustlab.core.run import Run
 from robustlab.core.store import RunStore, StageRecord
 from robustlab.core.text import shown
 from robustlab.data import Dataset, DatasetChoice, load_dataset
+from robustlab.models.files import load_tensors
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.study.results import assemble
@@ -133,6 +134,7 @@ class _Study:
             results = assemble(self.recipe, self.options.quick, plan, records, workspace)
             store.reopen()
             write_json(folder / "results.json", results.model_dump(mode="json"))
+            self._forget_networks(plan, store)
             store.keep_only(stage.key for stage in plan.stages)
             write_manifest(folder, self._manifest(results, plan))
         return Run(folder=given, results=results)
@@ -194,6 +196,15 @@ class _Study:
                 self.progress.stage(stage.name, "done", seconds)
             records[stage.key] = record
         return records
+
+    def _forget_networks(self, plan: Plan, store: RunStore) -> None:
+        """Remove the networks of an earlier recipe or seed; a file that this folder did not train stays."""
+        trained, wanted = {key for key, _, _ in store.events()}, {stage.key for stage in plan.stages}
+        for path in (store.folder / "models").glob("*.safetensors"):
+            with writing(path), suppress(ModelFileError):
+                if str(load_tensors(path)[1].get("stage")) in trained - wanted:
+                    for ending in (".json", ".checkpoint", ".safetensors"):
+                        path.with_suffix(ending).unlink(missing_ok=True)
 
     def _finished(self, stage: Stage, workspace: Workspace) -> bool:
         return workspace.store.stage(stage.key) is not None and stage.intact(workspace)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from all_checks import run_checks
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Wrapped, credulous, evaluated, look, trained
 
@@ -14,7 +15,7 @@ from robustlab.attacks import PGD, RandomPoints
 from robustlab.core.calling import UserCodeError
 from robustlab.core.threat import L0, L1, ThreatModel
 from robustlab.data import Dataset, Split
-from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip, run_checks
+from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip
 from robustlab.evaluation.checks.base import graded
 
 

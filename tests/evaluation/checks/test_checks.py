@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from all_checks import run_checks
 from torch import Tensor, nn
 from toy_defenses import (
     STRONG,
@@ -34,7 +35,6 @@ from robustlab.data import Dataset, Split
 from robustlab.evaluation.checks import (
     PROBES,
     Row,
-    run_checks,
 )
 from robustlab.evaluation.checks.challenge import Challenge
 

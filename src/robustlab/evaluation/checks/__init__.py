@@ -1,6 +1,5 @@
 """Checks: computed reasons to believe or to doubt a robust accuracy; docs/flags.md explains each one."""
 
-from robustlab.core.evaluation import Check
 from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
 from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages, TrainMode
 from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
@@ -35,7 +34,6 @@ __all__ = [
     "Row",
     "Sample",
     "Skip",
-    "run_checks",
 ]
 
 NO_GRADIENT = NoGradient()
@@ -75,8 +73,3 @@ PROBES: tuple[Probe, ...] = (
     Proofs(),
 )
 """All checks, in the order in which they run."""
-
-
-def run_checks(context: Context) -> list[Check]:
-    """Return the outcome of every check."""
-    return [probe.run(context) for probe in PROBES]

@@ -11,6 +11,7 @@ from robustlab.attacks.losses import Loss
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, is_out_of_memory
 from robustlab.core.spec import units
+from robustlab.core.text import one_line
 from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding
@@ -75,7 +76,7 @@ def _reason(lab: Lab, block: Split) -> str:
     except Exception as error:  # anything that a model's code may raise
         if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
             raise
-        return f"to ask for one fails ({(str(error).splitlines() or [''])[0][:150]})"
+        return f"to ask for one fails ({one_line(str(error), 150)})"
     noise = seeding.uniform(seeding.derive(lab.seed, "checks", "far"), block.ids, tuple(clean.shape[1:]))
     answers = lab.logits(torch.cat([clean, near, 1 - clean, noise]))
     if torch.equal(answers, answers[:1].expand_as(answers)):

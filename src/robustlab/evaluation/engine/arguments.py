@@ -48,7 +48,7 @@ def check(options: EvaluationOptions) -> None:
         check_module("model", options.model)
     for name, (kind, accepted) in _KINDS.items():
         check_kind(name, getattr(options, name), kind, accepted)
-        if isinstance(getattr(options, name), str) and name not in {"threat", "attacks"}:
+        if isinstance(getattr(options, name), str) and name != "attacks":
             check_text(name, getattr(options, name))
     for surrogate in options.surrogates:
         check_kind("a surrogate", surrogate, *_MODEL)

@@ -10,6 +10,7 @@ import pydantic
 
 from robustlab.core.errors import RunError
 from robustlab.core.evaluation import Evaluation
+from robustlab.core.fields import refusal
 from robustlab.core.files import write_text
 from robustlab.core.manifest import AGAIN
 from robustlab.core.text import shown
@@ -66,9 +67,7 @@ def _verdicts(text: str, results: Evaluation) -> Iterator[Verdict]:
         try:
             verdict = _VERDICT.validate_python(dict(zip(_COLUMNS, row, strict=True)))
         except pydantic.ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f"{line}, {place}: {first['msg']}, found {shown(first['input'])}") from None
+            raise ValueError(f"{line}, {refusal(error)}") from None
         if verdict.image_id in seen:
             raise ValueError(f"{line}, image_id: {verdict.image_id} occurs twice")
         seen.add(verdict.image_id)

@@ -32,8 +32,11 @@ _OVERHEAD = 1.5
 _FASTER = 0.9
 """The part of fp32's time below which bf16 is chosen: a clear difference, not the clock's noise."""
 
+_FAR_SLOWER = 1.5
+"""The multiple of fp32's time on a few images above which bf16 is not tried on a whole batch."""
+
 _ONE_PASS, _ALL_PASSES, _TURNS = 0.5, 1.0, 5
-"""Seconds that a timed pass should take, and after which no further turn begins; the most turns."""
+"""Seconds that a pass of a few images should take; after which no further turn begins; the most turns."""
 
 
 def measured(problem: Problem, options: EvaluationOptions, store: RunStore, progress: Progress) -> Problem:
@@ -79,15 +82,19 @@ def _recorded(problem: Problem, store: RunStore) -> PassTime | None:
 
 
 def _timed(problem: Problem) -> PassTime | None:
+    """Time passes of as many images as the attacks will send; of a few, where bf16 is far slower on these."""
     most = min(int(problem.batch_size), len(problem.images))
     count, fp32, bf16 = min(2, most), _Clock(problem, half=False), _Clock(problem, half=True)
     while fp32.timed(count) < _ONE_PASS and count < most:
         count = min(most, 4 * count)
-    started = time.perf_counter()
-    for turn in range(1, _TURNS + 1):
-        bf16.timed(count)
-        fp32.timed(count)
-        if time.perf_counter() - started > (_ALL_PASSES if turn > 1 else 4 * _ALL_PASSES):
+    for images in dict.fromkeys((count, most)):
+        count, started = images, time.perf_counter()
+        for turn in range(1, _TURNS + 1):
+            bf16.timed(count)
+            fp32.timed(count)
+            if time.perf_counter() - started > (_ALL_PASSES if turn > 1 else 4 * _ALL_PASSES):
+                break
+        if bf16.best > _FAR_SLOWER * fp32.best:
             break
     if (fp32.finite & ~bf16.finite).any():
         return None
