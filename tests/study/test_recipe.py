@@ -244,6 +244,15 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("gaussian_noise(std=0.3)", "fgsm", ("detections.found: fgsm supports threat models that bound",)),
     ("training(attack=fgsm,", "training(attack=rotation_translation,", ("supports unbounded",)),
     ("gaussian_noise(std=0.3)", "gaussian_noise", ("detections.found.attack", "std")),
+    # An empty text is a mistake, where nothing at all means something
+    ("gaussian_noise(std=0.3)", "", ("detections.found.attack", "can't parse attack ''")),
+    ('"linf(eps=0.25)"\ncrafted', '""\ncrafted', ("rows.fgsm.threat", "can't parse threat ''")),
+    ('crafted_on = "baseline"', 'crafted_on = ""', ("rows.fgsm.crafted_on", "unknown name ''")),
+    (
+        "adversarial_training(attack=fgsm, threat=linf(eps=0.25), source=baseline)",
+        "",
+        ("networks.adversarial.defense", "can't parse defense ''"),
+    ),
     ("linf(eps={x})", "linf(epsilon={x})", ("curves.eps.series.threat", "'epsilon'", "did you mean 'eps'?")),
     (
         "pixels = 0.5",

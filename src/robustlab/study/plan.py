@@ -116,7 +116,7 @@ class _Planner:
     def _networks(self) -> None:
         for name, part in self.recipe.networks.items():
             for unit in self._units(needed=self._depends_on_unit(name)):
-                defense = self._bind(parse(Defense, part.defense), unit) if part.defense else None
+                defense = None if part.defense is None else self._bind(parse(Defense, part.defense), unit)
                 assert defense is None or isinstance(defense, TrainedDefense)
                 instance = self._instance(name, unit.id if unit else None)
                 sources = [self.keys[source] for source in defense.networks] if defense else []

@@ -124,12 +124,11 @@ class Perturbation(_Part):
     crafted_on: str | None = None
     mode: Mode = "verdict"
 
-    def units_of(self, attack: str | None = None) -> tuple[Attack | None, ThreatModel]:
+    def units_of(self) -> tuple[Attack | None, ThreatModel]:
         """Return the parsed attack and threat model; without a threat any image in [0, 1] is allowed."""
-        text = attack or self.attack
         return (
-            parse(Attack, text) if text else None,
-            parse(ThreatModel, self.threat) if self.threat else Unbounded(),
+            None if self.attack is None else parse(Attack, self.attack),
+            Unbounded() if self.threat is None else parse(ThreatModel, self.threat),
         )
 
 
@@ -291,10 +290,15 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         return part
 
     def perturbation(place: str, part: Perturbation, units: Sequence[UnitPart]) -> None:
-        attack = spec(f"{place}.attack", Attack, part.attack, units) if part.attack else None
-        threat = spec(f"{place}.threat", ThreatModel, part.threat, units) if part.threat else Unbounded()
+        attack, threat = None, Unbounded()
+        if part.attack is not None:
+            attack = spec(f"{place}.attack", Attack, part.attack, units)
+        if part.threat is not None:
+            threat = spec(f"{place}.threat", ThreatModel, part.threat, units)
         if attack and not attack.suits(threat):
-            found = repr(threat) if part.threat else f"{threat!r}, which is meant where none is given"
+            found = (
+                repr(threat) if part.threat is not None else f"{threat!r}, which is meant where none is given"
+            )
             raise RecipeError(
                 f"{path}: {place}: {attack.core.name} supports {attack.core.made_for}, not {found}"
             )
@@ -319,7 +323,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         fits(f"networks.{name}.objective", objective, "to train", objective.network_kind, kinds[name])
         if kinds[name] == "classifier":
             classifiers.append(name)
-        if network.defense:
+        if network.defense is not None:
             defense = spec(f"networks.{name}.defense", Defense, network.defense, recipe.units)
             if not isinstance(defense, TrainedDefense):
                 raise RecipeError(
