@@ -82,17 +82,24 @@ def _limited() -> Iterator[None]:
     """Bound time and memory inside the block; what is too much raises there."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     most = psutil.Process().memory_info().vms + MEMORY
-    before = signal.signal(signal.SIGALRM, _too_slow)
+    late = False
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        nonlocal late
+        del number, frame
+        late = True
+        raise TooSlow(f"longer than {SECONDS:g} seconds")
+
+    before = signal.signal(signal.SIGALRM, ring)
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
     resource.setrlimit(resource.RLIMIT_AS, (most, hard))
     try:
         yield
+    except RobustlabError as error:
+        if late:  # robustlab took it for an error of the user's code
+            raise TooSlow(f"longer than {SECONDS:g} seconds, then: {error}") from error
+        raise
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-def _too_slow(number: int, frame: FrameType | None) -> None:
-    del number, frame
-    raise TooSlow(f"longer than {SECONDS:g} seconds")

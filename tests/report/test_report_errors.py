@@ -69,6 +69,14 @@ def test_gallery_beyond_its_pictures(tmp_path: Path) -> None:
         write_report(write_run(tmp_path / "run", gallery=gallery))
 
 
+@pytest.mark.parametrize("part", ["ids", "labels", "columns"])
+def test_gallery_whose_lists_do_not_fit(tmp_path: Path, part: str) -> None:
+    gallery = full_results()["gallery"]
+    (gallery["columns"][0]["pictures"] if part == "columns" else gallery[part]).pop()
+    with pytest.raises(RunError, match="damaged: gallery: it must hold that a gallery's columns have one"):
+        write_report(write_run(tmp_path / "run", gallery=gallery))
+
+
 def test_evaluation_without_its_pictures(tmp_path: Path) -> None:
     folder = write_evaluation(tmp_path / "run")
     (folder / "arrays" / "broken.safetensors").unlink()

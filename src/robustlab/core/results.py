@@ -272,6 +272,12 @@ class Gallery(Record):
     columns: Some[GalleryColumn]
     file: Text
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        lengths = {len(self.ids), len(self.labels), *(len(column.pictures) for column in self.columns)}
+        require(len(lengths) == 1, "a gallery's columns have one picture for each id and label")
+        return self
+
 
 class Samples(Record):
     """What a generative network draws. ``file`` holds uint8 (M, C, H, W) arrays of the given names."""

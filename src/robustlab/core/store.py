@@ -12,6 +12,7 @@ report.html, report.md, figures/, .figures.json (the names of the figures)
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -33,8 +34,11 @@ _PROGRAM = version("robustlab")
 _RECORD = "/record"
 """At the end of a stage's key in the table of digests, which has the rows of measurements of that key too."""
 
-_LONGEST = 1e12
+_LONGEST = 1e9
 """Seconds; more was never measured."""
+
+_FILE_NAME = re.compile(r"\w{1,100}")
+"""A key that a file of arrays can be named by; a damaged ledger may hold any other."""
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS stages (
@@ -236,8 +240,9 @@ class RunStore:
             stale = {key for key in found if str(key).split("/")[0] not in wanted}
             # The ledger is the record of what is ours: no other file in there is touched.
             with writing(self.folder / "arrays"):
-                for key in {key.split("/")[0] for key in stale if isinstance(key, str)}:
-                    self.array_path(key).unlink(missing_ok=True)
+                names = {key.split("/")[0] for key in stale if isinstance(key, str)}
+                for name in filter(_FILE_NAME.fullmatch, names):
+                    self.array_path(name).unlink(missing_ok=True)
             for table in tables:
                 db.executemany(f"DELETE FROM {table} WHERE key = ?", [(key,) for key in stale])
 
