@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from robustlab.core.spec import units
+from robustlab.core.threat import ThreatModel
+
 PACKAGE = Path(__file__).parents[1] / "src" / "robustlab"
 LAYERS = ["core", "data", "models", "training", "attacks", "certify", "defenses", "detectors", "evaluation"]
 LAYERS += ["study", "report", "cli"]
@@ -36,3 +39,47 @@ def test_a_module_builds_on_earlier_folders_only(module: Path) -> None:
     if rest:
         assert layer in LAYERS, f"add {layer} to the layers"
         assert imported_layers(tree) <= allowed(layer)
+
+
+def asks_for_a_name(node: ast.AST) -> bool:
+    """Tell whether code decides by a threat model's name: it compares one, or looks one up."""
+    if isinstance(node, ast.Compare):
+        parts = [node.left, *node.comparators]
+    elif isinstance(node, ast.Dict):
+        parts = [key for key in node.keys if key is not None]
+    elif isinstance(node, ast.Subscript):
+        parts = [node.slice]
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
+        parts = list(node.args)
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "isinstance":
+        classes = {kind.__name__ for kind in units(ThreatModel).values()}
+        return any(isinstance(part, ast.Name) and part.id in classes for part in ast.walk(node.args[1]))
+    else:
+        return False
+    names = units(ThreatModel)
+    sides = [side.elts if isinstance(side, ast.Tuple | ast.Set) else [side] for side in parts]
+    return any(
+        (isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in names)
+        or (isinstance(part, ast.Attribute) and part.attr == "name" and "threat" in ast.unparse(part.value))
+        or (isinstance(part, ast.Attribute) and part.attr == "norm")
+        for side in sides
+        for part in side
+    )
+
+
+@pytest.mark.parametrize(
+    "code", ["x == 'l0'", "threat.name in a", "{'l1': 2}", "a.get(s.threat.name)", "a[r.norm]"]
+)
+def test_such_code_is_recognised(code: str) -> None:
+    assert any(map(asks_for_a_name, ast.walk(ast.parse(code))))
+
+
+def test_a_threat_model_is_asked_for_its_geometry_and_not_for_its_name() -> None:
+    outside = [module for module in MODULES if module.relative_to(PACKAGE).parts[0] != "core"]
+    found = [
+        f"{module.relative_to(PACKAGE)}: {ast.unparse(node)}"
+        for module in outside
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8")))
+        if asks_for_a_name(node)
+    ]
+    assert found == []

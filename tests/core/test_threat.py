@@ -203,3 +203,18 @@ def test_the_largest_distance_is_that_of_black_and_white() -> None:
     assert [threat.largest_distance(SHAPE) for threat in threats] == [1, math.sqrt(24), 24, 24, 1]
     for threat in threats:
         assert threat.distance(black, white).item() == pytest.approx(threat.largest_distance(SHAPE))
+
+
+@pytest.mark.parametrize(
+    ("threat", "channels", "said"),
+    [
+        (Linf(eps=0.3), 1, "change every pixel by up to 0.3, where black is 0 and white is 1"),
+        (Linf(eps=8 / 255), 3, "change every colour value by up to 8/255, where black is 0 and white is 1"),
+        (L2(eps=0.5), 3, "move the image by up to 0.5 in Euclidean length, where black is 0 and white is 1"),
+        (L1(eps=12.0), 1, "change pixels by up to 12 in total, where black is 0 and white is 1"),
+        (L0(eps=3), 3, "set up to 3 colour values to anything"),
+        (Unbounded(), 3, "change the image in every way that the attacks below try, and in no other"),
+    ],
+)
+def test_what_the_attacker_may_do_in_words(threat: ThreatModel, channels: int, said: str) -> None:
+    assert threat.words(channels) == said

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sample_evaluations import ODD, evaluation, share
 
 from robustlab.core.evaluation import Evaluation
-from robustlab.report import text
+from robustlab.core.text import level
 from robustlab.report.evaluation.view import View
 
 
@@ -51,4 +51,4 @@ def test_the_clean_images_cost_a_pass_per_sample() -> None:
     [(0.3, "0.3"), (8 / 255, "8/255"), (2.0, "2"), (0.2, "0.2"), (0.0123456, "0.01235"), (1500, "1500")],
 )
 def test_lengths_as_people_write_them(value: float, written: str) -> None:
-    assert text.level(value) == written
+    assert level(value) == written

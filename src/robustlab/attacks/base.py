@@ -88,7 +88,7 @@ class Attack(Unit, ABC):
     def suits(self, threat: ThreatModel) -> bool:
         """Tell whether the attack is made for a threat model."""
         norms = self.core.norms
-        return threat.name in norms if norms else threat.bounded
+        return threat.is_one_of(norms) if norms else threat.bounded
 
     @property
     def made_for(self) -> str:

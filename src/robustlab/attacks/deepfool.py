@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, steepness, straight
+from robustlab.attacks.boundary import likeliest, nearest_boundary
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
@@ -40,14 +40,14 @@ class DeepFool(Attack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        norm, state = session.threat.name, _State(session.clean, likeliest(session, self.candidates))
+        threat, state = session.threat, _State(session.clean, likeliest(session, self.candidates))
         for step in range(self.steps):
             gap, slope, reached = nearest_boundary(session, state.points, state.classes)
-            rise = (1 + self.overshoot) * gap + _LEAST_STEP * steepness(norm, slope)
+            rise = (1 + self.overshoot) * gap + _LEAST_STEP * threat.steepness(slope)
             move = (
-                straight(norm, slope, rise)
+                threat.straight_move(slope, rise)
                 if 2 * step < self.steps
-                else onto_plane(norm, state.points, slope, rise)
+                else threat.move_inside(state.points, slope, rise)
             )
             state.points = (state.points + move).clamp(0.0, 1.0)
             session.prune(state, reached)

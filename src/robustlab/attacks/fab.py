@@ -12,7 +12,7 @@ from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary, onto_plane, useful_radius
+from robustlab.attacks.boundary import likeliest, nearest_boundary, useful_radius
 from robustlab.attacks.session import Session
 from robustlab.attacks.starts import surface
 from robustlab.core.spec import register
@@ -68,11 +68,11 @@ class FAB(Attack):
 
     def _step(self, session: Session, points: Tensor, rise: Tensor, slope: Tensor) -> Tensor:
         """Go to, and a bit beyond, a mean of both projections, in which the nearer of them counts more."""
-        clean, norm = session.clean, session.threat.name
+        clean, threat = session.clean, session.threat
         further = rise + (slope * (points - clean)).flatten(1).sum(dim=1)
-        own, first = onto_plane(norm, points, slope, rise), onto_plane(norm, clean, slope, further)
+        own, first = threat.move_inside(points, slope, rise), threat.move_inside(clean, slope, further)
         zero = torch.zeros_like(clean)
-        near, far = (session.threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
+        near, far = (threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
         alpha = per_image((near / (near + far)).clamp(max=self.alpha_max), clean)
         moved = (1 - alpha) * (points + self.eta * own) + alpha * (clean + self.eta * first)
         return moved.clamp(0.0, 1.0)

@@ -13,7 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import steepness
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -43,7 +42,7 @@ class FMN(Attack):
     def search(self, session: Session) -> None:
         state = _State(
             points=session.clean,
-            radius=torch.full_like(session.eps, 1.0 if session.threat.name == "l0" else torch.inf),
+            radius=torch.full_like(session.eps, 1.0 if session.threat.discrete else torch.inf),
             nearest=torch.full_like(session.eps, torch.inf),
             losses=torch.zeros_like(session.eps),
             reached=torch.zeros_like(session.labels, dtype=torch.bool),
@@ -59,10 +58,10 @@ class FMN(Attack):
             _resize(state, session, cosine(self.gamma, _LAST_GAMMA, share))
             length = self.step * cosine(1.0, _LAST_STEP, share)
             moved = _EUCLIDEAN.ascend(state.points, state.gradient, length)
-            if session.threat.name == "l2":
+            if not session.threat.projects_exactly:
                 # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
                 moved = moved.clamp(0.0, 1.0)
-            if session.threat.name != "l0":
+            if not session.threat.discrete:
                 moved = _outwards(moved, state.radius, session)
             state.points = session.threat.project(moved, session.clean, state.radius)
         session.query(state.points, "margin")
@@ -96,11 +95,11 @@ def _resize(state: _State, session: Session, gamma: float) -> None:
     state.nearest = torch.where(state.reached, state.nearest.minimum(distance), state.nearest)
     found = state.nearest.isfinite()
     smaller, larger = state.radius * (1 - gamma), state.radius * (1 + gamma)
-    if session.threat.name == "l0":
+    if session.threat.discrete:
         smaller = smaller.floor().minimum(state.radius - 1).clamp(min=0.0)
         larger = larger.floor().maximum(state.radius + 1)
     else:
-        ahead = state.losses.abs() / steepness(session.threat.name, state.gradient)
+        ahead = state.losses.abs() / session.threat.steepness(state.gradient)
         # Beyond it by gamma: a flat boundary would be reached at the estimate, and never crossed.
         larger = torch.where(found, larger, (distance + ahead) * (1 + gamma))
     state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)

@@ -84,30 +84,20 @@ def _starts(session: Session) -> tuple[Tensor, Tensor]:
     return start, found
 
 
-def _between(session: Session, points: Tensor, share: Tensor) -> Tensor:
-    """Return points that lie a share of the way from the clean images, in the threat model's norm."""
-    share = per_image(share, points)
-    moved = points - session.clean
-    if session.threat.name == "l2":
-        return session.clean + share * moved
-    reach = share * per_image(moved.flatten(1).abs().amax(dim=1), points)
-    return session.clean + moved.clamp(-reach, reach)
-
-
 def _to_boundary(session: Session, points: Tensor) -> Tensor:
     """Return misclassified points next to the boundary, on the way from given ones to the clean images."""
     low, high = torch.zeros_like(session.eps), torch.ones_like(session.eps)
-    power = 1.5 if session.threat.name == "l2" else 2.0
+    power = 2 - 1 / session.threat.order
     for _ in range(min(math.ceil(power * math.log2(points[0].numel())), 22)):
         middle = (low + high) / 2
-        reached = session.query(_between(session, points, middle)).reached
+        reached = session.query(session.threat.between(session.clean, points, middle)).reached
         low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
-    return _between(session, points, high)
+    return session.threat.between(session.clean, points, high)
 
 
 def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
     """Return the direction, of length 1 in L2 or of signs, in which misclassified points prevail."""
-    shape, l2 = tuple(points.shape[1:]), session.threat.name == "l2"
+    shape, box = tuple(points.shape[1:]), session.threat.separable
     width = session.threat.distance(points, session.clean).clamp(min=1e-6) / points[0].numel()
     width = per_image(torch.full_like(width, _FIRST_WIDTH) if step == 1 else width, points)
     verdicts, plain, signed = (
@@ -116,10 +106,10 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
         torch.zeros_like(points),
     )
     for block, first in enumerate(range(0, count, _BLOCK)):
-        if l2:
-            draws = session.normal("directions", step, block, shape=(_BLOCK, *shape))
-        else:
+        if box:
             draws = 2 * session.uniform("directions", step, block, shape=(_BLOCK, *shape)) - 1
+        else:
+            draws = session.normal("directions", step, block, shape=(_BLOCK, *shape))
         draws = draws.transpose(0, 1)[: count - first]
         length: Tensor = torch.linalg.vector_norm(draws, dim=(2, 3, 4), keepdim=True)
         asked = (points + width * draws / length).clamp(0.0, 1.0)
@@ -131,7 +121,7 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
     # The mean verdict is taken off to lower the variance, unless the points all lie on one side.
     mean = per_image(verdicts / count, points)
     normal = torch.where(mean.abs() < 1, signed - mean * plain, mean * plain)
-    if not l2:
+    if box:
         return normal.sign()
     size: Tensor = torch.linalg.vector_norm(normal, dim=(1, 2, 3), keepdim=True)
     return normal / size.clamp(min=1e-12)

@@ -84,13 +84,13 @@ def _resize(session: Session, state: _State, reached: Tensor, gamma: float) -> N
 
 
 def _move(session: Session, state: _State, share: float) -> None:
-    if session.threat.name == "l1":
-        # L1's steepest step moves one pixel; the projection makes a Euclidean one as sparse as it must be.
+    if session.threat.sparse:
+        # The projection makes a Euclidean step as sparse as it must be.
         moved = _EUCLIDEAN.ascend(state.points, state.gradient, share / 2, state.radius)
     else:
         moved = session.threat.ascend(state.points, state.gradient, share, state.radius)
     moved = moved + _MOMENTUM * (state.points - state.before)
-    if session.threat.name == "l2":
+    if not session.threat.projects_exactly:
         # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
         moved = moved.clamp(0.0, 1.0)
     state.before, state.points = state.points, session.threat.project(moved, session.clean, state.radius)

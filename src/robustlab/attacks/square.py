@@ -62,11 +62,11 @@ class Square(Attack):
         return self.queries
 
     def search(self, session: Session) -> None:
-        linf = session.threat.name == "linf"
+        box = session.threat.separable
         channels = session.clean.shape[1]
-        draw = (TRIES, 2 + channels) if linf else (5 + channels,)
-        move: Callable[..., Tensor] = repaint if linf else move_bumps
-        points = _stripes(session) if linf else bump_start(session)
+        draw = (TRIES, 2 + channels) if box else (5 + channels,)
+        move: Callable[..., Tensor] = repaint if box else move_bumps
+        points = _stripes(session) if box else bump_start(session)
         state = _State(points, session.query(points, self.loss).losses, points[:, :0])
         for step in range(self.queries - 1):
             # Images break fast in the beginning; later, asking each time would only hold up the device.

@@ -56,11 +56,11 @@ def bump_start(session: Session) -> Tensor:
     draws = session.uniform("start", shape=(1 + channels, _TILES, _TILES))
     draws = draws[:, :, (rows // tall).clamp(0, _TILES - 1)][..., (columns // wide).clamp(0, _TILES - 1)]
     inside = ((rows >= 0) & (rows < _TILES * tall))[:, None] & ((columns >= 0) & (columns < _TILES * wide))
-    both = bumps(tall, wide, _order(session)).to(session.clean.device)
+    both = bumps(tall, wide, int(session.threat.order)).to(session.clean.device)
     pattern = both[(draws[:, 0] < 0.5).long(), (rows % tall)[:, None], columns % wide] * inside
     signs = 2.0 * (draws[:, 1:] < 0.5) - 1
     moves = signs * pattern[:, None]
-    if session.threat.name == "l2":
+    if not session.threat.sparse:
         return session.ascend(session.clean, moves, 1.0)
     # Each window is of length 1; of so many the projection leaves the highest pixels.
     return session.project(session.clean + moves)
@@ -82,7 +82,7 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
         draws: (n, 5 + C) uniform numbers: where both windows begin, how the bumps lie, and the signs.
         side: of the windows.
     """
-    order, channels = _order(session), points.shape[1]
+    order, channels = int(session.threat.order), points.shape[1]
     height, width = points.shape[2:]
     side = max(side, _LEAST_SIDE) | 1
     tall, wide = min(side, height), min(side, width)
@@ -116,7 +116,3 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     # The norm is right but for rounding, so that clipping is the projection, for L1 too.
     excess = session.eps / torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1).clamp(min=1e-12)
     return (session.clean + moved * per_image(excess.clamp(max=1.0), moved)).clamp(0.0, 1.0)
-
-
-def _order(session: Session) -> int:
-    return 1 if session.threat.name == "l1" else 2

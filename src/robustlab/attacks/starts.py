@@ -35,7 +35,7 @@ def surface(session: Session, radius: Tensor | None = None) -> Tensor:
     As in arXiv:2003.01690. Within L1 all pixels move, as they do not at a random point of the ball.
     """
     shape = tuple(session.clean.shape[1:])
-    if session.threat.name == "linf":
+    if session.threat.separable:
         draws = 2 * session.uniform("start", shape=shape) - 1
     else:
         draws = session.normal("start", shape=shape)

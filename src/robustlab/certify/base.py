@@ -80,7 +80,7 @@ class Certifier(Unit, ABC):
         threat, images = as_threat(threat), as_images(images)
         labels = as_numbers("labels", labels, images)
         check_batch_size(batch_size)
-        if threat.name not in self.norms:
+        if not threat.is_one_of(self.norms):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
         proven = torch.zeros_like(labels, dtype=torch.bool)

@@ -6,20 +6,16 @@ from torch import Tensor
 from robustlab.certify.interval import Ball, Interval
 from robustlab.core.threat import ThreatModel
 
-ORDERS = {"linf": None, "l2": 2, "l1": 1, "l0": 0}
-"""The threat models whose points are known, with the order of the ball that they are besides their box."""
-
 _TOLERANCE = 1e-5
 """What a distance measured in float32 may exceed eps by, as a share and in pixel units, in an attack."""
 
 
 def region(images: Tensor, threat: ThreatModel, dtype: torch.dtype) -> Interval:
     """Return the bounds of every allowed image, with the ball that they lie in."""
-    order = ORDERS[threat.name]
     pixels = images.to(dtype)
-    eps = float(threat.eps) if order == 0 else threat.eps * (1 + _TOLERANCE) + _TOLERANCE
-    reach = 1.0 if order == 0 else eps
+    eps = float(threat.eps) if threat.discrete else threat.eps * (1 + _TOLERANCE) + _TOLERANCE
+    reach = 1.0 if threat.discrete else eps
     ball = None
-    if order is not None:
-        ball = Ball(order, eps, centre=pixels, edge=pixels + 1, error=torch.zeros_like(pixels))
+    if not threat.separable:
+        ball = Ball(int(threat.order), eps, centre=pixels, edge=pixels + 1, error=torch.zeros_like(pixels))
     return Interval((pixels - reach).clamp(min=0.0), (pixels + reach).clamp(max=1.0), ball=ball)

@@ -169,6 +169,7 @@ class Evaluation(Record):
         samples: how often the classifier was asked about each point.
         command: what to type to have the same evaluation again; empty if the command line can't say it.
         attacks: what was asked for; ``rows`` says what ran.
+        bounded: whether eps bounds a distance; attacker: what the attacker may do, to follow "may".
         remarks: what was said of the weights, the images, a too large eps and a missing gradient.
         robust: worst case over all attacks, image by image; the headline.
         certified: proven, where a certifier ran.
@@ -194,6 +195,8 @@ class Evaluation(Record):
     images: Images
     threat: Text
     norm: Text
+    bounded: bool = True
+    attacker: Text = ""
     eps: Length
     attacks: Text
     remarks: list[Text] = Field(default=[])

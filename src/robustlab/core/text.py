@@ -56,3 +56,11 @@ def shown(value: object) -> str:
     except Exception:  # an integer of 5,000 digits, or an object whose own repr fails
         text = f"<{type(value).__name__}>"
     return one_line(text, 2 * _VALUE_LIMIT)
+
+
+def level(value: float) -> str:
+    """Return a length on the pixel scale: ``0.3``, ``2``, and ``8/255`` rather than ``0.0314``."""
+    if float(f"{value:.3g}") == value:
+        return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+    steps = 255 * value
+    return f"{round(steps)}/255" if value < 1 and abs(steps - round(steps)) < 1e-4 else f"{value:.4g}"

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.charts import Chart
 
@@ -15,7 +16,7 @@ _FILTERS = (
     text.distance,
     text.duration,
     text.interval,
-    text.level,
+    level,
     text.machine,
     text.moment,
     text.number,

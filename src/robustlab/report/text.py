@@ -62,14 +62,6 @@ def number(value: float) -> str:
     return f"{round(value, 3) + 0.0:g}"
 
 
-def level(value: float) -> str:
-    """Return a length on the pixel scale: ``0.3``, ``2``, and ``8/255`` rather than ``0.0314``."""
-    if float(f"{value:.3g}") == value:
-        return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-    steps = 255 * value
-    return f"{round(steps)}/255" if value < 1 and abs(steps - round(steps)) < 1e-4 else f"{value:.4g}"
-
-
 def pixel_range(pixels: float) -> str:
     """Tell how much of the pixel range one unit of length is."""
     return "1 is the whole pixel range" if pixels == 1 else f"1 is {number(pixels)} of the pixel range"

@@ -3,9 +3,12 @@
 All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is in pixel units.
 """
 
+import math
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self, TypeVar
+from collections.abc import Collection
+from typing import ClassVar, Self, TypeVar, final
 
+import torch
 from torch import Tensor
 
 from robustlab.core.errors import SpecError
@@ -27,6 +30,11 @@ def per_image(values: Tensor, images: Tensor) -> Tensor:
     return values.view(-1, *[1] * (images.ndim - 1))
 
 
+def pixels(channels: int) -> str:
+    """Return what a value of an image with so many channels is called."""
+    return "pixel" if channels == 1 else "colour value"
+
+
 class ThreatModel(Unit, ABC):
     """The set of images into which an attacker may turn an image.
 
@@ -37,15 +45,41 @@ class ThreatModel(Unit, ABC):
     example = "linf(eps=0.3)"
     bounded: ClassVar[bool] = True
     """Whether eps bounds a distance; if not, it is for attacks that keep a measure of their own."""
+    order: ClassVar[float]
+    """The p of the norm."""
+    separable: ClassVar[bool] = False
+    """Whether each pixel moves by itself, so that the allowed images are a box."""
+    sparse: ClassVar[bool] = False
+    """Whether the steepest step moves few pixels."""
+    discrete: ClassVar[bool] = False
+    """Whether eps counts pixels: it is a whole number, and so is every distance."""
+    projects_exactly: ClassVar[bool] = True
+    """Whether `project` returns the nearest allowed image; if not, clip to [0, 1] before it."""
+    largest_eps: ClassVar[float] = math.inf
+    """The largest eps that the threat model takes."""
     eps: float
 
     def at(self, eps: float) -> Self:
         """Return the same threat model with another eps."""
         return type(self)(**vars(self) | {"eps": eps})
 
+    @final
+    def is_one_of(self, names: Collection[str]) -> bool:
+        """Tell whether a method that is made for threat models of these names is made for this one."""
+        return self.name in names
+
     @abstractmethod
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         """Return how far apart two images of a shape (C, H, W) can be; a larger eps allows every image."""
+
+    def eps_to_grey(self, shape: tuple[int, ...]) -> float:
+        """Return the eps within which every image of a shape (C, H, W) can become the same grey one."""
+        return self.largest_distance(shape) / 2
+
+    def words(self, channels: int) -> str:
+        """Return what the attacker may do to an image with so many channels, to follow "may"."""
+        del channels
+        return f"change the image within {self!r}"
 
     @abstractmethod
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
@@ -71,6 +105,58 @@ class ThreatModel(Unit, ABC):
             fraction: one number, or (N,) one per image.
             eps: (N,) one radius per image.
         """
+
+    def steepness(self, slopes: Tensor) -> Tensor:
+        """Return (...) by how much slopes (..., C, H, W) rise at most per unit of distance; above 0."""
+        dual = math.inf if self.order <= 1 else 1 / (1 - 1 / self.order)
+        size: Tensor = torch.linalg.vector_norm(slopes.flatten(-3), ord=dual, dim=-1)
+        return size.clamp(min=1e-12)
+
+    @abstractmethod
+    def steepest(self, slope: Tensor) -> Tensor:
+        """Return (N, C, H, W) the direction in which slopes rise most per unit of distance, of any length."""
+
+    @final
+    def straight_move(self, slope: Tensor, rise: Tensor) -> Tensor:
+        """Return the smallest moves along which the slope rises, or falls, by as much as is asked.
+
+        Args:
+            slope: (N, C, H, W).
+            rise: (N,) of the slope; negative: it is to fall. The moves may leave [0, 1].
+        """
+        direction = self.steepest(slope)
+        gain = (slope * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
+        return direction * per_image((rise / gain).nan_to_num(), slope)
+
+    @final
+    def move_inside(self, starts: Tensor, slope: Tensor, rise: Tensor) -> Tensor:
+        """Return the smallest moves inside [0, 1] along which the slope rises, or falls, as far as asked.
+
+        Where no move does, the one that comes nearest: every pixel at its wall.
+
+        Args:
+            starts: (N, C, H, W) in [0, 1].
+            slope: (N, C, H, W).
+            rise: (N,) of the slope; negative: it is to fall.
+        """
+        toward = slope.sign() * per_image(rise.sign(), slope)
+        room = torch.where(toward > 0, 1 - starts, starts).flatten(1)
+        size = self._sizes(slope.flatten(1).abs(), room, rise.abs()[:, None])
+        return toward * size.view_as(starts)
+
+    @abstractmethod
+    def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
+        """Return (N, D) how far each pixel moves, at most its room, for a gain of need (N, 1) at least cost.
+
+        Args:
+            weight: (N, D) what a move of 1 gains, not negative.
+            room: (N, D) how far each pixel is from its wall.
+            need: (N, 1), not negative.
+        """
+
+    def between(self, clean: Tensor, images: Tensor, share: Tensor) -> Tensor:
+        """Return images on the way from the clean ones to others, at a share (N,) of their distance."""
+        return clean + per_image(share, images) * (images - clean)
 
     def _radius(self, images: Tensor, eps: Tensor | None, fraction: float | Tensor = 1.0) -> float | Tensor:
         """Return ``fraction * eps`` so that it broadcasts over pixels."""

@@ -9,13 +9,18 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.spec import register
-from robustlab.core.threat.base import ThreatModel
+from robustlab.core.text import level
+from robustlab.core.threat.base import ThreatModel, pixels
+from robustlab.core.threat.moves import cheapest_first
 
 
 @register("l0")
 class L0(ThreatModel):
     """At most eps values of the image may change, each to anything in [0, 1]; every channel counts."""
 
+    order = 0
+    sparse = True
+    discrete = True
     eps: Annotated[int, Field(ge=0)]
 
     def at(self, eps: float) -> Self:
@@ -23,6 +28,12 @@ class L0(ThreatModel):
 
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         return float(math.prod(shape))
+
+    def eps_to_grey(self, shape: tuple[int, ...]) -> float:
+        return self.largest_distance(shape)
+
+    def words(self, channels: int) -> str:
+        return f"set up to {level(self.eps)} {pixels(channels)}s to anything"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images != clean).flatten(1).sum(dim=1).to(images.dtype)
@@ -45,6 +56,12 @@ class L0(ThreatModel):
         count = torch.as_tensor(fraction * (self.eps if eps is None else eps), device=images.device)
         count = torch.where(count > 0, count.ceil(), 0.0)
         return torch.where(self._first(promise, count) & (promise > 0), wished, images)
+
+    def steepest(self, slope: Tensor) -> Tensor:
+        return torch.where(self._first(slope.abs(), torch.ones_like(slope[:, 0, 0, 0])), slope, 0.0)
+
+    def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
+        return cheapest_first(weight, room, need, weight * room)
 
     def _first(self, values: Tensor, count: Tensor | None) -> Tensor:
         """Return a mask of the largest values of each image, ``count`` (or eps) many."""

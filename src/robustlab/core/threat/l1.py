@@ -7,7 +7,9 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
-from robustlab.core.threat.base import ThreatModel, per_image
+from robustlab.core.text import level
+from robustlab.core.threat.base import ThreatModel, per_image, pixels
+from robustlab.core.threat.moves import cheapest_first
 
 _STEP_SHARE = 0.05
 """Share of the pixels that one step moves (SLIDE, Tramèr & Boneh 2019, arXiv:1904.13000: 1 to 20 %)."""
@@ -20,10 +22,16 @@ _SPARE = (5e-7, 1e-5, 1e-4)
 class L1(ThreatModel):
     """The pixels' changes may sum up to eps."""
 
+    order = 1
+    sparse = True
     eps: PixelDistance
 
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         return float(math.prod(shape))
+
+    def words(self, channels: int) -> str:
+        total = level(self.eps)
+        return f"change {pixels(channels)}s by up to {total} in total, where black is 0 and white is 1"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images - clean).flatten(1).abs().sum(dim=1)
@@ -60,6 +68,14 @@ class L1(ThreatModel):
     ) -> Tensor:
         share = max(1, round(_STEP_SHARE * images[0].numel())) if len(images) else 1
         return images + self._radius(images, eps, fraction) * sparse_sign(images, gradient, share)
+
+    def steepest(self, slope: Tensor) -> Tensor:
+        flat = slope.flatten(1)
+        first = flat.abs().argmax(dim=1, keepdim=True)
+        return torch.zeros_like(flat).scatter(1, first, flat.gather(1, first)).view_as(slope)
+
+    def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
+        return cheapest_first(weight, room, need, weight)
 
 
 def sparse_sign(images: Tensor, gradient: Tensor, count: int | Tensor) -> Tensor:

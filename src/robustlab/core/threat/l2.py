@@ -7,7 +7,9 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
+from robustlab.core.text import level
 from robustlab.core.threat.base import ThreatModel, per_image
+from robustlab.core.threat.moves import all_at_once
 
 
 def _length(moves: Tensor) -> Tensor:
@@ -19,10 +21,17 @@ def _length(moves: Tensor) -> Tensor:
 class L2(ThreatModel):
     """The image may move by at most eps in Euclidean distance."""
 
+    order = 2
+    projects_exactly = False
     eps: PixelDistance
 
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(math.prod(shape))
+
+    def words(self, channels: int) -> str:
+        del channels
+        length = level(self.eps)
+        return f"move the image by up to {length} in Euclidean length, where black is 0 and white is 1"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return _length(images - clean)
@@ -48,3 +57,9 @@ class L2(ThreatModel):
         gradient = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
         length = per_image(_length(gradient), images).clamp(min=1e-12)
         return images + gradient * (self._radius(images, eps, fraction) / length)
+
+    def steepest(self, slope: Tensor) -> Tensor:
+        return slope
+
+    def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
+        return all_at_once(weight, room, need, weight)

@@ -86,8 +86,8 @@ class Extremes(Experiment):
         at_zero, free = left(0.0, NOWHERE), left(widest, FREE)
         text = f"{percent(at_zero / n)} at eps 0, {percent(free / n)} at eps {widest:.3g}"
         wrong = at_zero != n
-        if lab.threat.name != "l0":  # where half of the pixels may change, not all can become grey
-            grey, largest = left(widest / 2, FREE), int(labels.bincount().max())
+        if (half := lab.threat.eps_to_grey(tuple(block.images.shape[1:]))) < widest:
+            grey, largest = left(half, FREE), int(labels.bincount().max())
             text += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
             wrong |= grey > largest
         if (torch.cat([labels, *found]) != labels[0]).any():

@@ -68,14 +68,13 @@ class Targets(Challenge):
     most, limit = 40, TARGETED_LIMIT
 
     def attack(self, lab: Lab) -> Attack:
-        by_norm: dict[str, Attack] = {
-            "l0": SigmaZero(steps=30),
-            "l1": APGDL1(steps=20, loss="margin", targets=_targets(lab)),
-        }
-        return by_norm.get(lab.threat.name, APGD(steps=20, loss="margin", targets=_targets(lab)))
+        if lab.threat.discrete:
+            return SigmaZero(steps=30)
+        descent = APGDL1 if lab.threat.sparse else APGD
+        return descent(steps=20, loss="margin", targets=_targets(lab))
 
     def goals(self, lab: Lab, images: Split) -> Sequence[Tensor | None]:
-        if lab.threat.name != "l0":
+        if not lab.threat.discrete:
             return [None]  # the attack itself goes from class to class
         logits = lab.logits(images.pixels(slice(None)))
         wrong = logits.scatter(1, images.labels[:, None], -torch.inf)

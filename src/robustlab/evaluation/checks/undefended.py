@@ -59,8 +59,7 @@ class Undefended(Experiment):
         if left <= LEFT * n:
             return Finding(grade="pass", found=found, n=n)
         # A small eps may leave even such a network unbroken. With this one nothing is.
-        widest = lab.widest(block)
-        wide = lab.threat.at(widest if lab.threat.name == "l0" else widest / 2)
+        wide = lab.threat.at(lab.threat.eps_to_grey(tuple(block.images.shape[1:])))
         anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
         return Finding(grade="pass" if anyway <= largest else "fail", found=found, n=n)

@@ -79,6 +79,8 @@ def assemble(
         ),
         threat=repr(problem.threat),
         norm=problem.threat.name,
+        bounded=problem.threat.bounded,
+        attacker=problem.threat.words(channels),
         eps=problem.threat.eps,
         attacks=attacks,
         remarks=list(remarks),

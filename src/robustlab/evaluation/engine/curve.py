@@ -42,23 +42,22 @@ def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:
     weakness: FMN stays far from it on some robust classifiers, and `Nearest` is less exact where several
     classes are near (LOG.md).
     """
-    attacks: dict[str, tuple[Attack, ...]] = {
-        "linf": (Nearest(steps=100), FMN(steps=75)),
-        "l2": (Nearest(steps=50), FMN(steps=140)),
-        "l1": (Nearest(steps=50), FMN(steps=140)),
-        "l0": (SigmaZero(steps=190),),
-    }
+    attacks: tuple[Attack, ...] = (Nearest(steps=50), FMN(steps=140))
+    if threat.discrete:
+        attacks = (SigmaZero(steps=190),)
+    elif threat.separable:
+        attacks = (Nearest(steps=100), FMN(steps=75))
     wider = threat.at(points(threat)[-1])
-    return tuple(NearestSuccess(attack=attack, threat=wider) for attack in attacks.get(threat.name, ()))
+    return tuple(NearestSuccess(attack=attack, threat=wider) for attack in attacks if attack.suits(threat))
 
 
 def points(threat: ThreatModel) -> list[float]:
     """Return the eps of the curve, from 0 to 4/3 of the threat model's, which is one of them."""
     found = [float(f"{threat.eps * step / _AT_EPS:.6g}") for step in range(_STEPS + 1)]
     found[_AT_EPS] = threat.eps
-    if threat.name == "l0":
+    if threat.discrete:
         return sorted({int(eps) for eps in found})
-    return [eps for eps in found if threat.name != "linf" or eps <= 1.0]
+    return [eps for eps in found if eps <= threat.largest_eps]
 
 
 def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:

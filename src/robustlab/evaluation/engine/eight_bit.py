@@ -58,8 +58,8 @@ def levels(images: Tensor) -> Tensor:
 
 
 def searched(threat: ThreatModel) -> ThreatModel:
-    """Return the threat model for the search: for linf, the largest eps that is a whole number of levels."""
-    if threat.name != "linf":
+    """Return the threat model for the search: where pixels move alone, eps is a whole number of levels."""
+    if not (threat.separable and threat.bounded):
         return threat
     levels = math.floor(threat.eps * _LEVELS * (1 + _TOLERANCE))
     return threat.at(levels / _LEVELS)

@@ -32,13 +32,14 @@ class AutoAttack(Ensemble):
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         targets = min(TARGETS, classes - 1)
-        tuned = threat.name == "l1" and self.version == "standard"
+        dense = APGD().suits(threat)
+        tuned = not dense and self.version == "standard"
         restarts = 5 if tuned or self.version == "plus" else 1
 
         def apgd(loss: Loss, *, targets: int = 0, restarts: int = 1) -> Attack:
-            if threat.name == "l1":
-                return APGDL1(loss=loss, targets=targets, restarts=restarts, large_radii=tuned)
-            return APGD(loss=loss, targets=targets, restarts=restarts)
+            if dense:
+                return APGD(loss=loss, targets=targets, restarts=restarts)
+            return APGDL1(loss=loss, targets=targets, restarts=restarts, large_radii=tuned)
 
         ascent, scaled = (apgd(loss, restarts=restarts) for loss in ("cross_entropy", "dlr"))
         targeted = apgd("dlr", targets=min(TARGETS_L1, targets) if tuned else targets)

@@ -38,28 +38,37 @@ class Standard(Ensemble):
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         targets = min(TARGETS, classes - 1)
-        first: tuple[Attack, ...] = (PGD(steps=10), APGD(steps=50))
-        blind = WhereMasked(attack=Square(queries=5000))
-        blind_twice = WhereMasked(attack=Square(queries=5000, restarts=2))
-        smoothed = Smoothed(attack=APGD(steps=100, loss="margin"))
-        smoothed_l1 = Smoothed(attack=APGDL1(loss="margin"))
-        nearest = FMN(steps=200)
-        border = FAB(steps=100, targets=targets)
-        towards = APGD(steps=100, loss="margin", targets=targets)
-        towards_l1 = APGDL1(loss="margin", targets=min(TARGETS_L1, targets))
-        by_norm: dict[str, tuple[Attack, ...]] = {
-            "linf": (*first, Focused(), smoothed, blind),
-            "l2": (*first, smoothed, blind_twice, nearest, DDN(steps=200), border, APGD(restarts=5), towards),
-            "l1": (
+        chosen = self._unbounded() if not threat.bounded else self._within(threat, targets)
+        return tuple(attack for attack in chosen if attack.suits(threat))
+
+    def _within(self, threat: ThreatModel, targets: int) -> tuple[Attack, ...]:
+        blind, blind_twice = (WhereMasked(attack=Square(queries=5000, restarts=count)) for count in (1, 2))
+        if threat.discrete:
+            return PGD(steps=10), SigmaZero()
+        if threat.sparse:
+            few = min(TARGETS_L1, targets)
+            return (
                 APGDL1(steps=50),
-                smoothed_l1,
+                Smoothed(attack=APGDL1(loss="margin")),
                 blind_twice,
-                nearest,
+                FMN(steps=200),
                 APGDL1(restarts=5),
-                towards_l1,
-                border,
-            ),
-            "l0": (PGD(steps=10), SigmaZero()),
-            "unbounded": (*(Corruption(effect=effect) for effect in get_args(Effect)), RotationTranslation()),
-        }
-        return tuple(attack for attack in by_norm.get(threat.name, first) if attack.suits(threat))
+                APGDL1(loss="margin", targets=few),
+                FAB(steps=100, targets=targets),
+            )
+        descents, smoothed = (PGD(steps=10), APGD(steps=50)), Smoothed(attack=APGD(steps=100, loss="margin"))
+        if threat.separable:
+            return *descents, Focused(), smoothed, blind
+        return (
+            *descents,
+            smoothed,
+            blind_twice,
+            FMN(steps=200),
+            DDN(steps=200),
+            FAB(steps=100, targets=targets),
+            APGD(restarts=5),
+            APGD(steps=100, loss="margin", targets=targets),
+        )
+
+    def _unbounded(self) -> tuple[Attack, ...]:
+        return *(Corruption(effect=effect) for effect in get_args(Effect)), RotationTranslation()

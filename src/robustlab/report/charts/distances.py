@@ -4,8 +4,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from robustlab.core.evaluation import Histogram
+from robustlab.core.text import level
 from robustlab.report.charts.canvas import INK, RED, Chart, chart
-from robustlab.report.text import level
 
 _SIZE = (330, 330)
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from robustlab.core.evaluation import AttackRow, Check, Evaluation
 from robustlab.core.results import Figure
+from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import Charts
@@ -94,7 +95,7 @@ def _curve(view: View, charts: Charts) -> list[str]:
         return []
     certified: Sequence[Figure | None] = curve.certified or [None] * len(curve.eps)
     lines = [
-        [text.level(eps), _figure(robust), _figure(proven) if proven else "–"]
+        [level(eps), _figure(robust), _figure(proven) if proven else "–"]
         for eps, robust, proven in zip(curve.eps, curve.robust, certified, strict=True)
     ]
     return [

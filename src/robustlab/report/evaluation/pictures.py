@@ -72,7 +72,7 @@ def album(view: View, arrays: Arrays) -> Album | None:
     if clean.shape != adversarial.shape or any(not 0 <= image.index < len(clean) for image in results.broken):
         raise RunError("results.json is damaged: broken images lack pictures")
     change = adversarial - clean
-    scale = results.eps if results.norm == "linf" else float(np.abs(change).max())
+    scale = float(np.abs(change).max())
     step = -(-max(clean.shape[2:]) // _SIDE)
     cases: list[Case] = []
     spent = 0

@@ -1,8 +1,9 @@
 """What an evaluation found, in sentences computed from its results."""
 
 from robustlab.core.evaluation import Check, Evaluation
+from robustlab.core.text import level
 from robustlab.report.evaluation.view import NO_ANSWER, View
-from robustlab.report.text import count, counted, level, share
+from robustlab.report.text import count, counted, share
 
 _SHOWN_IDS = 12
 
@@ -40,7 +41,7 @@ def bounds(view: View) -> str:
         )
     if view.withstood == 0:
         return "On these images this is exact: for every one that was right, an adversarial image was found."
-    if results.norm == "unbounded":
+    if not results.bounded:
         return "A finer grid or other draws may find more; changes of other kinds are another question."
     if results.certified is None or not view.proven:
         lower = "" if results.certified is None else ", and no image is proven to withstand all of them"
@@ -92,7 +93,7 @@ def nothing_broken(view: View) -> str:
         return "There was nothing to break."
     if view.proven is not None and view.proven >= view.withstood:
         return "No image was broken, and the proofs say that none can be."
-    if view.results.norm == "unbounded":
+    if not view.results.bounded:
         return "No attack broke a single image."
     return (
         "No attack broke a single image. A classifier is seldom that strong; an attack that does not work "
@@ -136,17 +137,6 @@ def answer(prediction: int) -> str:
 
 def _attacker(results: Evaluation) -> str:
     """Tell what the attacker may do."""
-    channels = results.images.shape[0]
-    each = "every pixel" if channels == 1 else "every colour value"
-    several = "pixels" if channels == 1 else "colour values"
-    eps = level(results.eps)
-    ways = {
-        "linf": f"change {each} by up to {eps}, where black is 0 and white is 1",
-        "l2": f"move the image by up to {eps} in Euclidean length, where black is 0 and white is 1",
-        "l1": f"change {several} by up to {eps} in total, where black is 0 and white is 1",
-        "l0": f"set up to {eps} {several} to anything",
-        "unbounded": "change the image in every way that the attacks below try, and in no other",
-    }
-    way = ways.get(results.norm, f"change the image within {results.threat}")
+    way = results.attacker or f"change the image within {results.threat}"
     levels = ", in the steps of an 8-bit file" if results.eight_bit else ""
     return f"The attacker may {way}{levels}."

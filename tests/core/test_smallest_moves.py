@@ -6,13 +6,23 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor
 
-from robustlab.attacks.boundary import onto_plane
 from robustlab.core import seeding
+from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 SHAPE = (2, 3, 5)
 N = 30
-NORMS = ("linf", "l2", "l1")
-every_norm = pytest.mark.parametrize("norm", NORMS)
+THREATS: dict[str, ThreatModel] = {
+    "linf": Linf(eps=1.0),
+    "l2": L2(eps=1.0),
+    "l1": L1(eps=1.0),
+    "l0": L0(eps=1),
+    "unbounded": Unbounded(),
+}
+every_norm = pytest.mark.parametrize("norm", THREATS)
+
+
+def onto_plane(norm: str, starts: Tensor, slope: Tensor, rise: Tensor) -> Tensor:
+    return THREATS[norm].move_inside(starts, slope, rise)
 
 
 def planes(spread: float, shape: tuple[int, int, int] = SHAPE) -> tuple[Tensor, Tensor]:
@@ -31,9 +41,7 @@ def reach(starts: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def length(norm: str, moves: Tensor) -> Tensor:
-    order = {"linf": torch.inf, "l2": 2.0, "l1": 1.0}[norm]
-    found: Tensor = torch.linalg.vector_norm(moves.flatten(1), ord=order, dim=1)
-    return found
+    return THREATS[norm].distance(moves, torch.zeros_like(moves))
 
 
 def rise_of(moves: Tensor, slope: Tensor) -> Tensor:
@@ -107,3 +115,60 @@ def test_rounding_does_not_add_moves(norm: str, share: float) -> None:
     rough = length(norm, onto_plane(norm, starts, slope, rise))
     exact = length(norm, onto_plane(norm, starts.double(), slope.double(), rise.double()))
     assert torch.allclose(rough.double(), exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+def test_in_l0_no_fewer_pixels_reach_it(share: float) -> None:
+    starts, slope = planes(1.5)
+    rise = share * reach(starts, slope)[1]
+    moves = onto_plane("l0", starts, slope, rise)
+    best = (
+        (slope * torch.where(slope > 0, 1 - starts, -starts)).flatten(1).sort(dim=1, descending=True).values
+    )
+    fewest = (best.cumsum(dim=1) < (rise * (1 - 1e-5))[:, None]).sum(dim=1) + 1
+    assert torch.equal(length("l0", moves), fewest.to(moves.dtype))
+
+
+@pytest.mark.parametrize("norm", [name for name in THREATS if name != "l0"])
+def test_without_walls_a_move_is_as_long_as_the_steepness_says(norm: str) -> None:
+    # Hoelder's inequality, with equality for the smallest move.
+    _, slope = planes(1.5)
+    rise = 2 * seeding.uniform(5, torch.arange(N), ()) - 1
+    moves = THREATS[norm].straight_move(slope, rise)
+    assert torch.allclose(rise_of(moves, slope).float(), rise, rtol=1e-4, atol=1e-6)
+    assert torch.allclose(length(norm, moves), rise.abs() / THREATS[norm].steepness(slope), rtol=1e-4)
+
+
+@every_norm
+def test_no_unit_move_rises_more_than_the_steepness(norm: str) -> None:
+    threat, (_, slope) = THREATS[norm], planes(1.5)
+    moves = seeding.normal(6, torch.arange(N), SHAPE)
+    if norm == "l0":
+        moves = (seeding.uniform(7, torch.arange(N), SHAPE) < 0.2) * moves.clamp(-1, 1)  # a pixel moves by 1
+    assert (rise_of(moves, slope).float() <= threat.steepness(slope) * length(norm, moves) + 1e-5).all()
+    steepest = threat.steepest(slope)
+    rises = rise_of(steepest, slope).float()
+    scale = steepest.abs().flatten(1).amax(dim=1) if norm == "l0" else length(norm, steepest)
+    assert torch.allclose(rises, threat.steepness(slope) * scale, rtol=1e-4)
+
+
+@every_norm
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+def test_a_point_on_the_way_is_at_that_share_of_the_distance(norm: str, share: float) -> None:
+    starts, slope = planes(0.0)
+    images = (starts + slope).clamp(0, 1)
+    threat, shares = THREATS[norm], torch.full((N,), share)
+    found = threat.distance(threat.between(starts, images, shares), starts)
+    wanted = share * threat.distance(images, starts)
+    assert (found <= wanted + 1e-5).all() if not threat.discrete else (share == 0) <= bool((found == 0).all())
+    if not threat.discrete:
+        assert torch.allclose(found, wanted, atol=1e-5)
+
+
+@every_norm
+def test_all_images_can_become_grey_within_the_eps_that_says_so(norm: str) -> None:
+    threat, grey = THREATS[norm], torch.full((N, *SHAPE), 0.5)
+    corners = (seeding.uniform(8, torch.arange(N), SHAPE) < 0.5).float()
+    farthest = threat.distance(grey, corners).max()
+    assert float(farthest) == pytest.approx(threat.eps_to_grey(SHAPE))
+    assert threat.eps_to_grey(SHAPE) <= threat.largest_distance(SHAPE)
