@@ -96,6 +96,7 @@ def test_bad_labels_and_ids_are_refused(model: nn.Module, batch: Any) -> None:
         {"batch_size": 10**29},
         {"batch_size": 2.5},
         {"samples": True},
+        {"samples": 10**7},
         {"surrogates": 3},
         {"surrogates": "mnist_cnn"},
         {"mode": "fast"},

@@ -42,6 +42,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"n": 0}, "n must be a whole number, at least 1; found 0"),
         ({"n": True}, "n must be a whole number, at least 1; found True"),
         ({"samples": 0}, "samples must be a whole number, at least 1; found 0"),
+        ({"samples": 10**18}, "samples must be at most 1,000,000; found 1000000000000000000"),
         ({"batch_size": -1}, "batch_size must be a whole number, at least 1; found -1"),
         ({"seed": -1}, "seed must be a whole number, at least 0; found -1"),
         ({"seed": None}, "seed must be a whole number, at least 0; found None"),

@@ -15,7 +15,7 @@ from robustlab.attacks.session import Session
 from robustlab.attacks.task import Mode, Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
-from robustlab.core.arguments import check_choice, check_kind, check_whole
+from robustlab.core.arguments import MOST_SAMPLES, check_choice, check_kind, check_whole
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.calling import calling
 from robustlab.core.errors import RobustlabError
@@ -187,7 +187,7 @@ class Attack(Unit, ABC):
         check_choice("mode", mode, get_args(Mode))
         check_whole("seed", seed, 0)
         check_batch_size(batch_size)
-        check_whole("samples", samples, 1)
+        check_whole("samples", samples, 1, MOST_SAMPLES)
         check_kind("surrogates", surrogates, list | tuple, "a list of models")
         with calling("the model", " when its parts were looked at"):
             for network in (model, *surrogates):

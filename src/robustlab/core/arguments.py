@@ -11,6 +11,9 @@ from robustlab.core.text import a_kind, shown
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
 
+MOST_SAMPLES = 10**6
+"""How often a random classifier may be asked about one point: each time is a pass of all images."""
+
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 """In bytes, as most file systems have it."""
@@ -62,16 +65,17 @@ def as_path(name: str, value: object) -> Path:
     return Path(text)
 
 
-def check_whole(name: str, value: object, least: int) -> None:
-    """Refuse what is not a whole number from ``least`` to 2^63 - 1; True is not one here, as it is to Python.
+def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE) -> None:
+    """Refuse what is not a whole number from ``least`` to ``most``; True is not one here, as it is to Python.
 
     Raises:
         SpecError: it is not one.
     """
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SpecError(f"{name} must be a whole number, at least {least}; found {shown(value)}")
-    if value > LARGEST_WHOLE:
-        raise SpecError(f"{name} must be below 2^63; found {shown(value)}")
+    if value > most:
+        limit = "below 2^63" if most == LARGEST_WHOLE else f"at most {most:,}"
+        raise SpecError(f"{name} must be {limit}; found {shown(value)}")
 
 
 def check_share(name: str, value: object) -> None:

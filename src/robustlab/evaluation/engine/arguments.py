@@ -7,7 +7,14 @@ from typing import get_args
 from torch import nn
 
 from robustlab.attacks import Attack, Mode
-from robustlab.core.arguments import check_choice, check_kind, check_text, check_whole
+from robustlab.core.arguments import (
+    LARGEST_WHOLE,
+    MOST_SAMPLES,
+    check_choice,
+    check_kind,
+    check_text,
+    check_whole,
+)
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.inputs import check_module
 from robustlab.data import Split
@@ -35,7 +42,12 @@ _KINDS: dict[str, tuple[type | UnionType, str]] = {
     "overwrite": _SWITCH,
 }
 _CHOICES = {"mode": Mode, "device": DeviceChoice, "precision": PrecisionChoice}
-_LEAST = {"n": 1, "samples": 1, "batch_size": 1, "seed": 0}
+_RANGES = {
+    "n": (1, LARGEST_WHOLE),
+    "samples": (1, MOST_SAMPLES),
+    "batch_size": (1, LARGEST_WHOLE),
+    "seed": (0, LARGEST_WHOLE),
+}
 
 
 def check(options: EvaluationOptions) -> None:
@@ -56,8 +68,8 @@ def check(options: EvaluationOptions) -> None:
             check_text("a surrogate", surrogate)
     for name, choice in _CHOICES.items():
         check_choice(name, getattr(options, name), get_args(choice))
-    for name, least in _LEAST.items():
+    for name, (least, most) in _RANGES.items():
         value = getattr(options, name)
         optional = EvaluationOptions.__dataclass_fields__[name].default is None
         if not (optional and value is None):
-            check_whole(name, value, least)
+            check_whole(name, value, least, most)
