@@ -71,3 +71,21 @@ def test_closed_descriptors_are_no_error() -> None:
     code += "with kept_for_the_result(): print(7)\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "7\n")
+
+
+@pytest.mark.parametrize("capture", ["capfd", "capsys"])
+def test_streams_that_are_closed_stay_open(capture: str, request: pytest.FixtureRequest) -> None:
+    captured = request.getfixturevalue(capture)
+    out, err = sys.stdout, sys.stderr
+    with kept_for_the_result():
+        sys.stdout.close()
+        with sys.stderr, sys.stdout:
+            sys.stderr.write("one\n")
+        sys.stdout.detach()  # type: ignore[union-attr]
+        sys.stdout.write("two\n")
+        assert sys.stderr.isatty() == err.isatty()
+    assert (sys.stdout, sys.stderr) == (out, err)
+    sys.stdout.write("three\n")
+    found = captured.readouterr()
+    assert found.err.split() == ["one", "two"]
+    assert found.out.split() == ["three"]

@@ -5,6 +5,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any, Self, TextIO
 
 _OUT, _ERR = 1, 2
 
@@ -23,8 +24,32 @@ def kept_for_the_result() -> Iterator[None]:
             os.dup2(_ERR, _OUT)
             stack.callback(os.dup2, kept, _OUT)
             stack.callback(_flush_c)
-        stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+        if sys.stderr is not None:
+            kept_open: Any = _KeptOpen(sys.stderr)
+            stack.enter_context(contextlib.redirect_stdout(kept_open))
+            stack.enter_context(contextlib.redirect_stderr(kept_open))
         yield
+
+
+class _KeptOpen:
+    """A stream that a user's code may close, or use in a ``with``, and it stays open."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._stream.flush()
+
+    detach = close
 
 
 def close_for_the_rest() -> None:
