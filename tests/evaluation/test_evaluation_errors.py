@@ -12,6 +12,7 @@ from evaluation_runs import SHAPE, Notes, evaluate, grey_split, split_of
 from torch import nn
 
 import robustlab
+from robustlab.attacks import PGD
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.engine import EvaluationOptions, execute
@@ -57,6 +58,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"curve": "yes"}, "curve must be True or False; found a str"),
         ({"threat": 0.3}, "threat must be a threat model or a spec such as 'linf(eps=0.3)', found 0.3"),
         ({"attacks": 3}, "attacks must be specs, attacks or ensembles; found an int"),
+        ({"attacks": PGD}, "attacks must be specs, attacks or ensembles; found the class PGD"),
         ({"dataset": (1, 2)}, "tensors go into images= and labels=; found a tuple"),
         ({"surrogates": "abc"}, "surrogates must be a list of models; found a str"),
         ({"surrogates": [3]}, "a surrogate must be a torch.nn.Module"),
@@ -89,6 +91,7 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
         (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(N, C, H, W)"),
         (torch.zeros(2, 1, 0, 0), torch.zeros(2).long(), "found torch.float32 of shape (2, 1, 0, 0)"),
         (torch.zeros(2, 1, 4, 5).int(), torch.zeros(2).long(), "uint8 or floating"),
+        (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(2, 4, 5); write images[:, None] for images of one"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(3).long(), "labels must be integers of shape (2,)"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2), "labels must be integers"),
         (torch.full((2, 1, 4, 5), 1.5), torch.zeros(2).long(), "normalise inside the model"),

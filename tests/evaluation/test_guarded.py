@@ -51,7 +51,7 @@ BAD: dict[str, tuple[Answer, str]] = {
     "exception": (fail(ValueError("out of\norder")), "ValueError: out of order (test_guarded.py, line "),
     "key": (fail(KeyError("x")), "failed on images of shape (16, 1, 4, 5) (N, C, H, W): KeyError: 'x'"),
     "exit": (fail(SystemExit(3)), "SystemExit: 3"),
-    "list": (lambda logits: logits.tolist(), "logits of shape (N, K), found a list"),
+    "list": (lambda logits: logits.tolist(), "found a list; wrap it in a module whose forward returns them"),
     "rows": (lambda logits: logits[1:], "logits of shape (16, 4); found (15, 4)"),
     "classes": (lambda logits: logits[:, :3], "logits of shape (16, 4); found (16, 3)"),
     "flat": (lambda logits: logits[:, 0], "logits of shape (16, 4); found (16,)"),

@@ -11,8 +11,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_classes
-from robustlab.core.logits import finite
-from robustlab.core.text import a_kind
+from robustlab.core.logits import finite, no_tensor
 
 
 @dataclass(frozen=True)
@@ -133,7 +132,7 @@ class Oracle:
         # An image may be there several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else f"{a_kind(logits)}"
+            found = tuple(logits.shape) if isinstance(logits, Tensor) else no_tensor(logits)
             raise RobustlabError(f"the model must return logits of shape (N, K), found {found}")
         check_classes(logits.shape[1], self._least_classes - 1, "labels and targets")
         return finite(logits)

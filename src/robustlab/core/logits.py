@@ -8,6 +8,8 @@ infinity, or nothing but minus infinity.
 import torch
 from torch import Tensor
 
+from robustlab.core.text import a_kind
+
 _GAP = 1e4
 """How far below the lowest finite logit an excluded class is put: its probability is 0 in float32."""
 
@@ -43,3 +45,8 @@ def _without_nan(gradients: tuple[Tensor | None, ...], _: object) -> tuple[Tenso
     It would spread from an excluded class, of which no loss asks anything, to all others.
     """
     return tuple(part if part is None else part.nan_to_num(0.0, 0.0, 0.0) for part in gradients)
+
+
+def no_tensor(answer: object) -> str:
+    """Return what a model gave in the place of a tensor, and how its logits are had."""
+    return f"{a_kind(answer)}; wrap it in a module whose forward returns them, such as output.logits or output[0]"

@@ -40,7 +40,9 @@ def printable(text: str) -> str:
 
 
 def a_kind(value: object) -> str:
-    """Return the name of a value's type with its article, ``an int``, or ``None``."""
+    """Return the name of a value's type with its article, ``an int``; ``the class PGD``, or ``None``."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     return "None" if value is None else with_article(type(value).__name__)
 
 

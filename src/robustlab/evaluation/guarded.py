@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import to_eval_mode
-from robustlab.core.text import a_kind
+from robustlab.core.logits import no_tensor
 
 
 class Guarded(nn.Module):
@@ -49,7 +49,7 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
     """
     logits = ask(model, images)
     if not isinstance(logits, Tensor):
-        raise RobustlabError(f"the model must return logits of shape (N, K), found {a_kind(logits)}")
+        raise RobustlabError(f"the model must return logits of shape (N, K), found {no_tensor(logits)}")
     n = len(images)
     if logits.ndim != 2 or len(logits) != n or logits.shape[1] < 2 or classes not in {None, logits.shape[1]}:
         wished = f"({n}, {classes or 'K'})" + ("" if classes else ", K at least 2")
