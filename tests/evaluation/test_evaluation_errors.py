@@ -91,7 +91,7 @@ def test_options(model: nn.Module, tmp_path: Path, options: dict[str, Any], expe
         (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(N, C, H, W)"),
         (torch.zeros(2, 1, 0, 0), torch.zeros(2).long(), "found torch.float32 of shape (2, 1, 0, 0)"),
         (torch.zeros(2, 1, 4, 5).int(), torch.zeros(2).long(), "uint8 or floating"),
-        (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(2, 4, 5); write images[:, None] for images of one"),
+        (torch.zeros(2, 4, 5), torch.zeros(2).long(), "(2, 4, 5); write images[:, None] for one"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(3).long(), "labels must be integers of shape (2,)"),
         (torch.zeros(2, 1, 4, 5), torch.zeros(2), "labels must be integers"),
         (torch.full((2, 1, 4, 5), 1.5), torch.zeros(2).long(), "normalise inside the model"),

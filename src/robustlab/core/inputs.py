@@ -139,10 +139,8 @@ def split_images(images: Any) -> Tensor:
     given = _tensor("images", images)
     known = given.dtype == torch.uint8 or given.dtype.is_floating_point
     if given.ndim != 4 or 0 in given.shape[1:] or not known:
-        hint = "; write images[:, None] for images of one channel" if given.ndim == 3 else ""
-        raise DataError(
-            f"images must be uint8 or floating of shape (N, C, H, W), found {_found(given)}{hint}"
-        )
+        found = _found(given) + ("; write images[:, None] for one channel" if given.ndim == 3 else "")
+        raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {found}")
     if given.dtype == torch.uint8:
         return given
     given = given.to(torch.float32)

@@ -49,4 +49,5 @@ def _without_nan(gradients: tuple[Tensor | None, ...], _: object) -> tuple[Tenso
 
 def no_tensor(answer: object) -> str:
     """Return what a model gave in the place of a tensor, and how its logits are had."""
-    return f"{a_kind(answer)}; wrap it in a module whose forward returns them, such as output.logits or output[0]"
+    remedy = "wrap it in a module whose forward returns them, such as output.logits or output[0]"
+    return f"{a_kind(answer)}; {remedy}"
