@@ -100,6 +100,49 @@ def test_a_variable_belongs_to_a_model_that_reads_it(forward: str, belongs: bool
     assert (identity(0.1) != identity(0.2)) == belongs
 
 
+HOLDERS = {
+    "argparse": "from argparse import Namespace as N\nCFG = N(factor=FACTOR)\nget = lambda net: CFG.factor",
+    "namespace": "from types import SimpleNamespace as N\nCFG = N(a=N(b=FACTOR))\nget = lambda net: CFG.a.b",
+    "deque": "from collections import deque\nCFG = deque([FACTOR])\nget = lambda net: CFG[0]",
+    "fraction": "from fractions import Fraction\nCFG = Fraction(FACTOR, 7)\nget = lambda net: float(CFG)",
+    "nested": "class Own: pass\nCFG = Own()\nCFG.a = Own()\nCFG.a.b = Own()\nCFG.a.b.c = FACTOR\n"
+    "get = lambda net: net.cfg.a.b.c",
+    "class": "class Own: factor = 0\nCFG = Own()\nCFG.factor = FACTOR\nget = lambda net: net.own.factor",
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_an_object_that_holds_a_setting_belongs_to_the_model(holder: str) -> None:
+    def identity(factor: int) -> str:
+        scope: dict[str, Any] = {"__name__": "console", "nn": nn}
+        source = HOLDERS[holder].replace("FACTOR", str(factor))
+        source += (
+            "\nclass Net(nn.Module):\n    own = CFG\n    def __init__(self):\n        super().__init__()\n"
+        )
+        source += "        self.cfg = CFG\n    def forward(self, images):\n        "
+        exec(source + "return images * get(self)", scope)
+        return load_classifier(scope["Net"]()).code
+
+    assert identity(1) == identity(1) != identity(2)
+
+
+def test_backward_hooks_belong_to_the_model() -> None:
+    def identity(factor: float, *, full: bool) -> str:
+        model = nn.Sequential(nn.Flatten())
+
+        def scaled(gradients: Any) -> Any:
+            return (gradients[0] * factor,)
+
+        if full:
+            model[0].register_full_backward_hook(lambda _module, _before, after: scaled(after))
+        else:
+            model[0].register_full_backward_pre_hook(lambda _module, after: scaled(after))
+        return load_classifier(model).code
+
+    for full in (True, False):
+        assert identity(0.0, full=full) == identity(0.0, full=full) != identity(1.0, full=full)
+
+
 MASK = torch.fft.fft(torch.arange(4.0)).conj()
 ODD = {"meta": torch.empty(2, device="meta"), "objects": np.array([object()]), object(): 1}
 NAMES = {"b", "a"}

@@ -6,6 +6,7 @@ processor's instruction set, so no hash of them is the same everywhere, however 
 evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
 """
 
+import argparse
 import dis
 import functools
 import hashlib
@@ -15,8 +16,11 @@ import weakref
 from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from decimal import Decimal
 from enum import Enum
-from types import CellType, CodeType, ModuleType
+from fractions import Fraction
+from pathlib import PurePath
+from types import CellType, CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -36,7 +40,11 @@ _MOST = 20_000
 _OBJECT = 20
 
 _PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
+_PLAIN += (Decimal, Fraction, PurePath)
 _PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
+
+_HOLDERS = (argparse.Namespace, SimpleNamespace)
+"""Objects of libraries that hold settings and nothing else."""
 
 _EMPTY = CellType()
 
@@ -101,7 +109,10 @@ class _Description:
         texts = []
         for name, module in modules.items():
             settings = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
-            hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+            if "_orig_mod" in module._modules:  # what torch.compile keeps is another one in every process
+                settings = {}
+            forward = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+            hooks = [*forward, *module._backward_hooks.values(), *module._backward_pre_hooks.values()]
             texts.append(
                 f"{name} {self.of_class(type(module))} {self.of_each(settings | {'hooks': hooks}, depth + 1)}"
             )
@@ -178,7 +189,8 @@ class _Description:
             held += [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
             cells = getattr(function, "__closure__", None) or ()
             held.append([cell.cell_contents for cell in cells if cell != _EMPTY])
-        return f"{name}{self.of(held, depth)}"
+        # A function with the two lists around its cells is one level.
+        return f"{name}{self.of(held, depth - 2)}"
 
     def of_object(self, value: object, depth: int) -> str:
         """Describe an object by its class and attributes; by its class alone where it surrounds the model."""
@@ -186,7 +198,8 @@ class _Description:
         self.left -= _OBJECT
         self.inside = True
         try:
-            return f"{kind}{self.of(_state(value), depth)}"
+            # An object and the dict of its attributes are one level.
+            return f"{kind}{self.of(_state(value), depth - 1)}"
         except _SurroundingError:
             if not outermost:
                 raise
@@ -222,7 +235,7 @@ class _Description:
             special = name.startswith("__") and name != "__init__"
             if special or {name, f"{kind.__qualname__}.{name}"} & self.names:
                 yield from functions
-            if not functions and not special and _is_setting(member):
+            if not functions and not special and (_is_setting(member) or _is_users_object(member)):
                 texts.add(f"{kind.__qualname__}.{name} {self.of(member)}")
 
     def _follow(self, function: Any, texts: set[str]) -> None:
@@ -251,7 +264,11 @@ class _Description:
             return True
         if isinstance(value, dict | list | set):
             return _is_setting(value)
-        return _is_setting(value) or not is_library(type(value))
+        return _is_setting(value) or _is_users_object(value)
+
+
+def _is_users_object(value: object) -> bool:
+    return not inspect.isclass(value) and not is_library(type(value))
 
 
 def _state(value: object) -> dict[str, object]:
@@ -298,10 +315,12 @@ def _is_setting(value: object, depth: int = 0) -> bool:
         return True
     if depth >= _DEEPEST:
         return False
+    if isinstance(value, _HOLDERS):
+        return _is_setting(vars(value), depth + 1)
     if isinstance(value, dict):
         items = dict.items(value)
         return all(isinstance(key, _PLAIN) and _is_setting(item, depth + 1) for key, item in items)
-    return isinstance(value, list | set) and all(_is_setting(item, depth + 1) for item in value)
+    return isinstance(value, list | set | deque) and all(_is_setting(item, depth + 1) for item in value)
 
 
 def _names(code: CodeType) -> set[str]:
