@@ -225,6 +225,8 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
         (["--weights", f"{'a' * 300}.pt"], "weights is too long"),
         (["--model", f"{'a' * 300}.py:make_model"], "model is too long"),
         (["--data-root", "a" * 300, "--dataset", "mnist"], "data_root is too long"),
+        (["--name", ""], "name must not be empty"),
+        (["--model", ""], "model must not be empty"),
         (["--batch-size", "9" * 30], "batch_size must be below 2^63"),
         (["--name", "half \udcff"], r"name must be text in UTF-8, found 'half \udcff'"),
         (["--out", "half \udcff"], r"out must be text in UTF-8, found 'half \udcff'"),
@@ -318,3 +320,26 @@ def test_another_evaluation_is_refused_until_it_may_replace(place: Path, finishe
     copy = Path(shutil.copytree(finished, place / "replaced"))
     assert call(*evaluation(place, copy.name, "--seed", 1, "--quiet", "--overwrite")).exit_code == 0
     assert json.loads((copy / "results.json").read_text())["seed"] == 1
+
+
+ALARMED = """
+import signal
+import sys
+import torch
+
+def network():
+    signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGALRM")
+def test_a_signal_handler_that_exits_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text(ALARMED)
+    command = [sys.executable, "-m", "robustlab", "evaluate", "--model", "net.py:network", "--out", "run"]
+    command += ["--dataset", "digits", "--attacks", "pgd(steps=1000)", "--no-checks"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "SystemExit" in done.stderr or "ended the program" in done.stderr

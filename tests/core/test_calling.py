@@ -26,7 +26,14 @@ class Own(BaseException):
     """One of nobody's family."""
 
 
+class DerivedError(SpecError):
+    """A user's own, derived from one of ours."""
+
+    exit_code = 0
+
+
 ERRORS: list[BaseException] = [
+    DerivedError("two\nlines"),
     SystemExit(0),
     SystemExit(),
     GeneratorExit(),

@@ -42,6 +42,8 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"threat": "linf(eps=1/0)"}, "is not a fraction"),
         ({"n": 0}, "n must be a whole number, at least 1; found 0"),
         ({"n": True}, "n must be a whole number, at least 1; found True"),
+        ({"out": ""}, "out must not be empty"),
+        ({"weights": ""}, "weights must not be empty"),
         ({"samples": 0}, "samples must be a whole number, at least 1; found 0"),
         ({"samples": 10**18}, "samples must be at most 1,000,000; found 1000000000000000000"),
         ({"batch_size": -1}, "batch_size must be a whole number, at least 1; found -1"),

@@ -208,10 +208,23 @@ def test_a_damaged_manifest_is_refused(run: Path, content: str) -> None:
     refused(run, r"manifest\.json is damaged")
 
 
-@pytest.mark.parametrize("value", [[], {}, 5, True, "", "ab" * 32])
-def test_a_hash_that_is_none_is_refused(run: Path, value: object) -> None:
-    (run / "manifest.json").write_text(json.dumps({"sha256": {"images.csv": value}}))
-    refused(run, r"images\.csv was changed after the run")
+@pytest.mark.parametrize("file", ["results.json", "images.csv"])
+@pytest.mark.parametrize("value", [None, [], {}, 5, True, "", "ab" * 32])
+def test_a_hash_that_is_none_is_refused(run: Path, value: object, file: str) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["sha256"][file] = value
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    refused(run, rf"{file} was changed after the run")
+    del manifest["sha256"][file]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    refused(run, rf"{file} was changed after the run")
+
+
+def test_a_run_of_an_older_version_has_no_hashes(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["sha256"]
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert robustlab.gate(run, min_robust=0.0).passed
 
 
 def test_a_run_of_an_older_version_is_read(old: Path, whole: EvaluationRun) -> None:

@@ -41,6 +41,9 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
             where = f"cannot use {error.filename}: " if error.filename else ""
             typer.echo(f"robustlab: error: {where}{reason(error)}", err=True)
             raise typer.Exit(RobustlabError.exit_code) from None
+        except SystemExit:  # robustlab raises none: a signal handler of a user's code, say
+            typer.echo("robustlab: error: a user's code ended the program (sys.exit)", err=True)
+            raise typer.Exit(RobustlabError.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("\nStopped. What is finished is kept: the same command goes on from there.", err=True)
             raise typer.Exit(130) from None

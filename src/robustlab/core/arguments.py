@@ -36,11 +36,13 @@ def check_kind(name: str, value: object, kind: type | UnionType, accepted: str) 
 
 
 def check_text(name: str, value: str) -> None:
-    """Refuse a text that a file or a path can't hold: too long, or with a NUL or half of a surrogate pair.
+    """Refuse a text that a file or a path can't be: empty, too long, with a NUL or half of a surrogate pair.
 
     Raises:
         SpecError: it is one.
     """
+    if not value:
+        raise SpecError(f"{name} must not be empty")
     try:
         parts = [len(part) for part in value.encode().split(b"/")]
     except UnicodeEncodeError:

@@ -56,9 +56,16 @@ class calling:  # noqa: N801 (used as a function)
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         put_back(self._settings)
-        if error is None or isinstance(error, RobustlabError | KeyboardInterrupt) or is_out_of_memory(error):
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return
+        if is_out_of_memory(error) or _is_ours(error):
             return
         raise UserCodeError(f"{self.what} failed{self.doing}: {blame(error)}") from error
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Tell whether an error is robustlab's own; a user's code may derive another one from it."""
+    return isinstance(error, RobustlabError) and type(error).__module__.startswith("robustlab.")
 
 
 @contextmanager
@@ -72,9 +79,11 @@ def blaming(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except (RobustlabError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         raise
     except BaseException as error:
+        if _is_ours(error):
+            raise
         trace = traceback.extract_tb(error.__traceback__)
         # Where nobody reads the progress any more, this comes up through the user's code, but not out of it.
         unread = isinstance(error, BrokenPipeError) or not isinstance(error, Exception)

@@ -34,13 +34,13 @@ def check_unchanged(path: Path) -> None:
     """
     manifest = path.with_name(FILE)
     try:
-        hashes = read_json(manifest).get("sha256", {})
-        expected = hashes.get(path.name)
+        content = read_json(manifest)
+        recorded, expected = "sha256" in content, content.get("sha256", {}).get(path.name)
     except FileNotFoundError:
         return
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{manifest} is damaged ({error}); {AGAIN}") from None
-    if expected not in (None, _hash(path.read_bytes())):
+    if recorded and expected != _hash(path.read_bytes()):
         raise RunError(f"{path} was changed after the run: its SHA-256 is not the one in {FILE}; {AGAIN}")
 
 
