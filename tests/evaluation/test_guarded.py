@@ -1,8 +1,8 @@
 """A classifier that fails somewhere in the middle: one clear line, and nothing that was finished is lost."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +16,8 @@ from robustlab.core.errors import RobustlabError
 
 Answer = Callable[[Tensor], Any]
 
-TROUBLE = SimpleNamespace(answer=None)
+TROUBLE: Any = threading.local()
+TROUBLE.answer = None
 """What goes wrong at present: in a form that no identity follows, so its repair leaves the model the same."""
 
 
