@@ -1,6 +1,7 @@
 """What identifies code: its source, or what it was compiled to where it was typed into a console."""
 
 import importlib.util
+import random
 import warnings
 from pathlib import Path
 from typing import Any
@@ -107,12 +108,38 @@ HOLDERS = {
     "fraction": "from fractions import Fraction\nCFG = Fraction(FACTOR, 7)\nget = lambda net: float(CFG)",
     "nested": "class Own: pass\nCFG = Own()\nCFG.a = Own()\nCFG.a.b = Own()\nCFG.a.b.c = FACTOR\n"
     "get = lambda net: net.cfg.a.b.c",
+    "dict of functions": "CFG = {'f': lambda x: x + FACTOR}\nget = lambda net: CFG['f'](0)",
+    "list of functions": "CFG = [lambda x: x, lambda x: x + FACTOR]\nget = lambda net: CFG[1](0)",
+    "namespace of functions": "from types import SimpleNamespace as N\nCFG = N(f=lambda x: x + FACTOR)\n"
+    "get = lambda net: net.own.f(0)",
+    "mapping": "from collections import ChainMap\nCFG = ChainMap({}, {'a': FACTOR})\n"
+    "get = lambda net: CFG['a']",
+    "descriptor": "class Own:\n    def __init__(self): self.a = FACTOR\n"
+    "    def __get__(self, net, kind=None): return self.a\nCFG = Own()\nget = lambda net: net.own",
+    "private slots": "class Own:\n    __slots__ = ('__a',)\n    def __init__(self): self.__a = FACTOR\n"
+    "    def get(self): return self.__a\nCFG = Own()\nget = lambda net: CFG.get()",
+    "partialmethod": "from functools import partialmethod\ndef own(net, factor): return factor\n"
+    "CFG = partialmethod(own, FACTOR)\nget = lambda net: net.own()",
+    "methodcaller": "import operator\nCFG = operator.methodcaller('__add__', FACTOR)\n"
+    "get = lambda net: CFG(1)",
+    "itemgetter": "import operator\nCFG = operator.itemgetter(FACTOR)\nget = lambda net: CFG([1, 2, 3])",
+    "cached": "import functools\ndef made(factor):\n    @functools.lru_cache\n    def get(): return factor\n"
+    "    return get\nCFG = made(FACTOR)\nget = lambda net: CFG()",
+    "single dispatch": "import functools\nCFG = functools.singledispatch(lambda x: x)\n"
+    "CFG.register(int, lambda x: x + FACTOR)\nget = lambda net: CFG(0)",
+    "function's attribute": "def CFG(): return CFG.a\nCFG.a = FACTOR\nget = lambda net: CFG()",
+    "environment": "import os\nCFG = os.environ\nCFG['ROBUSTLAB_TEST'] = 'FACTOR'\n"
+    "get = lambda net: float(os.environ['ROBUSTLAB_TEST'])",
     "class": "class Own: factor = 0\nCFG = Own()\nCFG.factor = FACTOR\nget = lambda net: net.own.factor",
 }
 
 
 @pytest.mark.parametrize("holder", HOLDERS)
-def test_an_object_that_holds_a_setting_belongs_to_the_model(holder: str) -> None:
+def test_an_object_that_holds_a_setting_belongs_to_the_model(
+    holder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ROBUSTLAB_TEST", raising=False)
+
     def identity(factor: int) -> str:
         scope: dict[str, Any] = {"__name__": "console", "nn": nn}
         source = HOLDERS[holder].replace("FACTOR", str(factor))
@@ -124,6 +151,17 @@ def test_an_object_that_holds_a_setting_belongs_to_the_model(holder: str) -> Non
         return load_classifier(scope["Net"]()).code
 
     assert identity(1) == identity(1) != identity(2)
+
+
+def test_what_changes_by_itself_is_no_setting() -> None:
+    """Else a model that draws its own random numbers would never go on where it stopped."""
+
+    def identity(seed: int) -> str:
+        model = nn.Sequential(nn.Flatten())
+        model.draws = [torch.Generator().manual_seed(seed), np.random.default_rng(seed), random.Random(seed)]  # type: ignore[assignment]
+        return load_classifier(model).code
+
+    assert identity(1) == identity(2)
 
 
 def test_backward_hooks_belong_to_the_model() -> None:
@@ -155,8 +193,12 @@ class Masked(nn.Module):
 
 def test_tensors_of_a_module_belong_to_it_and_odd_things_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
     first = load_classifier(Masked()).code
-    monkeypatch.setitem(globals(), "ODD", {object(): 2})
-    assert load_classifier(Masked()).code == first
+    before = ODD
+    monkeypatch.setitem(globals(), "ODD", {**before, object(): object(), "mask": MASK})
+    odd = load_classifier(Masked()).code
+    monkeypatch.setitem(globals(), "ODD", {**before, object(): object(), "mask": MASK})
+    assert load_classifier(Masked()).code == odd != first
+    monkeypatch.undo()
     monkeypatch.setitem(globals(), "NAMES", {"a", "b"})
     assert load_classifier(Masked()).code == first
     monkeypatch.setitem(globals(), "MASK", 2 * MASK)

@@ -269,3 +269,40 @@ def test_a_model_that_answers_otherwise_is_evaluated_again(tmp_path: Path) -> No
     assert code == first[0]
     assert right == 12 - first[1]
     assert notes == ["the model answers the same images otherwise than in the earlier run: all is done again"]
+
+
+class Sneaky(Hidden):
+    """Answers always alike; what hides in the owner changes the gradient alone, or the logits by 1 %."""
+
+    def __init__(self, *, of_gradient: bool) -> None:
+        super().__init__()
+        self.of_gradient = of_gradient
+
+    def forward(self, images: Tensor) -> Tensor:
+        sure = torch.stack([images.flatten(1).mean(1), images.flatten(1).amax(1) + 100], dim=1)
+        moved: Tensor = (sure - sure.detach() if self.of_gradient else sure) * self.owner.number
+        return sure.detach() + moved if self.of_gradient else moved
+
+
+@pytest.mark.parametrize("of_gradient", [True, False])
+def test_a_model_with_other_gradients_or_slightly_other_logits_is_another_one(
+    of_gradient: bool, tmp_path: Path
+) -> None:
+    def evaluated(number: float) -> None:
+        model = Sneaky(of_gradient=of_gradient)
+        model.owner.number = number
+        given: dict[str, Any] = {
+            "attacks": "fgsm",
+            "checks": False,
+            "certify": False,
+            "out": tmp_path / "run",
+        }
+        robustlab.evaluate(model, images=torch.rand(6, 1, 2, 2), labels=torch.ones(6).long(), **given)
+
+    torch.manual_seed(0)
+    evaluated(1)
+    torch.manual_seed(0)
+    evaluated(1)
+    torch.manual_seed(0)
+    with pytest.raises(RunError, match="answers the same images otherwise, or has other gradients"):
+        evaluated(1.02)
