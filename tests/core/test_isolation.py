@@ -6,9 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
 
+import robustlab
 from hostile_settings import SETTINGS, TOGETHER, change_everything, seen, settings
+from robustlab.attacks import FGSM
+from robustlab.core.errors import RobustlabError
 from robustlab.core.isolation import other_default_device, own_settings
+from robustlab.core.threat import Linf
 
 
 def test_the_two_rounds_hold_every_setting() -> None:
@@ -56,3 +61,23 @@ def test_it_costs_no_mode_where_the_caller_has_none() -> None:
     with own_settings():
         modes: Any = torch.overrides._get_current_function_mode_stack
         assert modes() == []
+
+
+TRANSFORMS = {"grad": torch.func.grad, "vmap": torch.vmap, "functionalize": torch.func.functionalize}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_inside_a_transform_one_line_says_so(name: str) -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2)).eval()
+    images, labels = torch.rand(3, 1, 2, 2), torch.zeros(3).long()
+
+    def attacked(factor: Tensor) -> Tensor:
+        return FGSM().run(model, images, labels, Linf(eps=0.1)).images.sum() * factor.sum()
+
+    def evaluated(factor: Tensor) -> Tensor:
+        found = robustlab.evaluate(model, images=images, labels=labels, attacks="fgsm", checks=False)
+        return factor.sum() * found.results.robust.value
+
+    for work in (attacked, evaluated):
+        with pytest.raises(RobustlabError, match=rf"inside torch.func's {name}"):
+            TRANSFORMS[name](work)(torch.rand(2))  # type: ignore[operator]

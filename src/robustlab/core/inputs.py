@@ -220,12 +220,23 @@ def _tensor(name: str, value: Any) -> Tensor:
     tensor = value
     if not isinstance(value, Tensor):
         try:
-            # A copy: torch refuses arrays with negative strides, and warns of those that can't be written.
-            tensor = torch.from_numpy(np.array(value))
+            tensor = torch.from_numpy(_array(value))
         except (TypeError, ValueError, RuntimeError, OverflowError):
-            raise DataError(f"{name} must be a tensor, an array or numbers, found {shown(value)}") from None
+            what = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else shown(value)
+            raise DataError(f"{name} must be a tensor, an array or numbers, found {what}") from None
     check_dense(name, tensor)
     return cast("Tensor", tensor)
+
+
+def _array(value: Any) -> np.ndarray[Any, Any]:
+    """Return a value as an array of a kind that torch knows, where there is one."""
+    # A copy: torch refuses arrays with negative strides, and warns of those that can't be written.
+    array = np.array(value)
+    if array.dtype.hasobject:  # of a table's column; numbers of one kind make an array of it
+        array = np.array(array.tolist())
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        return array.astype(np.float64)
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _found(tensor: Tensor) -> str:

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import torch
 
+from robustlab.core.errors import RobustlabError
+
 __all__ = ["callers_settings", "other_default_device", "own_settings", "put_back", "working_folder"]
 
 _other_device: ContextVar[bool] = ContextVar("the caller works on another default device", default=False)
@@ -128,7 +130,11 @@ def own_settings() -> Iterator[None]:
     a model has changed them. The number of threads is the caller's, or what the model's file sets.
 
     Also a decorator.
+
+    Raises:
+        RobustlabError: the caller is inside a transform of `torch.func`, where no value can be read.
     """
+    _refuse_transform()
     with ExitStack() as stack:
         stack.callback(put_back, callers_settings())
         stack.callback(_return_to, torch.get_num_threads(), working_folder())
@@ -143,6 +149,16 @@ def own_settings() -> Iterator[None]:
         devices = range(torch.cuda.device_count()) if used() else ()
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
+
+
+def _refuse_transform() -> None:
+    innermost = torch._C._functorch.peek_interpreter_stack()
+    if innermost is not None:
+        transform = str(innermost.key()).rpartition(".")[2].lower()
+        raise RobustlabError(
+            f"robustlab can't work inside torch.func's {transform}, where tensors have no values to decide by; "
+            "call it outside, on plain tensors"
+        )
 
 
 def working_folder() -> Path | None:
