@@ -73,6 +73,81 @@ def test_closed_descriptors_are_no_error() -> None:
     assert (done.returncode, done.stderr) == (0, "7\n")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no shell that closes descriptors so")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", ["ls --json", "doctor"])
+def test_a_caller_may_close_the_streams(command: str, closed: str) -> None:
+    line = f"{sys.executable} -m robustlab {command} {closed}"
+    done = subprocess.run(line, shell=True, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+SABOTAGE = """
+import signal
+import sys
+import time
+from torch import nn
+
+def late(number, frame):
+    raise TimeoutError("too slow")
+
+class Net(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+
+class Shutting(Net):
+    def forward(self, images):
+        sys.__stdout__.close()
+        return super().forward(images)
+
+class Shallow(Net):
+    def forward(self, images):
+        frame, depth = sys._getframe(), 60
+        while frame := frame.f_back:
+            depth += 1
+        sys.setrecursionlimit(depth)
+        return super().forward(images)
+
+class Alarmed(Net):
+    def forward(self, images):
+        if len(images) > 2:  # not one of the first, by which the model is looked at
+            signal.signal(signal.SIGALRM, late)
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+        return super().forward(images)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such signal")
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [
+        ("Shutting", 0, "robust"),
+        ("Shallow", 0, "robust"),
+        ("Alarmed", 2, "TimeoutError: too slow (net.py, line"),
+    ],
+)
+def test_what_a_model_does_to_the_process_is_no_traceback(
+    name: str, code: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(SABOTAGE)
+    command = [sys.executable, "-m", "robustlab", "evaluate", "--model", f"net.py:{name}"]
+    command += [
+        "--dataset",
+        "digits",
+        "-n",
+        "40",
+        "--attacks",
+        "square(queries=1000)",
+        "--no-checks",
+        "--no-certify",
+    ]
+    command += ["--threat", "linf(eps=0.001)"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("capture", ["capfd", "capsys"])
 def test_streams_that_are_closed_stay_open(capture: str, request: pytest.FixtureRequest) -> None:
     captured = request.getfixturevalue(capture)

@@ -26,6 +26,10 @@ class Own(BaseException):
     """One of nobody's family."""
 
 
+class NotCtrlC(KeyboardInterrupt):
+    """Derived from what Ctrl-C raises."""
+
+
 class DerivedError(SpecError):
     """A user's own, derived from one of ours."""
 
@@ -41,6 +45,7 @@ ERRORS: list[BaseException] = [
     BrokenPipeError(32, "Broken pipe"),
     StopIteration(),
     Own("own"),
+    NotCtrlC(),
     Mute(),
     RecursionError("deep"),
     ValueError("x" * 1_000_000),

@@ -1,7 +1,6 @@
 """``robustlab compare`` and ``robustlab gate``."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,8 +11,8 @@ from robustlab.cli.shared import Json, app, friendly
 @app.command()
 @friendly
 def compare(
-    first: Annotated[Path, typer.Argument(help="An evaluation's folder.")],
-    second: Annotated[Path, typer.Argument(help="Another one: same images, same threat model.")],
+    first: Annotated[str, typer.Argument(help="An evaluation's folder.")],
+    second: Annotated[str, typer.Argument(help="Another one: same images, same threat model.")],
     as_json: Json = False,
 ) -> None:
     """Compare two evaluations image by image."""
@@ -30,14 +29,16 @@ def compare(
 @app.command()
 @friendly
 def gate(
-    run: Annotated[Path, typer.Argument(help="An evaluation's folder.")],
+    run: Annotated[str, typer.Argument(help="An evaluation's folder.")],
     min_robust: Annotated[float | None, typer.Option(help="The least robust accuracy, such as 0.9.")] = None,
     min_clean: Annotated[float | None, typer.Option(help="The least clean accuracy.")] = None,
     min_certified: Annotated[float | None, typer.Option(help="The least certified accuracy.")] = None,
     confident: Annotated[
         bool, typer.Option("--confident", help="Take the lower end of the 95 % interval for these.")
     ] = False,
-    baseline: Annotated[Path | None, typer.Option(help="An earlier evaluation to compare with.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="An earlier evaluation to compare with.")
+    ] = None,
     max_drop: Annotated[
         float | None, typer.Option(help="How far robust accuracy may fall below the baseline's. [default: 0]")
     ] = None,

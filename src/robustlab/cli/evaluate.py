@@ -2,7 +2,6 @@
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -28,7 +27,9 @@ def evaluate(
             "file, or a name of `ls zoo`."
         ),
     ],
-    weights: Annotated[Path | None, typer.Option(help="Weights to load: safetensors or torch.save.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Weights to load: safetensors or torch.save.")
+    ] = None,
     network: Annotated[str | None, typer.Option(help="Which network of the study's run.")] = None,
     name: Annotated[str | None, typer.Option(help="What to call the classifier.")] = None,
     mean: Annotated[
@@ -85,7 +86,10 @@ def evaluate(
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder. [default: runs/evaluate-NAME-DATA-NORM-EPS-HASH]")
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="The run's folder. [default: runs/evaluate-NAME-DATA-NORM-EPS-HASH]"
+        ),
     ] = None,
     overwrite: Overwrite = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a check fails.")] = False,

@@ -2,15 +2,15 @@
 
 import io
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
 from robustlab.cli.interrupt import leave_on_ctrl_c
-from robustlab.cli.output import close_for_the_rest
+from robustlab.cli.output import close_for_the_rest, open_all_streams
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
+from robustlab.core.arguments import as_path
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
 
@@ -20,7 +20,7 @@ __all__ = ["app", "main"]
 @app.command()
 @friendly
 def report(
-    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    run: Annotated[str, typer.Argument(help="The folder of a finished run.")],
     open_report: Open = False,
 ) -> None:
     """Write the report of a finished run anew."""
@@ -53,11 +53,12 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     """Show what is installed, what the machine can do and which data is found; exit with 2 on a problem."""
     from robustlab.cli import doctor as checks
 
-    checks.show(data_root, as_json=as_json)
+    checks.show(None if data_root is None else as_path("data_root", data_root), as_json=as_json)
 
 
 def main() -> None:
     """Run the command line."""
+    open_all_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign

@@ -17,6 +17,7 @@ def kept_for_the_result() -> Iterator[None]:
     C writes to the descriptors, even where `sys.stdout` is something else, as in a notebook.
     """
     with contextlib.ExitStack() as stack:
+        stack.callback(_reopen)
         with contextlib.suppress(AttributeError, OSError, ValueError):
             sys.stdout.flush()
             kept = os.dup(_OUT)
@@ -50,6 +51,23 @@ class _KeptOpen:
         self._stream.flush()
 
     detach = close
+
+
+def open_all_streams() -> None:
+    """Open what the caller has closed, to nowhere: else the next file gets its number, and what is said."""
+    for descriptor in (0, _OUT, _ERR):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+    _reopen()
+
+
+def _reopen() -> None:
+    """Put a new stream in the place of a standard one that is missing or closed."""
+    for name, descriptor in (("stdout", _OUT), ("stderr", _ERR)):
+        if getattr(getattr(sys, name), "closed", getattr(sys, name) is None):
+            setattr(sys, name, open(descriptor, "w", errors="replace", closefd=False))  # noqa: SIM115 (stays open)
 
 
 def close_for_the_rest() -> None:

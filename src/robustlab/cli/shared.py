@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, ParamSpec
 
 import typer
@@ -35,20 +34,33 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except RobustlabError as error:
             typer.echo(f"robustlab: error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
-        except BrokenPipeError:  # whoever read the output has enough
+        except (BrokenPipeError, typer.Exit):  # whoever read the output has enough
             raise
         except OSError as error:  # a path that can't be read, or be a path
+            _tell_users_own(error)
             where = f"cannot use {error.filename}: " if error.filename else ""
             typer.echo(f"robustlab: error: {where}{reason(error)}", err=True)
             raise typer.Exit(RobustlabError.exit_code) from None
-        except SystemExit:  # robustlab raises none: a signal handler of a user's code, say
-            typer.echo("robustlab: error: a user's code ended the program (sys.exit)", err=True)
-            raise typer.Exit(RobustlabError.exit_code) from None
-        except KeyboardInterrupt:
+        except BaseException as error:
+            _tell_users_own(error)
+            if isinstance(error, SystemExit):  # robustlab raises none
+                typer.echo("robustlab: error: a user's code ended the program (sys.exit)", err=True)
+                raise typer.Exit(RobustlabError.exit_code) from None
+            if not isinstance(error, KeyboardInterrupt):
+                raise
             typer.echo("\nStopped. What is finished is kept: the same command goes on from there.", err=True)
             raise typer.Exit(130) from None
 
     return run
+
+
+def _tell_users_own(error: BaseException) -> None:
+    """End with one line if a user's code raised an error where nobody called it, as in a signal's handler."""
+    from robustlab.core.calling import blame, is_ctrl_c, raised_by_users_code
+
+    if raised_by_users_code(error) and not is_ctrl_c(error):
+        typer.echo(f"robustlab: error: a user's code failed: {blame(error)}", err=True)
+        raise typer.Exit(RobustlabError.exit_code) from None
 
 
 class Device(StrEnum):
@@ -77,9 +89,10 @@ class DatasetName(StrEnum):
 
 
 DataRoot = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder."
+        metavar="FOLDER",
+        help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder.",
     ),
 ]
 Overwrite = Annotated[

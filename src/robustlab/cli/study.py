@@ -1,7 +1,6 @@
 """``robustlab study``."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,7 +23,8 @@ from robustlab.cli.shared import (
 def study(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")] = "mnist",
     out: Annotated[
-        Path | None, typer.Option(help="The run's folder. [default: runs/NAME, runs/NAME-quick]")
+        str | None,
+        typer.Option(metavar="FOLDER", help="The run's folder. [default: runs/NAME, runs/NAME-quick]"),
     ] = None,
     overwrite: Overwrite = False,
     dataset: Annotated[DatasetName | None, typer.Option(help="Overrides the recipe's data set.")] = None,

@@ -56,11 +56,16 @@ class calling:  # noqa: N801 (used as a function)
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         put_back(self._settings)
-        if error is None or isinstance(error, KeyboardInterrupt):
+        if error is None or is_ctrl_c(error):
             return
         if is_out_of_memory(error) or _is_ours(error):
             return
         raise UserCodeError(f"{self.what} failed{self.doing}: {blame(error)}") from error
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Tell whether the user stops the program; a class that is derived of that is the code's own."""
+    return type(error) is KeyboardInterrupt
 
 
 def _is_ours(error: BaseException) -> bool:
@@ -79,10 +84,8 @@ def blaming(what: str) -> Iterator[None]:
     """
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
-        if _is_ours(error):
+        if is_ctrl_c(error) or _is_ours(error):
             raise
         trace = traceback.extract_tb(error.__traceback__)
         # Where nobody reads the progress any more, this comes up through the user's code, but not out of it.
@@ -111,6 +114,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
+def raised_by_users_code(error: BaseException) -> bool:
+    """Tell whether the line that raised an error is the user's own, as in the handler of a signal."""
+    return bool(_own(traceback.extract_tb(error.__traceback__)[-1:]))
+
+
 def blame(error: BaseException) -> str:
     """Say what went wrong, in one line, and in which line of the user's code."""
     text = in_one_line(error)
@@ -127,9 +135,9 @@ def _message(error: BaseException) -> str:
     """Return an error's message in one line of a bounded length that a terminal can show."""
     try:
         text = str(error)[: 10 * _LONGEST]
-    except KeyboardInterrupt:
-        raise
     except BaseException as wrong:  # the message is the user's code too
+        if is_ctrl_c(wrong):
+            raise
         return f"(its message can't be shown: {type(wrong).__name__})"
     return one_line(text, _LONGEST)
 

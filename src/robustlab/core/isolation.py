@@ -1,6 +1,7 @@
 """Process-wide settings: robustlab computes under its own, and puts the caller's back afterwards."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
@@ -101,6 +102,7 @@ _SETTINGS = (
     # Batches shrink as images are broken, and cuDNN would look for the fastest algorithm at each new size.
     _Setting(_cudnn, _set_cudnn, lambda _: (False, False)),
     _Setting(_precision, _set_precision, _exact),
+    _Setting(sys.getrecursionlimit, sys.setrecursionlimit, lambda limit: limit),
 )
 
 
@@ -156,8 +158,8 @@ def _refuse_transform() -> None:
     if innermost is not None:
         transform = str(innermost.key()).rpartition(".")[2].lower()
         raise RobustlabError(
-            f"robustlab can't work inside torch.func's {transform}, where tensors have no values to decide by; "
-            "call it outside, on plain tensors"
+            f"robustlab can't work inside torch.func's {transform}, where tensors have no values to decide "
+            "by; call it outside, on plain tensors"
         )
 
 

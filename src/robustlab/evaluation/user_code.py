@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from robustlab.core.calling import blame, calling
+from robustlab.core.calling import blame, calling, is_ctrl_c
 from robustlab.core.errors import SetupError, did_you_mean
 from robustlab.evaluation.imports import Scope, hash_of_sources, scope_of
 
@@ -69,9 +69,9 @@ def _explained(failure: str) -> Iterator[None]:
     """Turn all that a user's file raises into a `SetupError`, lack of memory and our own errors included."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
+        if is_ctrl_c(error):
+            raise
         hint = "; a file must not exit when it is loaded" if isinstance(error, SystemExit) else ""
         raise SetupError(f"{failure}: {blame(error)}{hint}") from error
 
