@@ -109,10 +109,13 @@ class Shallow(Net):
         return super().forward(images)
 
 class Alarmed(Net):
+    armed = False
+
     def forward(self, images):
-        if len(images) > 2:  # not one of the first, by which the model is looked at
+        if len(images) > 2 and not self.armed:  # not one of the first, by which the model is looked at
+            self.armed = True
             signal.signal(signal.SIGALRM, late)
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
         return super().forward(images)
 """
 
@@ -130,18 +133,9 @@ def test_what_a_model_does_to_the_process_is_no_traceback(
     name: str, code: int, said: str, tmp_path: Path
 ) -> None:
     (tmp_path / "net.py").write_text(SABOTAGE)
-    command = [sys.executable, "-m", "robustlab", "evaluate", "--model", f"net.py:{name}"]
-    command += [
-        "--dataset",
-        "digits",
-        "-n",
-        "40",
-        "--attacks",
-        "square(queries=1000)",
-        "--no-checks",
-        "--no-certify",
-    ]
-    command += ["--threat", "linf(eps=0.001)"]
+    command = f"evaluate --model net.py:{name} --dataset digits -n 40 --no-checks --no-certify".split()
+    command += ["--threat", "linf(eps=0.001)", "--attacks", "square(queries=4000)"]
+    command = [sys.executable, "-m", "robustlab", *command]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == code, done.stderr
     assert said in done.stdout + done.stderr

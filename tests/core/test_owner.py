@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from robustlab.core.errors import RunError
+from robustlab.core.files import part_of
 from robustlab.core.owner import STORE_VERSION, Owner, check_owner, read_owner
 from robustlab.core.store import RunStore, StageRecord
 
@@ -26,7 +27,7 @@ def test_a_new_folder_becomes_a_run(tmp_path: Path) -> None:
 
 def test_a_run_killed_in_its_first_moments_can_be_started_again(tmp_path: Path) -> None:
     (tmp_path / ".lock").touch()
-    (tmp_path / "run.json.part").write_text("{")
+    part_of(tmp_path / "run.json").write_text("{")
     with RunStore(tmp_path, "mnist") as store:
         assert store.stage("a") is None
 

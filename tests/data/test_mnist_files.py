@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from robustlab.core.errors import DataError
+from robustlab.core.files import part_of
 from robustlab.data import load_dataset, mnist
 
 NAMES = list(mnist.FILES)
@@ -205,7 +206,7 @@ def test_a_gz_is_not_unpacked_through_a_link(places: dict[str, Path], tmp_path: 
     folder, foreign = raw(places["data_root"]), tmp_path / "foreign"
     foreign.write_text("mine")
     (folder / f"{TEST_LABELS}.gz").write_bytes(gzip.compress(b"cats"))
-    (folder / f"{TEST_LABELS}.part").symlink_to(foreign)
+    part_of(folder / TEST_LABELS).symlink_to(foreign)
     with pytest.raises(DataError):
         load_dataset("mnist", data_root=places["data_root"])
     assert foreign.read_text() == "mine"

@@ -1,5 +1,6 @@
 """Where an evaluation goes: a result that exists is kept, and foreign files are left alone."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -13,6 +14,8 @@ from torch import nn
 
 import robustlab
 from robustlab.core.errors import RobustlabError, RunError, SpecError
+from robustlab.core.files import part_of
+from robustlab.core.progress import Progress
 from robustlab.core.run import EvaluationRun, load_run
 from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions, execute
@@ -71,7 +74,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_another_evaluation_has_another_folder(change: str, model: nn.Module, split: Split) -> None:
     first, second = default(model, split), default(model, split, **OTHERS[change])
     assert first.folder != second.folder
-    assert first.folder.parent == second.folder.parent == Path("runs")
+    assert first.folder.parent == second.folder.parent == Path("runs").absolute()
     assert load_run(first.folder) == first
 
 
@@ -140,6 +143,9 @@ def test_a_folder_without_an_identity_is_read_but_not_replaced(
     content = json.loads((tmp_path / "run.json").read_text())
     old = {"store_version": 1, "study": content["study"]}
     (tmp_path / "run.json").write_text(json.dumps(old))
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["sha256"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert load_run(tmp_path) == first
     assert robustlab.compare(tmp_path, tmp_path).n == 20
     assert robustlab.gate(tmp_path, min_robust=0.0).passed
@@ -149,6 +155,42 @@ def test_a_folder_without_an_identity_is_read_but_not_replaced(
     again = evaluate(tmp_path, model, split, overwrite=True)
     assert again.results.rows == first.results.rows, "what fits is kept, its seconds too"
     assert json.loads((tmp_path / "run.json").read_text()) == content
+
+
+def test_figures_that_another_command_replaces_are_told(
+    model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    notes: list[str] = []
+    progress = Progress()
+    progress.note = notes.append  # type: ignore[method-assign, assignment]
+
+    def again(**options: Any) -> str:
+        notes.clear()
+        given: dict[str, Any] = {"attacks": "fgsm", "checks": False, "certify": False, "out": tmp_path}
+        given |= {"dataset": split, "threat": "linf(eps=0.02)", "progress": progress}
+        robustlab.evaluate(model, **given | options)
+        return "".join(note for note in notes if "replaces" in note)
+
+    assert again(n=20, checks=True, curve=True) == ""
+    whole = again(n=10)
+    assert "(20 images, now 10; checks, a curve, now without)" in whole
+    assert "that command brings its figures back" in whole
+    assert again(n=10) == ""
+    assert again(n=20) == ""
+    assert "(other attacks)" in again(n=20, attacks="pgd(steps=2)")
+
+
+def test_a_run_is_found_from_another_working_directory(
+    model: nn.Module, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = robustlab.evaluate(model, dataset=split, attacks="fgsm", checks=False)
+    read = load_run(Path("runs") / run.folder.name)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert robustlab.gate(run, min_robust=0.0).passed
+    assert robustlab.gate(run.folder, min_robust=0.0).passed
+    assert load_run(read.folder).results == read.results == run.results
 
 
 def test_a_refusal_is_one_short_line(model: nn.Module, split: Split, tmp_path: Path) -> None:
@@ -206,7 +248,7 @@ def test_files_that_are_links_are_replaced_or_refused(
             (folder / name).write_bytes(kept)
 
     replaced = [path for path in written if path.name not in {*IN_PLACE, "run.json"}]
-    places = [*replaced, *(path.with_name(f"{path.name}.part") for path in written)]
+    places = [*replaced, *map(part_of, written)]
     targets = [tmp_path / f"foreign-{number}" for number in range(len(places))]
     for place, foreign in zip(places, targets, strict=True):
         put_link(link, place, foreign)
@@ -255,20 +297,37 @@ def test_files_that_a_run_did_not_write_survive(model: nn.Module, split: Split, 
 
 def test_a_mangled_record_of_figures_removes_nothing(model: nn.Module, split: Split, tmp_path: Path) -> None:
     evaluate(tmp_path, model, split)
-    (tmp_path / "notes.svg").write_bytes(FOREIGN)
-    (tmp_path / ".figures.json").write_text(
-        '["../notes.svg", "..", "", ".", "gone.svg", "a/../../notes.svg"]'
-    )
+    (tmp_path / "figures").mkdir()
+    mine = [tmp_path / "notes.svg", tmp_path / "figures" / "mine.svg"]
+    for path in mine:
+        path.write_bytes(FOREIGN)
+    hashes = [hashlib.sha256(FOREIGN).hexdigest()]
+    names = ["../notes.svg", "..", "", ".", "gone.svg", "a/../../notes.svg"]
+    (tmp_path / ".figures.json").write_text(json.dumps(dict.fromkeys(names, hashes) | {"mine.svg": ["0"]}))
     write_report(tmp_path)
-    assert (tmp_path / "notes.svg").read_bytes() == FOREIGN
-    drawn = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert json.loads((tmp_path / ".figures.json").read_text()) == drawn
+    assert all(path.read_bytes() == FOREIGN for path in mine)
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert json.loads((tmp_path / ".figures.json").read_text()).keys() == drawn - {"mine.svg"}
 
 
-@pytest.mark.parametrize("record", ["[", "3", "{}", "[3]", "[null]", "[" * 100_000, "\ud800"])
+DAMAGED = [
+    "[",
+    "3",
+    "{}",
+    "[3]",
+    "null",
+    '["a.svg"]',
+    '[[3, ["a"]]]',
+    '{"a.svg": 3}',
+    "[" * 100_000,
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("record", DAMAGED)
 def test_a_damaged_record_of_figures_is_empty(record: str, tmp_path: Path) -> None:
     (tmp_path / ".figures.json").write_bytes(record.encode(errors="surrogatepass"))
-    assert recorded_figures(tmp_path) == set()
+    assert recorded_figures(tmp_path) == {}
 
 
 # A folder that changes while a run works in it

@@ -196,8 +196,22 @@ def test_the_hash_finds_what_is_possible_but_was_not_measured(run: Path, whole: 
         robustlab.write_report(run)
 
 
+@pytest.mark.parametrize("content", ["{}", "", None])
+def test_the_hash_finds_another_owner(run: Path, content: str | None) -> None:
+    (run / "run.json").unlink()
+    if content is not None:
+        (run / "run.json").write_text(content)
+    refused(run, r"run\.json was changed after the run")
+
+
+def test_the_manifest_has_a_hash_too(run: Path) -> None:
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"evaluation": "another"}))
+    refused(run, r"manifest\.json was changed after the run")
+
+
 def test_line_ends_of_another_system_are_no_change(run: Path) -> None:
-    for name in ("results.json", "images.csv"):
+    for name in ("run.json", "results.json", "images.csv"):
         (run / name).write_bytes((run / name).read_bytes().replace(b"\n", b"\r\n"))
     assert robustlab.gate(run, min_robust=0.0).passed
 
@@ -208,7 +222,7 @@ def test_a_damaged_manifest_is_refused(run: Path, content: str) -> None:
     refused(run, r"manifest\.json is damaged")
 
 
-@pytest.mark.parametrize("file", ["results.json", "images.csv"])
+@pytest.mark.parametrize("file", ["run.json", "results.json", "images.csv"])
 @pytest.mark.parametrize("value", [None, [], {}, 5, True, "", "ab" * 32])
 def test_a_hash_that_is_none_is_refused(run: Path, value: object, file: str) -> None:
     manifest = json.loads((run / "manifest.json").read_text())

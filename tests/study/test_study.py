@@ -9,6 +9,7 @@ import pytest
 
 import robustlab
 from robustlab.core.errors import ModelFileError, RobustlabError, RunError
+from robustlab.core.files import part_of
 from robustlab.core.progress import Progress
 from robustlab.models.files import load_tensors, save_tensors
 
@@ -304,7 +305,7 @@ def test_no_link_leads_a_study_out_of_its_folder(copy: Path, recipe: Path, tmp_p
         (tmp_path / name).rename(copy / name)
     (copy / "models" / "mine.safetensors").write_bytes(foreign)
     files = sorted(path for folder in ("models", "arrays") for path in (copy / folder).iterdir())
-    parts = [path.with_name(f"{path.name}.part") for path in files if path.stem != "mine"]
+    parts = [part_of(path) for path in files if path.stem != "mine"]
     links = [*parts, copy / "models" / "baseline.checkpoint", copy / "models" / "baseline.json"]
     for number, link in enumerate(links):
         link.unlink(missing_ok=True)

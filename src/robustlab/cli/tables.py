@@ -1,5 +1,7 @@
 """A run's main tables on the terminal."""
 
+from pathlib import Path
+
 from rich.console import Console
 from rich.table import Table
 
@@ -7,6 +9,7 @@ from robustlab.attacks import Attack
 from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError
+from robustlab.core.isolation import working_folder
 from robustlab.core.results import Figure, Results, Row
 from robustlab.core.run import EvaluationRun, Run
 from robustlab.core.spec import parse
@@ -41,7 +44,7 @@ def show_results(run: Run) -> None:
         )
     if results.quick:
         console.print("[yellow]A quick run: few epochs, few images.[/yellow]")
-    console.print(f"Report: {escape(str(run.folder / 'report.html'))}", soft_wrap=True)
+    console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
 
 
 def show_evaluation(run: EvaluationRun) -> None:
@@ -67,7 +70,13 @@ def show_evaluation(run: EvaluationRun) -> None:
             f"[yellow]{len(results.unconfirmed)} successes did not hold when measured again, "
             "and do not count.[/yellow]"
         )
-    console.print(f"Report: {escape(str(run.folder / 'report.html'))}", soft_wrap=True)
+    console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
+
+
+def _shown(folder: Path) -> Path:
+    """Return a path as short as it can be typed here."""
+    here = working_folder()
+    return folder.relative_to(here) if here and folder.is_relative_to(here) else folder
 
 
 def show_verdict(run: EvaluationRun) -> None:

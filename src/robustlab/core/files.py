@@ -42,6 +42,11 @@ def writing(path: Path) -> Iterator[None]:
         raise OutputError(f"cannot write {path}: {reason(error)}. {advice[0].upper()}{advice[1:]}") from error
 
 
+def part_of(path: Path) -> Path:
+    """Return where a file is written before it takes its place: a name that no user gives a file."""
+    return path.with_name(f".{path.name}.robustlab-part")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file beside ``path``; after the block it is flushed to the disk and takes that place.
@@ -49,7 +54,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     The file is a new one even where a killed run, or a link, stands in its way. A link at ``path`` itself is
     replaced, and what it leads to stays as it was.
     """
-    part = path.with_name(path.name + ".part")
+    part = part_of(path)
     part.unlink(missing_ok=True)
     try:
         with part.open("xb") as file:

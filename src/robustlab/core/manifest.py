@@ -1,6 +1,7 @@
 """manifest.json: the last file of a run. It holds the hashes of the files that hold the run's figures."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from robustlab.core.files import write_json
 from robustlab.core.untrusted import read_json
 
 FILE = "manifest.json"
-HASHED = ("results.json", "images.csv")
+HASHED = ("run.json", "results.json", "images.csv")
 AGAIN = "run the same command again with the same --out to restore it"
 
 
@@ -20,6 +21,7 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
         OutputError: it can't be written.
     """
     hashes = {name: _hash((folder / name).read_bytes()) for name in HASHED if (folder / name).is_file()}
+    hashes[FILE] = _of(content)
     write_json(folder / FILE, content | {"sha256": hashes})
 
 
@@ -35,13 +37,23 @@ def check_unchanged(path: Path) -> None:
     manifest = path.with_name(FILE)
     try:
         content = read_json(manifest)
-        recorded, expected = "sha256" in content, content.get("sha256", {}).get(path.name)
+        hashes = content.pop("sha256", None)
+        expected, own = (None, None) if hashes is None else (hashes.get(path.name), hashes.get(FILE))
     except FileNotFoundError:
         return
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise RunError(f"{manifest} is damaged ({error}); {AGAIN}") from None
-    if recorded and expected != _hash(path.read_bytes()):
+    if hashes is None:
+        return
+    if own != _of(content):
+        raise RunError(f"{manifest} was changed after the run; {AGAIN}")
+    if not path.is_file() or expected != _hash(path.read_bytes()):
         raise RunError(f"{path} was changed after the run: its SHA-256 is not the one in {FILE}; {AGAIN}")
+
+
+def _of(content: dict[str, Any]) -> str:
+    """Return the SHA-256 of what the manifest itself says."""
+    return _hash(json.dumps(content, sort_keys=True).encode())
 
 
 def _hash(content: bytes) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustlab.core.errors import RunError
-from robustlab.core.files import write_json
+from robustlab.core.files import part_of, write_json
 from robustlab.core.untrusted import read_json
 
 STORE_VERSION = 2
@@ -68,7 +68,7 @@ def read_owner(folder: Path) -> Owner | None:
     path = folder / "run.json"
     if not path.exists():
         # A run that was killed in its first moments leaves these two, and nothing else.
-        leftovers = {".lock", "run.json.part"}
+        leftovers = {".lock", part_of(path).name}
         if folder.exists() and any(found.name not in leftovers for found in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
         return None

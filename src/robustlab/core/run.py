@@ -20,7 +20,7 @@ class Run:
     """A finished run of a study.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies, whichever the working directory is.
         results: every figure.
     """
 
@@ -33,7 +33,7 @@ class EvaluationRun:
     """A finished run of an evaluation.
 
     Attributes:
-        folder: where it lies.
+        folder: where it lies, whichever the working directory is.
         results: every figure.
     """
 
@@ -49,8 +49,8 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
     """
     results = load_results(folder)
     if isinstance(results, Evaluation):
-        return EvaluationRun(folder=Path(folder), results=results)
-    return Run(folder=Path(folder), results=results)
+        return EvaluationRun(folder=Path(folder).absolute(), results=results)
+    return Run(folder=Path(folder).absolute(), results=results)
 
 
 def load_results(folder: str | Path) -> Results | Evaluation:
@@ -87,7 +87,8 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     if not (path.parent / "manifest.json").exists():
         what = "an evaluation" if evaluation else "a study"
         raise RunError(f"{path.parent} holds {what} that did not end; run the same command again")
-    check_unchanged(path)
+    for name in ("run.json", "results.json"):
+        check_unchanged(path.with_name(name))
     return found
 
 

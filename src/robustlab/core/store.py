@@ -7,7 +7,7 @@ arrays/             pictures for the report
 images.csv          an evaluation's verdict on each image
 results.json        every figure
 manifest.json       what was asked and what it was resolved to (written last: present = complete)
-report.html, report.md, figures/, .figures.json (the names of the figures)
+report.html, report.md, figures/, .figures.json (the hashes of the figures)
 """
 
 import hashlib

@@ -1,5 +1,6 @@
 """Writes the report of a finished run: the page, the Markdown and the charts."""
 
+import hashlib
 from pathlib import Path
 
 from robustlab.core.evaluation import Evaluation
@@ -12,7 +13,7 @@ from robustlab.report.evaluation.report import report as evaluation_report
 from robustlab.report.study.report import report as study_report
 
 _RECORD = ".figures.json"
-"""The names of the figures that reports wrote: no other file in their folder is removed."""
+"""The names and hashes of the figures that reports wrote: no other file in their folder is removed."""
 
 
 def write_report(folder: Path) -> Path:
@@ -42,20 +43,34 @@ def write_report(folder: Path) -> Path:
 def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
     """Write the figures, by name, and remove those of an earlier report that are no longer drawn."""
     before = recorded_figures(folder)
-    write_json(folder / _RECORD, sorted(before | drawn.keys()))
+    now = {name: [_hash(content.encode())] for name, content in drawn.items()}
+    # Until all are written, either may be there.
+    write_json(folder / _RECORD, {name: before.get(name, []) + now.get(name, []) for name in before | now})
     with writing(folder / "figures"):
         (folder / "figures").mkdir(exist_ok=True)
-        for stale in before - drawn.keys():
-            (folder / "figures" / stale).unlink(missing_ok=True)
+        for stale in before.keys() - drawn.keys():
+            path = folder / "figures" / stale
+            if path.is_file() and _hash(path.read_bytes()) in before[stale]:
+                path.unlink()
     for name, content in drawn.items():
         write_text(folder / "figures" / name, content)
-    write_json(folder / _RECORD, sorted(drawn))
+    write_json(folder / _RECORD, dict(sorted(now.items())))
 
 
-def recorded_figures(folder: Path) -> set[str]:
-    """Return the names of the figures that the last report of a folder wrote; none where it does not say."""
+def recorded_figures(folder: Path) -> dict[str, list[str]]:
+    """Return the hashes, by name, of the figures that reports of a folder wrote; none if it does not say."""
     try:
-        names = read_json(folder / _RECORD)
-        return {name for name in names if name.endswith(".svg") and Path(name).name == name}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return set()
+        found = read_json(folder / _RECORD)
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        return {}
+    return {
+        name: [hash_ for hash_ in hashes if isinstance(hash_, str)]
+        for name, hashes in found.items()
+        if isinstance(hashes, list) and name.endswith(".svg") and Path(name).name == name
+    }
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

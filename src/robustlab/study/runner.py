@@ -111,8 +111,7 @@ class _Study:
             named = Owner(name=self.recipe.name)
             check_owner(Path(self.options.out), named, overwrite=self.options.overwrite)
         data = self._load()
-        given = Path(self.options.out) if self.options.out else self._default_folder(data)
-        folder = here / given
+        folder = here / (self.options.out or self._default_folder(data))
         remedy = "take a machine or a --device with more, or a smaller batch_size in the recipe"
         store = RunStore(folder, self._owner(data), overwrite=self.options.overwrite)
         with enough_memory(remedy), store:
@@ -137,7 +136,7 @@ class _Study:
             self._forget_networks(plan, store)
             store.keep_only(stage.key for stage in plan.stages)
             write_manifest(folder, self._manifest(results, plan))
-        return Run(folder=given, results=results)
+        return Run(folder=folder, results=results)
 
     def _owner(self, data: Dataset) -> Owner:
         """Return what the folder records of the study; a changed recipe goes on in the same folder."""

@@ -25,6 +25,7 @@ from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.replaced import earlier_results, loss
 from robustlab.evaluation.engine.setup import Request, certification, placed, read
 from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.engine.verdicts import verdicts
@@ -42,8 +43,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     here = working_folder()  # the model's code may change it
     request = read(options, progress)
     owner = owner_of(request, options)
-    given = Path(options.out) if options.out else default_folder(request, owner)
-    folder = (here or Path()) / given
+    folder = (here or Path()) / (options.out or default_folder(request, owner))
     check_owner(folder, owner, overwrite=options.overwrite)
     for remark in request.remarks:
         progress.note(remark)
@@ -52,6 +52,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         attacks = resolved(request.asked, problem.threat, problem.classes)
         stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner, overwrite=options.overwrite) as store:
+            earlier = earlier_results(folder)
             problem = measured(problem, options, store, progress)
             forget_other_answers(problem, store, progress, overwrite=options.overwrite)
             cascade = Cascade(
@@ -88,11 +89,13 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
                 curve=curve,
                 pictures=save_pictures(problem, store, findings, found),
             )
+            if earlier is not None and (lost := loss(earlier, results)):
+                progress.note(lost)
             write_verdicts(folder, found)
             write_json(folder / "results.json", results.model_dump(mode="json"))
             store.keep_only([problem.key, problem.measured_key])
             write_manifest(folder, _manifest(request, options, problem, results))
-    return EvaluationRun(folder=given, results=results)
+    return EvaluationRun(folder=folder, results=results)
 
 
 def _manifest(

@@ -1,0 +1,42 @@
+"""What a finished evaluation loses when another command goes on in its folder, so that the user is told."""
+
+from pathlib import Path
+
+from robustlab.core.errors import RobustlabError
+from robustlab.core.evaluation import Evaluation
+from robustlab.core.run import load_results
+
+
+def earlier_results(folder: Path) -> Evaluation | None:
+    """Return the results of the finished evaluation in a folder; None if there is none that can be read."""
+    try:
+        found = load_results(folder)
+    except RobustlabError:
+        return None
+    return found if isinstance(found, Evaluation) else None
+
+
+def loss(earlier: Evaluation, now: Evaluation) -> str:
+    """Say what the earlier results had and the new ones lack; empty if there is nothing."""
+    parts = []
+    if earlier.images.n > now.images.n:
+        parts.append(f"{earlier.images.n} images, now {now.images.n}")
+    if earlier.attacks != now.attacks:
+        parts.append("other attacks")
+    lacking = [
+        name
+        for name, had, has in (
+            ("checks", earlier.checks, now.checks),
+            ("a curve", earlier.curve, now.curve),
+            ("proofs", earlier.certified, now.certified),
+        )
+        if had and not has
+    ]
+    if lacking:
+        parts.append(f"{', '.join(lacking)}, now without")
+    if not parts:
+        return ""
+    return (
+        f"this replaces the figures of an earlier command in the same folder ({'; '.join(parts)}); its work "
+        "is kept, and that command brings its figures back. For both, give --out"
+    )
