@@ -33,9 +33,9 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Mode, frozen
 from robustlab.core import seeding
-from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.engine.curve import nearest_within
 from robustlab.evaluation.ensembles import Ensemble
+from robustlab.threats import ThreatModel
 
 Call = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 """(model, images, labels, batch size) -> adversarial images, in the images' order."""

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 import robustlab  # noqa: F401 (sets the threads' waiting before torch is loaded)
 from robustlab.attacks import PGD, frozen
 from robustlab.core import device
-from robustlab.core.threat import Linf
 from robustlab.data import Dataset, load_dataset
 from robustlab.models import CNN, GAN, VAE, Model, Shape
+from robustlab.threats import Linf
 from robustlab.training import AdversarialGame, CrossEntropy, Objective, Reconstruction, Schedule, train
 
 SHAPE = Shape(1, 28, 28, 10)

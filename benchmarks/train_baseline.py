@@ -25,10 +25,10 @@ from torchvision.datasets import MNIST
 
 from robustlab.attacks import FGSM
 from robustlab.core import device, seeding
-from robustlab.core.threat import Linf
 from robustlab.data import Dataset, load_dataset, mnist
 from robustlab.evaluation import classify
 from robustlab.models import CNN, Shape
+from robustlab.threats import Linf
 from robustlab.training import CrossEntropy, Schedule, train
 
 SHAPE = Shape(1, 28, 28, 10)

@@ -11,9 +11,9 @@ from torch import nn
 
 import robustlab
 from robustlab.core import spec
-from robustlab.core.evaluation import Evaluation
-from robustlab.core.results import Results
-from robustlab.core.threat import Linf
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.results import Results
+from robustlab.threats import Linf
 
 ROOT = Path(__file__).parents[1]
 
@@ -62,14 +62,14 @@ def test_attack_of_the_contributors_guide_runs(make_linear: Callable[..., nn.Mod
 
 
 def test_schema_document_is_the_codes() -> None:
-    # Renewed by: python -c "import json; from robustlab.core.results import Results; \
+    # Renewed by: python -c "import json; from robustlab.runs.results import Results; \
     #   print(json.dumps(Results.model_json_schema(), indent=2))" > docs/results.schema.json
     document = json.loads((ROOT / "docs" / "results.schema.json").read_text())
     assert document == Results.model_json_schema()
 
 
 def test_schema_document_of_evaluations_is_the_codes() -> None:
-    # Renewed by: python -c "import json; from robustlab.core.evaluation import Evaluation; \
+    # Renewed by: python -c "import json; from robustlab.runs.evaluation import Evaluation; \
     #   print(json.dumps(Evaluation.model_json_schema(), indent=2))" > docs/evaluation.schema.json
     document = json.loads((ROOT / "docs" / "evaluation.schema.json").read_text())
     assert document == Evaluation.model_json_schema()

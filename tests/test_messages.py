@@ -23,11 +23,11 @@ from robustlab.core import spec
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
 from robustlab.core.text import MESSAGE_LIMIT
-from robustlab.core.threat import Linf, ThreatModel
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import own_images
 from robustlab.models import Model
 from robustlab.study.recipe import load_recipe
+from robustlab.threats import Linf, ThreatModel
 
 GOLDEN = Path(__file__).parent / "messages.json"
 TINY = Path(__file__).parent / "recipes" / "tiny.toml"

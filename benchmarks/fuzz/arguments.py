@@ -19,8 +19,8 @@ from fuzz.text import word
 from robustlab.attacks import FGSM, PGD, Square
 from robustlab.certify import IBP
 from robustlab.core.spec import parse, units
-from robustlab.core.threat import L2, Linf
 from robustlab.evaluation.ensembles import attack_list
+from robustlab.threats import L2, Linf
 
 NUMBERS = (None, True, False, 0, 1, 3, -1, 2.5, -0.5, 1e39, float("nan"), float("inf"), 10**29, 10**5000, 1j)
 OBJECTS: tuple[Callable[[], Any], ...] = (

@@ -15,11 +15,11 @@ from torch import Tensor, nn
 import robustlab
 from fuzz.damage import damage_ledger, damaged, damaged_csv, damaged_json
 from fuzz.registry import Attempt, family
-from robustlab.core.evaluation import Evaluation
-from robustlab.core.run import EvaluationRun, load_results
-from robustlab.core.store import Outcome, RunStore, StageRecord
 from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.run import EvaluationRun, load_results
+from robustlab.runs.store import Outcome, RunStore, StageRecord
 from robustlab.study import StudyOptions
 from robustlab.study import execute as execute_study
 

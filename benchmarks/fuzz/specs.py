@@ -7,11 +7,11 @@ from fuzz.registry import Attempt, family
 from fuzz.text import bent
 from robustlab.attacks import Attack
 from robustlab.core.spec import Unit, parse, units
-from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.models import Model
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 KINDS: tuple[type[Unit], ...] = (Attack, ThreatModel, Model, Objective, Defense, Detector, Ensemble)

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     from robustlab.api import evaluate, run_study, write_report
     from robustlab.core.errors import RobustlabError
-    from robustlab.core.run import EvaluationRun, Run, load_run
     from robustlab.data import load_dataset
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
     from robustlab.models import load_from_zoo, load_network
+    from robustlab.runs.run import EvaluationRun, Run, load_run
 
 __all__ = [
     "EvaluationRun",
@@ -44,16 +44,16 @@ __all__ = [
 ]
 
 _HOMES = {
-    "EvaluationRun": "robustlab.core.run",
+    "EvaluationRun": "robustlab.runs.run",
     "RobustlabError": "robustlab.core.errors",
-    "Run": "robustlab.core.run",
+    "Run": "robustlab.runs.run",
     "compare": "robustlab.evaluation.compare",
     "evaluate": "robustlab.api",
     "gate": "robustlab.evaluation.gate",
     "load_dataset": "robustlab.data",
     "load_from_zoo": "robustlab.models",
     "load_network": "robustlab.models",
-    "load_run": "robustlab.core.run",
+    "load_run": "robustlab.runs.run",
     "run_study": "robustlab.api",
     "write_report": "robustlab.api",
 }

@@ -12,14 +12,14 @@ from robustlab.attacks import Mode
 from robustlab.core.arguments import as_path, check_kind
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.progress import Progress
-from robustlab.core.run import EvaluationRun, Run
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions
 from robustlab.evaluation.engine import execute as execute_evaluation
 from robustlab.evaluation.ensembles import Attacks
 from robustlab.evaluation.preprocessing import Constants
+from robustlab.runs.run import EvaluationRun, Run
 from robustlab.study import StudyOptions, execute
+from robustlab.threats import ThreatModel
 
 T = TypeVar("T")
 

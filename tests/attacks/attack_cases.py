@@ -37,7 +37,7 @@ from robustlab.attacks import (
     Square,
     WhereMasked,
 )
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 DETERMINISTIC: list[Attack] = [
     FGSM(),

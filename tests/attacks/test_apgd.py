@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import APGD
 from robustlab.attacks.apgd import _reconsider, _State, checkpoints
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 
 @pytest.mark.parametrize(

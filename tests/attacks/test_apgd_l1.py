@@ -13,7 +13,7 @@ from torch import Tensor
 from conftest import linear_classifier
 from robustlab.attacks import APGDL1
 from robustlab.attacks.apgd_l1 import _reconsider, _State
-from robustlab.core.threat import L1
+from robustlab.threats import L1
 
 SHAPE, PIXELS, EPS = (1, 10, 12), 120, 0.09
 """Images of grey pixels, which no step brings to a wall."""

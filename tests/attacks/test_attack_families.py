@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, HopSkipJump
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, allowance
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, allowance
 
 few = settings(max_examples=3)
 NORMS: dict[str, Callable[..., ThreatModel]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}

@@ -20,7 +20,7 @@ from robustlab.attacks import (
     RotationTranslation,
 )
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L0, L1, L2, Linf, Unbounded
+from robustlab.threats import L0, L1, L2, Linf, Unbounded
 
 
 @pytest.fixture(scope="module")

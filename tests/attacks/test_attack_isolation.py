@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hostile_settings import SETTINGS, TOGETHER, change_everything, settings
 from robustlab.attacks import FGSM, PGD, Attack, AttackResult, Mode, WhereMasked
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import Linf, ThreatModel
+from robustlab.threats import Linf, ThreatModel
 
 
 @pytest.fixture(scope="module")

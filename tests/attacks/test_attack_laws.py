@@ -29,7 +29,7 @@ from robustlab.attacks import (
 )
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import units
-from robustlab.core.threat import L1, L2, Linf, ThreatModel, Unbounded
+from robustlab.threats import L1, L2, Linf, ThreatModel, Unbounded
 
 
 @pytest.fixture(scope="module")

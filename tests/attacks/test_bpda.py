@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import BPDA, PGD
 from robustlab.core import seeding
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 
 class Stairs(nn.Module):

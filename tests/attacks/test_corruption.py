@@ -14,7 +14,7 @@ from robustlab.attacks.corruption_pixels import smooth
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.spec import parse
-from robustlab.core.threat import Unbounded
+from robustlab.threats import Unbounded
 
 EFFECTS: tuple[Effect, ...] = get_args(Effect)
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from robustlab.attacks import APGD, FAB, MIFGSM, PGD, Attack
 from robustlab.attacks.losses import Loss, measure
 from robustlab.core.logits import answered, finite
-from robustlab.core.threat import Linf, ThreatModel
 from robustlab.evaluation.classify import predict
+from robustlab.threats import Linf, ThreatModel
 
 INF = math.inf
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import APGD, PGD, Attack, Mode, Square
 from robustlab.core import seeding
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 N = 60
 

@@ -6,7 +6,7 @@ from small_networks import Recorded
 
 from conftest import linear_classifier
 from robustlab.attacks import FAB
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 SHAPE = (1, 6, 7)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf
+from robustlab.threats import L2, Linf
 
 
 def input_gradient(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Focused
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 Make = Callable[..., Any]
 

@@ -19,7 +19,7 @@ from attack_cases import PAIRS
 from torch import Tensor, nn
 
 from robustlab.attacks import CW, DDN, EAD, FAB, Attack, Mode, Nearest, SigmaZero
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 TABLE = Path(__file__).parent / "frozen.json"
 NARROW: dict[str, ThreatModel] = {

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import GaussianNoise
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L2, Linf, ThreatModel, Unbounded
+from robustlab.threats import L2, Linf, ThreatModel, Unbounded
 
 ANY = Unbounded()
 N, SHAPE = 200, (1, 10, 10)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD, AttackResult
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 SHAPE = (1, 5, 6)
 N = 24

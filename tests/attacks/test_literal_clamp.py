@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSMLiteralClamp
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import scaled
-from robustlab.core.threat import Linf, ThreatModel, Unbounded
+from robustlab.threats import Linf, ThreatModel, Unbounded
 
 ANY = Unbounded()
 EPSILONS = [0.0, 0.1, 0.25, 0.5, 1.0]

@@ -11,7 +11,7 @@ from robustlab.attacks import FGSM, MIFGSM
 from robustlab.attacks.mi_fgsm import _smoothed
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 N = 40
 

@@ -26,7 +26,7 @@ from robustlab.attacks import (
     SigmaZero,
 )
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 Vector = NDArray[np.float64]
 EVERYWHERE: dict[str, ThreatModel] = {

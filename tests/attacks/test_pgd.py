@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 
 class Bumpy(nn.Module):

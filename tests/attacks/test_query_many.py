@@ -12,7 +12,7 @@ from torch import nn
 
 from robustlab.attacks import FMN, Attack, Mode, Reading, Session
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 K, N = 7, 40
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import RandomPoints
 from robustlab.core import seeding
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 
 class Seen(nn.Module):

@@ -12,7 +12,7 @@ from robustlab.attacks import APGD, FGSM, PGD, Attack, Corruption, HopSkipJump, 
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
-from robustlab.core.threat import L0, L1, L2, Linf, Unbounded
+from robustlab.threats import L0, L1, L2, Linf, Unbounded
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from robustlab.attacks import RotationTranslation
 from robustlab.attacks.warp import rotations, warp
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import Linf, Unbounded
+from robustlab.threats import Linf, Unbounded
 
 
 def shifted(images: Tensor, across: int, down: int) -> Tensor:

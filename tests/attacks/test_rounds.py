@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Session
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 
 class Bright(nn.Module):

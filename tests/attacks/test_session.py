@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Mode, Session
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 WIDE = Linf(eps=1.0)
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustlab.attacks import FAB, FGSM, PGD, Attack, DeepFool, Session, Smoothed, Square, WhereMasked
 from robustlab.attacks.agreement import LOOKS, compared
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 DRAWS = 8
 

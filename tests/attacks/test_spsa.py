@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustlab.attacks import PGD, SPSA, Attack, Session
 from robustlab.core import seeding
 from robustlab.core.spec import register, units
-from robustlab.core.threat import L2, Linf
+from robustlab.threats import L2, Linf
 
 SHAPE = (2, 4, 3)
 

@@ -11,7 +11,7 @@ from robustlab.attacks import FGSM, Square
 from robustlab.attacks.square import repaint
 from robustlab.attacks.square_bumps import bump_start, bumps, move_bumps, span
 from robustlab.core import seeding
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 
 class Fixed:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from robustlab.attacks import PGD, Attack, Session
 from robustlab.attacks.starts import Start, begin
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 Make = Callable[..., Any]
 Starts = Callable[..., tuple[Tensor, list[Tensor]]]

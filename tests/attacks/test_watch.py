@@ -11,7 +11,7 @@ from small_networks import mlp
 from torch import nn
 
 from robustlab.attacks import PGD, Attack, Focused, Restarts, Smoothed, Square, watch
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 APART = 8
 """Passes before and after the search: a first look, the clean images' logits, the last measurement."""

@@ -21,7 +21,7 @@ from robustlab.attacks import (
     losses,
 )
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L2, Linf, ThreatModel, per_image
+from robustlab.threats import L2, Linf, ThreatModel, per_image
 
 
 def halfway(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from robustlab.attacks import Square, WhereMasked
 from robustlab.attacks.agreement import LOOKS
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 QUERIES, STEPS, POINTS = 60, 6, 4
 SEARCH = Square(queries=QUERIES)

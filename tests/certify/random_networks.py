@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.models import Normalize
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 
 class Residual(nn.Module):

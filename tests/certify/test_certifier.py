@@ -16,8 +16,8 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse, units
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.models import Normalize
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 N = 40
 THREATS: list[ThreatModel] = [Linf(eps=0.02), L2(eps=0.1), L1(eps=0.2), L0(eps=1)]

@@ -11,8 +11,8 @@ from robustlab.certify import IBP
 from robustlab.certify.interval import Interval
 from robustlab.certify.region import region
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.models import Normalize
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 SHAPE = (2, 5, 6)
 N = 60

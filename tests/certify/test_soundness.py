@@ -15,7 +15,7 @@ from robustlab.certify import IBP, rounding
 from robustlab.certify.interval import Ball, Interval
 from robustlab.certify.region import region
 from robustlab.core import seeding
-from robustlab.core.threat import Linf, ThreatModel
+from robustlab.threats import Linf, ThreatModel
 
 
 @given(case=cases(), threat=st.sampled_from(THREATS))

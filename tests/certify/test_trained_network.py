@@ -11,8 +11,8 @@ from robustlab.attacks import PGD
 from robustlab.certify import IBP
 from robustlab.certify.interval import Interval
 from robustlab.core import seeding
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 EPS = 0.1
 

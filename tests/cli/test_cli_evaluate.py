@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError
-from robustlab.core.evaluation import Check
+from robustlab.runs.evaluation import Check
 
 MODEL = """
 import torch

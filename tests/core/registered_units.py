@@ -13,10 +13,10 @@ from robustlab.attacks import Attack
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
-from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import Model
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector]

@@ -13,12 +13,12 @@ from robustlab.core import errors
 from robustlab.core.aliases import ALIASES, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
 from robustlab.core.spec import parse, units
-from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model
 from robustlab.study.recipe import NetworkPart
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 KINDS = [

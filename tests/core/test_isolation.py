@@ -13,7 +13,7 @@ from hostile_settings import SETTINGS, TOGETHER, change_everything, seen, settin
 from robustlab.attacks import FGSM
 from robustlab.core.errors import RobustlabError
 from robustlab.core.isolation import other_default_device, own_settings
-from robustlab.core.threat import Linf
+from robustlab.threats import Linf
 
 
 def test_the_two_rounds_hold_every_setting() -> None:

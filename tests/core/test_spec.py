@@ -13,9 +13,9 @@ from robustlab.attacks import FGSM, Attack
 from robustlab.core import spec
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse, scaled, units
-from robustlab.core.threat import Linf
 from robustlab.defenses import Defense, Purifier
 from robustlab.models import CNN, Model
+from robustlab.threats import Linf
 
 
 @every_unit

@@ -10,10 +10,10 @@ from registered_units import KINDS
 from robustlab.attacks import Attack
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
-from robustlab.core.threat import ThreatModel
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import Model
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 NO_SPECS = ["", "pgd(", "pgd(*[1])", "pgd(**{'steps': 3})", "pgd()()", "pgd, fgsm", "attacks.pgd()", "3"]

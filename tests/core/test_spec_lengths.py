@@ -11,8 +11,8 @@ from registered_units import REGISTERED, every_unit, instances
 from robustlab.attacks import PGD, Attack, FGSMLiteralClamp, Smoothed
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, has_lengths, nested_kinds, pixel_fields, scaled
-from robustlab.core.threat import L2, Linf, ThreatModel
 from robustlab.defenses import AdversarialTraining
+from robustlab.threats import L2, Linf, ThreatModel
 
 
 def lengths(unit: Unit) -> Iterator[float]:

@@ -13,7 +13,7 @@ from registered_units import every_unit, instances
 from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
-from robustlab.core.threat import L2, Linf, ThreatModel
+from robustlab.threats import L2, Linf, ThreatModel
 
 NO_NUMBERS: list[Any] = [True, False, "2", "0.5", "many", float("nan"), float("inf"), 1e39, -1e39, 10**39]
 NO_NUMBERS += [10**5000, np.bool_(True), torch.tensor(True), torch.ones(2), [1], {}, object(), b"1", 1j]

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core import seeding
 from robustlab.core.progress import Progress, Task
-from robustlab.core.threat import Linf
 from robustlab.data import Split
 from robustlab.defenses import AdversarialTraining
+from robustlab.threats import Linf
 
 
 def make_split(n: int, dtype: torch.dtype = torch.uint8, name: str = "train") -> Split:

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM
 from robustlab.core import seeding
-from robustlab.core.threat import Linf
 from robustlab.defenses import PurifiedClassifier, Purifier
 from robustlab.models import VAE, Shape
+from robustlab.threats import Linf
 
 SHAPE = Shape(1, 4, 4, 3)
 

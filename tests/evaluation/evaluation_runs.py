@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from robustlab.core import seeding
 from robustlab.core.progress import Progress
-from robustlab.core.run import EvaluationRun
 from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.runs.run import EvaluationRun
 
 SHAPE = (1, 4, 5)
 

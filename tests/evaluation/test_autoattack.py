@@ -3,8 +3,8 @@
 import pytest
 
 from robustlab.core.spec import parse
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 TARGETS = {100: 9, 10: 9, 4: 3, 2: 1}
 """By the number of classes, how many a targeted member moves towards."""

@@ -15,9 +15,9 @@ from torch import nn
 
 import robustlab
 from robustlab.core.errors import DataError, RobustlabError, RunError
-from robustlab.core.run import EvaluationRun
 from robustlab.data import Split
 from robustlab.evaluation.compare import paired_difference
+from robustlab.runs.run import EvaluationRun
 
 ATTACKS = "apgd(steps=20)"
 

@@ -5,8 +5,8 @@ import pytest
 from robustlab.attacks import APGD, FGSM, PGD
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
-from robustlab.core.threat import L0, L2, Linf, ThreatModel
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, attack_list, resolved
+from robustlab.threats import L0, L2, Linf, ThreatModel
 
 
 def stages(spec: str, threat: ThreatModel, classes: int = 10) -> list[tuple[str, dict[str, object]]]:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from robustlab.attacks import Attack
 from robustlab.attacks.session import Session
 from robustlab.core.errors import RunError
-from robustlab.core.run import load_run
 from robustlab.core.spec import register
 from robustlab.report import write_report
+from robustlab.runs.run import load_run
 
 ATTACKS = "pgd(steps=1), apgd(steps=10), square(queries=20)"
 

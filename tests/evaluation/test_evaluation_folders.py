@@ -16,11 +16,11 @@ import robustlab
 from robustlab.core.errors import RobustlabError, RunError, SpecError
 from robustlab.core.files import part_of
 from robustlab.core.progress import Progress
-from robustlab.core.run import EvaluationRun, load_run
 from robustlab.data import Split
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.report import write_report
 from robustlab.report.write import recorded_figures
+from robustlab.runs.run import EvaluationRun, load_run
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from robustlab import report
 from robustlab.attacks.corruption import Effect
 from robustlab.core.errors import SpecError
-from robustlab.core.threat import Unbounded
 from robustlab.evaluation.ensembles import AutoAttack, Standard
+from robustlab.threats import Unbounded
 
 UNBOUNDED: dict[str, Any] = {"threat": "unbounded", "checks": True}
 BY_DISTANCE = {"one-step-beats-many", "accuracy-grows-with-eps", "extreme-eps", "gradient-free-attack"}

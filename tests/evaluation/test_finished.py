@@ -14,8 +14,8 @@ from torch import nn
 
 import robustlab
 from robustlab.core.errors import RunError
-from robustlab.core.run import EvaluationRun
 from robustlab.evaluation.finished import read_finished
+from robustlab.runs.run import EvaluationRun
 
 Rows = list[dict[str, str]]
 

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Restarts
 from robustlab.core import seeding
-from robustlab.core.threat import Linf
 from robustlab.evaluation.engine.problem import program
 from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.subject import load_classifier
+from robustlab.threats import Linf
 
 CONSOLE = """
 class Net(nn.Module):

@@ -12,8 +12,8 @@ import robustlab
 from robustlab.attacks import PGD
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
-from robustlab.core.threat import Linf
 from robustlab.evaluation.subject import load_classifier
+from robustlab.threats import Linf
 
 IMAGES, LABELS = torch.randint(256, (6, 1, 2, 2)) / 255, torch.zeros(6).long()
 

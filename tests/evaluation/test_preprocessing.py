@@ -16,10 +16,10 @@ import robustlab
 from robustlab.certify import IBP
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.core.threat import Linf
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.engine import EvaluationOptions
 from robustlab.evaluation.preprocessing import STATISTICS, Preprocessed, Preprocessing, asked, usual
+from robustlab.threats import Linf
 
 
 class Normalised(nn.Module):

@@ -13,7 +13,6 @@ import robustlab
 from hostile_settings import settings
 from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import RobustlabError
-from robustlab.core.evaluation import Check
 from robustlab.core.spec import parse
 from robustlab.data import Dataset, Split, load_dataset
 from robustlab.evaluation.checks import Lab
@@ -23,6 +22,7 @@ from robustlab.models import Model, load_from_zoo, zoo_names
 from robustlab.models import zoo as folder_of_the_zoo
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
+from robustlab.runs.evaluation import Check
 
 OWN = sorted(path.stem for path in folder_of_the_zoo.FOLDER.glob("*.safetensors"))
 

@@ -14,8 +14,8 @@ from peer_adapters import Call, robustlab
 from peers import correct, inside
 from robustlab.attacks import FGSM, Attack, Mode
 from robustlab.core import seeding
-from robustlab.core.threat import Linf, ThreatModel
 from robustlab.data import Dataset
+from robustlab.threats import Linf, ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -15,11 +15,11 @@ import peers
 from peer_adapters import MODULES, ensemble, guest
 from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core import seeding
-from robustlab.core.threat import L2, Linf, ThreatModel
 from robustlab.data import Dataset
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import CNN, Shape
 from robustlab.models.files import save_network
+from robustlab.threats import L2, Linf, ThreatModel
 
 
 def states() -> list[object]:

@@ -7,9 +7,9 @@ from official import CHECKOUT, needs_checkout
 import peer_adapters as peers
 from peer_adapters import Call
 from peers import correct, inside
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset
 from robustlab.evaluation.ensembles import AutoAttack
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 pytestmark = needs_checkout
 

@@ -15,8 +15,8 @@ import peer_adapters as peers
 from robustlab.attacks import APGD, APGDL1, FAB
 from robustlab.attacks.losses import margin
 from robustlab.core import seeding
-from robustlab.core.threat import L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset
+from robustlab.threats import L1, L2, Linf, ThreatModel
 
 pytestmark = needs_checkout
 

@@ -42,8 +42,8 @@ from robustlab.attacks import (
     SigmaZero,
     Square,
 )
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
 from robustlab.data import Dataset
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 IMAGES = 256
 """A power of two, so that a mean loss has the same gradient as a summed one up to an exact factor."""

@@ -15,9 +15,9 @@ import peer_adapters as peers
 from peer_adapters import Call, adv_lib, foolbox, torchattacks
 from peers import correct
 from robustlab.attacks import APGD, DDN, FGSM, FMN, PGD, DeepFool, Nearest, Square
-from robustlab.core.threat import L2, Linf, ThreatModel
 from robustlab.data import load_dataset
 from robustlab.models import load_from_zoo
+from robustlab.threats import L2, Linf, ThreatModel
 
 pytestmark = pytest.mark.mnist
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import EVALUATION_SCHEMA_VERSION
 
 Shape = tuple[int, int, int]
 

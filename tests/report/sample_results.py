@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from robustlab.core.results import SCHEMA_VERSION
+from robustlab.runs.results import SCHEMA_VERSION
 
 UNITS = ("study", "pixel")
 PARTS = ("networks", "claims", "detections", "curves", "samples", "cost", "units")

@@ -18,9 +18,9 @@ from PIL import Image
 from sample_evaluations import ODD, broken, check, evaluation, flagged, images, rows, share, write_evaluation
 from sample_results import write_run
 
-from robustlab.core.results import Figure
 from robustlab.report import text, write_report
 from robustlab.report.pictures import perturbation_uri
+from robustlab.runs.results import Figure
 
 MakeEvaluation = Callable[..., Path]
 ALL = {"full": evaluation} | ODD

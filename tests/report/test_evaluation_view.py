@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sample_evaluations import ODD, evaluation, share
 
-from robustlab.core.evaluation import Evaluation
 from robustlab.core.text import level
 from robustlab.report.evaluation.view import View
+from robustlab.runs.evaluation import Evaluation
 
 
 @given(st.data())

@@ -13,9 +13,9 @@ from html_page import files, read
 from PIL import Image
 from sample_results import bare_results, detection, full_results, pictures, write_run
 
-from robustlab.core.results import Results
 from robustlab.report import write_report
 from robustlab.report.study.view import View
+from robustlab.runs.results import Results
 
 MakeRun = Callable[..., Path]
 

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import RecipeError
-from robustlab.core.results import Figure
 from robustlab.evaluation import proportion
+from robustlab.runs.results import Figure
 from robustlab.study.claims import judge
 
 

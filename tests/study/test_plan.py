@@ -13,11 +13,11 @@ import torch
 from robustlab.attacks import FGSM, FGSMLiteralClamp, GaussianNoise
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
-from robustlab.core.threat import Linf, Unbounded
 from robustlab.data import Dataset, Split
 from robustlab.defenses import Purifier
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import load_recipe
+from robustlab.threats import Linf, Unbounded
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "mnist.toml"
 TEXT = RECIPE.read_text(encoding="utf-8")

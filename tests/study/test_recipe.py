@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from recipe_texts import GOOD, write
 
 from robustlab.attacks import FGSM, GaussianNoise
-from robustlab.core.threat import Linf, Unbounded
 from robustlab.study.recipe import Recipe, load_recipe
+from robustlab.threats import Linf, Unbounded
 from robustlab.training import Schedule
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))

@@ -13,12 +13,12 @@ from robustlab.attacks import DDN, FGSM, PGD, Attack, RandomPoints
 from robustlab.cli.main import app
 from robustlab.core import spec
 from robustlab.core.spec import register
-from robustlab.core.store import Outcome
-from robustlab.core.threat import L2, Linf, ThreatModel, Unbounded
 from robustlab.data import Split
 from robustlab.defenses import ComposedDefense
 from robustlab.evaluation.checks import Lab
+from robustlab.runs.store import Outcome
 from robustlab.study.stages.row_flags import row_flags
+from robustlab.threats import L2, Linf, ThreatModel, Unbounded
 
 RECIPE = """
 schema = 1

@@ -100,7 +100,7 @@ def test_figures_agree_with_each_other(run: robustlab.Run) -> None:
 
 
 def test_ledger_holds_every_image(run: robustlab.Run) -> None:
-    from robustlab.core.store import RunStore
+    from robustlab.runs.store import RunStore
 
     manifest = json.loads((run.folder / "manifest.json").read_text())
     with RunStore(run.folder, "tiny") as store:

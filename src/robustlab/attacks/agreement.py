@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.session import Session
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 LOOKS = 6
 """Gradients around an image that are compared with each other."""

@@ -15,7 +15,7 @@ from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.starts import Start, begin
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _MOMENTUM = 0.75
 _FIRST_CHECK, _CHECK_SHRINKS, _LAST_CHECK = 0.22, 0.03, 0.06

@@ -15,8 +15,8 @@ from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
-from robustlab.core.threat.l1 import sparse_sign
+from robustlab.threats import per_image
+from robustlab.threats.l1 import sparse_sign
 
 _RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
 """Radii, as multiples of eps, with their share of the steps: wide balls first, the narrow one holds traps."""

@@ -29,7 +29,7 @@ from robustlab.core.inputs import (
 from robustlab.core.isolation import own_settings
 from robustlab.core.own_dtype import in_own_dtype
 from robustlab.core.spec import Unit
-from robustlab.core.threat import ThreatModel, as_threat
+from robustlab.threats import ThreatModel, as_threat
 
 __all__ = ["Attack", "AttackResult", "Mode", "frozen"]
 

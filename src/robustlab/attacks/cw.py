@@ -12,7 +12,7 @@ from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import adam
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _CHECKS, _PROGRESS = 10, 0.9999
 _MARGIN = 1e-3

@@ -15,7 +15,7 @@ from robustlab.attacks.base import Attack
 from robustlab.attacks.cw import search_weight
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 
 @register("ead")

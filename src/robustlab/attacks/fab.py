@@ -16,7 +16,7 @@ from robustlab.attacks.boundary import likeliest, nearest_boundary, useful_radiu
 from robustlab.attacks.session import Session
 from robustlab.attacks.starts import surface
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 
 @register("fab")

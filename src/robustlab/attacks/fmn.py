@@ -16,7 +16,7 @@ from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import L2, per_image
+from robustlab.threats import L2, per_image
 
 _LAST_STEP, _LAST_GAMMA = 0.01, 0.001
 _EUCLIDEAN = L2(eps=1.0)

@@ -14,7 +14,7 @@ from torch import Tensor
 from robustlab.attacks.base import Attack
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _STARTS = 40
 """Random images tried, until each image has one that is misclassified."""

@@ -16,7 +16,7 @@ from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.warp import warp
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _SMALLEST = 0.9
 """The share of its side to which input diversity shrinks an image at most: 299/331 in the paper."""

@@ -18,7 +18,7 @@ from robustlab.attacks.descent import cosine
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import L2
+from robustlab.threats import L2
 
 _FIRST_RADIUS, _MOMENTUM = 0.25, 0.5
 _LAST_STEP, _LAST_GAMMA = 0.02, 0.005

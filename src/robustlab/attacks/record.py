@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.task import Task
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 
 def put(images: Tensor, rows: Tensor, points: Tensor, where: Tensor) -> None:

@@ -14,7 +14,7 @@ from robustlab.attacks.task import Task
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.logits import finite
-from robustlab.core.threat import allowance
+from robustlab.threats import allowance
 
 _ASKED_AGAIN = 10
 """How often a random classifier must repeat that the goal is reached."""

@@ -14,7 +14,7 @@ from robustlab.attacks.base import Attack
 from robustlab.attacks.descent import adam, cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _LAST_STEP = 0.1
 

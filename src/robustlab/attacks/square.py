@@ -18,7 +18,7 @@ from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.square_bumps import bump_start, move_bumps, span
 from robustlab.core.spec import register
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """The iterations, out of ten thousand, after which the share of the pixels in a window is halved."""

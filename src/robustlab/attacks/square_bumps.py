@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks.session import Session
-from robustlab.core.threat import per_image
+from robustlab.threats import per_image
 
 _TILES = 5
 """Windows along each side of the image at the start."""

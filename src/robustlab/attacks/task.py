@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.watch import Watch
-from robustlab.core.threat import ThreatModel
+from robustlab.threats import ThreatModel
 
 Mode = Literal["verdict", "max-loss"]
 

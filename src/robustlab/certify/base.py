@@ -23,7 +23,7 @@ from robustlab.core.inputs import (
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.spec import Unit
-from robustlab.core.threat import Linf, ThreatModel, as_threat
+from robustlab.threats import Linf, ThreatModel, as_threat
 
 __all__ = ["Certifier"]
 

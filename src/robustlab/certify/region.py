@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from robustlab.certify.interval import Ball, Interval
-from robustlab.core.threat import ThreatModel
+from robustlab.threats import ThreatModel
 
 _TOLERANCE = 1e-5
 """What a distance measured in float32 may exceed eps by, as a share and in pixel units, in an attack."""

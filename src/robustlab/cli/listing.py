@@ -15,13 +15,13 @@ from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown
-from robustlab.core.threat import ThreatModel
 from robustlab.data import DATASETS
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model, zoo_names
 from robustlab.study import shipped_recipes
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 _KINDS: dict[str, type[Unit]] = {

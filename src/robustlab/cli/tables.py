@@ -10,11 +10,11 @@ from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError
 from robustlab.core.isolation import working_folder
-from robustlab.core.results import Figure, Results, Row
-from robustlab.core.run import EvaluationRun, Run
 from robustlab.core.spec import parse
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
+from robustlab.runs.results import Figure, Results, Row
+from robustlab.runs.run import EvaluationRun, Run
 
 _CASCADE = (
     Column("images", 3),

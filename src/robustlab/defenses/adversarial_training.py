@@ -14,9 +14,9 @@ from robustlab.attacks import Attack
 from robustlab.core import seeding
 from robustlab.core.progress import Progress
 from robustlab.core.spec import register
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.defenses.base import TrainedDefense
+from robustlab.threats import ThreatModel
 
 
 @register("adversarial_training")

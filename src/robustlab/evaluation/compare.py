@@ -6,11 +6,11 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from robustlab.core.errors import RunError
-from robustlab.core.evaluation import Evaluation
-from robustlab.core.results import Figure, Record
-from robustlab.core.run import EvaluationRun
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.results import Figure, Record
+from robustlab.runs.run import EvaluationRun
 
 
 class FlippedImage(Record):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
-from robustlab.core.evaluation import Evaluation
-from robustlab.core.manifest import AGAIN, check_unchanged
-from robustlab.core.results import Figure
-from robustlab.core.run import EvaluationRun, load_run
 from robustlab.evaluation.engine.images_csv import FILE, read_verdicts
 from robustlab.evaluation.engine.verdicts import Verdict
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.manifest import AGAIN, check_unchanged
+from robustlab.runs.results import Figure
+from robustlab.runs.run import EvaluationRun, load_run
 
 
 @dataclass(frozen=True, kw_only=True)

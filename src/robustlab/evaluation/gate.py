@@ -4,10 +4,10 @@ from pathlib import Path
 
 from robustlab.core.arguments import check_share
 from robustlab.core.errors import RobustlabError
-from robustlab.core.results import Figure, Record
-from robustlab.core.run import EvaluationRun
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
+from robustlab.runs.results import Figure, Record
+from robustlab.runs.run import EvaluationRun
 
 
 class Condition(Record):

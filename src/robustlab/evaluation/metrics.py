@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from robustlab.core.results import Figure
+from robustlab.runs.results import Figure
 
 _Z = float(norm.ppf(0.975))
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import SpecError, did_you_mean
-from robustlab.core.store import digest
 from robustlab.core.text import shown
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.runs.store import digest
 
 Constants = str | float | Sequence[float]
 """A name of `STATISTICS`, or numbers: one, or one per channel; in a text separated by commas."""

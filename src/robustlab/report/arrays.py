@@ -11,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from robustlab.core.errors import RunError
-from robustlab.core.manifest import AGAIN
 from robustlab.core.text import shown
+from robustlab.runs.manifest import AGAIN
 
 Pictures = NDArray[np.uint8]
 Images = NDArray[np.float32]

@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from robustlab.core.results import Compute, Figure
+from robustlab.runs.results import Compute, Figure
 
 NBSP = "\u00a0"
 

@@ -3,14 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json, write_text, writing
-from robustlab.core.owner import refuse_links
-from robustlab.core.run import load_results
 from robustlab.core.untrusted import read_json
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation.report import report as evaluation_report
 from robustlab.report.study.report import report as study_report
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.owner import refuse_links
+from robustlab.runs.run import load_results
 
 _RECORD = ".figures.json"
 """The names and hashes of the figures that reports wrote: no other file in their folder is removed."""

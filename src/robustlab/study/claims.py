@@ -9,9 +9,9 @@ import operator
 from collections.abc import Callable, Mapping
 
 from robustlab.core.errors import RecipeError, did_you_mean, offer
-from robustlab.core.results import Detection, Figure
 from robustlab.core.spec import syntax
 from robustlab.core.text import shown
+from robustlab.runs.results import Detection, Figure
 
 Interval = tuple[float, float]
 

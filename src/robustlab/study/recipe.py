@@ -17,15 +17,15 @@ from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
 from robustlab.core.fields import Factor, refusal
 from robustlab.core.files import reason
-from robustlab.core.results import Figure
 from robustlab.core.spec import Unit, parse, scaled
 from robustlab.core.text import printable, shown, with_article
-from robustlab.core.threat import ThreatModel, Unbounded
 from robustlab.data import DatasetChoice
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import Model
+from robustlab.runs.results import Figure
 from robustlab.study.claims import DETECTION_FIGURES, judge
+from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import Objective, Schedule
 
 RECIPE_SCHEMA = 1

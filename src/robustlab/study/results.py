@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import torch
 
 from robustlab.core import device, environment
-from robustlab.core.results import (
+from robustlab.runs.results import (
     Claim,
     Compute,
     Cost,
@@ -24,7 +24,7 @@ from robustlab.core.results import (
     Unit,
     Verdict,
 )
-from robustlab.core.store import StageRecord
+from robustlab.runs.store import StageRecord
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.study.plan import Plan
 from robustlab.study.recipe import Recipe

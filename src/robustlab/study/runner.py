@@ -15,15 +15,15 @@ from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
 from robustlab.core.errors import ModelFileError, RecipeError, did_you_mean
 from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
-from robustlab.core.manifest import write_manifest
-from robustlab.core.owner import Owner, check_owner
 from robustlab.core.progress import Progress
-from robustlab.core.results import Results
-from robustlab.core.run import Run
-from robustlab.core.store import RunStore, StageRecord
 from robustlab.core.text import shown
 from robustlab.data import Dataset, DatasetChoice, load_dataset
 from robustlab.models.files import load_tensors
+from robustlab.runs.manifest import write_manifest
+from robustlab.runs.owner import Owner, check_owner
+from robustlab.runs.results import Results
+from robustlab.runs.run import Run
+from robustlab.runs.store import RunStore, StageRecord
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.study.results import assemble

@@ -11,14 +11,14 @@ from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.progress import Progress
-from robustlab.core.store import RunStore
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.defenses import ComposedDefense, PurifiedClassifier
 from robustlab.evaluation import classify
 from robustlab.evaluation.checks import Lab
 from robustlab.models import Shape, load_network
 from robustlab.models.files import load_tensors
+from robustlab.runs.store import RunStore
+from robustlab.threats import ThreatModel
 
 BLOCK = 1000
 """Images per transaction of the ledger, and per entry of the cache of perturbed images."""

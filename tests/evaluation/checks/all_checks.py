@@ -1,7 +1,7 @@
 """Runs the checks outside of an evaluation."""
 
-from robustlab.core.evaluation import Check
 from robustlab.evaluation.checks import PROBES, Context
+from robustlab.runs.evaluation import Check
 
 
 def run_checks(context: Context) -> list[Check]:

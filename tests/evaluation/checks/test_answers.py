@@ -13,12 +13,12 @@ from robustlab.attacks import APGD, Focused, RandomPoints, Restarts, Square, Whe
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
-from robustlab.core.evaluation import Check, Evaluation
 from robustlab.core.progress import Progress
-from robustlab.core.threat import L0, Unbounded
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
+from robustlab.runs.evaluation import Check, Evaluation
+from robustlab.threats import L0, Unbounded
 
 
 @pytest.fixture(scope="module")

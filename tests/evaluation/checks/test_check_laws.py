@@ -13,10 +13,10 @@ from toy_defenses import WEAK, Detached, Wrapped, credulous, evaluated, look, tr
 from hostile_settings import TOGETHER, settings
 from robustlab.attacks import PGD, RandomPoints
 from robustlab.core.calling import UserCodeError
-from robustlab.core.threat import L0, L1, ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip
 from robustlab.evaluation.checks.base import graded
+from robustlab.threats import L0, L1, ThreatModel
 
 
 @pytest.fixture(scope="module")

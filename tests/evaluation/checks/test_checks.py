@@ -29,14 +29,14 @@ from toy_defenses import (
 )
 
 from robustlab.attacks import APGD, APGDL1, PGD, RandomPoints, SigmaZero
-from robustlab.core.evaluation import Check
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.checks import (
     PROBES,
     Row,
 )
 from robustlab.evaluation.checks.challenge import Challenge
+from robustlab.runs.evaluation import Check
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 MANY = {attack.norms[0]: attack for attack in (APGDL1(steps=50), SigmaZero())} | {"l2": APGD(steps=100)}
 

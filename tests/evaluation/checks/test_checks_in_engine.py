@@ -12,7 +12,6 @@ from torch import nn
 
 from robustlab.core import seeding
 from robustlab.core.errors import RunError
-from robustlab.core.run import EvaluationRun
 from robustlab.data import Split
 from robustlab.evaluation.checks import PROBES, Experiment, Finding, Lab, Sample
 from robustlab.evaluation.checks.gradient_free import GradientFree
@@ -20,6 +19,7 @@ from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.checks.growing_eps import Extremes
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.engine.stages import Attacking
+from robustlab.runs.run import EvaluationRun
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [probe.id for probe in PROBES]

@@ -11,9 +11,9 @@ from test_checks_in_engine import run
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Purified, Rounded, Wrapped, evaluated, look, trained
 
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel
 from robustlab.data import Dataset, Split
 from robustlab.evaluation.checks import PROBES, Context, Probe
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 OTHERWISE = {
     "clean-accuracy",

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from torch.autograd import grad as imported_grad
 
 from robustlab.attacks import APGD, PGD, Attack
-from robustlab.core.evaluation import Check
 from robustlab.core.logits import answered
-from robustlab.core.threat import Linf, ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Row
+from robustlab.runs.evaluation import Check
+from robustlab.threats import Linf, ThreatModel
 
 WEAK = Linf(eps=0.05)
 """At this eps an undefended network for the digits still gets some images right."""

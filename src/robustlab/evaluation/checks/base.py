@@ -6,11 +6,11 @@ from typing import ClassVar, final
 
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, in_one_line
-from robustlab.core.evaluation import Check, Doubt, Grade
 from robustlab.core.isolation import own_settings
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab, Passes
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import Check, Doubt, Grade
 
 CRASHED = "could not be computed"
 """How the finding of a check begins that raised an error; it is computed again the next time."""

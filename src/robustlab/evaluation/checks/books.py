@@ -2,10 +2,10 @@
 
 import torch
 
-from robustlab.core.threat import allowance
 from robustlab.evaluation.checks.base import Finding, Review
 from robustlab.evaluation.checks.context import Context, Skip
 from robustlab.evaluation.metrics import percent, proportion
+from robustlab.threats import allowance
 
 SAME = 1e-5
 """Relative and absolute, between two measurements of one distance: in other batches, on another device."""

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from robustlab.attacks import Attack
 from robustlab.core import seeding
-from robustlab.core.store import digest
 from robustlab.data import Split
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.runs.store import digest
 
 
 class Skip(Exception):  # noqa: N818 (nothing went wrong)

@@ -9,11 +9,11 @@ from types import FrameType
 import torch
 from torch import nn
 
-from robustlab.core.evaluation import Grade
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.guarded import unguarded
+from robustlab.runs.evaluation import Grade
 
 MOST = 4
 _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)

@@ -7,12 +7,12 @@ from robustlab.attacks import PGD, Attack, Smoothed
 from robustlab.attacks.agreement import AGREED, LOOKS, STD, compared
 from robustlab.attacks.losses import measure
 from robustlab.core import seeding
-from robustlab.core.evaluation import Grade
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding, graded
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
+from robustlab.runs.evaluation import Grade
 
 MOST = 250
 LIMIT = 0.05

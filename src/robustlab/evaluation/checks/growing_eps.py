@@ -3,13 +3,13 @@
 import torch
 
 from robustlab.attacks import PGD
-from robustlab.core.evaluation import Grade
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import FEW, Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
+from robustlab.runs.evaluation import Grade
+from robustlab.threats import ThreatModel
 
 MOST = 100
 ATTACK = PGD(steps=20, loss="margin")

@@ -12,8 +12,8 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
 from robustlab.core.logits import finite
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
+from robustlab.threats import ThreatModel
 
 
 @dataclass(kw_only=True)

@@ -12,12 +12,12 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, is_out_of_memory
 from robustlab.core.spec import units
 from robustlab.core.text import one_line
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.gradients import useless
 from robustlab.evaluation.checks.lab import Lab
+from robustlab.threats import ThreatModel
 
 FIRST, MOST = 4, 16
 """Images that are looked at, and those in whose surroundings nothing must be found either."""

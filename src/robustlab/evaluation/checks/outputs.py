@@ -1,11 +1,11 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
-from robustlab.core.evaluation import Grade
 from robustlab.core.logits import answered, finite
 from robustlab.evaluation.checks.base import Experiment, Finding, Review
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
+from robustlab.runs.evaluation import Grade
 
 MOST = 250
 SUMS_TO_ONE = 1e-5

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks.base import Experiment, Finding
 from robustlab.evaluation.checks.context import Context, Sample, Skip
 from robustlab.evaluation.checks.lab import Lab, Passes
 from robustlab.evaluation.metrics import percent
+from robustlab.threats import ThreatModel
 
 LEARNED, STEPS, RATE, WIDTH = 64, 40, 0.01, 64
 LEAST, MOST = 16, 32

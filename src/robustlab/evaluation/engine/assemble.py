@@ -8,7 +8,13 @@ import torch
 
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
-from robustlab.core.evaluation import (
+from robustlab.core.own_dtype import dtype_of, short_name
+from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
+from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.stages import Clean, Stage, Verify
+from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import (
     AttackRow,
     BrokenImage,
     Check,
@@ -19,13 +25,7 @@ from robustlab.core.evaluation import (
     RobustCurve,
     Subject,
 )
-from robustlab.core.own_dtype import dtype_of, short_name
-from robustlab.core.results import Compute
-from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
-from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Clean, Stage, Verify
-from robustlab.evaluation.engine.verdicts import Verdict
-from robustlab.evaluation.metrics import proportion
+from robustlab.runs.results import Compute
 
 _BINS = 20
 

@@ -11,7 +11,6 @@ from robustlab.attacks.watch import OnPass
 from robustlab.core.calling import blaming
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
-from robustlab.core.store import Outcome, RunStore, StageRecord
 from robustlab.data import Split
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import (
@@ -27,6 +26,7 @@ from robustlab.evaluation.engine.stages import (
 )
 from robustlab.evaluation.engine.telling import BlockTeller
 from robustlab.evaluation.metrics import percent
+from robustlab.runs.store import Outcome, RunStore, StageRecord
 
 Outcomes = dict[int, Outcome]
 

@@ -7,8 +7,6 @@ from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
 from robustlab.core.calling import blaming
-from robustlab.core.evaluation import Check
-from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.checks import NO_GRADIENT, PROBES, Context, Found, Lab, Probe, Row
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
@@ -19,6 +17,8 @@ from robustlab.evaluation.guarded import Guarded
 from robustlab.evaluation.identity import hash_tensors
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
+from robustlab.runs.evaluation import Check
+from robustlab.runs.store import RunStore, StageRecord
 
 STAGE = "checks"
 

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 
 from robustlab.attacks import FMN, Attack, AttackResult, Nearest, SigmaZero
 from robustlab.attacks.watch import OnPass
-from robustlab.core.evaluation import RobustCurve
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.engine.cascade import Cascade, Findings
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import Certify, Searching, succeeded
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.evaluation import RobustCurve
+from robustlab.threats import ThreatModel
 
 _STEPS, _AT_EPS = 32, 24
 """Points of the curve beyond the first, and the one at the threat model's own eps."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustlab.attacks import BPDA, Realise
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import to_eval_mode
-from robustlab.core.threat import ThreatModel, allowance, per_image
+from robustlab.threats import ThreatModel, allowance, per_image
 
 _LEVELS = 255
 _CHANNELS = (1, 2, 3, 4)

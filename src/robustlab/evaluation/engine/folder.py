@@ -5,9 +5,9 @@ import json
 import re
 from pathlib import Path
 
-from robustlab.core.owner import EVALUATION, Owner
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.setup import Request, samples
+from robustlab.runs.owner import EVALUATION, Owner
 
 
 def owner_of(request: Request, options: EvaluationOptions) -> Owner:

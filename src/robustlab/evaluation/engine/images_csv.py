@@ -9,14 +9,14 @@ from pathlib import Path
 import pydantic
 
 from robustlab.core.errors import RunError
-from robustlab.core.evaluation import Evaluation
 from robustlab.core.fields import refusal
 from robustlab.core.files import write_text
-from robustlab.core.manifest import AGAIN
 from robustlab.core.text import shown
-from robustlab.core.threat import allowance
 from robustlab.core.untrusted import read_bytes
 from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.manifest import AGAIN
+from robustlab.threats import allowance
 
 FILE = "images.csv"
 

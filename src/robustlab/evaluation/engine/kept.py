@@ -9,8 +9,8 @@ from robustlab.core import seeding
 from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.runs.store import RunStore, StageRecord
 
 _ASKED = 4
 """Images, asked one by one, so that neither the batch size nor the number of images matters."""

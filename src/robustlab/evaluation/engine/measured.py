@@ -15,10 +15,10 @@ from robustlab.core.capacity import TensorMemory, available_memory
 from robustlab.core.device import fast_bf16
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.core.results import PassTime
-from robustlab.core.store import RunStore, StageRecord
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.runs.results import PassTime
+from robustlab.runs.store import RunStore, StageRecord
 
 _MOST = {"cpu": 250, "mps": 250, "cuda": 1000}
 """Images per pass where memory suffices: the fastest size that was found (LOG.md)."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from robustlab.attacks import Mode
 from robustlab.core.device import DeviceChoice, PrecisionChoice
 from robustlab.core.text import printable
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.ensembles import Attacks
 from robustlab.evaluation.preprocessing import Constants
+from robustlab.threats import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,13 @@ from itertools import chain, zip_longest
 
 import torch
 
-from robustlab.core.evaluation import BrokenImage
-from robustlab.core.store import RunStore
 from robustlab.evaluation.engine.cascade import Findings
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import stored_images
 from robustlab.evaluation.engine.verdicts import Verdict
 from robustlab.models.files import save_tensors
+from robustlab.runs.evaluation import BrokenImage
+from robustlab.runs.store import RunStore
 
 _MOST = 200
 _MOST_VALUES = 4_000_000

@@ -13,14 +13,14 @@ from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.attacks.watch import OnPass
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
-from robustlab.core.results import PassTime
-from robustlab.core.store import digest
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.classify import predict
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.guarded import Guarded
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.runs.results import PassTime
+from robustlab.runs.store import digest
+from robustlab.threats import ThreatModel
 
 
 @cache
@@ -31,7 +31,7 @@ def program() -> str:
     # Every random draw, in what settings and types models are asked, and what counts as an answer.
     core = ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs", "batches")
     files = [root / "core" / f"{name}.py" for name in core]
-    for folder in ("attacks", "certify", "core/threat", "evaluation"):
+    for folder in ("attacks", "certify", "threats", "evaluation"):
         files += sorted((root / folder).rglob("*.py"))
     for file in files:
         sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())

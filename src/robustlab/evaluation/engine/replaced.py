@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from robustlab.core.errors import RobustlabError
-from robustlab.core.evaluation import Evaluation
-from robustlab.core.run import load_results
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.run import load_results
 
 
 def earlier_results(folder: Path) -> Evaluation | None:

@@ -6,14 +6,9 @@ from typing import Any
 
 from robustlab.core import environment
 from robustlab.core.batches import enough_memory
-from robustlab.core.evaluation import Evaluation
 from robustlab.core.files import write_json
 from robustlab.core.isolation import own_settings, working_folder
-from robustlab.core.manifest import write_manifest
-from robustlab.core.owner import check_owner
 from robustlab.core.progress import Progress
-from robustlab.core.run import EvaluationRun
-from robustlab.core.store import RunStore
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked, warned
@@ -30,6 +25,11 @@ from robustlab.evaluation.engine.setup import Request, certification, placed, re
 from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.manifest import write_manifest
+from robustlab.runs.owner import check_owner
+from robustlab.runs.run import EvaluationRun
+from robustlab.runs.store import RunStore
 
 
 @own_settings()

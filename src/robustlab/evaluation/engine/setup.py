@@ -19,7 +19,6 @@ from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
-from robustlab.core.threat import ThreatModel, as_threat
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
@@ -29,6 +28,7 @@ from robustlab.evaluation.engine.stages import Certify
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import Chosen, load_images, own_images
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
+from robustlab.threats import ThreatModel, as_threat
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,12 @@ from robustlab.attacks import Attack, AttackResult
 from robustlab.attacks.watch import OnPass
 from robustlab.certify import Certifier
 from robustlab.core.spec import Unit
-from robustlab.core.store import Outcome, RunStore, digest
-from robustlab.core.threat import ThreatModel, allowance
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.identity import describe_classes
+from robustlab.runs.store import Outcome, RunStore, digest
+from robustlab.threats import ThreatModel, allowance
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,8 @@ from typing import Literal
 from robustlab.attacks import APGD, APGDL1, FAB, Attack, Square
 from robustlab.attacks.losses import Loss
 from robustlab.core.spec import register
-from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble
+from robustlab.threats import ThreatModel
 
 TARGETS, TARGETS_L1 = 9, 5
 """How many classes targeted attacks move towards, and how many APGD in the standard version for L1."""

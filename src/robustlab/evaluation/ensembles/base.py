@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from robustlab.attacks import Attack
 from robustlab.core.spec import Unit
-from robustlab.core.threat import ThreatModel
+from robustlab.threats import ThreatModel
 
 
 class Ensemble(Unit, ABC):

@@ -8,8 +8,8 @@ from robustlab.core.aliases import ours
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.spec import parse, syntax, units
 from robustlab.core.text import a_kind, shown
-from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.base import Ensemble
+from robustlab.threats import ThreatModel
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 """Specs, several in one string where commas separate them, or the units themselves."""

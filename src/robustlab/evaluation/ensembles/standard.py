@@ -20,9 +20,9 @@ from robustlab.attacks import (
 )
 from robustlab.attacks.corruption import Effect
 from robustlab.core.spec import register
-from robustlab.core.threat import ThreatModel
 from robustlab.evaluation.ensembles.autoattack import TARGETS, TARGETS_L1
 from robustlab.evaluation.ensembles.base import Ensemble
+from robustlab.threats import ThreatModel
 
 
 @register("standard")

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from robustlab.core.results import Figure
 from robustlab.report.charts.canvas import BLUE, INK, Chart, chart
+from robustlab.runs.results import Figure
 
 _SIZE = (390, 290)
 _LEAST_SPAN = 0.04

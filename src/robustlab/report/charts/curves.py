@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
-from robustlab.core.results import Curve, Series, Unit
 from robustlab.report.charts.canvas import DASHES, LINES, MARKERS, Chart, chart, percent_axis
 from robustlab.report.text import slug
+from robustlab.runs.results import Curve, Series, Unit
 
 _WIDTH, _PLOT_HEIGHT, _LEGEND_LINE, _TOP_AXIS = 390, 290, 17, 36
 

@@ -2,10 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from robustlab.core.results import Detection
 from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart, percent_axis, unit_look
 from robustlab.report.study.view import View
 from robustlab.report.text import number, score, slug
+from robustlab.runs.results import Detection
 
 _SIZE = (340, 296)
 

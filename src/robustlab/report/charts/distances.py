@@ -3,9 +3,9 @@
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustlab.core.evaluation import Histogram
 from robustlab.core.text import level
 from robustlab.report.charts.canvas import INK, RED, Chart, chart
+from robustlab.runs.evaluation import Histogram
 
 _SIZE = (330, 330)
 

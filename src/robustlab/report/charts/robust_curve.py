@@ -3,10 +3,10 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from robustlab.core.evaluation import RobustCurve
-from robustlab.core.results import Figure
 from robustlab.core.text import level
 from robustlab.report.charts.canvas import BLUE, GREEN, GREY, INK, Chart, chart, percent_axis
+from robustlab.runs.evaluation import RobustCurve
+from robustlab.runs.results import Figure
 
 _SIZE = (390, 330)
 _MOST_MARKS = 24

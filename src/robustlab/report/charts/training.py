@@ -4,9 +4,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from robustlab.core.results import Network
 from robustlab.report.charts.canvas import BLUE, GREEN, LINES, MARKERS, Chart, chart
 from robustlab.report.text import slug
+from robustlab.runs.results import Network
 
 _SIZE = (340, 306)
 _ACCURACY = "accuracy"

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 
-from robustlab.core.evaluation import AttackRow, Check, Evaluation
-from robustlab.core.results import Figure
 from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import Charts
 from robustlab.report.evaluation.view import View
 from robustlab.report.markdown import code, plain, table
+from robustlab.runs.evaluation import AttackRow, Check, Evaluation
+from robustlab.runs.results import Figure
 
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 
 from robustlab.core.errors import RunError
-from robustlab.core.evaluation import BrokenImage, Flip
 from robustlab.report.arrays import Arrays, Images
 from robustlab.report.evaluation.view import View
 from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
+from robustlab.runs.evaluation import BrokenImage, Flip
 
 _BUDGET = 3_500_000
 """Characters of all pictures together: the page stays under 5 MB."""

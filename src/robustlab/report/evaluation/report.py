@@ -1,6 +1,5 @@
 """The report of an evaluation: its page, its Markdown and its charts."""
 
-from robustlab.core.evaluation import Evaluation
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import draw_charts
@@ -10,6 +9,7 @@ from robustlab.report.evaluation.pictures import album
 from robustlab.report.evaluation.view import View
 from robustlab.report.glossary import Glossary
 from robustlab.report.rendering import Report, render
+from robustlab.runs.evaluation import Evaluation
 
 
 def report(results: Evaluation, arrays: Arrays) -> Report:

@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from robustlab.core.evaluation import GRADES, AttackRow, Check, Evaluation, Flip, Grade
+from robustlab.runs.evaluation import GRADES, AttackRow, Check, Evaluation, Flip, Grade
 
 Kind = Literal["proven", "held", "broken", "wrong"]
 

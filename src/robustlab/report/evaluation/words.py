@@ -1,9 +1,9 @@
 """What an evaluation found, in sentences computed from its results."""
 
-from robustlab.core.evaluation import Check, Evaluation
 from robustlab.core.text import level
 from robustlab.report.evaluation.view import NO_ANSWER, View
 from robustlab.report.text import count, counted, share
+from robustlab.runs.evaluation import Check, Evaluation
 
 _SHOWN_IDS = 12
 

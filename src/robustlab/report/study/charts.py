@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from robustlab.core.results import Curve, Detection, Network, Row
 from robustlab.report.charts.canvas import Chart
 from robustlab.report.charts.confusion import MOST_CLASSES, confusion_chart
 from robustlab.report.charts.curves import classifier_places, curve_chart
@@ -10,6 +9,7 @@ from robustlab.report.charts.detection import histogram_chart, roc_chart
 from robustlab.report.charts.training import training_chart
 from robustlab.report.study.view import View, by_id
 from robustlab.report.text import slug
+from robustlab.runs.results import Curve, Detection, Network, Row
 
 
 @dataclass(frozen=True, kw_only=True)

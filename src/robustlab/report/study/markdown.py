@@ -1,11 +1,11 @@
 """The report in Markdown: the tables, for a README, a review or a terminal."""
 
-from robustlab.core.results import Detection, Operating, Row
 from robustlab.report import text
 from robustlab.report.markdown import code, plain, table
 from robustlab.report.study import words
 from robustlab.report.study.charts import Charts
 from robustlab.report.study.view import View, by_id
+from robustlab.runs.results import Detection, Operating, Row
 
 
 def markdown(view: View, charts: Charts) -> str:

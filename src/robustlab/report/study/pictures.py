@@ -3,9 +3,9 @@
 from typing import NamedTuple
 
 from robustlab.core.errors import RunError
-from robustlab.core.results import Gallery, GalleryColumn, Samples
 from robustlab.report.arrays import Arrays
 from robustlab.report.pictures import data_uri
+from robustlab.runs.results import Gallery, GalleryColumn, Samples
 
 
 class Shown(NamedTuple):

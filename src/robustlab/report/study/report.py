@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from robustlab.core.results import Results
 from robustlab.report.arrays import Arrays
 from robustlab.report.glossary import Glossary
 from robustlab.report.rendering import Report, render
@@ -11,6 +10,7 @@ from robustlab.report.study.charts import Charts, draw_charts
 from robustlab.report.study.markdown import markdown
 from robustlab.report.study.pictures import exhibit, strip
 from robustlab.report.study.view import View, by_id
+from robustlab.runs.results import Results
 
 
 def report(results: Results, arrays: Arrays) -> Report:

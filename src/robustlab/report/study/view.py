@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
-from robustlab.core.results import Claim, Cost, Detection, Network, Results, Row, Unit, Verdict
+from robustlab.runs.results import Claim, Cost, Detection, Network, Results, Row, Unit, Verdict
 
 Item = TypeVar("Item", Row, Detection)
 

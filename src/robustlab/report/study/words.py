@@ -1,8 +1,8 @@
 """What a study found, in sentences computed from its results."""
 
-from robustlab.core.results import Detection, Figure, Results, Row
 from robustlab.report.study.view import View
 from robustlab.report.text import count, listing, percent, score
+from robustlab.runs.results import Detection, Figure, Results, Row
 
 
 def headline(view: View) -> str:

@@ -11,12 +11,12 @@ from sklearn.metrics import roc_curve
 
 from robustlab.attacks import Attack, Mode
 from robustlab.core.batches import in_batches
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.detectors import Detector
 from robustlab.evaluation import auroc, proportion, threshold_at
 from robustlab.study.stages.base import Stage
 from robustlab.study.workspace import Workspace
+from robustlab.threats import ThreatModel
 
 FALSE_POSITIVE_RATE = 0.05
 

@@ -7,14 +7,14 @@ from typing import Any
 from torch import Tensor
 
 from robustlab.attacks import Attack, Mode
-from robustlab.core.results import RowFlag
-from robustlab.core.store import Outcome
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation import classify, proportion
+from robustlab.runs.results import RowFlag
+from robustlab.runs.store import Outcome
 from robustlab.study.stages.base import Stage
 from robustlab.study.stages.row_flags import LOOKED_AT, row_flags
 from robustlab.study.workspace import Workspace
+from robustlab.threats import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

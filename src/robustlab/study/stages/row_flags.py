@@ -7,11 +7,11 @@ from torch import Tensor
 
 from robustlab.attacks import Attack
 from robustlab.core import seeding
-from robustlab.core.results import RowFlag
-from robustlab.core.store import Outcome
-from robustlab.core.threat import ThreatModel
 from robustlab.data import Split
 from robustlab.evaluation.checks import Lab
+from robustlab.runs.results import RowFlag
+from robustlab.runs.store import Outcome
+from robustlab.threats import ThreatModel
 
 LOOKED_AT = 250
 """Images of which the gradient is computed: a sample, so that it costs next to nothing."""

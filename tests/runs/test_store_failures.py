@@ -11,8 +11,8 @@ import pytest
 from store_records import outcome, record
 
 from robustlab.core.errors import OutputError, RunError
-from robustlab.core.ledger_errors import explained
-from robustlab.core.store import RunStore
+from robustlab.runs.ledger_errors import explained
+from robustlab.runs.store import RunStore
 
 
 def test_a_path_below_a_file_cannot_be_written(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ FILLING = """
 import resource, sys
 from pathlib import Path
 from robustlab.core.errors import OutputError
-from robustlab.core.store import Outcome, RunStore
+from robustlab.runs.store import Outcome, RunStore
 
 values = dict(label=3, prediction=5, confidence=0.5, distance=0.25, forwards=42, backwards=40, restart=-1)
 with RunStore(Path(sys.argv[1]), "mnist") as store:

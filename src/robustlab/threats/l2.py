@@ -8,8 +8,8 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
 from robustlab.core.text import level
-from robustlab.core.threat.base import ThreatModel, per_image
-from robustlab.core.threat.moves import all_at_once
+from robustlab.threats.base import ThreatModel, per_image
+from robustlab.threats.moves import all_at_once
 
 
 def _length(moves: Tensor) -> Tensor:

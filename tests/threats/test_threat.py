@@ -11,7 +11,7 @@ from scipy import stats
 from torch import Tensor
 
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded, allowance
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded, allowance
 
 SHAPE = (2, 3, 4)
 THREATS: list[ThreatModel] = [

@@ -7,12 +7,12 @@ import pydantic
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
-from robustlab.core.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.core.fields import refusal
-from robustlab.core.manifest import AGAIN, check_unchanged
-from robustlab.core.results import SCHEMA_VERSION, Results
 from robustlab.core.text import shown
 from robustlab.core.untrusted import JSON_LIMIT, parse_json, read_bytes
+from robustlab.runs.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
+from robustlab.runs.manifest import AGAIN, check_unchanged
+from robustlab.runs.results import SCHEMA_VERSION, Results
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
-from robustlab.core.results import Compute, Figure, Record, require
+from robustlab.runs.results import Compute, Figure, Record, require
 
 EVALUATION_SCHEMA_VERSION = 2
 

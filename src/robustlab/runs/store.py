@@ -26,8 +26,8 @@ import filelock
 
 from robustlab.core.errors import OutputError, RunError
 from robustlab.core.files import writing
-from robustlab.core.ledger_errors import explained
-from robustlab.core.owner import Owner, check_owner, write_owner
+from robustlab.runs.ledger_errors import explained
+from robustlab.runs.owner import Owner, check_owner, write_owner
 
 _PROGRAM = version("robustlab")
 

@@ -5,8 +5,8 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelLength, register
 from robustlab.core.text import level
-from robustlab.core.threat.base import pixels
-from robustlab.core.threat.box import Box
+from robustlab.threats.base import pixels
+from robustlab.threats.box import Box
 
 
 @register("linf")

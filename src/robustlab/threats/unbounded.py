@@ -6,7 +6,7 @@ from torch import Tensor
 
 from robustlab.core import seeding
 from robustlab.core.spec import register
-from robustlab.core.threat.box import Box
+from robustlab.threats.box import Box
 
 
 @register("unbounded")

@@ -8,8 +8,8 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
 from robustlab.core.text import level
-from robustlab.core.threat.base import ThreatModel, per_image, pixels
-from robustlab.core.threat.moves import cheapest_first
+from robustlab.threats.base import ThreatModel, per_image, pixels
+from robustlab.threats.moves import cheapest_first
 
 _STEP_SHARE = 0.05
 """Share of the pixels that one step moves (SLIDE, Tramèr & Boneh 2019, arXiv:1904.13000: 1 to 20 %)."""

@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from robustlab.core.threat.base import ThreatModel, per_image
-from robustlab.core.threat.moves import all_at_once
+from robustlab.threats.base import ThreatModel, per_image
+from robustlab.threats.moves import all_at_once
 
 
 class Box(ThreatModel):

@@ -10,8 +10,8 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import register
 from robustlab.core.text import level
-from robustlab.core.threat.base import ThreatModel, pixels
-from robustlab.core.threat.moves import cheapest_first
+from robustlab.threats.base import ThreatModel, pixels
+from robustlab.threats.moves import cheapest_first
 
 
 @register("l0")

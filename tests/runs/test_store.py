@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from store_records import outcome, record
 
 from robustlab.core.errors import RunError
-from robustlab.core.store import Outcome, RunStore, StageRecord
+from robustlab.runs.store import Outcome, RunStore, StageRecord
 
 
 @pytest.fixture
@@ -203,7 +203,7 @@ def test_paths_lie_in_the_folder(store: RunStore) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from robustlab.core.store import RunStore
+from robustlab.runs.store import RunStore
 
 with RunStore(Path(sys.argv[1]), "mnist"):
     print("ready", flush=True)

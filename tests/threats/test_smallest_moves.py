@@ -7,7 +7,7 @@ from scipy.optimize import linprog
 from torch import Tensor
 
 from robustlab.core import seeding
-from robustlab.core.threat import L0, L1, L2, Linf, ThreatModel, Unbounded
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 SHAPE = (2, 3, 5)
 N = 30
