@@ -14,8 +14,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import robustlab
+from robustlab.core import user_code
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError
-from robustlab.evaluation import user_code
 from robustlab.evaluation.subject import class_count, in_fastest_layout, load_classifier
 from robustlab.models import CNN, Shape, save_network
 

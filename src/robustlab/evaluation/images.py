@@ -7,11 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustlab.core import user_code
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import as_numbers, split_images
 from robustlab.core.text import a_kind, one_line
 from robustlab.data import Split, load_dataset
-from robustlab.evaluation import user_code
 
 DEFAULT_N = 1000
 """How many images of a named dataset are attacked unless the user says otherwise."""

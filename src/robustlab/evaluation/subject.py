@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from robustlab.core import seeding
+from robustlab.core import seeding, user_code
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
 from robustlab.core.isolation import working_folder
 from robustlab.core.text import a_kind, one_line, printable, shown
-from robustlab.evaluation import user_code
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.checkpoints import kind_of, load_weights

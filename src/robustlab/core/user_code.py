@@ -14,7 +14,7 @@ from torch import nn
 
 from robustlab.core.calling import blame, calling, is_ctrl_c
 from robustlab.core.errors import SetupError, did_you_mean
-from robustlab.evaluation.imports import Scope, hash_of_sources, scope_of
+from robustlab.core.imports import Scope, hash_of_sources, scope_of
 
 _REGISTERED = "robustlab_user_"
 """What the name of a user's file begins with as a module, where it is in no package."""

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from robustlab.core import user_code
 from robustlab.core.errors import SetupError
-from robustlab.evaluation import user_code
 from robustlab.evaluation.subject import load_classifier
 
 NET = """
