@@ -114,10 +114,12 @@ def evaluate(
     The same call again resumes. More images, or another attack, cost only what is new.
 
     Args:
-        model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or ``"FILE.py:NAME"`` or
-            ``"package.module:NAME"``, a module there or a function that is called with no argument and
-            returns one; or the folder of a study's run; or a ``.safetensors`` file that `save_network` wrote;
-            or a TorchScript file; or a name of ``robustlab ls zoo``.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K). A module; or a text that says where it comes
+            from: ``"FILE.py:NAME"`` or ``"package.module:NAME"``, a module there or a function that is called
+            with no argument and returns one; ``"run(runs/mnist, baseline)"``, a network of a study's run; a
+            ``.safetensors`` file that `save_network` wrote; a TorchScript file; a name of ``robustlab ls
+            zoo``; or a composition of such texts, ``"purifier(network=run(runs/mnist, vae),
+            classifier=mnist_cnn)"``.
         weights: a file of weights for it: safetensors, or what ``torch.save`` wrote, such as a checkpoint.
         network: which network of the study's run.
         name: what to call it; default: a name made from the above.

@@ -16,10 +16,11 @@ from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import Model
+from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
-KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector]
+KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(

@@ -64,6 +64,10 @@ def test_units_are_frozen_and_keyword_only(kind: type[Unit], unit: type[Unit]) -
 def _some(unit: type[Unit]) -> Unit:
     """The unit with the fewest arguments spelt out."""
     needed: dict[str, dict[str, Any]] = {
+        "code": {"reference": "my.py:make"},
+        "run": {"folder": "runs/mnist"},
+        "saved": {"path": "net.pt"},
+        "zoo": {"network": "mnist_cnn"},
         "gaussian_noise": {"std": 0.1},
         "fgsm_literal_clamp": {"eps": 0.1},
         "linf": {"eps": 0.1},
@@ -82,6 +86,10 @@ def _some(unit: type[Unit]) -> Unit:
 
 
 FROZEN_SPECS = {
+    "code(reference='my.py:make')",
+    "run(folder='runs/mnist', network=None)",
+    "saved(path='net.pt')",
+    "zoo(network=mnist_cnn)",
     "adversarial_game(smoothing=0.0)",
     "adversarial_training(attack=fgsm(random_start=False, step=None), "
     "threat=linf(eps=0.1), source=baseline, fraction=0.3)",

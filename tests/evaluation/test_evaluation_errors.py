@@ -262,5 +262,5 @@ def test_default_folder_names_what_was_evaluated(
         model=model, dataset=grey_split(model), attacks="fgsm", threat="l2(eps=1/2)", name="my net: v1"
     )
     folder = execute(options).folder
-    assert folder.parent == Path("runs")
+    assert folder.parent == Path("runs").absolute()
     assert re.fullmatch("evaluate-my-net-v1-test-l2-0.5-[0-9a-f]{8}", folder.name)

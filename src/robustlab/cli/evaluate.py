@@ -23,8 +23,8 @@ def evaluate(
     model: Annotated[
         str,
         typer.Option(
-            help="FILE.py:NAME, package.module:NAME, a study's run folder, a .safetensors or TorchScript "
-            "file, or a name of `ls zoo`."
+            help="FILE.py:NAME, package.module:NAME, a name of `ls zoo`, run(FOLDER, NETWORK) of a study, a "
+            ".safetensors or TorchScript file, or a composition: purifier(network=..., classifier=...)."
         ),
     ],
     weights: Annotated[

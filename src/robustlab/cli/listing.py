@@ -20,6 +20,7 @@ from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model, zoo_names
+from robustlab.models.sources import Source
 from robustlab.study import shipped_recipes
 from robustlab.threats import ThreatModel
 from robustlab.training import Objective
@@ -32,6 +33,7 @@ _KINDS: dict[str, type[Unit]] = {
     "ensembles": Ensemble,
     "models": Model,
     "objectives": Objective,
+    "sources": Source,
     "threats": ThreatModel,
 }
 

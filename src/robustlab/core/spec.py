@@ -28,7 +28,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from robustlab.core.aliases import ours
 from robustlab.core.calling import calling
-from robustlab.core.construction import by_name, with_clear_errors
+from robustlab.core.construction import argument_names, by_name, with_clear_errors
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
@@ -39,6 +39,11 @@ PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), _IN_P
 
 PixelDistance = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _IN_PIXELS]
 """A distance summed over pixels, such as an L2 eps, which may exceed 1; `scaled` multiplies it."""
+
+_BARE = "bare text"
+
+BareText = Annotated[str, _BARE]
+"""A text that a spec may hold without quotes, as far as Python can read it: a path, a name, another spec."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50
@@ -56,6 +61,8 @@ class Unit:
     example: ClassVar[str] = "name"
     """A spec of the kind, for messages."""
     name: ClassVar[str] = ""
+    by_place: ClassVar[bool] = False
+    """Whether a spec may give arguments by their place, too."""
 
     def __repr__(self) -> str:
         """Return the spec with every argument resolved."""
@@ -138,6 +145,12 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
     return _build(kind, node, text)
 
 
+def called(text: str) -> str | None:
+    """Return the name of the unit that a spec with arguments calls; None if the text is no such spec."""
+    node = syntax(text)
+    return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
+
+
 def syntax(text: str) -> ast.expr | None:
     """Return the syntax tree of a Python expression, of which nothing is run; None if it can't be read.
 
@@ -176,15 +189,24 @@ def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
         hint = did_you_mean(call.func.id, known)
         raise SpecError(f"unknown {kind.kind} {shown(call.func.id)}{hint}; {offer(known, f'{kind.kind}s')}")
     unit = known[call.func.id]
-    if call.args:
-        given = [ast.get_source_segment(text.strip(), value) or "..." for value in call.args]
-        raise SpecError(by_name(unit, unit.name, given))
-    given = [str(k.arg) for k in call.keywords]
+    names = argument_names(unit)
+    if len(call.args) > (len(names) if unit.by_place else 0):
+        raise SpecError(by_name(unit, unit.name, [_segment(value, text) for value in call.args]))
+    placed = [ast.keyword(arg=name, value=value) for name, value in zip(names, call.args, strict=False)]
+    keywords = [*placed, *call.keywords]
+    given = [str(k.arg) for k in keywords]
     doubled = next((name for name in given if given.count(name) > 1), None)
     if doubled:
         raise SpecError(f"{unit.name}: the argument {shown(doubled)} is given twice")
-    nested = nested_kinds(unit)
-    return unit(**{str(k.arg): _value(nested.get(str(k.arg)), k.value, text) for k in call.keywords})
+    nested, bare = nested_kinds(unit), _bare_fields(unit)
+    return unit(
+        **{
+            str(k.arg): _bare(k.value, text)
+            if k.arg in bare
+            else _value(nested.get(str(k.arg)), k.value, text)
+            for k in keywords
+        }
+    )
 
 
 def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
@@ -197,8 +219,41 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, RecursionError, MemoryError):
-        value = ast.get_source_segment(text.strip(), node) or ""
+        value = _segment(node, text)
         raise SpecError(f"in {shown(text)}: {shown(value)} is neither a literal, a name nor a spec") from None
+
+
+def _bare(node: ast.expr, text: str) -> object:
+    """Return what a `BareText` says: None, or a text with or without quotes."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if not _is_plain(node):
+        value = shown(_segment(node, text))
+        raise SpecError(f"in {shown(text)}: {value} is neither a name, a path nor a spec; put it in quotes")
+    return _segment(node, text)
+
+
+def _is_plain(node: ast.expr) -> bool:
+    """Tell whether a node is a name, a path of names such as ``runs/mnist-2``, or a spec."""
+    match node:
+        case ast.Name() | ast.Call(func=ast.Name()):
+            return True
+        case ast.Attribute(value=inner):
+            return _is_plain(inner)
+        case ast.BinOp(left=left, op=ast.Div() | ast.Sub(), right=ast.Constant(value=int())):
+            return _is_plain(left)
+        case ast.BinOp(left=left, op=ast.Div() | ast.Sub(), right=right):
+            return _is_plain(left) and _is_plain(right)
+    return False
+
+
+def _segment(node: ast.expr, text: str) -> str:
+    """Return the part of a spec that a node was read from."""
+    return ast.get_source_segment(text.strip(), node) or "..."
+
+
+def _bare_fields(unit: type[Unit]) -> set[str]:
+    return {name for name, hint in get_type_hints(unit, include_extras=True).items() if _marks(hint, _BARE)}
 
 
 def _quotient(node: ast.BinOp, text: str) -> float:
@@ -251,8 +306,10 @@ def has_lengths(unit: Unit | None) -> bool:
 
 def pixel_fields(unit: type[Unit]) -> list[str]:
     """Return the names of the arguments that are pixel-scale lengths."""
-    return [name for name, hint in get_type_hints(unit, include_extras=True).items() if _marks(hint)]
+    return [
+        name for name, hint in get_type_hints(unit, include_extras=True).items() if _marks(hint, _IN_PIXELS)
+    ]
 
 
-def _marks(hint: object) -> bool:
-    return _IN_PIXELS in getattr(hint, "__metadata__", ()) or any(_marks(a) for a in get_args(hint))
+def _marks(hint: object, mark: str) -> bool:
+    return mark in getattr(hint, "__metadata__", ()) or any(_marks(part, mark) for part in get_args(hint))

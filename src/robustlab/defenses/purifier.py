@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from robustlab.core.spec import register
+from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
 
 
@@ -30,9 +30,10 @@ class Purifier(ComposedDefense):
     """Reconstruct every image with a generative network, then classify the reconstruction."""
 
     network_kinds: ClassVar[Mapping[str, str]] = {"network": "autoencoder", "classifier": "classifier"}
-    network: str
-    classifier: str
-    """The name of the network that classifies what it gives back."""
+    network: BareText
+    """The network that reconstructs."""
+    classifier: BareText
+    """The network that classifies what it gives back."""
 
     @property
     def networks(self) -> tuple[str, ...]:

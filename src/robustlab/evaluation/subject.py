@@ -1,7 +1,6 @@
 """The classifier that is evaluated: where it comes from, and what identifies it."""
 
 import hashlib
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,18 +9,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from robustlab.core import seeding, user_code
+from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
-from robustlab.core.errors import ModelFileError, RobustlabError, SetupError, did_you_mean
+from robustlab.core.errors import RobustlabError, SetupError
 from robustlab.core.isolation import working_folder
-from robustlab.core.text import a_kind, one_line, printable, shown
+from robustlab.core.text import one_line, printable
+from robustlab.defenses.base import ComposedDefense
+from robustlab.defenses.loading import ARTICLES, load, source
 from robustlab.evaluation.guarded import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
-from robustlab.models.checkpoints import kind_of, load_weights
-from robustlab.models.files import load_network
-from robustlab.models.zoo import load_from_zoo, zoo_names
+from robustlab.models.checkpoints import load_weights
+from robustlab.models.sources import FromRun, Loaded, Source
+from robustlab.models.zoo import zoo_names
 
 _LONGEST_NAME = 100
+_ONLY_OF_A_RUN = "a network can only be named with the folder of a study's run as the model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,10 +65,7 @@ def load_classifier(
     """Load a classifier.
 
     Args:
-        model: ``FILE.py:NAME`` or ``package.module:NAME``, a network or a function that is called with no
-            argument; the folder of a study's run; a ``.safetensors`` file that `save_network` wrote; a
-            TorchScript file; the name of a network of the zoo (also where the working directory holds a file
-            of that name); or the network itself.
+        model: a text as `defenses.loading.load` takes it, or the network itself.
         weights: a file of weights to load into it; see `load_weights`.
         network: which network of the run.
         name: what to call it; default: a name made from the other arguments.
@@ -76,36 +75,27 @@ def load_classifier(
         SetupError, ModelFileError: there is no such thing, or it is no classifier.
     """
     here = working_folder() or Path()  # before the model's own code may change it
-    of_zoo = isinstance(model, str) and model in zoo_names()
-    if network is not None and (of_zoo or not (isinstance(model, str) and Path(model).is_dir())):
-        raise SetupError("a network can only be named with the folder of a study's run as the model")
     if isinstance(model, nn.Module):
-        loaded, default, source, file_hash = model, type(model).__name__, "Python", ""
-    elif of_zoo:
-        loaded, default, source, file_hash = load_from_zoo(model), model, f"the zoo's {model}", ""
-    elif user_code.is_user_code(model):
-        loaded, file_hash = user_code.call(model, note)
-        if not isinstance(loaded, nn.Module):
-            raise SetupError(f"{model} returned {a_kind(loaded)}, not a torch.nn.Module")
-        default, source = f"{Path(model.rpartition(':')[0]).stem}-{model.rpartition(':')[2]}", model
-    elif kind_of(Path(model)) == "torchscript":
-        loaded, file_hash, default, source = _script(Path(model)), "", Path(model).stem, model
+        if network is not None:
+            raise SetupError(_ONLY_OF_A_RUN)
+        loaded = Loaded(network=model, name=type(model).__name__, origin="Python")
     else:
-        path = _network_file(model, network)
-        loaded, file_hash, source = load_network(path), "", str(path)
-        default = path.stem if network is None and path == Path(model) else f"{Path(model).name}-{path.stem}"
+        loaded = load(_named(model, network), note)
+        if loaded.network_kind not in {None, "classifier"}:
+            raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")
+    default, origin = loaded.name, loaded.origin
     remark = ""
     with calling("the model", " when it was read"):
-        _check_values(loaded)
+        _check_values(loaded.network)
         if weights is not None:
-            remark = load_weights(loaded, here / weights)
-            default, source = Path(weights).stem, f"{source} with {weights}"
-        code = hashlib.sha256((file_hash + describe(loaded)).encode()).hexdigest()
+            remark = load_weights(loaded.network, here / weights)
+            default, origin = Path(weights).stem, f"{origin} with {weights}"
+        code = hashlib.sha256((loaded.files + describe(loaded.network)).encode()).hexdigest()
     return LoadedClassifier(
-        model=loaded,
-        network=loaded,
+        model=loaded.network,
+        network=loaded.network,
         name=one_line(name or default, _LONGEST_NAME),
-        source=printable(source),
+        source=printable(origin),
         code=code,
         remarks=(remark,) if remark else (),
     )
@@ -119,50 +109,12 @@ def _check_values(model: nn.Module) -> None:
             raise SetupError(f"the model's {name} is on the meta device, without values; build it on another")
 
 
-def _script(path: Path) -> nn.Module:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch would rather export
-            script: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-            return script
-    except Exception as error:  # a damaged file fails anywhere in the reader
-        raise ModelFileError(f"{path} is a TorchScript file that can't be read; it may be damaged") from error
-
-
-def _network_file(model: str, network: str | None) -> Path:
-    path = Path(model)
-    if path.is_dir():
-        if (path / "run.json").exists() and not (path / "manifest.json").exists():
-            raise SetupError(
-                f"{path} holds a study that did not end: its networks may be of two different runs; "
-                "run the same command again, or give the file of one network"
-            )
-        found = {file.stem: file for file in sorted((path / "models").glob("*.safetensors"))}
-        if not found:
-            raise SetupError(f"{path} holds no trained networks; expected the folder of a study's run")
-        if network is None and len(found) == 1:
-            return next(iter(found.values()))
-        if network not in found:
-            hint = "" if network is None else did_you_mean(network, found)
-            wrong = "" if network is None else f"there is no network {shown(network)}{hint}; "
-            raise SetupError(f"{path}: {wrong}name a network; it has: {', '.join(found)}")
-        return found[network]
-    if path.suffix in {".pt", ".pth", ".ckpt", ".bin", ".pt2"}:
-        if kind_of(path) == "export":
-            raise SetupError(
-                f"{path} is a torch.export program; write a function that returns "
-                f"torch.export.load({path.name!r}).module(), and give --model FILE.py:FUNCTION"
-            )
-        raise SetupError(
-            f"{path} holds weights, but not the network they belong to; "
-            f"give --model FILE.py:FUNCTION --weights {path}"
-        )
-    if path.suffix == ".safetensors":
-        return path
-    raise SetupError(
-        f"no model {shown(model)}{did_you_mean(model, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
-        f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
-    )
+def _named(model: str, network: str | None) -> Source | ComposedDefense:
+    if network is None:
+        return source(model)
+    if model in zoo_names() or not Path(model).is_dir():
+        raise SetupError(_ONLY_OF_A_RUN)
+    return FromRun(folder=model, network=network)
 
 
 def class_count(model: nn.Module, images: Tensor) -> int:

@@ -75,6 +75,11 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     return fill(network, tensors, path).to(device).to(memory_format=torch.channels_last)
 
 
+def network_kind(path: Path) -> str:
+    """Return what the network in a file that `save_network` wrote does; see `Model.network_kind`."""
+    return parse(Model, load_tensors(path)[1]["model"]).network_kind
+
+
 def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Module:
     """Load weights into a network and return it in eval mode.
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from robustlab.attacks import frozen
 from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
+from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
@@ -70,12 +71,22 @@ def _answers(problem: Problem, count: int) -> Answers:
                 logits = torch.where(finite, logits, 0.0)
                 # Weights that differ: the plain sum of log-probabilities, say, has a gradient near zero.
                 weights = torch.arange(1, len(logits) + 1)
-                gradient = slope((logits * weights).sum(), points).flatten().cpu().double().nan_to_num()
+                gradient = _slope((logits * weights).sum(), points).flatten().cpu().double().nan_to_num()
             logits = logits.detach()
             found["logits"].append((logits - logits.max()).tolist())
             found["finite"].append(finite.double().tolist())
             found["gradients"].append((_directions(gradient) @ gradient).tolist())
     return found
+
+
+def _slope(total: Tensor, points: Tensor) -> Tensor:
+    """Return the gradient; zeros where the backward pass fails, for not every attack needs one."""
+    try:
+        return slope(total, points)
+    except UserCodeError as error:
+        if error.quits:
+            raise
+        return torch.zeros_like(points)
 
 
 def _directions(gradient: Tensor) -> Tensor:

@@ -1,0 +1,97 @@
+"""Loads the network that a text names: ``mnist_cnn``, ``my.py:make``, ``run(runs/mnist, baseline)``, ...
+
+The same text serves ``--model``, recipes and Python. A composition's parts are again such texts:
+``purifier(network=run(runs/mnist, vae), classifier=mnist_cnn)``.
+"""
+
+import hashlib
+from contextlib import chdir
+from pathlib import Path
+
+from robustlab.core.errors import SetupError, SpecError, did_you_mean
+from robustlab.core.isolation import working_folder
+from robustlab.core.spec import called, parse, units
+from robustlab.core.text import one_line, shown
+from robustlab.core.user_code import is_user_code
+from robustlab.defenses.base import ComposedDefense, Defense
+from robustlab.models.checkpoints import kind_of
+from robustlab.models.sources import FromCode, FromFile, FromRun, FromZoo, Loaded, Note, Source
+from robustlab.models.zoo import zoo_names
+
+_LONGEST_PART = 30
+_OF_FILES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pt2"}
+ARTICLES = {"autoencoder": "an autoencoder", "classifier": "a classifier", "gan": "a GAN"}
+
+
+def load(text: str | Source | ComposedDefense, note: Note = lambda _: None) -> Loaded:
+    """Load a network, or compose one of several.
+
+    Args:
+        text: a spec of a source or a composed defense; or in short the name of a network of the zoo,
+            ``FILE.py:NAME``, ``package.module:NAME``, a file, or the folder of a study's run.
+        note: where to say that a user's file takes long to import.
+
+    Raises:
+        SetupError, ModelFileError, SpecError: there is no such thing, or it can't be loaded.
+    """
+    named = source(text) if isinstance(text, str) else text
+    return named.load(note) if isinstance(named, Source) else _composed(named, note)
+
+
+def source(text: str) -> Source | ComposedDefense:
+    """Return the unit that a text means, without loading anything.
+
+    Raises:
+        SetupError, SpecError: it means none.
+    """
+    if text in zoo_names():
+        return FromZoo(network=text)
+    if (name := called(text)) is not None:
+        compositions = [key for key, unit in units(Defense).items() if issubclass(unit, ComposedDefense)]
+        if name in compositions:
+            return parse(Defense, text)  # type: ignore[return-value]
+        if name in units(Source):
+            return parse(Source, text)
+        if name in units(Defense):
+            raise SpecError(f"{name} is a way to train; to use its network give run(FOLDER, NETWORK)")
+        known = [*units(Source), *compositions]
+        raise SpecError(f"unknown source {shown(name)}{did_you_mean(name, known)}; known: {', '.join(known)}")
+    if is_user_code(text):
+        return FromCode(reference=text)
+    path = Path(text)
+    if path.is_dir():
+        return FromRun(folder=text)
+    if path.suffix in _OF_FILES or kind_of(path) == "torchscript":
+        return FromFile(path=text)
+    if "(" in text:
+        raise SpecError(
+            f"can't parse model {shown(text)}; expected for example {Source.example}; put a path that is no "
+            'plain name, and FILE.py:NAME, in quotes: run("/data/run 1", baseline)'
+        )
+    raise SetupError(
+        f"no model {shown(text)}{did_you_mean(text, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
+        f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
+    )
+
+
+def _composed(defense: ComposedDefense, note: Note) -> Loaded:
+    here, parts = working_folder() or Path(), {}
+    for text in defense.networks:
+        with chdir(here):  # the code of one part may have changed it
+            parts[text] = load(text, note)
+    for argument, needed in defense.network_kinds.items():
+        found = parts[getattr(defense, argument)].network_kind
+        if found not in {None, needed}:
+            raise SpecError(
+                f"{defense.name}: {argument} must be {ARTICLES[needed]}; "
+                f"{getattr(defense, argument)} is {ARTICLES[found or '']}"
+            )
+    names = [one_line(part.name, _LONGEST_PART) for part in parts.values()]
+    files = [part.files for part in parts.values()]
+    return Loaded(
+        network=defense.compose({text: part.network for text, part in parts.items()}),
+        name="-".join([defense.name, *names]),
+        origin=repr(defense),
+        network_kind="classifier",
+        files=hashlib.sha256("".join(files).encode()).hexdigest() if any(files) else "",
+    )

@@ -1,0 +1,28 @@
+"""A network that a user's code makes."""
+
+from pathlib import Path
+
+from torch import nn
+
+from robustlab.core import user_code
+from robustlab.core.errors import SetupError
+from robustlab.core.spec import BareText, register
+from robustlab.core.text import a_kind
+from robustlab.models.sources.base import Loaded, Note, Source
+
+
+@register("code")
+class FromCode(Source):
+    """What a function of yours returns, called with no argument; its name alone means the same."""
+
+    reference: BareText
+    """``"my_file.py:make_model"`` or ``"package.module:make_model"``."""
+
+    def load(self, note: Note) -> Loaded:
+        network, files = user_code.call(self.reference, note)
+        if not isinstance(network, nn.Module):
+            raise SetupError(f"{self.reference} returned {a_kind(network)}, not a torch.nn.Module")
+        file, _, function = self.reference.rpartition(":")
+        return Loaded(
+            network=network, name=f"{Path(file).stem}-{function}", origin=self.reference, files=files
+        )
