@@ -54,7 +54,7 @@ def train(images: Tensor, labels: Tensor, test: Tensor, test_labels: Tensor) -> 
 
 def main() -> None:
     """Train both networks."""
-    root = mnist.find()
+    root = mnist.MNIST().find()
     assert root is not None, "MNIST is not on this machine"
     torch.manual_seed(0)
     files, test_files = MNIST(str(root), train=True), MNIST(str(root), train=False)

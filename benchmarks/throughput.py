@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import robustlab  # noqa: F401 (sets the threads' waiting before torch is loaded)
 from robustlab.attacks import PGD, frozen
 from robustlab.core import device
-from robustlab.data import Dataset, load_dataset
+from robustlab.data import Splits, load_dataset
 from robustlab.models import CNN, GAN, VAE, Model, Shape
 from robustlab.threats import Linf
 from robustlab.training import AdversarialGame, CrossEntropy, Objective, Reconstruction, Schedule, train
@@ -26,7 +26,7 @@ from robustlab.training import AdversarialGame, CrossEntropy, Objective, Reconst
 SHAPE = Shape(1, 28, 28, 10)
 
 
-def epoch_seconds(data: Dataset, model: Model, objective: Objective, images: int) -> float:
+def epoch_seconds(data: Splits, model: Model, objective: Objective, images: int) -> float:
     """Return the better of two measurements, scaled to an epoch of 48,000 images."""
     network = model.build(SHAPE)
     part, held_out = data.train.take(slice(images)), data.validation.take(slice(500))

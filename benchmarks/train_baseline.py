@@ -25,7 +25,7 @@ from torchvision.datasets import MNIST
 
 from robustlab.attacks import FGSM
 from robustlab.core import device, seeding
-from robustlab.data import Dataset, load_dataset, mnist
+from robustlab.data import Splits, load_dataset, mnist
 from robustlab.evaluation import classify
 from robustlab.models import CNN, Shape
 from robustlab.threats import Linf
@@ -55,7 +55,7 @@ class PlainCNN(nn.Module):
         return logits
 
 
-def train_ours(data: Dataset, epochs: int, seed: int) -> nn.Module:
+def train_ours(data: Splits, epochs: int, seed: int) -> nn.Module:
     """Train as a study does."""
     with seeding.isolated(seeding.derive(seed, "weights")):
         network = CNN().build(SHAPE)
@@ -73,7 +73,7 @@ def train_ours(data: Dataset, epochs: int, seed: int) -> nn.Module:
     return network
 
 
-def train_plain(data: Dataset, root: Path, epochs: int, seed: int) -> nn.Module:
+def train_plain(data: Splits, root: Path, epochs: int, seed: int) -> nn.Module:
     """Train with the loop people write; the split is the same."""
     torch.manual_seed(seed)
     to_tensor = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.5,), (0.5,))])
@@ -101,7 +101,7 @@ def train_plain(data: Dataset, root: Path, epochs: int, seed: int) -> nn.Module:
     return nn.Sequential(normalize, network.eval()).eval()
 
 
-def measure(network: nn.Module, data: Dataset) -> tuple[float, float]:
+def measure(network: nn.Module, data: Splits) -> tuple[float, float]:
     """Return test accuracy clean and under FGSM in study units."""
     images, labels = data.test.pixels(slice(None)), data.test.labels
     clean = (classify(network, images)[0] == labels).float().mean().item()
@@ -120,7 +120,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path, default=None)
     arguments = parser.parse_args()
     data = load_dataset("mnist", data_root=arguments.data_root)
-    root = mnist.find(arguments.data_root)
+    root = mnist.MNIST().find(arguments.data_root)
     assert root is not None
     print(f"{device.describe('cpu')}, {device.resolve('cpu').precision}, torch {torch.__version__}")
     print(f"{'loop':10} {'seed':>4} {'seconds':>8} {'clean':>8} {'FGSM 0.125':>11}")

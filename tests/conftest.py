@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from robustlab.core import seeding
 from robustlab.core.device import Compute
-from robustlab.data import Dataset, load_dataset, mnist
+from robustlab.data import MNIST, Splits, load_dataset, search_path
+from robustlab.data.places import ENVIRONMENT
 from robustlab.models import CNN, Shape
 
 settings.register_profile("robustlab", max_examples=25, deadline=None, derandomize=True, database=None)
@@ -88,7 +89,7 @@ def small_cnn() -> nn.Module:
 
 
 @pytest.fixture(scope="session")
-def digits() -> Dataset:
+def digits() -> Splits:
     return load_dataset("digits")
 
 
@@ -100,10 +101,8 @@ def fp32() -> Compute:
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """A folder that holds the real MNIST files; tests that ask for it carry the marker `mnist`."""
-    root = mnist.find()
+    root = MNIST().find()
     if root is None:
-        pytest.skip(
-            f"MNIST is in none of {', '.join(map(str, mnist.search_path()))}; set {mnist.ENVIRONMENT}"
-        )
-    mnist.verify(root)
+        pytest.skip(f"MNIST is in none of {', '.join(map(str, search_path()))}; set {ENVIRONMENT}")
+    MNIST().verify(root)
     return root

@@ -14,7 +14,7 @@ import robustlab
 from fuzz.damage import damaged, damaged_json
 from fuzz.registry import Attempt, family
 from robustlab.core.spec import parse
-from robustlab.data import mnist
+from robustlab.data import MNIST
 from robustlab.evaluation.subject import load_classifier
 from robustlab.models import Model, Shape
 
@@ -58,7 +58,7 @@ def make_card(draw: random.Random, folder: Path) -> Attempt:
 @cache
 def _idx(name: str) -> bytes:
     """Return a file of the official size; its content is not the official one."""
-    return bytes(random.Random(name).choices(range(10), k=mnist.FILES[name][1]))
+    return bytes(random.Random(name).choices(range(10), k=MNIST.files[name][1]))
 
 
 @family("MNIST files")
@@ -66,7 +66,7 @@ def make_mnist(draw: random.Random, folder: Path) -> Attempt:
     """A folder with damaged files, plain and packed, and bombs."""
     raw = folder / "MNIST" / "raw"
     raw.mkdir(parents=True)
-    for name in draw.sample([name for name in mnist.FILES if "labels" in name], draw.randrange(1, 3)):
+    for name in draw.sample([name for name in MNIST.files if "labels" in name], draw.randrange(1, 3)):
         content = _idx(name)
         match draw.randrange(4):
             case 0:
@@ -81,7 +81,7 @@ def make_mnist(draw: random.Random, folder: Path) -> Attempt:
 
     def attempt() -> None:
         try:
-            mnist.load(data_root=folder, validation_fraction=0.2, seed=0, download=False)
+            MNIST().load(data_root=folder, validation_fraction=0.2, seed=0, download=False)
         finally:
             assert sorted(raw.iterdir()) == before, "files are left"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from fuzz.registry import Attempt, family
 from fuzz.text import bent, word
 from robustlab.core.device import Compute
-from robustlab.data import Dataset, load_dataset
+from robustlab.data import Splits, load_dataset
 from robustlab.study.plan import make_plan
 from robustlab.study.recipe import load_recipe
 
@@ -127,5 +127,5 @@ def make(draw: random.Random, folder: Path) -> Attempt:
 
 
 @cache
-def _digits() -> Dataset:
+def _digits() -> Splits:
     return load_dataset("digits").limited(20, 20, 20)

@@ -45,7 +45,7 @@ def run_study(
         recipe: a TOML file, or the name of a recipe that comes with robustlab.
         out: the run's folder; default ``runs/<recipe>``, for a quick run ``runs/<recipe>-quick``; other data
             than the recipe's, or another seed than 0, are in its name too.
-        dataset: ``"auto"``, ``"mnist"`` or ``"digits"``; default: what the recipe says.
+        dataset: one of ``robustlab ls datasets``; default: what the recipe says.
         data_root: the first folder in which data is looked for.
         device: ``"auto"`` takes a GPU if there is one.
         precision: of the matrix products in training; ``"auto"`` takes bf16 where it is faster.
@@ -128,7 +128,7 @@ def evaluate(
             ``"0.5"``, or numbers, one or one per channel. The eps stays on the pixel scale.
         std: see ``mean``.
         scale: what the images in [0, 1] are multiplied by first: 255 for a network trained on 0..255.
-        dataset: ``"auto"``, ``"mnist"`` or ``"digits"``, whose test split is attacked; or
+        dataset: one of ``robustlab ls datasets``, whose test split is attacked; or
             ``"FILE.py:FUNCTION"``, which returns (images, labels); or a split.
         data_root: the first folder in which data is looked for.
         images: your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1].

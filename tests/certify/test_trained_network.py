@@ -11,7 +11,7 @@ from robustlab.attacks import PGD
 from robustlab.certify import IBP
 from robustlab.certify.interval import Interval
 from robustlab.core import seeding
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.threats import L1, L2, Linf, ThreatModel
 
 EPS = 0.1
@@ -40,7 +40,7 @@ def train(images: Tensor, labels: Tensor) -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def trained(digits: Dataset) -> tuple[nn.Module, Tensor, Tensor]:
+def trained(digits: Splits) -> tuple[nn.Module, Tensor, Tensor]:
     with seeding.isolated(1):
         model = train(digits.train.pixels(slice(None)), digits.train.labels)
     return model, digits.test.pixels(slice(None)), digits.test.labels

@@ -154,6 +154,7 @@ def test_ls_tells_what_a_name_is() -> None:
         "zoo": {"mnist_cnn": "The study's baseline CNN, undefended"}
     }
     assert {"datasets", "recipes"} <= json.loads(call("ls", "mnist", "--json").output).keys()
+    assert "mnist_cnn" in json.loads(call("ls", "zoo", "--json").output)["zoo"], "and not the source"
     assert "did you mean 'mnist_cnn'" in call("ls", "mnist_cn").output
     arguments = json.loads(call("ls", "corruption", "--json").output)["arguments"]
     assert arguments[1]["accepted"] == "at least 1, at most 5"

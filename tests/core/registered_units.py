@@ -13,6 +13,7 @@ from robustlab.attacks import Attack
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
+from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import Model
@@ -20,7 +21,7 @@ from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
-KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source]
+KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source, Dataset]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(

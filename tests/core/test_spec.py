@@ -86,6 +86,12 @@ def _some(unit: type[Unit]) -> Unit:
 
 
 FROZEN_SPECS = {
+    "auto()",
+    "cifar10()",
+    "digits()",
+    "fashion_mnist()",
+    "kmnist()",
+    "mnist()",
     "code(reference='my.py:make')",
     "run(folder='runs/mnist', network=None)",
     "saved(path='net.pt')",

@@ -7,12 +7,12 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 
 from robustlab.core.errors import DataError
-from robustlab.data import Dataset, load_dataset
+from robustlab.data import Splits, load_dataset
 
 PARTS = ("train", "validation", "test")
 
 
-def test_the_parts(digits: Dataset) -> None:
+def test_the_parts(digits: Splits) -> None:
     assert [len(digits.split(part)) for part in PARTS] == [1150, 288, 359]
     ids = torch.cat([digits.split(part).ids for part in PARTS])
     assert sorted(ids.tolist()) == list(range(1797))
@@ -28,7 +28,7 @@ def test_the_parts(digits: Dataset) -> None:
         assert set(split.labels.tolist()) == set(range(10))
 
 
-def test_the_images_are_those_of_scikit_learn(digits: Dataset) -> None:
+def test_the_images_are_those_of_scikit_learn(digits: Splits) -> None:
     bunch = load_digits()
     for part in PARTS:
         split = digits.split(part)
@@ -43,7 +43,7 @@ def test_the_images_are_those_of_scikit_learn(digits: Dataset) -> None:
         assert not torch.cat([pixels[..., :2], pixels[..., -2:]]).any()
 
 
-def test_the_test_set_does_not_depend_on_the_seed(digits: Dataset) -> None:
+def test_the_test_set_does_not_depend_on_the_seed(digits: Splits) -> None:
     other = load_dataset("digits", seed=1, validation_fraction=0.5)
     assert other.test.sha256() == digits.test.sha256()
     assert other.validation.sha256() != digits.validation.sha256()
@@ -55,7 +55,7 @@ FROZEN_TEST_IDS = [1, 16, 17, 22, 25]
 FROZEN_VALIDATION_IDS = [4, 11, 19, 21, 29]
 
 
-def test_the_data_stays_the_same(digits: Dataset) -> None:
+def test_the_data_stays_the_same(digits: Splits) -> None:
     # An interpolation's last bit may differ on another machine, so that only the choice is frozen.
     assert digits.test.ids[:5].tolist() == FROZEN_TEST_IDS
     assert digits.validation.ids[:5].tolist() == FROZEN_VALIDATION_IDS
@@ -63,7 +63,7 @@ def test_the_data_stays_the_same(digits: Dataset) -> None:
 
 def test_mistakes_are_named() -> None:
     with pytest.raises(
-        DataError, match=r"unknown dataset 'mnst' \(did you mean 'mnist'\?\); accepted: auto, mnist"
+        DataError, match=r"unknown dataset 'mnst' \(did you mean 'mnist'\?\); accepted: auto, cifar10"
     ):
         load_dataset("mnst")
     with pytest.raises(DataError, match="validation_fraction"):

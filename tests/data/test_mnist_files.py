@@ -16,9 +16,10 @@ import torch
 
 from robustlab.core.errors import DataError
 from robustlab.core.files import part_of
-from robustlab.data import load_dataset, mnist
+from robustlab.data import MNIST, load_dataset, search_path
+from robustlab.data.places import ENVIRONMENT
 
-NAMES = list(mnist.FILES)
+NAMES = list(MNIST.files)
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
 
 
@@ -28,7 +29,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
     found = {name: tmp_path / name for name in ("data_root", "environment", "here/data", "cache")}
     for folder in found.values():
         folder.mkdir(parents=True)
-    monkeypatch.setenv(mnist.ENVIRONMENT, str(found["environment"]))
+    monkeypatch.setenv(ENVIRONMENT, str(found["environment"]))
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda _: found["cache"])
     return found
@@ -37,13 +38,13 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], None]:
     """Makes torchvision's download fail."""
-    from torchvision.datasets import MNIST
+    from torchvision import datasets
 
     def fail_with(error: Exception) -> None:
         def download(_: object) -> None:
             raise error
 
-        monkeypatch.setattr(MNIST, "download", download)
+        monkeypatch.setattr(datasets.MNIST, "download", download)
 
     fail_with(RuntimeError("no network here"))
     return fail_with
@@ -57,7 +58,7 @@ def raw(root: Path) -> Path:
 
 def make_up(root: Path, **sizes: int | None) -> None:
     """Write four files of the official sizes (sparse, all zeros), or of other sizes; None leaves one out."""
-    for name, (_, official) in mnist.FILES.items():
+    for name, (_, official) in MNIST.files.items():
         size = sizes.get(name.split("-ubyte")[0].replace("-", "_"), official)
         if size is not None:
             with (raw(root) / name).open("wb") as file:
@@ -69,15 +70,15 @@ def make_up(root: Path, **sizes: int | None) -> None:
 
 def test_the_order_of_the_search(places: dict[str, Path]) -> None:
     order = list(places.values())
-    found = mnist.search_path(places["data_root"])
+    found = search_path(places["data_root"])
     assert [place.resolve() for place in found] == [place.resolve() for place in order]
-    assert mnist.find(places["data_root"]) is None
+    assert MNIST().find(places["data_root"]) is None
     for place in reversed(order):  # from the last place to the first, each takes over
         (raw(place) / (TEST_LABELS + ".gz")).touch()
-        root = mnist.find(places["data_root"])
+        root = MNIST().find(places["data_root"])
         assert root is not None
         assert root.resolve() == place.resolve()
-    without = mnist.find()
+    without = MNIST().find()
     assert without is not None
     assert without.resolve() == places["environment"].resolve()
 
@@ -85,16 +86,16 @@ def test_the_order_of_the_search(places: dict[str, Path]) -> None:
 def test_places_that_are_not_given_are_left_out(
     places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(mnist.ENVIRONMENT, "")
-    assert mnist.search_path() == [Path("data"), places["cache"]]
-    monkeypatch.delenv(mnist.ENVIRONMENT)
-    assert mnist.search_path(Path("~/sets"))[0] == Path.home() / "sets"
+    monkeypatch.setenv(ENVIRONMENT, "")
+    assert search_path() == [Path("data"), places["cache"]]
+    monkeypatch.delenv(ENVIRONMENT)
+    assert search_path(Path("~/sets"))[0] == Path.home() / "sets"
 
 
 def test_other_files_are_no_mnist(places: dict[str, Path]) -> None:
     (raw(places["data_root"]) / "README").touch()
     (raw(places["environment"]) / TRAIN_IMAGES).mkdir()
-    assert mnist.find(places["data_root"]) is None
+    assert MNIST().find(places["data_root"]) is None
 
 
 # When it is nowhere
@@ -109,9 +110,9 @@ def test_mnist_that_is_nowhere_is_an_error_with_instructions(
             load_dataset("mnist", data_root=places["data_root"], download=download)
         message = str(caught.value)
         assert reason in message
-        for place in mnist.search_path(places["data_root"]):
+        for place in search_path(places["data_root"]):
             assert str(place / "MNIST" / "raw") in message
-        for name in (*NAMES, "--data-root", mnist.ENVIRONMENT):
+        for name in (*NAMES, "--data-root", ENVIRONMENT):
             assert name in message
 
 
@@ -174,7 +175,7 @@ def test_damaged_files_are_never_passed_over(
 def test_every_damaged_file_is_named(places: dict[str, Path]) -> None:
     make_up(places["data_root"], train_images_idx3=1, train_labels_idx1=None, t10k_images_idx3=2)
     with pytest.raises(DataError) as caught:
-        mnist.verify(places["data_root"])
+        MNIST().verify(places["data_root"])
     for name in NAMES:
         assert str(caught.value).count(name) == 1
 
@@ -335,13 +336,13 @@ def test_compressed_files_are_unpacked(mnist_root: Path, places: dict[str, Path]
 def test_a_download_is_used_at_once(
     mnist_root: Path, places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, given_root: bool
 ) -> None:
-    from torchvision.datasets import MNIST
+    from torchvision import datasets
 
     def download(dataset: object) -> None:
         folder = Path(dataset.root) / "MNIST" / "raw"  # type: ignore[attr-defined]
         shutil.copytree(raw(mnist_root), folder)
 
-    monkeypatch.setattr(MNIST, "download", download)
+    monkeypatch.setattr(datasets.MNIST, "download", download)
     data = load_dataset("auto", data_root=places["data_root"] if given_root else None)
     assert data.name == "mnist"
-    assert mnist.find() == (None if given_root else places["cache"])
+    assert MNIST().find() == (None if given_root else places["cache"])

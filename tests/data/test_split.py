@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 
 
 def make_split(n: int = 5, dtype: torch.dtype = torch.uint8, name: str = "train") -> Split:
@@ -81,7 +81,7 @@ def test_the_hash_depends_on_content_alone() -> None:
 
 
 def test_a_dataset_is_limited_from_the_front() -> None:
-    data = Dataset(
+    data = Splits(
         name="toy",
         train=make_split(9, name="train"),
         validation=make_split(6, name="validation"),
@@ -102,5 +102,5 @@ def test_a_dataset_is_limited_from_the_front() -> None:
 
 def test_the_number_of_classes_counts_all_splits() -> None:
     # A few training images need not show every class.
-    data = Dataset(name="toy", train=make_split(1), validation=make_split(2), test=make_split(5), source="")
+    data = Splits(name="toy", train=make_split(1), validation=make_split(2), test=make_split(5), source="")
     assert data.classes == 3

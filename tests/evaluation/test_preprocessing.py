@@ -16,7 +16,7 @@ import robustlab
 from robustlab.certify import IBP
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation.engine import EvaluationOptions
 from robustlab.evaluation.preprocessing import STATISTICS, Preprocessed, Preprocessing, asked, usual
 from robustlab.threats import Linf
@@ -35,7 +35,7 @@ class Normalised(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def images(digits: Dataset) -> Split:
+def images(digits: Splits) -> Split:
     return digits.test.take(slice(60))
 
 

@@ -14,7 +14,7 @@ from hostile_settings import settings
 from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
-from robustlab.data import Dataset, Split, load_dataset
+from robustlab.data import Split, Splits, load_dataset
 from robustlab.evaluation.checks import Lab
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.engine import EvaluationOptions, execute
@@ -40,7 +40,7 @@ def broken_network() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def mnist(mnist_root: Path) -> Dataset:
+def mnist(mnist_root: Path) -> Splits:
     return load_dataset("mnist", data_root=mnist_root)
 
 
@@ -70,7 +70,7 @@ def test_every_network_has_a_card() -> None:
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("name", OWN)
-def test_a_network_classifies_mnist(name: str, mnist: Dataset) -> None:
+def test_a_network_classifies_mnist(name: str, mnist: Splits) -> None:
     network = robustlab.load_from_zoo(name)
     assert not any(module.training for module in network.modules())
     test = mnist.test.take(slice(1000))
@@ -103,7 +103,7 @@ def test_what_is_no_network(name: str, expected: str) -> None:
 
 
 @pytest.mark.mnist
-def test_a_name_is_evaluated_and_resumed(tmp_path: Path, mnist: Dataset) -> None:
+def test_a_name_is_evaluated_and_resumed(tmp_path: Path, mnist: Splits) -> None:
     def run() -> robustlab.EvaluationRun:
         return robustlab.evaluate(
             "mnist_cnn",

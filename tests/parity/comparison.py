@@ -14,7 +14,7 @@ from peer_adapters import Call, robustlab
 from peers import correct, inside
 from robustlab.attacks import FGSM, Attack, Mode
 from robustlab.core import seeding
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.threats import Linf, ThreatModel
 
 
@@ -33,7 +33,7 @@ def part(subject: Subject, count: int) -> Subject:
     return Subject(model=subject.model, images=subject.images[:count], labels=subject.labels[:count])
 
 
-def trained(digits: Dataset, count: int) -> Subject:
+def trained(digits: Splits, count: int) -> Subject:
     """Train a small CNN for a few seconds, on clean and FGSM images, so that attacks differ on it."""
     images, labels = digits.train.pixels(slice(None)), digits.train.labels
     with seeding.isolated(1):

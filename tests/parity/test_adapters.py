@@ -15,7 +15,7 @@ import peers
 from peer_adapters import MODULES, ensemble, guest
 from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core import seeding
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import CNN, Shape
 from robustlab.models.files import save_network
@@ -65,9 +65,7 @@ class FirstThenSecond(Ensemble):
         return PGD(steps=1), FGSM()
 
 
-def test_an_ensemble_breaks_what_its_attacks_break_on_their_own(
-    small_cnn: nn.Module, digits: Dataset
-) -> None:
+def test_an_ensemble_breaks_what_its_attacks_break_on_their_own(small_cnn: nn.Module, digits: Splits) -> None:
     threat, images = Linf(eps=0.02), digits.test.pixels(slice(60))
     with torch.no_grad():
         labels = small_cnn(images).argmax(dim=1)
@@ -93,7 +91,7 @@ def test_every_task_knows_robustlab_and_the_tools_beside_it(task: str, tmp_path:
 
 @pytest.mark.parametrize("threat", [Linf(eps=0.05), L2(eps=0.5)], ids=repr)
 def test_the_benchmark_counts_what_an_attack_says_it_spent(
-    threat: ThreatModel, small_cnn: nn.Module, digits: Dataset
+    threat: ThreatModel, small_cnn: nn.Module, digits: Splits
 ) -> None:
     images, labels = digits.test.pixels(slice(40)), digits.test.labels[:40]
     counted = peers.Counted(small_cnn).eval()

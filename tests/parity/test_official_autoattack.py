@@ -7,7 +7,7 @@ from official import CHECKOUT, needs_checkout
 import peer_adapters as peers
 from peer_adapters import Call
 from peers import correct, inside
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.evaluation.ensembles import AutoAttack
 from robustlab.threats import L1, L2, Linf, ThreatModel
 
@@ -21,7 +21,7 @@ every_norm = pytest.mark.parametrize("threat", [Linf(eps=0.15), L2(eps=1.5), L1(
 
 
 @pytest.fixture(scope="module")
-def subject(digits: Dataset) -> Subject:
+def subject(digits: Splits) -> Subject:
     return trained(digits, IMAGES)
 
 

@@ -15,7 +15,7 @@ import peer_adapters as peers
 from robustlab.attacks import APGD, APGDL1, FAB
 from robustlab.attacks.losses import margin
 from robustlab.core import seeding
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.threats import L1, L2, Linf, ThreatModel
 
 pytestmark = needs_checkout
@@ -39,7 +39,7 @@ class Recorded(nn.Module):
 
 
 @pytest.fixture(scope="module")
-def subject(digits: Dataset) -> Subject:
+def subject(digits: Splits) -> Subject:
     """Images without a black or a white pixel, of whose classes the network is sure."""
     found = trained(digits, 100)
     images = 0.35 + 0.3 * found.images

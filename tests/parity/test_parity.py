@@ -42,7 +42,7 @@ from robustlab.attacks import (
     SigmaZero,
     Square,
 )
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 IMAGES = 256
@@ -254,7 +254,7 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def subject(digits: Dataset) -> Subject:
+def subject(digits: Splits) -> Subject:
     return trained(digits, IMAGES)
 
 

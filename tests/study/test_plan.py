@@ -13,7 +13,7 @@ import torch
 from robustlab.attacks import FGSM, FGSMLiteralClamp, GaussianNoise
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.defenses import Purifier
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import load_recipe
@@ -24,12 +24,12 @@ TEXT = RECIPE.read_text(encoding="utf-8")
 CPU = Compute(device="cpu", precision="fp32")
 
 
-def toy_data() -> Dataset:
+def toy_data() -> Splits:
     def part(name: str, first: int) -> Split:
         ids = torch.arange(first, first + 4)
         return Split(images=torch.zeros(4, 1, 28, 28, dtype=torch.uint8), labels=ids % 4, ids=ids, name=name)
 
-    return Dataset(
+    return Splits(
         name="toy", train=part("train", 0), validation=part("validation", 4), test=part("test", 0), source=""
     )
 
@@ -41,7 +41,7 @@ Planner = Callable[..., Plan]
 def plan(tmp_path: Path) -> Planner:
     def make(
         *changes: tuple[str, str],
-        data: Dataset | None = None,
+        data: Splits | None = None,
         compute: Compute = CPU,
         seed: int = 0,
         quick: bool = False,

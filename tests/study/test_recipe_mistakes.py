@@ -42,7 +42,7 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     (
         'dataset = "digits"',
         'dataset = "cifar"',
-        ("data.dataset", "'mnist' or 'digits'", "found 'cifar'"),
+        ("data.dataset", "unknown dataset 'cifar'", "digits"),
     ),
     ("reference = 0.99", "reference = 99", ("rows.0.reference", "less than or equal to 1", "found 99")),
     (

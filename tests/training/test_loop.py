@@ -13,7 +13,7 @@ from robustlab.core.device import Compute
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress, Task
 from robustlab.core.spec import parse
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation import classify
 from robustlab.models import GAN, GANNetwork, Model, Shape
 from robustlab.training import (
@@ -72,14 +72,14 @@ class Watch(Progress, Task):
 
 
 @pytest.fixture(scope="module")
-def small(digits: Dataset) -> tuple[Split, Split]:
+def small(digits: Splits) -> tuple[Split, Split]:
     return digits.train.take(slice(100)), digits.validation.take(slice(40))
 
 
 # It learns
 
 
-def test_a_classifier_learns_the_digits(digits: Dataset, fp32: Compute) -> None:
+def test_a_classifier_learns_the_digits(digits: Splits, fp32: Compute) -> None:
     network = build("cnn")
     schedule = Schedule(epochs=4, batch_size=16, lr=2e-3)
     data = (digits.train.take(slice(480)), digits.validation)
@@ -223,7 +223,7 @@ def test_the_global_generator_is_neither_used_nor_changed(
     assert not all(torch.equal(a, b) for a, b in zip(first.values(), run(1, 8).values(), strict=True))
 
 
-def test_the_validation_split_does_not_change_what_is_learnt(digits: Dataset, fp32: Compute) -> None:
+def test_the_validation_split_does_not_change_what_is_learnt(digits: Splits, fp32: Compute) -> None:
     def run(validation: Split) -> dict[str, Tensor]:
         model, objective = NETWORKS["gan"]
         network = build(model)

@@ -12,6 +12,7 @@ from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.core import environment
 from robustlab.core.errors import DataError, SetupError
+from robustlab.core.spec import units
 
 
 def show(data_root: Path | None, *, as_json: bool) -> None:
@@ -50,24 +51,20 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
     found["instruction set"] = device.instruction_set()
     found["limited by"] = device.caps() or "nothing"
     found["precision of training"] = compute.precision
-    found["data looked for in"], problem = _data(data_root)
-    if problem:
-        problems.append(problem)
-    return found, problems
+    found["data"], damaged = _data(data_root)
+    return found, problems + damaged
 
 
-def _data(data_root: Path | None) -> tuple[dict[str, str], str]:
-    from robustlab.data import mnist
+def _data(data_root: Path | None) -> tuple[dict[str, str], list[str]]:
+    """Return what is in the folders, by dataset, and what is wrong with it."""
+    from robustlab.data import Dataset, search_path
 
-    states = dict.fromkeys(map(str, mnist.search_path(data_root)), "no MNIST")
-    root = mnist.find(data_root)
-    if root is None:
-        states["→"] = "MNIST will be downloaded; without a network the embedded digits stand in for it"
-        return states, ""
-    try:
-        mnist.verify(root)
-    except DataError as error:
-        states[str(root)] = "MNIST, damaged"
-        return states, str(error)
-    states[str(root)] = "MNIST, verified"
-    return states, ""
+    states, problems = {"looked for in": ", ".join(map(str, search_path(data_root)))}, []
+    for name, dataset in units(Dataset).items():
+        try:
+            if state := dataset().state(data_root):
+                states[name] = state
+        except DataError as error:
+            states[name] = "damaged"
+            problems.append(str(error))
+    return states, problems

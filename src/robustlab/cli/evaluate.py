@@ -43,7 +43,7 @@ def evaluate(
     ] = None,
     scale: Annotated[float, typer.Option(help="Multiply the images by this first: 255 for 0..255.")] = 1.0,
     dataset: Annotated[
-        str, typer.Option(help="mnist, digits, auto, or FILE.py:FUNCTION that returns (images, labels).")
+        str, typer.Option(help="One of `ls datasets`, or FILE.py:FUNCTION that returns (images, labels).")
     ] = "mnist",
     data_root: DataRoot = None,
     threat: Annotated[

@@ -15,7 +15,7 @@ from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown
-from robustlab.data import DATASETS
+from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble
@@ -28,6 +28,7 @@ from robustlab.training import Objective
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
     "certifiers": Certifier,
+    "datasets": Dataset,
     "defenses": Defense,
     "detectors": Detector,
     "ensembles": Ensemble,
@@ -48,15 +49,15 @@ def show(kind: str | None, *, as_json: bool) -> None:
         for base in _KINDS.values():
             units(base)
     by_name = {name: unit for base in _KINDS.values() for name, unit in units(base).items()}
-    if kind in by_name:
-        explain.show(by_name[kind], as_json=as_json)
-        return
-    everything = {name: _described(base) for name, base in _KINDS.items()}
-    everything["datasets"] = dict(DATASETS)
-    everything["zoo"] = zoo_names()
-    everything["recipes"] = {name: str(path) for name, path in shipped_recipes().items()}
+    files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
+    everything = {name: _described(base) for name, base in _KINDS.items()} | files
     if kind is not None:
-        named = {title: {kind: entries[kind]} for title, entries in everything.items() if kind in entries}
+        named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
+        if kind in by_name and kind not in everything:
+            if not named:
+                explain.show(by_name[kind], as_json=as_json)
+                return
+            named[f"{by_name[kind].kind}s"] = {kind: by_name[kind].summary()}
         if kind not in everything and not named:
             names = [name for entries in everything.values() for name in entries if name.isidentifier()]
             hint = did_you_mean(kind, [*everything, *by_name, *names])
@@ -78,13 +79,14 @@ def show(kind: str | None, *, as_json: bool) -> None:
 def _described(kind: type[Unit]) -> dict[str, str]:
     """Return each unit's signature with the first line of its docstring."""
     return {
-        f"{name}({_arguments(unit)})": unit.summary().replace("``", "") for name, unit in units(kind).items()
+        f"{name}{_arguments(unit)}": unit.summary().replace("``", "") for name, unit in units(kind).items()
     }
 
 
 def _arguments(unit: type[Unit]) -> str:
     parameters = inspect.signature(unit).parameters.values()
-    return ", ".join(p.name if p.default is p.empty else f"{p.name}={_short(p.default)}" for p in parameters)
+    words = [p.name if p.default is p.empty else f"{p.name}={_short(p.default)}" for p in parameters]
+    return f"({', '.join(words)})" if words else ""
 
 
 def _short(value: object) -> str:

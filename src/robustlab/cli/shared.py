@@ -80,14 +80,6 @@ class Precision(StrEnum):
     BF16 = "bf16"
 
 
-class DatasetName(StrEnum):
-    """Choices of ``--dataset``."""
-
-    AUTO = "auto"
-    MNIST = "mnist"
-    DIGITS = "digits"
-
-
 DataRoot = Annotated[
     str | None,
     typer.Option(

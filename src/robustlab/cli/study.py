@@ -7,7 +7,6 @@ import typer
 
 from robustlab.cli.shared import (
     DataRoot,
-    DatasetName,
     Device,
     Json,
     Open,
@@ -27,7 +26,9 @@ def study(
         typer.Option(metavar="FOLDER", help="The run's folder. [default: runs/NAME, runs/NAME-quick]"),
     ] = None,
     overwrite: Overwrite = False,
-    dataset: Annotated[DatasetName | None, typer.Option(help="Overrides the recipe's data set.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Overrides the recipe's data set; one of `ls datasets`.")
+    ] = None,
     data_root: DataRoot = None,
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
     precision: Annotated[
@@ -50,7 +51,7 @@ def study(
             recipe,
             out=out,
             overwrite=overwrite,
-            dataset=dataset.value if dataset else None,
+            dataset=dataset,
             data_root=data_root,
             device=device.value,
             precision=precision.value,

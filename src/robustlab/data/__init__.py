@@ -1,24 +1,52 @@
-"""Datasets: MNIST, and the embedded digits that stand in for it where there is neither file nor network."""
+"""Datasets: one file each. They load train, validation and test splits."""
 
 from pathlib import Path
-from typing import Literal, get_args
 
 from robustlab.core.arguments import as_path, check_share, check_whole
-from robustlab.core.errors import DataError, did_you_mean, offer
+from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
 from robustlab.core.isolation import own_settings
+from robustlab.core.spec import called, parse, units
 from robustlab.core.text import shown
-from robustlab.data import digits, mnist
-from robustlab.data.split import Dataset, Split
+from robustlab.data.auto import Auto
+from robustlab.data.base import Dataset
+from robustlab.data.cifar10 import CIFAR10
+from robustlab.data.digits import Digits
+from robustlab.data.fashion_mnist import FashionMNIST
+from robustlab.data.kmnist import KMNIST
+from robustlab.data.mnist import MNIST
+from robustlab.data.places import search_path
+from robustlab.data.split import Split, Splits
 
-__all__ = ["DATASETS", "Dataset", "DatasetChoice", "Split", "load_dataset"]
+__all__ = [
+    "CIFAR10",
+    "KMNIST",
+    "MNIST",
+    "Auto",
+    "Dataset",
+    "Digits",
+    "FashionMNIST",
+    "Split",
+    "Splits",
+    "check_dataset",
+    "load_dataset",
+    "search_path",
+]
 
-DatasetChoice = Literal["auto", "mnist", "digits"]
 
-DATASETS = {
-    "auto": "MNIST, or the embedded digits where it is neither on disk nor to be downloaded",
-    "mnist": "MNIST: 70,000 handwritten digits, 28x28",
-    "digits": "scikit-learn's embedded digits: 1,797, 8x8 brought to 28x28",
-}
+def check_dataset(name: object) -> Dataset:
+    """Return the unit of a dataset that was named.
+
+    Raises:
+        DataError: there is none of this name, or it has other arguments.
+    """
+    known = units(Dataset)
+    if not isinstance(name, str) or (called(name) or name) not in known:
+        hint = did_you_mean(name, known) if isinstance(name, str) else ""
+        raise DataError(f"unknown dataset {shown(name)}{hint}; {offer(known)}")
+    try:
+        return parse(Dataset, name)
+    except SpecError as error:
+        raise DataError(str(error)) from None
 
 
 @own_settings()
@@ -29,37 +57,26 @@ def load_dataset(
     validation_fraction: float = 0.2,
     seed: int = 0,
     download: bool = True,
-) -> Dataset:
+) -> Splits:
     """Load a dataset into memory.
 
     Args:
-        name: a key of `DATASETS`.
-        data_root: the first folder in which MNIST is looked for; then come the environment variable
+        name: of a dataset; ``robustlab ls datasets`` lists them.
+        data_root: the first folder in which its files are looked for; then come the environment variable
             ``ROBUSTLAB_DATA``, ``./data`` and the user's cache folder.
         validation_fraction: the share of the training part that is set apart for validation.
         seed: of the choice of validation images.
-        download: whether MNIST may be downloaded if it is nowhere on the disk.
+        download: whether it may be downloaded if it is nowhere on the disk.
 
     Returns:
-        Train, validation and test split; with ``"auto"``, `Dataset.fallback` says why if it is not MNIST.
+        Train, validation and test split; with ``"auto"``, `Splits.fallback` says why if it is not MNIST.
 
     Raises:
-        DataError: unknown name; ``"mnist"`` is nowhere; or files that are there are truncated or altered
+        DataError: unknown name; the files are nowhere; or files that are there are truncated or altered
             (also with ``"auto"``: damaged files are never passed over in silence).
     """
-    if not isinstance(name, str) or name not in get_args(DatasetChoice):
-        hint = did_you_mean(name, DATASETS) if isinstance(name, str) else ""
-        raise DataError(f"unknown dataset {shown(name)}{hint}; {offer(DATASETS)}")
+    dataset = check_dataset(name)
     root = None if data_root is None else as_path("data_root", data_root)
     check_share("validation_fraction", validation_fraction)
     check_whole("seed", seed, 0)
-    if name == "digits":
-        return digits.load(validation_fraction=validation_fraction, seed=seed)
-    try:
-        return mnist.load(
-            data_root=root, validation_fraction=validation_fraction, seed=seed, download=download
-        )
-    except DataError as error:
-        if name == "mnist" or mnist.find(root) is not None:
-            raise
-        return digits.load(validation_fraction=validation_fraction, seed=seed, fallback=str(error))
+    return dataset.load(data_root=root, validation_fraction=validation_fraction, seed=seed, download=download)

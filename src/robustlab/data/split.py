@@ -1,7 +1,7 @@
 """A split: the images of one part of a dataset, resident in memory."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,8 +23,17 @@ class Split:
     ids: Tensor
     name: str
 
+    @classmethod
+    def of(cls, images: Tensor, labels: Tensor, *, name: str) -> "Split":
+        """Return the split of images that are in the order of their file."""
+        return cls(images=images, labels=labels, ids=torch.arange(len(labels)), name=name)
+
     def __len__(self) -> int:
         return len(self.labels)
+
+    def named(self, name: str) -> "Split":
+        """Return the split under another name."""
+        return replace(self, name=name)
 
     def pixels(self, rows: Tensor | slice) -> Tensor:
         """Return the chosen images as a new float32 tensor on the pixel scale."""
@@ -35,12 +44,12 @@ class Split:
 
     def take(self, rows: Tensor | slice) -> "Split":
         """Return the split of the chosen rows."""
-        return Split(images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], name=self.name)
+        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
 
     def to(self, device: str) -> "Split":
         """Return the split on a device."""
         images, labels, ids = self.images.to(device), self.labels.to(device), self.ids.to(device)
-        return Split(images=images, labels=labels, ids=ids, name=self.name)
+        return replace(self, images=images, labels=labels, ids=ids)
 
     def sha256(self) -> str:
         """Return the hash of images, labels and ids."""
@@ -52,12 +61,13 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dataset:
+class Splits:
     """The three splits of a dataset.
 
     Attributes:
         name: the registered name, e.g. ``"mnist"``.
         source: where the files came from, for the report.
+        class_names: one per class; empty where the dataset has none.
         fallback: why another dataset than the one wished for was loaded, or an empty string.
     """
 
@@ -66,6 +76,7 @@ class Dataset:
     validation: Split
     test: Split
     source: str
+    class_names: tuple[str, ...] = ()
     fallback: str = ""
 
     @property
@@ -78,13 +89,11 @@ class Dataset:
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
         return splits[name]
 
-    def limited(self, train: int, validation: int, test: int) -> "Dataset":
-        """Return the dataset with at most so many images in each split (the first ones)."""
-        return Dataset(
-            name=self.name,
+    def limited(self, train: int, validation: int, test: int) -> "Splits":
+        """Return the splits with at most so many images in each (the first ones)."""
+        return replace(
+            self,
             train=self.train.take(slice(train)),
             validation=self.validation.take(slice(validation)),
             test=self.test.take(slice(test)),
-            source=self.source,
-            fallback=self.fallback,
         )

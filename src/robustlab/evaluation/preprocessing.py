@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.spec import units
 from robustlab.core.text import shown
+from robustlab.data import Dataset
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.store import digest
 
@@ -20,12 +22,14 @@ Constants = str | float | Sequence[float]
 """A name of `STATISTICS`, or numbers: one, or one per channel; in a text separated by commas."""
 
 STATISTICS = {
-    "mnist": ((0.1307,), (0.3081,)),
-    "cifar10": ((0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)),
+    **{name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean},
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "0.5": ((0.5,), (0.5,)),
 }
-"""Mean and standard deviation of each channel in the training images, as torchvision's examples give them."""
+"""Mean and standard deviation of each channel in the training images."""
+
+_USUAL = ("mnist", "cifar10", "imagenet", "0.5")
+"""Those that a network may well have been trained with, whatever the images are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,7 @@ def usual(channels: int) -> dict[str, Preprocessing]:
     """Return what networks for images of so many channels are usually given, by the option that does it."""
     fitting = {
         f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
-        for name, (mean, std) in STATISTICS.items()
+        for name, (mean, std) in ((name, STATISTICS[name]) for name in _USUAL)
         if len(mean) == channels or name == "0.5"
     }
     return fitting | {"--scale 255": Preprocessing(scale=255.0)}

@@ -6,7 +6,7 @@ from typing import TypeVar
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
 from robustlab.core.spec import has_lengths, parse, scaled
-from robustlab.data import Dataset
+from robustlab.data import Splits
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import Model
@@ -51,13 +51,13 @@ class Plan:
     samples: dict[str, SamplesStage] = field(default_factory=dict)
 
 
-def make_plan(recipe: Recipe, dataset: Dataset, compute: Compute, seed: int, *, quick: bool) -> Plan:
+def make_plan(recipe: Recipe, dataset: Splits, compute: Compute, seed: int, *, quick: bool) -> Plan:
     """Expand a recipe over its units; the recipe was checked by `load_recipe`."""
     return _Planner(recipe, dataset, compute, seed, quick=quick).plan()
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, dataset: Dataset, compute: Compute, seed: int, *, quick: bool) -> None:
+    def __init__(self, recipe: Recipe, dataset: Splits, compute: Compute, seed: int, *, quick: bool) -> None:
         self.recipe, self.dataset, self.compute, self.seed, self.quick = recipe, dataset, compute, seed, quick
         self.data = {part: dataset.split(part).sha256() for part in ("train", "validation", "test")}
         self.keys: dict[str, str] = {}

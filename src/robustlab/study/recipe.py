@@ -10,16 +10,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack, Mode
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
-from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
+from robustlab.core.errors import DataError, RecipeError, SpecError, did_you_mean, offer
 from robustlab.core.fields import Factor, refusal
 from robustlab.core.files import reason
 from robustlab.core.spec import Unit, parse, scaled
 from robustlab.core.text import printable, shown, with_article
-from robustlab.data import DatasetChoice
+from robustlab.data import check_dataset
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import Model
@@ -58,10 +58,18 @@ class _Part(BaseModel):
         return content
 
 
+def _known_dataset(name: str) -> str:
+    try:
+        check_dataset(name)
+    except DataError as error:
+        raise ValueError(str(error)) from None
+    return name
+
+
 class DataPart(_Part):
     """Which images, and how many of them are set apart for validation."""
 
-    dataset: DatasetChoice = "auto"
+    dataset: Annotated[str, AfterValidator(_known_dataset)] = "auto"
     validation_fraction: ProperShare = 0.2
 
 

@@ -17,7 +17,7 @@ from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
-from robustlab.data import Dataset, DatasetChoice, load_dataset
+from robustlab.data import Splits, check_dataset, load_dataset
 from robustlab.models.files import load_tensors
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
@@ -72,10 +72,11 @@ def _check(options: StudyOptions) -> None:
     for name in ("recipe", "out", "data_root"):
         if name == "recipe" or getattr(options, name) is not None:
             as_path(name, getattr(options, name))
-    choices = {"device": DeviceChoice, "precision": PrecisionChoice, "dataset": DatasetChoice}
+    choices = {"device": DeviceChoice, "precision": PrecisionChoice}
     for name, choice in choices.items():
-        if name != "dataset" or options.dataset is not None:
-            check_choice(name, getattr(options, name), get_args(choice))
+        check_choice(name, getattr(options, name), get_args(choice))
+    if options.dataset is not None:
+        check_dataset(options.dataset)
     check_whole("seed", options.seed, 0)
     check_kind("quick", options.quick, bool, "True or False")
 
@@ -138,7 +139,7 @@ class _Study:
             write_manifest(folder, self._manifest(results, plan))
         return Run(folder=folder, results=results)
 
-    def _owner(self, data: Dataset) -> Owner:
+    def _owner(self, data: Splits) -> Owner:
         """Return what the folder records of the study; a changed recipe goes on in the same folder."""
         # A recipe that comes with robustlab is the same one wherever that is installed.
         shipped = self.path.resolve() in {path.resolve() for path in shipped_recipes().values()}
@@ -150,7 +151,7 @@ class _Study:
         }
         return Owner(name=self.recipe.name, identity=identity)
 
-    def _default_folder(self, data: Dataset) -> Path:
+    def _default_folder(self, data: Splits) -> Path:
         """Return where the study goes unless the user says otherwise: on other data or seeds elsewhere."""
         usual = {"auto": "mnist"}.get(self.recipe.data.dataset, self.recipe.data.dataset)
         parts = [
@@ -161,7 +162,7 @@ class _Study:
         ]
         return Path("runs") / "-".join(parts)
 
-    def _load(self) -> Dataset:
+    def _load(self) -> Splits:
         data = load_dataset(
             self.options.dataset or self.recipe.data.dataset,
             data_root=self.options.data_root,

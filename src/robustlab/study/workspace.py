@@ -11,7 +11,7 @@ from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.progress import Progress
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.defenses import ComposedDefense, PurifiedClassifier
 from robustlab.evaluation import classify
 from robustlab.evaluation.checks import Lab
@@ -39,7 +39,7 @@ class Workspace:
         composed: the composed classifiers by name.
     """
 
-    dataset: Dataset
+    dataset: Splits
     compute: Compute
     seed: int
     store: RunStore

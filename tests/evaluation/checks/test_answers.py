@@ -14,7 +14,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 from robustlab.runs.evaluation import Check, Evaluation
@@ -22,12 +22,12 @@ from robustlab.threats import L0, Unbounded
 
 
 @pytest.fixture(scope="module")
-def network(digits: Dataset) -> nn.Module:
+def network(digits: Splits) -> nn.Module:
     return trained(digits.train)
 
 
 @pytest.fixture(scope="module")
-def images(digits: Dataset) -> Split:
+def images(digits: Splits) -> Split:
     return digits.test
 
 

@@ -13,19 +13,19 @@ from toy_defenses import WEAK, Detached, Wrapped, credulous, evaluated, look, tr
 from hostile_settings import TOGETHER, settings
 from robustlab.attacks import PGD, RandomPoints
 from robustlab.core.calling import UserCodeError
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip
 from robustlab.evaluation.checks.base import graded
 from robustlab.threats import L0, L1, ThreatModel
 
 
 @pytest.fixture(scope="module")
-def network(digits: Dataset) -> nn.Module:
+def network(digits: Splits) -> nn.Module:
     return trained(digits.train)
 
 
 @pytest.fixture(scope="module")
-def images(digits: Dataset) -> Split:
+def images(digits: Splits) -> Split:
     return digits.test.take(slice(60))
 
 

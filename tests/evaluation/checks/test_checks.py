@@ -29,7 +29,7 @@ from toy_defenses import (
 )
 
 from robustlab.attacks import APGD, APGDL1, PGD, RandomPoints, SigmaZero
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import (
     PROBES,
     Row,
@@ -44,12 +44,12 @@ CHALLENGES = [probe.id for probe in PROBES if isinstance(probe, Challenge)]
 
 
 @pytest.fixture(scope="module")
-def network(digits: Dataset) -> nn.Module:
+def network(digits: Splits) -> nn.Module:
     return trained(digits.train)
 
 
 @pytest.fixture(scope="module")
-def images(digits: Dataset) -> Split:
+def images(digits: Splits) -> Split:
     return digits.test.take(slice(60))
 
 

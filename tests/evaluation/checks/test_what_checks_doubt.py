@@ -11,7 +11,7 @@ from test_checks_in_engine import run
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Purified, Rounded, Wrapped, evaluated, look, trained
 
-from robustlab.data import Dataset, Split
+from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import PROBES, Context, Probe
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
@@ -31,12 +31,12 @@ OTHERWISE = {
 
 
 @pytest.fixture(scope="module")
-def network(digits: Dataset) -> nn.Module:
+def network(digits: Splits) -> nn.Module:
     return trained(digits.train)
 
 
 @pytest.fixture(scope="module")
-def images(digits: Dataset) -> Split:
+def images(digits: Splits) -> Split:
     return digits.test.take(slice(24))
 
 

@@ -1,0 +1,35 @@
+"""MNIST, and what stands in for it where there is neither file nor network."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from robustlab.core.errors import DataError
+from robustlab.core.spec import register
+from robustlab.data.base import Dataset
+from robustlab.data.digits import Digits
+from robustlab.data.mnist import MNIST
+from robustlab.data.split import Splits
+
+
+@register("auto")
+class Auto(Dataset):
+    """MNIST, or the embedded digits where it is neither on disk nor to be downloaded.
+
+    Damaged files are never passed over in silence. `Splits.fallback` says why it is not MNIST.
+    """
+
+    def load(
+        self, *, data_root: Path | None, validation_fraction: float, seed: int, download: bool
+    ) -> Splits:
+        wished = MNIST()
+        try:
+            return wished.load(
+                data_root=data_root, validation_fraction=validation_fraction, seed=seed, download=download
+            )
+        except DataError as error:
+            if wished.find(data_root) is not None:
+                raise
+            stand_in = Digits().load(
+                data_root=data_root, validation_fraction=validation_fraction, seed=seed, download=download
+            )
+            return replace(stand_in, fallback=str(error))

@@ -1,0 +1,69 @@
+"""The dataset kind: a unit that loads a dataset's splits, and says what its images and classes are."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import ClassVar
+
+from torch import Tensor
+
+from robustlab.core.spec import Unit
+from robustlab.data.split import Split, Splits
+from robustlab.data.splitting import train_and_validation
+
+
+class Dataset(Unit, ABC):
+    """A dataset. Another package adds one through the entry-point group ``robustlab.dataset``."""
+
+    kind = "dataset"
+    example = "mnist"
+
+    class_names: ClassVar[tuple[str, ...]] = ()
+    mean: ClassVar[tuple[float, ...]] = ()
+    """Of each channel over the training images, as networks are usually given them; empty: not usual."""
+    std: ClassVar[tuple[float, ...]] = ()
+
+    @abstractmethod
+    def load(
+        self, *, data_root: Path | None, validation_fraction: float, seed: int, download: bool
+    ) -> Splits:
+        """Return the train, validation and test split.
+
+        Args:
+            data_root: the first folder to look in; see `search_path` for the others.
+            validation_fraction: the share of the training part that is set apart.
+            seed: of the choice of validation images.
+            download: whether files that are nowhere may be downloaded.
+
+        Raises:
+            DataError: the files are nowhere and can't be downloaded, or are truncated or altered.
+        """
+
+    def state(self, data_root: Path | None) -> str:
+        """Return where its files are, for ``robustlab doctor``; empty if it needs none.
+
+        Raises:
+            DataError: they are truncated or altered.
+        """
+        del data_root
+        return ""
+
+    def divided(
+        self,
+        train: tuple[Tensor, Tensor],
+        test: tuple[Tensor, Tensor],
+        *,
+        validation_fraction: float,
+        seed: int,
+        source: str,
+    ) -> Splits:
+        """Return the splits of a training and a test part, each of images (N, C, H, W) and labels (N,)."""
+        first, second = train_and_validation(len(train[1]), validation_fraction, seed)
+        whole = Split.of(*train, name="train")
+        return Splits(
+            name=self.name,
+            train=whole.take(first),
+            validation=whole.take(second).named("validation"),
+            test=Split.of(*test, name="test"),
+            source=source,
+            class_names=self.class_names,
+        )

@@ -1,0 +1,139 @@
+"""Datasets in files that torchvision downloads: found on the disk, verified byte for byte, or refused."""
+
+import hashlib
+import http.client
+import zlib
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn
+
+from torch import Tensor
+
+from robustlab.core.errors import DataError
+from robustlab.data.base import Dataset
+from robustlab.data.places import ENVIRONMENT, search_path
+from robustlab.data.split import Splits
+
+
+class DataFilesError(DataError):
+    """A dataset's files are nowhere, or not the official ones: the message names all files and folders."""
+
+    limit = 1500
+
+
+class FileDataset(Dataset):
+    """A dataset in files below one folder, as torchvision lays them out."""
+
+    title: ClassVar[str]
+    folder: ClassVar[str]
+    """Below one of the folders of `search_path`."""
+    files: ClassVar[dict[str, tuple[str, int]]]
+    """The official files, with MD5 and size in bytes; empty or 0 where one of them is not known."""
+    archives: ClassVar[dict[str, str]]
+    """What is downloaded, with its MD5."""
+
+    @abstractmethod
+    def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
+        """Return torchvision's dataset; with ``download`` it shows a progress bar of its own."""
+
+    @abstractmethod
+    def unpack(self, root: Path) -> None:
+        """Write each file that is absent while its archive is there.
+
+        Raises:
+            DataFilesError: an archive is damaged, or another one.
+        """
+
+    @abstractmethod
+    def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
+        """Return images (N, C, H, W), uint8, and labels (N,) of verified files."""
+
+    def find(self, data_root: Path | None = None) -> Path | None:
+        """Return the first folder of `search_path` that holds some of its files, or None."""
+        names = [*self.files, *self.archives]
+        return next(
+            (
+                root
+                for root in search_path(data_root)
+                if any((root / self.folder / name).is_file() for name in names)
+            ),
+            None,
+        )
+
+    def load(
+        self, *, data_root: Path | None, validation_fraction: float, seed: int, download: bool
+    ) -> Splits:
+        root = self.find(data_root)
+        if root is None and not download:
+            self._give_up(data_root, "downloading was not allowed")
+        root = root or self._download(data_root)
+        self.unpack(root)
+        self.verify(root)
+        return self.divided(
+            self.read(root, train=True),
+            self.read(root, train=False),
+            validation_fraction=validation_fraction,
+            seed=seed,
+            source=f"{self.title}, files verified by {'MD5' if self._all_known() else 'MD5 or size'}",
+        )
+
+    def state(self, data_root: Path | None) -> str:
+        root = self.find(data_root)
+        if root is None:
+            return "not found, downloaded when needed"
+        self.verify(root)
+        return f"{root / self.folder}, verified"
+
+    def verify(self, root: Path) -> None:
+        """Check the files under ``root`` byte for byte; one whose archive alone is there, by that.
+
+        Raises:
+            DataError: naming each file that is missing, truncated or altered.
+        """
+        folder = root / self.folder
+        problems = [problem for name in self.files if (problem := self._problem(folder, name))]
+        if problems:
+            raise DataFilesError(
+                f"the {self._short()} files in {folder} can't be used: {'; '.join(problems)}. Replace them "
+                "with the official ones, or remove that folder to have them downloaded again"
+            )
+
+    def _problem(self, folder: Path, name: str) -> str:
+        (md5, size), path = self.files[name], folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        found = path.stat().st_size
+        if size not in {0, found}:
+            return f"{name} is {'truncated' if found < size else 'too long'} ({found:,} of {size:,} bytes)"
+        digest = md5_of(path)
+        return "" if digest == (md5 or digest) else f"{name} was altered (MD5 {digest}, official {md5})"
+
+    def _all_known(self) -> bool:
+        return all(md5 for md5, _ in self.files.values())
+
+    def _short(self) -> str:
+        return self.title.partition(" (")[0]
+
+    def _download(self, data_root: Path | None) -> Path:
+        root = data_root or search_path()[-1]
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            self.torchvision(root, train=True, download=True)
+        except (RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
+            reason = " ".join(str(error).split())
+            self._give_up(data_root, f"downloading to {root} failed ({reason})")
+        return root
+
+    def _give_up(self, data_root: Path | None, reason: str) -> NoReturn:
+        tried = ", ".join(str(place / self.folder) for place in search_path(data_root))
+        raise DataFilesError(
+            f"{self._short()} was not found and {reason}. Looked in: {tried}. To place it by hand, put the "
+            f"files {', '.join(self.files)}, or {', '.join(self.archives)}, into a folder DIR/{self.folder}, "
+            f"then pass --data-root DIR or set {ENVIRONMENT}=DIR"
+        )
+
+
+def md5_of(path: Path) -> str:
+    """Return the MD5 of a file, by which its publishers name it."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
