@@ -22,7 +22,7 @@ from robustlab.core.spec import register, units
 from robustlab.data import CIFAR10, Dataset, Split, Splits, load_dataset
 from robustlab.data.files import FileDataset
 from robustlab.data.idx import NAMES, IdxDataset
-from robustlab.evaluation.preprocessing import STATISTICS
+from robustlab.evaluation.preprocessing import statistics
 
 FILE_DATASETS = [unit for unit in units(Dataset).values() if issubclass(unit, FileDataset)]
 IDX = [unit for unit in FILE_DATASETS if issubclass(unit, IdxDataset)]
@@ -93,7 +93,7 @@ def test_archives_are_unpacked_verified_and_read(
     assert len(set(data.class_names)) == data.classes == 10
     channels = data.train.images.shape[1]
     assert len(unit.mean) == len(unit.std) == channels
-    assert STATISTICS[unit.name] == (unit.mean, unit.std)
+    assert statistics()[unit.name] == (unit.mean, unit.std)
     for name, content in contents.items():
         assert (nowhere / unit.folder / name).read_bytes() == content
     whole = sum(len(split) for split in (data.train, data.validation))

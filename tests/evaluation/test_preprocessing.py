@@ -18,7 +18,7 @@ from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.data import Split, Splits
 from robustlab.evaluation.engine import EvaluationOptions
-from robustlab.evaluation.preprocessing import STATISTICS, Preprocessed, Preprocessing, asked, usual
+from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, asked, statistics, usual
 from robustlab.threats import Linf
 
 
@@ -83,7 +83,7 @@ def test_proofs_go_through_it(network: nn.Module, images: Split) -> None:
 
 GOOD: list[tuple[Any, Any, tuple[float, ...]]] = [
     ("mnist", "mnist", (0.1307,)),
-    (" ImageNet", "imagenet", STATISTICS["imagenet"][0]),
+    (" ImageNet", "imagenet", statistics()["imagenet"][0]),
     ("0.5", 0.5, (0.5,)),
     ("0.1, 0.2,0.3", 1, (0.1, 0.2, 0.3)),
     ([0.1, 2], (1, 1), (0.1, 2.0)),

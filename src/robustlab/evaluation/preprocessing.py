@@ -19,17 +19,21 @@ from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.store import digest
 
 Constants = str | float | Sequence[float]
-"""A name of `STATISTICS`, or numbers: one, or one per channel; in a text separated by commas."""
+"""A name of `statistics`, or numbers: one, or one per channel; in a text separated by commas."""
 
-STATISTICS = {
-    **{name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean},
+_OTHERS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "0.5": ((0.5,), (0.5,)),
 }
-"""Mean and standard deviation of each channel in the training images."""
 
 _USUAL = ("mnist", "cifar10", "imagenet", "0.5")
 """Those that a network may well have been trained with, whatever the images are."""
+
+
+def statistics() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """Return, by name, mean and standard deviation of each channel in the training images."""
+    own = {name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean}
+    return own | _OTHERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ def usual(channels: int) -> dict[str, Preprocessing]:
     """Return what networks for images of so many channels are usually given, by the option that does it."""
     fitting = {
         f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
-        for name, (mean, std) in ((name, STATISTICS[name]) for name in _USUAL)
+        for name, (mean, std) in ((name, statistics()[name]) for name in _USUAL)
         if len(mean) == channels or name == "0.5"
     }
     return fitting | {"--scale 255": Preprocessing(scale=255.0)}
@@ -120,18 +124,18 @@ def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int
 
 def _numbers(name: str, value: Any, column: int) -> tuple[float, ...]:
     if isinstance(value, str):
-        known = STATISTICS.get(value.strip().lower())
+        known = statistics().get(value.strip().lower())
         return known[column] if known else tuple(_parsed(name, word.strip()) for word in value.split(","))
     parts = value if isinstance(value, list | tuple) and value else [value]
-    return tuple(_number(name, part, _ACCEPTED) for part in parts)
+    return tuple(_number(name, part, _accepted()) for part in parts)
 
 
 def _parsed(name: str, word: str) -> float:
     try:
-        return _number(name, float(word), _ACCEPTED)
+        return _number(name, float(word), _accepted())
     except ValueError:
-        hint = did_you_mean(word, STATISTICS)
-        raise SpecError(f"unknown {name} {word[:40]!r}{hint}; {_ACCEPTED}") from None
+        hint = did_you_mean(word, statistics())
+        raise SpecError(f"unknown {name} {word[:40]!r}{hint}; {_accepted()}") from None
 
 
 def _number(name: str, value: Any, accepted: str) -> float:
@@ -144,4 +148,7 @@ def _number(name: str, value: Any, accepted: str) -> float:
 
 
 _LARGEST = 1e6
-_ACCEPTED = f"give {', '.join(STATISTICS)}, or numbers, one or one per channel, separated by commas"
+
+
+def _accepted() -> str:
+    return f"give {', '.join(statistics())}, or numbers, one or one per channel, separated by commas"
