@@ -36,6 +36,8 @@ def is_library_file(file: str) -> bool:
 def is_library(code: Any) -> bool:
     """Tell whether a class or a function belongs to Python or to an installed package."""
     name = getattr(code, "__module__", None) or ""
+    if not isinstance(name, str):  # of a class that was compiled
+        return True
     # What was typed into a console has no file, and what came from a user's file may have left its module.
     file = getattr(sys.modules.get(name), "__file__", None) or "<console>"
     return name.partition(".")[0] in sys.stdlib_module_names or is_library_file(file)

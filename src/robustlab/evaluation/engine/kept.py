@@ -1,6 +1,7 @@
 """Does a model still answer as it did? Its answers show what no look into a model finds."""
 
 import torch
+from scipy.stats import binomtest
 from torch import Tensor
 
 from robustlab.attacks import frozen
@@ -11,6 +12,7 @@ from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.stages import Clean, key_of
 from robustlab.runs.store import RunStore, StageRecord
 
 _ASKED = 4
@@ -25,28 +27,36 @@ _TOLERANCES = {"logits": 1e-3, "finite": 0.0, "gradients": 1e-2}
 _COARSER = 50.0
 """The multiple of that where a model computes in 16 bits."""
 
+_CLASSIFIED = 128
+"""Clean images of which the class is compared with the ledger's."""
+
+_APART, _SIGNIFICANT = 0.01, 1e-4
+"""A difference of confidences, and a chance, that nothing but another model explains."""
+
 Answers = dict[str, list[list[float]]]
 """One row for each image and model."""
+
+
+class OtherAnswersError(RunError):
+    """A finished run is of a model that no look tells from this one, but that answers otherwise."""
 
 
 def forget_other_answers(problem: Problem, store: RunStore, progress: Progress, *, overwrite: bool) -> None:
     """Drop the rows of an earlier run if a model answers, or has gradients, otherwise than it did then.
 
-    A model that varies by itself says nothing here.
-
     Raises:
-        RunError: the earlier run is finished, and may not be overwritten.
+        OtherAnswersError: the earlier run is finished, and may not be overwritten.
     """
     key = f"{problem.key}/answers"
     now, before = _answers(problem, _ASKED), store.stage(key)
     first = {name: rows[: len(problem.models)] for name, rows in now.items()}
-    if not _alike(problem, first, _answers(problem, 1)):
-        return
+    varies = not _alike(problem, first, _answers(problem, 1))
     if before is not None:
-        if _alike(problem, before.payload, now):
+        known = before.payload if not varies and before.payload else now
+        if _alike(problem, known, now) and not _classifies_otherwise(problem, store, varies=varies):
             return
         if store.complete and not overwrite:
-            raise RunError(
+            raise OtherAnswersError(
                 f"{store.folder} holds an evaluation of a model that answers the same images otherwise, or "
                 "has other gradients; choose another folder with --out, or replace it with --overwrite"
             )
@@ -55,7 +65,37 @@ def forget_other_answers(problem: Problem, store: RunStore, progress: Progress, 
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
-    store.finish_stage(StageRecord(key=key, name="answers", payload=now, seconds=0.0))
+    payload = {} if varies else now
+    store.finish_stage(StageRecord(key=key, name="answers", payload=payload, seconds=0.0))
+
+
+def _classifies_otherwise(problem: Problem, store: RunStore, *, varies: bool) -> bool:
+    """Tell whether the clean images have other classes or confidences than in the ledger.
+
+    Of a model that varies by itself, whether significantly more or fewer of them are right.
+    """
+    rows = {row.image_id: row for row in store.outcomes(key_of(problem, Clean()))}
+    split = problem.split.take(slice(_CLASSIFIED))
+    split = split.take(torch.isin(split.ids, torch.tensor(list(rows), dtype=torch.int64)))
+    if not len(split):
+        return False
+    kept = [rows[number] for number in split.ids.tolist()]
+    pixels = split.to(problem.device).pixels(slice(None))
+    classes, confidences = (column.cpu() for column in problem.predict(pixels, "clean again"))
+    before = torch.tensor([row.prediction for row in kept])
+    if varies:
+        lost = int(((before == split.labels) & (classes != split.labels)).sum())
+        won = int(((before != split.labels) & (classes == split.labels)).sum())
+        return bool(lost + won) and binomtest(lost, lost + won).pvalue < _SIGNIFICANT
+    apart = (confidences - torch.tensor([row.confidence for row in kept])).abs() > _APART
+    # Of near ties another processor may make another class.
+    other = (before != classes) & (confidences > 0.5 + _APART)
+    for place in (apart | other).nonzero().flatten()[:_ASKED].tolist():
+        alone, sure = problem.predict(pixels[place : place + 1], "alone")
+        # Where they differ, the others of the batch decide.
+        if int(alone) == int(classes[place]) and abs(float(sure) - float(confidences[place])) <= _APART:
+            return True
+    return False
 
 
 def _answers(problem: Problem, count: int) -> Answers:

@@ -1,5 +1,6 @@
 """Runs an evaluation. The same call resumes; of a changed one, only what is new is done."""
 
+import itertools
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
-from robustlab.evaluation.engine.kept import forget_other_answers
+from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
@@ -27,7 +28,7 @@ from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import write_manifest
-from robustlab.runs.owner import check_owner
+from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.run import EvaluationRun
 from robustlab.runs.store import RunStore
 
@@ -43,10 +44,23 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     here = working_folder()  # the model's code may change it
     request = read(options, progress)
     owner = owner_of(request, options)
-    folder = (here or Path()) / (options.out or default_folder(request, owner))
-    check_owner(folder, owner, overwrite=options.overwrite)
     for remark in request.remarks:
         progress.note(remark)
+    folder = first = (here or Path()) / (options.out or default_folder(request, owner))
+    others = itertools.count(2)
+    while True:
+        try:
+            return _execute(request, options, folder, owner, progress)
+        except OtherAnswersError:
+            if options.out:
+                raise
+            folder = first.with_name(f"{first.name}-{next(others)}")
+
+
+def _execute(
+    request: Request, options: EvaluationOptions, folder: Path, owner: Owner, progress: Progress
+) -> EvaluationRun:
+    check_owner(folder, owner, overwrite=options.overwrite)
     remedy = "take a machine or a --device with more"
     with enough_memory(remedy), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)

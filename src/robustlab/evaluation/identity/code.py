@@ -1,12 +1,21 @@
 """What Python made of a user's code, and what such code names."""
 
+import contextlib
 import dis
 import functools
+import importlib.util
 import inspect
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from robustlab.core.installed import is_library_file
 from robustlab.evaluation.identity.tensors import digest
+
+_SETTINGS = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".npy", ".npz", ".pt", ".pth", ".pkl"}
+"""Files that hold settings; what code writes, such as a log, has other names."""
+
+_LONGEST, _LARGEST = 200, 1 << 30
 
 
 @functools.cache
@@ -32,6 +41,33 @@ def names_in(code: CodeType) -> set[str]:
     """Return what code names, by texts such as getattr takes them too, the functions inside it included."""
     inner = [names_in(item) for item in code.co_consts if isinstance(item, CodeType)]
     return set(code.co_names).union((item for item in code.co_consts if isinstance(item, str)), *inner)
+
+
+def files_in(code: CodeType) -> list[Path]:
+    """Return the files that code reads, as far as it names them: modules, and settings in files.
+
+    They are looked for beside the code and in the working directory.
+    """
+    found: dict[Path, None] = {}
+    for text in names_in(code):
+        if Path(text).suffix in _SETTINGS and len(text) < _LONGEST:
+            for folder in (Path(code.co_filename).parent, Path()):
+                with contextlib.suppress(OSError, ValueError):
+                    if (folder / text).is_file() and (folder / text).stat().st_size < _LARGEST:
+                        found[(folder / text).resolve()] = None
+    for name in _imported(code):
+        with contextlib.suppress(Exception):  # a package that can't be imported, a name that is none
+            spec = importlib.util.find_spec(name)
+            if spec is not None and spec.origin and not is_library_file(spec.origin):
+                found[Path(spec.origin)] = None
+    return sorted(path for path in found if path.is_file())
+
+
+def _imported(code: CodeType) -> set[str]:
+    """Return the modules that a function imports when it is called."""
+    inner = [_imported(item) for item in code.co_consts if isinstance(item, CodeType)]
+    steps = dis.get_instructions(code)
+    return {str(step.argval) for step in steps if step.opname == "IMPORT_NAME"}.union(*inner)
 
 
 def variables_in(code: CodeType) -> set[str]:

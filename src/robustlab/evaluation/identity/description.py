@@ -40,18 +40,18 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.installed import is_library, is_library_file
-from robustlab.evaluation.identity.code import compiled, functions_of, names_in, variables_in
+from robustlab.evaluation.identity.code import compiled, files_in, functions_of, names_in, variables_in
 from robustlab.evaluation.identity.tensors import digest, graph_of, hash_of, hash_tensors
 
 _OF_TORCH = set(vars(nn.Module()))
 """Attributes of every module: parameters, buffers and parts are hashed by themselves."""
 
-_DEEPEST = 6
+_DEEPEST = 10
 
-_MOST = 20_000
+_MOST = 100_000
 """How many containers of one attribute are looked at; an object counts as ``_OBJECT`` of them."""
 
-_OBJECT = 20
+_OBJECT = 5
 
 _PLAIN: tuple[type, ...] = (bool, int, float, complex, str, bytes, type(None), np.generic, Enum, range, slice)
 _PLAIN += (Decimal, Fraction, PurePath, re.Pattern)
@@ -87,6 +87,11 @@ _FUNCTION: tuple[type, ...] = (
     classmethod,
 )
 _FUNCTION += (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
+
+_GLOBAL_HOOKS = [
+    getattr(nn.modules.module, f"_global_{kind}_hooks")
+    for kind in ("forward", "forward_pre", "backward", "backward_pre")
+]
 
 _EMPTY = CellType()
 
@@ -150,6 +155,7 @@ class _Description:
                 settings = {}
             forward = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
             hooks = [*forward, *module._backward_hooks.values(), *module._backward_pre_hooks.values()]
+            hooks += [] if name else _GLOBAL_HOOKS
             texts.append(
                 f"{name} {self.of_class(type(module))} {self.of_each(settings | {'hooks': hooks}, depth + 1)}"
             )
@@ -213,8 +219,8 @@ class _Description:
 
     def of_class(self, kind: type) -> str:
         """Take a class and its bases along."""
-        self.classes.update(dict.fromkeys(kind.__mro__))
-        return f"{kind.__module__}.{kind.__qualname__}"
+        self.classes.update(dict.fromkeys([*kind.__mro__, *inspect.getmro(type(kind))]))
+        return _stable(f"{kind.__module__}.{kind.__qualname__}")
 
     def of_function(self, function: Any, depth: int) -> str:
         """Describe what a function keeps, and take its code along."""
@@ -275,7 +281,7 @@ class _Description:
                 f"{kind.__qualname__}.{name} {compiled(function.__code__)}" for function in functions
             )
             special = name.startswith("__") and name != "__init__"
-            if special or {name, f"{kind.__qualname__}.{name}"} & self.names:
+            if special or {name, f"{kind.__qualname__}.{name}", "getattr"} & self.names:
                 yield from functions
             whole = not functions or isinstance(member, functools.partialmethod)
             if whole and not special and self._counts(member):
@@ -285,6 +291,8 @@ class _Description:
         """Describe what a function names in its module, and in the user's modules that are named there."""
         names = names_in(function.__code__)
         self.names |= names
+        for file in files_in(function.__code__):
+            texts.add(f"{file.name} {digest(file.read_bytes())}")
         if names & {"environ", "getenv"}:
             texts.update(f"{name}={os.environ[name]}" for name in names & os.environ.keys())
         spaces = [function.__globals__]
