@@ -168,7 +168,7 @@ def test_a_failed_check_is_always_printed(
     assert result.stderr.splitlines().count("red flag: Square wins: 3 images") == 1
     assert ("Do not believe" in result.stdout) == (option is None)
     if option is None:
-        assert " ".join(result.stdout.split()).endswith("1 failed: Square wins.")
+        assert " ".join(result.stdout.split()).endswith('1 failed: not so: "Square wins".')
 
 
 @pytest.mark.parametrize("width", [20, 40, 60, 80, 200])

@@ -82,6 +82,24 @@ def test_a_caller_may_close_the_streams(command: str, closed: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no such pipes")
+@pytest.mark.parametrize("command", ["ls", "doctor"])
+def test_a_reader_who_has_enough_ends_the_command_quietly(command: str) -> None:
+    line = f"{sys.executable} -m robustlab {command} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("place", ["2>/dev/full", "2> >(true)"])
+def test_progress_that_nobody_can_read_stops_no_work(place: str, tmp_path: Path) -> None:
+    line = f"{sys.executable} -m robustlab evaluate --model mnist_cnn --dataset digits -n 5 --attacks fgsm "
+    line += f"--no-checks --out run --json {place}"
+    done = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == json.loads((tmp_path / "run" / "results.json").read_text())
+
+
 SABOTAGE = """
 import signal
 import sys

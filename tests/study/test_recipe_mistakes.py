@@ -178,7 +178,19 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         "grey_found.natural_detection",
         ("claims.fragile", "unknown figure 'grey"),
     ),
+    # Rows that would measure something else
+    (
+        'attack = "fgsm"\nthreat = "linf(eps=0.25)"',
+        'threat = "linf(eps=0.25)"',
+        ("rows.fgsm", "need an attack"),
+    ),
+    ('id = "clean"', 'crafted_on = "baseline"\nid = "clean"', ("rows.clean", "need an attack")),
+    ("x = [0.0, 0.5]", "x = [0.5, 0.5]", ("curves.eps.x", "used twice")),
+    ('threat = "linf(eps={x})"', 'threat = "linf(eps=0.1)"', ("curves.eps", "has no {x}")),
+    ("linf(eps={x})", "linf(eps=-{x})", ("curves.eps",)),
+    ("clean - fgsm >= 0.1", "clean >= 98", ("claims.fragile", "0.98 for 98 %")),
     # Names that are used twice
+    ('samples = ["vae"]', 'samples = ["vae", "vae"]', ("samples", "'vae' is used twice")),
     ('id = "fgsm"', 'id = "clean"', ("rows", "'clean' is used twice")),
     ('id = "grey_found"', 'id = "found"', ("detections", "'found' is used twice")),
     ("[classifiers.purified]", "[classifiers.vae]", ("networks and classifiers", "'vae' is used twice")),

@@ -2,13 +2,13 @@
 
 import io
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
 from robustlab.cli.interrupt import leave_on_ctrl_c
-from robustlab.cli.output import close_for_the_rest, open_all_streams
+from robustlab.cli.output import Forgiving, close_for_the_rest, open_all_streams
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
 from robustlab.core.arguments import as_path
 from robustlab.core.memory import keep_freed_memory
@@ -62,6 +62,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign
+    forgiving: Any = Forgiving(sys.stderr)
+    sys.stderr = forgiving
     leave_on_ctrl_c()
     keep_freed_memory()
     try:

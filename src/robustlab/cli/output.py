@@ -70,6 +70,37 @@ def _reopen() -> None:
             setattr(sys, name, open(descriptor, "w", errors="replace", closefd=False))  # noqa: SIM115 (stays open)
 
 
+class Forgiving:
+    """Standard error that can't be written, on a full disk or with nobody who reads it, stops no work."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write a text, or drop it."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._give_up()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back, or drop it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._give_up()
+
+    def _give_up(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+
 def close_for_the_rest() -> None:
     """Send what is still printed while the process ends to standard error; the result is complete."""
     with contextlib.suppress(AttributeError, OSError, ValueError):

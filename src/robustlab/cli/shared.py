@@ -13,6 +13,9 @@ from robustlab.core.files import reason
 
 P = ParamSpec("P")
 
+_NOBODY_READS = 141
+"""The exit code where whoever read the output has enough, as a shell gives it: 128 and SIGPIPE."""
+
 app = typer.Typer(
     name="robustlab",
     cls=Commands,
@@ -34,8 +37,10 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except RobustlabError as error:
             typer.echo(f"robustlab: error: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
-        except (BrokenPipeError, typer.Exit):  # whoever read the output has enough
+        except typer.Exit:
             raise
+        except BrokenPipeError:
+            raise typer.Exit(_NOBODY_READS) from None
         except OSError as error:  # a path that can't be read, or be a path
             _tell_users_own(error)
             where = f"cannot use {error.filename}: " if error.filename else ""
@@ -43,6 +48,8 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
             raise typer.Exit(RobustlabError.exit_code) from None
         except BaseException as error:
             _tell_users_own(error)
+            if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
+                raise typer.Exit(_NOBODY_READS) from None  # rich makes one of the other
             if isinstance(error, SystemExit):  # robustlab raises none
                 typer.echo("robustlab: error: a user's code ended the program (sys.exit)", err=True)
                 raise typer.Exit(RobustlabError.exit_code) from None

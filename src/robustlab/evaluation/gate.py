@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustlab.core.arguments import check_share
+from robustlab.core.arguments import as_path, check_share
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
@@ -68,6 +68,8 @@ def gate(
         raise RobustlabError("no condition given: pass min_robust, baseline or no_red_flags (--strict)")
     if confident and all(value is None for value in least.values()):
         raise RobustlabError("confident needs min_robust, min_clean or min_certified")
+    if baseline is not None and not isinstance(baseline, EvaluationRun):
+        baseline = as_path("baseline", baseline)
     results = read_finished(run).results
     figures = {"robust": results.robust, "clean": results.clean, "certified": results.certified}
     conditions = [

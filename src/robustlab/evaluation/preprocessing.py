@@ -140,9 +140,13 @@ def _parsed(name: str, word: str) -> float:
 
 def _number(name: str, value: Any, accepted: str) -> float:
     # To Python, True is a number.
+    if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
+        value = value.item()  # a NumPy or torch scalar
     real = isinstance(value, Real) and not isinstance(value, bool)
+    if not real:
+        raise SpecError(f"{name} must be a number, found {shown(value)}; {accepted}")
     low, high = (-_LARGEST, _LARGEST) if name == "mean" else (1 / _LARGEST, _LARGEST)
-    if not (real and low <= value <= high):
+    if not low <= value <= high:
         raise SpecError(f"{name} must lie between {low:g} and {high:g}; found {shown(value)}; {accepted}")
     return float(value)
 

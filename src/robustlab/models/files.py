@@ -18,6 +18,8 @@ from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
 from robustlab.models.base import Model, Shape
 
+_COUNTS = "num_batches_tracked"
+
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any]) -> None:
     """Write tensors and a JSON header as one safetensors file, atomically; its folder is made if absent."""
@@ -98,14 +100,15 @@ def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Modul
 def problems_of(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     """Return, in alphabetical order, why weights do not fit a network; an empty list if they do.
 
-    What a batch normalisation counts in training decides nothing, so it may be missing.
+    What a batch normalisation counts in training decides nothing: it may be missing, or of another type.
     """
     expected = network.state_dict()
-    missing = {name for name in expected.keys() - tensors.keys() if not name.endswith("num_batches_tracked")}
+    missing = {name for name in expected.keys() - tensors.keys() if not name.endswith(_COUNTS)}
     problems = dict.fromkeys(missing, "is missing") | dict.fromkeys(
         tensors.keys() - expected.keys(), "is unknown"
     )
-    problems |= {name: _misfit(tensors[name], expected[name]) for name in expected.keys() & tensors.keys()}
+    compared = {name for name in expected.keys() & tensors.keys() if not name.endswith(_COUNTS)}
+    problems |= {name: _misfit(tensors[name], expected[name]) for name in compared}
     return sorted(f"{name[:80]} {problem}" for name, problem in problems.items() if problem)
 
 

@@ -270,11 +270,14 @@ class Evaluation(Record):
 
 GRADES: dict[Grade, str] = {"fail": "failed", "pass": "passed", "skip": "skipped", "warn": "warned"}
 """What a check of each grade did."""
-_NAMED = ("fail", "warn")
+_NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
+"""How the titles of checks, which say what should be so, are introduced."""
 
 
 def _worth(results: Evaluation) -> str:
     figure, n = _percent(results.robust), results.robust.n
+    if results.doubtful and results.exact:
+        return f"The robust accuracy is exactly {figure}, but the images or labels may not be the right ones"
     if results.doubtful:
         lower = all(check.doubts == "attacks" for check in results.red_flags)
         truth = ", the truth may be far lower" if lower else ""
@@ -291,8 +294,8 @@ def _checked(results: Evaluation) -> str:
     parts = []
     for grade, word in GRADES.items():
         if checks := results.graded(grade):
-            titles = f": {'; '.join(check.title for check in checks)}" if grade in _NAMED else ""
-            parts.append(f"{len(checks)} {word}{titles}")
+            titles = "; ".join(f'"{check.title}"' for check in checks)
+            parts.append(f"{len(checks)} {word}" + (f": {_NAMED[grade]} {titles}" if grade in _NAMED else ""))
     return ", ".join(parts) or "no check was computed"
 
 

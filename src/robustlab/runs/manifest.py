@@ -37,6 +37,8 @@ def check_unchanged(path: Path) -> None:
     manifest = path.with_name(FILE)
     try:
         content = read_json(manifest)
+        if not isinstance(content, dict):
+            raise ValueError("it is not an object")
         hashes = content.pop("sha256", None)
         expected, own = (None, None) if hashes is None else (hashes.get(path.name), hashes.get(FILE))
     except FileNotFoundError:

@@ -15,8 +15,9 @@ from robustlab.runs.results import Detection, Figure
 
 Interval = tuple[float, float]
 
-_LARGEST = 1e9
-"""The largest number that a claim may name; figures are shares."""
+
+_LARGEST = 10
+"""The largest number in a claim: sums of shares; 98 is meant as 0.98."""
 
 DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
     "auroc": lambda d: d.auroc,
@@ -58,8 +59,13 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
 
 
 def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) -> Interval:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float) and abs(node.value) <= _LARGEST:
-        return (float(node.value), float(node.value))
+    if isinstance(node, ast.Constant) and type(node.value) in {int, float}:
+        if not abs(node.value) <= _LARGEST:  # type: ignore[arg-type]
+            raise RecipeError(
+                f"claim {shown(comparison)}: figures are shares in [0, 1], such as 0.98 for 98 %; "
+                f"found {shown(node.value)}"
+            )
+        return (float(node.value), float(node.value))  # type: ignore[arg-type]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
         (a, b), (c, d) = (_interval(side, figures, comparison) for side in (node.left, node.right))
         return (a + c, b + d) if isinstance(node.op, ast.Add) else (a - d, b - c)

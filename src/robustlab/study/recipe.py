@@ -276,10 +276,14 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         ("detections", [d.id for d in recipe.detections]),
         ("curves", [c.id for c in recipe.curves]),
         ("claims", [c.id for c in recipe.claims]),
+        ("samples", recipe.samples),
+        ("gallery.rows", recipe.gallery.rows if recipe.gallery else []),
+        *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
+        *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
     ):
         doubled = next((i for i in ids if ids.count(i) > 1), None)
         if doubled:
-            raise RecipeError(f"{path}: {what}: the id {doubled!r} is used twice")
+            raise RecipeError(f"{path}: {what}: {shown(doubled)} is used twice")
 
     def known(place: str, word: str | None, accepted: list[str]) -> None:
         if word is not None and word not in accepted:
@@ -299,6 +303,8 @@ def _check_references(recipe: Recipe, path: Path) -> None:
 
     def perturbation(place: str, part: Perturbation, units: Sequence[UnitPart]) -> None:
         attack, threat = None, Unbounded()
+        if part.attack is None and (part.threat is not None or part.crafted_on is not None):
+            raise RecipeError(f"{path}: {place}: threat and crafted_on need an attack; {place} has none")
         if part.attack is not None:
             attack = spec(f"{place}.attack", Attack, part.attack, units)
         if part.threat is not None:
@@ -374,7 +380,13 @@ def _check_references(recipe: Recipe, path: Path) -> None:
             raise RecipeError(f"{path}: detections.{detection.id}: attack and crafted_on are needed")
     for curve in recipe.curves:
         for series in curve.series:
-            perturbation(f"curves.{curve.id}.series", series.at(curve.x[0]), ())
+            if "{x}" not in f"{series.attack}{series.threat}":
+                raise RecipeError(
+                    f"{path}: curves.{curve.id}: the series {shown(series.label)} has no {{x}} in its attack "
+                    "or threat, so it would be the same at every point"
+                )
+            for x in curve.x:
+                perturbation(f"curves.{curve.id}.series", series.at(x), ())
             known(f"curves.{curve.id}.series.on", series.on, classifiers)
             known(f"curves.{curve.id}.series.unit", series.unit, unit_ids)
     for claim in recipe.claims:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from test_checks_in_engine import run
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Purified, Rounded, Wrapped, evaluated, look, trained
 
+import robustlab
 from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import PROBES, Context, Probe
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
@@ -128,6 +130,16 @@ def test_no_check_fails_where_the_figure_is_proven(model: Model, threat: ThreatM
 
 
 SHADES = torch.linspace(0.2, 0.8, 30)[:, None, None, None].expand(30, 1, 4, 5).contiguous()
+
+
+def test_an_exact_figure_of_doubtful_labels_is_not_said_to_be_lower(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"images": SHADES, "labels": torch.ones(30).long(), "threat": "linf(eps=0.1)"}
+    results = robustlab.evaluate(linear(0.0, 1.0, 0.0), attacks="fgsm", out=tmp_path, **given).results
+    assert results.exact
+    assert results.clean.value == results.robust.value == 0
+    assert [check.id for check in results.red_flags] == ["clean-accuracy"]
+    assert "Do not believe" not in results.verdict
+    assert results.verdict.startswith("The robust accuracy is exactly 0.0 %, but the images or labels may")
 
 
 def shades(model: nn.Module) -> Split:

@@ -34,6 +34,8 @@ class Candidate:
     turn: Callable[[Tensor], Tensor]
     title: str
     remedy: str
+    drops: bool = False
+    """Whether the remedy is to leave out what the user asked for."""
 
 
 class UsualPreprocessing(Experiment):
@@ -60,6 +62,10 @@ class UsualPreprocessing(Experiment):
         candidates = _candidates(lab, block.pixels(slice(1)))
         answers = [(_right(lab, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
+        for right, other in answers:
+            # Of two that are as good, to leave out an option is the simpler remedy.
+            if other.drops and _chance(int((best & ~right).sum()), int((right & ~best).sum())) >= ALPHA:
+                best, candidate = right, other
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
         found += f", at best {percent(best.double().mean().item())} {candidate.title}"
         # An untrained network may do significantly better by luck, but it never does well.
@@ -107,7 +113,7 @@ def _candidates(lab: Lab, image: Tensor) -> list[Candidate]:
         if preprocessing != now:
             model = Guarded(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
             remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
-            found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy))
+            found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option))
     if height == width:
         remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
         found.append(Candidate(lab.model, lambda images: images.mT.contiguous(), "transposed", remedy))

@@ -106,6 +106,11 @@ def alarm(view: View) -> tuple[str, str]:
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
     figure = share(view.results.robust)
     if view.results.doubtful:
+        if view.results.exact:
+            said = (
+                f"{failed} of {checks} failed. {figure} is exact for these images, labels and preprocessing."
+            )
+            return "Are these the right images?", said
         said = f"{failed} of {checks} failed. The true robust accuracy may be far from {figure}."
         return "Do not believe this figure.", said
     said = f"Yet no attack could bring {figure} any lower: doubts about the attacks' strength do not matter."
