@@ -56,11 +56,23 @@ def files_in(code: CodeType) -> list[Path]:
                     if (folder / text).is_file() and (folder / text).stat().st_size < _LARGEST:
                         found[(folder / text).resolve()] = None
     for name in _imported(code):
-        with contextlib.suppress(Exception):  # a package that can't be imported, a name that is none
-            spec = importlib.util.find_spec(name)
-            if spec is not None and spec.origin and not is_library_file(spec.origin):
-                found[Path(spec.origin)] = None
+        found |= dict.fromkeys(_files_of(name))
     return sorted(path for path in found if path.is_file())
+
+
+def _files_of(module: str) -> list[Path]:
+    """Return a user's files that the import of a module runs. Nothing is imported to find them."""
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError):
+        return []
+    if spec is None or not spec.origin or is_library_file(spec.origin):
+        return []
+    below = Path(*(spec.submodule_search_locations or [""])[:1], *rest)
+    return (
+        [Path(spec.origin), below.with_suffix(".py"), below / "__init__.py"] if rest else [Path(spec.origin)]
+    )
 
 
 def _imported(code: CodeType) -> set[str]:
