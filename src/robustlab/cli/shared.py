@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated, ParamSpec
 
 import typer
@@ -70,32 +69,12 @@ def _tell_users_own(error: BaseException) -> None:
         raise typer.Exit(RobustlabError.exit_code) from None
 
 
-class Device(StrEnum):
-    """Choices of ``--device``."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    MPS = "mps"
-
-
-class Precision(StrEnum):
-    """Choices of ``--precision``."""
-
-    AUTO = "auto"
-    FP32 = "fp32"
-    BF16 = "bf16"
-
-
 DataRoot = Annotated[
     str | None,
     typer.Option(
         metavar="FOLDER",
         help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder.",
     ),
-]
-Overwrite = Annotated[
-    bool, typer.Option("--overwrite", help="Replace another run that the folder holds; else it is refused.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser, if there is a display.")]

@@ -1,41 +1,20 @@
 """``robustlab study``."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from robustlab.cli.shared import (
-    DataRoot,
-    Device,
-    Json,
-    Open,
-    Overwrite,
-    Precision,
-    app,
-    friendly,
-)
+from robustlab.cli.options import with_options
+from robustlab.cli.shared import Json, Open, app, friendly
+from robustlab.options import StudyOptions
 
 
 @app.command()
 @friendly
+@with_options(StudyOptions)
 def study(
-    recipe: Annotated[str, typer.Argument(help="A TOML file, or the name of a shipped recipe.")] = "mnist",
-    out: Annotated[
-        str | None,
-        typer.Option(metavar="FOLDER", help="The run's folder. [default: runs/NAME, runs/NAME-quick]"),
-    ] = None,
-    overwrite: Overwrite = False,
-    dataset: Annotated[
-        str | None, typer.Option(help="Overrides the recipe's data set; one of `ls datasets`.")
-    ] = None,
-    data_root: DataRoot = None,
-    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.AUTO,
-    precision: Annotated[
-        Precision, typer.Option(help="Of the matrix products in training.")
-    ] = Precision.AUTO,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="A few epochs on a part of the images.")] = False,
+    given: dict[str, Any],
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
     as_json: Json = False,
     open_report: Open = False,
@@ -47,18 +26,7 @@ def study(
     with show, interrupt.orderly(), output.kept_for_the_result():
         import robustlab
 
-        run = robustlab.run_study(
-            recipe,
-            out=out,
-            overwrite=overwrite,
-            dataset=dataset,
-            data_root=data_root,
-            device=device.value,
-            precision=precision.value,
-            seed=seed,
-            quick=quick,
-            progress=show,
-        )
+        run = robustlab.run_study(**given, progress=show)
     if as_json:
         sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
     elif not quiet:

@@ -19,7 +19,7 @@ _LONGEST_PATH = 4096
 """In bytes, as most file systems have it."""
 
 
-def check_kind(name: str, value: object, kind: type | UnionType, accepted: str) -> None:
+def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:
     """Refuse a value of another type.
 
     Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,9 +37,9 @@ class Chosen:
 
 
 def load_images(
-    dataset: str | Split,
+    dataset: str | Path | Split,
     *,
-    data_root: str | None = None,
+    data_root: str | Path | None = None,
     n: int | None = None,
     note: Callable[[str], None] = lambda _: None,
 ) -> Chosen:
@@ -54,7 +55,7 @@ def load_images(
     Raises:
         DataError, SetupError: there are no such images, or no image at all.
     """
-    remarks = []
+    remarks, dataset = [], str(dataset) if isinstance(dataset, Path) else dataset
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):

@@ -55,9 +55,9 @@ class LoadedClassifier:
 
 
 def load_classifier(
-    model: str | nn.Module,
+    model: str | Path | nn.Module,
     *,
-    weights: str | None = None,
+    weights: str | Path | None = None,
     network: str | None = None,
     name: str | None = None,
     note: Callable[[str], None] = lambda _: None,
@@ -80,7 +80,7 @@ def load_classifier(
             raise SetupError(_ONLY_OF_A_RUN)
         loaded = Loaded(network=model, name=type(model).__name__, origin="Python")
     else:
-        loaded = load(_named(model, network), note)
+        loaded = load(_named(str(model), network), note)
         if loaded.network_kind not in {None, "classifier"}:
             raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")
     default, origin = loaded.name, loaded.origin

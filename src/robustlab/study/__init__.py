@@ -1,6 +1,7 @@
 """Studies: recipes, the stages they are run through, and their results."""
 
+from robustlab.options import StudyOptions
 from robustlab.study.recipe import Recipe, load_recipe
-from robustlab.study.runner import StudyOptions, execute, find_recipe, shipped_recipes
+from robustlab.study.runner import execute, find_recipe, shipped_recipes
 
 __all__ = ["Recipe", "StudyOptions", "execute", "find_recipe", "load_recipe", "shipped_recipes"]

@@ -2,23 +2,24 @@
 
 import time
 from contextlib import chdir, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from robustlab.core import environment
-from robustlab.core.arguments import as_path, check_choice, check_kind, check_whole
 from robustlab.core.batches import enough_memory
 from robustlab.core.calling import blaming
-from robustlab.core.device import DeviceChoice, PrecisionChoice, resolve
+from robustlab.core.device import resolve
 from robustlab.core.errors import ModelFileError, RecipeError, did_you_mean
 from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
+from robustlab.core.options import check_options
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
 from robustlab.data import Splits, check_dataset, load_dataset
 from robustlab.models.files import load_tensors
+from robustlab.options import StudyOptions
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.results import Results
@@ -34,21 +35,6 @@ RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "r
 """Where the recipes that come with robustlab lie: in an installed package, and in a checkout."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class StudyOptions:
-    """What a study is asked to do; `robustlab.run_study` explains the fields."""
-
-    recipe: str = "mnist"
-    out: str | None = None
-    dataset: str | None = None
-    data_root: str | None = None
-    device: DeviceChoice = "auto"
-    precision: PrecisionChoice = "auto"
-    seed: int = 0
-    quick: bool = False
-    overwrite: bool = False
-
-
 @own_settings()
 def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     """Run a study, or what is left of it, up to ``results.json``; the report is no part of it.
@@ -58,27 +44,20 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     """
     _check(options)
     here = working_folder() or Path()  # a unit's code may change it
-    path = here / find_recipe(options.recipe)
+    path = here / find_recipe(str(options.recipe))
     with chdir(here):
-        return _Study(load_recipe(path), path, options, progress or Progress()).run(here)
+        return _Study(load_recipe(path), path, options, progress or options.progress or Progress()).run(here)
 
 
 def _check(options: StudyOptions) -> None:
     """Check the types and ranges of all options.
 
     Raises:
-        SpecError: one of them is not what it should be.
+        RobustlabError: one of them is not what it should be.
     """
-    for name in ("recipe", "out", "data_root"):
-        if name == "recipe" or getattr(options, name) is not None:
-            as_path(name, getattr(options, name))
-    choices = {"device": DeviceChoice, "precision": PrecisionChoice}
-    for name, choice in choices.items():
-        check_choice(name, getattr(options, name), get_args(choice))
+    check_options(options, {"Progress": Progress})
     if options.dataset is not None:
         check_dataset(options.dataset)
-    check_whole("seed", options.seed, 0)
-    check_kind("quick", options.quick, bool, "True or False")
 
 
 def shipped_recipes() -> dict[str, Path]:

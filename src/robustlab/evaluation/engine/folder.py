@@ -5,8 +5,8 @@ import json
 import re
 from pathlib import Path
 
-from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.setup import Request, samples
+from robustlab.options import EvaluationOptions
 from robustlab.runs.owner import EVALUATION, Owner
 
 

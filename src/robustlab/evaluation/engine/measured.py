@@ -15,8 +15,8 @@ from robustlab.core.capacity import TensorMemory, available_memory
 from robustlab.core.device import fast_bf16
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.problem import Problem
+from robustlab.options import EvaluationOptions
 from robustlab.runs.results import PassTime
 from robustlab.runs.store import RunStore, StageRecord
 

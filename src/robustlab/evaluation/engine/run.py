@@ -18,7 +18,6 @@ from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.engine.measured import measured
-from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.replaced import earlier_results, loss
@@ -26,6 +25,7 @@ from robustlab.evaluation.engine.setup import Request, certification, placed, re
 from robustlab.evaluation.engine.stages import Attacking
 from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
+from robustlab.options import EvaluationOptions
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
@@ -40,7 +40,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    progress = progress or Progress()
+    progress = progress or options.progress or Progress()
     here = working_folder()  # the model's code may change it
     request = read(options, progress)
     owner = owner_of(request, options)

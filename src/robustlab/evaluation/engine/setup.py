@@ -22,12 +22,12 @@ from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
-from robustlab.evaluation.engine.options import EvaluationOptions
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import Certify
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import Chosen, load_images, own_images
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
+from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
 
 

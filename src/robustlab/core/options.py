@@ -1,0 +1,123 @@
+"""Options that are written once, for Python, the command line and the checks.
+
+An option is a field of a dataclass; `told` says of it what the type and the default do not. Nothing here
+loads torch, so that the command line can show its help at once.
+"""
+
+import dataclasses
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from robustlab.core.arguments import LARGEST_WHOLE, check_choice, check_kind, check_text, check_whole
+from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.text import shown
+
+P = ParamSpec("P")
+OptionsT = TypeVar("OptionsT")
+RunT = TypeVar("RunT")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Told:
+    """What is said of an option.
+
+    Attributes:
+        help: what it means, for ``--help`` and for Python.
+        least, most: the range of a whole number.
+        accepted: what it may be, for messages; of a text or a switch it is known.
+        flag: on the command line; default: its name.
+        metavar: what stands for its value there, if not its type.
+        by_place: whether it stands on the command line without a flag.
+        command_line: its type there: ``"text"``, ``"texts"`` (repeatable), or that of Python; None: it is of
+            Python alone.
+    """
+
+    help: str
+    least: int = 0
+    most: int = LARGEST_WHOLE
+    accepted: str = ""
+    flag: str = ""
+    metavar: str | None = None
+    by_place: bool = False
+    command_line: Literal["text", "texts", "as in Python"] | None = "as in Python"
+
+
+def told(help: str, **more: Any) -> dict[str, Told]:  # noqa: A002 (as in typer)
+    """Return the metadata of a field: what it means, and `Told`'s other attributes."""
+    return {"told": Told(help=help, **more)}
+
+
+def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], Told]]:
+    """Return the fields of a dataclass of options with what is said of them."""
+    return {field.name: (field, field.metadata["told"]) for field in dataclasses.fields(kind)}
+
+
+def texts_for_paths(options: object) -> None:
+    """Replace each `Path` among the values by its text, in lists too; from ``__post_init__``."""
+    for name, value in vars(options).items():
+        if isinstance(value, list | tuple):
+            value = type(value)(str(item) if isinstance(item, Path) else item for item in value)
+        object.__setattr__(options, name, str(value) if isinstance(value, Path) else value)
+
+
+def check_options(options: Any, names: Mapping[str, Any]) -> None:
+    """Check the type and the range of every option, as far as its annotation says them.
+
+    Args:
+        options: a dataclass of them.
+        names: what its annotations name beside what its module has loaded.
+
+    Raises:
+        SpecError: one of them is not what it should be.
+    """
+    hints = get_type_hints(type(options), localns=dict(names))
+    for name, (_, said) in options_of(type(options)).items():
+        value, hint = getattr(options, name), hints[name]
+        kinds = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
+        if value is None and NoneType in kinds:
+            continue
+        if get_origin(hint) is Literal:
+            check_choice(name, value, get_args(hint))
+        elif kinds[0] is int:
+            check_whole(name, value, said.least, said.most)
+        elif said.accepted or kinds[0] in {bool, str}:
+            plain = tuple(get_origin(kind) or kind for kind in kinds)
+            accepted = said.accepted or ("True or False" if kinds[0] is bool else "a text or a path")
+            check_kind(name, value, plain, accepted)
+            if isinstance(value, str) and said.command_line != "texts":
+                check_text(name, value)
+
+
+def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name: str) -> Callable[P, RunT]:
+    """Return a function that takes options as its arguments, and has their meanings in its docstring.
+
+    Args:
+        options: their dataclass.
+        run: what is done with them; its docstring begins the new one.
+        name: of the function.
+    """
+    kind = cast("type", options)
+    known = options_of(kind)
+
+    @functools.wraps(run)
+    def function(*args: P.args, **kwargs: P.kwargs) -> RunT:
+        for unknown in kwargs.keys() - known.keys():
+            hint = did_you_mean(unknown, known)
+            raise SpecError(f"{name} has no argument {shown(unknown)}{hint}; {offer(known)}")
+        return run(options(*args, **kwargs))
+
+    before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
+    meanings = "\n".join(
+        textwrap.fill(f"{key}: {said.help}.", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        for key, (_, said) in known.items()
+    )
+    function.__doc__ = f"{before}\n\nArgs:\n{meanings}{mark}{after}"
+    function.__name__ = function.__qualname__ = name
+    returned = inspect.signature(run).return_annotation
+    cast("Any", function).__signature__ = inspect.signature(kind).replace(return_annotation=returned)
+    return function

@@ -1,0 +1,288 @@
+"""What an evaluation and a study can be asked to do: every option, once.
+
+Python, the command line, the checks and the command on a report's page follow from here.
+"""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from robustlab.core.arguments import MOST_SAMPLES
+from robustlab.core.options import options_of, texts_for_paths, told
+from robustlab.core.text import printable
+
+if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without
+    import numpy as np
+    from torch import Tensor, nn
+
+    from robustlab.attacks import Attack
+    from robustlab.core.progress import Progress
+    from robustlab.data import Split
+    from robustlab.evaluation.ensembles import Ensemble
+    from robustlab.threats import ThreatModel
+
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+Mode = Literal["verdict", "max-loss"]
+
+_FOLDER = {"command_line": "text", "metavar": "FOLDER"}
+_SEED = "of every random choice"
+_PROGRESS = told(
+    "where to show progress; default nowhere",
+    command_line=None,
+    accepted="a robustlab.core.progress.Progress",
+)
+_DATA_ROOT = told(
+    "folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder", **_FOLDER
+)
+_OVERWRITE = told("replace another run that the folder holds; else it is refused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions:
+    """What an evaluation is asked to do."""
+
+    model: "str | Path | nn.Module" = field(
+        kw_only=False,
+        metadata=told(
+            "images (N, C, H, W) in [0, 1] to logits (N, K): FILE.py:NAME or package.module:NAME, a module "
+            "there or a function that returns one; a name of `ls zoo`; run(FOLDER, NETWORK) of a study; a "
+            ".safetensors or TorchScript file; or a composition of these, purifier(network=..., "
+            "classifier=...). In Python also the module itself",
+            command_line="text",
+            accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder or a .safetensors file",
+        ),
+    )
+    weights: str | Path | None = field(
+        default=None,
+        metadata=told(
+            "weights to load into it: safetensors, or what torch.save wrote, such as a checkpoint",
+            command_line="text",
+            metavar="FILE",
+        ),
+    )
+    network: str | None = field(default=None, metadata=told("which network, of a study's run folder"))
+    name: str | None = field(
+        default=None, metadata=told("what to call it; default: a name made from the above")
+    )
+    mean: "str | float | Sequence[float] | None" = field(
+        default=None,
+        metadata=told(
+            "with std, the normalisation that the network was trained with and does not do itself, put in "
+            "front of it: mnist, cifar10, imagenet, 0.5, or numbers, one or one per channel, separated by "
+            "commas. eps stays on the scale of the images in [0, 1]",
+            command_line="text",
+        ),
+    )
+    std: "str | float | Sequence[float] | None" = field(
+        default=None, metadata=told("see mean", command_line="text")
+    )
+    scale: float = field(
+        default=1.0,
+        metadata=told("what the images are multiplied by first: 255 for a network trained on 0..255"),
+    )
+    dataset: "str | Path | Split" = field(
+        default="mnist",
+        metadata=told(
+            "one of `ls datasets`, whose test split is attacked, or FILE.py:FUNCTION that returns (images, "
+            "labels). In Python also a split",
+            command_line="text",
+            accepted="a name, FILE.py:NAME or a Split; tensors go into images= and labels=",
+        ),
+    )
+    data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
+    images: "Tensor | np.ndarray[Any, Any] | None" = field(
+        default=None,
+        metadata=told(
+            "your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1]",
+            command_line=None,
+        ),
+    )
+    labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
+        default=None, metadata=told("of those, (N,) integers", command_line=None)
+    )
+    threat: "str | ThreatModel" = field(
+        default="linf(eps=0.3)",
+        metadata=told(
+            "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded",
+            command_line="text",
+        ),
+    )
+    attacks: "str | Attack | Ensemble | Sequence[str | Attack | Ensemble]" = field(
+        default="standard",
+        metadata=told(
+            "attacks and ensembles in the order in which an image meets them, such as standard, or "
+            "pgd(steps=40), fgsm; comma-separated or repeated; default standard. `ls attacks` and "
+            "`ls ensembles` list them",
+            command_line="texts",
+            accepted="specs, attacks or ensembles",
+        ),
+    )
+    n: int | None = field(
+        default=None,
+        metadata=told(
+            "how many images, the first ones; default 1000 of a named dataset, all of your own",
+            least=1,
+            flag="-n",
+        ),
+    )
+    mode: Mode = field(
+        default="verdict",
+        metadata=told(
+            "stop at an image's first success (verdict), or spend each attack's full budget on every image "
+            "that is left (max-loss)"
+        ),
+    )
+    eight_bit: bool = field(
+        default=False,
+        metadata=told("only images that a file of 8 bits per value can hold count as adversarial"),
+    )
+    curve: bool = field(
+        default=False,
+        metadata=told("also search for each image's nearest success, for robust accuracy against eps"),
+    )
+    checks: bool = field(default=True, metadata=told("compute the reasons to doubt the figure"))
+    certify: bool = field(
+        default=True, metadata=told("look for proofs before attacking; a proven image needs no attack")
+    )
+    samples: int | None = field(
+        default=None,
+        metadata=told(
+            "how often a random classifier is asked about each point; default as the attacks wish",
+            least=1,
+            most=MOST_SAMPLES,
+        ),
+    )
+    surrogates: "Sequence[str | Path | nn.Module]" = field(
+        default=(),
+        metadata=told(
+            "other classifiers of the same kind, given as the model is, for attacks that transfer; they get "
+            "the images in [0, 1] as they are",
+            command_line="texts",
+            flag="--surrogate",
+            accepted="a list of models",
+        ),
+    )
+    device: DeviceChoice = field(
+        default="auto",
+        metadata=told("where to compute; auto takes a GPU if there is one, of a module the device it is on"),
+    )
+    precision: PrecisionChoice = field(
+        default="auto",
+        metadata=told(
+            "of the search; every success is confirmed in fp32. auto takes bf16 where it is faster, by timed "
+            "passes over the first images"
+        ),
+    )
+    batch_size: int | None = field(
+        default=None,
+        metadata=told(
+            "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
+            "out. No verdict depends on it, except of a classifier that draws random numbers",
+            least=1,
+        ),
+    )
+    seed: int = field(default=0, metadata=told(_SEED))
+    out: str | Path | None = field(
+        default=None,
+        metadata=told(
+            "the run's folder; default runs/evaluate-NAME-DATASET-NORM-EPS-HASH. The hash is of all that "
+            "makes it another evaluation: model, images, threat model, seed and so on",
+            **_FOLDER,
+        ),
+    )
+    overwrite: bool = field(default=False, metadata=_OVERWRITE)
+    progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
+
+    def __post_init__(self) -> None:
+        texts_for_paths(self)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the options as JSON can hold them."""
+        names = options_of(EvaluationOptions).keys() - {"progress"}
+        return {name: _plain(getattr(self, name)) for name in sorted(names)}
+
+    def command(self) -> str:
+        """Return what to type to have the same evaluation again; empty if the command line can't say it."""
+        words = ["robustlab", "evaluate"]
+        for name, (option, said) in options_of(EvaluationOptions).items():
+            value = getattr(self, name)
+            if name in {"overwrite", "progress"} or _plain(value) == _plain(option.default):
+                continue
+            if name in {"mean", "std"} and not isinstance(value, str):
+                numbers = value if isinstance(value, list | tuple) else [value]
+                value = ",".join(repr(float(number)) for number in numbers)
+            flag = said.flag or f"--{name.replace('_', '-')}"
+            for item in value if isinstance(value, list | tuple) else [value]:
+                if not _can_be_typed(item):
+                    return ""
+                if isinstance(item, bool):
+                    words.append(flag if item else flag.replace("--", "--no-"))
+                else:
+                    words += [flag, str(item)]
+        command = shlex.join(words)
+        return command if printable(command) == command else ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyOptions:
+    """What a study is asked to do."""
+
+    recipe: str | Path = field(
+        default="mnist",
+        kw_only=False,
+        metadata=told(
+            "a TOML file, or the name of a recipe that comes with robustlab",
+            command_line="text",
+            by_place=True,
+        ),
+    )
+    out: str | Path | None = field(
+        default=None,
+        metadata=told(
+            "the run's folder; default runs/NAME, of a quick run runs/NAME-quick; other data than the "
+            "recipe's, or another seed than 0, are in its name too",
+            **_FOLDER,
+        ),
+    )
+    dataset: str | None = field(
+        default=None, metadata=told("one of `ls datasets`; default: what the recipe says")
+    )
+    data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
+    device: DeviceChoice = field(
+        default="auto", metadata=told("where to compute; auto takes a GPU if there is one")
+    )
+    precision: PrecisionChoice = field(
+        default="auto",
+        metadata=told("of the matrix products in training; auto takes bf16 where it is faster"),
+    )
+    seed: int = field(default=0, metadata=told(_SEED))
+    quick: bool = field(
+        default=False, metadata=told("a few epochs on a part of the images, to see everything work")
+    )
+    overwrite: bool = field(default=False, metadata=_OVERWRITE)
+    progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
+
+    def __post_init__(self) -> None:
+        texts_for_paths(self)
+
+
+def _can_be_typed(value: object) -> bool:
+    """Tell whether a value's text is what the command line takes: a plain value, or a unit's spec."""
+    return isinstance(value, bool | int | float | str) or hasattr(value, "brief")
+
+
+def _plain(value: object) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "brief"):  # a unit
+        return repr(value)
+    if hasattr(value, "dtype"):
+        return f"{value.dtype} {tuple(value.shape)}"  # type: ignore[attr-defined]
+    if hasattr(value, "take"):
+        return f"{len(value)} images"  # type: ignore[arg-type]
+    return type(value).__name__
