@@ -38,7 +38,7 @@ def test_every_option_is_in_python_on_the_command_line_and_documented(
         assert f"{name}: {said.help}." in documented
         assert parameters[name].default in (option.default, inspect.Parameter.empty)
         flag = said.flag or f"--{name.replace('_', '-')}"
-        shown = said.help[1:] in " ".join(usage.split())
+        shown = "".join(said.help[1:].split()) in "".join(usage.split())
         assert shown == bool(said.command_line)
         if said.command_line and not said.by_place:
             assert re.search(rf"{flag}\b", usage), flag

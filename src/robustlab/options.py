@@ -7,10 +7,10 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from robustlab.core.arguments import MOST_SAMPLES
-from robustlab.core.options import options_of, texts_for_paths, told
+from robustlab.core.options import DeviceChoice, Mode, PrecisionChoice, options_of, texts_for_paths, told
 from robustlab.core.text import printable
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without
@@ -22,10 +22,6 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
     from robustlab.data import Split
     from robustlab.evaluation.ensembles import Ensemble
     from robustlab.threats import ThreatModel
-
-DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionChoice = Literal["auto", "fp32", "bf16"]
-Mode = Literal["verdict", "max-loss"]
 
 _FOLDER = {"command_line": "text", "metavar": "FOLDER"}
 _SEED = "of every random choice"
@@ -40,8 +36,20 @@ _DATA_ROOT = told(
 _OVERWRITE = told("replace another run that the folder holds; else it is refused")
 
 
+class _Options:
+    """What both kinds have."""
+
+    def __post_init__(self) -> None:
+        texts_for_paths(self)
+
+    def asked(self) -> dict[str, Any]:
+        """Return the options as JSON can hold them."""
+        names = options_of(type(self)).keys() - {"progress"}
+        return {name: _plain(getattr(self, name)) for name in sorted(names)}
+
+
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions:
+class EvaluationOptions(_Options):
     """What an evaluation is asked to do."""
 
     model: "str | Path | nn.Module" = field(
@@ -196,14 +204,6 @@ class EvaluationOptions:
     overwrite: bool = field(default=False, metadata=_OVERWRITE)
     progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
 
-    def __post_init__(self) -> None:
-        texts_for_paths(self)
-
-    def asked(self) -> dict[str, Any]:
-        """Return the options as JSON can hold them."""
-        names = options_of(EvaluationOptions).keys() - {"progress"}
-        return {name: _plain(getattr(self, name)) for name in sorted(names)}
-
     def command(self) -> str:
         """Return what to type to have the same evaluation again; empty if the command line can't say it."""
         words = ["robustlab", "evaluate"]
@@ -227,7 +227,7 @@ class EvaluationOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions:
+class StudyOptions(_Options):
     """What a study is asked to do."""
 
     recipe: str | Path = field(
@@ -264,9 +264,6 @@ class StudyOptions:
     )
     overwrite: bool = field(default=False, metadata=_OVERWRITE)
     progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
-
-    def __post_init__(self) -> None:
-        texts_for_paths(self)
 
 
 def _can_be_typed(value: object) -> bool:

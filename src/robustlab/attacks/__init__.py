@@ -28,8 +28,9 @@ from robustlab.attacks.sigma_zero import SigmaZero
 from robustlab.attacks.smoothed import Smoothed
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
-from robustlab.attacks.task import Mode, Realise
+from robustlab.attacks.task import Realise
 from robustlab.attacks.where_masked import WhereMasked
+from robustlab.core.options import Mode
 
 __all__ = [
     "APGD",

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.task import Mode, Realise, Task
+from robustlab.attacks.task import Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.arguments import MOST_SAMPLES, check_choice, check_kind, check_whole
@@ -27,6 +27,7 @@ from robustlab.core.inputs import (
     check_eval_mode,
 )
 from robustlab.core.isolation import own_settings
+from robustlab.core.options import Mode
 from robustlab.core.own_dtype import in_own_dtype
 from robustlab.core.spec import Unit
 from robustlab.threats import ThreatModel, as_threat

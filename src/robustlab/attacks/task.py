@@ -2,15 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from torch import Tensor, nn
 
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.watch import Watch
+from robustlab.core.options import Mode
 from robustlab.threats import ThreatModel
-
-Mode = Literal["verdict", "max-loss"]
 
 Realise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Turns points (n, C, H, W), given the clean images and each one's eps (n,), into images that can exist."""

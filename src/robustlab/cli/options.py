@@ -47,7 +47,7 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
 
 def _parameter(name: str, field: Any, said: Told) -> inspect.Parameter:
     """Return what typer makes an option of."""
-    required = field.default is MISSING
+    required = field.default is field.default_factory is MISSING
     kind, default = _type(field.type, said, required=required), field.default
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         default = kind(default)
@@ -56,9 +56,8 @@ def _parameter(name: str, field: Any, said: Told) -> inspect.Parameter:
     flag = said.flag or f"--{name.replace('_', '-')}"
     # A switch that is on has a --no- form, which typer makes where no name is given.
     flags = [] if default is True else [flag]
-    least = said.least if kind in {int, int | None} else None
     shared: dict[str, Any] = {"help": f"{said.help[0].upper()}{said.help[1:]}.", "metavar": said.metavar}
-    told = typer.Argument(**shared) if said.by_place else typer.Option(*flags, min=least, **shared)
+    told = typer.Argument(**shared) if said.by_place else typer.Option(*flags, **shared)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

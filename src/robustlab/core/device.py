@@ -3,14 +3,12 @@
 import os
 import platform
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 
 from robustlab.core.errors import SetupError
-
-DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
-PrecisionChoice = Literal["auto", "fp32", "bf16"]
+from robustlab.core.options import DeviceChoice, PrecisionChoice
 
 
 @dataclass(frozen=True, kw_only=True)

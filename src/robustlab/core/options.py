@@ -17,6 +17,11 @@ from robustlab.core.arguments import LARGEST_WHOLE, check_choice, check_kind, ch
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
+DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+Mode = Literal["verdict", "max-loss"]
+"""``"verdict"`` stops at an image's first success; ``"max-loss"`` spends the full budget on every image."""
+
 P = ParamSpec("P")
 OptionsT = TypeVar("OptionsT")
 RunT = TypeVar("RunT")
@@ -85,8 +90,10 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
             check_choice(name, value, get_args(hint))
         elif kinds[0] is int:
             check_whole(name, value, said.least, said.most)
-        elif said.accepted or kinds[0] in {bool, str}:
+        elif said.accepted or set(kinds) <= {bool, str, Path, NoneType}:
             plain = tuple(get_origin(kind) or kind for kind in kinds)
+            if isinstance(value, str) and str not in plain:  # to Python a text is a sequence of texts
+                plain = (NoneType,)
             accepted = said.accepted or ("True or False" if kinds[0] is bool else "a text or a path")
             check_kind(name, value, plain, accepted)
             if isinstance(value, str) and said.command_line != "texts":

@@ -2,7 +2,6 @@
 
 import time
 from contextlib import chdir, suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -191,7 +190,7 @@ class _Study:
     def _manifest(self, results: Results, plan: Plan) -> dict[str, Any]:
         return {
             "study": self.recipe.name,
-            "asked": asdict(self.options),
+            "asked": self.options.asked(),
             "resolved": {
                 "recipe": self.recipe.model_dump(mode="json", by_alias=True),
                 "dataset": results.dataset.model_dump(),
