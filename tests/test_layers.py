@@ -41,6 +41,15 @@ def test_a_module_builds_on_earlier_folders_only(module: Path) -> None:
         assert imported_layers(tree) <= allowed(layer)
 
 
+def test_a_public_class_has_a_name_of_its_own() -> None:
+    homes: dict[str, list[str]] = {}
+    for module in MODULES:
+        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(module.relative_to(PACKAGE)))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+
+
 def asks_for_a_name(node: ast.AST) -> bool:
     """Tell whether code decides by a threat model's name: it compares one, or looks one up."""
     if isinstance(node, ast.Compare):

@@ -10,7 +10,7 @@ import torch
 from small_networks import Counting
 from torch import nn
 
-from robustlab.attacks import FMN, Attack, Mode, Reading, Session
+from robustlab.attacks import FMN, Attack, Mode, QueryResult, Session
 from robustlab.core import seeding
 from robustlab.threats import L2, Linf, ThreatModel
 
@@ -24,7 +24,7 @@ class Asking(Attack):
     name = "asking"
     at_once: bool
     nearest: bool
-    readings: list[Reading]
+    readings: list[QueryResult]
 
     @property
     def core(self) -> Attack:
@@ -42,7 +42,7 @@ class Asking(Attack):
             return
         readings = [session.query(p, "margin") for p in points]
         self.readings.append(
-            Reading(
+            QueryResult(
                 logits=torch.stack([r.logits for r in readings]),
                 valid=torch.stack([r.valid for r in readings]),
                 losses=torch.stack([r.losses for r in readings]),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sample_evaluations import ODD, evaluation, share
 
 from robustlab.core.text import level
-from robustlab.report.evaluation.view import View
+from robustlab.report.evaluation.view import EvaluationView
 from robustlab.runs.evaluation import Evaluation
 
 
@@ -21,7 +21,7 @@ def test_the_parts_are_all_images(data: st.DataObject) -> None:
     certified = None if proven is None else share(proven, n)
     accuracies = {"clean": share(clean, n), "robust": share(robust, n), "certified": certified}
     results = ODD["no_attack"]() | accuracies | {"images": evaluation()["images"] | {"n": n}}
-    parts = View(Evaluation.model_validate(results)).parts
+    parts = EvaluationView(Evaluation.model_validate(results)).parts
     assert sum(part.images for part in parts) == n
     assert (parts[0].start, parts[-1].end) == (0, 1)
     for left, right in pairwise(parts):
@@ -35,14 +35,16 @@ def test_the_parts_are_all_images(data: st.DataObject) -> None:
 def test_the_costs_add_up() -> None:
     for make in (evaluation, ODD["hundred_classes"]):
         results = Evaluation.model_validate(make())
-        spent = View(results).spendings
+        spent = EvaluationView(results).spendings
         assert sum(part.forwards for part in spent) == results.forwards
         assert sum(part.backwards for part in spent) == results.backwards
 
 
 def test_the_clean_images_cost_a_pass_per_sample() -> None:
     results = Evaluation.model_validate(evaluation())
-    (once, *_), (often, *_) = (View(results.model_copy(update={"samples": n})).steps for n in (1, 8))
+    (once, *_), (often, *_) = (
+        EvaluationView(results.model_copy(update={"samples": n})).steps for n in (1, 8)
+    )
     assert (once.passes, often.passes) == (1.0, 8.0)
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 from sample_results import bare_results, detection, full_results, pictures, write_run
 
 from robustlab.report import write_report
-from robustlab.report.study.view import View
+from robustlab.report.study.view import StudyView
 from robustlab.runs.results import Results
 
 MakeRun = Callable[..., Path]
@@ -197,7 +197,7 @@ def test_markdown_has_a_line_per_row(make_run: MakeRun) -> None:
     found = tables((folder / "report.md").read_text(encoding="utf-8"))
     results = Results.model_validate(full_results())
     assert [len(table) - 2 for table in found] == [
-        len(View(results).lines("summary")),
+        len(StudyView(results).lines("summary")),
         2,  # readings of the only claim
         len(results.rows),
         len(results.detections),

@@ -3,6 +3,7 @@
 from robustlab.attacks.apgd import APGD
 from robustlab.attacks.apgd_l1 import APGDL1
 from robustlab.attacks.base import Attack, AttackResult, frozen
+from robustlab.attacks.batch import Realise
 from robustlab.attacks.bpda import BPDA
 from robustlab.attacks.corruption import Corruption
 from robustlab.attacks.cw import CW
@@ -18,7 +19,7 @@ from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
 from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.nearest import Nearest
-from robustlab.attacks.oracle import Reading
+from robustlab.attacks.oracle import QueryResult
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.random_points import RandomPoints
 from robustlab.attacks.restarts import Restarts
@@ -28,7 +29,6 @@ from robustlab.attacks.sigma_zero import SigmaZero
 from robustlab.attacks.smoothed import Smoothed
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
-from robustlab.attacks.task import Realise
 from robustlab.attacks.where_masked import WhereMasked
 from robustlab.core.options import Mode
 
@@ -55,8 +55,8 @@ __all__ = [
     "HopSkipJump",
     "Mode",
     "Nearest",
+    "QueryResult",
     "RandomPoints",
-    "Reading",
     "Realise",
     "Restarts",
     "RotationTranslation",

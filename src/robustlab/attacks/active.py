@@ -7,8 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-from robustlab.attacks.record import Record
-from robustlab.attacks.task import Task
+from robustlab.attacks.batch import AttackBatch
+from robustlab.attacks.best_so_far import BestSoFar
 from robustlab.core import seeding
 
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
@@ -29,11 +29,11 @@ class ActiveSet:
         record: the best point of every image of the batch so far, dropped ones included.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AttackBatch) -> None:
         self._task = task
         self.threat = task.threat
         self.restart = -1
-        self.record = Record(task)
+        self.record = BestSoFar(task)
         self._retired = torch.zeros_like(self.record.broken)
         self._activate(self._everyone())
 

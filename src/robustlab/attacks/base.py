@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustlab.attacks.batch import AttackBatch, Realise
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.task import Realise, Task
 from robustlab.attacks.watch import OnPass, Watch
 from robustlab.core import seeding
 from robustlab.core.arguments import MOST_SAMPLES, check_choice, check_kind, check_whole
@@ -206,7 +206,7 @@ class Attack(Unit, ABC):
                 surrogates = tuple(others)
 
             def attack_rows(rows: Tensor) -> AttackResult:
-                task = Task(
+                task = AttackBatch(
                     model=model,
                     images=images[rows],
                     labels=labels[rows],
@@ -242,7 +242,7 @@ class Attack(Unit, ABC):
         passes = None if self.passes is None else self.passes * samples
         return Watch(tell, passes=passes, restarts=self.restart_count)
 
-    def _attack_batch(self, task: Task) -> AttackResult:
+    def _attack_batch(self, task: AttackBatch) -> AttackResult:
         session = Session(task)
         session.start()
         for restart in range(self.restart_count):

@@ -17,8 +17,8 @@ from torch import Tensor
 
 from robustlab.attacks import starts
 from robustlab.attacks.base import Attack
+from robustlab.attacks.best_so_far import put
 from robustlab.attacks.losses import Loss, margin
-from robustlab.attacks.record import put
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import TRIES, repaint
 from robustlab.core.spec import register

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from robustlab.attacks.task import Task
+from robustlab.attacks.batch import AttackBatch
 from robustlab.core import seeding
 from robustlab.core.calling import ask, calling
 from robustlab.core.errors import RobustlabError
@@ -30,7 +30,7 @@ class Answer:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reading:
+class QueryResult:
     """What the classifier says of the proposed points, one row per active image.
 
     Attributes:
@@ -69,7 +69,7 @@ class Oracle:
         random: whether the classifier has drawn from torch's global generators so far.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AttackBatch) -> None:
         self._task = task
         known = task.labels if task.targets is None else torch.cat([task.labels, task.targets])
         self._least_classes = int(known.max()) + 1

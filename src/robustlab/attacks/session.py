@@ -8,9 +8,9 @@ from torch import Tensor
 
 from robustlab.attacks import losses
 from robustlab.attacks.active import ActiveSet
+from robustlab.attacks.batch import AttackBatch
 from robustlab.attacks.losses import Loss
-from robustlab.attacks.oracle import Answer, Oracle, Reading, slope
-from robustlab.attacks.task import Task
+from robustlab.attacks.oracle import Answer, Oracle, QueryResult, slope
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.logits import finite
@@ -30,7 +30,7 @@ class Session(ActiveSet):
         oracle: the classifier, and the passes spent on each image of the batch.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AttackBatch) -> None:
         super().__init__(task)
         self.oracle = Oracle(task)
         self._clean_logits: Tensor | None = None
@@ -86,7 +86,7 @@ class Session(ActiveSet):
         """Return the gradient of the loss at allowed points; one forward and one backward pass."""
         return self.query(points, loss, gradient=True, propose=propose).ascent
 
-    def propose(self, points: Tensor, loss: Loss = "cross_entropy") -> Reading:
+    def propose(self, points: Tensor, loss: Loss = "cross_entropy") -> QueryResult:
         """Measure the points, projected onto the threat model, as results; one forward pass."""
         return self.query(self.project(points), loss)
 
@@ -98,7 +98,7 @@ class Session(ActiveSet):
         toward: Tensor | None = None,
         gradient: bool = False,
         propose: bool = True,
-    ) -> Reading:
+    ) -> QueryResult:
         """Measure points; one forward pass, with the gradient one backward pass too.
 
         Args:
@@ -129,7 +129,9 @@ class Session(ActiveSet):
         measured = loss if toward is None else None
         return self._read(points, answer, measured, gradient=ascent, propose=propose)
 
-    def query_many(self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True) -> Reading:
+    def query_many(
+        self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True
+    ) -> QueryResult:
         """Measure k points per active image, without a gradient; k forward passes of each image.
 
         However few images are active, a pass is as large as the batch, and never larger.
@@ -157,14 +159,14 @@ class Session(ActiveSet):
             self._read(points[k], Answer(logits[k], valid[k], values[k]), loss, propose=propose)
             for k in range(count)
         ]
-        return Reading(
+        return QueryResult(
             logits=logits,
             valid=valid,
             losses=torch.stack([reading.losses for reading in readings]),
             reached=torch.stack([reading.reached for reading in readings]),
         )
 
-    def jacobian(self, points: Tensor, classes: Tensor) -> tuple[Reading, Tensor]:
+    def jacobian(self, points: Tensor, classes: Tensor) -> tuple[QueryResult, Tensor]:
         """Measure points as `query` does, with the gradients (n, k, C, H, W) of the logits of (n, k) classes.
 
         One forward and k backward passes.
@@ -279,7 +281,7 @@ class Session(ActiveSet):
         *,
         propose: bool,
         gradient: Tensor | None = None,
-    ) -> Reading:
+    ) -> QueryResult:
         """Return what an answer says, and keep the points; ``measured``: what its losses are."""
         logits, values = answer.logits.detach(), self._counted(answer.losses.detach(), answer.valid)
         reached = self.oracle.reached(answer, self._rows)
@@ -291,7 +293,9 @@ class Session(ActiveSet):
             reached = self._keep(points, scores, reached)
         if self._task.watch is not None:
             self._task.watch.look(self.oracle.forwards, self.record.broken)
-        return Reading(logits=logits, valid=answer.valid, losses=values, reached=reached, gradient=gradient)
+        return QueryResult(
+            logits=logits, valid=answer.valid, losses=values, reached=reached, gradient=gradient
+        )
 
     def _counted(self, values: Tensor, valid: Tensor) -> Tensor:
         # No answer is not the target.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.base import Certifier
-from robustlab.certify.interval import Ball, Interval, NoRuleError, Source
+from robustlab.certify.interval import Ball, Interval, IntervalSource, NoRuleError
 from robustlab.certify.region import region
 from robustlab.certify.rounding import gamma
 from robustlab.certify.rules.linear import through
@@ -75,7 +75,7 @@ def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -
     return margins.scatter(1, here, torch.inf)
 
 
-def _elided(source: Source, labels: Tensor) -> Tensor:
+def _elided(source: IntervalSource, labels: Tensor) -> Tensor:
     """Return the bounds by the last layer's differences of rows, label by label."""
     values, weight, bias = source
     dtype = weight.dtype

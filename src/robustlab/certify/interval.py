@@ -50,7 +50,7 @@ class Ball(NamedTuple):
     error: Tensor
 
 
-class Source(NamedTuple):
+class IntervalSource(NamedTuple):
     """The linear layer, in the dtype of the bounds, that an interval came out of."""
 
     values: "Interval"
@@ -77,7 +77,7 @@ class Interval(Tensor):
     lower: Tensor
     upper: Tensor
     ball: Ball | None
-    source: Source | None
+    source: IntervalSource | None
     _memory: _Memory
 
     def __new__(cls, lower: Tensor, *_: Any, **__: Any) -> Self:
@@ -91,7 +91,7 @@ class Interval(Tensor):
         upper: Tensor,
         *,
         ball: Ball | None = None,
-        source: Source | None = None,
+        source: IntervalSource | None = None,
         view_of: "Interval | None" = None,
     ) -> None:
         self.lower, self.upper, self.ball, self.source = lower, upper, ball, source

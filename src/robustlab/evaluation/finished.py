@@ -8,7 +8,7 @@ from pathlib import Path
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.evaluation.engine.images_csv import FILE, read_verdicts
-from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import AGAIN, check_unchanged
@@ -22,7 +22,7 @@ class Finished:
 
     folder: Path
     results: Evaluation
-    verdicts: list[Verdict]
+    verdicts: list[ImageVerdict]
 
 
 def read_finished(run: str | Path | EvaluationRun) -> Finished:
@@ -44,7 +44,7 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
     return Finished(folder=folder, results=results, verdicts=verdicts)
 
 
-def _disagreement(results: Evaluation, verdicts: list[Verdict]) -> str:
+def _disagreement(results: Evaluation, verdicts: list[ImageVerdict]) -> str:
     """Name a figure that is not the one that the verdicts give; empty if all are."""
     if len(verdicts) != results.images.n:
         return f"the number of images: {len(verdicts)}, and {results.images.n}"

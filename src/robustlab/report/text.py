@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from robustlab.runs.results import Compute, Figure
+from robustlab.runs.results import ComputeRecord, Figure
 
 NBSP = "\u00a0"
 
@@ -88,7 +88,7 @@ def duration(seconds: float) -> str:
     return f"{minutes // 60}{NBSP}h{NBSP}{minutes % 60:02}{NBSP}min"
 
 
-def machine(compute: Compute) -> str:
+def machine(compute: ComputeRecord) -> str:
     """Return the device with its threads, the instruction set, and what limits that."""
     parts = [f"{compute.device_name} ({compute.device})", counted(compute.threads, "thread")]
     if compute.instruction_set:
@@ -96,7 +96,7 @@ def machine(compute: Compute) -> str:
     return ", ".join([*parts, *(f"{name}={value}" for name, value in compute.caps.items())])
 
 
-def search(compute: Compute) -> str:
+def search(compute: ComputeRecord) -> str:
     """Return the precision of an evaluation's search, what it was chosen by, and the batch size."""
     found, timed = f"search in {compute.training_precision}", compute.pass_time
     if timed is not None:

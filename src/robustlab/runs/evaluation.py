@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
-from robustlab.runs.results import Compute, Figure, Record, require
+from robustlab.runs.results import ComputeRecord, Figure, Record, require
 
 EVALUATION_SCHEMA_VERSION = 2
 
@@ -213,7 +213,7 @@ class Evaluation(Record):
     pictures: Text | None
     flips: list[Flip] = Field(default=[])
     distances: Histogram | None = None
-    compute: Compute
+    compute: ComputeRecord
     forwards: Count
     backwards: Count
     seconds: Length

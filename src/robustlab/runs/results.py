@@ -71,7 +71,7 @@ class PassTime(Record):
     bf16: Length
 
 
-class Compute(Record):
+class ComputeRecord(Record):
     """Where the figures were computed, and how.
 
     Attributes:
@@ -94,7 +94,7 @@ class Compute(Record):
     versions: dict[Text, Text]
 
 
-class Unit(Record):
+class LengthUnit(Record):
     """A reading of the lengths in the recipe: one such unit is ``pixels`` of the pixel scale."""
 
     id: Text
@@ -231,7 +231,7 @@ class Curve(Record):
         return self
 
 
-class Verdict(Record):
+class ClaimVerdict(Record):
     """A claim's computed verdict in one reading; ``figures`` spells out the comparison."""
 
     reading: Text
@@ -245,7 +245,7 @@ class Claim(Record):
 
     id: Text
     text: Text
-    verdicts: Some[Verdict]
+    verdicts: Some[ClaimVerdict]
 
 
 class Picture(Record):
@@ -307,8 +307,8 @@ class Results(Record):
     seed: int
     created: Text
     dataset: DatasetInfo
-    compute: Compute
-    units: Some[Unit]
+    compute: ComputeRecord
+    units: Some[LengthUnit]
     networks: Some[Network]
     rows: Some[Row]
     claims: Some[Claim]

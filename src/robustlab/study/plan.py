@@ -18,7 +18,7 @@ from robustlab.study.stages import (
     Measurement,
     MeasureStage,
     SamplesStage,
-    Stage,
+    StudyStage,
     TrainStage,
 )
 from robustlab.training import Objective
@@ -41,7 +41,7 @@ class Plan:
         samples: per network the stage that draws its samples.
     """
 
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[StudyStage] = field(default_factory=list)
     composed: dict[str, ComposedDefense] = field(default_factory=dict)
     networks: list[tuple[str, str | None, TrainStage]] = field(default_factory=list)
     rows: dict[tuple[str, str | None], MeasureStage] = field(default_factory=dict)

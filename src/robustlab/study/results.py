@@ -8,7 +8,8 @@ import torch
 from robustlab.core import device, environment
 from robustlab.runs.results import (
     Claim,
-    Compute,
+    ClaimVerdict,
+    ComputeRecord,
     Cost,
     Curve,
     DatasetInfo,
@@ -16,13 +17,12 @@ from robustlab.runs.results import (
     Figure,
     Gallery,
     GalleryColumn,
+    LengthUnit,
     Network,
     Results,
     Row,
     Samples,
     Series,
-    Unit,
-    Verdict,
 )
 from robustlab.runs.store import StageRecord
 from robustlab.study.claims import DETECTION_FIGURES, judge
@@ -53,7 +53,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             test=len(data.test),
             sha256={part: data.split(part).sha256() for part in ("train", "validation", "test")},
         ),
-        compute=Compute(
+        compute=ComputeRecord(
             device=compute.device,
             device_name=device.hardware(compute.device),
             threads=torch.get_num_threads(),
@@ -62,7 +62,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             caps=device.caps(),
             versions=environment.versions(),
         ),
-        units=[Unit(**unit.model_dump()) for unit in recipe.units],
+        units=[LengthUnit(**unit.model_dump()) for unit in recipe.units],
         networks=_networks(plan, records, workspace),
         rows=rows,
         claims=_claims(recipe, rows, detections),
@@ -199,9 +199,9 @@ def _figures(rows: list[Row], detections: list[Detection], unit: str) -> dict[st
     return figures
 
 
-def _verdict(reading: str, unit: str, comparisons: list[str], figures: Mapping[str, Figure]) -> Verdict:
+def _verdict(reading: str, unit: str, comparisons: list[str], figures: Mapping[str, Figure]) -> ClaimVerdict:
     judged = [judge(comparison, figures) for comparison in comparisons]
-    return Verdict(
+    return ClaimVerdict(
         reading=reading,
         unit=unit,
         holds=all(holds for holds, _ in judged),

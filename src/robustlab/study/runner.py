@@ -27,7 +27,7 @@ from robustlab.runs.store import RunStore, StageRecord
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.study.results import assemble
-from robustlab.study.stages import Stage
+from robustlab.study.stages import StudyStage
 from robustlab.study.workspace import Workspace
 
 RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
@@ -184,7 +184,7 @@ class _Study:
                     for ending in (".json", ".checkpoint", ".safetensors"):
                         path.with_suffix(ending).unlink(missing_ok=True)
 
-    def _finished(self, stage: Stage, workspace: Workspace) -> bool:
+    def _finished(self, stage: StudyStage, workspace: Workspace) -> bool:
         return workspace.store.stage(stage.key) is not None and stage.intact(workspace)
 
     def _manifest(self, results: Results, plan: Plan) -> dict[str, Any]:

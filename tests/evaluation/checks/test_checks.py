@@ -32,7 +32,7 @@ from robustlab.attacks import APGD, APGDL1, PGD, RandomPoints, SigmaZero
 from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import (
     PROBES,
-    Row,
+    AttackedRow,
 )
 from robustlab.evaluation.checks.challenge import Challenge
 from robustlab.runs.evaluation import Check
@@ -179,7 +179,7 @@ def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> Non
     context = evaluated(network, images)
 
     def rows(*rows: tuple[str, int, bool]) -> Check:
-        found = tuple(Row(attack=a, attacked=50, broken=b, blind=blind) for a, b, blind in rows)
+        found = tuple(AttackedRow(attack=a, attacked=50, broken=b, blind=blind) for a, b, blind in rows)
         return look("blind-gain", replace(context, found=replace(context.found, rows=found)))
 
     assert rows(("pgd()", 9, False), ("square()", 3, True)).grade == "warn"

@@ -11,7 +11,7 @@ from torch.autograd import grad as imported_grad
 from robustlab.attacks import APGD, PGD, Attack
 from robustlab.core.logits import answered
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, Context, Found, Lab, Row
+from robustlab.evaluation.checks import PROBES, AttackedRow, Context, Found, Lab
 from robustlab.runs.evaluation import Check
 from robustlab.threats import Linf, ThreatModel
 
@@ -171,7 +171,7 @@ def evaluated(
             broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
         rows.append(
-            Row(
+            AttackedRow(
                 attack=repr(attack),
                 attacked=len(standing),
                 broken=int(result.successes.sum()),

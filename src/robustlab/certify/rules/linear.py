@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustlab.certify.interval import Ball, Interval, NoRuleError, Source, depends
+from robustlab.certify.interval import Ball, Interval, IntervalSource, NoRuleError, depends
 from robustlab.certify.rounding import gamma, underflow
 from robustlab.certify.rules.base import register, within_float32
 
@@ -76,7 +76,7 @@ def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **
         return Interval(lower, upper)
     # A copy: an operation in place may yet change the input.
     values = Interval(x.lower, x.upper, ball=x.ball)
-    return Interval(lower, upper, source=Source(values, weight, bias))
+    return Interval(lower, upper, source=IntervalSource(values, weight, bias))
 
 
 def _matmul(func: Any, x: Any, other: Any) -> Interval:

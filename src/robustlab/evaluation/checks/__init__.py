@@ -2,7 +2,7 @@
 
 from robustlab.evaluation.checks.base import Experiment, Finding, Probe, Review
 from robustlab.evaluation.checks.books import CleanAccuracy, SampleSize, StoredImages, TrainMode
-from robustlab.evaluation.checks.context import Context, Found, Row, Sample, Skip
+from robustlab.evaluation.checks.context import AttackedRow, Context, Found, Sample, Skip
 from robustlab.evaluation.checks.decisions import Decisions
 from robustlab.evaluation.checks.forward_pass import FixedState, ForwardPass
 from robustlab.evaluation.checks.gradient_free import BlindGain, Corners, GradientFree, Interior
@@ -24,6 +24,7 @@ from robustlab.evaluation.checks.undefended import Undefended
 __all__ = [
     "NO_GRADIENT",
     "PROBES",
+    "AttackedRow",
     "Context",
     "Experiment",
     "Finding",
@@ -31,7 +32,6 @@ __all__ = [
     "Lab",
     "Probe",
     "Review",
-    "Row",
     "Sample",
     "Skip",
 ]

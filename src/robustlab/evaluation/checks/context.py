@@ -18,7 +18,7 @@ class Skip(Exception):  # noqa: N818 (nothing went wrong)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class AttackedRow:
     """An attack of the evaluation: images that it met, and images that it was the first to break.
 
     ``blind``: it asks for no gradient, or runs only where gradients are masked.
@@ -50,7 +50,7 @@ class Found:
     broken: dict[int, float]
     no_answer: frozenset[int]
     no_answer_near: frozenset[int]
-    rows: tuple[Row, ...]
+    rows: tuple[AttackedRow, ...]
     adversarial: Callable[[list[int]], Tensor]
     in_train_mode: tuple[str, ...] = ()
 

@@ -11,8 +11,8 @@ from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
 from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Clean, Stage, Verify
-from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.engine.stages import Clean, EvaluationStage, Verify
+from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
@@ -25,7 +25,7 @@ from robustlab.runs.evaluation import (
     RobustCurve,
     Subject,
 )
-from robustlab.runs.results import Compute
+from robustlab.runs.results import ComputeRecord
 
 _BINS = 20
 
@@ -33,7 +33,7 @@ _BINS = 20
 def assemble(
     cascade: Cascade,
     findings: Findings,
-    found: list[Verdict],
+    found: list[ImageVerdict],
     *,
     title: str,
     command: str,
@@ -97,7 +97,7 @@ def assemble(
         pictures=pictures[1],
         flips=_flips(found),
         distances=_distances(problem, found),
-        compute=Compute(
+        compute=ComputeRecord(
             device=problem.device,
             device_name=device.hardware(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
@@ -120,7 +120,7 @@ def assemble(
 
 def _seconds(cascade: Cascade, findings: Findings) -> float:
     """Return what all of it took, but for the checks."""
-    timed: list[tuple[Stage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
+    timed: list[tuple[EvaluationStage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
         verify = Verify(searching=finding.stage, store=cascade.store)
         timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]
@@ -151,12 +151,12 @@ def _not_finite(findings: Findings, eps: float) -> list[int]:
     return sorted(at | findings.no_answer_near(eps))
 
 
-def _flips(found: list[Verdict]) -> list[Flip]:
+def _flips(found: list[ImageVerdict]) -> list[Flip]:
     counted = Counter((v.label, v.prediction) for v in found if v.state == "broken")
     return [Flip(label=label, prediction=to, n=n) for (label, to), n in sorted(counted.items())]
 
 
-def _distances(problem: Problem, found: list[Verdict]) -> Histogram | None:
+def _distances(problem: Problem, found: list[ImageVerdict]) -> Histogram | None:
     values = [verdict.distance for verdict in found if verdict.state == "broken"]
     if not values or not problem.threat.bounded:
         return None

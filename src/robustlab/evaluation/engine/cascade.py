@@ -18,8 +18,8 @@ from robustlab.evaluation.engine.stages import (
     Block,
     Certify,
     Clean,
+    EvaluationStage,
     Searching,
-    Stage,
     Verify,
     key_of,
     succeeded,
@@ -175,7 +175,7 @@ class Cascade:
                         "in the certifier; evaluate with --no-certify, and please report it"
                     )
 
-    def fill(self, stage: Stage, ids: list[int]) -> Outcomes:
+    def fill(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
         """Return the rows of the given images, doing those that the ledger does not have yet."""
         found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
         missing = [number for number in ids if number not in found]
@@ -191,13 +191,13 @@ class Cascade:
         self._filled.add(stage.name)
         return {number: found[number] for number in ids}
 
-    def seconds(self, stage: Stage, outcomes: Outcomes) -> float:
+    def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
         """Return what these rows of a stage took: their share of its passes, where it has more rows."""
         key = key_of(self.problem, stage)
         share = _effort(outcomes.values()) / max(1, _effort(self.store.outcomes(key)))
         return share * self.store.seconds(key)
 
-    def _do(self, stage: Stage, places: Tensor) -> Outcomes:
+    def _do(self, stage: EvaluationStage, places: Tensor) -> Outcomes:
         key, found = key_of(self.problem, stage), {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
@@ -223,7 +223,7 @@ class Cascade:
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
         return found
 
-    def _remark(self, stage: Stage, found: Outcomes, ids: list[int]) -> str:
+    def _remark(self, stage: EvaluationStage, found: Outcomes, ids: list[int]) -> str:
         """Return what came out of a stage, in a few words."""
         n = len(self.problem.images)
         if isinstance(stage, Clean):
@@ -235,7 +235,7 @@ class Cascade:
     def _successes(self, rows: Iterable[Outcome]) -> int:
         return sum(succeeded(row, self.problem.threat.eps) for row in rows)
 
-    def _block(self, stage: Stage, block: Split, tell: OnPass) -> Block:
+    def _block(self, stage: EvaluationStage, block: Split, tell: OnPass) -> Block:
         with blaming(stage.title):
             return stage.run(self.problem, block, tell)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
 from robustlab.core.calling import blaming
-from robustlab.evaluation.checks import NO_GRADIENT, PROBES, Context, Found, Lab, Probe, Row
+from robustlab.evaluation.checks import NO_GRADIENT, PROBES, AttackedRow, Context, Found, Lab, Probe
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, Findings
@@ -124,7 +124,7 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
         no_answer=frozenset(row.image_id for row in findings.clean.values() if row.prediction < 0),
         no_answer_near=frozenset(findings.no_answer_near(problem.threat.eps)),
         rows=tuple(
-            Row(
+            AttackedRow(
                 attack=finding.stage.name,
                 attacked=len(finding.outcomes),
                 broken=len(finding.won),

@@ -13,19 +13,19 @@ from robustlab.core.fields import refusal
 from robustlab.core.files import write_text
 from robustlab.core.text import shown
 from robustlab.core.untrusted import read_bytes
-from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import AGAIN
 from robustlab.threats import allowance
 
 FILE = "images.csv"
 
-_COLUMNS = [field.name for field in fields(Verdict)]
+_COLUMNS = [field.name for field in fields(ImageVerdict)]
 _ROW_LIMIT = 10_000
 """Bytes of a row, on average; its longest part is the spec of an attack."""
 
 
-def write_verdicts(folder: Path, found: Iterable[Verdict]) -> None:
+def write_verdicts(folder: Path, found: Iterable[ImageVerdict]) -> None:
     """Write images.csv into a run's folder."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
@@ -34,7 +34,7 @@ def write_verdicts(folder: Path, found: Iterable[Verdict]) -> None:
     write_text(folder / FILE, buffer.getvalue())
 
 
-def read_verdicts(folder: Path, results: Evaluation) -> list[Verdict]:
+def read_verdicts(folder: Path, results: Evaluation) -> list[ImageVerdict]:
     """Read images.csv of a run's folder.
 
     Args:
@@ -54,7 +54,7 @@ def read_verdicts(folder: Path, results: Evaluation) -> list[Verdict]:
         raise RunError(f"{path} is damaged ({error}); {AGAIN}") from None
 
 
-def _verdicts(text: str, results: Evaluation) -> Iterator[Verdict]:
+def _verdicts(text: str, results: Evaluation) -> Iterator[ImageVerdict]:
     """Check the rows one by one; a ValueError says what is wrong with the first bad one."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     if (head := next(rows, [])) != _COLUMNS:
@@ -76,10 +76,10 @@ def _verdicts(text: str, results: Evaluation) -> Iterator[Verdict]:
         yield verdict
 
 
-_VERDICT = pydantic.TypeAdapter(Verdict)
+_VERDICT = pydantic.TypeAdapter(ImageVerdict)
 
 
-def _contradiction(verdict: Verdict, results: Evaluation, attacks: set[str]) -> str:
+def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]) -> str:
     """Say which column contradicts another one or the results; empty if none does."""
     classes = results.images.classes
     for name in ("label", "clean_prediction", "prediction"):

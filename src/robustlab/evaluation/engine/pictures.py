@@ -8,7 +8,7 @@ import torch
 from robustlab.evaluation.engine.cascade import Findings
 from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.stages import stored_images
-from robustlab.evaluation.engine.verdicts import Verdict
+from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage
 from robustlab.runs.store import RunStore
@@ -18,10 +18,10 @@ _MOST_VALUES = 4_000_000
 """Of all pictures together: 16 MB."""
 
 
-def chosen(found: list[Verdict], values_per_image: int) -> list[Verdict]:
+def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdict]:
     """Return the broken images to show: the classes take turns, the images of a class come in order."""
     most = min(_MOST, max(1, _MOST_VALUES // values_per_image))
-    classes: dict[int, list[Verdict]] = defaultdict(list)
+    classes: dict[int, list[ImageVerdict]] = defaultdict(list)
     for verdict in found:
         if verdict.state == "broken":
             classes[verdict.label].append(verdict)
@@ -30,7 +30,7 @@ def chosen(found: list[Verdict], values_per_image: int) -> list[Verdict]:
 
 
 def save_pictures(
-    problem: Problem, store: RunStore, findings: Findings, found: list[Verdict]
+    problem: Problem, store: RunStore, findings: Findings, found: list[ImageVerdict]
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
     shown = chosen(found, problem.images.images[0].numel())

@@ -27,7 +27,7 @@ class Block:
     examples: dict[int, bytes] = field(default_factory=dict)
 
 
-class Stage(ABC):
+class EvaluationStage(ABC):
     """One kind of work on every image it is given; an image's row depends on no other image."""
 
     told: bool = True
@@ -54,7 +54,7 @@ class Stage(ABC):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clean(Stage):
+class Clean(EvaluationStage):
     """Classifies the images as they are."""
 
     @property
@@ -71,7 +71,7 @@ class Clean(Stage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Certify(Stage):
+class Certify(EvaluationStage):
     """Looks for a proof that no attack can succeed; ``restart`` is 0 where there is one, else -1."""
 
     certifier: Certifier
@@ -98,7 +98,7 @@ class Certify(Stage):
         )
 
 
-class Searching(Stage):
+class Searching(EvaluationStage):
     """Looks for adversarial images, and keeps them."""
 
     attack: Attack
@@ -146,7 +146,7 @@ class Attacking(Searching):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify(Stage):
+class Verify(EvaluationStage):
     """Reads an attack's successes back from the disk and measures them again, in fp32."""
 
     searching: Searching
@@ -201,7 +201,7 @@ def to_bytes(image: Tensor) -> bytes:
     return image.detach().cpu().contiguous().numpy().tobytes()
 
 
-def key_of(problem: Problem, stage: Stage) -> str:
+def key_of(problem: Problem, stage: EvaluationStage) -> str:
     """Return the key of a stage's rows; the part before the slash is the problem's."""
     return f"{problem.key}/{stage.name}{stage.code}"
 

@@ -10,7 +10,7 @@ State = Literal["misclassified", "broken", "certified", "robust"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class ImageVerdict:
     """The worst that was found for an image.
 
     Attributes:
@@ -40,13 +40,13 @@ class Verdict:
         return self.state in {"certified", "robust"}
 
 
-def verdicts(findings: Findings) -> list[Verdict]:
+def verdicts(findings: Findings) -> list[ImageVerdict]:
     """Return the verdict on each image, in the order of the images."""
     broken = {number: finding for finding in findings.attacks for number in finding.won}
     right, proven = set(findings.right), findings.proven or set()
     result = []
     for number, clean in findings.clean.items():
-        verdict = Verdict(
+        verdict = ImageVerdict(
             image_id=number,
             label=clean.label,
             state="misclassified",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from robustlab.report.charts.canvas import DASHES, LINES, MARKERS, Chart, chart, percent_axis
 from robustlab.report.text import slug
-from robustlab.runs.results import Curve, Series, Unit
+from robustlab.runs.results import Curve, LengthUnit, Series
 
 _WIDTH, _PLOT_HEIGHT, _LEGEND_LINE, _TOP_AXIS = 390, 290, 17, 36
 
@@ -21,7 +21,7 @@ def classifier_places(curves: list[Curve]) -> dict[str, int]:
     return {name: place for place, name in enumerate(names)}
 
 
-def curve_chart(curve: Curve, units: list[Unit], places: dict[str, int]) -> Chart:
+def curve_chart(curve: Curve, units: list[LengthUnit], places: dict[str, int]) -> Chart:
     """Return a curve's chart, with the lengths in the other units along the top."""
     others = [unit for unit in units if unit.pixels != 1]
     height = _PLOT_HEIGHT + _LEGEND_LINE * len(curve.series) + _TOP_AXIS * len(others)
@@ -60,7 +60,7 @@ def _draw_line(axes: Axes, x: list[float], series: Series, place: int, repeat: i
     axes.fill_between(x, lows, highs, color=colour, alpha=0.13, linewidth=0)
 
 
-def _add_top_axis(axes: Axes, unit: Unit, number: int) -> None:
+def _add_top_axis(axes: Axes, unit: LengthUnit, number: int) -> None:
     top = axes.secondary_xaxis("top", functions=(_times(1 / unit.pixels), _times(unit.pixels)))
     top.spines["top"].set_position(("outward", _TOP_AXIS * number))
     top.set_xlabel(f"the same in {unit.title}")

@@ -3,14 +3,14 @@
 from matplotlib.figure import Figure
 
 from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart, percent_axis, unit_look
-from robustlab.report.study.view import View
+from robustlab.report.study.view import StudyView
 from robustlab.report.text import number, score, slug
 from robustlab.runs.results import Detection
 
 _SIZE = (340, 296)
 
 
-def histogram_chart(detection: Detection, view: View) -> Chart:
+def histogram_chart(detection: Detection, view: StudyView) -> Chart:
     """Return the histogram of a detector's scores, with its thresholds."""
 
     def paint(figure: Figure) -> None:
@@ -38,7 +38,7 @@ def histogram_chart(detection: Detection, view: View) -> Chart:
     return chart(name, f"{detection.title}: scores {view.unit(detection.unit)}".strip(), _SIZE, paint)
 
 
-def roc_chart(detections: list[Detection], view: View) -> Chart:
+def roc_chart(detections: list[Detection], view: StudyView) -> Chart:
     """Return the ROC curves of one detection in all its units."""
 
     def paint(figure: Figure) -> None:

@@ -7,11 +7,11 @@ from robustlab.report.charts.cascade import cascade_chart
 from robustlab.report.charts.confusion import MOST_CLASSES, confusion_chart
 from robustlab.report.charts.distances import distance_chart
 from robustlab.report.charts.robust_curve import robust_curve_chart
-from robustlab.report.evaluation.view import View
+from robustlab.report.evaluation.view import EvaluationView
 
 
 @dataclass(frozen=True, kw_only=True)
-class Charts:
+class EvaluationCharts:
     """The charts; None where there is nothing to draw."""
 
     cascade: Chart | None
@@ -24,11 +24,11 @@ class Charts:
         return [chart for chart in (self.cascade, self.curve, self.flips, self.distances) if chart]
 
 
-def draw_charts(view: View) -> Charts:
+def draw_charts(view: EvaluationView) -> EvaluationCharts:
     """Draw every chart of the results."""
     results = view.results
     curve = results.curve if results.curve and results.curve.eps else None
-    return Charts(
+    return EvaluationCharts(
         cascade=_cascade(view) if results.rows else None,
         curve=robust_curve_chart(curve, results.norm, results.eps, results.robust) if curve else None,
         flips=_flips(view) if results.flips and results.images.classes <= MOST_CLASSES else None,
@@ -38,11 +38,11 @@ def draw_charts(view: View) -> Charts:
     )
 
 
-def _cascade(view: View) -> Chart:
+def _cascade(view: EvaluationView) -> Chart:
     accuracies = [step.row.robust if step.row else view.results.clean for step in view.steps]
     return cascade_chart([step.passes for step in view.steps], accuracies)
 
 
-def _flips(view: View) -> Chart:
+def _flips(view: EvaluationView) -> Chart:
     most = max(max(counts) for counts in view.confusion)
     return confusion_chart("flips", "Which class the broken images were taken for", view.confusion, most)

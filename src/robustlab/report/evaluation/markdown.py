@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.evaluation import words
-from robustlab.report.evaluation.charts import Charts
-from robustlab.report.evaluation.view import View
+from robustlab.report.evaluation.charts import EvaluationCharts
+from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.markdown import code, plain, table
 from robustlab.runs.evaluation import AttackRow, Check, Evaluation
 from robustlab.runs.results import Figure
@@ -14,7 +14,7 @@ from robustlab.runs.results import Figure
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
 
 
-def markdown(view: View, charts: Charts) -> str:
+def markdown(view: EvaluationView, charts: EvaluationCharts) -> str:
     """Return the report in Markdown; it links the charts in ``figures/``."""
     blocks = [
         f"# {plain(view.results.title)}",
@@ -33,7 +33,7 @@ def _figure(figure: Figure) -> str:
     return f"{text.share(figure)} ({text.interval(figure)})"
 
 
-def _alarm(view: View) -> list[str]:
+def _alarm(view: EvaluationView) -> list[str]:
     if not view.results.red_flags:
         return []
     reasons = [
@@ -44,7 +44,7 @@ def _alarm(view: View) -> list[str]:
     return ["\n".join([f"> **{cry}** {said}", ">", *reasons])]
 
 
-def _headline(view: View) -> list[str]:
+def _headline(view: EvaluationView) -> list[str]:
     results = view.results
     doubt = " (not to be believed)" if view.results.doubtful else ""
     facts = [
@@ -67,7 +67,7 @@ def _front(results: Evaluation) -> str:
     return f", behind {plain(wished)} (`--mean`, `--std`, `--scale`)" if wished else ""
 
 
-def _attacks(view: View, charts: Charts) -> list[str]:
+def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     def line(number: int, row: AttackRow) -> list[str]:
         passes = f"{text.count(row.forwards)} / {text.count(row.backwards)}"
         return [
@@ -89,7 +89,7 @@ def _attacks(view: View, charts: Charts) -> list[str]:
     return ["## Attacks", " ".join(note for note in notes if note), table(head, lines), chart]
 
 
-def _curve(view: View, charts: Charts) -> list[str]:
+def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     curve = view.results.curve
     if curve is None or charts.curve is None:
         return []
@@ -106,7 +106,7 @@ def _curve(view: View, charts: Charts) -> list[str]:
     ]
 
 
-def _checks(view: View) -> list[str]:
+def _checks(view: EvaluationView) -> list[str]:
     def line(check: Check) -> list[str]:
         told = [check.title, check.found, check.expected, check.meaning]
         return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
@@ -117,7 +117,7 @@ def _checks(view: View) -> list[str]:
     return ["## Checks", table(head, [line(check) for check in view.checks])]
 
 
-def _broken(view: View, charts: Charts) -> list[str]:
+def _broken(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     if not view.flips:
         return ["## Broken images", words.nothing_broken(view)] if view.broken == 0 else []
     lines = [[str(flip.label), words.answer(flip.prediction), text.count(flip.n)] for flip in view.flips[:20]]
@@ -129,7 +129,7 @@ def _broken(view: View, charts: Charts) -> list[str]:
     ]
 
 
-def _cost(view: View) -> list[str]:
+def _cost(view: EvaluationView) -> list[str]:
     results = view.results
     lines = [
         [

@@ -7,7 +7,7 @@ import numpy as np
 
 from robustlab.core.errors import RunError
 from robustlab.report.arrays import Arrays, Images
-from robustlab.report.evaluation.view import View
+from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
 from robustlab.runs.evaluation import BrokenImage, Flip
 
@@ -59,7 +59,7 @@ class Album(NamedTuple):
         return sum(len(group.cases) for group in self.groups)
 
 
-def album(view: View, arrays: Arrays) -> Album | None:
+def album(view: EvaluationView, arrays: Arrays) -> Album | None:
     """Return the pictures, of every class about as many, or None if there are none.
 
     Raises:

@@ -6,7 +6,7 @@ from robustlab.report.evaluation.charts import draw_charts
 from robustlab.report.evaluation.flags import explanations
 from robustlab.report.evaluation.markdown import markdown
 from robustlab.report.evaluation.pictures import album
-from robustlab.report.evaluation.view import View
+from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.glossary import Glossary
 from robustlab.report.rendering import Report, render
 from robustlab.runs.evaluation import Evaluation
@@ -18,7 +18,7 @@ def report(results: Evaluation, arrays: Arrays) -> Report:
     Raises:
         RunError: pictures that the results name are missing or damaged.
     """
-    view = View(results)
+    view = EvaluationView(results)
     charts = draw_charts(view)
     page = render(
         "evaluation/report.html.j2",

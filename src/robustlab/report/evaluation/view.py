@@ -43,7 +43,7 @@ class Spending(NamedTuple):
     seconds: float | None
 
 
-class View:
+class EvaluationView:
     """Results with the look-ups that the page and the Markdown share."""
 
     def __init__(self, results: Evaluation) -> None:

@@ -1,14 +1,14 @@
 """What an evaluation found, in sentences computed from its results."""
 
 from robustlab.core.text import level
-from robustlab.report.evaluation.view import NO_ANSWER, View
+from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
 from robustlab.report.text import count, counted, share
 from robustlab.runs.evaluation import Check, Evaluation
 
 _SHOWN_IDS = 12
 
 
-def meaning(view: View) -> str:
+def meaning(view: EvaluationView) -> str:
     """Tell in plain words what the figure says."""
     results, n = view.results, view.results.clean.n
     classifier = f"Of {counted(n, 'image')} the classifier gets"
@@ -27,7 +27,7 @@ def meaning(view: View) -> str:
     return f"{classifier} {right} right as they are, and {left} still after {attacks}. {_attacker(results)}"
 
 
-def bounds(view: View) -> str:
+def bounds(view: EvaluationView) -> str:
     """Tell how the true figure on these images lies to the attacked and the proven one."""
     results = view.results
     if view.right == 0:
@@ -55,7 +55,7 @@ def bounds(view: View) -> str:
     )
 
 
-def order(view: View) -> str:
+def order(view: EvaluationView) -> str:
     """Tell which images each attack met."""
     settled = "not broken" if view.proven is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
@@ -65,7 +65,7 @@ def order(view: View) -> str:
     return said
 
 
-def unconfirmed(view: View) -> str:
+def unconfirmed(view: EvaluationView) -> str:
     """Tell of the successes that did not hold; empty if there are none."""
     number = len(view.results.unconfirmed)
     if not number:
@@ -76,7 +76,7 @@ def unconfirmed(view: View) -> str:
     )
 
 
-def cliff(view: View) -> str:
+def cliff(view: EvaluationView) -> str:
     """Tell that the curve's search is weaker than the attacks, where that shows; otherwise empty."""
     if not view.cliff:
         return ""
@@ -87,7 +87,7 @@ def cliff(view: View) -> str:
     )
 
 
-def nothing_broken(view: View) -> str:
+def nothing_broken(view: EvaluationView) -> str:
     """Tell how to read an evaluation in which no attack succeeded."""
     if view.right == 0 or not view.results.rows:
         return "There was nothing to break."
@@ -101,7 +101,7 @@ def nothing_broken(view: View) -> str:
     )
 
 
-def alarm(view: View) -> tuple[str, str]:
+def alarm(view: EvaluationView) -> tuple[str, str]:
     """Tell that checks failed, in a cry and a sentence: what the figure is worth now."""
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
     figure = share(view.results.robust)
@@ -122,7 +122,7 @@ def reason(check: Check) -> str:
     return f"{check.found.rstrip('.')}. Expected: {check.expected.rstrip('.')}."
 
 
-def not_finite(view: View) -> str:
+def not_finite(view: EvaluationView) -> str:
     """Tell of the images at which the classifier gave no answer; empty if there are none."""
     ids = view.results.not_finite
     if not ids:

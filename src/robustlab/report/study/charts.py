@@ -7,13 +7,13 @@ from robustlab.report.charts.confusion import MOST_CLASSES, confusion_chart
 from robustlab.report.charts.curves import classifier_places, curve_chart
 from robustlab.report.charts.detection import histogram_chart, roc_chart
 from robustlab.report.charts.training import training_chart
-from robustlab.report.study.view import View, by_id
+from robustlab.report.study.view import StudyView, by_id
 from robustlab.report.text import slug
 from robustlab.runs.results import Curve, Detection, Network, Row
 
 
 @dataclass(frozen=True, kw_only=True)
-class Charts:
+class StudyCharts:
     """The charts, each with what it shows."""
 
     curves: list[tuple[Curve, Chart]]
@@ -29,14 +29,14 @@ class Charts:
         return [*(chart for _, chart in pairs), *histograms, *self.rocs]
 
 
-def draw_charts(view: View) -> Charts:
+def draw_charts(view: StudyView) -> StudyCharts:
     """Draw every chart of the results."""
     results = view.results
     places = classifier_places(results.curves)
     detections = by_id(results.detections)
     summary = [row for row in results.rows if row.group == "summary" and len(row.confusion) <= MOST_CLASSES]
     most = max((_most_errors(row) for row in summary), default=0)
-    return Charts(
+    return StudyCharts(
         curves=[(curve, curve_chart(curve, view.units, places)) for curve in results.curves],
         training=[(network, training_chart(network)) for network in results.networks if network.epochs],
         histograms=[[(part, histogram_chart(part, view)) for part in group] for group in detections],
@@ -45,7 +45,7 @@ def draw_charts(view: View) -> Charts:
     )
 
 
-def _confusion_chart(row: Row, most: int, view: View) -> Chart:
+def _confusion_chart(row: Row, most: int, view: StudyView) -> Chart:
     name = f"confusion-{slug(row.id)}-{slug(row.unit or 'all')}"
     title = f"Confusion matrix: {row.title} {view.unit(row.unit)}".strip()
     return confusion_chart(name, title, row.confusion, most)

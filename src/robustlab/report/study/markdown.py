@@ -3,12 +3,12 @@
 from robustlab.report import text
 from robustlab.report.markdown import code, plain, table
 from robustlab.report.study import words
-from robustlab.report.study.charts import Charts
-from robustlab.report.study.view import View, by_id
+from robustlab.report.study.charts import StudyCharts
+from robustlab.report.study.view import StudyView, by_id
 from robustlab.runs.results import Detection, Operating, Row
 
 
-def markdown(view: View, charts: Charts) -> str:
+def markdown(view: StudyView, charts: StudyCharts) -> str:
     """Return the report in Markdown; it links the charts in ``figures/``."""
     results = view.results
     blocks = [
@@ -25,7 +25,7 @@ def markdown(view: View, charts: Charts) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _banners(view: View) -> list[str]:
+def _banners(view: StudyView) -> list[str]:
     data, found = view.results.dataset, []
     if view.results.red_flags:
         flags = [f"> - {plain(row)}: {plain(flag.found)}" for row, flag in view.results.red_flags]
@@ -45,11 +45,11 @@ def _figure(row: Row) -> str:
     return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)}){doubt}"
 
 
-def _titled(view: View, row: Row) -> str:
+def _titled(view: StudyView, row: Row) -> str:
     return f"{row.title} ({view.unit(row.unit)})" if row.unit else row.title
 
 
-def _summary(view: View) -> list[str]:
+def _summary(view: StudyView) -> list[str]:
     lines = []
     for line in view.lines("summary"):
         reference = text.reference(line.reference) if line.reference is not None else "–"
@@ -69,7 +69,7 @@ def _summary(view: View) -> list[str]:
     return ["## Summary", figures, "In brackets: 95 % intervals (Wilson).", "\n".join(notes)]
 
 
-def _claims(view: View) -> list[str]:
+def _claims(view: StudyView) -> list[str]:
     lines = []
     for claim in view.results.claims:
         for reading in view.readings(claim):
@@ -87,12 +87,12 @@ def _claims(view: View) -> list[str]:
     return ["## Claims", plain(words.verdict_count(view)), table(head, lines)]
 
 
-def _curves(charts: Charts) -> list[str]:
+def _curves(charts: StudyCharts) -> list[str]:
     images = [f"![{plain(chart.title)}](figures/{chart.name}.svg)" for _, chart in charts.curves]
     return ["## Curves", *images] if images else []
 
 
-def _rows(view: View) -> list[str]:
+def _rows(view: StudyView) -> list[str]:
     lines = [
         [
             plain(row.title),
@@ -116,7 +116,7 @@ def _operating(point: Operating | None) -> str:
     return f"{text.share(point.detection_rate)} / {text.share(point.false_positive_rate)}"
 
 
-def _detections(view: View) -> list[str]:
+def _detections(view: StudyView) -> list[str]:
     def line(detection: Detection) -> list[str]:
         auroc = f"{text.score(detection.auroc.value)} ({text.score_interval(detection.auroc)})"
         unit = plain(view.unit(detection.unit)) or "–"
@@ -137,7 +137,7 @@ def _detections(view: View) -> list[str]:
     return ["## Detection", findings, table(head, lines)]
 
 
-def _cost(view: View) -> list[str]:
+def _cost(view: StudyView) -> list[str]:
     lines = [
         [
             plain(group.title),

@@ -6,10 +6,10 @@ from robustlab.report.arrays import Arrays
 from robustlab.report.glossary import Glossary
 from robustlab.report.rendering import Report, render
 from robustlab.report.study import words
-from robustlab.report.study.charts import Charts, draw_charts
+from robustlab.report.study.charts import StudyCharts, draw_charts
 from robustlab.report.study.markdown import markdown
 from robustlab.report.study.pictures import exhibit, strip
-from robustlab.report.study.view import View, by_id
+from robustlab.report.study.view import StudyView, by_id
 from robustlab.runs.results import Results
 
 
@@ -19,12 +19,12 @@ def report(results: Results, arrays: Arrays) -> Report:
     Raises:
         RunError: pictures that the results name are missing or damaged.
     """
-    view = View(results)
+    view = StudyView(results)
     charts = draw_charts(view)
     return Report(_page(view, charts, arrays), markdown(view, charts), charts.all())
 
 
-def _page(view: View, charts: Charts, arrays: Arrays) -> str:
+def _page(view: StudyView, charts: StudyCharts, arrays: Arrays) -> str:
     results = view.results
     return render(
         "study/report.html.j2",
@@ -40,7 +40,7 @@ def _page(view: View, charts: Charts, arrays: Arrays) -> str:
     )
 
 
-def _terms(view: View) -> dict[str, list[tuple[str, str]]]:
+def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
     """Return the terms to explain by the section that uses them first."""
     results, glossary = view.results, Glossary()
     texts: dict[str, list[Any]] = {

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
-from robustlab.runs.results import Claim, Cost, Detection, Network, Results, Row, Unit, Verdict
+from robustlab.runs.results import Claim, ClaimVerdict, Cost, Detection, LengthUnit, Network, Results, Row
 
 Item = TypeVar("Item", Row, Detection)
 
@@ -25,11 +25,11 @@ class Line(NamedTuple):
         return next((row for row in self.rows if row.unit == unit), None)
 
 
-class Reading(NamedTuple):
+class ClaimReading(NamedTuple):
     """One reading of a claim, with a verdict per unit."""
 
     title: str
-    verdicts: dict[str, Verdict]
+    verdicts: dict[str, ClaimVerdict]
 
 
 class CostGroup(NamedTuple):
@@ -44,12 +44,12 @@ class CostGroup(NamedTuple):
     others_seconds: float
 
 
-class View:
+class StudyView:
     """Results with the look-ups that the page and the Markdown share."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.units: list[Unit] = results.units
+        self.units: list[LengthUnit] = results.units
         self._places = {unit.id: place for place, unit in enumerate(results.units, start=1)}
         self._titles = {unit.id: unit.title for unit in results.units}
         self._networks: dict[str, Network] = {network.id: network for network in results.networks}
@@ -85,11 +85,11 @@ class View:
         rows = [row for row in self.results.rows if row.group == group]
         return [Line(part[0].title, part[0].note, part[0].reference, part) for part in by_id(rows)]
 
-    def readings(self, claim: Claim) -> list[Reading]:
+    def readings(self, claim: Claim) -> list[ClaimReading]:
         """Return a claim's verdicts by reading."""
-        readings: dict[str, Reading] = {}
+        readings: dict[str, ClaimReading] = {}
         for verdict in claim.verdicts:
-            reading = readings.setdefault(verdict.reading, Reading(verdict.reading, {}))
+            reading = readings.setdefault(verdict.reading, ClaimReading(verdict.reading, {}))
             reading.verdicts[verdict.unit] = verdict
         return list(readings.values())
 

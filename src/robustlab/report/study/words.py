@@ -1,11 +1,11 @@
 """What a study found, in sentences computed from its results."""
 
-from robustlab.report.study.view import View
+from robustlab.report.study.view import StudyView
 from robustlab.report.text import count, listing, percent, score
 from robustlab.runs.results import Detection, Figure, Results, Row
 
 
-def headline(view: View) -> str:
+def headline(view: StudyView) -> str:
     """Tell the summary in a sentence or two: clean accuracy, and what brings it down most."""
     rows = [row for line in view.lines("summary") for row in line.rows]
     if not rows:
@@ -23,7 +23,7 @@ def headline(view: View) -> str:
     return said
 
 
-def _spread(view: View, name: str, rows: list[Row]) -> str:
+def _spread(view: StudyView, name: str, rows: list[Row]) -> str:
     """Return a row's accuracy in every unit: ``82.7 % (study units) or 40.8 % (pixel units)``."""
     parts = []
     for row in rows:
@@ -33,7 +33,7 @@ def _spread(view: View, name: str, rows: list[Row]) -> str:
     return listing(parts, "or")
 
 
-def verdict_count(view: View) -> str:
+def verdict_count(view: StudyView) -> str:
     """Tell how many claims hold as the study reads them, per unit; empty without claims."""
     claims = view.results.claims
     parts = []
@@ -46,7 +46,7 @@ def verdict_count(view: View) -> str:
     return f"Of the study's claims, read as the study does, {listing(parts)}." if parts else ""
 
 
-def agreement(view: View, unit: str) -> str:
+def agreement(view: StudyView, unit: str) -> str:
     """Tell how far the figures of a unit lie from the study's, on average; empty without a reference."""
     gaps = [
         abs(row.accuracy.value - line.reference)

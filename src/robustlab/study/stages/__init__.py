@@ -1,6 +1,6 @@
 """The kinds of work a study consists of, one file each."""
 
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.curve import CurveStage
 from robustlab.study.stages.detect import DetectStage
 from robustlab.study.stages.gallery import GalleryStage
@@ -15,6 +15,6 @@ __all__ = [
     "MeasureStage",
     "Measurement",
     "SamplesStage",
-    "Stage",
+    "StudyStage",
     "TrainStage",
 ]

@@ -9,7 +9,7 @@ from robustlab.study.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage(ABC):
+class StudyStage(ABC):
     """One step of a study. Its fields, all of them, are what its result depends on.
 
     Attributes:

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustlab.evaluation import proportion
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.measure import Measurement
 from robustlab.study.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class CurveStage(Stage):
+class CurveStage(StudyStage):
     """One line of a curve: a measurement at every point, on the first ``images`` test images."""
 
     points: tuple[Measurement, ...]

@@ -14,7 +14,7 @@ from robustlab.core.batches import in_batches
 from robustlab.data import Split
 from robustlab.detectors import Detector
 from robustlab.evaluation import auroc, proportion, threshold_at
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Workspace
 from robustlab.threats import ThreatModel
 
@@ -27,7 +27,7 @@ Scores = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DetectStage(Stage):
+class DetectStage(StudyStage):
     """A detector against one perturbation; its threshold comes from clean validation images."""
 
     detector: Detector

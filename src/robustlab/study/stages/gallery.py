@@ -7,13 +7,13 @@ import torch
 
 from robustlab.evaluation import classify
 from robustlab.models.files import save_tensors
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.measure import Measurement
 from robustlab.study.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
-class GalleryStage(Stage):
+class GalleryStage(StudyStage):
     """The first test image of each class under each measurement."""
 
     columns: tuple[Measurement, ...]

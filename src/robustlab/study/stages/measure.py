@@ -11,7 +11,7 @@ from robustlab.data import Split
 from robustlab.evaluation import classify, proportion
 from robustlab.runs.results import RowFlag
 from robustlab.runs.store import Outcome
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.row_flags import LOOKED_AT, row_flags
 from robustlab.study.workspace import Workspace
 from robustlab.threats import ThreatModel
@@ -74,7 +74,7 @@ def _rows(block: Split, predictions: Tensor, confidences: Tensor, *counts: Tenso
 
 
 @dataclass(frozen=True, kw_only=True)
-class MeasureStage(Stage):
+class MeasureStage(StudyStage):
     """One row of the table, on the whole test split."""
 
     measurement: Measurement

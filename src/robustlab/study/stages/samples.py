@@ -8,7 +8,7 @@ import torch
 from robustlab.core import seeding
 from robustlab.models import GANNetwork, VAENetwork
 from robustlab.models.files import save_tensors
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.gallery import to_bytes
 from robustlab.study.workspace import Workspace
 
@@ -17,7 +17,7 @@ RECONSTRUCTED = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplesStage(Stage):
+class SamplesStage(StudyStage):
     """Images drawn from a standard normal code; for a VAE also the first test images and their copies."""
 
     network: str

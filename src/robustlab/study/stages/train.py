@@ -8,13 +8,13 @@ from robustlab.core.errors import ModelFileError
 from robustlab.defenses import TrainedDefense
 from robustlab.models import Model, load_network, save_network
 from robustlab.models.files import load_tensors
-from robustlab.study.stages.base import Stage
+from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Workspace
 from robustlab.training import Objective, Schedule, train
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainStage(Stage):
+class TrainStage(StudyStage):
     """Train one network; the weights go to the store's ``models`` folder under ``network``."""
 
     network: str

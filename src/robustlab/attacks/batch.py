@@ -15,7 +15,7 @@ Realise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
+class AttackBatch:
     """A batch to attack, and how: everything about it that does not change. See `Attack.run`."""
 
     model: nn.Module

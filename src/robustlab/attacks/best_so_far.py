@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustlab.attacks.task import Task
+from robustlab.attacks.batch import AttackBatch
 from robustlab.threats import per_image
 
 
@@ -17,7 +17,7 @@ def put(images: Tensor, rows: Tensor, points: Tensor, where: Tensor) -> None:
         images[rows] = torch.where(per_image(where, points), points, images[rows])
 
 
-class Record:
+class BestSoFar:
     """What an attack has found so far, one row per image of the batch.
 
     Attributes:
@@ -26,7 +26,7 @@ class Record:
         found_by: (N,) the restart that found ``best``; -1 where that is the clean image.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: AttackBatch) -> None:
         self._minimal_norm = task.minimal_norm
         self.best = task.images.clone()
         self.broken = torch.zeros_like(task.labels, dtype=torch.bool)
