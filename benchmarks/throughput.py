@@ -21,7 +21,7 @@ from robustlab.core import device
 from robustlab.data import Splits, load_dataset
 from robustlab.models import CNN, GAN, VAE, Model, Shape
 from robustlab.threats import Linf
-from robustlab.training import AdversarialGame, CrossEntropy, Objective, Reconstruction, Schedule, train
+from robustlab.training import CrossEntropy, GanLoss, Objective, TrainConfig, VaeLoss, train
 
 SHAPE = Shape(1, 28, 28, 10)
 
@@ -33,7 +33,7 @@ def epoch_seconds(data: Splits, model: Model, objective: Objective, images: int)
     times = []
     for _ in range(2):
         started = time.perf_counter()
-        schedule = Schedule(epochs=1, lr=2e-4)
+        schedule = TrainConfig(epochs=1, lr=2e-4)
         train(network, objective, part, held_out, schedule=schedule, compute=device.resolve("cpu"), key=1)
         times.append(time.perf_counter() - started)
     return min(times) * 48_000 / images
@@ -72,8 +72,8 @@ def main() -> None:
     print(f"{device.describe('cpu')}, torch {torch.__version__}, {waiting}")
     networks: list[tuple[str, Model, Objective, int]] = [
         ("CNN", CNN(), CrossEntropy(), 12_800),
-        ("VAE", VAE(), Reconstruction(), 19_200),
-        ("GAN", GAN(), AdversarialGame(), 9_600),
+        ("VAE", VAE(), VaeLoss(), 19_200),
+        ("GAN", GAN(), GanLoss(), 9_600),
     ]
     for name, model, objective, count in networks:
         print(f"{name}: {epoch_seconds(data, model, objective, count):.2f} s an epoch", flush=True)
@@ -92,7 +92,7 @@ def main() -> None:
         print(batch, *(f"{figure:9,.0f}" for figure in figures), flush=True)
 
     network = CNN().build(SHAPE)
-    schedule = Schedule(epochs=4)
+    schedule = TrainConfig(epochs=4)
     train(
         network,
         CrossEntropy(),

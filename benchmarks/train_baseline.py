@@ -29,7 +29,7 @@ from robustlab.data import Splits, load_dataset, mnist
 from robustlab.evaluation import classify
 from robustlab.models import CNN, Shape
 from robustlab.threats import Linf
-from robustlab.training import CrossEntropy, Schedule, train
+from robustlab.training import CrossEntropy, TrainConfig, train
 
 SHAPE = Shape(1, 28, 28, 10)
 
@@ -59,7 +59,7 @@ def train_ours(data: Splits, epochs: int, seed: int) -> nn.Module:
     """Train as a study does."""
     with seeding.isolated(seeding.derive(seed, "weights")):
         network = CNN().build(SHAPE)
-    schedule = Schedule(epochs=epochs, batch_size=64, lr=1e-3)
+    schedule = TrainConfig(epochs=epochs, batch_size=64, lr=1e-3)
     key = seeding.derive(seed, "training")
     train(
         network,

@@ -8,7 +8,7 @@ from small_networks import Counting, mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import FAB, FGSM, PGD, Attack, DeepFool, Session, Smoothed, Square, WhereMasked
-from robustlab.attacks.agreement import LOOKS, compared
+from robustlab.attacks.gradient_agreement import LOOKS, compared
 from robustlab.core import seeding
 from robustlab.threats import L2, Linf, ThreatModel
 

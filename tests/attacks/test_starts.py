@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import PGD, Attack, Session
-from robustlab.attacks.starts import Start, begin
+from robustlab.attacks.initialization import Start, begin
 from robustlab.threats import L2, Linf, ThreatModel
 
 Make = Callable[..., Any]

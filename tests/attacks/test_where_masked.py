@@ -8,7 +8,7 @@ from small_networks import mlp
 from torch import Tensor, nn
 
 from robustlab.attacks import Square, WhereMasked
-from robustlab.attacks.agreement import LOOKS
+from robustlab.attacks.gradient_agreement import LOOKS
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Restarts
 from robustlab.core import seeding
-from robustlab.evaluation.engine.problem import program
-from robustlab.evaluation.engine.stages import Attacking
+from robustlab.evaluation.engine.context import program
+from robustlab.evaluation.engine.stages import AttackStage
 from robustlab.evaluation.subject import load_classifier
 from robustlab.threats import Linf
 
@@ -266,7 +266,7 @@ def test_a_base_class_or_a_wrapper_typed_into_a_console_decides_what_is_kept() -
         scope: dict[str, Any] = {"__name__": "console", "Attack": Attack}
         exec(source, scope)
         attack = wrapper(attack=type("Derived", (scope["Base"],), {})(), times=2)
-        return Attacking(attack=attack, threat=Linf(eps=0.1)).code
+        return AttackStage(attack=attack, threat=Linf(eps=0.1)).code
 
     class Wrapper(Restarts):
         """A wrapper that is not robustlab's."""

@@ -15,7 +15,7 @@ from robustlab.attacks import FGSM, Attack
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
 from robustlab.data import Split, Splits, load_dataset
-from robustlab.evaluation.checks import Lab
+from robustlab.evaluation.checks import AttackRunner
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.models import Model, load_from_zoo, zoo_names
@@ -144,7 +144,7 @@ def test_they_are_the_surrogates_where_none_is_given(
 ) -> None:
     asked: list[int] = []
 
-    def look(self: Transfer, lab: Lab) -> Attack:
+    def look(self: Transfer, lab: AttackRunner) -> Attack:
         del self
         asked.append(len(lab.surrogates))
         return FGSM()

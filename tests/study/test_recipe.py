@@ -11,7 +11,7 @@ from recipe_texts import GOOD, write
 from robustlab.attacks import FGSM, GaussianNoise
 from robustlab.study.recipe import Recipe, load_recipe
 from robustlab.threats import Linf, Unbounded
-from robustlab.training import Schedule
+from robustlab.training import TrainConfig
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -32,9 +32,9 @@ def test_a_good_recipe_is_read(tmp_path: Path) -> None:
 
 def test_defaults() -> None:
     network = Recipe.model_validate(tomllib.loads(GOOD)).networks["baseline"]
-    expected = Schedule(epochs=3, batch_size=64, lr=1e-3, betas=(0.9, 0.999))
+    expected = TrainConfig(epochs=3, batch_size=64, lr=1e-3, betas=(0.9, 0.999))
     assert network.schedule(None) == network.schedule(10) == expected
-    assert network.schedule(2) == Schedule(epochs=2)
+    assert network.schedule(2) == TrainConfig(epochs=2)
 
 
 @given(x=st.floats(0, 1))

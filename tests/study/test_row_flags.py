@@ -15,7 +15,7 @@ from robustlab.core import spec
 from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.defenses import ComposedDefense
-from robustlab.evaluation.checks import Lab
+from robustlab.evaluation.checks import AttackRunner
 from robustlab.runs.store import Outcome
 from robustlab.study.stages.row_flags import row_flags
 from robustlab.threats import L2, Linf, ThreatModel, Unbounded
@@ -153,7 +153,7 @@ def flags(
     with torch.random.fork_rng():
         torch.manual_seed(0)
         network = network or nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval()
-    lab = Lab(model=network, classes=2, threat=threat)
+    lab = AttackRunner(model=network, classes=2, threat=threat)
     found = row_flags(attack, threat, lab, IMAGES, outcomes, clean, white_box=white_box)
     return [flag.id for flag in found]
 

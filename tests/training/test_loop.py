@@ -17,20 +17,20 @@ from robustlab.data import Split, Splits
 from robustlab.evaluation import classify
 from robustlab.models import GAN, GANNetwork, Model, Shape
 from robustlab.training import (
-    AdversarialGame,
     CrossEntropy,
+    GanLoss,
     History,
     Objective,
-    Reconstruction,
-    Schedule,
+    TrainConfig,
+    VaeLoss,
     train,
 )
 
 SHAPE = Shape(1, 28, 28, 10)
 NETWORKS: dict[str, tuple[str, Objective]] = {
     "classifier": ("cnn", CrossEntropy()),
-    "vae": ("vae(hidden=50, latent=5)", Reconstruction(kl_weight=1.0)),
-    "gan": ("gan(hidden=40, latent=8)", AdversarialGame(smoothing=0.1)),
+    "vae": ("vae(hidden=50, latent=5)", VaeLoss(kl_weight=1.0)),
+    "gan": ("gan(hidden=40, latent=8)", GanLoss(smoothing=0.1)),
 }
 
 
@@ -81,7 +81,7 @@ def small(digits: Splits) -> tuple[Split, Split]:
 
 def test_a_classifier_learns_the_digits(digits: Splits, fp32: Compute) -> None:
     network = build("cnn")
-    schedule = Schedule(epochs=4, batch_size=16, lr=2e-3)
+    schedule = TrainConfig(epochs=4, batch_size=16, lr=2e-3)
     data = (digits.train.take(slice(480)), digits.validation)
     history = train(network, CrossEntropy(), *data, schedule=schedule, compute=fp32, key=1)
     losses = [epoch["train loss"] for epoch in history.epochs]
@@ -105,7 +105,7 @@ def test_generative_networks_are_trained(name: str, small: tuple[Split, Split], 
     model, objective = NETWORKS[name]
     network = build(model)
     before = weights(network)
-    schedule = Schedule(epochs=3, batch_size=10)
+    schedule = TrainConfig(epochs=3, batch_size=10)
     history = train(network, objective, *small, schedule=schedule, compute=fp32, key=1)
     assert all(not torch.equal(before[n], w) for n, w in network.state_dict().items())
     assert len(history.epochs) == 3
@@ -139,7 +139,7 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     model, objective = NETWORKS[name]
     checkpoint = tmp_path / "checkpoint"
     compute = Compute(device="cpu", precision=precision)
-    schedule = Schedule(epochs=3, batch_size=30, lr=3e-3, betas=(0.8, 0.99))
+    schedule = TrainConfig(epochs=3, batch_size=30, lr=3e-3, betas=(0.8, 0.99))
 
     def run(network: nn.Module, checkpoint: Path | None, watch: Watch) -> History:
         return train(
@@ -175,7 +175,7 @@ def test_an_unusable_checkpoint_is_ignored(
     damage: str, small: tuple[Split, Split], fp32: Compute, tmp_path: Path
 ) -> None:
     model, objective = NETWORKS["vae"]
-    checkpoint, schedule = tmp_path / "checkpoint", Schedule(epochs=2)
+    checkpoint, schedule = tmp_path / "checkpoint", TrainConfig(epochs=2)
     whole = build(model)
     expected = train(whole, objective, *small, schedule=schedule, compute=fp32, key=7)
     other = 8 if damage == "another training's" else 7
@@ -194,7 +194,7 @@ def test_more_epochs_go_on_from_fewer(small: tuple[Split, Split], fp32: Compute)
     # Each epoch has its own draws, so that what came before does not depend on how many are to come.
     model, objective = NETWORKS["classifier"]
     histories = [
-        train(build(model), objective, *small, schedule=Schedule(epochs=n), compute=fp32, key=7)
+        train(build(model), objective, *small, schedule=TrainConfig(epochs=n), compute=fp32, key=7)
         for n in (1, 2)
     ]
     assert histories[1].epochs[0] == histories[0].epochs[0]
@@ -214,7 +214,7 @@ def test_the_global_generator_is_neither_used_nor_changed(
         network = build(model)
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        train(network, objective, *small, schedule=Schedule(epochs=1), compute=fp32, key=key)
+        train(network, objective, *small, schedule=TrainConfig(epochs=1), compute=fp32, key=key)
         assert torch.equal(torch.get_rng_state(), before)
         return weights(network)
 
@@ -228,7 +228,7 @@ def test_the_validation_split_does_not_change_what_is_learnt(digits: Splits, fp3
         model, objective = NETWORKS["gan"]
         network = build(model)
         data = digits.train.take(slice(100))
-        train(network, objective, data, validation, schedule=Schedule(epochs=2), compute=fp32, key=7)
+        train(network, objective, data, validation, schedule=TrainConfig(epochs=2), compute=fp32, key=7)
         return weights(network)
 
     assert_same(run(digits.validation.take(slice(10))), run(digits.validation))
@@ -247,7 +247,7 @@ class WatchedGame(Objective):
         self._before: dict[str, Tensor] = {}
 
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
-        return AdversarialGame().players(network)
+        return GanLoss().players(network)
 
     def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
         if network.training:
@@ -257,14 +257,14 @@ class WatchedGame(Objective):
             self._before = now
             for name, part in self.players(network).items():
                 assert all(p.requires_grad == (name == player) for p in part.parameters())
-        return AdversarialGame().loss(network, player, images, labels)
+        return GanLoss().loss(network, player, images, labels)
 
 
 def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split], fp32: Compute) -> None:
     with seeding.isolated(1):
         network: GANNetwork = GAN(hidden=16, latent=4).build(SHAPE)
     game = WatchedGame()
-    train(network, game, *small, schedule=Schedule(epochs=1, batch_size=40), compute=fp32, key=1)
+    train(network, game, *small, schedule=TrainConfig(epochs=1, batch_size=40), compute=fp32, key=1)
     assert [player for player, _ in game.moves] == 3 * ["discriminator", "generator"]
     assert [changed for _, changed in game.moves] == [
         set(),
@@ -281,4 +281,6 @@ def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split]
 
 def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp32: Compute) -> None:
     with pytest.raises(RobustlabError, match="diverged"):
-        train(build("cnn"), CrossEntropy(), *small, schedule=Schedule(epochs=3, lr=1e30), compute=fp32, key=1)
+        train(
+            build("cnn"), CrossEntropy(), *small, schedule=TrainConfig(epochs=3, lr=1e30), compute=fp32, key=1
+        )

@@ -12,7 +12,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.data import Split
 from robustlab.training import (
     Objective,
-    Schedule,
+    TrainConfig,
     train,
 )
 
@@ -43,7 +43,7 @@ def numbered(n: int) -> Split:
 
 def test_every_image_is_shown_once_per_epoch_in_a_new_order(fp32: Compute) -> None:
     recorder = Recorder()
-    schedule = Schedule(epochs=3, batch_size=8)
+    schedule = TrainConfig(epochs=3, batch_size=8)
     train(nn.Linear(1, 1), recorder, numbered(30), numbered(5), schedule=schedule, compute=fp32, key=3)
     epochs = [[i for batch in recorder.trained[4 * e : 4 * e + 4] for i in batch] for e in range(3)]
     assert [len(batch) for batch in recorder.trained] == 3 * [8, 8, 8, 6]
@@ -77,7 +77,7 @@ class Climb(Objective):
 def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute) -> None:
     # One step per epoch, and Adam's step on a constant gradient is the learning rate: w = 0.1 * epoch.
     network = OneWeight()
-    schedule = Schedule(epochs=5, batch_size=4, lr=0.1)
+    schedule = TrainConfig(epochs=5, batch_size=4, lr=0.1)
     history = train(
         network, Climb(best=best), numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1
     )
@@ -90,7 +90,7 @@ def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute
 
 def test_the_last_epoch_is_kept_where_the_loss_does_not_choose(fp32: Compute) -> None:
     network = OneWeight()
-    schedule, objective = Schedule(epochs=5, batch_size=4, lr=0.1), Climb(best=-1.0, selects=False)
+    schedule, objective = TrainConfig(epochs=5, batch_size=4, lr=0.1), Climb(best=-1.0, selects=False)
     history = train(network, objective, numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1)
     assert history.best_epoch == 5
     assert network.w.item() == pytest.approx(0.5, rel=1e-4)
@@ -102,7 +102,7 @@ def test_of_equals_the_earlier_epoch_is_kept(fp32: Compute) -> None:
         Recorder(),
         numbered(4),
         numbered(2),
-        schedule=Schedule(epochs=3),
+        schedule=TrainConfig(epochs=3),
         compute=fp32,
         key=1,
     )
@@ -120,7 +120,7 @@ def test_the_mean_loss_weighs_a_smaller_last_batch_by_its_size(fp32: Compute) ->
         Number(),
         numbered(13),
         numbered(7),
-        schedule=Schedule(epochs=1, batch_size=5),
+        schedule=TrainConfig(epochs=1, batch_size=5),
         compute=fp32,
         key=1,
     )
@@ -148,7 +148,7 @@ def test_a_loss_that_is_not_finite_is_an_error(
             not_finite(value, where),
             numbered(4),
             numbered(2),
-            schedule=Schedule(epochs=2),
+            schedule=TrainConfig(epochs=2),
             compute=fp32,
             key=1,
             checkpoint=tmp_path / "checkpoint",

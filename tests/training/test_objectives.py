@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 
 from robustlab.core import seeding
 from robustlab.models import GAN, VAE, GANNetwork, Shape, VAENetwork
-from robustlab.training import AdversarialGame, CrossEntropy, Reconstruction
+from robustlab.training import CrossEntropy, GanLoss, VaeLoss
 
 SHAPE = Shape(1, 6, 6, 3)
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -64,7 +64,7 @@ def vae(seed: int = 0) -> VAENetwork:
 
 def loss_of(network: VAENetwork, kl_weight: float, batch: Tensor) -> Tensor:
     with seeding.isolated(5):
-        return Reconstruction(kl_weight=kl_weight).loss(network, "loss", batch, LABELS)
+        return VaeLoss(kl_weight=kl_weight).loss(network, "loss", batch, LABELS)
 
 
 def without_noise(network: VAENetwork) -> VAENetwork:
@@ -101,7 +101,7 @@ def test_the_code_is_drawn_from_the_encoders_gaussian() -> None:
     mean, log_variance = network.encode(batch)
     restored = network.generate(mean + noise * (0.5 * log_variance).exp())
     assert loss_of(network, 0.0, batch).item() == pytest.approx((restored - batch).square().sum().item() / 2)
-    assert Reconstruction().correct(network, batch, LABELS) is None
+    assert VaeLoss().correct(network, batch, LABELS) is None
 
 
 def test_the_loss_is_a_mean_over_images() -> None:
@@ -130,7 +130,7 @@ def softplus(x: float) -> float:
 
 @given(logit=st.floats(-5, 5), smoothing=st.floats(0, 0.49))
 def test_the_game_is_binary_cross_entropy(logit: float, smoothing: float) -> None:
-    game, network = AdversarialGame(smoothing=smoothing), gan_with_verdict(logit)
+    game, network = GanLoss(smoothing=smoothing), gan_with_verdict(logit)
     # -log D(x) = softplus(-logit) and -log(1 - D(x)) = softplus(logit).
     real = (1 - smoothing) * softplus(-logit) + smoothing * softplus(logit)
     found = game.loss(network, "discriminator", images(), LABELS)
@@ -141,7 +141,7 @@ def test_the_game_is_binary_cross_entropy(logit: float, smoothing: float) -> Non
 
 def test_at_equilibrium_the_losses_are_those_of_the_paper() -> None:
     network = gan_with_verdict(0.0)
-    assert AdversarialGame().loss(network, "discriminator", images(), LABELS).item() == pytest.approx(
+    assert GanLoss().loss(network, "discriminator", images(), LABELS).item() == pytest.approx(
         math.log(4), rel=1e-5
     )
 
@@ -149,13 +149,13 @@ def test_at_equilibrium_the_losses_are_those_of_the_paper() -> None:
 def test_each_player_learns_on_its_own_loss() -> None:
     with seeding.isolated(1):
         network = GAN(hidden=8, latent=3, dropout=0.0).build(SHAPE)
-    players = AdversarialGame().players(network)
+    players = GanLoss().players(network)
     assert players == {"discriminator": network.discriminator, "generator": network.generator}
     assert next(iter(players)) == "discriminator"
 
     def touched(player: str) -> set[str]:
         network.zero_grad(set_to_none=True)
-        AdversarialGame().loss(network, player, images(), LABELS).backward()  # type: ignore[no-untyped-call]
+        GanLoss().loss(network, player, images(), LABELS).backward()  # type: ignore[no-untyped-call]
         grads = {name: p.grad for name, p in network.named_parameters()}
         return {name.split(".")[0] for name, grad in grads.items() if grad is not None and grad.any()}
 
@@ -167,7 +167,7 @@ def test_the_discriminator_compares_real_with_generated_images() -> None:
     with seeding.isolated(1):
         network = GAN(hidden=8, latent=3, dropout=0.0).build(SHAPE)
     with seeding.isolated(2):
-        found = AdversarialGame().loss(network, "discriminator", images(), LABELS)
+        found = GanLoss().loss(network, "discriminator", images(), LABELS)
     with seeding.isolated(2):
         fake = network.generate(torch.randn(4, 3))
     expected = F.softplus(-network(images())).mean() + F.softplus(network(fake)).mean()
@@ -176,5 +176,5 @@ def test_the_discriminator_compares_real_with_generated_images() -> None:
 
 def test_only_classifiers_choose_their_epoch_by_loss() -> None:
     assert CrossEntropy().selects
-    assert Reconstruction().selects
-    assert not AdversarialGame().selects
+    assert VaeLoss().selects
+    assert not GanLoss().selects

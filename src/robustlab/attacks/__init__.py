@@ -6,6 +6,7 @@ from robustlab.attacks.base import Attack, AttackResult, frozen
 from robustlab.attacks.batch import Realise
 from robustlab.attacks.bpda import BPDA
 from robustlab.attacks.corruption import Corruption
+from robustlab.attacks.counted_model import QueryResult
 from robustlab.attacks.cw import CW
 from robustlab.attacks.ddn import DDN
 from robustlab.attacks.deepfool import DeepFool
@@ -19,7 +20,6 @@ from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
 from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.nearest import Nearest
-from robustlab.attacks.oracle import QueryResult
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.random_points import RandomPoints
 from robustlab.attacks.restarts import Restarts

@@ -11,9 +11,9 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
+from robustlab.attacks.initialization import Start, begin
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.starts import Start, begin
 from robustlab.core.spec import register
 from robustlab.threats import per_image
 

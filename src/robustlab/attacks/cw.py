@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.descent import adam
+from robustlab.attacks.schedules import adam
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.threats import per_image

@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary
+from robustlab.attacks.linearized import likeliest, nearest_boundary
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import likeliest, nearest_boundary, useful_radius
+from robustlab.attacks.initialization import surface
+from robustlab.attacks.linearized import likeliest, nearest_boundary, useful_radius
 from robustlab.attacks.session import Session
-from robustlab.attacks.starts import surface
 from robustlab.core.spec import register
 from robustlab.threats import per_image
 

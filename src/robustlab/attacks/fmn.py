@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.descent import cosine
+from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.threats import L2, per_image

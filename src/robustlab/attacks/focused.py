@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks import starts
+from robustlab.attacks import initialization
 from robustlab.attacks.base import Attack
 from robustlab.attacks.best_so_far import put
 from robustlab.attacks.losses import Loss, margin
@@ -128,12 +128,12 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
     if turn == 0 and session.restart == 0:
         return session.clean
     if turn % 3 == 1:
-        return starts.corner(session, turn)
+        return initialization.corner(session, turn)
     if turn % 3 == 2:
-        return starts.pattern(session, turn // 3)
+        return initialization.pattern(session, turn // 3)
     shape = tuple(session.clean.shape[1:])
     anew = session.uniform("anew", turn, shape=shape) < 1 / 3
-    return torch.where(anew, starts.corner(session, turn), state.best)
+    return torch.where(anew, initialization.corner(session, turn), state.best)
 
 
 def _patch(session: Session, state: _State, count: int, turn: int) -> None:

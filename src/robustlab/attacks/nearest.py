@@ -13,9 +13,9 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.boundary import useful_radius
-from robustlab.attacks.descent import cosine
+from robustlab.attacks.linearized import useful_radius
 from robustlab.attacks.losses import Loss
+from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.threats import L2

@@ -5,9 +5,9 @@ from typing import Annotated
 from pydantic import Field
 
 from robustlab.attacks.base import Attack
+from robustlab.attacks.initialization import Start, begin
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.starts import Start, begin
 from robustlab.core.spec import register
 
 

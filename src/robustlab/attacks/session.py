@@ -9,8 +9,8 @@ from torch import Tensor
 from robustlab.attacks import losses
 from robustlab.attacks.active import ActiveSet
 from robustlab.attacks.batch import AttackBatch
+from robustlab.attacks.counted_model import Answer, CountedModel, QueryResult, slope
 from robustlab.attacks.losses import Loss
-from robustlab.attacks.oracle import Answer, Oracle, QueryResult, slope
 from robustlab.core.calling import ask
 from robustlab.core.errors import RobustlabError
 from robustlab.core.logits import finite
@@ -32,7 +32,7 @@ class Session(ActiveSet):
 
     def __init__(self, task: AttackBatch) -> None:
         super().__init__(task)
-        self.oracle = Oracle(task)
+        self.oracle = CountedModel(task)
         self._clean_logits: Tensor | None = None
         self._nearby: tuple[int, float] | None = None
         self._smoothed = 0

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.descent import adam, cosine
+from robustlab.attacks.schedules import adam, cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.threats import per_image

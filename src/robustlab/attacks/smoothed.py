@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from robustlab.attacks.agreement import AGREED, LOOKS, STD, agreement
 from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_agreement import AGREED, LOOKS, STD, agreement
 from robustlab.attacks.session import Session
 from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import PixelLength, register

@@ -11,9 +11,9 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.agreement import AGREED, LOOKS, agreement
 from robustlab.attacks.base import Attack
-from robustlab.attacks.descent import cosine
+from robustlab.attacks.gradient_agreement import AGREED, LOOKS, agreement
+from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import register

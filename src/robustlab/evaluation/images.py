@@ -19,7 +19,7 @@ DEFAULT_N = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class EvaluationImages:
     """A whole split, of which the first ``n`` images are attacked.
 
     ``remarks`` are what the user must be told.
@@ -42,7 +42,7 @@ def load_images(
     data_root: str | Path | None = None,
     n: int | None = None,
     note: Callable[[str], None] = lambda _: None,
-) -> Chosen:
+) -> EvaluationImages:
     """Choose the images to attack.
 
     Args:
@@ -76,7 +76,9 @@ def load_images(
         raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")
     if n is not None and n > len(split):
         remarks.append(f"there are only {len(split)} images, not {n}; all of them are attacked")
-    return Chosen(split=split, name=one_line(name, 200), n=min(number, len(split)), remarks=tuple(remarks))
+    return EvaluationImages(
+        split=split, name=one_line(name, 200), n=min(number, len(split)), remarks=tuple(remarks)
+    )
 
 
 def _checked(split: Split) -> Split:

@@ -16,7 +16,7 @@ from robustlab.core.isolation import working_folder
 from robustlab.core.text import one_line, printable
 from robustlab.defenses.base import ComposedDefense
 from robustlab.defenses.loading import ARTICLES, load, source
-from robustlab.evaluation.guarded import logits_of
+from robustlab.evaluation.checked_model import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.checkpoints import load_weights
 from robustlab.models.sources import FromRun, Loaded, Source

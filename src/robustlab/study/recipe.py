@@ -26,7 +26,7 @@ from robustlab.models import Model
 from robustlab.runs.results import Figure
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.threats import ThreatModel, Unbounded
-from robustlab.training import Objective, Schedule
+from robustlab.training import Objective, TrainConfig
 
 RECIPE_SCHEMA = 1
 
@@ -104,10 +104,10 @@ class NetworkPart(_Part):
     lr: Positive = 1e-3
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
-    def schedule(self, most_epochs: int | None) -> Schedule:
+    def schedule(self, most_epochs: int | None) -> TrainConfig:
         """Return the training schedule, with the epochs capped for a quick run."""
         epochs = self.epochs if most_epochs is None else min(self.epochs, most_epochs)
-        return Schedule(epochs=epochs, batch_size=self.batch_size, lr=self.lr, betas=self.betas)
+        return TrainConfig(epochs=epochs, batch_size=self.batch_size, lr=self.lr, betas=self.betas)
 
 
 class ClassifierPart(_Part):

@@ -14,7 +14,7 @@ from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
 from robustlab.defenses import ComposedDefense, PurifiedClassifier
 from robustlab.evaluation import classify
-from robustlab.evaluation.checks import Lab
+from robustlab.evaluation.checks import AttackRunner
 from robustlab.models import Shape, load_network
 from robustlab.models.files import load_tensors
 from robustlab.runs.store import RunStore
@@ -107,9 +107,9 @@ class Workspace:
             self._right[known] = right
         return self._right[known]
 
-    def lab(self, name: str, threat: ThreatModel) -> Lab:
+    def lab(self, name: str, threat: ThreatModel) -> AttackRunner:
         """Return what asks a classifier as checks do."""
-        return Lab(
+        return AttackRunner(
             model=self.classifier(name),
             classes=self.dataset.classes,
             threat=threat,

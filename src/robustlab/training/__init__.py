@@ -1,6 +1,6 @@
 """Training: one resumable loop, and the objectives it takes."""
 
-from robustlab.training.loop import History, Schedule, train
-from robustlab.training.objectives import AdversarialGame, CrossEntropy, Objective, Reconstruction
+from robustlab.training.loop import History, TrainConfig, train
+from robustlab.training.objectives import CrossEntropy, GanLoss, Objective, VaeLoss
 
-__all__ = ["AdversarialGame", "CrossEntropy", "History", "Objective", "Reconstruction", "Schedule", "train"]
+__all__ = ["CrossEntropy", "GanLoss", "History", "Objective", "TrainConfig", "VaeLoss", "train"]

@@ -20,7 +20,7 @@ _VALIDATION_BATCH = 250
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class TrainConfig:
     """How long and how fast to train.
 
     Attributes:
@@ -56,7 +56,7 @@ def train(
     train_split: Split,
     validation_split: Split,
     *,
-    schedule: Schedule,
+    schedule: TrainConfig,
     compute: Compute,
     key: int,
     checkpoint: Path | None = None,
@@ -104,7 +104,7 @@ class _Loop:
     """The state that a checkpoint holds, and the steps that change it."""
 
     def __init__(
-        self, network: nn.Module, objective: Objective, schedule: Schedule, compute: Compute
+        self, network: nn.Module, objective: Objective, schedule: TrainConfig, compute: Compute
     ) -> None:
         self.network, self.objective, self.schedule, self.compute = network, objective, schedule, compute
         self.players = objective.players(network)

@@ -49,7 +49,7 @@ class CrossEntropy(Objective):
 
 
 @register("reconstruction")
-class Reconstruction(Objective):
+class VaeLoss(Objective):
     """Squared error of a VAE, summed over pixels, plus ``kl_weight`` times the KL divergence.
 
     Weight 0 is the mean squared error alone; weight 1 is the evidence lower bound for a Gaussian
@@ -74,7 +74,7 @@ class Reconstruction(Objective):
 
 
 @register("adversarial_game")
-class AdversarialGame(Objective):
+class GanLoss(Objective):
     """The non-saturating game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
 
     network_kind = "gan"

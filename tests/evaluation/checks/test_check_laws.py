@@ -14,7 +14,15 @@ from hostile_settings import TOGETHER, settings
 from robustlab.attacks import PGD, RandomPoints
 from robustlab.core.calling import UserCodeError
 from robustlab.data import Split, Splits
-from robustlab.evaluation.checks import PROBES, Context, Experiment, Finding, Lab, Sample, Skip
+from robustlab.evaluation.checks import (
+    PROBES,
+    ActiveCheck,
+    AttackRunner,
+    CheckResult,
+    Context,
+    NotApplicable,
+    Sample,
+)
 from robustlab.evaluation.checks.base import graded
 from robustlab.threats import L0, L1, ThreatModel
 
@@ -101,7 +109,7 @@ def test_the_state_of_a_sample_tells_all_that_is_in_it(network: nn.Module, image
     assert len(states | {sample.state}) == len(other) + 1
 
 
-class Broken(Experiment):
+class Broken(ActiveCheck):
     id, title, expected, meaning = "broken", "Broken", "nothing", "nothing"
 
     def __init__(self, error: BaseException) -> None:
@@ -110,7 +118,7 @@ class Broken(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(3)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         lab.logits(sample.images.pixels(slice(None)))
         raise self.error
 
@@ -120,7 +128,7 @@ def test_a_check_that_fails_is_a_warning(network: nn.Module, images: Split) -> N
     check = Broken(ValueError("no way\nmore")).run(context)
     assert (check.grade, check.n, check.forwards) == ("warn", 0, 3)
     assert check.found == "could not be computed: ValueError: no way more"
-    assert Broken(Skip("there is no need")).run(context).found == "there is no need"
+    assert Broken(NotApplicable("there is no need")).run(context).found == "there is no need"
     with pytest.raises(KeyboardInterrupt):
         Broken(KeyboardInterrupt()).run(context)
 

@@ -34,13 +34,13 @@ from robustlab.evaluation.checks import (
     PROBES,
     AttackedRow,
 )
-from robustlab.evaluation.checks.challenge import Challenge
+from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.runs.evaluation import Check
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 MANY = {attack.norms[0]: attack for attack in (APGDL1(steps=50), SigmaZero())} | {"l2": APGD(steps=100)}
 
-CHALLENGES = [probe.id for probe in PROBES if isinstance(probe, Challenge)]
+CHALLENGES = [probe.id for probe in PROBES if isinstance(probe, SurvivorCheck)]
 
 
 @pytest.fixture(scope="module")

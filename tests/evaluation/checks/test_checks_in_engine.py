@@ -13,18 +13,18 @@ from torch import nn
 from robustlab.core import seeding
 from robustlab.core.errors import RunError
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, Experiment, Finding, Lab, Sample
+from robustlab.evaluation.checks import PROBES, ActiveCheck, AttackRunner, CheckResult, Sample
+from robustlab.evaluation.checks.eps_monotonicity import Extremes
 from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
-from robustlab.evaluation.checks.growing_eps import Extremes
 from robustlab.evaluation.engine import EvaluationOptions, execute
-from robustlab.evaluation.engine.stages import Attacking
+from robustlab.evaluation.engine.stages import AttackStage
 from robustlab.runs.run import EvaluationRun
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [probe.id for probe in PROBES]
 ELSEWHERE = {"proofs-under-attack", "random-moves", "more-samples"}
-EXPERIMENTS = [probe.id for probe in PROBES if isinstance(probe, Experiment) and probe.id not in ELSEWHERE]
+EXPERIMENTS = [probe.id for probe in PROBES if isinstance(probe, ActiveCheck) and probe.id not in ELSEWHERE]
 """Those that are kept where no proofs were looked for, no rotations ran, and no means were taken."""
 
 
@@ -96,7 +96,7 @@ def test_the_code_of_an_attack_is_part_of_what_is_read(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(tmp_path, model)
-    monkeypatch.setattr(Attacking, "code", " of somebody, changed since")
+    monkeypatch.setattr(AttackStage, "code", " of somebody, changed since")
     run(tmp_path, model)
     assert started(tmp_path) == [*EXPERIMENTS, "undefended-network"]
 
@@ -116,7 +116,7 @@ def test_what_reads_only_the_classifier_is_not_done_again_for_an_attack(
 def test_a_crashed_check_is_computed_again(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(self: Extremes, lab: Lab, sample: Sample) -> Finding:
+    def crash(self: Extremes, lab: AttackRunner, sample: Sample) -> CheckResult:
         del self, lab, sample
         raise ValueError("no luck")
 
@@ -161,7 +161,7 @@ def test_they_are_part_of_the_cost(model: nn.Module, tmp_path: Path) -> None:
 def test_a_stopped_evaluation_goes_on_with_the_next_check(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Extremes, lab: Lab, sample: Sample) -> Finding:
+    def stop(self: Extremes, lab: AttackRunner, sample: Sample) -> CheckResult:
         del self, lab, sample
         raise KeyboardInterrupt
 

@@ -11,7 +11,7 @@ from torch.autograd import grad as imported_grad
 from robustlab.attacks import APGD, PGD, Attack
 from robustlab.core.logits import answered
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, AttackedRow, Context, Found, Lab
+from robustlab.evaluation.checks import PROBES, AttackedRow, AttackRunner, Context, EvaluationSummary
 from robustlab.runs.evaluation import Check
 from robustlab.threats import Linf, ThreatModel
 
@@ -179,7 +179,7 @@ def evaluated(
             )
         )
         standing = standing.take((~result.successes).nonzero().squeeze(1))
-    found = Found(
+    found = EvaluationSummary(
         right=right,
         proven=None,
         broken=broken,
@@ -189,7 +189,7 @@ def evaluated(
         adversarial=lambda ids: torch.stack([adversarial[number] for number in ids]),
     )
     given: dict[str, Any] = {"classes": 10, "batch_size": 50} | changes
-    lab = Lab(model=model, threat=threat, **given)
+    lab = AttackRunner(model=model, threat=threat, **given)
     return Context(lab=lab, images=images, attacks={repr(attack): attack for attack in attacks}, found=found)
 
 

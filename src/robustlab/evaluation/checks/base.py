@@ -7,8 +7,8 @@ from typing import ClassVar, final
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, in_one_line
 from robustlab.core.isolation import own_settings
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab, Passes
+from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Check, Doubt, Grade
 
@@ -20,7 +20,7 @@ FEW = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class CheckResult:
     """What a check found on ``n`` images, in words with figures."""
 
     grade: Grade
@@ -31,7 +31,7 @@ class Finding:
 class Probe(ABC):
     """One reason to believe or to doubt a robust accuracy; the docstrings of `Check` explain the words.
 
-    A `Review` or an `Experiment`; both may raise `Skip` where the question makes no sense.
+    A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` where the question makes no sense.
     """
 
     id: ClassVar[str]
@@ -48,7 +48,7 @@ class Probe(ABC):
         """Return the hash of all that it reads of the evaluation; None if it costs no pass."""
 
     @abstractmethod
-    def find(self, context: Context) -> Finding:
+    def find(self, context: Context) -> CheckResult:
         """Compute it."""
 
     @final
@@ -56,7 +56,7 @@ class Probe(ABC):
         if self.doubts == "attacks":
             context.check_unsettled()
         if self.by_distance and not context.lab.threat.bounded:
-            raise Skip(f"{context.lab.threat!r} bounds no distance")
+            raise NotApplicable(f"{context.lab.threat!r} bounds no distance")
 
     @final
     @own_settings()
@@ -71,12 +71,12 @@ class Probe(ABC):
         try:
             with seeding.isolated(seeding.derive(context.lab.seed, "checks", self.id)):
                 finding = self.find(context)
-        except Skip as reason:
-            finding = Finding(grade="skip", found=str(reason), n=0)
+        except NotApplicable as reason:
+            finding = CheckResult(grade="skip", found=str(reason), n=0)
         except Exception as error:
             if isinstance(error, UserCodeError) and error.quits:
                 raise
-            finding = Finding(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
+            finding = CheckResult(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
         return Check(
             id=self.id,
             title=self.title,
@@ -91,11 +91,11 @@ class Probe(ABC):
         )
 
 
-class Review(Probe):
+class PassiveCheck(Probe):
     """Reads what the evaluation found. It costs no pass, so it is done anew each time, whatever it reads."""
 
     @abstractmethod
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         """Compute it without a pass."""
 
     @final
@@ -103,12 +103,12 @@ class Review(Probe):
         del context
 
     @final
-    def find(self, context: Context) -> Finding:
+    def find(self, context: Context) -> CheckResult:
         self._check_applies(context)
         return self.look(context)
 
 
-class Experiment(Probe):
+class ActiveCheck(Probe):
     """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
 
     @abstractmethod
@@ -116,7 +116,7 @@ class Experiment(Probe):
         """Return all that it needs to know of the evaluation, without a pass."""
 
     @abstractmethod
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         """Compute it."""
 
     @final
@@ -127,7 +127,7 @@ class Experiment(Probe):
             return None
 
     @final
-    def find(self, context: Context) -> Finding:
+    def find(self, context: Context) -> CheckResult:
         return self.look(context.lab, self._applicable(context))
 
     def _applicable(self, context: Context) -> Sample:

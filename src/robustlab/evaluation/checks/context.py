@@ -9,11 +9,11 @@ from torch import Tensor
 from robustlab.attacks import Attack
 from robustlab.core import seeding
 from robustlab.data import Split
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.runs.store import digest
 
 
-class Skip(Exception):  # noqa: N818 (nothing went wrong)
+class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
     """A check does not apply; the message tells why."""
 
 
@@ -31,7 +31,7 @@ class AttackedRow:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class EvaluationSummary:
     """What the evaluation found.
 
     Attributes:
@@ -98,19 +98,19 @@ class Context:
         split: the whole split, of which they are the first; None if there are no others.
     """
 
-    lab: Lab
+    lab: AttackRunner
     images: Split
     attacks: Mapping[str, Attack]
-    found: Found
+    found: EvaluationSummary
     surrogates: tuple[str, ...] = ()
     split: Split | None = None
 
     def check_unsettled(self) -> None:
-        """Raise `Skip` where every image is misclassified, broken or proven: no attack can find more."""
+        """Raise `NotApplicable` where every image is settled: no attack can find more."""
         if not self.found.right:
-            raise Skip("no image is classified correctly")
+            raise NotApplicable("no image is classified correctly")
         if not self.found.survivors:
-            raise Skip("no image is left: all are broken, or proven")
+            raise NotApplicable("no image is left: all are broken, or proven")
 
     # Samples: the same images whatever the batches and the order
 
@@ -134,13 +134,13 @@ class Context:
     def proven_images(self, most: int) -> Sample:
         """Return at most so many of the images that are proven to withstand all attacks."""
         if self.found.proven is None:
-            raise Skip("no proofs were looked for, or the certifier does not know this classifier")
+            raise NotApplicable("no proofs were looked for, or the certifier does not know this classifier")
         return self._sample(self.found.proven, most, "no image is proven")
 
     def _sample(self, ids: Iterable[int], most: int, otherwise: str, split: Split | None = None) -> Sample:
         wanted = torch.tensor(sorted(ids), dtype=torch.int64)
         if len(wanted) == 0:
-            raise Skip(otherwise)
+            raise NotApplicable(otherwise)
         rank = seeding.uniform(seeding.derive(self.lab.seed, "checks", "images"), wanted, (1,)).squeeze(1)
         chosen = wanted[rank.argsort(stable=True)[:most]]
         images = split or self.images

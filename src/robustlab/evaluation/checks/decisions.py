@@ -1,9 +1,9 @@
 """Does an attack that sees nothing but classes come nearer than gradients?"""
 
 from robustlab.attacks import APGD, HopSkipJump
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 
 MOST = 10
 BLIND = HopSkipJump(steps=8, samples=40)
@@ -12,7 +12,7 @@ HALF = 0.5
 """If more than half of the images are missed, the blind attack's median distance is the smaller one."""
 
 
-class Decisions(Experiment):
+class Decisions(ActiveCheck):
     """Gives gradients, for each image, the distance that HopSkipJump needed."""
 
     by_distance = True
@@ -28,14 +28,14 @@ class Decisions(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.right_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         if not BLIND.suits(lab.threat):
-            raise Skip(f"robustlab has no attack by decisions alone for {lab.threat.name}")
+            raise NotApplicable(f"robustlab has no attack by decisions alone for {lab.threat.name}")
         wide = lab.threat.at(lab.widest(sample.images))
         blind = lab.attack(BLIND, sample.images, threat=wide, mode="max-loss")
         rows = blind.successes.nonzero().squeeze(1)
         if len(rows) == 0:
-            raise Skip("HopSkipJump found no misclassified image to start from")
+            raise NotApplicable("HopSkipJump found no misclassified image to start from")
         distances = blind.distances[rows]
         seeing = lab.attack(SEEING, sample.images.take(rows), threat=wide, eps=distances)
         n, missed = len(rows), int((~seeing.successes).sum())
@@ -44,4 +44,4 @@ class Decisions(Experiment):
             f"a median of {float(distances.median()):.3g}"
         )
         grade = graded(missed, n, HALF, sampled=n < sample.drawn_from)
-        return Finding(grade=grade, found=found, n=n)
+        return CheckResult(grade=grade, found=found, n=n)

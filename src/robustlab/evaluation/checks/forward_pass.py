@@ -9,10 +9,10 @@ from types import FrameType
 import torch
 from torch import nn
 
-from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checked_model import unguarded
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
-from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.guarded import unguarded
 from robustlab.runs.evaluation import Grade
 
 MOST = 4
@@ -37,7 +37,7 @@ def _watched() -> Iterator[list[str]]:
         sys.setprofile(before)
 
 
-class ForwardPass(Experiment):
+class ForwardPass(ActiveCheck):
     """Watches a forward pass for gradients inside it."""
 
     id = "optimisation-at-inference"
@@ -53,15 +53,15 @@ class ForwardPass(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         with _watched() as calls:
             lab.logits(sample.images.pixels(slice(None)))
         found = f"{len(calls)} calls of autograd ({', '.join(sorted(set(calls)))}) in one pass"
         found = found if calls else "no call of autograd"
-        return Finding(grade="fail" if calls else "pass", found=found, n=len(sample.images))
+        return CheckResult(grade="fail" if calls else "pass", found=found, n=len(sample.images))
 
 
-class FixedState(Experiment):
+class FixedState(ActiveCheck):
     """Compares the weights before and after a forward pass."""
 
     id = "state-changes"
@@ -76,7 +76,7 @@ class FixedState(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         model = unguarded(lab.model)
         before = {name: value.detach().clone() for name, value in _state(model).items()}
         lab.logits(sample.images.pixels(slice(None)))
@@ -84,7 +84,7 @@ class FixedState(Experiment):
         changed = [name for name in before | after if not _same(before.get(name), after.get(name))]
         found = f"{len(changed)} parameters or buffers changed, {changed[0]} among them" if changed else ""
         grade: Grade = "fail" if changed else "pass"
-        return Finding(grade=grade, found=found or "nothing changed", n=len(sample.images))
+        return CheckResult(grade=grade, found=found or "nothing changed", n=len(sample.images))
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:

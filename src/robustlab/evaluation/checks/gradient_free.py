@@ -1,10 +1,10 @@
 """Does an attack that asks for no gradient find what the attacks by gradients missed?"""
 
 from robustlab.attacks import Attack, RandomPoints, Square
-from robustlab.evaluation.checks.base import Finding, Review, graded
-from robustlab.evaluation.checks.challenge import Challenge
-from robustlab.evaluation.checks.context import Context, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import CheckResult, PassiveCheck, graded
+from robustlab.evaluation.checks.context import Context, NotApplicable
+from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.evaluation.metrics import percent
 
 LIMIT = 0.002
@@ -15,7 +15,7 @@ POINTS = 50
 SQUARE = Square(queries=600, rescale=True)
 
 
-class GradientFree(Challenge):
+class GradientFree(SurvivorCheck):
     """Square, with its own random numbers, on the images that withstood everything."""
 
     id = "gradient-free-attack"
@@ -27,16 +27,16 @@ class GradientFree(Challenge):
     )
     most, limit = 50, LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         if not SQUARE.suits(lab.threat):
-            raise Skip(
+            raise NotApplicable(
                 f"robustlab has no search without gradients for {lab.threat.name}; "
                 "random-points and random-corners draw without any search"
             )
         return SQUARE
 
 
-class BlindGain(Review):
+class BlindGain(PassiveCheck):
     """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
 
     by_distance = True
@@ -49,7 +49,7 @@ class BlindGain(Review):
         "blind search reached: give it more queries, or adapt an attack to the classifier."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         n, seen, blind, names = len(context.images), False, 0, []
         for row in context.found.rows:
             if not row.blind:
@@ -58,16 +58,16 @@ class BlindGain(Review):
                 blind += row.broken
                 names.append(row.attack.partition("(")[0])
         if not names:
-            raise Skip("no attack without gradients came after one with gradients")
+            raise NotApplicable("no attack without gradients came after one with gradients")
         grade = graded(blind, n, LIMIT, sampled=False)
         found = (
             f"{', '.join(names)} broke {blind} images that gradients had missed, {percent(blind / n)} of all"
         )
         # What it broke is broken, and counted: the figure is not wrong by it, but it may be too high.
-        return Finding(grade="warn" if grade == "fail" else grade, found=found, n=n)
+        return CheckResult(grade="warn" if grade == "fail" else grade, found=found, n=n)
 
 
-class Interior(Challenge):
+class Interior(SurvivorCheck):
     """Random points of the threat model."""
 
     id = "random-points"
@@ -76,12 +76,12 @@ class Interior(Challenge):
     meaning = "An attack that loses to chance is broken, or its gradients are masked."
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         del lab
         return RandomPoints(count=POINTS)
 
 
-class Corners(Challenge):
+class Corners(SurvivorCheck):
     """Random points as far out as the threat model allows."""
 
     id = "random-corners"
@@ -90,6 +90,6 @@ class Corners(Challenge):
     meaning = Interior.meaning
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         del lab
         return RandomPoints(count=POINTS, draw="corners")

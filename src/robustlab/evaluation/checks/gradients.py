@@ -4,13 +4,13 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import PGD, Attack, Smoothed
-from robustlab.attacks.agreement import AGREED, LOOKS, STD, compared
+from robustlab.attacks.gradient_agreement import AGREED, LOOKS, STD, compared
 from robustlab.attacks.losses import measure
 from robustlab.core import seeding
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 
@@ -32,7 +32,7 @@ def useless(gradients: Tensor) -> Tensor:
     return (flat == 0).all(dim=1) | ~torch.isfinite(flat).all(dim=1)
 
 
-class ZeroGradients(Experiment):
+class ZeroGradients(ActiveCheck):
     """Computes gradients at a random point of the threat model, of two losses."""
 
     by_distance = True
@@ -49,7 +49,7 @@ class ZeroGradients(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.right_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         key = seeding.derive(lab.seed, "checks", self.id)
         points = lab.threat.random_start(block.pixels(slice(None)), key, block.ids)
@@ -62,10 +62,10 @@ class ZeroGradients(Experiment):
         grade: Grade = graded(margin, len(block), 0.0, sampled=False)
         if grade == "pass" and cross_entropy:
             grade = "warn"
-        return Finding(grade=grade, found=f"{found} images", n=len(block))
+        return CheckResult(grade=grade, found=f"{found} images", n=len(block))
 
 
-class ShatteredGradients(Experiment):
+class ShatteredGradients(ActiveCheck):
     """Compares gradients around the images with each other and, where they disagree, what descents reach.
 
     In many dimensions gradients with little in common may lead to the same place: networks with kinks, on
@@ -88,11 +88,11 @@ class ShatteredGradients(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.right_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         clean = block.pixels(slice(None))
         if not torch.allclose(lab.logits(clean), lab.logits(clean), rtol=SAME, atol=SAME, equal_nan=True):
-            raise Skip("the classifier is random; its gradients differ by themselves")
+            raise NotApplicable("the classifier is random; its gradients differ by themselves")
         key = seeding.derive(lab.seed, "checks", self.id)
 
         def at(number: int) -> Tensor:
@@ -102,7 +102,7 @@ class ShatteredGradients(Experiment):
         n, disagree = len(block), compared(map(at, range(LOOKS))).shattered.nonzero().squeeze(1)
         found = f"gradients of the margin nearby disagree at {len(disagree)} of {n} images"
         if len(disagree) <= LIMIT * n:
-            return Finding(grade="pass", found=found, n=n)
+            return CheckResult(grade="pass", found=found, n=n)
         # Only a sample of them, since a mean costs many gradients.
         rank = seeding.uniform(key, block.ids[disagree], (1,)).squeeze(1)
         tried = block.take(disagree[rank.argsort(stable=True)[:TRIED]])
@@ -115,10 +115,10 @@ class ShatteredGradients(Experiment):
         shattered = int(astray.sum())
         found += f"; their means lead farther at {shattered} of {len(tried)} of these"
         grade = graded(shattered, len(tried), LIMIT, sampled=True, weight=len(disagree) / n)
-        return Finding(grade=grade, found=found, n=n)
+        return CheckResult(grade=grade, found=found, n=n)
 
 
-def _gain(lab: Lab, block: Split, attack: Attack) -> Tensor:
+def _gain(lab: AttackRunner, block: Split, attack: Attack) -> Tensor:
     """Return (N,) how far an attack raises the margin from where it is."""
     clean, reached = block.pixels(slice(None)), lab.attack(attack, block, mode="max-loss").images
     before, after = (measure("margin", lab.logits(images), block.labels) for images in (clean, reached))

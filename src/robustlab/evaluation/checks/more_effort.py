@@ -7,8 +7,8 @@ from torch import Tensor
 
 from robustlab.attacks import APGD, APGDL1, PGD, Attack, AttackResult, SigmaZero
 from robustlab.data import Split
-from robustlab.evaluation.checks.challenge import Challenge
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.evaluation.metrics import percent
 
 STEPS, RESTARTS, TARGETS = 200, 10, 5
@@ -18,7 +18,7 @@ TARGETED_LIMIT = 0.01
 """Our choice."""
 
 
-class MoreSteps(Challenge):
+class MoreSteps(SurvivorCheck):
     """More and shorter steps of PGD than the hundred that are usual in evaluations."""
 
     id = "more-steps"
@@ -27,12 +27,12 @@ class MoreSteps(Challenge):
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
     most, limit = 30, LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         del lab
         return PGD(steps=STEPS, step=0.05)
 
 
-class MoreRestarts(Challenge):
+class MoreRestarts(SurvivorCheck):
     """Short descents from random starts."""
 
     id = "more-restarts"
@@ -43,7 +43,7 @@ class MoreRestarts(Challenge):
     )
     most, limit = 30, LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         del lab
         return PGD(steps=20, restarts=RESTARTS)
 
@@ -52,7 +52,7 @@ class MoreRestarts(Challenge):
         return f"; {late} of them only in the second half of the restarts" if late else ""
 
 
-class Targets(Challenge):
+class Targets(SurvivorCheck):
     """A descent towards each of the likeliest wrong classes by itself, made for the norm."""
 
     id = "targeted-attack"
@@ -67,13 +67,13 @@ class Targets(Challenge):
     )
     most, limit = 40, TARGETED_LIMIT
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         if lab.threat.discrete:
             return SigmaZero(steps=30)
         descent = APGDL1 if lab.threat.sparse else APGD
         return descent(steps=20, loss="margin", targets=_targets(lab))
 
-    def goals(self, lab: Lab, images: Split) -> Sequence[Tensor | None]:
+    def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
         if not lab.threat.discrete:
             return [None]  # the attack itself goes from class to class
         logits = lab.logits(images.pixels(slice(None)))
@@ -81,5 +81,5 @@ class Targets(Challenge):
         return wrong.topk(_targets(lab), dim=1).indices.unbind(dim=1)
 
 
-def _targets(lab: Lab) -> int:
+def _targets(lab: AttackRunner) -> int:
     return min(TARGETS, lab.classes - 1)

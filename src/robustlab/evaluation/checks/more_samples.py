@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from robustlab.attacks import PGD
-from robustlab.evaluation.checks.base import Experiment, Finding
-from robustlab.evaluation.checks.challenge import missed
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.survivors import missed
 from robustlab.evaluation.metrics import percent
 
 MOST = 20
@@ -15,7 +15,7 @@ LIMIT = 0.01
 """Our choice."""
 
 
-class MoreSamples(Experiment):
+class MoreSamples(ActiveCheck):
     """Attacks survivors with means over twice as many of the classifier's draws."""
 
     id = "more-samples"
@@ -30,10 +30,10 @@ class MoreSamples(Experiment):
 
     def sample(self, context: Context) -> Sample:
         if context.lab.samples == 1:
-            raise Skip("every point was asked about once: no means were taken")
+            raise NotApplicable("every point was asked about once: no means were taken")
         return context.survivors(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         twice = replace(lab, samples=2 * lab.samples)
         broken = int(twice.attack(ATTACK, sample.images).successes.sum())
         what = f"{ATTACK.brief()} with means over {twice.samples} passes instead of {lab.samples}"

@@ -13,17 +13,17 @@ from robustlab.core.calling import UserCodeError, is_out_of_memory
 from robustlab.core.spec import units
 from robustlab.core.text import one_line
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.gradients import useless
-from robustlab.evaluation.checks.lab import Lab
 from robustlab.threats import ThreatModel
 
 FIRST, MOST = 4, 16
 """Images that are looked at, and those in whose surroundings nothing must be found either."""
 
 
-class NoGradient(Experiment):
+class NoGradient(ActiveCheck):
     """Looks for one gradient that is not zero, of any loss."""
 
     by_distance = True
@@ -40,16 +40,18 @@ class NoGradient(Experiment):
         misled = {attack.brief(): attack for attack in context.attacks.values() if attack.needs_gradient}
         return replace(context.any_images(MOST), attacks=misled)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         n = len(sample.images)
         reason = _reason(lab, sample.images)
         if not reason:
-            return Finding(grade="pass", found="there is one, or no change of the answer to look for", n=n)
+            return CheckResult(
+                grade="pass", found="there is one, or no change of the answer to look for", n=n
+            )
         misled = ", ".join(sample.attacks)
         asked = f"{misled} can find nothing" if misled else "the attacks asked for need none"
         free = ", ".join(gradient_free(lab.threat))
         found = f"no gradient at all: {reason}; {asked}; attacks that need none: {free}"
-        return Finding(grade="fail" if misled else "warn", found=found, n=n)
+        return CheckResult(grade="fail" if misled else "warn", found=found, n=n)
 
 
 def gradient_free(threat: ThreatModel) -> list[str]:
@@ -63,7 +65,7 @@ def gradient_free(threat: ThreatModel) -> list[str]:
     return found
 
 
-def _reason(lab: Lab, block: Split) -> str:
+def _reason(lab: AttackRunner, block: Split) -> str:
     """Return why there is no gradient; empty if one was found, or if nothing ever changes the answer."""
     clean = block.pixels(slice(None))
     near = lab.threat.random_start(clean, seeding.derive(lab.seed, "checks", NoGradient.id), block.ids)
@@ -86,7 +88,7 @@ def _reason(lab: Lab, block: Split) -> str:
     return "the output is cut off from the input (NumPy, ONNX, no_grad, detach, argmax or quantized layers)"
 
 
-def _connected(lab: Lab, image: Tensor) -> bool:
+def _connected(lab: AttackRunner, image: Tensor) -> bool:
     """Tell whether torch knows a way back from the output to the input."""
     lab.spent.forwards += 1
     with frozen(lab.model), torch.enable_grad():

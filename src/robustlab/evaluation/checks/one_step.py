@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 from robustlab.attacks import APGD, APGDL1, FGSM, Attack
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
-from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
 
 MOST = 500
@@ -15,7 +15,7 @@ LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
-class OneStep(Experiment):
+class OneStep(ActiveCheck):
     """Counts the images that FGSM breaks and that many steps, or the whole evaluation, do not."""
 
     by_distance = True
@@ -34,7 +34,7 @@ class OneStep(Experiment):
         sample = context.right_images(MOST)
         return replace(sample, survivors=context.found.survivors & set(sample.images.ids.tolist()))
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
         missed = set(fallen.ids.tolist()) & sample.survivors
@@ -44,4 +44,4 @@ class OneStep(Experiment):
             missed |= set(fallen.ids[~many.successes].tolist())
         found = f"FGSM broke {len(fallen)} of {len(block)} images, {len(missed)} of them missed by the others"
         grade = graded(len(missed), len(block), LIMIT, sampled=len(block) < sample.drawn_from)
-        return Finding(grade=grade, found=found, n=len(block))
+        return CheckResult(grade=grade, found=found, n=len(block))

@@ -1,9 +1,9 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
 from robustlab.core.logits import answered, finite
-from robustlab.evaluation.checks.base import Experiment, Finding, Review
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, PassiveCheck
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 
@@ -16,7 +16,7 @@ LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
 
 
-class Softmax(Experiment):
+class Softmax(ActiveCheck):
     """Looks whether the outputs are probabilities, and of which kind."""
 
     id = "softmax-output"
@@ -31,12 +31,12 @@ class Softmax(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         outputs = lab.logits(block.pixels(slice(None)))
         outputs = outputs[answered(outputs)]
         if len(outputs) == 0:
-            raise Skip("the classifier answers none of the images; see finite-outputs")
+            raise NotApplicable("the classifier answers none of the images; see finite-outputs")
         low, high = float(outputs.min()), float(outputs.max())
         off = float((outputs.sum(dim=1) - 1).abs().max())
         grade: Grade = "pass"
@@ -48,10 +48,10 @@ class Softmax(Experiment):
             found += f"; they look like {kind}, flat at {percent(flat)} of the outputs"
             # Scores that merely happen to lie in [0, 1] have a gradient.
             grade = "fail" if softmax or flat > MOSTLY else "warn"
-        return Finding(grade=grade, found=found, n=len(outputs))
+        return CheckResult(grade=grade, found=found, n=len(outputs))
 
 
-class LogitScale(Experiment):
+class LogitScale(ActiveCheck):
     """Looks how far the logits lie apart."""
 
     id = "logit-scale"
@@ -66,7 +66,7 @@ class LogitScale(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         top = finite(lab.logits(block.pixels(slice(None))))[0].topk(2, dim=1).values
         gap = top[:, 0] - top[:, 1]
@@ -74,10 +74,10 @@ class LogitScale(Experiment):
         found = f"a median of {float(gap.median()):.3g} and at most {float(gap.max()):.3g}"
         if over:
             found += f"; above {LARGEST_GAP:g} on {percent(over / len(block))} of the images"
-        return Finding(grade="warn" if over else "pass", found=found, n=len(block))
+        return CheckResult(grade="warn" if over else "pass", found=found, n=len(block))
 
 
-class Finite(Review):
+class Finite(PassiveCheck):
     """Counts the answers that are none; the evaluation has met them all."""
 
     id = "finite-outputs"
@@ -90,8 +90,8 @@ class Finite(Review):
         "attacks' reach."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         clean, near = context.found.no_answer, context.found.no_answer_near - context.found.no_answer
         found = f"no answer at {len(clean)} images, and next to {len(near)} more"
         grade: Grade = "fail" if clean else "warn" if near else "pass"
-        return Finding(grade=grade, found=found, n=len(context.images))
+        return CheckResult(grade=grade, found=found, n=len(context.images))

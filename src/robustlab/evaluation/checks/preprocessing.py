@@ -11,10 +11,10 @@ from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.own_dtype import InOwnDtype, in_own_dtype
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checked_model import CheckedModel, unguarded
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
-from robustlab.evaluation.checks.lab import Lab
-from robustlab.evaluation.guarded import Guarded, unguarded
 from robustlab.evaluation.metrics import percent, proportion
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 
@@ -38,7 +38,7 @@ class Candidate:
     """Whether the remedy is to leave out what the user asked for."""
 
 
-class UsualPreprocessing(Experiment):
+class UsualPreprocessing(ActiveCheck):
     """Classifies the clean images under each usual preprocessing."""
 
     id = "preprocessing"
@@ -55,7 +55,7 @@ class UsualPreprocessing(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.of_whole_split(min(MOST, TIMES * len(context.images)))
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         own = _right(lab, block, lab.model, lambda images: images)
         found = f"{percent(own.double().mean().item())} right as it is"
@@ -73,8 +73,8 @@ class UsualPreprocessing(Experiment):
         knows = proportion(int(best.sum()), len(block)).low > common + KNOWS * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:
             found += f" ({gained} images gained, {lost} lost): {candidate.remedy}"
-            return Finding(grade="fail", found=found, n=len(block))
-        return Finding(grade="pass", found=found, n=len(block))
+            return CheckResult(grade="fail", found=found, n=len(block))
+        return CheckResult(grade="pass", found=found, n=len(block))
 
 
 def _chance(gained: int, lost: int) -> float:
@@ -83,7 +83,7 @@ def _chance(gained: int, lost: int) -> float:
     return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0
 
 
-def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
+def _right(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
     """Return (N,) which images are classified correctly; none, if the classifier refuses their form."""
     parts = []
     try:
@@ -97,7 +97,7 @@ def _right(lab: Lab, block: Split, model: nn.Module, turn: Callable[[Tensor], Te
     return torch.cat(parts)
 
 
-def _candidates(lab: Lab, image: Tensor) -> list[Candidate]:
+def _candidates(lab: AttackRunner, image: Tensor) -> list[Candidate]:
     """Return the other forms of an image (1, C, H, W).
 
     Of a network behind an option's preprocessing, they take its place.
@@ -111,7 +111,7 @@ def _candidates(lab: Lab, image: Tensor) -> list[Candidate]:
     found = []
     for option, preprocessing in others.items():
         if preprocessing != now:
-            model = Guarded(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
+            model = CheckedModel(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
             remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
             found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option))
     if height == width:

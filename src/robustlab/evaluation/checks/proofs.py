@@ -3,9 +3,9 @@
 import torch
 
 from robustlab.attacks import PGD, RandomPoints
-from robustlab.evaluation.checks.base import Experiment, Finding
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
-from robustlab.evaluation.checks.lab import Lab
 
 MOST = 64
 ATTACKS = (
@@ -16,7 +16,7 @@ ATTACKS = (
 )
 
 
-class Proofs(Experiment):
+class Proofs(ActiveCheck):
     """Attacks images that are proven to withstand every attack."""
 
     id = "proofs-under-attack"
@@ -28,11 +28,11 @@ class Proofs(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.proven_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         broken = torch.zeros_like(block.labels, dtype=torch.bool)
         for attack in ATTACKS:
             broken |= lab.attack(attack, block).successes
         count = int(broken.sum())
         found = f"{len(ATTACKS)} attacks broke {count} of {len(block)} proven images"
-        return Finding(grade="fail" if count else "pass", found=found, n=len(block))
+        return CheckResult(grade="fail" if count else "pass", found=found, n=len(block))

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from robustlab.attacks import RotationTranslation
-from robustlab.evaluation.checks.base import Experiment, Finding
-from robustlab.evaluation.checks.challenge import missed
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.survivors import missed
 from robustlab.evaluation.metrics import percent
 
 MOST, DRAWS = 20, 200
@@ -14,7 +14,7 @@ LIMIT = 0.01
 """Our choice. A grid is the strong attack (Engstrom et al. 2019, arXiv:1712.02779), if it is fine enough."""
 
 
-class RandomMoves(Experiment):
+class RandomMoves(ActiveCheck):
     """Random points within the limits of the widest grid that ran, between its points as well."""
 
     id = "random-moves"
@@ -30,10 +30,10 @@ class RandomMoves(Experiment):
         named = context.attacks.items()
         grids = {spec: attack for spec, attack in named if isinstance(attack.core, RotationTranslation)}
         if not grids:
-            raise Skip("no rotations and translations were searched")
+            raise NotApplicable("no rotations and translations were searched")
         return replace(context.survivors(MOST), attacks=grids)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         cores = [attack.core for attack in sample.attacks.values()]
         grids = [core for core in cores if isinstance(core, RotationTranslation)]
         widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))

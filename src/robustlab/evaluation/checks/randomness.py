@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from robustlab.evaluation.checks.base import Experiment, Finding
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 
 ASKED, MOST = 5, 250
 ALIKE = 1e-4
@@ -22,7 +22,7 @@ def _differences(first: Tensor, again: Tensor) -> Tensor:
     return apart / length.clamp(min=torch.finfo(first.dtype).tiny)
 
 
-class Randomness(Experiment):
+class Randomness(ActiveCheck):
     """Asks the same question several times."""
 
     id = "randomness"
@@ -37,20 +37,20 @@ class Randomness(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         answers = [lab.logits(block.pixels(slice(None))) for _ in range(ASKED)]
         correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
         apart = max(float(_differences(answers[0], other).max()) for other in answers[1:])
         found = f"{ASKED} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
         if len(correct) == 1 and apart <= ALIKE:
-            return Finding(grade="pass", found=found, n=len(block))
+            return CheckResult(grade="pass", found=found, n=len(block))
         if lab.samples > 1:
             found += f"; every attack took means over {lab.samples} passes"
-        return Finding(grade="warn" if lab.samples > 1 else "fail", found=found, n=len(block))
+        return CheckResult(grade="warn" if lab.samples > 1 else "fail", found=found, n=len(block))
 
 
-class Companions(Experiment):
+class BatchDependence(ActiveCheck):
     """Asks about images alone that were asked about together."""
 
     id = "batch-dependence"
@@ -65,14 +65,14 @@ class Companions(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(ALONE)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         images = sample.images.pixels(slice(None))
         if len(images) == 1:
-            raise Skip("there is only one image")
+            raise NotApplicable("there is only one image")
         together = lab.logits(images)
         if _differences(together, lab.logits(images)).max() > ALIKE:
-            raise Skip("the answers change from pass to pass; see randomness")
+            raise NotApplicable("the answers change from pass to pass; see randomness")
         alone = torch.cat([lab.logits(image) for image in torch.split(images, 1)])
         apart = float(_differences(together, alone).max())
         found = f"logits at most {apart:.1e} apart"
-        return Finding(grade="pass" if apart <= ALIKE else "fail", found=found, n=len(images))
+        return CheckResult(grade="pass" if apart <= ALIKE else "fail", found=found, n=len(images))

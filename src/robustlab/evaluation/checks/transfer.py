@@ -1,16 +1,16 @@
 """Do adversarial images of other classifiers fool this one too?"""
 
 from robustlab.attacks import MIFGSM, Attack
-from robustlab.evaluation.checks.challenge import Challenge
-from robustlab.evaluation.checks.context import Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.context import NotApplicable
+from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.evaluation.metrics import percent
 
 LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
-class Transfer(Challenge):
+class Transfer(SurvivorCheck):
     """Attacks the surrogates, and shows the classifier the result."""
 
     id = "transfer"
@@ -22,7 +22,9 @@ class Transfer(Challenge):
     )
     most, limit, transfers = 200, LIMIT, True
 
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         if not lab.surrogates:
-            raise Skip("no other classifier was given, and robustlab has none; name one with --surrogate")
+            raise NotApplicable(
+                "no other classifier was given, and robustlab has none; name one with --surrogate"
+            )
         return MIFGSM(steps=20, transfer=True)

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab, Passes
+from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.threats import ThreatModel
 
@@ -21,7 +21,7 @@ LEFT = 0.01
 """Our choice, for the eps of the literature (0.3 for MNIST)."""
 
 
-class Undefended(Experiment):
+class Undefended(ActiveCheck):
     """Fits a small network to the images themselves, without any defense, and attacks it on them.
 
     Such a network knows these images by heart. That says nothing of its use, and needs none: what matters is
@@ -44,28 +44,30 @@ class Undefended(Experiment):
     def sample(self, context: Context) -> Sample:
         return replace(context.any_images(LEARNED), attacks=context.attacks)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         learned, attacks = sample.images, sample.attacks.values()
         if len(learned) < LEAST:
-            raise Skip(f"it takes {LEAST} images; here are {len(learned)}")
+            raise NotApplicable(f"it takes {LEAST} images; here are {len(learned)}")
         network = _fitted(learned, lab.classes, lab.spent)
         with torch.no_grad():
             known = network(learned.pixels(slice(None))).argmax(dim=1) == learned.labels
         block = learned.take(known.nonzero().squeeze(1)[:MOST])
         if len(block) < LEAST:
-            raise Skip(f"a small network learned only {len(block)} of {len(learned)} images")
+            raise NotApplicable(f"a small network learned only {len(block)} of {len(learned)} images")
         n, left = len(block), _left(lab, block, network, attacks, lab.threat)
         found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
         if left <= LEFT * n:
-            return Finding(grade="pass", found=found, n=n)
+            return CheckResult(grade="pass", found=found, n=n)
         # A small eps may leave even such a network unbroken. With this one nothing is.
         wide = lab.threat.at(lab.threat.eps_to_grey(tuple(block.images.shape[1:])))
         anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
-        return Finding(grade="pass" if anyway <= largest else "fail", found=found, n=n)
+        return CheckResult(grade="pass" if anyway <= largest else "fail", found=found, n=n)
 
 
-def _left(lab: Lab, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel) -> int:
+def _left(
+    lab: AttackRunner, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel
+) -> int:
     """Return how many images withstand the attacks on a network, one after the other."""
     for attack in attacks:
         result = lab.attack(attack, block, model=network, threat=threat)

@@ -9,8 +9,8 @@ import torch
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
-from robustlab.evaluation.engine.cascade import Cascade, Findings, Outcomes
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.cascade import Cascade, CascadeResult, Outcomes
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import Clean, EvaluationStage, Verify
 from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.metrics import proportion
@@ -32,7 +32,7 @@ _BINS = 20
 
 def assemble(
     cascade: Cascade,
-    findings: Findings,
+    findings: CascadeResult,
     found: list[ImageVerdict],
     *,
     title: str,
@@ -118,7 +118,7 @@ def assemble(
     )
 
 
-def _seconds(cascade: Cascade, findings: Findings) -> float:
+def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
     """Return what all of it took, but for the checks."""
     timed: list[tuple[EvaluationStage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
@@ -127,7 +127,7 @@ def _seconds(cascade: Cascade, findings: Findings) -> float:
     return sum(cascade.seconds(stage, outcomes) for stage, outcomes in timed)
 
 
-def _rows(cascade: Cascade, findings: Findings) -> list[AttackRow]:
+def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:
     rows, left = [], len(findings.right)
     for finding in findings.attacks:
         left -= len(finding.won)
@@ -146,7 +146,7 @@ def _rows(cascade: Cascade, findings: Findings) -> list[AttackRow]:
     return rows
 
 
-def _not_finite(findings: Findings, eps: float) -> list[int]:
+def _not_finite(findings: CascadeResult, eps: float) -> list[int]:
     at = {number for number, row in findings.clean.items() if row.prediction < 0}
     return sorted(at | findings.no_answer_near(eps))
 
@@ -156,7 +156,7 @@ def _flips(found: list[ImageVerdict]) -> list[Flip]:
     return [Flip(label=label, prediction=to, n=n) for (label, to), n in sorted(counted.items())]
 
 
-def _distances(problem: Problem, found: list[ImageVerdict]) -> Histogram | None:
+def _distances(problem: EvaluationContext, found: list[ImageVerdict]) -> Histogram | None:
     values = [verdict.distance for verdict in found if verdict.state == "broken"]
     if not values or not problem.threat.bounded:
         return None

@@ -12,19 +12,19 @@ from robustlab.core.calling import blaming
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.data import Split
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.block_progress import BlockProgress
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import (
-    Attacking,
+    AttackStage,
     Block,
     Certify,
     Clean,
     EvaluationStage,
-    Searching,
+    SearchStage,
     Verify,
     key_of,
     succeeded,
 )
-from robustlab.evaluation.engine.telling import BlockTeller
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.store import Outcome, RunStore, StageRecord
 
@@ -41,14 +41,14 @@ class AttackFindings:
         won: the images that it was the first to break inside the problem's threat model.
     """
 
-    stage: Searching
+    stage: SearchStage
     outcomes: Outcomes
     confirmed: Outcomes
     won: list[int]
 
 
 @dataclass(kw_only=True)
-class Findings:
+class CascadeResult:
     """What the cascade found; every dict goes by image id.
 
     Attributes:
@@ -91,12 +91,12 @@ class Cascade:
 
     def __init__(
         self,
-        problem: Problem,
+        problem: EvaluationContext,
         store: RunStore,
         progress: Progress,
         *,
-        stages: tuple[Attacking, ...],
-        nearest: tuple[Searching, ...],
+        stages: tuple[AttackStage, ...],
+        nearest: tuple[SearchStage, ...],
         certify: Certify | None,
         further: tuple[str, ...] = (),
     ) -> None:
@@ -106,13 +106,13 @@ class Cascade:
         self._standing = len(problem.images)
         self._filled: set[str] = set()
 
-    def run(self) -> Findings:
+    def run(self) -> CascadeResult:
         """Do what is left to do and return everything found."""
         first = [Clean(), *([self.certify] if self.certify else [])]
         self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
         clean = self.fill(Clean(), self.problem.images.ids.tolist())
         right = [number for number, row in clean.items() if row.prediction == row.label]
-        findings = Findings(clean=clean, right=right)
+        findings = CascadeResult(clean=clean, right=right)
         if self.certify:
             findings.proven = set(self.prove(self.certify, right, findings))
         if self.certify and self.nearest:
@@ -136,7 +136,7 @@ class Cascade:
         findings.unconfirmed = {number for _, number in withdrawn}
         return findings
 
-    def prove(self, certify: Certify, ids: list[int], findings: Findings) -> list[int]:
+    def prove(self, certify: Certify, ids: list[int], findings: CascadeResult) -> list[int]:
         """Look for proofs and return the ids of the images for which there is one."""
         looked = self.fill(certify, ids)
         # The curve looks at the threat model's own eps too: its rows are the same ones.
@@ -144,7 +144,7 @@ class Cascade:
         findings.proofs[certify.name] = certify, before | looked
         return [number for number, row in looked.items() if row.restart >= 0]
 
-    def _attacks(self, findings: Findings, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
+    def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         standing = [number for number in findings.right if number not in (findings.proven or ())]
         further = [number for number in findings.right if number not in findings.proven_wide]
         found = []
@@ -166,7 +166,7 @@ class Cascade:
             finding.confirmed.update(self.fill(verify, claimed))
         return found
 
-    def _check_proofs(self, findings: Findings) -> None:
+    def _check_proofs(self, findings: CascadeResult) -> None:
         for finding in findings.attacks:
             for number, row in finding.confirmed.items():
                 if number in (findings.proven or ()) and succeeded(row, self.problem.threat.eps):
@@ -207,12 +207,12 @@ class Cascade:
             while len(places):
                 part, places = places.tensor_split([int(self.problem.batch_size)])
                 started = time.perf_counter()
-                tell = BlockTeller(
+                tell = BlockProgress(
                     bar, len(part), self._standing if stage in self.stages else None, len(self.problem.images)
                 )
                 done = self._block(stage, self.problem.images.take(part).to(self.problem.device), tell)
                 self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
-                if isinstance(stage, Searching):  # what was measured of other examples, before a repair
+                if isinstance(stage, SearchStage):  # what was measured of other examples, before a repair
                     verify = Verify(searching=stage, store=self.store)
                     self.store.forget(key_of(self.problem, verify), done.examples)
                 found.update({row.image_id: row for row in done.outcomes})

@@ -7,13 +7,21 @@ from torch import Tensor, nn
 
 from robustlab.attacks import WhereMasked
 from robustlab.core.calling import blaming
-from robustlab.evaluation.checks import NO_GRADIENT, PROBES, AttackedRow, Context, Found, Lab, Probe
+from robustlab.evaluation.checked_model import CheckedModel
+from robustlab.evaluation.checks import (
+    NO_GRADIENT,
+    PROBES,
+    AttackedRow,
+    AttackRunner,
+    Context,
+    EvaluationSummary,
+    Probe,
+)
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.engine import eight_bit
-from robustlab.evaluation.engine.cascade import Cascade, Findings
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import stored_images
-from robustlab.evaluation.guarded import Guarded
 from robustlab.evaluation.identity import hash_tensors
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
@@ -29,7 +37,7 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
     The user is warned at once, also without the other checks.
     """
     # Before the attacks every image is one that they might break.
-    context = _context(cascade, Findings(clean={}, right=cascade.problem.images.ids.tolist()), dataset)
+    context = _context(cascade, CascadeResult(clean={}, right=cascade.problem.images.ids.tolist()), dataset)
     state = NO_GRADIENT.state(context)
     if state is None:
         return []
@@ -45,7 +53,7 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
     return [check]
 
 
-def checked(cascade: Cascade, findings: Findings, dataset: str) -> tuple[list[Check], float]:
+def checked(cascade: Cascade, findings: CascadeResult, dataset: str) -> tuple[list[Check], float]:
     """Return the outcome of every check, and the seconds that the experiments among them took.
 
     An experiment that an earlier run did on the same sample is not done again, whatever else was found since.
@@ -88,7 +96,7 @@ def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> Stag
     return record
 
 
-def _surrogates(problem: Problem, dataset: str) -> dict[str, nn.Module]:
+def _surrogates(problem: EvaluationContext, dataset: str) -> dict[str, nn.Module]:
     """Return by hash the surrogates that were given, or else robustlab's networks that know this dataset."""
     if problem.surrogates:
         hashes = [loaded.sha256() for loaded in problem.surrogates]
@@ -98,11 +106,12 @@ def _surrogates(problem: Problem, dataset: str) -> dict[str, nn.Module]:
     own = problem.subject.sha256()
     others = {number: network for network in known if (number := hash_tensors(network)) != own}
     return {
-        number: Guarded(network.to(problem.device), problem.classes) for number, network in others.items()
+        number: CheckedModel(network.to(problem.device), problem.classes)
+        for number, network in others.items()
     }
 
 
-def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
+def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context:
     problem = cascade.problem
 
     def adversarial(ids: list[int]) -> Tensor:
@@ -113,7 +122,7 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
                 images |= zip(won, stored_images(cascade.store, problem, finding.stage, won), strict=True)
         return torch.stack([images[number] for number in ids])
 
-    found = Found(
+    found = EvaluationSummary(
         right=frozenset(findings.right),
         proven=None if findings.proven is None else frozenset(findings.proven),
         broken={
@@ -137,7 +146,7 @@ def _context(cascade: Cascade, findings: Findings, dataset: str) -> Context:
         in_train_mode=problem.in_train_mode,
     )
     surrogates = _surrogates(problem, dataset)
-    lab = Lab(
+    lab = AttackRunner(
         model=problem.attacked,
         surrogates=tuple(surrogates.values()),
         classes=problem.classes,

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from robustlab.attacks import FMN, Attack, AttackResult, Nearest, SigmaZero
 from robustlab.attacks.watch import OnPass
 from robustlab.data import Split
-from robustlab.evaluation.engine.cascade import Cascade, Findings
-from robustlab.evaluation.engine.problem import Problem
-from robustlab.evaluation.engine.stages import Certify, Searching, succeeded
+from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
+from robustlab.evaluation.engine.context import EvaluationContext
+from robustlab.evaluation.engine.stages import Certify, SearchStage, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import RobustCurve
 from robustlab.threats import ThreatModel
@@ -17,7 +17,7 @@ _STEPS, _AT_EPS = 32, 24
 
 
 @dataclass(frozen=True, kw_only=True)
-class NearestSuccess(Searching):
+class MinNormStage(SearchStage):
     """Looks for each image's nearest success, with an attack that is made for that."""
 
     attack: Attack
@@ -31,11 +31,11 @@ class NearestSuccess(Searching):
     def title(self) -> str:
         return f"nearest success: {self.attack.brief()}"
 
-    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
+    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
         return problem.attack(self.attack, block, self.threat, mode="max-loss", tell=tell)
 
 
-def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:
+def nearest_within(threat: ThreatModel) -> tuple[MinNormStage, ...]:
     """Return the stages that look for each image's nearest success, as far as the curve reaches.
 
     Together they cost less than twice what a PGD of 100 steps does. Of two, each makes up for the other's
@@ -48,7 +48,7 @@ def nearest_within(threat: ThreatModel) -> tuple[NearestSuccess, ...]:
     elif threat.separable:
         attacks = (Nearest(steps=100), FMN(steps=75))
     wider = threat.at(points(threat)[-1])
-    return tuple(NearestSuccess(attack=attack, threat=wider) for attack in attacks if attack.suits(threat))
+    return tuple(MinNormStage(attack=attack, threat=wider) for attack in attacks if attack.suits(threat))
 
 
 def points(threat: ThreatModel) -> list[float]:
@@ -60,7 +60,7 @@ def points(threat: ThreatModel) -> list[float]:
     return [eps for eps in found if eps <= threat.largest_eps]
 
 
-def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]:
+def _proven(cascade: Cascade, findings: CascadeResult, certify: Certify) -> list[int]:
     """Return how many images are proven at each eps of the curve."""
     left, counts = findings.right, []
     for eps in points(certify.threat):
@@ -71,7 +71,7 @@ def _proven(cascade: Cascade, findings: Findings, certify: Certify) -> list[int]
     return counts
 
 
-def robust_curve(cascade: Cascade, findings: Findings) -> RobustCurve:
+def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
     """Return the share of images that no attack broke within each eps, and the share that is proven."""
     problem, certify, n = cascade.problem, cascade.certify, len(findings.clean)
     found = [row for finding in findings.attacks for row in finding.confirmed.values()]

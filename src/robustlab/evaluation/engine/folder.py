@@ -5,12 +5,12 @@ import json
 import re
 from pathlib import Path
 
-from robustlab.evaluation.engine.setup import Request, samples
+from robustlab.evaluation.engine.setup import LoadedInputs, samples
 from robustlab.options import EvaluationOptions
 from robustlab.runs.owner import EVALUATION, Owner
 
 
-def owner_of(request: Request, options: EvaluationOptions) -> Owner:
+def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
     """Return what an evaluation's folder records of it.
 
     More images of the same split, other attacks, another search precision or a newer robustlab go on in the
@@ -32,7 +32,7 @@ def owner_of(request: Request, options: EvaluationOptions) -> Owner:
     return Owner(name=EVALUATION + subject.name, identity=identity)
 
 
-def default_folder(request: Request, owner: Owner) -> Path:
+def default_folder(request: LoadedInputs, owner: Owner) -> Path:
     """Return where an evaluation goes unless the user says otherwise: another one goes elsewhere."""
     eps = f"-{request.threat.eps:g}" if request.threat.bounded else ""
     parts = [

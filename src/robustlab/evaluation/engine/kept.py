@@ -5,13 +5,13 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from robustlab.attacks import frozen
-from robustlab.attacks.oracle import slope
+from robustlab.attacks.counted_model import slope
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import Clean, key_of
 from robustlab.runs.store import RunStore, StageRecord
 
@@ -41,7 +41,9 @@ class OtherAnswersError(RunError):
     """A finished run is of a model that no look tells from this one, but that answers otherwise."""
 
 
-def forget_other_answers(problem: Problem, store: RunStore, progress: Progress, *, overwrite: bool) -> None:
+def forget_other_answers(
+    problem: EvaluationContext, store: RunStore, progress: Progress, *, overwrite: bool
+) -> None:
     """Drop the rows of an earlier run if a model answers, or has gradients, otherwise than it did then.
 
     Raises:
@@ -69,7 +71,7 @@ def forget_other_answers(problem: Problem, store: RunStore, progress: Progress, 
     store.finish_stage(StageRecord(key=key, name="answers", payload=payload, seconds=0.0))
 
 
-def _classifies_otherwise(problem: Problem, store: RunStore, *, varies: bool) -> bool:
+def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
     """Tell whether the clean images have other classes or confidences than in the ledger.
 
     Of a model that varies by itself, whether significantly more or fewer of them are right.
@@ -98,7 +100,7 @@ def _classifies_otherwise(problem: Problem, store: RunStore, *, varies: bool) ->
     return False
 
 
-def _answers(problem: Problem, count: int) -> Answers:
+def _answers(problem: EvaluationContext, count: int) -> Answers:
     """Ask every model for its logits of the first images, and for what stands for the gradients."""
     images = problem.split.take(slice(count)).to(problem.device).pixels(slice(None))
     found: Answers = {name: [] for name in _TOLERANCES}
@@ -135,7 +137,7 @@ def _directions(gradient: Tensor) -> Tensor:
     return torch.randint(2, (_DIRECTIONS, len(gradient)), generator=drawn).double() * 2 - 1
 
 
-def _alike(problem: Problem, one: Answers, other: Answers) -> bool:
+def _alike(problem: EvaluationContext, one: Answers, other: Answers) -> bool:
     """Tell whether answers are the same, as nearly as the models' precision lets them be."""
     exact = all(dtype_of(model) in {torch.float32, torch.float64} for model in problem.models)
     for name, tolerance in _TOLERANCES.items():

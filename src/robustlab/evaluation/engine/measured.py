@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import frozen
-from robustlab.attacks.oracle import slope
+from robustlab.attacks.counted_model import slope
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, is_out_of_memory
@@ -15,7 +15,7 @@ from robustlab.core.capacity import TensorMemory, available_memory
 from robustlab.core.device import fast_bf16
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.options import EvaluationOptions
 from robustlab.runs.results import PassTime
 from robustlab.runs.store import RunStore, StageRecord
@@ -39,7 +39,9 @@ _ONE_PASS, _ALL_PASSES, _TURNS = 0.5, 1.0, 5
 """Seconds that a pass of a few images should take; after which no further turn begins; the most turns."""
 
 
-def measured(problem: Problem, options: EvaluationOptions, store: RunStore, progress: Progress) -> Problem:
+def measured(
+    problem: EvaluationContext, options: EvaluationOptions, store: RunStore, progress: Progress
+) -> EvaluationContext:
     """Return the problem with the precision and the batch size that a few passes over its images suggest.
 
     The precision is kept in the run's ledger, so that the same command goes on in the same one.
@@ -60,7 +62,7 @@ def measured(problem: Problem, options: EvaluationOptions, store: RunStore, prog
     return replace(problem, batch_size=size)
 
 
-def _recorded(problem: Problem, store: RunStore) -> PassTime | None:
+def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
     """Return what a pass takes in both precisions, as it was measured first; None if a model refuses bf16."""
     record = store.stage(problem.measured_key)
     if record is None:
@@ -81,7 +83,7 @@ def _recorded(problem: Problem, store: RunStore) -> PassTime | None:
     return PassTime.model_validate(record.payload) if record.payload else None
 
 
-def _timed(problem: Problem) -> PassTime | None:
+def _timed(problem: EvaluationContext) -> PassTime | None:
     """Time passes of as many images as the attacks will send; of a few, where bf16 is far slower on these."""
     most = min(int(problem.batch_size), len(problem.images))
     count, fp32, bf16 = min(2, most), _Clock(problem, half=False), _Clock(problem, half=True)
@@ -104,7 +106,7 @@ def _timed(problem: Problem) -> PassTime | None:
 class _Clock:
     """Times passes in one precision; `best` is of the largest number of images so far."""
 
-    def __init__(self, problem: Problem, *, half: bool) -> None:
+    def __init__(self, problem: EvaluationContext, *, half: bool) -> None:
         self._problem, self._half = problem, half
         self._count, self.best, self.finite = 0, 0.0, torch.empty(0)
 
@@ -124,7 +126,7 @@ class _Clock:
         return seconds
 
 
-def _fitting(problem: Problem, *, half: bool) -> int:
+def _fitting(problem: EvaluationContext, *, half: bool) -> int:
     """Return how many images to send through the models at once, by the memory of a pass each way."""
     most, memory = _MOST.get(problem.kind, _MOST["cpu"]), available_memory(problem.device)
     budget = _CPU_MEMORY if memory is None else memory // 2

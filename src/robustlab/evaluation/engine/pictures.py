@@ -5,8 +5,8 @@ from itertools import chain, zip_longest
 
 import torch
 
-from robustlab.evaluation.engine.cascade import Findings
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.cascade import CascadeResult
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import stored_images
 from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.models.files import save_tensors
@@ -30,7 +30,7 @@ def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdic
 
 
 def save_pictures(
-    problem: Problem, store: RunStore, findings: Findings, found: list[ImageVerdict]
+    problem: EvaluationContext, store: RunStore, findings: CascadeResult, found: list[ImageVerdict]
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
     shown = chosen(found, problem.images.images[0].numel())

@@ -13,16 +13,16 @@ from robustlab.core.progress import Progress
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
 from robustlab.evaluation.engine.checking import checked, warned
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.pictures import save_pictures
-from robustlab.evaluation.engine.problem import Problem
 from robustlab.evaluation.engine.replaced import earlier_results, loss
-from robustlab.evaluation.engine.setup import Request, certification, placed, read
-from robustlab.evaluation.engine.stages import Attacking
+from robustlab.evaluation.engine.setup import LoadedInputs, certification, placed, read
+from robustlab.evaluation.engine.stages import AttackStage
 from robustlab.evaluation.engine.verdicts import verdicts
 from robustlab.evaluation.ensembles import resolved
 from robustlab.options import EvaluationOptions
@@ -58,13 +58,13 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
 
 
 def _execute(
-    request: Request, options: EvaluationOptions, folder: Path, owner: Owner, progress: Progress
+    request: LoadedInputs, options: EvaluationOptions, folder: Path, owner: Owner, progress: Progress
 ) -> EvaluationRun:
     check_owner(folder, owner, overwrite=options.overwrite)
     remedy = "take a machine or a --device with more"
     with enough_memory(remedy), placed(request, options, progress) as problem:
         attacks = resolved(request.asked, problem.threat, problem.classes)
-        stages = tuple(Attacking(attack=attack, threat=problem.threat) for attack in attacks)
+        stages = tuple(AttackStage(attack=attack, threat=problem.threat) for attack in attacks)
         with RunStore(folder, owner, overwrite=options.overwrite) as store:
             earlier = earlier_results(folder)
             problem = measured(problem, options, store, progress)
@@ -113,7 +113,7 @@ def _execute(
 
 
 def _manifest(
-    request: Request, options: EvaluationOptions, problem: Problem, results: Evaluation
+    request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, results: Evaluation
 ) -> dict[str, Any]:
     return {
         "evaluation": request.subject.name,

@@ -22,24 +22,24 @@ from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.engine.stages import Certify
 from robustlab.evaluation.ensembles import Ensemble, attack_list
-from robustlab.evaluation.images import Chosen, load_images, own_images
+from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class LoadedInputs:
     """Everything an evaluation works with, parsed and loaded, before anything is computed."""
 
     threat: ThreatModel
     asked: tuple[Attack | Ensemble, ...]
     subject: LoadedClassifier
     surrogates: tuple[LoadedClassifier, ...]
-    chosen: Chosen
+    chosen: EvaluationImages
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Request:
         return f"{self.subject.name} under {self.threat!r}"
 
 
-def read(options: EvaluationOptions, progress: Progress) -> Request:
+def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     """Parse and load what the options name; say so where a user's file takes long to import.
 
     Raises:
@@ -84,17 +84,19 @@ def read(options: EvaluationOptions, progress: Progress) -> Request:
         chosen = load_images(dataset, data_root=options.data_root, n=options.n, note=note)
     if wished is not None:
         subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
-    return Request(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
+    return LoadedInputs(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
-def samples(request: Request, options: EvaluationOptions) -> int:
+def samples(request: LoadedInputs, options: EvaluationOptions) -> int:
     """Return how often the classifier is asked about each point: as the user or an ensemble says."""
     needed = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
     return options.samples or needed
 
 
 @contextmanager
-def placed(request: Request, options: EvaluationOptions, progress: Progress) -> Iterator[Problem]:
+def placed(
+    request: LoadedInputs, options: EvaluationOptions, progress: Progress
+) -> Iterator[EvaluationContext]:
     """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
 
     A caller's own modules are left as they were found.
@@ -146,7 +148,9 @@ def _device_of(model: nn.Module) -> str | None:
     return next((str(parameter.device) for parameter in model.parameters()), None)
 
 
-def _problem(request: Request, options: EvaluationOptions, device: str, progress: Progress) -> Problem:
+def _problem(
+    request: LoadedInputs, options: EvaluationOptions, device: str, progress: Progress
+) -> EvaluationContext:
     images = request.chosen.images
     if options.eight_bit:
         images = replace(images, images=eight_bit.levels(images.images))
@@ -154,7 +158,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
     request = _in_own_dtypes(request, first, progress)
     classes = _classes(request, options, first)
     check_classes(classes, int(images.labels.max()))
-    return Problem(
+    return EvaluationContext(
         subject=request.subject,
         surrogates=request.surrogates,
         images=images,
@@ -173,7 +177,7 @@ def _problem(request: Request, options: EvaluationOptions, device: str, progress
     )
 
 
-def _in_own_dtypes(request: Request, first: Tensor, progress: Progress) -> Request:
+def _in_own_dtypes(request: LoadedInputs, first: Tensor, progress: Progress) -> LoadedInputs:
     """Return the request with models that take float32 images; the type of their weights is their own."""
 
     def cast(loaded: LoadedClassifier) -> LoadedClassifier:
@@ -190,7 +194,7 @@ def _in_own_dtypes(request: Request, first: Tensor, progress: Progress) -> Reque
     return replace(request, subject=cast(request.subject), surrogates=surrogates)
 
 
-def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int:
+def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -> int:
     """Return the number of classes, having shown one image and then two to every model."""
     classes = class_count(request.subject.model, first[:1])
     # Memory may suffice for one image alone.
@@ -208,7 +212,7 @@ def _classes(request: Request, options: EvaluationOptions, first: Tensor) -> int
     return classes
 
 
-def certification(problem: Problem) -> Certify | None:
+def certification(problem: EvaluationContext) -> Certify | None:
     """Return the stage that looks for proofs, if the certifier understands the classifier and the threat."""
     certifier: Certifier = IBP()
     first = problem.images.take(slice(1)).to(problem.device)

@@ -13,7 +13,7 @@ from robustlab.certify import Certifier
 from robustlab.core.spec import Unit
 from robustlab.data import Split
 from robustlab.evaluation.engine import eight_bit
-from robustlab.evaluation.engine.problem import Problem
+from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.identity import describe_classes
 from robustlab.runs.store import Outcome, RunStore, digest
 from robustlab.threats import ThreatModel, allowance
@@ -49,7 +49,7 @@ class EvaluationStage(ABC):
         return self.name
 
     @abstractmethod
-    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
         """Do the work on a block of images that lies on the device; it may tell how far it is."""
 
 
@@ -61,7 +61,7 @@ class Clean(EvaluationStage):
     def name(self) -> str:
         return "clean images"
 
-    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
         del tell
         predictions, confidences = problem.predict(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
@@ -82,7 +82,7 @@ class Certify(EvaluationStage):
     def name(self) -> str:
         return f"{self.certifier!r} of {self.threat!r}"
 
-    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
         del tell
         images = block.pixels(slice(None))
         proven = self.certifier.certify(
@@ -98,7 +98,7 @@ class Certify(EvaluationStage):
         )
 
 
-class Searching(EvaluationStage):
+class SearchStage(EvaluationStage):
     """Looks for adversarial images, and keeps them."""
 
     attack: Attack
@@ -112,10 +112,10 @@ class Searching(EvaluationStage):
         return source and f" {digest(source)}"
 
     @abstractmethod
-    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
+    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
         """Return what was found for a block of images that lies on the device."""
 
-    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
         result = self.search(problem, block, tell)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
         won = (result.predictions != block.labels).nonzero().squeeze(1).tolist()
@@ -127,7 +127,7 @@ class Searching(EvaluationStage):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Attacking(Searching):
+class AttackStage(SearchStage):
     """Runs an attack of the cascade."""
 
     attack: Attack
@@ -141,7 +141,7 @@ class Attacking(Searching):
     def title(self) -> str:
         return self.attack.brief()
 
-    def search(self, problem: Problem, block: Split, tell: OnPass) -> AttackResult:
+    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
         return problem.attack(self.attack, block, self.threat, mode=problem.mode, tell=tell)
 
 
@@ -149,7 +149,7 @@ class Attacking(Searching):
 class Verify(EvaluationStage):
     """Reads an attack's successes back from the disk and measures them again, in fp32."""
 
-    searching: Searching
+    searching: SearchStage
     store: RunStore
     told: bool = False
 
@@ -161,7 +161,7 @@ class Verify(EvaluationStage):
     def code(self) -> str:
         return self.searching.code
 
-    def run(self, problem: Problem, block: Split, tell: OnPass) -> Block:
+    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
         del tell
         clean = block.pixels(slice(None))
         images = stored_images(self.store, problem, self.searching, block.ids.tolist()).to(clean.device)
@@ -186,7 +186,7 @@ def succeeded(outcome: Outcome, eps: float) -> bool:
     return outcome.prediction != outcome.label and outcome.distance <= allowance(eps)
 
 
-def stored_images(store: RunStore, problem: Problem, stage: Searching, ids: list[int]) -> Tensor:
+def stored_images(store: RunStore, problem: EvaluationContext, stage: SearchStage, ids: list[int]) -> Tensor:
     """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
     found = store.examples(key_of(problem, stage), ids)
     shape = problem.images.images.shape[1:]
@@ -201,7 +201,7 @@ def to_bytes(image: Tensor) -> bytes:
     return image.detach().cpu().contiguous().numpy().tobytes()
 
 
-def key_of(problem: Problem, stage: EvaluationStage) -> str:
+def key_of(problem: EvaluationContext, stage: EvaluationStage) -> str:
     """Return the key of a stage's rows; the part before the slash is the problem's."""
     return f"{problem.key}/{stage.name}{stage.code}"
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from robustlab.core.fields import Answer, Count, Integer, Length, Share
-from robustlab.evaluation.engine.cascade import Findings
+from robustlab.evaluation.engine.cascade import CascadeResult
 
 State = Literal["misclassified", "broken", "certified", "robust"]
 
@@ -40,7 +40,7 @@ class ImageVerdict:
         return self.state in {"certified", "robust"}
 
 
-def verdicts(findings: Findings) -> list[ImageVerdict]:
+def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
     """Return the verdict on each image, in the order of the images."""
     broken = {number: finding for finding in findings.attacks for number in finding.won}
     right, proven = set(findings.right), findings.proven or set()

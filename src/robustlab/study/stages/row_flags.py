@@ -8,7 +8,7 @@ from torch import Tensor
 from robustlab.attacks import Attack
 from robustlab.core import seeding
 from robustlab.data import Split
-from robustlab.evaluation.checks import Lab
+from robustlab.evaluation.checks import AttackRunner
 from robustlab.runs.results import RowFlag
 from robustlab.runs.store import Outcome
 from robustlab.threats import ThreatModel
@@ -24,7 +24,7 @@ _CHANCE = 0.01
 def row_flags(
     attack: Attack,
     threat: ThreatModel,
-    lab: Lab,
+    lab: AttackRunner,
     some: Split,
     outcomes: list[Outcome],
     clean: Mapping[int, bool],
@@ -53,7 +53,7 @@ def row_flags(
             yield from _above_clean(outcomes, clean, certain=by_gradient)
 
 
-def _no_gradient(attack: Attack, threat: ThreatModel, lab: Lab, block: Split) -> Iterator[RowFlag]:
+def _no_gradient(attack: Attack, threat: ThreatModel, lab: AttackRunner, block: Split) -> Iterator[RowFlag]:
     points, loss = block.pixels(slice(None)), attack.yardstick
     if threat.bounded:
         points = threat.random_start(points, seeding.derive(lab.seed, "row flags"), block.ids)

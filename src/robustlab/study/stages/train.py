@@ -10,7 +10,7 @@ from robustlab.models import Model, load_network, save_network
 from robustlab.models.files import load_tensors
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Workspace
-from robustlab.training import Objective, Schedule, train
+from robustlab.training import Objective, TrainConfig, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class TrainStage(StudyStage):
     model: Model
     objective: Objective
     defense: TrainedDefense | None
-    schedule: Schedule
+    schedule: TrainConfig
     device: str
     precision: str
     seed: int

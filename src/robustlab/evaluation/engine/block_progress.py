@@ -4,7 +4,7 @@ from robustlab.core.progress import Task
 from robustlab.evaluation.metrics import percent
 
 
-class BlockTeller:
+class BlockProgress:
     """Moves a bar through one block of images.
 
     Args:

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
+from robustlab.attacks.counted_model import slope
 from robustlab.attacks.losses import Loss, measure
-from robustlab.attacks.oracle import slope
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
@@ -25,7 +25,7 @@ class Passes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lab:
+class AttackRunner:
     """The classifier, and how it is attacked: the same for every image and whatever the evaluation found.
 
     Attributes:

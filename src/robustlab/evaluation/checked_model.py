@@ -8,7 +8,7 @@ from robustlab.core.inputs import to_eval_mode
 from robustlab.core.logits import no_tensor
 
 
-class Guarded(nn.Module):
+class CheckedModel(nn.Module):
     """A classifier whose failures are `RobustlabError`s, on whichever image they come.
 
     Args:
@@ -32,7 +32,7 @@ class Guarded(nn.Module):
 
 def unguarded(model: nn.Module) -> nn.Module:
     """Return the user's own classifier inside one that attacks see; any other is returned as it is."""
-    return next((part.model for part in model.modules() if isinstance(part, Guarded)), model)
+    return next((part.model for part in model.modules() if isinstance(part, CheckedModel)), model)
 
 
 def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:

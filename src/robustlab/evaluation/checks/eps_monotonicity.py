@@ -4,9 +4,9 @@ import torch
 
 from robustlab.attacks import PGD
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import FEW, Experiment, Finding
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import FEW, ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
-from robustlab.evaluation.checks.lab import Lab
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 from robustlab.threats import ThreatModel
@@ -23,7 +23,7 @@ ANYTHING = 0.01
 """What may withstand an attacker who may do anything; ours, after Carlini et al. 2019 (arXiv:1902.06705)."""
 
 
-class Monotone(Experiment):
+class Monotone(ActiveCheck):
     """Attacks at a few eps, with the same attack."""
 
     by_distance = True
@@ -39,7 +39,7 @@ class Monotone(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block, widest = sample.images, lab.widest(sample.images)
         radii = sorted({min(lab.threat.eps * part, widest) for part in FRACTIONS})
         threats = list(dict.fromkeys(lab.threat.at(eps) for eps in radii))
@@ -47,10 +47,10 @@ class Monotone(Experiment):
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
         steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
         grade: Grade = "pass" if rise <= RISE * len(block) else "fail" if rise >= FEW else "warn"
-        return Finding(grade=grade, found=f"of {len(block)} images {steps}", n=len(block))
+        return CheckResult(grade=grade, found=f"of {len(block)} images {steps}", n=len(block))
 
 
-class Extremes(Experiment):
+class Extremes(ActiveCheck):
     """Attacks with no freedom at all, with half of the pixel range, and with all of it.
 
     That all freedom breaks everything is certain once two images have different answers; a classifier of
@@ -74,7 +74,7 @@ class Extremes(Experiment):
     def sample(self, context: Context) -> Sample:
         return context.right_images(MOST)
 
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block, n, widest = sample.images, len(sample.images), lab.widest(sample.images)
         labels, found = block.labels, []
 
@@ -94,9 +94,9 @@ class Extremes(Experiment):
             wrong |= free > ANYTHING * n
         else:
             text += "; no image with another answer is known"
-        return Finding(grade="fail" if wrong else "pass", found=text, n=n)
+        return CheckResult(grade="fail" if wrong else "pass", found=text, n=n)
 
 
-def _left(lab: Lab, block: Split, threat: ThreatModel, attack: PGD) -> int:
+def _left(lab: AttackRunner, block: Split, threat: ThreatModel, attack: PGD) -> int:
     result = lab.attack(attack, block, threat=threat)
     return int((result.predictions == block.labels).sum())

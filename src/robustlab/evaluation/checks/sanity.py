@@ -2,8 +2,8 @@
 
 import torch
 
-from robustlab.evaluation.checks.base import Finding, Review
-from robustlab.evaluation.checks.context import Context, Skip
+from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
+from robustlab.evaluation.checks.context import Context, NotApplicable
 from robustlab.evaluation.metrics import percent, proportion
 from robustlab.threats import allowance
 
@@ -13,7 +13,7 @@ ENOUGH = 1000
 """Our choice: a 95 % interval of three points on each side at worst."""
 
 
-class StoredImages(Review):
+class StoredImages(PassiveCheck):
     """Measures the adversarial images that are on the disk, each time anew."""
 
     id = "stored-images"
@@ -25,10 +25,10 @@ class StoredImages(Review):
         "by them does not count."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         ids = sorted(context.found.broken)
         if not ids:
-            raise Skip("no image was broken")
+            raise NotApplicable("no image was broken")
         threat, outside, changed, farthest = context.lab.threat, 0, 0, 0.0
         for part in torch.split(torch.tensor(ids), int(context.lab.batch_size)):
             clean = context.images.take(torch.isin(context.images.ids, part))
@@ -45,10 +45,10 @@ class StoredImages(Review):
             f"{outside} of {len(ids)} outside, {changed} not as they were confirmed; the farthest at "
             f"{farthest:.6g}, eps is {threat.eps:g}"
         )
-        return Finding(grade="fail" if outside or changed else "pass", found=found, n=len(ids))
+        return CheckResult(grade="fail" if outside or changed else "pass", found=found, n=len(ids))
 
 
-class CleanAccuracy(Review):
+class CleanAccuracy(PassiveCheck):
     """Compares the accuracy on clean images with chance."""
 
     id = "clean-accuracy"
@@ -60,14 +60,14 @@ class CleanAccuracy(Review):
         "channels), or the labels are others: its robustness says nothing then."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         n = len(context.images)
         clean, chance = proportion(len(context.found.right), n), 1 / context.lab.classes
         found = f"{percent(clean.value)} of {n} images, chance is {percent(chance)}"
-        return Finding(grade="pass" if clean.low > chance else "fail", found=found, n=n)
+        return CheckResult(grade="pass" if clean.low > chance else "fail", found=found, n=n)
 
 
-class SampleSize(Review):
+class SampleSize(PassiveCheck):
     """Tells how far chance alone may move the figure."""
 
     id = "sample-size"
@@ -78,14 +78,14 @@ class SampleSize(Review):
         "Other images of the same kind may give quite another figure: two classifiers can't be told apart."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         n = len(context.images)
         robust = proportion(len(context.found.right - context.found.broken.keys()), n)
         found = f"{n} images, a 95 % interval from {percent(robust.low)} to {percent(robust.high)}"
-        return Finding(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)
+        return CheckResult(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)
 
 
-class TrainMode(Review):
+class TrainMode(PassiveCheck):
     """Looks at the modes in which the classifier came."""
 
     id = "train-mode"
@@ -97,8 +97,8 @@ class TrainMode(Review):
         "that is meant, what was evaluated, all of it in eval mode, is another classifier."
     )
 
-    def look(self, context: Context) -> Finding:
+    def look(self, context: Context) -> CheckResult:
         names = context.found.in_train_mode
         listing = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         found = f"in train mode: {listing or 'no part'}; evaluated in eval mode"
-        return Finding(grade="warn" if names else "pass", found=found, n=len(context.images))
+        return CheckResult(grade="warn" if names else "pass", found=found, n=len(context.images))

@@ -10,13 +10,13 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.data import Split
-from robustlab.evaluation.checks.base import Experiment, Finding, graded
-from robustlab.evaluation.checks.context import Context, Sample, Skip
-from robustlab.evaluation.checks.lab import Lab
+from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
+from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import percent
 
 
-class Challenge(Experiment):
+class SurvivorCheck(ActiveCheck):
     """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
 
     doubts = "attacks"
@@ -29,10 +29,10 @@ class Challenge(Experiment):
     """How far robust accuracy may fall by it."""
 
     @abstractmethod
-    def attack(self, lab: Lab) -> Attack:
+    def attack(self, lab: AttackRunner) -> Attack:
         """Return the attack."""
 
-    def goals(self, lab: Lab, images: Split) -> Sequence[Tensor | None]:
+    def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
         """Return what it moves towards, one run each: classes (N,), or None for away from the label."""
         del lab, images
         return [None]
@@ -48,10 +48,10 @@ class Challenge(Experiment):
         return replace(sample, surrogates=context.surrogates) if self.transfers else sample
 
     @final
-    def look(self, lab: Lab, sample: Sample) -> Finding:
+    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         attack, images = self.attack(lab), sample.images
         if not attack.suits(lab.threat):
-            raise Skip(f"{attack.core.name} is not made for {lab.threat.name}")
+            raise NotApplicable(f"{attack.core.name} is not made for {lab.threat.name}")
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)
@@ -61,11 +61,11 @@ class Challenge(Experiment):
         return replace(found, found=found.found + self.remark(result))
 
 
-def missed(what: str, broken: int, sample: Sample, limit: float) -> Finding:
+def missed(what: str, broken: int, sample: Sample, limit: float) -> CheckResult:
     """Grade what was broken of a sample of survivors, by what it means for all images."""
     n, left = len(sample.images), sample.drawn_from
     weight = left / sample.total
     found = f"{what} broke {broken} of {n} images that withstood all attacks"
     if broken:
         found += f": robust accuracy may be lower by {percent(broken / n * weight)}"
-    return Finding(grade=graded(broken, n, limit, sampled=n < left, weight=weight), found=found, n=n)
+    return CheckResult(grade=graded(broken, n, limit, sampled=n < left, weight=weight), found=found, n=n)

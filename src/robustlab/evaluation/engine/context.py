@@ -14,9 +14,9 @@ from robustlab.attacks.watch import OnPass
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
 from robustlab.data import Split
+from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.classify import predict
 from robustlab.evaluation.engine import eight_bit
-from robustlab.evaluation.guarded import Guarded
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.results import PassTime
 from robustlab.runs.store import digest
@@ -39,7 +39,7 @@ def program() -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Problem:
+class EvaluationContext:
     """A classifier, the images to attack, and what the attacker may do.
 
     Attributes:
@@ -107,12 +107,12 @@ class Problem:
 
     @cached_property
     def _guarded(self) -> nn.Module:
-        return Guarded(self.model, self.classes)
+        return CheckedModel(self.model, self.classes)
 
     @cached_property
     def surrogate_models(self) -> tuple[nn.Module, ...]:
         """The surrogates as attacks see them."""
-        return tuple(Guarded(surrogate.model, self.classes) for surrogate in self.surrogates)
+        return tuple(CheckedModel(surrogate.model, self.classes) for surrogate in self.surrogates)
 
     def predict(self, images: Tensor, *purpose: object) -> tuple[Tensor, Tensor]:
         """Return predictions and confidences as `predict` does; a random classifier draws by the purpose."""

@@ -60,7 +60,7 @@ def _first_logit(logits: Tensor) -> Tensor:
     return logits[:, 0]
 
 
-class Oracle:
+class CountedModel:
     """The classifier of a task; ``rows`` are the places in the batch of the images that are asked about.
 
     Attributes:
