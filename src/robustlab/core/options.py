@@ -15,6 +15,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_
 
 from robustlab.core.arguments import LARGEST_WHOLE, check_choice, check_kind, check_text, check_whole
 from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.progress import Progress
 from robustlab.core.text import shown
 
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
@@ -65,9 +66,11 @@ def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], Told]]:
 def texts_for_paths(options: object) -> None:
     """Replace each `Path` among the values by its text, in lists too; from ``__post_init__``."""
     for name, value in vars(options).items():
-        if isinstance(value, list | tuple):
-            value = type(value)(str(item) if isinstance(item, Path) else item for item in value)
-        object.__setattr__(options, name, str(value) if isinstance(value, Path) else value)
+        if isinstance(value, Path):
+            object.__setattr__(options, name, str(value))
+        elif isinstance(value, list | tuple) and any(isinstance(item, Path) for item in value):
+            texts = [str(item) if isinstance(item, Path) else item for item in value]
+            object.__setattr__(options, name, texts)
 
 
 def check_options(options: Any, names: Mapping[str, Any]) -> None:
@@ -98,6 +101,17 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
             check_kind(name, value, plain, accepted)
             if isinstance(value, str) and said.command_line != "texts":
                 check_text(name, value)
+
+
+def progress_of(options: Any, given: Progress | None) -> Progress:
+    """Return where to show progress: what was given, or what the options say, or nowhere.
+
+    Raises:
+        SpecError: the options say something else.
+    """
+    said = options_of(type(options))["progress"][1]
+    check_kind("progress", options.progress, (Progress, NoneType), said.accepted)
+    return next((found for found in (given, options.progress) if found is not None), Progress())
 
 
 def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name: str) -> Callable[P, RunT]:

@@ -13,7 +13,7 @@ from robustlab.core.device import resolve
 from robustlab.core.errors import ModelFileError, RecipeError, did_you_mean
 from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
-from robustlab.core.options import check_options
+from robustlab.core.options import check_options, progress_of
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
 from robustlab.data import Splits, check_dataset, load_dataset
@@ -45,7 +45,7 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     here = working_folder() or Path()  # a unit's code may change it
     path = here / find_recipe(str(options.recipe))
     with chdir(here):
-        return _Study(load_recipe(path), path, options, progress or options.progress or Progress()).run(here)
+        return _Study(load_recipe(path), path, options, progress_of(options, progress)).run(here)
 
 
 def _check(options: StudyOptions) -> None:

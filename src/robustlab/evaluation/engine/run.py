@@ -9,6 +9,7 @@ from robustlab.core import environment
 from robustlab.core.batches import enough_memory
 from robustlab.core.files import write_json
 from robustlab.core.isolation import own_settings, working_folder
+from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade
@@ -40,7 +41,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
     """
-    progress = progress or options.progress or Progress()
+    progress = progress_of(options, progress)
     here = working_folder()  # the model's code may change it
     request = read(options, progress)
     owner = owner_of(request, options)
