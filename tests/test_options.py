@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+import torch
 import typer
 from typer.testing import CliRunner
 
@@ -115,3 +116,11 @@ def test_one_field_is_all_that_an_option_needs() -> None:
 def test_what_an_option_can_not_be_is_one_line(given: dict[str, Any], expected: str) -> None:
     with pytest.raises(SpecError, match=expected):
         job(**{"place": "here"} | given)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(2), [], 0, "loud", object()])
+def test_a_progress_that_is_none_is_one_line(value: Any) -> None:
+    for function, given in ((robustlab.evaluate, {"model": "mnist_cnn"}), (robustlab.run_study, {})):
+        call: Any = function
+        with pytest.raises(SpecError, match=r"progress must be a robustlab\.core\.progress\.Progress"):
+            call(**given, progress=value)
