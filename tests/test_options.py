@@ -118,6 +118,14 @@ def test_what_an_option_can_not_be_is_one_line(given: dict[str, Any], expected: 
         job(**{"place": "here"} | given)
 
 
+def test_arguments_by_place_are_told_of_the_function() -> None:
+    call: Any = robustlab.evaluate
+    with pytest.raises(SpecError, match=r"^evaluate: missing a required argument: 'model'"):
+        call()
+    with pytest.raises(SpecError, match=r"^evaluate: too many positional arguments"):
+        call("mnist_cnn", "digits")
+
+
 @pytest.mark.parametrize("value", [torch.zeros(2), [], 0, "loud", object()])
 def test_a_progress_that_is_none_is_one_line(value: Any) -> None:
     for function, given in ((robustlab.evaluate, {"model": "mnist_cnn"}), (robustlab.run_study, {})):

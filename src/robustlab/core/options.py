@@ -123,13 +123,17 @@ def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name
         name: of the function.
     """
     kind = cast("type", options)
-    known = options_of(kind)
+    known, signature = options_of(kind), inspect.signature(kind)
 
     @functools.wraps(run)
     def function(*args: P.args, **kwargs: P.kwargs) -> RunT:
         for unknown in kwargs.keys() - known.keys():
             hint = did_you_mean(unknown, known)
             raise SpecError(f"{name} has no argument {shown(unknown)}{hint}; {offer(known)}")
+        try:
+            signature.bind(*args, **kwargs)
+        except TypeError as error:  # Python would name the dataclass
+            raise SpecError(f"{name}: {error}") from None
         return run(options(*args, **kwargs))
 
     before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
@@ -140,5 +144,5 @@ def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name
     function.__doc__ = f"{before}\n\nArgs:\n{meanings}{mark}{after}"
     function.__name__ = function.__qualname__ = name
     returned = inspect.signature(run).return_annotation
-    cast("Any", function).__signature__ = inspect.signature(kind).replace(return_annotation=returned)
+    cast("Any", function).__signature__ = signature.replace(return_annotation=returned)
     return function
