@@ -26,7 +26,7 @@ from robustlab.core.text import MESSAGE_LIMIT
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import own_images
 from robustlab.models import Model
-from robustlab.study.recipe import load_recipe
+from robustlab.study.loading import load_recipe
 from robustlab.threats import Linf, ThreatModel
 
 GOLDEN = Path(__file__).parent / "messages.json"

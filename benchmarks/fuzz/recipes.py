@@ -8,8 +8,8 @@ from fuzz.registry import Attempt, family
 from fuzz.text import bent, word
 from robustlab.core.device import Compute
 from robustlab.data import Splits, load_dataset
+from robustlab.study.loading import load_recipe
 from robustlab.study.plan import make_plan
-from robustlab.study.recipe import load_recipe
 
 RECIPE = """\
 schema = 1

@@ -113,8 +113,8 @@ def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
     ("text", "expected"),
     [
         ("run(runs/my-study)", "name a network; it has: baseline, gan, vae"),
-        ("run(runs/my-study, basline)", r"no network 'basline' \(did you mean 'baseline'\?\)"),
-        ("run(runs/none, baseline)", "there is no folder runs/none"),
+        ("run(runs/my-study, basline)", r"unknown network 'basline' \(did you mean 'baseline'\?\)"),
+        ("run(runs/none, baseline)", "the folder runs/none does not exist"),
         ("run(/runs/none, baseline)", "can't parse model .* in quotes"),
         ("run(runs/my-study, baseline, 3)", "run takes its arguments by name"),
         ("run(runs/my-study, folder=a)", "the argument 'folder' is given twice"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robustlab.core.errors import RecipeError
-from robustlab.study.recipe import load_recipe
+from robustlab.study.loading import load_recipe
 
 GOOD = """
 schema = 1

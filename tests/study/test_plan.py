@@ -15,8 +15,8 @@ from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
 from robustlab.data import Split, Splits
 from robustlab.defenses import Purifier
+from robustlab.study.loading import load_recipe
 from robustlab.study.plan import Plan, make_plan
-from robustlab.study.recipe import load_recipe
 from robustlab.threats import Linf, Unbounded
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "mnist.toml"

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from recipe_texts import GOOD, write
 
 from robustlab.attacks import FGSM, GaussianNoise
-from robustlab.study.recipe import Recipe, load_recipe
+from robustlab.study.loading import load_recipe
+from robustlab.study.recipe import Recipe
 from robustlab.threats import Linf, Unbounded
 from robustlab.training import TrainConfig
 

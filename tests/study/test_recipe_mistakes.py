@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from recipe_texts import GOOD, refused, write
 
 from robustlab.core.errors import RecipeError
-from robustlab.study.recipe import RECIPE_SCHEMA, load_recipe
+from robustlab.study.loading import RECIPE_SCHEMA, load_recipe
 
 MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     # Keys

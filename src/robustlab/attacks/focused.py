@@ -124,7 +124,7 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
 
 
 def _start(session: Session, state: _State, turn: int) -> Tensor:
-    """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn anew."""
+    """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn again."""
     if turn == 0 and session.restart == 0:
         return session.clean
     if turn % 3 == 1:
@@ -132,8 +132,8 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
     if turn % 3 == 2:
         return initialization.pattern(session, turn // 3)
     shape = tuple(session.clean.shape[1:])
-    anew = session.uniform("anew", turn, shape=shape) < 1 / 3
-    return torch.where(anew, initialization.corner(session, turn), state.best)
+    redrawn = session.uniform("anew", turn, shape=shape) < 1 / 3
+    return torch.where(redrawn, initialization.corner(session, turn), state.best)
 
 
 def _patch(session: Session, state: _State, count: int, turn: int) -> None:

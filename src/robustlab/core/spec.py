@@ -146,7 +146,7 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
 
 
 def called(text: str) -> str | None:
-    """Return the name of the unit that a spec with arguments calls; None if the text is no such spec."""
+    """Return the name of the unit that a spec with arguments calls; None for any other text."""
     node = syntax(text)
     return node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else None
 

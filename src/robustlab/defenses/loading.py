@@ -32,7 +32,7 @@ def load(text: str | Source | ComposedDefense, note: Note = lambda _: None) -> L
         note: where to say that a user's file takes long to import.
 
     Raises:
-        SetupError, ModelFileError, SpecError: there is no such thing, or it can't be loaded.
+        SetupError, ModelFileError, SpecError: it does not exist, or can't be loaded.
     """
     named = source(text) if isinstance(text, str) else text
     return named.load(note) if isinstance(named, Source) else _composed(named, note)

@@ -27,7 +27,7 @@ _OTHERS = {
 }
 
 _USUAL = ("mnist", "cifar10", "imagenet", "0.5")
-"""Those that a network may well have been trained with, whatever the images are."""
+"""The ones that the check tries: networks are often trained with these, on any images."""
 
 
 def statistics() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:

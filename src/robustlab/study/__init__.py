@@ -1,7 +1,8 @@
 """Studies: recipes, the stages they are run through, and their results."""
 
 from robustlab.options import StudyOptions
-from robustlab.study.recipe import Recipe, load_recipe
+from robustlab.study.loading import load_recipe
+from robustlab.study.recipe import Recipe
 from robustlab.study.runner import execute, find_recipe, shipped_recipes
 
 __all__ = ["Recipe", "StudyOptions", "execute", "find_recipe", "load_recipe", "shipped_recipes"]

@@ -24,8 +24,9 @@ from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.results import Results
 from robustlab.runs.run import Run
 from robustlab.runs.store import RunStore, StageRecord
+from robustlab.study.loading import load_recipe
 from robustlab.study.plan import Plan, make_plan
-from robustlab.study.recipe import Recipe, load_recipe
+from robustlab.study.recipe import Recipe
 from robustlab.study.results import assemble
 from robustlab.study.stages import StudyStage
 from robustlab.study.workspace import Workspace

@@ -76,7 +76,7 @@ _PASSING += (
     np.random.RandomState,
     random.Random,
 )
-"""What is only borrowed, and what changes by itself, is no setting."""
+"""Weak references, and what changes by itself: not settings."""
 
 _FUNCTION: tuple[type, ...] = (
     FunctionType,
@@ -336,7 +336,7 @@ def _state(value: object) -> object:
         return state
     try:
         return value.__reduce_ex__(2)
-    except Exception:  # a lock, a file, and whatever else can't be pickled
+    except Exception:  # a lock or a file, for example, can't be pickled
         return state
 
 

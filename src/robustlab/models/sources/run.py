@@ -31,7 +31,9 @@ class FromRun(Source):
     def _file(self) -> Path:
         folder = Path(self.folder)
         if not folder.is_dir():
-            raise SetupError(f"there is no folder {folder}; run(...) takes the folder of a study's run")
+            raise SetupError(
+                f"the folder {folder} does not exist; run(...) takes the folder of a study's run"
+            )
         if (folder / "run.json").exists() and not (folder / "manifest.json").exists():
             raise SetupError(
                 f"{folder} holds a study that did not end: its networks may be of two different runs; "
@@ -44,6 +46,6 @@ class FromRun(Source):
             return next(iter(found.values()))
         if self.network not in found:
             hint = "" if self.network is None else did_you_mean(self.network, found)
-            wrong = "" if self.network is None else f"there is no network {shown(self.network)}{hint}; "
+            wrong = "" if self.network is None else f"unknown network {shown(self.network)}{hint}; "
             raise SetupError(f"{folder}: {wrong}name a network; it has: {', '.join(found)}")
         return found[self.network]
