@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robustlab.core.arguments import MOST_SAMPLES
-from robustlab.core.options import DeviceChoice, Mode, PrecisionChoice, options_of, texts_for_paths, told
+from robustlab.core.options import (
+    DeviceChoice,
+    EvaluationMode,
+    PrecisionChoice,
+    options_of,
+    texts_for_paths,
+    told,
+)
 from robustlab.core.text import printable
 
 if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without
@@ -20,6 +27,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
     from robustlab.attacks import Attack
     from robustlab.core.progress import Progress
     from robustlab.data import Split
+    from robustlab.evaluation.engines import Engine
     from robustlab.evaluation.ensembles import Ensemble
     from robustlab.threats import ThreatModel
 
@@ -136,11 +144,12 @@ class EvaluationOptions(_Options):
             flag="-n",
         ),
     )
-    mode: Mode = field(
+    mode: EvaluationMode = field(
         default="verdict",
         metadata=told(
-            "stop at an image's first success (verdict), or spend each attack's full budget on every image "
-            "that is left (max-loss)"
+            "stop at an image's first success (verdict); spend each attack's full budget on every image "
+            "that is left (max-loss); or perturb all images by each attack, those that are misclassified "
+            "or broken too, and report the accuracy on each perturbed set (test-set)"
         ),
     )
     eight_bit: bool = field(
@@ -190,6 +199,15 @@ class EvaluationOptions(_Options):
             "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
             "out. No verdict depends on it, except of a classifier that draws random numbers",
             least=1,
+        ),
+    )
+    engine: "str | Engine" = field(
+        default="serial",
+        metadata=told(
+            "where the work runs: serial, one block of images after another in this process; `ls engines` "
+            "lists those of other packages. No figure depends on it",
+            command_line="text",
+            accepted="an engine's spec, or an engine",
         ),
     )
     seed: int = field(default=0, metadata=told(_SEED))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from robustlab.certify.interval import Interval
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 ATTACK = "apgd(steps=30, loss=margin), apgd(steps=20, loss=margin, targets=3)"
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Restarts
 from robustlab.core import seeding
-from robustlab.evaluation.engine.context import program
-from robustlab.evaluation.engine.stages import AttackStage
+from robustlab.evaluation.jobs.context import code_of, program
+from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.evaluation.subject import load_classifier
 from robustlab.threats import Linf
 
@@ -277,6 +277,31 @@ def test_a_base_class_or_a_wrapper_typed_into_a_console_decides_what_is_kept() -
 
 
 def test_the_code_that_draws_random_numbers_belongs_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
-    before, read = program.__wrapped__(), Path.read_bytes
-    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == "seeding.py"))
-    assert program.__wrapped__() != before
+    before = _program_with(monkeypatch, "")
+    for name in (
+        "seeding.py",
+        "pgd.py",
+        "interval.py",
+        "linf.py",
+        "stages.py",
+        "eight_bit.py",
+        "classify.py",
+    ):
+        assert _program_with(monkeypatch, name) != before, name
+
+
+def test_engines_and_the_cascade_do_not_belong_to_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _program_with(monkeypatch, "")
+    for name in ("serial.py", "cascade.py", "assemble.py", "store.py", "run.py"):
+        assert _program_with(monkeypatch, name) == before, name
+
+
+def _program_with(monkeypatch: pytest.MonkeyPatch, changed: str) -> str:
+    """Return the hash of the program as if a file of that name were another one."""
+    read = Path.read_bytes
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == changed))
+        code_of.cache_clear()
+        found = program()
+    code_of.cache_clear()
+    return found

@@ -20,7 +20,7 @@ from sample_results import write_run
 
 from robustlab.report import text, write_report
 from robustlab.report.pictures import perturbation_uri
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 MakeEvaluation = Callable[..., Path]
 ALL = {"full": evaluation} | ODD

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from robustlab.core.errors import RecipeError
 from robustlab.evaluation import proportion
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 from robustlab.study.claims import judge
 
 

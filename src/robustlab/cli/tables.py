@@ -13,7 +13,8 @@ from robustlab.core.isolation import working_folder
 from robustlab.core.spec import parse
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
-from robustlab.runs.results import Figure, Results, Row
+from robustlab.runs.records import Figure
+from robustlab.runs.results import Results, Row
 from robustlab.runs.run import EvaluationRun, Run
 
 _CASCADE = (
@@ -139,33 +140,36 @@ def show_gate(found: GateResult) -> None:
 
 def _print_rows(console: Console, results: Results, group: str, title: str) -> None:
     columns = [Column("reference", 2)]
-    for number, unit in enumerate(results.units):
-        columns += [Column(escape(unit.title), number), Column("95 % interval", 9)]
+    for number, variant in enumerate(results.columns):
+        columns += [Column(escape(variant.title), number), Column("95 % interval", 9)]
     rows = []
     for name in dict.fromkeys(row.id for row in results.rows if row.group == group):
         same = [row for row in results.rows if row.group == group and row.id == name]
         reference = "–" if same[0].reference is None else f"{100 * same[0].reference:.0f} %"
-        cells = [cell for unit in results.units for cell in _cells(same, unit.id)]
+        cells = [cell for variant in results.columns for cell in _cells(same, variant.id)]
         rows.append([escape(same[0].title), reference, *cells])
     if rows:
         print_table(console, title, "row", columns, rows)
 
 
-def _cells(rows: list[Row], unit: str) -> tuple[str, str]:
-    found = [row.accuracy for row in rows if row.unit in {unit, None}]
+def _cells(rows: list[Row], variant: str) -> tuple[str, str]:
+    found = [row.accuracy for row in rows if row.variant in {variant, None}]
     return _split(found[0]) if found else ("–", "")
 
 
 def _claims(results: Results) -> Table:
     table = Table(title="Claims", title_justify="left")
-    for head in ("claim, and how it is read", *(unit.title for unit in results.units)):
+    for head in ("claim, and how it is read", *(variant.title for variant in results.columns)):
         table.add_column(escape(head), overflow="fold")
     for claim in results.claims:
         table.add_section()
         table.add_row(f"[bold]{escape(claim.text)}")
         for reading in dict.fromkeys(verdict.reading for verdict in claim.verdicts):
-            verdicts = {v.unit: v.holds for v in claim.verdicts if v.reading == reading}
-            table.add_row(f"  {escape(reading)}", *(_word(verdicts.get(unit.id)) for unit in results.units))
+            verdicts = {v.variant: v.holds for v in claim.verdicts if v.reading == reading}
+            words = (_word(verdicts.get(column.id, verdicts.get(None))) for column in results.columns)
+            table.add_row(
+                f"  {escape(reading)}", *(_word(verdicts.get(variant.id)) for variant in results.columns)
+            )
     return table
 
 

@@ -22,6 +22,9 @@ DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 Mode = Literal["verdict", "max-loss"]
 """``"verdict"`` stops at an image's first success; ``"max-loss"`` spends the full budget on every image."""
+EvaluationMode = Literal["verdict", "max-loss", "test-set"]
+"""As `Mode`, of the images that are left; ``"test-set"``: each attack with its full budget on all images,
+those that are misclassified as they are included."""
 
 P = ParamSpec("P")
 OptionsT = TypeVar("OptionsT")

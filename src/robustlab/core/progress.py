@@ -26,6 +26,21 @@ class Progress:
         """Tell the user something that must not be missed."""
 
 
+class WithinStage(Progress):
+    """Passes on bars and notes of work that is one stage of a larger whole, and no stages of its own."""
+
+    def __init__(self, outer: Progress) -> None:
+        self._outer = outer
+
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator["Task"]:
+        with self._outer.track(description, total, unit) as bar:
+            yield bar
+
+    def note(self, message: str) -> None:
+        self._outer.note(message)
+
+
 class Task:
     """One bar."""
 

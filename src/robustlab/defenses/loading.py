@@ -5,6 +5,7 @@ The same text serves ``--model``, recipes and Python. A composition's parts are 
 """
 
 import hashlib
+from collections.abc import Callable, Mapping
 from contextlib import chdir
 from pathlib import Path
 
@@ -20,22 +21,30 @@ from robustlab.models.zoo import zoo_names
 
 _LONGEST_PART = 30
 _OF_FILES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pt2"}
+_NONE: Mapping[str, Callable[[], Loaded]] = {}
 ARTICLES = {"autoencoder": "an autoencoder", "classifier": "a classifier", "gan": "a GAN"}
 
 
-def load(text: str | Source | ComposedDefense, note: Note = lambda _: None) -> Loaded:
+Known = Mapping[str, Callable[[], Loaded]]
+"""Networks that have a name where a text is read, such as those of a recipe, and how they are loaded."""
+
+
+def load(text: str | Source | ComposedDefense, note: Note = lambda _: None, known: Known = _NONE) -> Loaded:
     """Load a network, or compose one of several.
 
     Args:
         text: a spec of a source or a composed defense; or in short the name of a network of the zoo,
             ``FILE.py:NAME``, ``package.module:NAME``, a file, or the folder of a study's run.
         note: where to say that a user's file takes long to import.
+        known: names that mean another network than they otherwise do.
 
     Raises:
         SetupError, ModelFileError, SpecError: it does not exist, or can't be loaded.
     """
+    if isinstance(text, str) and text in known:
+        return known[text]()
     named = source(text) if isinstance(text, str) else text
-    return named.load(note) if isinstance(named, Source) else _composed(named, note)
+    return named.load(note) if isinstance(named, Source) else _composed(named, note, known)
 
 
 def source(text: str) -> Source | ComposedDefense:
@@ -74,11 +83,11 @@ def source(text: str) -> Source | ComposedDefense:
     )
 
 
-def _composed(defense: ComposedDefense, note: Note) -> Loaded:
+def _composed(defense: ComposedDefense, note: Note, known: Known) -> Loaded:
     here, parts = working_folder() or Path(), {}
     for text in defense.networks:
         with chdir(here):  # the code of one part may have changed it
-            parts[text] = load(text, note)
+            parts[text] = load(text, note, known)
     for argument, needed in defense.network_kinds.items():
         found = parts[getattr(defense, argument)].network_kind
         if found not in {None, needed}:

@@ -9,7 +9,7 @@ from robustlab.core.errors import RunError
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
-from robustlab.runs.results import Figure, Record
+from robustlab.runs.records import Figure, Record
 from robustlab.runs.run import EvaluationRun
 
 

@@ -12,7 +12,7 @@ from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import AGAIN, check_unchanged
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 from robustlab.runs.run import EvaluationRun, load_run
 
 

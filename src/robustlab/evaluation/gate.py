@@ -6,7 +6,7 @@ from robustlab.core.arguments import as_path, check_share
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
-from robustlab.runs.results import Figure, Record
+from robustlab.runs.records import Figure, Record
 from robustlab.runs.run import EvaluationRun
 
 

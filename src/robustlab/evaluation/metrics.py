@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata
 
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 _Z = float(norm.ppf(0.975))
 

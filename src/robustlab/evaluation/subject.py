@@ -81,14 +81,35 @@ def load_classifier(
         loaded = Loaded(network=model, name=type(model).__name__, origin="Python")
     else:
         loaded = load(_named(str(model), network), note)
-        if loaded.network_kind not in {None, "classifier"}:
-            raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")
+    return classifier_of(loaded, name=name, weights=weights, folder=here)
+
+
+def classifier_of(
+    loaded: Loaded,
+    *,
+    name: str | None = None,
+    weights: str | Path | None = None,
+    folder: Path = Path(),
+) -> LoadedClassifier:
+    """Return a network as the classifier of an evaluation, with what identifies it.
+
+    Args:
+        loaded: the network.
+        name: what to call it; default: its own name.
+        weights: a file of weights to load into it; see `load_weights`.
+        folder: from which that path leads.
+
+    Raises:
+        SetupError, ModelFileError: it is no classifier, or the weights do not fit.
+    """
+    if loaded.network_kind not in {None, "classifier"}:
+        raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")
     default, origin = loaded.name, loaded.origin
     remark = ""
     with calling("the model", " when it was read"):
         _check_values(loaded.network)
         if weights is not None:
-            remark = load_weights(loaded.network, here / weights)
+            remark = load_weights(loaded.network, folder / weights)
             default, origin = Path(weights).stem, f"{origin} with {weights}"
         code = hashlib.sha256((loaded.files + describe(loaded.network)).encode()).hexdigest()
     return LoadedClassifier(

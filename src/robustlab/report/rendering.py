@@ -22,7 +22,7 @@ _FILTERS = (
     text.number,
     text.passes,
     text.percent,
-    text.pixel_range,
+    text.factors,
     text.reference,
     text.score,
     text.search,

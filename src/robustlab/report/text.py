@@ -1,9 +1,10 @@
 """Numbers as people write them."""
 
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from robustlab.runs.results import ComputeRecord, Figure
+from robustlab.runs.records import ComputeRecord, Figure
 
 NBSP = "\u00a0"
 
@@ -62,9 +63,9 @@ def number(value: float) -> str:
     return f"{round(value, 3) + 0.0:g}"
 
 
-def pixel_range(pixels: float) -> str:
-    """Tell how much of the pixel range one unit of length is."""
-    return "1 is the whole pixel range" if pixels == 1 else f"1 is {number(pixels)} of the pixel range"
+def factors(values: Mapping[str, float]) -> str:
+    """Return the values of factors: ``scale = 0.5``."""
+    return ", ".join(f"{name} = {value:g}" for name, value in values.items())
 
 
 def passes(total: int, n: int) -> str:

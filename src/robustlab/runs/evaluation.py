@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
-from robustlab.runs.results import ComputeRecord, Figure, Record, require
+from robustlab.runs.records import ComputeRecord, Figure, Record, require
 
 EVALUATION_SCHEMA_VERSION = 2
 
@@ -61,12 +61,14 @@ class AttackRow(Record):
         attacked: images it ran on.
         broken: images that it was the first to break.
         robust: the accuracy that is left after it, over all images.
+        accuracy: on all images as it perturbed them, in the mode ``"test-set"``; otherwise None.
     """
 
     attack: Text
     attacked: Count
     broken: Count
     robust: Figure
+    accuracy: Figure | None = None
     forwards: Count
     backwards: Count
     seconds: Length
@@ -165,7 +167,7 @@ class Evaluation(Record):
     """The whole of an evaluation's results.json.
 
     Attributes:
-        mode: ``"verdict"`` or ``"max-loss"``.
+        mode: ``"verdict"``, ``"max-loss"`` or ``"test-set"``.
         samples: how often the classifier was asked about each point.
         command: what to type to have the same evaluation again; empty if the command line can't say it.
         attacks: what was asked for; ``rows`` says what ran.
@@ -225,7 +227,9 @@ class Evaluation(Record):
         bounds = [0.0 if certified is None else certified.value, self.robust.value, self.clean.value]
         require(bounds == sorted(bounds), "certified <= robust <= clean accuracy")
         figures = [self.clean, self.robust, *([] if certified is None else [certified])]
-        figures += [row.robust for row in self.rows]
+        figures += [
+            figure for row in self.rows for figure in (row.robust, row.accuracy) if figure is not None
+        ]
         require(
             all(figure.n == n and figure.is_share for figure in figures),
             "every accuracy is a share of n images",

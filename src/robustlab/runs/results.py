@@ -6,49 +6,13 @@ them. Only ``cost`` and ``created`` depend on the clock: everything else is the 
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from robustlab.core.fields import Count, Factor, Integer, Length, Number, Positive, Share, Some, Text
+from robustlab.core.fields import Answer, Count, Factor, Integer, Length, Number, Positive, Share, Some, Text
+from robustlab.runs.evaluation import Check
+from robustlab.runs.records import ComputeRecord, Figure, Record, require
 
-SCHEMA_VERSION = 2
-
-
-class Record(BaseModel):
-    """A part of a results file: every field is known, and none changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-def require(holds: bool, rule: str) -> None:
-    """Refuse a part whose fields do not fit together.
-
-    Raises:
-        ValueError: saying what should hold.
-    """
-    if not holds:
-        raise ValueError(f"it must hold that {rule}")
-
-
-class Figure(Record):
-    """A measured share or score in [0, 1] with its 95 % interval, from ``n`` images."""
-
-    value: Share
-    low: Share
-    high: Share
-    n: Positive
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        require(self.low <= self.value <= self.high, "low <= value <= high")
-        return self
-
-    @property
-    def is_share(self) -> bool:
-        """Whether the value is a whole number of the ``n`` images."""
-        return abs(self.value * self.n - round(self.value * self.n)) < 1e-6
-
-    def __str__(self) -> str:
-        return f"{100 * self.value:.2f} % ({100 * self.low:.2f} – {100 * self.high:.2f})"
+SCHEMA_VERSION = 3
 
 
 class DatasetInfo(Record):
@@ -63,44 +27,13 @@ class DatasetInfo(Record):
     sha256: dict[Text, Text]
 
 
-class PassTime(Record):
-    """What a forward and backward pass took, in seconds: the best of several, in turns."""
-
-    images: Positive
-    fp32: Length
-    bf16: Length
-
-
-class ComputeRecord(Record):
-    """Where the figures were computed, and how.
-
-    Attributes:
-        training_precision: of the training; of an evaluation, of the search.
-        instruction_set: what the processor's kernels were chosen for, such as ``"AVX512"``, and what its bf16
-            products use; empty if it was not recorded.
-        caps: environment variables that were set and change which kernels run.
-        batch_size: an evaluation's images per pass; None of a study.
-        pass_time: in both precisions, where it decided between them.
-    """
-
-    device: Text
-    device_name: Text
-    threads: Positive
-    training_precision: Text
-    instruction_set: Text = ""
-    caps: dict[Text, Text] = Field(default={})
-    batch_size: Positive | None = None
-    pass_time: PassTime | None = None
-    versions: dict[Text, Text]
-
-
-class LengthUnit(Record):
-    """A reading of the lengths in the recipe: one such unit is ``pixels`` of the pixel scale."""
+class Variant(Record):
+    """One choice of a value for each of the recipe's factors, on which trainings and rows may depend."""
 
     id: Text
     title: Text
-    pixels: Factor
     why: Text
+    factors: dict[Text, Number]
 
 
 class Network(Record):
@@ -111,7 +44,7 @@ class Network(Record):
     model: Text
     objective: Text
     defense: Text | None
-    unit: Text | None
+    variant: Text | None
     parameters: Count
     epochs: Some[dict[Text, Number]]
     best_epoch: Count
@@ -123,32 +56,37 @@ class Network(Record):
         return self
 
 
-class RowFlag(Record):
-    """A sign that the attack of a row did nothing, so that its accuracy must not be believed."""
-
-    id: Literal["zero-gradient", "zero-distance", "above-clean"]
-    found: Text
-
-
 class Row(Record):
-    """One figure of the study: a classifier's accuracy on images that were perturbed in one way.
+    """One figure of the study: an evaluation of a classifier.
 
-    ``unit`` is None for rows that state no length. ``reference`` is the study's figure, which it gives
-    without saying its unit. ``attack`` and ``threat`` are specs in pixel units; ``crafted_on`` is the
-    classifier that the attacker saw (``on`` itself: white box). ``confusion[true][predicted]`` counts
-    images. ``distance`` is the mean over the images, in the threat model's norm and pixel units.
+    Attributes:
+        variant: of those that its specs, or the networks it uses, depend on; None if they depend on none.
+        reference: the study's figure, which it gives without saying its unit.
+        model: the classifier's source, as the recipe gives it.
+        attacks, threat: specs, lengths on the pixel scale; None where the images are left as they are.
+        surrogates: sources of the other classifiers that the attacker used.
+        mode: as of `Evaluation.mode`.
+        folder: of the evaluation: its results.json, images.csv and pictures.
+        accuracy: on all images as the attack left them: of a mode ``"test-set"`` also of those that were
+            misclassified before; otherwise the robust accuracy.
+        confidence: the mean probability of the predicted class.
+        confusion: ``confusion[true][predicted]`` counts images; those without an answer are left out.
+        distance: the mean over the images, in the threat model's norm; ``max_distance`` the largest.
+        checks: the reasons to believe or doubt the figure.
     """
 
     id: Text
     title: Text
-    unit: Text | None
+    variant: Text | None
     group: Literal["summary", "more", "footnote"]
     note: Text
     reference: Share | None
-    on: Text
-    attack: Text | None
+    model: Text
+    attacks: Text | None
     threat: Text | None
-    crafted_on: Text | None
+    surrogates: list[Text] = Field(default=[])
+    mode: Text
+    folder: Text
     accuracy: Figure
     confidence: Share
     confusion: Some[Some[Count]]
@@ -156,13 +94,18 @@ class Row(Record):
     max_distance: Length
     forwards: Count
     backwards: Count
-    flags: list[RowFlag] = Field(default=[])
+    checks: list[Check] = Field(default=[])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         square = all(len(counts) == len(self.confusion) for counts in self.confusion)
         require(square, "a confusion matrix has a row and a column for each class")
         return self
+
+    @property
+    def failed(self) -> list[Check]:
+        """The checks that failed."""
+        return [check for check in self.checks if check.grade == "fail"]
 
 
 class Operating(Record):
@@ -174,7 +117,7 @@ class Operating(Record):
 
 
 class Detection(Record):
-    """How well a detector tells perturbed test images from the clean ones.
+    """How well a detector tells the perturbed test images of an evaluation from the clean ones.
 
     ``natural`` is at the detector's own threshold (for the discriminator, D(x) < 0.5), ``calibrated`` at
     the one that gives 5 % false positives on clean validation images. The histograms share ``edges``.
@@ -182,12 +125,12 @@ class Detection(Record):
 
     id: Text
     title: Text
-    unit: Text | None
+    variant: Text | None
     detector: Text
     detector_spec: Text
-    attack: Text
+    evaluation: Text
+    attacks: Text
     threat: Text
-    crafted_on: Text
     auroc: Figure
     natural: Operating | None
     calibrated: Operating
@@ -208,19 +151,27 @@ class Series(Record):
     """One line of a curve."""
 
     label: Text
-    on: Text
-    attack: Text
+    model: Text
+    attacks: Text
     threat: Text
     accuracy: Some[Figure]
 
 
+class Axis(Record):
+    """Another scale of a curve's axis: its numbers are ``x / value``."""
+
+    title: Text
+    value: Factor
+
+
 class Curve(Record):
-    """Accuracy against a length ``x`` in pixel units."""
+    """Accuracy against ``x``; ``axes`` are other scales of it."""
 
     id: Text
     title: Text
     x_label: Text
     x: Some[Number]
+    axes: list[Axis] = Field(default=[])
     series: Some[Series]
 
     @model_validator(mode="after")
@@ -235,7 +186,7 @@ class ClaimVerdict(Record):
     """A claim's computed verdict in one reading; ``figures`` spells out the comparison."""
 
     reading: Text
-    unit: Text
+    variant: Text | None
     holds: bool
     figures: Text
 
@@ -252,7 +203,7 @@ class Picture(Record):
     """One image with what the classifier says of it; ``index`` is its place in the pictures' array."""
 
     index: Count
-    prediction: Count
+    prediction: Answer
     confidence: Share
 
 
@@ -260,7 +211,7 @@ class GalleryColumn(Record):
     """One column of the gallery: the same test images, perturbed or restored in one way."""
 
     title: Text
-    unit: Text | None
+    variant: Text | None
     pictures: Some[Picture]
 
 
@@ -308,7 +259,7 @@ class Results(Record):
     created: Text
     dataset: DatasetInfo
     compute: ComputeRecord
-    units: Some[LengthUnit]
+    variants: list[Variant]
     networks: Some[Network]
     rows: Some[Row]
     claims: Some[Claim]
@@ -320,7 +271,16 @@ class Results(Record):
     peak_memory_mb: Length
 
     @property
-    def red_flags(self) -> list[tuple[str, RowFlag]]:
-        """The red flags of all rows, each with what its row is called."""
-        units = {unit.id: f" ({unit.title})" for unit in self.units}
-        return [(row.title + units.get(row.unit or "", ""), flag) for row in self.rows for flag in row.flags]
+    def columns(self) -> list[Variant]:
+        """The choices of values, side by side in tables; of a recipe without factors a single one."""
+        return self.variants or [Variant(id="all", title="accuracy", why="", factors={})]
+
+    @property
+    def red_flags(self) -> list[tuple[str, Check]]:
+        """The failed checks of all rows, each with what its row is called."""
+        titles = {variant.id: f" ({variant.title})" for variant in self.variants}
+        return [
+            (row.title + titles.get(row.variant or "", ""), check)
+            for row in self.rows
+            for check in row.failed
+        ]

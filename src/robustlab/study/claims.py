@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping
 from robustlab.core.errors import RecipeError, did_you_mean, offer
 from robustlab.core.spec import syntax
 from robustlab.core.text import shown
-from robustlab.runs.results import Detection, Figure
+from robustlab.runs.records import Figure
+from robustlab.runs.results import Detection
 
 Interval = tuple[float, float]
 

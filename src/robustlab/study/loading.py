@@ -1,28 +1,41 @@
 """Reads a recipe, and looks up all that it names, so that a mistake is found before anything is trained."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
-from robustlab.attacks import Attack
-from robustlab.core.errors import RecipeError, SpecError, did_you_mean, offer
+from robustlab.core.errors import RecipeError, RobustlabError, SpecError, did_you_mean, offer
+from robustlab.core.factors import names_in
 from robustlab.core.fields import refusal
 from robustlab.core.files import reason
-from robustlab.core.spec import Unit, parse, scaled
+from robustlab.core.spec import Unit, UnitT, parse
 from robustlab.core.text import shown, with_article
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
+from robustlab.defenses.loading import source
 from robustlab.detectors import Detector
+from robustlab.evaluation.ensembles import attack_list, resolved
 from robustlab.models import Model
-from robustlab.runs.results import Figure
+from robustlab.models.zoo import zoo_names
+from robustlab.runs.records import Figure
 from robustlab.study.claims import DETECTION_FIGURES, judge
-from robustlab.study.recipe import Perturbation, Recipe, UnitPart
-from robustlab.threats import ThreatModel, Unbounded
+from robustlab.study.plan import at, chosen, factors_of
+from robustlab.study.recipe import Attacked, CurvePart, Recipe, SeriesPart
+from robustlab.study.sweep import Choice, Sweep
+from robustlab.study.workspace import threat_of
 from robustlab.training import Objective
 
-RECIPE_SCHEMA = 1
+RECIPE_SCHEMA = 2
+
+_NEW_FORM = (
+    "Schema 2: [[rows]] on, attack, crafted_on -> [[evaluations]] model, attacks, surrogates; "
+    "[[units]] -> [factors.scale] values = [{id, title, value}], eps=0.25 -> eps=0.25*scale; "
+    "[classifiers.X] defense -> [models.X] source; see recipes/mnist.toml"
+)
+
+_CLASSES = 10
+"""For what a recipe is checked with; how many there are is known with the data."""
 
 _LARGEST_FILE = 10_000_000
 """Bytes; a recipe has a few thousand."""
@@ -54,6 +67,8 @@ def load_recipe(path: Path) -> Recipe:
         raise RecipeError(
             f"{path}: schema {shown(version)} is newer than this robustlab's {RECIPE_SCHEMA}; upgrade it"
         )
+    if isinstance(version, int) and version < RECIPE_SCHEMA:
+        raise RecipeError(f"{path}: schema {shown(version)} is an older one. {_NEW_FORM}")
     try:
         recipe = Recipe.model_validate(content)
     except pydantic.ValidationError as error:
@@ -64,140 +79,224 @@ def load_recipe(path: Path) -> Recipe:
 
 def _check_references(recipe: Recipe, path: Path) -> None:
     """Parse every spec and look up every name, so that a mistake is found before anything is trained."""
-    subjects = [*recipe.networks, *recipe.classifiers]
-    unit_ids = [unit.id for unit in recipe.units]
-    classifiers = list(recipe.classifiers)  # and the networks that are trained to classify
+    try:
+        _References(recipe).check()
+    except RecipeError as error:
+        raise RecipeError(f"{path}: {error}") from None
 
-    for what, ids in (
-        ("units", unit_ids),
-        ("networks and classifiers", subjects),
-        ("rows", [r.id for r in recipe.rows]),
-        ("detections", [d.id for d in recipe.detections]),
-        ("curves", [c.id for c in recipe.curves]),
-        ("claims", [c.id for c in recipe.claims]),
-        ("samples", recipe.samples),
-        ("gallery.rows", recipe.gallery.rows if recipe.gallery else []),
-        *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
-        *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
-    ):
-        doubled = next((i for i in ids if ids.count(i) > 1), None)
-        if doubled:
-            raise RecipeError(f"{path}: {what}: {shown(doubled)} is used twice")
 
-    def known(place: str, word: str | None, accepted: list[str]) -> None:
+class _References:
+    """Checks the parts of a recipe, each for every choice of values that it depends on."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe, self.sweep = recipe, Sweep(recipe)
+        self.kinds: dict[str, str] = {}
+
+    def check(self) -> None:
+        """Check everything.
+
+        Raises:
+            RecipeError: something is wrong; the message begins with its place.
+        """
+        self._names_are_unique()
+        self._networks()
+        self._models()
+        self._evaluations()
+        self._curves()
+        figures = [part.id for part in self.recipe.evaluations] + self._detections()
+        self._claims(figures)
+        self._pictures()
+
+    def _names_are_unique(self) -> None:
+        recipe = self.recipe
+        for what, ids in (
+            (
+                "factors, networks and models",
+                [*recipe.factors, *recipe.networks, *recipe.models, *(["x"] if recipe.curves else [])],
+            ),
+            ("evaluations", [part.id for part in recipe.evaluations]),
+            ("detections", [part.id for part in recipe.detections]),
+            ("curves", [part.id for part in recipe.curves]),
+            ("claims", [part.id for part in recipe.claims]),
+            ("samples", recipe.samples),
+            ("gallery.evaluations", recipe.gallery.evaluations if recipe.gallery else []),
+            *((f"factors.{name}", [v.id for v in part.values]) for name, part in recipe.factors.items()),
+            *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
+            *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
+        ):
+            doubled = next((i for i in ids if ids.count(i) > 1), None)
+            if doubled:
+                raise RecipeError(f"{what}: {shown(doubled)} is used twice")
+
+    def _known(self, place: str, word: str | None, accepted: Collection[str]) -> None:
         if word is not None and word not in accepted:
             hint = did_you_mean(word, accepted)
-            raise RecipeError(f"{path}: {place}: unknown name {shown(word)}{hint}; {offer(accepted)}")
+            raise RecipeError(f"{place}: unknown name {shown(word)}{hint}; {offer(accepted)}")
 
-    def spec(place: str, kind: type[Unit], text: str, units: Sequence[UnitPart] = ()) -> Any:
-        where = ""
-        try:
-            part = parse(kind, text)
-            for unit in units:
-                where = f" in {unit.title}"
-                scaled(part, unit.pixels)
-        except SpecError as error:
-            raise RecipeError(f"{path}: {place}{where}: {error}") from None
+    def _spec(self, place: str, kind: type[UnitT], text: str) -> UnitT:
+        """Parse a spec under every choice of values and return the last."""
+        for choice in self.sweep.choices(self.sweep.factors_of(text)):
+            try:
+                part = parse(kind, choice.bound(text))
+            except SpecError as error:
+                raise RecipeError(f"{choice.titled(place)}: {error}") from None
         return part
 
-    def perturbation(place: str, part: Perturbation, units: Sequence[UnitPart]) -> None:
-        attack, threat = None, Unbounded()
-        if part.attack is None and (part.threat is not None or part.crafted_on is not None):
-            raise RecipeError(f"{path}: {place}: threat and crafted_on need an attack; {place} has none")
-        if part.attack is not None:
-            attack = spec(f"{place}.attack", Attack, part.attack, units)
-        if part.threat is not None:
-            threat = spec(f"{place}.threat", ThreatModel, part.threat, units)
-        if attack and not attack.suits(threat):
-            found = (
-                repr(threat) if part.threat is not None else f"{threat!r}, which is meant where none is given"
-            )
-            raise RecipeError(
-                f"{path}: {place}: {attack.core.name} supports {attack.core.made_for}, not {found}"
-            )
-        known(f"{place}.crafted_on", part.crafted_on, classifiers)
-
-    def fits(place: str, part: Unit, as_what: str, needed: str, found: str) -> None:
+    def _fits(self, place: str, part: Unit, as_what: str, needed: str, found: str) -> None:
         if needed != found:
             needs = f"{part.name} needs {with_article(needed)} {as_what}"
-            raise RecipeError(f"{path}: {place}: {needs}, found {with_article(found)}")
+            raise RecipeError(f"{place}: {needs}, found {with_article(found)}")
 
-    def networks_fit(place: str, part: Defense | Detector) -> None:
+    def _uses_networks(self, place: str, part: Defense | Detector, accepted: Collection[str]) -> None:
+        for name in part.networks:
+            self._known(place, name, accepted)
         for argument, needed in part.network_kinds.items():
             name = getattr(part, argument)
-            fits(place, part, f"as its {argument} {name}", needed, kinds[name])
+            self._fits(place, part, f"as its {argument} {name}", needed, self.kinds[name])
 
-    earlier: list[str] = []
-    kinds: dict[str, str] = {}
-    for name, network in recipe.networks.items():
-        model = spec(f"networks.{name}.model", Model, network.model)
-        objective = spec(f"networks.{name}.objective", Objective, network.objective)
-        kinds[name] = model.network_kind
-        fits(f"networks.{name}.objective", objective, "to train", objective.network_kind, kinds[name])
-        if kinds[name] == "classifier":
-            classifiers.append(name)
-        if network.defense is not None:
-            defense = spec(f"networks.{name}.defense", Defense, network.defense, recipe.units)
-            if not isinstance(defense, TrainedDefense):
-                raise RecipeError(
-                    f"{path}: networks.{name}.defense: {defense.name} composes networks, it trains none"
-                )
-            for source in defense.networks:
-                known(f"networks.{name}.defense", source, earlier)
-            networks_fit(f"networks.{name}.defense", defense)
-        earlier.append(name)
-    for name, classifier in recipe.classifiers.items():
-        defense = spec(f"classifiers.{name}.defense", Defense, classifier.defense, recipe.units)
-        if not isinstance(defense, ComposedDefense):
-            raise RecipeError(
-                f"{path}: classifiers.{name}.defense: {defense.name} trains a network, it composes none"
+    def _networks(self) -> None:
+        for name, network in self.recipe.networks.items():
+            place = f"networks.{name}"
+            model = self._spec(f"{place}.model", Model, network.model)
+            objective = self._spec(f"{place}.objective", Objective, network.objective)
+            self._fits(
+                f"{place}.objective", objective, "to train", objective.network_kind, model.network_kind
             )
-        for part in defense.networks:
-            known(f"classifiers.{name}.defense", part, list(recipe.networks))
-        networks_fit(f"classifiers.{name}.defense", defense)
-    figures = [row.id for row in recipe.rows]
-    for name, stated in recipe.detectors.items():
-        detector = spec(f"detectors.{name}.detector", Detector, stated.detector, recipe.units)
-        for part in detector.networks:
-            known(f"detectors.{name}.detector", part, list(recipe.networks))
-        networks_fit(f"detectors.{name}.detector", detector)
-        measured = [
-            figure
-            for figure in DETECTION_FIGURES
-            if detector.natural_threshold is not None or not figure.startswith("natural_")
-        ]
-        figures += [
-            f"{d.id}.{figure}" for d in recipe.detections if d.detector == name for figure in measured
-        ]
-    for row in recipe.rows:
-        perturbation(f"rows.{row.id}", row, recipe.units)
-        known(f"rows.{row.id}.on", row.on, classifiers)
-    for detection in recipe.detections:
-        perturbation(f"detections.{detection.id}", detection, recipe.units)
-        known(f"detections.{detection.id}.detector", detection.detector, list(recipe.detectors))
-        if detection.attack is None or detection.crafted_on is None:
-            raise RecipeError(f"{path}: detections.{detection.id}: attack and crafted_on are needed")
-    for curve in recipe.curves:
-        for series in curve.series:
-            if "{x}" not in f"{series.attack}{series.threat}":
-                raise RecipeError(
-                    f"{path}: curves.{curve.id}: the series {shown(series.label)} has no {{x}} in its attack "
-                    "or threat, so it would be the same at every point"
-                )
-            for x in curve.x:
-                perturbation(f"curves.{curve.id}.series", series.at(x), ())
-            known(f"curves.{curve.id}.series.on", series.on, classifiers)
-            known(f"curves.{curve.id}.series.unit", series.unit, unit_ids)
-    for claim in recipe.claims:
-        for reading in claim.readings:
-            for unit in reading.units:
-                known(f"claims.{claim.id}.units", unit, unit_ids)
-            for comparison in reading.holds:
-                try:
-                    judge(comparison, dict.fromkeys(figures, Figure(value=0.0, low=0.0, high=0.0, n=1)))
-                except RecipeError as error:
-                    raise RecipeError(f"{path}: claims.{claim.id}: {error}") from None
-    for row_id in recipe.gallery.rows if recipe.gallery else []:
-        known("gallery.rows", row_id, [row.id for row in recipe.rows])
-    for name in recipe.samples:
-        known("samples", name, [n for n, kind in kinds.items() if kind != "classifier"])
+            if network.defense is not None:
+                defense = self._spec(f"{place}.defense", Defense, network.defense)
+                if not isinstance(defense, TrainedDefense):
+                    raise RecipeError(f"{place}.defense: {defense.name} composes networks, it trains none")
+                self._uses_networks(f"{place}.defense", defense, self.kinds)
+            self.kinds[name] = model.network_kind
+
+    def _models(self) -> None:
+        for name, part in self.recipe.models.items():
+            self._source(f"models.{name}.source", part.source, "classifier", before=name)
+
+    def _source(self, place: str, text: str, needed: str, before: str | None = None) -> None:
+        """Check a source: a name of the recipe, or what `defenses.loading.source` takes.
+
+        ``before``: the model that is defined; it may name those above it alone.
+        """
+        models = list(self.recipe.models)
+        models = models[: models.index(before)] if before else models
+        fitting = [name for name, kind in self.kinds.items() if kind == needed]
+        own = fitting + (models if needed == "classifier" else [])
+        if text in own:
+            return
+        if text in self.kinds:
+            raise RecipeError(
+                f"{place}: {text} is {with_article(self.kinds[text])}; expected {with_article(needed)}"
+            )
+        if text.isidentifier() and text not in zoo_names():
+            self._known(place, text, own)
+        for choice in self.sweep.choices(self.sweep.factors_of(text)):
+            try:
+                named = source(choice.bound(text))
+            except RobustlabError as error:
+                raise RecipeError(f"{choice.titled(place)}: {error}") from None
+        if isinstance(named, ComposedDefense):
+            for argument in [n for n, value in vars(named).items() if value in named.networks]:
+                kind = named.network_kinds.get(argument, needed)
+                self._source(f"{place}.{argument}", getattr(named, argument), kind, before)
+
+    def _attacked(self, place: str, part: Attacked, choices: list[Choice]) -> None:
+        self._source(f"{place}.model", part.model, "classifier")
+        for text in part.surrogates:
+            self._source(f"{place}.surrogates", text, "classifier")
+        if part.attacks is None:
+            if part.threat is not None or part.surrogates or part.mode != "verdict":
+                raise RecipeError(f"{place}: threat, surrogates and mode need attacks; {place} has none")
+            return
+        for choice in choices:
+            here = choice.titled(place)
+            try:
+                threat = threat_of(None if part.threat is None else choice.bound(part.threat))
+            except SpecError as error:
+                raise RecipeError(f"{here}.threat: {error}") from None
+            try:
+                attacks = resolved(attack_list(choice.bound(part.attacks)), threat, _CLASSES)
+            except SpecError as error:
+                meant = "" if part.threat else " (which is meant where no threat is given)"
+                raise RecipeError(f"{here}.attacks: {error}{meant}") from None
+            if part.mode == "test-set" and len(attacks) != 1:
+                raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")
+
+    def _evaluations(self) -> None:
+        for part in self.recipe.evaluations:
+            choices = self.sweep.choices(self.sweep.factors_of(part.attacks, part.threat))
+            self._attacked(f"evaluations.{part.id}", part, choices)
+
+    def _one_set(self, place: str, name: str, *, clean: bool) -> None:
+        """Check that an evaluation leaves each image as one attack made it, or, where it may, as it is."""
+        evaluations = {part.id: part for part in self.recipe.evaluations}
+        self._known(place, name, evaluations)
+        part = evaluations[name]
+        if part.mode != "test-set" and not (clean and part.attacks is None):
+            raise RecipeError(
+                f'{place}: {name} must have mode = "test-set", so that there is one image of each'
+            )
+
+    def _detections(self) -> list[str]:
+        """Check the detectors and their detections; return the figures that claims may name."""
+        figures = []
+        for name, stated in self.recipe.detectors.items():
+            detector = self._spec(f"detectors.{name}.detector", Detector, stated.detector)
+            self._uses_networks(f"detectors.{name}.detector", detector, self.kinds)
+            figures += [
+                f"{part.id}.{figure}"
+                for part in self.recipe.detections
+                if part.detector == name
+                for figure in DETECTION_FIGURES
+                if detector.natural_threshold is not None or not figure.startswith("natural_")
+            ]
+        for part in self.recipe.detections:
+            self._known(f"detections.{part.id}.detector", part.detector, self.recipe.detectors)
+            self._one_set(f"detections.{part.id}.evaluation", part.evaluation, clean=False)
+        return figures
+
+    def _curves(self) -> None:
+        for curve in self.recipe.curves:
+            self._known(f"curves.{curve.id}.factor", curve.factor, self.recipe.factors)
+            for series in curve.series:
+                self._series(f"curves.{curve.id}.series", curve, series)
+
+    def _series(self, place: str, curve: CurvePart, series: SeriesPart) -> None:
+        label = shown(series.label)
+        if "x" not in names_in(series.attacks or "") | names_in(series.threat or ""):
+            raise RecipeError(
+                f"{place}: the series {label} has no x in its attacks or threat, so it would be the same at "
+                "every point"
+            )
+        for name, value in series.values.items():
+            self._known(f"{place}.values", name, self.recipe.factors)
+            self._known(f"{place}.values.{name}", value, [v.id for v in self.recipe.factors[name].values])
+        choice = chosen(self.recipe, series)
+        for name in factors_of(self.sweep, series) - choice.values.keys():
+            accepted = [value.id for value in self.recipe.factors[name].values]
+            raise RecipeError(
+                f"{place}: the series {label} depends on {name}; choose one with values = "
+                f"{{ {name} = {accepted[0]!r} }}; {offer(accepted)}"
+            )
+        for x in curve.x:
+            try:
+                self._attacked(place, at(series, x), [choice])
+            except SpecError as error:
+                raise RecipeError(f"{place}: {error}") from None
+
+    def _claims(self, figures: list[str]) -> None:
+        for claim in self.recipe.claims:
+            for reading in claim.readings:
+                for comparison in reading.holds:
+                    try:
+                        judge(comparison, dict.fromkeys(figures, Figure(value=0.0, low=0.0, high=0.0, n=1)))
+                    except RecipeError as error:
+                        raise RecipeError(f"claims.{claim.id}: {error}") from None
+
+    def _pictures(self) -> None:
+        for name in self.recipe.gallery.evaluations if self.recipe.gallery else []:
+            self._one_set("gallery.evaluations", name, clean=True)
+        for name in self.recipe.samples:
+            self._known("samples", name, [n for n, kind in self.kinds.items() if kind != "classifier"])
+            if self.sweep.factors_of(name):
+                raise RecipeError(f"samples: {name!r} depends on a factor, so there are several of it")

@@ -1,29 +1,35 @@
 """Turns a recipe into the list of stages to run, in order, each keyed by what it depends on."""
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TypeVar
 
 from robustlab.core.device import Compute
-from robustlab.core.errors import RecipeError
-from robustlab.core.spec import has_lengths, parse, scaled
+from robustlab.core.factors import bound
+from robustlab.core.spec import parse
 from robustlab.data import Splits
-from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
+from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import Model
-from robustlab.study.recipe import Perturbation, Recipe, UnitPart
+from robustlab.study.models import StudyModels
+from robustlab.study.recipe import Attacked, CurvePart, Recipe, SeriesPart, ValuePart
 from robustlab.study.stages import (
-    CurveStage,
     DetectStage,
+    EvaluateStage,
     GalleryStage,
-    Measurement,
-    MeasureStage,
     SamplesStage,
+    SeriesStage,
     StudyStage,
     TrainStage,
 )
+from robustlab.study.sweep import Choice, Sweep
+from robustlab.study.workspace import Question, threat_of
 from robustlab.training import Objective
 
 UserT = TypeVar("UserT", Defense, Detector)
+
+Key = tuple[str, str | None]
+"""The id of a part of the recipe, and of the choice of values under which it is meant."""
 
 
 @dataclass(kw_only=True)
@@ -32,195 +38,165 @@ class Plan:
 
     Attributes:
         stages: in the order in which they run.
-        composed: the composed classifiers by name.
-        networks: per trained network its recipe name, unit (None if no length matters to it) and stage.
-        rows: per row and unit the stage that measures it.
-        detections: per detection and unit the stage that measures it.
+        networks: per trained network its recipe name, choice of values and stage.
+        evaluations: per evaluation and choice the stage that makes it.
+        detections: per detection and choice the stage that measures it.
         curves: per curve its series' stages.
-        gallery: the gallery's stage and the (row, unit) of each column.
+        gallery: the gallery's stage and the (evaluation, choice) of each column.
         samples: per network the stage that draws its samples.
     """
 
     stages: list[StudyStage] = field(default_factory=list)
-    composed: dict[str, ComposedDefense] = field(default_factory=dict)
-    networks: list[tuple[str, str | None, TrainStage]] = field(default_factory=list)
-    rows: dict[tuple[str, str | None], MeasureStage] = field(default_factory=dict)
-    detections: dict[tuple[str, str | None], DetectStage] = field(default_factory=dict)
-    curves: dict[str, list[CurveStage]] = field(default_factory=dict)
-    gallery: tuple[GalleryStage, list[tuple[str, str | None]]] | None = None
+    networks: list[tuple[str, Choice, TrainStage]] = field(default_factory=list)
+    evaluations: dict[Key, EvaluateStage] = field(default_factory=dict)
+    detections: dict[Key, DetectStage] = field(default_factory=dict)
+    curves: dict[str, list[SeriesStage]] = field(default_factory=dict)
+    gallery: tuple[GalleryStage, list[Key]] | None = None
     samples: dict[str, SamplesStage] = field(default_factory=dict)
 
 
-def make_plan(recipe: Recipe, dataset: Splits, compute: Compute, seed: int, *, quick: bool) -> Plan:
-    """Expand a recipe over its units; the recipe was checked by `load_recipe`."""
-    return _Planner(recipe, dataset, compute, seed, quick=quick).plan()
+def make_plan(
+    recipe: Recipe,
+    dataset: Splits,
+    compute: Compute,
+    seed: int,
+    *,
+    quick: bool,
+    models: StudyModels | None = None,
+) -> Plan:
+    """Expand a recipe over the values of its factors; the recipe was checked by `load_recipe`.
+
+    Args:
+        recipe: of the study.
+        dataset: the splits, cut down already in a quick run.
+        compute: device and precision of the training.
+        seed: the run's seed.
+        quick: whether the epochs are capped.
+        models: loads models that come from elsewhere; the keys of the recipe's networks are filled in.
+    """
+    models = models or StudyModels(recipe=recipe, folder=Path())
+    return _Planner(recipe, dataset, compute, seed, models, quick=quick).plan()
 
 
 class _Planner:
-    def __init__(self, recipe: Recipe, dataset: Splits, compute: Compute, seed: int, *, quick: bool) -> None:
-        self.recipe, self.dataset, self.compute, self.seed, self.quick = recipe, dataset, compute, seed, quick
+    def __init__(
+        self,
+        recipe: Recipe,
+        dataset: Splits,
+        compute: Compute,
+        seed: int,
+        models: StudyModels,
+        *,
+        quick: bool,
+    ) -> None:
+        self.recipe, self.compute, self.seed, self.quick = recipe, compute, seed, quick
         self.data = {part: dataset.split(part).sha256() for part in ("train", "validation", "test")}
-        self.keys: dict[str, str] = {}
+        self.sweep, self.models = Sweep(recipe), models
+        self.questions: dict[Key, Question] = {}
         self.result = Plan()
 
     def plan(self) -> Plan:
         self._networks()
-        self._classifiers()
-        self._rows()
+        self._evaluations()
         self._detections()
         self._curves()
         self._gallery()
         self._samples()
         return self.result
 
-    # Which things exist once per unit
-
-    def _depends_on_unit(self, name: str | None) -> bool:
-        """Tell whether a network or classifier, or one that it is made from, is trained at a length."""
-        if name is None:
-            return False
-        if name in self.recipe.networks:
-            spec = self.recipe.networks[name].defense
-        else:
-            spec = self.recipe.classifiers[name].defense
-        if spec is None:
-            return False
-        defense = parse(Defense, spec)
-        return has_lengths(defense) or any(self._depends_on_unit(part) for part in defense.networks)
-
-    def _instance(self, name: str, unit: str | None) -> str:
-        """Return the name of a network or classifier in a unit."""
-        return f"{name}-{unit}" if self._depends_on_unit(name) else name
-
-    def _units(self, *, needed: bool) -> list[UnitPart | None]:
-        return list(self.recipe.units) if needed else [None]
-
-    def _bind(self, part: UserT, unit: UnitPart | None) -> UserT:
-        """Scale a defense or detector to a unit and point it at that unit's networks."""
-        if unit is not None:
-            part = scaled(part, unit.pixels)
+    def _named(self, part: UserT, choice: Choice) -> UserT:
+        """Point a defense or detector at the networks of a choice of values."""
         names = {
-            name: self._instance(value, unit.id if unit else None)
+            name: self.sweep.instance(value, choice)
             for name, value in vars(part).items()
             if isinstance(value, str) and value in part.networks
         }
         return replace(part, **names)  # type: ignore[type-var]
 
-    def _refuse_unitless(self, place: str, *names: str | None) -> None:
-        for name in names:
-            if self._depends_on_unit(name):
-                raise RecipeError(f"{place}: {name!r} exists once per unit, and no unit is given")
-
-    # The parts of a study
-
     def _networks(self) -> None:
         for name, part in self.recipe.networks.items():
-            for unit in self._units(needed=self._depends_on_unit(name)):
-                defense = None if part.defense is None else self._bind(parse(Defense, part.defense), unit)
+            for choice in self.sweep.choices(self.sweep.factors_of(name)):
+                spec = part.defense
+                defense = None if spec is None else self._named(parse(Defense, choice.bound(spec)), choice)
                 assert defense is None or isinstance(defense, TrainedDefense)
-                instance = self._instance(name, unit.id if unit else None)
-                sources = [self.keys[source] for source in defense.networks] if defense else []
+                instance = self.sweep.instance(name, choice)
+                sources = [self.models.keys[source] for source in defense.networks] if defense else []
                 stage = TrainStage(
                     name=f"train {instance}",
                     inputs=(self.data["train"], self.data["validation"], *sources),
                     network=instance,
-                    title=f"{part.title} ({unit.title})" if unit else part.title,
-                    model=parse(Model, part.model),
-                    objective=parse(Objective, part.objective),
+                    title=choice.titled(part.title),
+                    model=parse(Model, choice.bound(part.model)),
+                    objective=parse(Objective, choice.bound(part.objective)),
                     defense=defense,
                     schedule=part.schedule(self.recipe.quick.epochs if self.quick else None),
                     device=self.compute.device,
                     precision=self.compute.precision,
                     seed=self.seed,
                 )
-                self.keys[instance] = stage.key
+                self.models.keys[instance] = stage.key
                 self.result.stages.append(stage)
-                self.result.networks.append((name, unit.id if unit else None, stage))
+                self.result.networks.append((name, choice, stage))
 
-    def _classifiers(self) -> None:
-        for name, part in self.recipe.classifiers.items():
-            for unit in self._units(needed=self._depends_on_unit(name)):
-                defense = self._bind(parse(Defense, part.defense), unit)
-                assert isinstance(defense, ComposedDefense)
-                instance = self._instance(name, unit.id if unit else None)
-                self.result.composed[instance] = defense
-                self.keys[instance] = "+".join(
-                    [repr(defense), *(self.keys[part] for part in defense.networks)]
-                )
-
-    def _measurement(self, part: Perturbation, on: str, unit: str | None, scale: float) -> Measurement:
-        attack, threat = part.units_of()
-        return Measurement(
-            on=self._instance(on, unit),
-            attack=attack and scaled(attack, scale),
-            threat=scaled(threat, scale),
-            crafted_on=self._instance(part.crafted_on or on, unit),
+    def _question(self, part: Attacked, choice: Choice) -> Question:
+        return Question(
+            model=part.model,
+            choice=choice,
+            attacks=None if part.attacks is None else choice.bound(part.attacks),
+            threat=threat_of(None if part.threat is None else choice.bound(part.threat)),
+            surrogates=tuple(part.surrogates),
             mode=part.mode,
         )
 
-    def _inputs(self, *measurements: Measurement) -> tuple[str, ...]:
-        names = {name for m in measurements for name in (m.on, m.crafted_on)}
-        return (self.data["test"], *(self.keys[name] for name in sorted(names)))
+    def _inputs(self, *questions: Question) -> tuple[str, ...]:
+        models = {
+            (text, question.choice.id): self.models.key(text, question.choice)
+            for question in questions
+            for text in (question.model, *question.surrogates)
+        }
+        return (self.data["test"], *models.values())
 
-    def _states_length(self, part: Perturbation) -> bool:
-        attack, threat = part.units_of()
-        return has_lengths(attack) or has_lengths(threat)
-
-    def _rows(self) -> None:
-        for part in self.recipe.rows:
-            needed = self._states_length(part) or any(map(self._depends_on_unit, (part.on, part.crafted_on)))
-            for unit in self._units(needed=needed):
-                unit_id = unit.id if unit else None
-                measurement = self._measurement(part, part.on, unit_id, unit.pixels if unit else 1.0)
-                stage = MeasureStage(
-                    name=f"measure {part.id}" + (f" ({unit.title})" if unit else ""),
-                    inputs=self._inputs(measurement),
-                    measurement=measurement,
+    def _evaluations(self) -> None:
+        for part in self.recipe.evaluations:
+            for choice in self.sweep.choices(factors_of(self.sweep, part)):
+                question = self._question(part, choice)
+                stage = EvaluateStage(
+                    name=choice.titled(f"evaluate {part.id}"),
+                    inputs=self._inputs(question),
+                    question=question,
+                    folder=f"{part.id}-{choice.id}" if choice.id else part.id,
+                    checks=part.checks,
                     seed=self.seed,
                 )
                 self.result.stages.append(stage)
-                self.result.rows[part.id, unit_id] = stage
+                self.result.evaluations[part.id, choice.id] = stage
 
     def _detections(self) -> None:
+        evaluations = {part.id: part for part in self.recipe.evaluations}
         for part in self.recipe.detections:
-            stated = parse(Detector, self.recipe.detectors[part.detector].detector)
-            on = part.crafted_on
-            assert on is not None
-            needed = self._states_length(part) or any(map(self._depends_on_unit, (on, *stated.networks)))
-            for unit in self._units(needed=needed):
-                unit_id = unit.id if unit else None
-                detector = self._bind(stated, unit)
-                m = self._measurement(part, on, unit_id, unit.pixels if unit else 1.0)
-                assert m.attack is not None
+            spec, measured = self.recipe.detectors[part.detector].detector, evaluations[part.evaluation]
+            for choice in self.sweep.choices(self.sweep.factors_of(spec) | factors_of(self.sweep, measured)):
+                detector = self._named(parse(Detector, choice.bound(spec)), choice)
+                question = self._question(measured, choice.of(factors_of(self.sweep, measured)))
+                networks = tuple(self.models.keys[name] for name in detector.networks)
                 stage = DetectStage(
-                    name=f"detect {part.id}" + (f" ({unit.title})" if unit else ""),
-                    inputs=(
-                        *self._inputs(m),
-                        self.data["validation"],
-                        *(self.keys[n] for n in detector.networks),
-                    ),
+                    name=choice.titled(f"detect {part.id}"),
+                    inputs=(self.data["validation"], *self._inputs(question), *networks),
                     detector=detector,
-                    attack=m.attack,
-                    threat=m.threat,
-                    crafted_on=m.crafted_on,
-                    mode=m.mode,
+                    question=question,
                     seed=self.seed,
                 )
                 self.result.stages.append(stage)
-                self.result.detections[part.id, unit_id] = stage
+                self.result.detections[part.id, choice.id] = stage
 
     def _curves(self) -> None:
         for curve in self.recipe.curves:
             images = min(curve.images, self.recipe.quick.curve) if self.quick else curve.images
             stages = []
             for series in curve.series:
-                if series.unit is None:
-                    place = f"curves.{curve.id}: series {series.label!r}"
-                    self._refuse_unitless(place, series.on, series.crafted_on)
-                # The axis is in pixel units already.
-                points = tuple(self._measurement(series.at(x), series.on, series.unit, 1.0) for x in curve.x)
+                points = self._points(curve, series)
                 stages.append(
-                    CurveStage(
+                    SeriesStage(
                         name=f"curve {curve.id}: {series.label}",
                         inputs=self._inputs(*points),
                         points=points,
@@ -231,25 +207,55 @@ class _Planner:
             self.result.stages.extend(stages)
             self.result.curves[curve.id] = stages
 
+    def _points(self, curve: CurvePart, series: SeriesPart) -> tuple[Question, ...]:
+        choice = chosen(self.recipe, series)
+        return tuple(self._question(at(series, x), choice) for x in curve.x)
+
     def _gallery(self) -> None:
         if self.recipe.gallery is None:
             return
-        columns = [key for row in self.recipe.gallery.rows for key in self.result.rows if key[0] == row]
-        measurements = tuple(self.result.rows[key].measurement for key in columns)
+        columns = [
+            key
+            for name in self.recipe.gallery.evaluations
+            for key in self.result.evaluations
+            if key[0] == name
+        ]
+        questions = tuple(self.result.evaluations[key].question for key in columns)
         stage = GalleryStage(
-            name="gallery", inputs=self._inputs(*measurements), columns=measurements, seed=self.seed
+            name="gallery", inputs=self._inputs(*questions), columns=questions, seed=self.seed
         )
         self.result.stages.append(stage)
         self.result.gallery = (stage, columns)
 
     def _samples(self) -> None:
         for name in self.recipe.samples:
-            self._refuse_unitless("samples", name)
             stage = SamplesStage(
                 name=f"samples of {name}",
-                inputs=(self.data["test"], self.keys[name]),
+                inputs=(self.data["test"], self.models.keys[name]),
                 network=name,
                 seed=self.seed,
             )
             self.result.stages.append(stage)
             self.result.samples[name] = stage
+
+
+def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
+    """Return the factors that an evaluation depends on."""
+    return sweep.factors_of(part.model, part.attacks, part.threat, *part.surrogates)
+
+
+def at(series: SeriesPart, x: float) -> Attacked:
+    """Return what is asked at one point of a curve: ``x`` has its value."""
+    texts = {name: getattr(series, name) for name in ("attacks", "threat")}
+    changed = {name: text and bound(text, {"x": x}) for name, text in texts.items()}
+    return Attacked(model=series.model, surrogates=series.surrogates, mode=series.mode, **changed)
+
+
+def chosen(recipe: Recipe, series: SeriesPart) -> Choice:
+    """Return the values that a line of a curve chooses, and of factors with one value that one."""
+    found: dict[str, ValuePart] = {}
+    for name, part in recipe.factors.items():
+        only = part.values[0].id if len(part.values) == 1 else None
+        wanted = series.values.get(name, only)
+        found.update({name: value for value in part.values if value.id == wanted})  # noqa: B035
+    return Choice(values=found)

@@ -1,7 +1,7 @@
-"""A study as data: the networks to train, the perturbations, the rows, curves and claims, read from TOML.
+"""A study as data: the networks to train, the evaluations, curves and claims, read from TOML.
 
-Lengths (every eps and std) are written in the units of the study's own text. The recipe's ``units`` say
-how many pixel units one of them is, and each row that states a length is measured once per unit.
+A factor is a number with several values, such as the length of the study's unit on the pixel scale. Specs may
+use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a network, exists once for each value.
 """
 
 from typing import Annotated, Any, Literal
@@ -9,14 +9,11 @@ from typing import Annotated, Any, Literal
 import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from robustlab.attacks import Attack, Mode
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import DataError, did_you_mean, offer
-from robustlab.core.fields import Factor
-from robustlab.core.spec import parse
+from robustlab.core.options import EvaluationMode
 from robustlab.core.text import printable, shown
 from robustlab.data import check_dataset
-from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import TrainConfig
 
 # Strict: to pydantic, True is 1 and "2" is 2.
@@ -69,13 +66,19 @@ class QuickPart(_Part):
     curve: Count = 200
 
 
-class UnitPart(_Part):
-    """One reading of the recipe's lengths."""
+class ValuePart(_Part):
+    """One value of a factor."""
 
     id: Name
     title: str
-    pixels: Annotated[Factor, Field(strict=True)]
+    value: Annotated[float, Field(strict=True, ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
     why: str = ""
+
+
+class FactorPart(_Part):
+    """A number that specs may use by its name, with the values that it takes in turn."""
+
+    values: Annotated[list[ValuePart], Field(min_length=1)]
 
 
 class NetworkPart(_Part):
@@ -90,17 +93,21 @@ class NetworkPart(_Part):
     lr: Positive = 1e-3
     betas: tuple[Decay, Decay] = (0.9, 0.999)
 
+    def specs(self) -> list[str]:
+        """Return the texts that may use factors and name other networks."""
+        return [value for name, value in self if name != "title" and isinstance(value, str)]
+
     def schedule(self, most_epochs: int | None) -> TrainConfig:
         """Return the training schedule, with the epochs capped for a quick run."""
         epochs = self.epochs if most_epochs is None else min(self.epochs, most_epochs)
         return TrainConfig(epochs=epochs, batch_size=self.batch_size, lr=self.lr, betas=self.betas)
 
 
-class ClassifierPart(_Part):
-    """A classifier composed of trained networks."""
+class ModelPart(_Part):
+    """A classifier under a name of the recipe: any source, whose parts may be networks of the recipe."""
 
     title: str
-    defense: str
+    source: str
 
 
 class DetectorPart(_Part):
@@ -110,74 +117,68 @@ class DetectorPart(_Part):
     detector: str
 
 
-class Perturbation(_Part):
-    """How images are perturbed: by an attack within a threat model, on the classifier it sees."""
+class Attacked(_Part):
+    """A classifier, and how its images are attacked; without attacks they are left as they are.
 
-    attack: str | None = None
+    The words mean what they do for ``robustlab evaluate``.
+    """
+
+    model: str
+    attacks: str | None = None
     threat: str | None = None
-    crafted_on: str | None = None
-    mode: Mode = "verdict"
-
-    def units_of(self) -> tuple[Attack | None, ThreatModel]:
-        """Return the parsed attack and threat model; without a threat any image in [0, 1] is allowed."""
-        return (
-            None if self.attack is None else parse(Attack, self.attack),
-            Unbounded() if self.threat is None else parse(ThreatModel, self.threat),
-        )
+    surrogates: list[str] = []
+    mode: EvaluationMode = "verdict"
 
 
-class RowPart(Perturbation):
-    """One row of the table: the accuracy of a classifier on perturbed test images."""
+class EvaluationPart(Attacked):
+    """One row of the table: an evaluation on the test images."""
 
     id: Name
     title: str
-    on: str
     group: Literal["summary", "more", "footnote"] = "more"
     note: str = ""
     reference: Share | None = None
+    checks: Literal["all", "cheap", "none"] = "cheap"
 
 
-class DetectionPart(Perturbation):
-    """A detector against one perturbation."""
+class DetectionPart(_Part):
+    """A detector on the images of an evaluation whose mode is ``test-set``, and on clean ones."""
 
     id: Name
     title: str
     detector: str
+    evaluation: str
 
 
-class SeriesPart(Perturbation):
-    """One line of a curve; ``{x}`` in its attack and threat stands for the point on the axis."""
+class SeriesPart(Attacked):
+    """One line of a curve; ``x`` in its attacks and its threat stands for the point on the axis.
+
+    ``values`` chooses a value, by its id, of each other factor that it depends on.
+    """
 
     label: str
-    on: str
-    unit: str | None = None
-
-    def at(self, x: float) -> Perturbation:
-        """Return the perturbation at one point of the axis."""
-
-        def fill(text: str | None) -> str | None:
-            return None if text is None else text.replace("{x}", repr(x))
-
-        changed = {"attack": fill(self.attack), "threat": fill(self.threat)}
-        return Perturbation(crafted_on=self.crafted_on, mode=self.mode, **changed)
+    values: dict[str, str] = {}
 
 
 class CurvePart(_Part):
-    """Accuracy against a length in pixel units, on the first ``images`` test images."""
+    """Accuracy against ``x``, on the first ``images`` test images.
+
+    ``factor``: the values of the axis are also shown as multiples of each value of this factor.
+    """
 
     id: Name
     title: str
     x_label: str
     x: Annotated[list[Share], Field(min_length=1)]
+    factor: str | None = None
     images: Count = 2000
     series: list[SeriesPart]
 
 
 class ReadingPart(_Part):
-    """One way to read a claim: comparisons that must all hold, in each of the units."""
+    """One way to read a claim: comparisons that must all hold; judged for each choice of values."""
 
     title: str
-    units: Annotated[list[str], Field(min_length=1)]
     holds: Annotated[list[str], Field(min_length=1)]
 
 
@@ -190,9 +191,9 @@ class ClaimPart(_Part):
 
 
 class GalleryPart(_Part):
-    """The rows whose images are shown side by side."""
+    """The evaluations whose images are shown side by side."""
 
-    rows: list[str]
+    evaluations: list[str]
 
 
 class Recipe(_Part):
@@ -203,11 +204,11 @@ class Recipe(_Part):
     title: str
     data: DataPart = DataPart()
     quick: QuickPart = QuickPart()
-    units: Annotated[list[UnitPart], Field(min_length=1)]
+    factors: dict[Name, FactorPart] = {}
     networks: Annotated[dict[Name, NetworkPart], Field(min_length=1)]
-    classifiers: dict[Name, ClassifierPart] = {}
+    models: dict[Name, ModelPart] = {}
     detectors: dict[Name, DetectorPart] = {}
-    rows: list[RowPart] = []
+    evaluations: list[EvaluationPart] = []
     detections: list[DetectionPart] = []
     curves: list[CurvePart] = []
     claims: list[ClaimPart] = []

@@ -2,34 +2,37 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import torch
 
 from robustlab.core import device, environment
+from robustlab.core.factors import names_in
+from robustlab.runs.records import ComputeRecord, Figure
 from robustlab.runs.results import (
+    Axis,
     Claim,
     ClaimVerdict,
-    ComputeRecord,
     Cost,
     Curve,
     DatasetInfo,
     Detection,
-    Figure,
     Gallery,
     GalleryColumn,
-    LengthUnit,
     Network,
     Results,
     Row,
     Samples,
     Series,
+    Variant,
 )
 from robustlab.runs.store import StageRecord
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.study.plan import Plan
-from robustlab.study.recipe import Recipe
-from robustlab.study.stages import Measurement
-from robustlab.study.workspace import Workspace
+from robustlab.study.recipe import ReadingPart, Recipe
+from robustlab.study.stages import DetectStage, EvaluateStage
+from robustlab.study.sweep import Choice, Sweep
+from robustlab.study.workspace import Question, Workspace
 
 Records = Mapping[str, StageRecord]
 
@@ -62,10 +65,18 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             caps=device.caps(),
             versions=environment.versions(),
         ),
-        units=[LengthUnit(**unit.model_dump()) for unit in recipe.units],
+        variants=[
+            Variant(
+                id=choice.id or "",
+                title=choice.title,
+                why=" ".join(value.why for value in choice.values.values() if value.why),
+                factors=choice.numbers,
+            )
+            for choice in _choices(plan)
+        ],
         networks=_networks(plan, records, workspace),
         rows=rows,
-        claims=_claims(recipe, rows, detections),
+        claims=_claims(recipe, plan, rows, detections),
         detections=detections,
         curves=_curves(recipe, plan, records),
         gallery=_gallery(recipe, plan, records),
@@ -91,44 +102,55 @@ def _networks(plan: Plan, records: Records, workspace: Workspace) -> list[Networ
             model=repr(stage.model),
             objective=repr(stage.objective),
             defense=stage.defense and repr(stage.defense),
-            unit=unit,
+            variant=choice.id,
             file=str(workspace.store.model_path(stage.network).relative_to(workspace.store.folder)),
             **records[stage.key].payload,
         )
-        for _, unit, stage in plan.networks
+        for _, choice, stage in plan.networks
     ]
 
 
-def _perturbation(measurement: Measurement) -> dict[str, str | None]:
-    if measurement.attack is None:
-        return {"attack": None, "threat": None, "crafted_on": None}
+def _choices(plan: Plan) -> list[Choice]:
+    """Return every choice of values that something depends on, those of the same factors together."""
+    choices = [stage.question.choice for stage in plan.evaluations.values()]
+    choices += [choice for _, choice, _ in plan.networks]
+    found = {choice.id: choice for choice in choices if choice.id is not None}
+    return sorted(found.values(), key=lambda choice: list(choice.values))
+
+
+def _instance(sweep: Sweep, model: str, choice: Choice) -> str:
+    """Return a source as results show it: a network or model of the recipe with its choice of values."""
+    own = model in sweep.recipe.networks or model in sweep.recipe.models
+    return sweep.instance(model, choice) if own else model
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    attacked = question.attacks is not None
+    identity = question.identity()
     return {
-        "attack": repr(measurement.attack),
-        "threat": repr(measurement.threat),
-        "crafted_on": measurement.crafted_on,
+        "attacks": ", ".join(identity["attacks"]) if attacked else None,
+        "threat": identity["threat"] if attacked else None,
     }
 
 
 def _rows(recipe: Recipe, plan: Plan, records: Records) -> list[Row]:
-    parts = {part.id: part for part in recipe.rows}
+    parts, sweep = {part.id: part for part in recipe.evaluations}, Sweep(recipe)
     rows = []
-    for (name, unit), stage in plan.rows.items():
-        part = parts[name]
-        described = {"id": name, "title": part.title, "group": part.group, "note": part.note}
-        perturbation = _perturbation(stage.measurement)
-        payload = records[stage.key].payload
-        rows.append(
-            Row.model_validate(
-                {
-                    **described,
-                    "unit": unit,
-                    "reference": part.reference,
-                    "on": stage.measurement.on,
-                    **perturbation,
-                    **payload,
-                }
-            )
-        )
+    for (name, variant), stage in plan.evaluations.items():
+        part, question = parts[name], stage.question
+        payload = {key: value for key, value in records[stage.key].payload.items() if key != "problem"}
+        described = {
+            "id": name,
+            "title": part.title,
+            "group": part.group,
+            "note": part.note,
+            "reference": part.reference,
+            "variant": variant,
+            "model": _instance(sweep, question.model, question.choice),
+            "surrogates": [_instance(sweep, name, question.choice) for name in question.surrogates],
+            "mode": question.mode,
+        }
+        rows.append(Row.model_validate(described | _asked(question) | payload))
     return rows
 
 
@@ -138,15 +160,14 @@ def _detections(recipe: Recipe, plan: Plan, records: Records) -> list[Detection]
         Detection(
             id=name,
             title=parts[name].title,
-            unit=unit,
+            variant=variant,
             detector=parts[name].detector,
             detector_spec=repr(stage.detector),
-            attack=repr(stage.attack),
-            threat=repr(stage.threat),
-            crafted_on=stage.crafted_on,
+            evaluation=parts[name].evaluation,
+            **_asked(stage.question),
             **records[stage.key].payload,
         )
-        for (name, unit), stage in plan.detections.items()
+        for (name, variant), stage in plan.detections.items()
     ]
 
 
@@ -157,11 +178,16 @@ def _curves(recipe: Recipe, plan: Plan, records: Records) -> list[Curve]:
             title=part.title,
             x_label=part.x_label,
             x=part.x,
+            axes=[
+                Axis(title=value.title, value=value.value)
+                for value in (recipe.factors[part.factor].values if part.factor else ())
+                if value.value > 0 and value.value != 1
+            ],
             series=[
                 Series(
                     label=series.label,
-                    on=stage.points[0].on,
-                    attack=series.attack or "none",
+                    model=_instance(Sweep(recipe), series.model, stage.points[0].choice),
+                    attacks=series.attacks or "none",
                     threat=series.threat or "any image in [0, 1]",
                     accuracy=records[stage.key].payload["accuracy"],
                 )
@@ -172,38 +198,54 @@ def _curves(recipe: Recipe, plan: Plan, records: Records) -> list[Curve]:
     ]
 
 
-def _claims(recipe: Recipe, rows: list[Row], detections: list[Detection]) -> list[Claim]:
-    return [
-        Claim(
-            id=claim.id,
-            text=claim.text,
-            verdicts=[
-                _verdict(reading.title, unit, reading.holds, _figures(rows, detections, unit))
-                for reading in claim.readings
-                for unit in reading.units
-            ],
-        )
-        for claim in recipe.claims
-    ]
+def _claims(recipe: Recipe, plan: Plan, rows: list[Row], detections: list[Detection]) -> list[Claim]:
+    claims = []
+    for claim in recipe.claims:
+        verdicts = []
+        for reading in claim.readings:
+            for choice in _judged(recipe, plan, reading):
+                figures = _figures(plan, rows, detections, choice)
+                verdicts.append(_verdict(reading.title, choice.id, reading.holds, figures))
+        claims.append(Claim(id=claim.id, text=claim.text, verdicts=verdicts))
+    return claims
 
 
-def _figures(rows: list[Row], detections: list[Detection], unit: str) -> dict[str, Figure]:
-    """Return what a claim can name in a unit: rows and detections of that unit, and those of none."""
-    figures = {row.id: row.accuracy for row in rows if row.unit in {unit, None}}
-    for detection in detections:
-        if detection.unit in {unit, None}:
-            for name, figure_of in DETECTION_FIGURES.items():
-                figure = figure_of(detection)
-                if figure is not None:
-                    figures[f"{detection.id}.{name}"] = figure
+def _judged(recipe: Recipe, plan: Plan, reading: ReadingPart) -> list[Choice]:
+    """Return the choices of values that a reading's figures depend on."""
+    names = {name for text in reading.holds for name in names_in(text)}
+    stages: list[EvaluateStage | DetectStage] = []
+    stages += [stage for (name, _), stage in plan.evaluations.items() if name in names]
+    stages += [stage for (name, _), stage in plan.detections.items() if name in names]
+    return Sweep(recipe).choices({name for stage in stages for name in stage.question.choice.values})
+
+
+def _figures(plan: Plan, rows: list[Row], detections: list[Detection], choice: Choice) -> dict[str, Figure]:
+    """Return what a claim can name under a choice of values: what agrees with it as far as it has any."""
+
+    def agrees(stage: EvaluateStage | DetectStage) -> bool:
+        own = stage.question.choice
+        return choice.of(own.values).id == own.id
+
+    figures = {
+        row.id: row.accuracy
+        for row, stage in zip(rows, plan.evaluations.values(), strict=True)
+        if agrees(stage)
+    }
+    for detection, stage in zip(detections, plan.detections.values(), strict=True):
+        for name, figure_of in DETECTION_FIGURES.items():
+            figure = figure_of(detection)
+            if agrees(stage) and figure is not None:
+                figures[f"{detection.id}.{name}"] = figure
     return figures
 
 
-def _verdict(reading: str, unit: str, comparisons: list[str], figures: Mapping[str, Figure]) -> ClaimVerdict:
+def _verdict(
+    reading: str, variant: str | None, comparisons: list[str], figures: Mapping[str, Figure]
+) -> ClaimVerdict:
     judged = [judge(comparison, figures) for comparison in comparisons]
     return ClaimVerdict(
         reading=reading,
-        unit=unit,
+        variant=variant,
         holds=all(holds for holds, _ in judged),
         figures="; ".join(text for _, text in judged),
     )
@@ -214,10 +256,10 @@ def _gallery(recipe: Recipe, plan: Plan, records: Records) -> Gallery | None:
         return None
     stage, columns = plan.gallery
     payload = records[stage.key].payload
-    titles = {row.id: row.title for row in recipe.rows}
+    titles = {part.id: part.title for part in recipe.evaluations}
     shown = [
-        GalleryColumn(title=titles[name], unit=unit, pictures=pictures)
-        for (name, unit), pictures in zip(columns, payload["columns"], strict=True)
+        GalleryColumn(title=titles[name], variant=variant, pictures=pictures)
+        for (name, variant), pictures in zip(columns, payload["columns"], strict=True)
     ]
     return Gallery(ids=payload["ids"], labels=payload["labels"], columns=shown, file=payload["file"])
 

@@ -1,6 +1,7 @@
 """Runs a study. The same command resumes; a changed option redoes only what depends on it."""
 
 import time
+from collections.abc import Iterator
 from contextlib import chdir, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from robustlab.runs.results import Results
 from robustlab.runs.run import Run
 from robustlab.runs.store import RunStore, StageRecord
 from robustlab.study.loading import load_recipe
+from robustlab.study.models import StudyModels
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe
 from robustlab.study.results import assemble
@@ -100,21 +102,25 @@ class _Study:
                     f"MNIST is not available: this run uses {data.source} instead, "
                     f"and its figures can't be compared with the study's. Why: {data.fallback}"
                 )
-            plan = make_plan(self.recipe, data, compute, self.options.seed, quick=self.options.quick)
+            models = StudyModels(
+                recipe=self.recipe, folder=folder, device=compute.device, note=self.progress.note
+            )
+            quick, seed = self.options.quick, self.options.seed
+            plan = make_plan(self.recipe, data, compute, seed, quick=quick, models=models)
             workspace = Workspace(
                 dataset=data,
                 compute=compute,
                 seed=self.options.seed,
                 store=store,
                 progress=self.progress,
-                composed=plan.composed,
+                models=models,
             )
             records = self._run_stages(plan, workspace)
             results = assemble(self.recipe, self.options.quick, plan, records, workspace)
             store.reopen()
             write_json(folder / "results.json", results.model_dump(mode="json"))
             self._forget_networks(plan, store)
-            store.keep_only(stage.key for stage in plan.stages)
+            store.keep_only(_kept_keys(plan, records))
             write_manifest(folder, self._manifest(results, plan))
         return Run(folder=folder, results=results)
 
@@ -201,3 +207,12 @@ class _Study:
             "git_revision": environment.git_revision(),
             "completed": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+
+def _kept_keys(plan: Plan, records: dict[str, StageRecord]) -> Iterator[str]:
+    """Yield the keys of all stages, and of the evaluations that they are made of."""
+    for stage in plan.stages:
+        payload = records[stage.key].payload
+        yield stage.key
+        yield from payload.get("problems", ())
+        yield from filter(None, [payload.get("problem")])

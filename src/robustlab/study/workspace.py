@@ -1,29 +1,73 @@
-"""What the stages of one run share: the data, the trained networks, perturbed images, the store."""
+"""What the stages of one run share: the data, the classifiers, perturbed images, the store."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks import AttackResult
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
+from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
-from robustlab.defenses import ComposedDefense, PurifiedClassifier
-from robustlab.evaluation import classify
-from robustlab.evaluation.checks import AttackRunner
-from robustlab.models import Shape, load_network
+from robustlab.defenses import PurifiedClassifier
+from robustlab.evaluation.engine.evaluate import cascade_of
+from robustlab.evaluation.engine.setup import LoadedInputs, placed
+from robustlab.evaluation.ensembles import attack_list
+from robustlab.evaluation.images import EvaluationImages
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.models import Shape
 from robustlab.models.files import load_tensors
+from robustlab.options import EvaluationOptions
 from robustlab.runs.store import RunStore
-from robustlab.threats import ThreatModel
+from robustlab.study.models import StudyModels
+from robustlab.study.sweep import Choice
+from robustlab.threats import ThreatModel, Unbounded, as_threat
 
-BLOCK = 1000
-"""Images per transaction of the ledger, and per entry of the cache of perturbed images."""
+BATCH = 250
+"""Images per pass, and per transaction of the ledger: the fastest size that was found (LOG.md)."""
 
-_CACHED_BLOCKS = 50
+_CACHED_SETS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A classifier, and how its images are attacked; all specs with the values of their factors.
+
+    Attributes:
+        model: the classifier's source.
+        choice: the values under which the recipe's names are meant.
+        attacks: specs; None leaves the images as they are.
+        threat: what the attacker may do.
+        surrogates: sources of other classifiers that the attacker uses.
+        mode: see `EvaluationOptions`.
+    """
+
+    model: str
+    choice: Choice
+    attacks: str | None
+    threat: ThreatModel
+    surrogates: tuple[str, ...]
+    mode: EvaluationMode
+
+    def identity(self) -> dict[str, Any]:
+        """Return what a figure depends on beside the classifiers and the images, as JSON can hold it."""
+        attacks = None if self.attacks is None else [repr(unit) for unit in attack_list(self.attacks)]
+        return {"attacks": attacks, "threat": repr(self.threat), "mode": self.mode}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """A question, ready to be answered."""
+
+    request: LoadedInputs
+    options: EvaluationOptions
+    problem: EvaluationContext
 
 
 @dataclass(kw_only=True)
@@ -32,11 +76,12 @@ class Workspace:
 
     Attributes:
         dataset: the three splits, cut down already in a quick run.
-        compute: device and precision.
+        compute: device and precision of the training; evaluations search in fp32, so that their figures do
+            not depend on what is faster.
         seed: the run's seed.
         store: the run on disk.
         progress: where progress is shown.
-        composed: the composed classifiers by name.
+        models: the classifiers.
     """
 
     dataset: Splits
@@ -44,29 +89,14 @@ class Workspace:
     seed: int
     store: RunStore
     progress: Progress
-    composed: dict[str, ComposedDefense]
-    _networks: dict[str, nn.Module] = field(default_factory=dict)
-    _right: dict[tuple[str, str, int], dict[int, bool]] = field(default_factory=dict)
-    _fixed_sets: OrderedDict[tuple[object, ...], AttackResult] = field(default_factory=OrderedDict)
+    models: StudyModels
+    _fixed_sets: OrderedDict[tuple[object, ...], Tensor] = field(default_factory=OrderedDict)
 
     @property
     def shape(self) -> Shape:
         """The shape that networks are built for."""
         _, channels, height, width = self.dataset.train.images.shape
         return Shape(channels, height, width, self.dataset.classes)
-
-    def network(self, name: str) -> nn.Module:
-        """Return a trained network, in eval mode on the device."""
-        if name not in self._networks:
-            self._networks[name] = load_network(self.store.model_path(name), self.compute.device)
-        return self._networks[name]
-
-    def classifier(self, name: str) -> nn.Module:
-        """Return a trained or composed classifier, in eval mode on the device."""
-        if name in self.composed:
-            defense = self.composed[name]
-            return defense.compose({part: self.network(part) for part in defense.networks})
-        return self.network(name)
 
     def has_arrays(self, key: str) -> bool:
         """Tell whether a stage's file of arrays is there, and whole."""
@@ -76,52 +106,59 @@ class Workspace:
             return False
         return True
 
-    def blocks(self, split: Split) -> Iterator[Split]:
-        """Cut a split into blocks, on the device."""
-        for rows in torch.split(torch.arange(len(split)), BLOCK):
-            yield split.take(rows).to(self.compute.device)
+    @contextmanager
+    def asked(self, question: Question, images: Split, *, checks: bool = False) -> Iterator[Asked]:
+        """Yield what answers a question about some test images, with the classifiers on the device."""
+        options = EvaluationOptions(
+            model=question.model,
+            threat=question.threat,
+            attacks=question.attacks or "none",
+            dataset=images,
+            surrogates=question.surrogates,
+            mode=question.mode,
+            checks=checks,
+            precision="fp32",
+            batch_size=BATCH,
+            device=self.compute.device,  # type: ignore[arg-type]
+            seed=self.seed,
+        )
+        request = LoadedInputs(
+            threat=question.threat,
+            asked=() if question.attacks is None else attack_list(question.attacks),
+            subject=self.models.classifier(question.model, question.choice),
+            surrogates=tuple(self.models.classifier(text, question.choice) for text in question.surrogates),
+            chosen=EvaluationImages(split=images, name=self.dataset.name, n=len(images)),
+        )
+        with placed(request, options, self.progress) as problem:
+            yield Asked(request=request, options=options, problem=problem)
 
-    def perturb(self, block: Split, attack: Attack, threat: ThreatModel, on: str, mode: Mode) -> AttackResult:
-        """Return a block's perturbed images; fixed sets are made once for all the stages that use them."""
-        known = (block.name, tuple(block.ids.tolist()), repr(attack), repr(threat), on)
+    def perturbed(self, question: Question, images: Split) -> Tensor:
+        """Return test images (N, C, H, W) as the only attack of a question leaves them; the last are kept."""
+        models = (question.model, question.surrogates, question.choice.id)
+        known = (repr(question.identity()), *models, images.name, tuple(images.ids.tolist()))
         if known in self._fixed_sets:
             self._fixed_sets.move_to_end(known)
             return self._fixed_sets[known]
-        model, images = self.classifier(on), block.pixels(slice(None))
-        result = attack.run(model, images, block.labels, threat, ids=block.ids, seed=self.seed, mode=mode)
-        if mode == "max-loss":  # a verdict's images depend on what withstood, and serve nobody else
-            self._fixed_sets[known] = result
-        while len(self._fixed_sets) > _CACHED_BLOCKS:
+        with self.asked(question, images) as asked:
+            found = self._attacked(asked, images).images.cpu()
+        self._fixed_sets[known] = found
+        while len(self._fixed_sets) > _CACHED_SETS:
             self._fixed_sets.popitem(last=False)
-        return result
+        return found
 
-    def right(self, name: str, split: Split) -> dict[int, bool]:
-        """Return by image id whether a classifier is right on the clean image; asked once for all stages."""
-        known = (name, split.name, len(split))
-        if known not in self._right:
-            model = self.classifier(name)
-            right: dict[int, bool] = {}
-            for block in self.blocks(split):
-                predictions, _ = classify(model, block.pixels(slice(None)))
-                right |= zip(block.ids.tolist(), (predictions == block.labels).tolist(), strict=True)
-            self._right[known] = right
-        return self._right[known]
+    def _attacked(self, asked: Asked, images: Split) -> AttackResult:
+        (stage,) = cascade_of(asked.request, asked.options, asked.problem, self.store, self.progress).stages
+        return stage.search(asked.problem, images.to(asked.problem.device), lambda *_: None)
 
-    def lab(self, name: str, threat: ThreatModel) -> AttackRunner:
-        """Return what asks a classifier as checks do."""
-        return AttackRunner(
-            model=self.classifier(name),
-            classes=self.dataset.classes,
-            threat=threat,
-            seed=self.seed,
-            device=self.compute.device,
-        )
-
-    def seen_by_classifier(self, name: str, images: Tensor) -> Tensor:
+    def seen_by_classifier(self, classifier: nn.Module, images: Tensor) -> Tensor:
         """Return what reaches a classifier's last part: the purified images, or the images themselves."""
-        model = self.classifier(name)
-        if not isinstance(model, PurifiedClassifier):
+        if not isinstance(classifier, PurifiedClassifier):
             return images
         with torch.no_grad():
-            purified: Tensor = model.purifier(images)
+            purified: Tensor = classifier.purifier(images)
         return purified
+
+
+def threat_of(text: str | None) -> ThreatModel:
+    """Return the threat model that a recipe means; without one any image in [0, 1] is allowed."""
+    return Unbounded() if text is None else as_threat(text)

@@ -18,7 +18,7 @@ from robustlab.evaluation.checks.eps_monotonicity import Extremes
 from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.engine import EvaluationOptions, execute
-from robustlab.evaluation.engine.stages import AttackStage
+from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.runs.run import EvaluationRun
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"

@@ -9,12 +9,14 @@ from robustlab.core.inputs import check_module
 from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
 from robustlab.data import Split
+from robustlab.evaluation.engines import Engine
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel
 
 _NAMES = {
     "Attack": Attack,
+    "Engine": Engine,
     "Ensemble": Ensemble,
     "Progress": Progress,
     "Split": Split,

@@ -9,10 +9,10 @@ import torch
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
-from robustlab.evaluation.engine.cascade import Cascade, CascadeResult, Outcomes
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import Clean, EvaluationStage, Verify
+from robustlab.evaluation.engine.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
 from robustlab.evaluation.engine.verdicts import ImageVerdict
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
@@ -25,7 +25,7 @@ from robustlab.runs.evaluation import (
     RobustCurve,
     Subject,
 )
-from robustlab.runs.results import ComputeRecord
+from robustlab.runs.records import ComputeRecord, Figure
 
 _BINS = 20
 
@@ -122,7 +122,7 @@ def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
     """Return what all of it took, but for the checks."""
     timed: list[tuple[EvaluationStage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
-        verify = Verify(searching=finding.stage, store=cascade.store)
+        verify = Verify(searching=finding.stage)
         timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]
     return sum(cascade.seconds(stage, outcomes) for stage, outcomes in timed)
 
@@ -138,12 +138,21 @@ def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:
                 attacked=len(outcomes),
                 broken=len(finding.won),
                 robust=proportion(left, len(findings.clean)),
+                accuracy=_accuracy(cascade, findings, finding),
                 forwards=sum(row.forwards for row in outcomes),
                 backwards=sum(row.backwards for row in outcomes),
                 seconds=cascade.seconds(finding.stage, finding.outcomes),
             )
         )
     return rows
+
+
+def _accuracy(cascade: Cascade, findings: CascadeResult, finding: AttackFindings) -> Figure | None:
+    """Return the accuracy on the images as an attack perturbed them all."""
+    if cascade.problem.mode != "test-set" or finding.stage not in cascade.stages:
+        return None
+    rows = finding.perturbed.values()
+    return proportion(sum(row.prediction == row.label for row in rows), len(findings.clean))
 
 
 def _not_finite(findings: CascadeResult, eps: float) -> list[int]:

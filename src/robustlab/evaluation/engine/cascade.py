@@ -1,22 +1,17 @@
 """Runs the stages in order, each on the images that are left to it, up to the confirmed successes."""
 
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-import torch
-from torch import Tensor
-
 from robustlab.attacks.watch import OnPass
-from robustlab.core.calling import blaming
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
-from robustlab.data import Split
 from robustlab.evaluation.engine.block_progress import BlockProgress
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import (
+from robustlab.evaluation.engines import Engine
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.job import Job
+from robustlab.evaluation.jobs.stages import (
     AttackStage,
-    Block,
     Certify,
     Clean,
     EvaluationStage,
@@ -38,13 +33,20 @@ class AttackFindings:
     Attributes:
         outcomes: of the images that it ran on.
         confirmed: of its successes, as measured again from the disk.
-        won: the images that it was the first to break inside the problem's threat model.
+        met: the images that were left to it: right, not broken before, and not proven.
+        won: those of them that it broke inside the problem's threat model.
     """
 
     stage: SearchStage
     outcomes: Outcomes
     confirmed: Outcomes
+    met: list[int]
     won: list[int]
+
+    @property
+    def perturbed(self) -> Outcomes:
+        """The images as it left them; of its successes, as they were confirmed."""
+        return self.outcomes | self.confirmed
 
 
 @dataclass(kw_only=True)
@@ -79,9 +81,10 @@ class CascadeResult:
 
 
 class Cascade:
-    """The stages of one problem, on the ledger.
+    """The stages of one problem, on the ledger. It alone writes that; an engine does the work.
 
     Args:
+        engine: where the work runs.
         stages: the attacks in order.
         nearest: searches for the nearest success, on every image that is classified correctly and not proven
             to have none as far as they reach.
@@ -95,15 +98,16 @@ class Cascade:
         store: RunStore,
         progress: Progress,
         *,
+        engine: Engine,
         stages: tuple[AttackStage, ...],
-        nearest: tuple[SearchStage, ...],
-        certify: Certify | None,
+        nearest: tuple[SearchStage, ...] = (),
+        certify: Certify | None = None,
         further: tuple[str, ...] = (),
     ) -> None:
-        self.problem, self.store, self.progress = problem, store, progress
+        self.problem, self.store, self.progress, self.engine = problem, store, progress, engine
         self.stages, self.nearest, self.certify = stages, nearest, certify
         self.further = further
-        self._standing = len(problem.images)
+        self._standing = set(problem.images.ids.tolist())
         self._filled: set[str] = set()
 
     def run(self) -> CascadeResult:
@@ -145,25 +149,30 @@ class Cascade:
         return [number for number, row in looked.items() if row.restart >= 0]
 
     def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
-        standing = [number for number in findings.right if number not in (findings.proven or ())]
+        proven = findings.proven or set()
+        self._standing = set(findings.right)
         further = [number for number in findings.right if number not in findings.proven_wide]
         found = []
         for stage in (*self.stages, *self.nearest):
-            self._standing = len(standing) + len(findings.proven or ())
-            outcomes = self.fill(stage, further if stage in self.nearest else standing)
+            standing = [number for number in findings.right if number in self._standing - proven]
+            asked = further if stage in self.nearest else standing
+            if self.problem.mode == "test-set" and stage in self.stages:
+                asked = list(findings.clean)
+            outcomes = self.fill(stage, asked)
             broken = {
                 number
                 for number in standing
                 if succeeded(outcomes[number], self.problem.threat.eps)
                 and (stage.name, number) not in withdrawn
             }
-            standing = [number for number in standing if number not in broken]
-            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, won=sorted(broken)))
+            self._standing -= broken
+            found.append(
+                AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=standing, won=sorted(broken))
+            )
         for finding in found:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
-            verify = Verify(searching=finding.stage, store=self.store)
-            finding.confirmed.update(self.fill(verify, claimed))
+            finding.confirmed.update(self.fill(Verify(searching=finding.stage), claimed))
         return found
 
     def _check_proofs(self, findings: CascadeResult) -> None:
@@ -179,10 +188,9 @@ class Cascade:
         """Return the rows of the given images, doing those that the ledger does not have yet."""
         found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
         missing = [number for number in ids if number not in found]
-        if stage in self.stages:
-            self._standing -= self._successes(found[number] for number in ids if number in found)
         if missing:
-            found |= self._do(stage, self.problem.places(torch.tensor(missing)))
+            before = self._broken(stage, (found[number] for number in ids if number in found))
+            found |= self._do(stage, missing, len(before))
             if stage.told:
                 seconds = self.store.seconds(key_of(self.problem, stage))
                 self.progress.stage(stage.title, "done", seconds, self._remark(stage, found, ids))
@@ -197,31 +205,41 @@ class Cascade:
         share = _effort(outcomes.values()) / max(1, _effort(self.store.outcomes(key)))
         return share * self.store.seconds(key)
 
-    def _do(self, stage: EvaluationStage, places: Tensor) -> Outcomes:
-        key, found = key_of(self.problem, stage), {}
+    def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
+        """Hand jobs to the engine and write what comes back; ``broken``: images of it that are so already."""
+        key, found, shown = key_of(self.problem, stage), {}, {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
         if stage.told:
             self.progress.stage(stage.title, "running")
-        with self.progress.track(stage.title, len(places)) as bar:
-            while len(places):
-                part, places = places.tensor_split([int(self.problem.batch_size)])
-                started = time.perf_counter()
-                tell = BlockProgress(
-                    bar, len(part), self._standing if stage in self.stages else None, len(self.problem.images)
-                )
-                done = self._block(stage, self.problem.images.take(part).to(self.problem.device), tell)
-                self.store.add_outcomes(key, done.outcomes, done.examples, time.perf_counter() - started)
+        with self.progress.track(stage.title, len(ids)) as bar:
+
+            def watch(job: Job) -> OnPass:
+                left = len(self._standing) - broken if stage in self.stages else None
+                shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.problem.images))
+                return shown[job.ids]
+
+            for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
+                self.store.add_outcomes(key, result.outcomes, result.examples, result.seconds)
                 if isinstance(stage, SearchStage):  # what was measured of other examples, before a repair
-                    verify = Verify(searching=stage, store=self.store)
-                    self.store.forget(key_of(self.problem, verify), done.examples)
-                found.update({row.image_id: row for row in done.outcomes})
-                broken = self._successes(done.outcomes) if stage in self.stages else 0
-                tell(1.0, broken)
-                self._standing -= broken
+                    self.store.forget(key_of(self.problem, Verify(searching=stage)), result.examples)
+                found.update({row.image_id: row for row in result.outcomes})
+                new = len(self._broken(stage, result.outcomes))
+                shown.pop(result.job.ids)(1.0, new)
+                broken += new
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
         return found
+
+    def _jobs(self, stage: EvaluationStage, ids: list[int]) -> Iterator[Job]:
+        """Cut images into jobs, each as large as memory suffices when it is asked for."""
+        while ids:
+            size = int(self.problem.batch_size)
+            part, ids = ids[:size], ids[size:]
+            stored: dict[int, bytes] = {}
+            if isinstance(stage, Verify):
+                stored = self.store.examples(key_of(self.problem, stage.searching), part)
+            yield Job(stage=stage, ids=tuple(part), stored=stored)
 
     def _remark(self, stage: EvaluationStage, found: Outcomes, ids: list[int]) -> str:
         """Return what came out of a stage, in a few words."""
@@ -230,14 +248,17 @@ class Cascade:
             return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
         if isinstance(stage, Certify):
             return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
-        return f"robust so far {percent(self._standing / n)}" if stage in self.stages else ""
+        if stage not in self.stages:
+            return ""
+        left = self._standing - self._broken(stage, (found[i] for i in ids))
+        return f"robust so far {percent(len(left) / n)}"
 
-    def _successes(self, rows: Iterable[Outcome]) -> int:
-        return sum(succeeded(row, self.problem.threat.eps) for row in rows)
-
-    def _block(self, stage: EvaluationStage, block: Split, tell: OnPass) -> Block:
-        with blaming(stage.title):
-            return stage.run(self.problem, block, tell)
+    def _broken(self, stage: EvaluationStage, rows: Iterable[Outcome]) -> set[int]:
+        """Return the ids of images that are left when an attack begins, and that these rows are broken in."""
+        if stage not in self.stages:
+            return set()
+        eps = self.problem.threat.eps
+        return {row.image_id for row in rows if succeeded(row, eps)} & self._standing
 
 
 def _effort(rows: Iterable[Outcome]) -> int:

@@ -18,11 +18,11 @@ from robustlab.evaluation.checks import (
     Probe,
 )
 from robustlab.evaluation.checks.base import CRASHED
-from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import stored_images
+from robustlab.evaluation.engine.stored import stored_images
 from robustlab.evaluation.identity import hash_tensors
+from robustlab.evaluation.jobs import eight_bit
+from robustlab.evaluation.jobs.context import EvaluationContext, code_of
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
 from robustlab.runs.evaluation import Check
@@ -53,7 +53,9 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
     return [check]
 
 
-def checked(cascade: Cascade, findings: CascadeResult, dataset: str) -> tuple[list[Check], float]:
+def checked(
+    cascade: Cascade, findings: CascadeResult, dataset: str, which: str = "all"
+) -> tuple[list[Check], float]:
     """Return the outcome of every check, and the seconds that the experiments among them took.
 
     An experiment that an earlier run did on the same sample is not done again, whatever else was found since.
@@ -81,7 +83,7 @@ def checked(cascade: Cascade, findings: CascadeResult, dataset: str) -> tuple[li
 
 
 def _key(cascade: Cascade, probe: Probe, state: str) -> str:
-    return f"{cascade.problem.key}/check {probe.id} {state}"
+    return f"{cascade.problem.key}/check {probe.id} {state} {code_of('evaluation/checks')}"
 
 
 def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
@@ -135,7 +137,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         rows=tuple(
             AttackedRow(
                 attack=finding.stage.name,
-                attacked=len(finding.outcomes),
+                attacked=len(finding.met),
                 broken=len(finding.won),
                 blind=isinstance(finding.stage.attack, WhereMasked)
                 or not any(row.backwards for row in finding.outcomes.values()),

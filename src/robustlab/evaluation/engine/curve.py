@@ -1,38 +1,16 @@
 """Robust accuracy against eps, from searches for each image's nearest success."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from robustlab.attacks import FMN, Attack, AttackResult, Nearest, SigmaZero
-from robustlab.attacks.watch import OnPass
-from robustlab.data import Split
+from robustlab.attacks import FMN, Attack, Nearest, SigmaZero
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import Certify, SearchStage, succeeded
+from robustlab.evaluation.jobs.stages import Certify, MinNormStage, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import RobustCurve
 from robustlab.threats import ThreatModel
 
 _STEPS, _AT_EPS = 32, 24
 """Points of the curve beyond the first, and the one at the threat model's own eps."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MinNormStage(SearchStage):
-    """Looks for each image's nearest success, with an attack that is made for that."""
-
-    attack: Attack
-    threat: ThreatModel
-
-    @property
-    def name(self) -> str:
-        return f"{self.attack!r} within {self.threat!r}"
-
-    @property
-    def title(self) -> str:
-        return f"nearest success: {self.attack.brief()}"
-
-    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, mode="max-loss", tell=tell)
 
 
 def nearest_within(threat: ThreatModel) -> tuple[MinNormStage, ...]:

@@ -11,8 +11,8 @@ from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import Clean, key_of
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import Clean, key_of
 from robustlab.runs.store import RunStore, StageRecord
 
 _ASKED = 4

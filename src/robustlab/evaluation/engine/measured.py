@@ -15,9 +15,9 @@ from robustlab.core.capacity import TensorMemory, available_memory
 from robustlab.core.device import fast_bf16
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.context import EvaluationContext
+from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
-from robustlab.runs.results import PassTime
+from robustlab.runs.records import PassTime
 from robustlab.runs.store import RunStore, StageRecord
 
 _MOST = {"cpu": 250, "mps": 250, "cuda": 1000}

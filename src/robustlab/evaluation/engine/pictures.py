@@ -2,13 +2,14 @@
 
 from collections import defaultdict
 from itertools import chain, zip_longest
+from pathlib import Path
 
 import torch
 
 from robustlab.evaluation.engine.cascade import CascadeResult
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import stored_images
+from robustlab.evaluation.engine.stored import stored_images
 from robustlab.evaluation.engine.verdicts import ImageVerdict
+from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage
 from robustlab.runs.store import RunStore
@@ -30,7 +31,11 @@ def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdic
 
 
 def save_pictures(
-    problem: EvaluationContext, store: RunStore, findings: CascadeResult, found: list[ImageVerdict]
+    problem: EvaluationContext,
+    store: RunStore,
+    findings: CascadeResult,
+    found: list[ImageVerdict],
+    folder: Path,
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
     shown = chosen(found, problem.images.images[0].numel())
@@ -40,7 +45,7 @@ def save_pictures(
     adversarial = [stored_images(store, problem, stages[v.attack], [v.image_id]) for v in shown]
     place = {number: row for row, number in enumerate(problem.images.ids.tolist())}
     clean = problem.images.take(torch.tensor([place[v.image_id] for v in shown])).pixels(slice(None))
-    path = store.array_path(problem.key)
+    path = folder / "arrays" / f"{problem.key}.safetensors"
     save_tensors(path, {"clean": clean, "adversarial": torch.cat(adversarial)}, {"problem": problem.key})
     described = [
         BrokenImage(
@@ -56,4 +61,4 @@ def save_pictures(
         )
         for index, v in enumerate(shown)
     ]
-    return described, str(path.relative_to(store.folder))
+    return described, str(path.relative_to(folder))

@@ -20,12 +20,12 @@ from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
-from robustlab.evaluation.engine import eight_bit
 from robustlab.evaluation.engine.arguments import check
-from robustlab.evaluation.engine.context import EvaluationContext
-from robustlab.evaluation.engine.stages import Certify
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
+from robustlab.evaluation.jobs import eight_bit
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import Certify
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
@@ -89,7 +89,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
 
 def samples(request: LoadedInputs, options: EvaluationOptions) -> int:
     """Return how often the classifier is asked about each point: as the user or an ensemble says."""
-    needed = max(unit.samples if isinstance(unit, Ensemble) else 1 for unit in request.asked)
+    needed = max((unit.samples for unit in request.asked if isinstance(unit, Ensemble)), default=1)
     return options.samples or needed
 
 

@@ -108,8 +108,8 @@ def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Fig
     return Chart(name=name, title=title, svg=_tidy(buffer.getvalue(), title))
 
 
-def unit_look(place: int) -> tuple[str, str, str]:
-    """Return the colour, marker and line style of the unit of this number (0: of no unit)."""
+def place_look(place: int) -> tuple[str, str, str]:
+    """Return the colour, marker and line style of this number (0: of no choice of values)."""
     return _UNIT_LOOK[place] if place < 2 else _UNIT_LOOK[2 + (place - 2) % (len(_UNIT_LOOK) - 2)]
 
 

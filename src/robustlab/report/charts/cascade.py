@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from robustlab.report.charts.canvas import BLUE, INK, Chart, chart
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 _SIZE = (390, 290)
 _LEAST_SPAN = 0.04

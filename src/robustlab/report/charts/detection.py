@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart, percent_axis, unit_look
+from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart, percent_axis, place_look
 from robustlab.report.study.view import StudyView
 from robustlab.report.text import number, score, slug
 from robustlab.runs.results import Detection
@@ -34,20 +34,20 @@ def histogram_chart(detection: Detection, view: StudyView) -> Chart:
         axes.set_ylabel("images")
         figure.legend(loc="outside lower center", ncols=2)
 
-    name = f"scores-{slug(detection.id)}-{slug(detection.unit or 'all')}"
-    return chart(name, f"{detection.title}: scores {view.unit(detection.unit)}".strip(), _SIZE, paint)
+    name = f"scores-{slug(detection.id)}-{slug(detection.variant or 'all')}"
+    return chart(name, f"{detection.title}: scores {view.variant(detection.variant)}".strip(), _SIZE, paint)
 
 
 def roc_chart(detections: list[Detection], view: StudyView) -> Chart:
-    """Return the ROC curves of one detection in all its units."""
+    """Return the ROC curves of one detection for all its choices of values."""
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
         axes.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", alpha=0.6)
         for detection in detections:
-            colour, marker, dash = unit_look(view.place(detection.unit))
-            unit = f"{view.unit(detection.unit)}, " if detection.unit else ""
-            label = f"{unit}AUROC {score(detection.auroc.value)}"
+            colour, marker, dash = place_look(view.place(detection.variant))
+            choice = f"{view.variant(detection.variant)}, " if detection.variant else ""
+            label = f"{choice}AUROC {score(detection.auroc.value)}"
             x, y = ([point[axis] for point in detection.roc] for axis in (0, 1))
             axes.plot(x, y, color=colour, linestyle=dash, label=label)
             point = detection.calibrated

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure as Canvas
 from robustlab.core.text import level
 from robustlab.report.charts.canvas import BLUE, GREEN, GREY, INK, Chart, chart, percent_axis
 from robustlab.runs.evaluation import RobustCurve
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 _SIZE = (390, 330)
 _MOST_MARKS = 24

@@ -9,7 +9,7 @@ from robustlab.report.evaluation.charts import EvaluationCharts
 from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.markdown import code, plain, table
 from robustlab.runs.evaluation import AttackRow, Check, Evaluation
-from robustlab.runs.results import Figure
+from robustlab.runs.records import Figure
 
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
 

@@ -37,7 +37,7 @@ def draw_charts(view: StudyView) -> StudyCharts:
     summary = [row for row in results.rows if row.group == "summary" and len(row.confusion) <= MOST_CLASSES]
     most = max((_most_errors(row) for row in summary), default=0)
     return StudyCharts(
-        curves=[(curve, curve_chart(curve, view.units, places)) for curve in results.curves],
+        curves=[(curve, curve_chart(curve, places)) for curve in results.curves],
         training=[(network, training_chart(network)) for network in results.networks if network.epochs],
         histograms=[[(part, histogram_chart(part, view)) for part in group] for group in detections],
         rocs=[roc_chart(group, view) for group in detections],
@@ -46,8 +46,8 @@ def draw_charts(view: StudyView) -> StudyCharts:
 
 
 def _confusion_chart(row: Row, most: int, view: StudyView) -> Chart:
-    name = f"confusion-{slug(row.id)}-{slug(row.unit or 'all')}"
-    title = f"Confusion matrix: {row.title} {view.unit(row.unit)}".strip()
+    name = f"confusion-{slug(row.id)}-{slug(row.variant or 'all')}"
+    title = f"Confusion matrix: {row.title} {view.variant(row.variant)}".strip()
     return confusion_chart(name, title, row.confusion, most)
 
 

@@ -29,7 +29,7 @@ def _banners(view: StudyView) -> list[str]:
     data, found = view.results.dataset, []
     if view.results.red_flags:
         flags = [f"> - {plain(row)}: {plain(flag.found)}" for row, flag in view.results.red_flags]
-        cry = "> **Do not believe these rows:** the attack did nothing there, or next to nothing."
+        cry = "> **Do not believe these rows:** a check failed there."
         found.append("\n".join([cry, ">", *flags]))
     if data.fallback:
         found.append(
@@ -41,25 +41,25 @@ def _banners(view: StudyView) -> list[str]:
 
 
 def _figure(row: Row) -> str:
-    doubt = " ✗" if row.flags else ""
+    doubt = " ✗" if row.failed else ""
     return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)}){doubt}"
 
 
 def _titled(view: StudyView, row: Row) -> str:
-    return f"{row.title} ({view.unit(row.unit)})" if row.unit else row.title
+    return f"{row.title} ({view.variant(row.variant)})" if row.variant else row.title
 
 
 def _summary(view: StudyView) -> list[str]:
     lines = []
     for line in view.lines("summary"):
         reference = text.reference(line.reference) if line.reference is not None else "–"
-        rows = [line.rows[0] if line.shared else line.row(unit.id) for unit in view.units]
+        rows = [line.rows[0] if line.shared else line.row(variant.id) for variant in view.variants]
         lines.append([plain(line.title), reference, *(_figure(row) if row else "–" for row in rows)])
-    figures = table(["Test images", "the study", *(plain(unit.title) for unit in view.units)], lines)
+    figures = table(["Test images", "the study", *(plain(variant.title) for variant in view.variants)], lines)
     notes = [
-        f"- **{plain(unit.title)}** ({text.pixel_range(unit.pixels)}): {plain(unit.why)} "
-        f"{words.agreement(view, unit.id)}".rstrip()
-        for unit in view.units
+        f"- **{plain(variant.title)}** ({text.factors(variant.factors)}): {plain(variant.why)} "
+        f"{words.agreement(view, variant.id)}".rstrip()
+        for variant in view.variants
     ]
     notes += [
         f"- {plain(_titled(view, row))}: {_figure(row)}. {plain(line.note)}".rstrip()
@@ -73,7 +73,7 @@ def _claims(view: StudyView) -> list[str]:
     lines = []
     for claim in view.results.claims:
         for reading in view.readings(claim):
-            verdicts = [reading.verdicts.get(unit.id) for unit in view.units]
+            verdicts = [reading.verdicts.get(variant.id) for variant in view.variants]
             cells = [
                 f"{'✓ holds' if verdict.holds else '✗ does not hold'}: {plain(verdict.figures)}"
                 if verdict
@@ -83,7 +83,7 @@ def _claims(view: StudyView) -> list[str]:
             lines.append([plain(claim.text), plain(reading.title), *cells])
     if not lines:
         return []
-    head = ["Claim", "reading", *(plain(unit.title) for unit in view.units)]
+    head = ["Claim", "reading", *(plain(variant.title) for variant in view.variants)]
     return ["## Claims", plain(words.verdict_count(view)), table(head, lines)]
 
 
@@ -96,9 +96,9 @@ def _rows(view: StudyView) -> list[str]:
     lines = [
         [
             plain(row.title),
-            plain(view.unit(row.unit)) or "–",
+            plain(view.variant(row.variant)) or "–",
             _figure(row),
-            code(row.attack),
+            code(row.attacks),
             code(row.threat),
             plain(view.access(row)),
             f"{text.distance(row.distance)} / {text.distance(row.max_distance)}",
@@ -106,7 +106,7 @@ def _rows(view: StudyView) -> list[str]:
         ]
         for row in view.results.rows
     ]
-    head = ["Measurement", "units", "accuracy", "attack", "threat", "attacker", "mean / largest distance"]
+    head = ["Measurement", "values", "accuracy", "attack", "threat", "attacker", "mean / largest distance"]
     return ["## All measurements", table([*head, "forward / backward passes per image"], lines)]
 
 
@@ -119,16 +119,16 @@ def _operating(point: Operating | None) -> str:
 def _detections(view: StudyView) -> list[str]:
     def line(detection: Detection) -> list[str]:
         auroc = f"{text.score(detection.auroc.value)} ({text.score_interval(detection.auroc)})"
-        unit = plain(view.unit(detection.unit)) or "–"
+        variant = plain(view.variant(detection.variant)) or "–"
         points = [_operating(detection.natural), _operating(detection.calibrated)]
-        return [plain(detection.title), unit, auroc, *points]
+        return [plain(detection.title), variant, auroc, *points]
 
     lines = [line(detection) for group in by_id(view.results.detections) for detection in group]
     if not lines:
         return []
     head = [
         "Detection",
-        "units",
+        "values",
         "AUROC",
         "natural threshold: detected / false",
         "5 % threshold: detected / false",

@@ -23,20 +23,20 @@ class Shown(NamedTuple):
 
 
 class Exhibit(NamedTuple):
-    """The gallery: a title and a unit per column, a list of pictures per test image."""
+    """The gallery: a title and a choice of values per column, a list of pictures per test image."""
 
     columns: list[GalleryColumn]
     rows: list[list[Shown]]
 
     @property
     def heads(self) -> list[tuple[str, list[str | None]]]:
-        """Neighbouring columns of one title, put under one head: the title, and their units."""
+        """Neighbouring columns of one title, put under one head: the title, and their choices."""
         heads: list[tuple[str, list[str | None]]] = []
         for column in self.columns:
             if heads and heads[-1][0] == column.title:
-                heads[-1][1].append(column.unit)
+                heads[-1][1].append(column.variant)
             else:
-                heads.append((column.title, [column.unit]))
+                heads.append((column.title, [column.variant]))
         return heads
 
     @property

@@ -48,7 +48,7 @@ def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
             part
             for row in results.rows
             if row.group != "more"
-            for part in (row.title, row.note, row.attack, view.access(row))
+            for part in (row.title, row.note, row.attacks, view.access(row))
         ],
         "claims": [
             part
@@ -61,7 +61,7 @@ def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
             for part in (curve.title, curve.x_label, *(series.label for series in curve.series))
         ],
         "rows": [
-            part for row in results.rows for part in (row.title, row.note, row.attack, view.access(row))
+            part for row in results.rows for part in (row.title, row.note, row.attacks, view.access(row))
         ],
         "training": [
             part for network in results.networks for part in (network.title, network.model, network.objective)
@@ -69,7 +69,7 @@ def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
         "detection": [
             part
             for detection in results.detections
-            for part in (detection.title, detection.detector, detection.attack, "ROC")
+            for part in (detection.title, detection.detector, detection.attacks, "ROC")
         ],
     }
     return {section: glossary.explain(*parts) for section, parts in texts.items()}

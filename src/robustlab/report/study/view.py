@@ -1,14 +1,15 @@
-"""The results arranged as the report shows them: lines of units side by side, names, groups of costs."""
+"""The results arranged as the report shows them: choices of values side by side, names, groups of costs."""
 
 from typing import NamedTuple, TypeVar
 
-from robustlab.runs.results import Claim, ClaimVerdict, Cost, Detection, LengthUnit, Network, Results, Row
+from robustlab.report.text import listing
+from robustlab.runs.results import Claim, ClaimVerdict, Cost, Detection, Network, Results, Row, Variant
 
 Item = TypeVar("Item", Row, Detection)
 
 
 class Line(NamedTuple):
-    """A row of the summary: one figure per unit, or one (of no unit) for them all."""
+    """A row of the summary: one figure per choice of values, or one (of no choice) for them all."""
 
     title: str
     note: str
@@ -17,16 +18,16 @@ class Line(NamedTuple):
 
     @property
     def shared(self) -> bool:
-        """Whether the only figure belongs to no unit."""
-        return len(self.rows) == 1 and self.rows[0].unit is None
+        """Whether the only figure depends on no factor."""
+        return len(self.rows) == 1 and self.rows[0].variant is None
 
-    def row(self, unit: str) -> Row | None:
-        """Return the row of a unit, or None if the line has none of it."""
-        return next((row for row in self.rows if row.unit == unit), None)
+    def row(self, variant: str) -> Row | None:
+        """Return the row of a choice of values, or None if the line has none of it."""
+        return next((row for row in self.rows if row.variant == variant), None)
 
 
 class ClaimReading(NamedTuple):
-    """One reading of a claim, with a verdict per unit."""
+    """One reading of a claim, with a verdict per choice of values."""
 
     title: str
     verdicts: dict[str, ClaimVerdict]
@@ -49,23 +50,23 @@ class StudyView:
 
     def __init__(self, results: Results) -> None:
         self.results = results
-        self.units: list[LengthUnit] = results.units
-        self._places = {unit.id: place for place, unit in enumerate(results.units, start=1)}
-        self._titles = {unit.id: unit.title for unit in results.units}
+        self.variants: list[Variant] = results.columns
+        self._places = {variant.id: place for place, variant in enumerate(results.columns, start=1)}
+        self._titles = {variant.id: variant.title for variant in results.columns}
         self._networks: dict[str, Network] = {network.id: network for network in results.networks}
 
     @property
     def flagged(self) -> int:
-        """How many rows have a red flag."""
-        return sum(bool(row.flags) for row in self.results.rows)
+        """How many rows have a failed check."""
+        return sum(bool(row.failed) for row in self.results.rows)
 
-    def place(self, unit: str | None) -> int:
-        """Return a unit's number, counted from 1, which chooses its colour and mark; 0 for no unit."""
-        return self._places.get(unit or "", 0)
+    def place(self, variant: str | None) -> int:
+        """Return a choice's number, counted from 1, for its colour and mark; 0 for none."""
+        return self._places.get(variant or "", 0)
 
-    def unit(self, unit: str | None) -> str:
-        """Return a unit's title, or an empty string for no unit."""
-        return self._titles.get(unit, unit) if unit is not None else ""
+    def variant(self, variant: str | None) -> str:
+        """Return the title of a choice of values, or an empty string for none."""
+        return self._titles.get(variant, variant) if variant is not None else ""
 
     def name(self, classifier: str) -> str:
         """Return a classifier's title if it is a trained network, else its id in words."""
@@ -74,10 +75,10 @@ class StudyView:
 
     def access(self, row: Row) -> str:
         """Tell in words what the attacker saw."""
-        if row.attack is None or row.crafted_on is None:
+        if row.attacks is None:
             return "not perturbed"
-        if row.crafted_on != row.on:
-            return f"transfer: made on {self.name(row.crafted_on)}"
+        if row.surrogates:
+            return f"transfer: made on {listing([self.name(name) for name in row.surrogates])}"
         return "white box" if row.backwards else "no gradients used"
 
     def lines(self, group: str) -> list[Line]:
@@ -90,7 +91,10 @@ class StudyView:
         readings: dict[str, ClaimReading] = {}
         for verdict in claim.verdicts:
             reading = readings.setdefault(verdict.reading, ClaimReading(verdict.reading, {}))
-            reading.verdicts[verdict.unit] = verdict
+            for variant in self.variants if verdict.variant is None else ():
+                reading.verdicts[variant.id] = verdict
+            if verdict.variant is not None:
+                reading.verdicts[verdict.variant] = verdict
         return list(readings.values())
 
     def costs(self) -> list[CostGroup]:
@@ -125,7 +129,7 @@ def by_id(items: list[Item]) -> list[list[Item]]:
 
 _KINDS = {
     "train": "Training the networks",
-    "measure": "Attacking and measuring",
+    "evaluate": "Evaluations",
     "detect": "Detecting",
     "curve": "Curves",
     "gallery": "Gallery",

@@ -2,7 +2,8 @@
 
 from robustlab.report.study.view import StudyView
 from robustlab.report.text import count, listing, percent, score
-from robustlab.runs.results import Detection, Figure, Results, Row
+from robustlab.runs.records import Figure
+from robustlab.runs.results import Detection, Results, Row
 
 
 def headline(view: StudyView) -> str:
@@ -12,11 +13,11 @@ def headline(view: StudyView) -> str:
         return "This study has no summary rows."
     first = rows[0]
     images = f"{count(first.accuracy.n)} test images"
-    if first.attack is not None:
+    if first.attacks is not None:
         accuracy = _spread(view, first.id, rows)
-        return f"{view.name(first.on)} is right on {accuracy} of {images} after “{first.title}”."
-    said = f"{view.name(first.on)} is right on {percent(first.accuracy.value)} of {images}."
-    attacked = [row for row in rows if row.on == first.on and row.attack is not None]
+        return f"{view.name(first.model)} is right on {accuracy} of {images} after “{first.title}”."
+    said = f"{view.name(first.model)} is right on {percent(first.accuracy.value)} of {images}."
+    attacked = [row for row in rows if row.model == first.model and row.attacks is not None]
     if attacked:
         worst = min(attacked, key=lambda row: row.accuracy.value)
         said += f" After “{worst.title}” it is right on {_spread(view, worst.id, rows)}."
@@ -24,34 +25,34 @@ def headline(view: StudyView) -> str:
 
 
 def _spread(view: StudyView, name: str, rows: list[Row]) -> str:
-    """Return a row's accuracy in every unit: ``82.7 % (study units) or 40.8 % (pixel units)``."""
+    """Return a row's accuracy for every choice of values: ``82.7 % (study units) or 40.8 % (pixel)``."""
     parts = []
     for row in rows:
         if row.id == name:
-            unit = f" ({view.unit(row.unit)})" if row.unit else ""
-            parts.append(percent(row.accuracy.value) + unit)
+            choice = f" ({view.variant(row.variant)})" if row.variant else ""
+            parts.append(percent(row.accuracy.value) + choice)
     return listing(parts, "or")
 
 
 def verdict_count(view: StudyView) -> str:
-    """Tell how many claims hold as the study reads them, per unit; empty without claims."""
+    """Tell how many claims hold as the study reads them, per choice of values; empty without claims."""
     claims = view.results.claims
     parts = []
-    for unit in view.units:
-        firsts = [view.readings(claim)[0].verdicts.get(unit.id) for claim in claims if claim.verdicts]
+    for variant in view.variants:
+        firsts = [view.readings(claim)[0].verdicts.get(variant.id) for claim in claims if claim.verdicts]
         judged = [verdict for verdict in firsts if verdict]
         if judged:
             held = sum(verdict.holds for verdict in judged)
-            parts.append(f"{held} of {len(judged)} hold in {unit.title}")
+            parts.append(f"{held} of {len(judged)} hold in {variant.title}")
     return f"Of the study's claims, read as the study does, {listing(parts)}." if parts else ""
 
 
-def agreement(view: StudyView, unit: str) -> str:
-    """Tell how far the figures of a unit lie from the study's, on average; empty without a reference."""
+def agreement(view: StudyView, variant: str) -> str:
+    """Tell how far the figures of a choice lie from the study's, on average; empty without a reference."""
     gaps = [
         abs(row.accuracy.value - line.reference)
         for line in view.lines("summary")
-        if line.reference is not None and (row := line.row(unit)) is not None
+        if line.reference is not None and (row := line.row(variant)) is not None
     ]
     if not gaps:
         return ""
@@ -88,7 +89,7 @@ def _detector_finding(name: str, parts: list[Detection]) -> str:
 def _best_detector(detections: list[Detection]) -> list[str]:
     contests: dict[tuple[str, str, str], list[Detection]] = {}
     for detection in detections:
-        contests.setdefault((detection.attack, detection.threat, detection.crafted_on), []).append(detection)
+        contests.setdefault((detection.evaluation, detection.attacks, detection.threat), []).append(detection)
     shared = [rivals for rivals in contests.values() if len({rival.detector for rival in rivals}) > 1]
     winners = [max(rivals, key=lambda rival: rival.auroc.value).detector for rivals in shared]
     if not winners:

@@ -1,22 +1,20 @@
-"""Measures how well a detector tells perturbed test images from clean ones."""
+"""Measures how well a detector tells the perturbed test images of an evaluation from clean ones."""
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_curve
+from torch import Tensor
 
-from robustlab.attacks import Attack, Mode
 from robustlab.core.batches import in_batches
-from robustlab.data import Split
 from robustlab.detectors import Detector
 from robustlab.evaluation import auroc, proportion, threshold_at
+from robustlab.evaluation.jobs.context import program
 from robustlab.study.stages.base import StudyStage
-from robustlab.study.workspace import Workspace
-from robustlab.threats import ThreatModel
+from robustlab.study.workspace import BATCH, Question, Workspace
 
 FALSE_POSITIVE_RATE = 0.05
 
@@ -28,28 +26,25 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectStage(StudyStage):
-    """A detector against one perturbation; its threshold comes from clean validation images."""
+    """A detector on an evaluation's images; its threshold comes from clean validation images."""
 
     detector: Detector
-    attack: Attack
-    threat: ThreatModel
-    crafted_on: str
-    mode: Mode
+    question: Question
     seed: int
 
     def identity(self) -> dict[str, Any]:
-        perturbation = [repr(self.attack), repr(self.threat), self.crafted_on, self.mode]
+        perturbation = {**self.question.identity(), "program": program()}
         return {"detector": repr(self.detector), "perturbation": perturbation, "seed": self.seed}
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
         data = workspace.dataset
         total = len(data.validation) + 2 * len(data.test)
-        with workspace.progress.track(f"{self.detector.name} against {self.attack.name}", total) as bar:
-            validation = self._scores(workspace, data.validation, perturbed=False)
+        with workspace.progress.track(self.name, total) as bar:
+            validation = self._scores(workspace, data.validation.pixels(slice(None)))
             bar.advance(len(data.validation))
-            clean = self._scores(workspace, data.test, perturbed=False)
+            clean = self._scores(workspace, data.test.pixels(slice(None)))
             bar.advance(len(data.test))
-            perturbed = self._scores(workspace, data.test, perturbed=True)
+            perturbed = self._scores(workspace, workspace.perturbed(self.question, data.test))
             bar.advance(len(data.test))
         natural = self.detector.natural_threshold
         low, high = np.quantile(np.concatenate([clean, perturbed]), [0.005, 0.995])
@@ -65,16 +60,13 @@ class DetectStage(StudyStage):
             "perturbed_histogram": np.histogram(np.clip(perturbed, edges[0], edges[-1]), edges)[0].tolist(),
         }
 
-    def _scores(self, workspace: Workspace, split: Split, *, perturbed: bool) -> Scores:
-        networks = {name: workspace.network(name) for name in self.detector.networks}
-        parts = []
-        for block in workspace.blocks(split):
-            images = block.pixels(slice(None))
-            if perturbed:
-                images = workspace.perturb(block, self.attack, self.threat, self.crafted_on, self.mode).images
-            scores = torch.cat(in_batches(images, len(images), partial(self.detector.score, networks)))
-            parts.append(scores.detach().cpu().numpy().astype(np.float64))
-        return np.concatenate(parts)
+    def _scores(self, workspace: Workspace, images: Tensor) -> Scores:
+        networks = {name: workspace.models.network(name) for name in self.detector.networks}
+
+        def score(batch: Tensor) -> Tensor:
+            return self.detector.score(networks, batch.to(workspace.compute.device)).detach().cpu()
+
+        return torch.cat(in_batches(images, BATCH, score)).numpy().astype(np.float64)
 
 
 def _operating(threshold: float, perturbed: Scores, clean: Scores) -> dict[str, Any]:

@@ -5,22 +5,22 @@ from typing import Any
 
 import torch
 
-from robustlab.evaluation import classify
+from robustlab.evaluation.jobs.context import program
 from robustlab.models.files import save_tensors
 from robustlab.study.stages.base import StudyStage
-from robustlab.study.stages.measure import Measurement
-from robustlab.study.workspace import Workspace
+from robustlab.study.workspace import Question, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryStage(StudyStage):
-    """The first test image of each class under each measurement."""
+    """The first test image of each class as evaluations leave it."""
 
-    columns: tuple[Measurement, ...]
+    columns: tuple[Question, ...]
     seed: int
 
     def identity(self) -> dict[str, Any]:
-        return {"columns": [column.identity() for column in self.columns], "seed": self.seed}
+        columns = [column.identity() for column in self.columns]
+        return {"columns": columns, "program": program(), "seed": self.seed}
 
     def intact(self, workspace: Workspace) -> bool:
         return workspace.has_arrays(self.key)
@@ -30,16 +30,16 @@ class GalleryStage(StudyStage):
         rows = [
             int((test.labels == c).nonzero()[0]) for c in range(workspace.dataset.classes) if c in test.labels
         ]
-        chosen = test.take(torch.tensor(rows)).to(workspace.compute.device)
+        chosen = test.take(torch.tensor(rows))
         pictures: list[torch.Tensor] = []
         columns = []
         for column in self.columns:
             images = chosen.pixels(slice(None))
-            if column.attack is not None:
-                crafted = (column.attack, column.threat, column.crafted_on, column.mode)
-                images = workspace.perturb(chosen, *crafted).images
-            predictions, confidences = classify(workspace.classifier(column.on), images)
-            shown = workspace.seen_by_classifier(column.on, images)
+            if column.attacks is not None:
+                images = workspace.perturbed(column, chosen).to(images.device)
+            with workspace.asked(column, chosen) as asked:
+                predictions, confidences = asked.problem.predict(images, "gallery")
+                shown = workspace.seen_by_classifier(asked.problem.model, images)
             columns.append(
                 [
                     {"index": len(pictures) + place, "prediction": prediction, "confidence": confidence}

@@ -31,7 +31,7 @@ class SamplesStage(StudyStage):
 
     @torch.no_grad()
     def run(self, workspace: Workspace) -> dict[str, Any]:
-        network = cast("VAENetwork | GANNetwork", workspace.network(self.network))
+        network = cast("VAENetwork | GANNetwork", workspace.models.network(self.network))
         ids = torch.arange(DRAWN, device=workspace.compute.device)
         code = seeding.normal(seeding.derive(self.seed, "samples", self.network), ids, (network.latent,))
         arrays = {"drawn": to_bytes(network.generate(code))}

@@ -56,7 +56,7 @@ class TrainStage(StudyStage):
     def run(self, workspace: Workspace) -> dict[str, Any]:
         splits = [workspace.dataset.train, workspace.dataset.validation]
         if self.defense is not None:
-            sources = {name: workspace.network(name) for name in self.defense.networks}
+            sources = {name: workspace.models.network(name) for name in self.defense.networks}
             splits = [
                 self.defense.training_set(split, sources, seed=self.seed, progress=workspace.progress)
                 for split in splits

@@ -1,21 +1,21 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack, AttackResult
+from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.attacks.watch import OnPass
 from robustlab.certify import Certifier
 from robustlab.core.spec import Unit
 from robustlab.data import Split
-from robustlab.evaluation.engine import eight_bit
-from robustlab.evaluation.engine.context import EvaluationContext
 from robustlab.evaluation.identity import describe_classes
-from robustlab.runs.store import Outcome, RunStore, digest
+from robustlab.evaluation.jobs import eight_bit
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.runs.store import Outcome, digest
 from robustlab.threats import ThreatModel, allowance
 
 
@@ -49,8 +49,17 @@ class EvaluationStage(ABC):
         return self.name
 
     @abstractmethod
-    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
-        """Do the work on a block of images that lies on the device; it may tell how far it is."""
+    def run(
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+    ) -> Block:
+        """Do the work on a block of images that lies on the device.
+
+        Args:
+            problem: what is evaluated, and how.
+            block: the images.
+            stored: by id, adversarial images that an earlier stage kept; see `Job.stored`.
+            tell: may be called with how far it is.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +70,10 @@ class Clean(EvaluationStage):
     def name(self) -> str:
         return "clean images"
 
-    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
-        del tell
+    def run(
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+    ) -> Block:
+        del stored, tell
         predictions, confidences = problem.predict(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
         return Block(
@@ -82,8 +93,10 @@ class Certify(EvaluationStage):
     def name(self) -> str:
         return f"{self.certifier!r} of {self.threat!r}"
 
-    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
-        del tell
+    def run(
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+    ) -> Block:
+        del stored, tell
         images = block.pixels(slice(None))
         proven = self.certifier.certify(
             problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
@@ -115,7 +128,10 @@ class SearchStage(EvaluationStage):
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
         """Return what was found for a block of images that lies on the device."""
 
-    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
+    def run(
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+    ) -> Block:
+        del stored
         result = self.search(problem, block, tell)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
         won = (result.predictions != block.labels).nonzero().squeeze(1).tolist()
@@ -142,7 +158,27 @@ class AttackStage(SearchStage):
         return self.attack.brief()
 
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, mode=problem.mode, tell=tell)
+        mode: Mode = "verdict" if problem.mode == "verdict" else "max-loss"
+        return problem.attack(self.attack, block, self.threat, mode=mode, tell=tell)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinNormStage(SearchStage):
+    """Looks for each image's nearest success, with an attack that is made for that."""
+
+    attack: Attack
+    threat: ThreatModel
+
+    @property
+    def name(self) -> str:
+        return f"{self.attack!r} within {self.threat!r}"
+
+    @property
+    def title(self) -> str:
+        return f"nearest success: {self.attack.brief()}"
+
+    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
+        return problem.attack(self.attack, block, self.threat, mode="max-loss", tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +186,6 @@ class Verify(EvaluationStage):
     """Reads an attack's successes back from the disk and measures them again, in fp32."""
 
     searching: SearchStage
-    store: RunStore
     told: bool = False
 
     @property
@@ -161,10 +196,12 @@ class Verify(EvaluationStage):
     def code(self) -> str:
         return self.searching.code
 
-    def run(self, problem: EvaluationContext, block: Split, tell: OnPass) -> Block:
+    def run(
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+    ) -> Block:
         del tell
         clean = block.pixels(slice(None))
-        images = stored_images(self.store, problem, self.searching, block.ids.tolist()).to(clean.device)
+        images = decoded(problem, [stored[number] for number in block.ids.tolist()]).to(clean.device)
         predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
@@ -186,14 +223,12 @@ def succeeded(outcome: Outcome, eps: float) -> bool:
     return outcome.prediction != outcome.label and outcome.distance <= allowance(eps)
 
 
-def stored_images(store: RunStore, problem: EvaluationContext, stage: SearchStage, ids: list[int]) -> Tensor:
-    """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
-    found = store.examples(key_of(problem, stage), ids)
-    shape = problem.images.images.shape[1:]
+def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:
+    """Return adversarial images (N, C, H, W) as a stage kept them."""
     if problem.eight_bit:
-        return torch.stack([eight_bit.from_png(found[number]) for number in ids])
-    pixels = torch.frombuffer(bytearray(b"".join(found[number] for number in ids)), dtype=torch.float32)
-    return pixels.view(len(ids), *shape)
+        return torch.stack([eight_bit.from_png(content) for content in stored])
+    pixels = torch.frombuffer(bytearray(b"".join(stored)), dtype=torch.float32)
+    return pixels.view(len(stored), *problem.images.images.shape[1:])
 
 
 def to_bytes(image: Tensor) -> bytes:

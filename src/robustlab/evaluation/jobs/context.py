@@ -13,29 +13,44 @@ from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.attacks.watch import OnPass
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
+from robustlab.core.options import EvaluationMode
 from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.classify import predict
-from robustlab.evaluation.engine import eight_bit
+from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
-from robustlab.runs.results import PassTime
+from robustlab.runs.records import PassTime
 from robustlab.runs.store import digest
 from robustlab.threats import ThreatModel
 
+_PROGRAM = (
+    # Every random draw, in what settings and types models are asked, and what counts as an answer.
+    *(f"core/{name}.py" for name in ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs")),
+    "core/batches.py",
+    "attacks",
+    "certify",
+    "threats",
+    "evaluation/jobs",
+    *(f"evaluation/{name}.py" for name in ("checked_model", "classify", "preprocessing")),
+)
+"""What attacks and measures. Engines and the cascade are no part of it: they say where and when, not what."""
+
 
 @cache
-def program() -> str:
-    """Return the hash of the code that attacks and measures: what another version found is found anew."""
+def code_of(*places: str) -> str:
+    """Return the hash of robustlab's source in some of its files and folders."""
     sources = hashlib.sha256()
     root = Path(robustlab.__file__).parent
-    # Every random draw, in what settings and types models are asked, and what counts as an answer.
-    core = ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs", "batches")
-    files = [root / "core" / f"{name}.py" for name in core]
-    for folder in ("attacks", "certify", "threats", "evaluation"):
-        files += sorted((root / folder).rglob("*.py"))
-    for file in files:
-        sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    for place in places:
+        path = root / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            sources.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
     return sources.hexdigest()
+
+
+def program() -> str:
+    """Return the hash of the code that an outcome depends on: another version measures everything again."""
+    return code_of(*_PROGRAM)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +78,7 @@ class EvaluationContext:
     classes: int
     threat: ThreatModel
     seed: int
-    mode: Mode
+    mode: EvaluationMode
     samples: int
     eight_bit: bool
     half: bool

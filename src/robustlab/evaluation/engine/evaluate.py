@@ -1,0 +1,118 @@
+"""One evaluation on a ledger: cascade, checks and files, of a run of its own or of a row of a study."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from robustlab.core import environment
+from robustlab.core.files import write_json
+from robustlab.core.progress import Progress
+from robustlab.evaluation.engine.assemble import assemble
+from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
+from robustlab.evaluation.engine.checking import checked, warned
+from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.images_csv import write_verdicts
+from robustlab.evaluation.engine.pictures import save_pictures
+from robustlab.evaluation.engine.setup import LoadedInputs, certification
+from robustlab.evaluation.engine.verdicts import verdicts
+from robustlab.evaluation.engines import as_engine
+from robustlab.evaluation.ensembles import resolved
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import AttackStage
+from robustlab.options import EvaluationOptions
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.store import RunStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluated:
+    """An evaluation's results, and what its cascade found image by image."""
+
+    results: Evaluation
+    findings: CascadeResult
+
+
+def cascade_of(
+    request: LoadedInputs,
+    options: EvaluationOptions,
+    problem: EvaluationContext,
+    store: RunStore,
+    progress: Progress,
+) -> Cascade:
+    """Return the cascade of the attacks that are asked for."""
+    attacks = resolved(request.asked, problem.threat, problem.classes)
+    return Cascade(
+        problem,
+        store,
+        progress,
+        engine=as_engine(options.engine),
+        stages=tuple(AttackStage(attack=attack, threat=problem.threat) for attack in attacks),
+        nearest=nearest_within(problem.threat) if options.curve else (),
+        certify=certification(problem) if options.certify else None,
+        further=("checks",) if options.checks else (),
+    )
+
+
+def evaluated(
+    cascade: Cascade, request: LoadedInputs, options: EvaluationOptions, folder: Path, checks: str = "all"
+) -> Evaluated:
+    """Run a cascade and the checks on what it found, and write results.json, images.csv and the pictures.
+
+    Args:
+        cascade: of `cascade_of`.
+        request: what is evaluated.
+        options: how.
+        folder: where the files go.
+        checks: which of them, where the options want any; as `checked` takes it.
+    """
+    problem, store = cascade.problem, cascade.store
+    warnings = warned(cascade, request.chosen.name)
+    findings = cascade.run()
+    found = verdicts(findings)
+    curve = robust_curve(cascade, findings) if options.curve else None
+    unsettled = any(verdict.state == "robust" for verdict in found)
+    computed, seconds = warnings if unsettled else [], 0.0
+    if options.checks:
+        computed, seconds = checked(cascade, findings, request.chosen.name, checks)
+    said = tuple(check.found for check in warnings if check not in computed)
+    # From here to the end the files of an earlier run may not fit together.
+    store.reopen()
+    results = assemble(
+        cascade,
+        findings,
+        found,
+        title=request.title,
+        command=options.command(),
+        attacks=", ".join(map(repr, request.asked)),
+        data_name=request.chosen.name,
+        remarks=(*request.remarks, *said),
+        checks=computed,
+        seconds_of_checks=seconds,
+        curve=curve,
+        pictures=save_pictures(problem, store, findings, found, folder),
+    )
+    write_verdicts(folder, found)
+    write_json(folder / "results.json", results.model_dump(mode="json"))
+    return Evaluated(results=results, findings=findings)
+
+
+def manifest(
+    request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, results: Evaluation
+) -> dict[str, Any]:
+    """Return what an evaluation's manifest.json holds: what was asked, and what that was resolved to."""
+    return {
+        "evaluation": request.subject.name,
+        "asked": options.asked(),
+        "resolved": {
+            "problem": problem.key,
+            "code": request.subject.code,
+            "threat": repr(problem.threat),
+            "attacks": [row.attack for row in results.rows],
+            "samples": problem.samples,
+            "batch_size": int(problem.batch_size),
+            "compute": results.compute.model_dump(),
+        },
+        "git_revision": environment.git_revision(),
+        "completed": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

@@ -1,0 +1,6 @@
+"""Engines: where the jobs of an evaluation run."""
+
+from robustlab.evaluation.engines.base import Engine, as_engine
+from robustlab.evaluation.engines.serial import Serial
+
+__all__ = ["Engine", "Serial", "as_engine"]

@@ -1,0 +1,57 @@
+"""A job: one stage on some images. It is pure data, so it can be done anywhere, and in any order."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+
+from robustlab.attacks.watch import OnPass
+from robustlab.core.calling import blaming
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import EvaluationStage
+from robustlab.runs.store import Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A stage on some images.
+
+    Attributes:
+        stage: what is done.
+        ids: of the images, in their order.
+        stored: by id, the adversarial images to measure again, as the ledger holds them; of a `Verify` alone.
+    """
+
+    stage: EvaluationStage
+    ids: tuple[int, ...]
+    stored: Mapping[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResult:
+    """What a job found: the rows of its images, and the adversarial images to keep, by image id."""
+
+    job: Job
+    outcomes: list[Outcome]
+    examples: dict[int, bytes]
+    seconds: float
+
+
+def perform(job: Job, context: EvaluationContext, tell: OnPass) -> JobResult:
+    """Do a job.
+
+    Args:
+        job: what to do.
+        context: the evaluation that it belongs to; the rows depend on these two alone.
+        tell: called now and then with the share that is done and the number of images that are broken.
+
+    Raises:
+        RobustlabError: the classifier fails; see `robustlab.core.errors`.
+    """
+    started = time.perf_counter()
+    images = context.images.take(context.places(torch.tensor(job.ids))).to(context.device)
+    with blaming(job.stage.title):
+        found = job.stage.run(context, images, job.stored, tell)
+    seconds = time.perf_counter() - started
+    return JobResult(job=job, outcomes=found.outcomes, examples=found.examples, seconds=seconds)

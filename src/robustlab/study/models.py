@@ -1,0 +1,96 @@
+"""The classifiers of a study: its own networks, compositions of them, and those from anywhere else."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from robustlab.core.text import one_line
+from robustlab.defenses import ComposedDefense
+from robustlab.defenses.loading import load, source
+from robustlab.evaluation.subject import LoadedClassifier, classifier_of
+from robustlab.models import load_network
+from robustlab.models.files import network_kind
+from robustlab.models.sources import Loaded, Note
+from robustlab.runs.store import digest
+from robustlab.study.recipe import Recipe
+from robustlab.study.sweep import Choice, Sweep
+
+
+@dataclass(kw_only=True)
+class StudyModels:
+    """Loads what a recipe names, once.
+
+    Attributes:
+        recipe: says which names are its own.
+        folder: where the run keeps the weights of its networks.
+        device: where they go.
+        note: where to say that a user's file takes long to import.
+        keys: by the instance's name, the key of the stage that trains a network; the planner fills it in.
+    """
+
+    recipe: Recipe
+    folder: Path
+    device: str = "cpu"
+    note: Note = lambda _: None
+    keys: dict[str, str] = field(default_factory=dict)
+    _networks: dict[str, nn.Module] = field(default_factory=dict)
+    _classifiers: dict[tuple[str, str | None], LoadedClassifier] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._sweep = Sweep(self.recipe)
+
+    def network(self, instance: str) -> nn.Module:
+        """Return a trained network, in eval mode on the device."""
+        if instance not in self._networks:
+            self._networks[instance] = load_network(self._path(instance), self.device)
+        return self._networks[instance]
+
+    def classifier(self, text: str, choice: Choice) -> LoadedClassifier:
+        """Return the classifier that a source means under a choice of values."""
+        own = choice.of(self._sweep.factors_of(text))
+        known = (text, own.id)
+        if known not in self._classifiers:
+            name = self._sweep.instance(text, choice) if text in self._own else None
+            loaded = load(own.bound(text), self.note, self._known(choice))
+            self._classifiers[known] = classifier_of(loaded, name=name or one_line(loaded.name, 100))
+        return self._classifiers[known]
+
+    def key(self, text: str, choice: Choice) -> str:
+        """Return the hash of all that a source's answers depend on; the networks need not be trained yet."""
+        if text in self.recipe.networks:
+            return self.keys[self._sweep.instance(text, choice)]
+        if text in self.recipe.models:
+            return self.key(self.recipe.models[text].source, choice)
+        named = source(choice.bound(text))
+        if isinstance(named, ComposedDefense):
+            return digest(repr(named), [self.key(part, choice) for part in named.networks])
+        classifier = self.classifier(text, choice)
+        return digest(classifier.code, classifier.sha256())
+
+    @property
+    def _own(self) -> set[str]:
+        return {*self.recipe.networks, *self.recipe.models}
+
+    def _known(self, choice: Choice) -> Mapping[str, Callable[[], Loaded]]:
+        """Return how each name of the recipe is loaded."""
+
+        def trained(name: str) -> Callable[[], Loaded]:
+            instance = self._sweep.instance(name, choice)
+            return lambda: Loaded(
+                network=self.network(instance),
+                name=instance,
+                origin=f"the network {instance} of the study {self.recipe.name}",
+                network_kind=network_kind(self._path(instance)),
+            )
+
+        def composed(name: str) -> Callable[[], Loaded]:
+            return lambda: load(choice.bound(self.recipe.models[name].source), self.note, self._known(choice))
+
+        return {name: composed(name) for name in self.recipe.models} | {
+            name: trained(name) for name in self.recipe.networks
+        }
+
+    def _path(self, instance: str) -> Path:
+        return self.folder / "models" / f"{instance}.safetensors"

@@ -1,0 +1,112 @@
+"""A row of the table: an evaluation on the test images, with its ledger, its checks and its files."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustlab.core.errors import RobustlabError
+from robustlab.core.progress import WithinStage
+from robustlab.evaluation import proportion
+from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
+from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
+from robustlab.evaluation.jobs.context import code_of, program
+from robustlab.runs.manifest import check_unchanged, write_manifest
+from robustlab.study.stages.base import StudyStage
+from robustlab.study.workspace import Question, Workspace
+
+FOLDER = "evaluations"
+"""In the study's folder; each evaluation has a folder of its own in there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateStage(StudyStage):
+    """An evaluation of a classifier on the whole test split.
+
+    Attributes:
+        folder: its name, unique within the study.
+        checks: which of them; see `checked`.
+    """
+
+    question: Question
+    folder: str
+    checks: str
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        code = code_of("evaluation/checks") if self.checks != "none" else ""
+        return {
+            **self.question.identity(),
+            "folder": self.folder,
+            "checks": [self.checks, code],
+            "program": program(),
+            "seed": self.seed,
+        }
+
+    def intact(self, workspace: Workspace) -> bool:
+        folder = self.path(workspace)
+        try:
+            for name in ("results.json", "images.csv"):
+                check_unchanged(folder / name)
+        except (RobustlabError, OSError):
+            return False
+        return (folder / "manifest.json").exists()
+
+    def path(self, workspace: Workspace) -> Path:
+        """Return where the evaluation's files go."""
+        return workspace.store.folder / FOLDER / self.folder
+
+    def run(self, workspace: Workspace) -> dict[str, Any]:
+        folder, split = self.path(workspace), workspace.dataset.test
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        # An image that is left alone can't be doubted.
+        checks = self.checks != "none" and self.question.attacks is not None
+        with workspace.asked(self.question, split, checks=checks) as asked:
+            request, options, problem = asked.request, asked.options, asked.problem
+            progress = WithinStage(workspace.progress)
+            cascade = cascade_of(request, options, problem, workspace.store, progress)
+            done = evaluated(cascade, request, options, folder, self.checks)
+            write_manifest(folder, manifest(request, options, problem, done.results))
+        return {
+            "problem": problem.key,
+            "folder": str(folder.relative_to(workspace.store.folder)),
+            "checks": [check.model_dump() for check in done.results.checks],
+            **figures(done, workspace.dataset.classes),
+        }
+
+
+def figures(done: Evaluated, classes: int) -> dict[str, Any]:
+    """Return an evaluation's figures as a row of a study has them."""
+    results, last = done.results, final(done.findings)
+    confusion = [[0] * classes for _ in range(classes)]
+    for row in last.values():
+        if row.prediction >= 0:
+            confusion[row.label][row.prediction] += 1
+    n, attacked = len(last), bool(results.rows)
+    return {
+        "accuracy": accuracy(done.findings, results.mode).model_dump(),
+        "confidence": sum(row.confidence for row in last.values()) / n,
+        "confusion": confusion,
+        "distance": sum(row.distance for row in last.values()) / n,
+        "max_distance": max(row.distance for row in last.values()),
+        "forwards": sum(row.forwards for row in results.rows) if attacked else results.forwards,
+        "backwards": sum(row.backwards for row in results.rows),
+    }
+
+
+def final(findings: CascadeResult) -> Outcomes:
+    """Return how each image ended: as it was broken, or as the last attack left it, or as it is."""
+    rows, broken = dict(findings.clean), set()
+    for finding in findings.attacks:
+        rows |= {number: row for number, row in finding.perturbed.items() if number not in broken}
+        broken.update(finding.won)
+    return rows
+
+
+def accuracy(findings: CascadeResult, mode: str) -> Any:
+    """Return the share of images that are right: on the perturbed set, or whatever an attack did."""
+    n = len(findings.clean)
+    if mode == "test-set":
+        return proportion(sum(row.prediction == row.label for row in final(findings).values()), n)
+    broken = {number for finding in findings.attacks for number in finding.won}
+    return proportion(len(findings.right) - len(broken), n)

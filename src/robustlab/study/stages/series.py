@@ -1,0 +1,43 @@
+"""A line of a curve: an evaluation at every point of the axis."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from robustlab.core.progress import Progress
+from robustlab.evaluation.engine.evaluate import cascade_of
+from robustlab.evaluation.jobs.context import program
+from robustlab.study.stages.base import StudyStage
+from robustlab.study.stages.evaluate import accuracy
+from robustlab.study.workspace import Question, Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesStage(StudyStage):
+    """Evaluations of one classifier at every point, on the first ``images`` test images."""
+
+    points: tuple[Question, ...]
+    images: int
+    seed: int
+
+    def identity(self) -> dict[str, Any]:
+        points = [point.identity() for point in self.points]
+        return {"points": points, "images": self.images, "program": program(), "seed": self.seed}
+
+    def run(self, workspace: Workspace) -> dict[str, Any]:
+        split = workspace.dataset.test.take(slice(self.images))
+        figures, problems, passes = [], [], {"forwards": 0, "backwards": 0}
+        with workspace.progress.track(self.name, len(split) * len(self.points)) as bar:
+            for point in self.points:
+                with workspace.asked(point, split) as asked:
+                    cascade = cascade_of(
+                        asked.request, asked.options, asked.problem, workspace.store, Progress()
+                    )
+                    findings = cascade.run()
+                figures.append(accuracy(findings, point.mode).model_dump())
+                problems.append(asked.problem.key)
+                for finding in findings.attacks:
+                    for row in finding.outcomes.values():
+                        passes["forwards"] += row.forwards
+                        passes["backwards"] += row.backwards
+                bar.advance(len(split))
+        return {"accuracy": figures, "problems": problems, **passes}

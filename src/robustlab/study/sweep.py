@@ -1,0 +1,76 @@
+"""Sweeps: what depends on a recipe's factors exists once for each of their values."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import product
+
+from robustlab.core.factors import bound, names_in
+from robustlab.study.recipe import Recipe, ValuePart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """One value of each of some factors, in the recipe's order."""
+
+    values: Mapping[str, ValuePart]
+
+    @property
+    def id(self) -> str | None:
+        """Unique within the recipe among choices of the same factors; None without a factor."""
+        return "-".join(value.id for value in self.values.values()) or None
+
+    @property
+    def title(self) -> str:
+        """What people are shown; empty without a factor."""
+        return ", ".join(value.title for value in self.values.values())
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The values alone."""
+        return {name: value.value for name, value in self.values.items()}
+
+    def of(self, factors: Iterable[str]) -> "Choice":
+        """Return the part of the choice that concerns some of the factors."""
+        wanted = set(factors)
+        return Choice(values={name: value for name, value in self.values.items() if name in wanted})
+
+    def bound(self, text: str) -> str:
+        """Return a spec with the values in the place of the factors."""
+        return bound(text, self.numbers)
+
+    def titled(self, title: str) -> str:
+        """Return a title with the choice in brackets, where there is one."""
+        return f"{title} ({self.title})" if self.values else title
+
+
+class Sweep:
+    """A recipe's factors, and what depends on them."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+
+    def choices(self, factors: Iterable[str]) -> list[Choice]:
+        """Return every choice of values of the given factors; of none the empty one."""
+        wanted = set(factors)
+        named = {name: part.values for name, part in self.recipe.factors.items() if name in wanted}
+        return [Choice(values=dict(zip(named, values, strict=True))) for values in product(*named.values())]
+
+    def factors_of(self, *texts: str | None) -> set[str]:
+        """Return the factors that specs depend on, themselves or through networks and models they name."""
+        found: set[str] = set()
+        for text in texts:
+            for name in names_in(text) if text else ():
+                found |= {name} & self.recipe.factors.keys() or self._of(name)
+        return found
+
+    def _of(self, name: str) -> set[str]:
+        if name in self.recipe.networks:
+            return self.factors_of(*self.recipe.networks[name].specs())
+        if name in self.recipe.models:
+            return self.factors_of(self.recipe.models[name].source)
+        return set()
+
+    def instance(self, name: str, choice: Choice) -> str:
+        """Return the name of a network or model under a choice of values."""
+        own = choice.of(self._of(name)).id
+        return f"{name}-{own}" if own else name
