@@ -12,6 +12,8 @@ from typer.testing import CliRunner, Result
 import robustlab
 from robustlab.cli import tables
 from robustlab.cli.main import app
+from robustlab.evaluation.checks import BUILT_IN
+from robustlab.evaluation.checks.gradient_free import Interior
 
 TINY = Path(__file__).parents[1] / "recipes" / "tiny.toml"
 
@@ -164,7 +166,17 @@ def test_ls_tells_what_a_name_is() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["attacks", "certifiers", "defenses", "detectors", "ensembles", "models", "objectives", "threats"],
+    [
+        "attacks",
+        "certifiers",
+        "checks",
+        "defenses",
+        "detectors",
+        "ensembles",
+        "models",
+        "objectives",
+        "threats",
+    ],
 )
 def test_every_argument_is_explained(kind: str) -> None:
     for signature in json.loads(call("ls", kind, "--json").output)[kind]:
@@ -173,6 +185,21 @@ def test_every_argument_is_explained(kind: str) -> None:
         assert found["name"] == name
         assert found["text"]
         assert all(argument["meaning"] for argument in found["arguments"]), found
+
+
+def test_ls_tells_what_a_failed_check_means() -> None:
+    listed = json.loads(call("ls", "checks", "--json").output)["checks"]
+    assert len(listed) == len(BUILT_IN)
+    for unit in BUILT_IN:
+        assert listed[unit.id] == f"{unit.title}. If not: {unit.meaning}"
+    found = json.loads(call("ls", "random-points", "--json").output)
+    assert (found["name"], found["kind"]) == ("random-points", "check")
+    assert Interior.expected in found["text"]
+    assert Interior.meaning in found["text"]
+    attack = json.loads(call("ls", "random_points", "--json").output)
+    assert (attack["name"], attack["kind"]) == ("random_points", "attack")
+    assert "did you mean 'zero-gradients'" in call("ls", "zero_gradients").output
+    assert "no-gradient" in call("ls", "checks").output
 
 
 def test_ls_of_a_misspelt_kind() -> None:

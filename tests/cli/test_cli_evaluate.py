@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError
-from robustlab.runs.evaluation import Check
+from robustlab.runs.evaluation import CheckRecord
 
 MODEL = """
 import torch
@@ -143,9 +143,9 @@ def test_own_data(place: Path) -> None:
     assert json.loads(result.stdout)["images"]["n"] == 12
 
 
-def red(*_: Any, **__: Any) -> tuple[list[Check], float]:
+def red(*_: Any, **__: Any) -> tuple[list[CheckRecord], float]:
     described = {"id": "square", "title": "Square wins", "grade": "fail", "found": "3 images", "n": 20}
-    return [Check(**described, expected="0", meaning="Masking.", forwards=1, backwards=0)], 0.1
+    return [CheckRecord(**described, expected="0", meaning="Masking.", forwards=1, backwards=0)], 0.1
 
 
 def test_the_verdict_comes_last(finished: Path) -> None:

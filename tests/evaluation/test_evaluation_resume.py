@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from evaluation_runs import table
 
-from robustlab.evaluation.checks import PROBES
+from robustlab.evaluation.checks import all_checks
 
 MODEL = '''
 import torch
@@ -40,7 +40,7 @@ ATTACKS = "pgd(steps=3), apgd(steps=15), square(queries=60)"
 PATIENCE = 120.0
 CURVE = ("-n", "60", "--attacks", ATTACKS, "--batch-size", "6", "--curve", "--no-checks")
 CHECKS = ("-n", "12", "--attacks", "pgd(steps=3)", "--checks")
-IDS = {probe.id for probe in PROBES}
+IDS = {unit.id for unit in all_checks()}
 
 
 def start(folder: Path, options: tuple[str, ...] = CURVE) -> subprocess.Popen[bytes]:

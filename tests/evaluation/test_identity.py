@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, Restarts
 from robustlab.core import seeding
-from robustlab.evaluation.jobs.context import code_of, program
+from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.evaluation.subject import load_classifier
 from robustlab.threats import Linf
@@ -301,7 +301,7 @@ def _program_with(monkeypatch: pytest.MonkeyPatch, changed: str) -> str:
     read = Path.read_bytes
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path.name == changed))
-        code_of.cache_clear()
+        source_of.cache_clear()
         found = program()
-    code_of.cache_clear()
+    source_of.cache_clear()
     return found

@@ -22,7 +22,7 @@ from robustlab.models import Model, load_from_zoo, zoo_names
 from robustlab.models import zoo as folder_of_the_zoo
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
-from robustlab.runs.evaluation import Check
+from robustlab.runs.evaluation import CheckRecord
 
 OWN = sorted(path.stem for path in folder_of_the_zoo.FOLDER.glob("*.safetensors"))
 
@@ -150,7 +150,7 @@ def test_they_are_the_surrogates_where_none_is_given(
         return FGSM()
 
     monkeypatch.setattr(Transfer, "attack", look)
-    monkeypatch.setattr("robustlab.evaluation.engine.checking.PROBES", (Transfer(),))
+    monkeypatch.setattr("robustlab.evaluation.engine.checking.checks_of", lambda _: (Transfer(),))
     last = nn.Linear(10, 10, bias=False)
     with torch.no_grad():
         last.weight.copy_(torch.eye(10))
@@ -175,7 +175,7 @@ def test_other_surrogates_are_another_check(
     images = torch.rand(30, *shape, generator=torch.Generator().manual_seed(0))
     split = Split(images=images, labels=model(images).argmax(dim=1), ids=torch.arange(30), name="test")
 
-    def transferred() -> Check:
+    def transferred() -> CheckRecord:
         options = EvaluationOptions(
             model=model,
             dataset=split,

@@ -108,6 +108,11 @@ class Attack(Unit, ABC):
         return True
 
     @property
+    def transfers(self) -> bool:
+        """Whether the attack follows other classifiers, the surrogates, in the place of the attacked one."""
+        return False
+
+    @property
     def restart_count(self) -> int:
         """How often `search` is run on an image that withstands it."""
         return 1

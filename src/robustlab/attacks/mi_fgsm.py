@@ -38,6 +38,10 @@ class MIFGSM(Attack):
     loss: Loss = "cross_entropy"
 
     @property
+    def transfers(self) -> bool:
+        return self.transfer
+
+    @property
     def needs_gradient(self) -> bool:
         return not self.transfer
 

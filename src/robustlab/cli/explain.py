@@ -15,6 +15,7 @@ from rich.console import Console
 from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.core.spec import Unit
+from robustlab.evaluation.checks import Check
 
 _USUAL = {
     "attack": "The attack that is run.",
@@ -59,18 +60,27 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
         for field in dataclasses.fields(unit)  # type: ignore[arg-type]
     ]
     source = _plain(inspect.getdoc(inspect.getmodule(unit)) or "")
-    text = _plain(inspect.getdoc(unit) or "")
+    text = _plain("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)]))
+    name = unit.id if issubclass(unit, Check) else unit.name
     if as_json:
-        found = {"name": unit.name, "kind": unit.kind, "text": text, "source": source, "arguments": arguments}
+        found = {"name": name, "kind": unit.kind, "text": text, "source": source, "arguments": arguments}
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(unit.name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
+    console.print(f"[bold]{escape(name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
     console.print(escape(f"{text}\n\n{source}"))
     if arguments:
         rows = [[escape(str(argument.get(key, ""))) for key in _HEADINGS] for argument in arguments]
         console.print()
         print_texts(console, rows, list(_HEADINGS.values()))
+
+
+def _of_check(unit: type[Unit]) -> list[str]:
+    """Return what a check says of itself: what should be so, what passes, what a failure means."""
+    if not issubclass(unit, Check):
+        return []
+    passes = f"Passes: {unit.expected}{'' if unit.expected.endswith('.') else '.'}"
+    return [f"{unit.title}. {passes}", f"If not: {unit.meaning}"]
 
 
 def _meanings(unit: type[Unit]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from robustlab.core.text import shown
 from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
+from robustlab.evaluation.checks import Check
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model, zoo_names
 from robustlab.models.sources import Source
@@ -28,6 +29,7 @@ from robustlab.training import Objective
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
     "certifiers": Certifier,
+    "checks": Check,
     "datasets": Dataset,
     "defenses": Defense,
     "detectors": Detector,
@@ -48,7 +50,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    by_name = {name: unit for base in _KINDS.values() for name, unit in units(base).items()}
+    # Checks go by their ids: an attack may have the name of one.
+    by_name = {_known_as(unit): unit for base in _KINDS.values() for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files
     if kind is not None:
@@ -77,10 +80,15 @@ def show(kind: str | None, *, as_json: bool) -> None:
 
 
 def _described(kind: type[Unit]) -> dict[str, str]:
-    """Return each unit's signature with the first line of its docstring."""
+    """Return each unit's signature with the first line of its docstring; of a check what a failure means."""
     return {
-        f"{name}{_arguments(unit)}": unit.summary().replace("``", "") for name, unit in units(kind).items()
+        f"{_known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "")
+        for unit in units(kind).values()
     }
+
+
+def _known_as(unit: type[Unit]) -> str:
+    return unit.id if issubclass(unit, Check) else unit.name
 
 
 def _arguments(unit: type[Unit]) -> str:

@@ -167,9 +167,7 @@ def _claims(results: Results) -> Table:
         for reading in dict.fromkeys(verdict.reading for verdict in claim.verdicts):
             verdicts = {v.variant: v.holds for v in claim.verdicts if v.reading == reading}
             words = (_word(verdicts.get(column.id, verdicts.get(None))) for column in results.columns)
-            table.add_row(
-                f"  {escape(reading)}", *(_word(verdicts.get(variant.id)) for variant in results.columns)
-            )
+            table.add_row(f"  {escape(reading)}", *words)
     return table
 
 

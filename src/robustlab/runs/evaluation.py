@@ -140,7 +140,7 @@ class RobustCurve(Record):
         return self
 
 
-class Check(Record):
+class CheckRecord(Record):
     """One computed reason to believe or doubt the figure; ``id`` is its heading in docs/flags.md.
 
     Attributes:
@@ -210,7 +210,7 @@ class Evaluation(Record):
     not_finite: list[Integer]
     unconfirmed: list[Integer] = Field(default=[])
     curve: RobustCurve | None
-    checks: Some[Check]
+    checks: Some[CheckRecord]
     broken: Some[BrokenImage]
     pictures: Text | None
     flips: list[Flip] = Field(default=[])
@@ -248,11 +248,11 @@ class Evaluation(Record):
         return self
 
     @property
-    def red_flags(self) -> list[Check]:
+    def red_flags(self) -> list[CheckRecord]:
         """The checks that failed."""
         return self.graded("fail")
 
-    def graded(self, grade: Grade) -> list[Check]:
+    def graded(self, grade: Grade) -> list[CheckRecord]:
         """Return the checks of one grade."""
         return [check for check in self.checks if check.grade == grade]
 

@@ -9,7 +9,7 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from robustlab.core.fields import Answer, Count, Factor, Integer, Length, Number, Positive, Share, Some, Text
-from robustlab.runs.evaluation import Check
+from robustlab.runs.evaluation import CheckRecord
 from robustlab.runs.records import ComputeRecord, Figure, Record, require
 
 SCHEMA_VERSION = 3
@@ -94,7 +94,7 @@ class Row(Record):
     max_distance: Length
     forwards: Count
     backwards: Count
-    checks: list[Check] = Field(default=[])
+    checks: list[CheckRecord] = Field(default=[])
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -103,7 +103,7 @@ class Row(Record):
         return self
 
     @property
-    def failed(self) -> list[Check]:
+    def failed(self) -> list[CheckRecord]:
         """The checks that failed."""
         return [check for check in self.checks if check.grade == "fail"]
 
@@ -276,7 +276,7 @@ class Results(Record):
         return self.variants or [Variant(id="all", title="accuracy", why="", factors={})]
 
     @property
-    def red_flags(self) -> list[tuple[str, Check]]:
+    def red_flags(self) -> list[tuple[str, CheckRecord]]:
         """The failed checks of all rows, each with what its row is called."""
         titles = {variant.id: f" ({variant.title})" for variant in self.variants}
         return [

@@ -17,7 +17,7 @@ from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
 from robustlab.evaluation.engine import EvaluationOptions, execute
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
-from robustlab.runs.evaluation import Check, Evaluation
+from robustlab.runs.evaluation import CheckRecord, Evaluation
 from robustlab.threats import L0, Unbounded
 
 
@@ -31,7 +31,7 @@ def images(digits: Splits) -> Split:
     return digits.test
 
 
-def asked(name: str, model: nn.Module, images: Split, **changes: Any) -> Check:
+def asked(name: str, model: nn.Module, images: Split, **changes: Any) -> CheckRecord:
     """One check, without an attack."""
     return look(name, evaluated(model, images, WEAK, changes.pop("attacks", ()), **changes))
 

@@ -15,13 +15,13 @@ from robustlab.attacks import PGD, RandomPoints
 from robustlab.core.calling import UserCodeError
 from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import (
-    PROBES,
     ActiveCheck,
     AttackRunner,
     CheckResult,
     Context,
     NotApplicable,
     Sample,
+    all_checks,
 )
 from robustlab.evaluation.checks.base import graded
 from robustlab.threats import L0, L1, ThreatModel
@@ -83,13 +83,13 @@ def test_a_check_whose_model_quits(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images.take(slice(18)))
     context = replace(context, lab=replace(context.lab, model=Quitting(network).eval()))
     quit_in = []
-    for probe in PROBES:
+    for unit in all_checks():
         try:
-            check = probe.run(context)
+            check = unit.run(context)
         except UserCodeError as error:
             quit_in.append(str(error))
         else:
-            assert check.forwards == 0 or probe.id == "undefended-network"
+            assert check.forwards == 0 or unit.id == "undefended-network"
     assert len(quit_in) > 8
     assert all(said.startswith("the model failed") and "SystemExit: 0" in said for said in quit_in)
 
@@ -110,7 +110,7 @@ def test_the_state_of_a_sample_tells_all_that_is_in_it(network: nn.Module, image
 
 
 class Broken(ActiveCheck):
-    id, title, expected, meaning = "broken", "Broken", "nothing", "nothing"
+    name, title, expected, meaning = "broken", "Broken", "nothing", "nothing"
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -144,7 +144,7 @@ class Hooked(Wrapped):
         return logits
 
 
-@pytest.mark.parametrize("name", [probe.id for probe in PROBES if probe.id not in {"undefended-network"}])
+@pytest.mark.parametrize("name", [unit.id for unit in all_checks() if unit.id not in {"undefended-network"}])
 def test_forward_passes_are_counted(name: str, network: nn.Module, images: Split) -> None:
     model = Hooked(network).eval()
     context = evaluated(model, images.take(slice(30)))
@@ -171,12 +171,12 @@ def test_a_failure_is_beyond_chance(count: int, n: int, sampled: bool, grade: st
 
 
 def test_every_check_says_what_it_is() -> None:
-    assert len({probe.id for probe in PROBES}) == len(PROBES), "two checks share an id"
-    for probe in PROBES:
-        assert probe.id == probe.id.lower().replace(" ", "-")
-        for text in (probe.title, probe.expected, probe.meaning):
+    assert len({unit.id for unit in all_checks()}) == len(all_checks()), "two checks share an id"
+    for unit in all_checks():
+        assert unit.id == unit.id.lower().replace(" ", "-")
+        for text in (unit.title, unit.expected, unit.meaning):
             assert text.strip()
-        assert probe.meaning.endswith(".")
+        assert unit.meaning.endswith(".")
 
 
 SKIPS: list[tuple[str, ThreatModel, str]] = [

@@ -30,17 +30,14 @@ from toy_defenses import (
 
 from robustlab.attacks import APGD, APGDL1, PGD, RandomPoints, SigmaZero
 from robustlab.data import Split, Splits
-from robustlab.evaluation.checks import (
-    PROBES,
-    AttackedRow,
-)
+from robustlab.evaluation.checks import all_checks
 from robustlab.evaluation.checks.survivors import SurvivorCheck
-from robustlab.runs.evaluation import Check
+from robustlab.runs.evaluation import CheckRecord
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 MANY = {attack.norms[0]: attack for attack in (APGDL1(steps=50), SigmaZero())} | {"l2": APGD(steps=100)}
 
-CHALLENGES = [probe.id for probe in PROBES if isinstance(probe, SurvivorCheck)]
+CHALLENGES = [unit.id for unit in all_checks() if isinstance(unit, SurvivorCheck)]
 
 
 @pytest.fixture(scope="module")
@@ -178,8 +175,9 @@ def test_attacks_that_break_not_even_an_undefended_network(network: nn.Module, i
 def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images)
 
-    def rows(*rows: tuple[str, int, bool]) -> Check:
-        found = tuple(AttackedRow(attack=a, attacked=50, broken=b, blind=blind) for a, b, blind in rows)
+    def rows(*rows: tuple[str, int, bool]) -> CheckRecord:
+        known = context.found.rows[0]
+        found = tuple(replace(known, attack=a, attacked=50, broken=b, blind=blind) for a, b, blind in rows)
         return look("blind-gain", replace(context, found=replace(context.found, rows=found)))
 
     assert rows(("pgd()", 9, False), ("square()", 3, True)).grade == "warn"

@@ -13,7 +13,7 @@ from torch import nn
 from robustlab.core import seeding
 from robustlab.core.errors import RunError
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, ActiveCheck, AttackRunner, CheckResult, Sample
+from robustlab.evaluation.checks import ActiveCheck, AttackRunner, CheckResult, Sample, all_checks
 from robustlab.evaluation.checks.eps_monotonicity import Extremes
 from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
@@ -22,9 +22,9 @@ from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.runs.run import EvaluationRun
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
-IDS = [probe.id for probe in PROBES]
+IDS = [unit.id for unit in all_checks()]
 ELSEWHERE = {"proofs-under-attack", "random-moves", "more-samples"}
-EXPERIMENTS = [probe.id for probe in PROBES if isinstance(probe, ActiveCheck) and probe.id not in ELSEWHERE]
+EXPERIMENTS = [unit.id for unit in all_checks() if isinstance(unit, ActiveCheck) and unit.id not in ELSEWHERE]
 """Those that are kept where no proofs were looked for, no rotations ran, and no means were taken."""
 
 
@@ -197,12 +197,12 @@ def test_every_check_is_explained() -> None:
     assert headings == IDS
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.id)
-def test_an_explanation_has_its_parts(probe: Any) -> None:
-    text = FLAGS.read_text().split(f"\n## {probe.id}\n")[1].split("\n## ")[0]
+@pytest.mark.parametrize("unit", all_checks(), ids=lambda unit: unit.id)
+def test_an_explanation_has_its_parts(unit: Any) -> None:
+    text = FLAGS.read_text().split(f"\n## {unit.id}\n")[1].split("\n## ")[0]
     for part in ("**Computed.**", "**Threshold.**", "**If it fails.**", "**Next.**"):
         assert text.count(part) == 1, part
-    assert probe.title in text
+    assert unit.title in text
 
 
 class Remembering(nn.Module):

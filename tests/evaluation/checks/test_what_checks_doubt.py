@@ -14,7 +14,7 @@ from toy_defenses import WEAK, Detached, Purified, Rounded, Wrapped, evaluated, 
 
 import robustlab
 from robustlab.data import Split, Splits
-from robustlab.evaluation.checks import PROBES, Context, Probe
+from robustlab.evaluation.checks import Check, Context, all_checks
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 OTHERWISE = {
@@ -52,19 +52,21 @@ def settled(context: Context, *, proven: int = 0) -> Context:
 
 
 def test_every_check_says_what_it_doubts() -> None:
-    assert {probe.id for probe in PROBES if probe.doubts == "evaluation"} == OTHERWISE
-    assert {probe.id for probe in PROBES if probe.doubts == "attacks"} == {p.id for p in PROBES} - OTHERWISE
+    assert {unit.id for unit in all_checks() if unit.doubts == "evaluation"} == OTHERWISE
+    assert {unit.id for unit in all_checks() if unit.doubts == "attacks"} == {
+        p.id for p in all_checks()
+    } - OTHERWISE
 
 
 @pytest.mark.parametrize("proven", [0, 5])
-@pytest.mark.parametrize("probe", [p for p in PROBES if p.doubts == "attacks"], ids=lambda probe: probe.id)
+@pytest.mark.parametrize("unit", [p for p in all_checks() if p.doubts == "attacks"], ids=lambda unit: unit.id)
 def test_it_is_silent_where_no_attack_can_find_more(
-    probe: Probe, proven: int, network: nn.Module, images: Split
+    unit: Check, proven: int, network: nn.Module, images: Split
 ) -> None:
     context = settled(evaluated(Detached(network).eval(), images, attacks=()), proven=proven)
-    check = probe.run(context)
+    check = unit.run(context)
     assert (check.grade, check.found) == ("skip", "no image is left: all are broken, or proven")
-    assert (check.n, check.forwards, probe.state(context)) == (0, 0, None)
+    assert (check.n, check.forwards, unit.state(context)) == (0, 0, None)
 
 
 class Counting(Wrapped):

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad as imported_grad
 
-from robustlab.attacks import APGD, PGD, Attack
+from robustlab.attacks import APGD, PGD, Attack, AttackResult
 from robustlab.core.logits import answered
 from robustlab.data import Split
-from robustlab.evaluation.checks import PROBES, AttackedRow, AttackRunner, Context, EvaluationSummary
-from robustlab.runs.evaluation import Check
+from robustlab.evaluation.checks import AttackedRow, AttackRunner, Context, EvaluationSummary, all_checks
+from robustlab.runs.evaluation import CheckRecord
+from robustlab.runs.store import Outcome
 from robustlab.threats import Linf, ThreatModel
 
 WEAK = Linf(eps=0.05)
@@ -151,6 +152,15 @@ class Shortsighted(nn.Module):
         return torch.stack([total, -total], dim=1)
 
 
+def outcomes(images: Split, result: AttackResult) -> list[Outcome]:
+    """Return the rows of the ledger that an attack's result is."""
+    columns = [images.ids, images.labels, result.predictions, result.confidences, result.distances]
+    columns += [result.forwards, result.backwards, result.restarts]
+    names = tuple(Outcome.__dataclass_fields__)
+    values = zip(*(column.tolist() for column in columns), strict=True)
+    return [Outcome(**dict(zip(names, row, strict=True))) for row in values]
+
+
 def evaluated(
     model: nn.Module,
     images: Split,
@@ -170,14 +180,7 @@ def evaluated(
         for row in result.successes.nonzero().squeeze(1).tolist():
             broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
-        rows.append(
-            AttackedRow(
-                attack=repr(attack),
-                attacked=len(standing),
-                broken=int(result.successes.sum()),
-                blind=not result.backwards.any(),
-            )
-        )
+        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, int(result.successes.sum())))
         standing = standing.take((~result.successes).nonzero().squeeze(1))
     found = EvaluationSummary(
         right=right,
@@ -193,10 +196,10 @@ def evaluated(
     return Context(lab=lab, images=images, attacks={repr(attack): attack for attack in attacks}, found=found)
 
 
-def look(name: str, context: Context) -> Check:
+def look(name: str, context: Context) -> CheckRecord:
     """Return the outcome of one check."""
-    (probe,) = (probe for probe in PROBES if probe.id == name)
-    return probe.run(context)
+    (unit,) = (unit for unit in all_checks() if unit.id == name)
+    return unit.run(context)
 
 
 def credulous(context: Context) -> Context:

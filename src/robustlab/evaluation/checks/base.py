@@ -7,10 +7,11 @@ from typing import ClassVar, final
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, in_one_line
 from robustlab.core.isolation import own_settings
+from robustlab.core.spec import Unit
 from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
 from robustlab.evaluation.metrics import proportion
-from robustlab.runs.evaluation import Check, Doubt, Grade
+from robustlab.runs.evaluation import CheckRecord, Doubt, Grade
 
 CRASHED = "could not be computed"
 """How the finding of a check begins that raised an error; it is computed again the next time."""
@@ -28,16 +29,33 @@ class CheckResult:
     n: int
 
 
-class Probe(ABC):
-    """One reason to believe or to doubt a robust accuracy; the docstrings of `Check` explain the words.
+class _HyphenatedName:
+    """The name of a check with hyphens, on the class and on its instances."""
+
+    def __get__(self, instance: object, owner: "type[Check]") -> str:
+        return owner.name.replace("_", "-")
+
+
+class Check(Unit, ABC):
+    """One reason to believe or to doubt a robust accuracy.
 
     A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` where the question makes no sense.
+    Another package adds one through the entry-point group ``robustlab.check``.
     """
 
-    id: ClassVar[str]
+    kind = "check"
+    example = "zero_gradients"
+    id = _HyphenatedName()
+    """What results call it: ``zero-gradients`` of the unit ``zero_gradients``."""
     title: ClassVar[str]
+    """What should be so, as a sentence."""
     expected: ClassVar[str]
+    """What passes."""
     meaning: ClassVar[str]
+    """What a failure means, in one or two sentences."""
+    cheap: ClassVar[bool] = False
+    """Whether it costs little, however large the evaluation is: at most 1,500 passes of single images, both
+    ways."""
     doubts: ClassVar[Doubt] = "evaluation"
     """What a failure puts in doubt. One that doubts the attacks alone is skipped where none can find more."""
     by_distance: ClassVar[bool] = False
@@ -58,9 +76,14 @@ class Probe(ABC):
         if self.by_distance and not context.lab.threat.bounded:
             raise NotApplicable(f"{context.lab.threat!r} bounds no distance")
 
+    @classmethod
+    def summary(cls) -> str:
+        """Return what should be so, and what a failure means."""
+        return f"{cls.title}. If not: {cls.meaning}"
+
     @final
     @own_settings()
-    def run(self, context: Context) -> Check:
+    def run(self, context: Context) -> CheckRecord:
         """Return the outcome; a failure of the check itself is a warning.
 
         Raises:
@@ -70,29 +93,34 @@ class Probe(ABC):
         context = replace(context, lab=replace(context.lab, spent=spent))
         try:
             with seeding.isolated(seeding.derive(context.lab.seed, "checks", self.id)):
-                finding = self.find(context)
+                return self._record(self.find(context), spent)
         except NotApplicable as reason:
-            finding = CheckResult(grade="skip", found=str(reason), n=0)
+            outcome = CheckResult(grade="skip", found=str(reason), n=0)
         except Exception as error:
             if isinstance(error, UserCodeError) and error.quits:
                 raise
-            finding = CheckResult(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
-        return Check(
+            outcome = CheckResult(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
+        return self._record(outcome, spent)
+
+    def _record(self, outcome: CheckResult, spent: Passes) -> CheckRecord:
+        return CheckRecord(
             id=self.id,
             title=self.title,
             doubts=self.doubts,
-            grade=finding.grade,
-            found=finding.found,
+            grade=outcome.grade,
+            found=outcome.found,
             expected=self.expected,
             meaning=self.meaning,
-            n=finding.n,
+            n=outcome.n,
             forwards=spent.forwards,
             backwards=spent.backwards,
         )
 
 
-class PassiveCheck(Probe):
-    """Reads what the evaluation found. It costs no pass, so it is done anew each time, whatever it reads."""
+class PassiveCheck(Check):
+    """Reads what the evaluation found. It costs no pass, so it is computed each time."""
+
+    cheap = True
 
     @abstractmethod
     def look(self, context: Context) -> CheckResult:
@@ -108,7 +136,7 @@ class PassiveCheck(Probe):
         return self.look(context)
 
 
-class ActiveCheck(Probe):
+class ActiveCheck(Check):
     """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
 
     @abstractmethod

@@ -1,16 +1,16 @@
 """What the checks may look at: the images, and what the attacks found."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack
+from robustlab.attacks import Attack, WhereMasked
 from robustlab.core import seeding
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
-from robustlab.runs.store import digest
+from robustlab.runs.store import Outcome, digest
 
 
 class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
@@ -19,15 +19,68 @@ class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedRow:
-    """An attack of the evaluation: images that it met, and images that it was the first to break.
+    """An attack of the evaluation, and what it did to the images that it met.
 
-    ``blind``: it asks for no gradient, or runs only where gradients are masked.
+    Attributes:
+        attack: its spec.
+        attacked: images that it met.
+        broken: images that it was the first to break.
+        blind: whether it asks for no gradient, or runs only where gradients are masked.
+        by_gradient: whether it asked for a gradient.
+        minimum_norm: whether it looks for the nearest success.
+        white_box: whether it follows the classifier itself, and not surrogates.
+        searched: images that it searched around; it may leave alone what is misclassified already.
+        still: of these, images that are exactly the clean ones after it.
+        misclassified: of these, images that are misclassified as they are.
+        gained: images that are misclassified as they are, and classified correctly after it.
+        lost: images that are classified correctly as they are, and misclassified after it.
     """
 
     attack: str
     attacked: int
     broken: int
     blind: bool
+    by_gradient: bool
+    minimum_norm: bool
+    white_box: bool
+    searched: int
+    still: int
+    misclassified: int
+    gained: int
+    lost: int
+
+    @classmethod
+    def of(
+        cls, attack: Attack, outcomes: Collection[Outcome], right: Collection[int], *, met: int, broken: int
+    ) -> "AttackedRow":
+        """Return what an attack did.
+
+        Args:
+            attack: that ran.
+            outcomes: of the images that it ran on, which in the mode ``"test-set"`` are all.
+            right: ids of the images that are classified correctly as they are.
+            met: images that were left to it, of those that are right.
+            broken: images that it was the first to break.
+        """
+        by_gradient = any(row.backwards for row in outcomes)
+        # Restart -1 is of an image that was left alone.
+        searched = [row for row in outcomes if row.restart >= 0]
+        correct = {row.image_id for row in outcomes if row.prediction == row.label}
+        ran = {row.image_id for row in outcomes}
+        return cls(
+            attack=repr(attack),
+            attacked=met,
+            broken=broken,
+            blind=isinstance(attack, WhereMasked) or not by_gradient,
+            by_gradient=by_gradient,
+            minimum_norm=attack.core.minimal_norm,
+            white_box=not attack.core.transfers,
+            searched=len(searched),
+            still=sum(row.distance == 0 for row in searched),
+            misclassified=sum(row.image_id not in right for row in searched),
+            gained=len(correct.difference(right)),
+            lost=len(ran.intersection(right) - correct),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

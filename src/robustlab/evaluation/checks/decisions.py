@@ -1,6 +1,7 @@
 """Does an attack that sees nothing but classes come nearer than gradients?"""
 
 from robustlab.attacks import APGD, HopSkipJump
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
@@ -12,11 +13,11 @@ HALF = 0.5
 """If more than half of the images are missed, the blind attack's median distance is the smaller one."""
 
 
+@register("decision_based_attack")
 class Decisions(ActiveCheck):
     """Gives gradients, for each image, the distance that HopSkipJump needed."""
 
     by_distance = True
-    id = "decision-based-attack"
     doubts = "attacks"
     title = "Gradients come as near as decisions alone"
     expected = "APGD breaks at least half of the images at the distance that HopSkipJump needed for each"

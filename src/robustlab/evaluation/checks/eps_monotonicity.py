@@ -3,6 +3,7 @@
 import torch
 
 from robustlab.attacks import PGD
+from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import FEW, ActiveCheck, CheckResult
@@ -23,11 +24,11 @@ ANYTHING = 0.01
 """What may withstand an attacker who may do anything; ours, after Carlini et al. 2019 (arXiv:1902.06705)."""
 
 
+@register("accuracy_grows_with_eps")
 class Monotone(ActiveCheck):
     """Attacks at a few eps, with the same attack."""
 
     by_distance = True
-    id = "accuracy-grows-with-eps"
     doubts = "attacks"
     title = "More freedom breaks more"
     expected = f"accuracy that never rises by more than {percent(RISE)} from one eps to a larger one"
@@ -50,6 +51,7 @@ class Monotone(ActiveCheck):
         return CheckResult(grade=grade, found=f"of {len(block)} images {steps}", n=len(block))
 
 
+@register("extreme_eps")
 class Extremes(ActiveCheck):
     """Attacks with no freedom at all, with half of the pixel range, and with all of it.
 
@@ -58,7 +60,6 @@ class Extremes(ActiveCheck):
     """
 
     by_distance = True
-    id = "extreme-eps"
     doubts = "attacks"
     title = "eps = 0 breaks nothing; an unbounded eps breaks everything"
     expected = (

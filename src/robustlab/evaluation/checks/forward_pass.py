@@ -9,6 +9,7 @@ from types import FrameType
 import torch
 from torch import nn
 
+from robustlab.core.spec import register
 from robustlab.evaluation.checked_model import unguarded
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
@@ -37,10 +38,11 @@ def _watched() -> Iterator[list[str]]:
         sys.setprofile(before)
 
 
+@register("optimisation_at_inference")
 class ForwardPass(ActiveCheck):
     """Watches a forward pass for gradients inside it."""
 
-    id = "optimisation-at-inference"
+    cheap = True
     doubts = "attacks"
     title = "A forward pass optimises nothing"
     expected = "no call of autograd inside"
@@ -61,10 +63,11 @@ class ForwardPass(ActiveCheck):
         return CheckResult(grade="fail" if calls else "pass", found=found, n=len(sample.images))
 
 
+@register("state_changes")
 class FixedState(ActiveCheck):
     """Compares the weights before and after a forward pass."""
 
-    id = "state-changes"
+    cheap = True
     doubts = "evaluation"
     title = "A forward pass changes nothing"
     expected = "every parameter and every buffer as before"

@@ -1,6 +1,7 @@
 """Does an attack that asks for no gradient find what the attacks by gradients missed?"""
 
 from robustlab.attacks import Attack, RandomPoints, Square
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import Context, NotApplicable
@@ -15,10 +16,10 @@ POINTS = 50
 SQUARE = Square(queries=600, rescale=True)
 
 
+@register("gradient_free_attack")
 class GradientFree(SurvivorCheck):
     """Square, with its own random numbers, on the images that withstood everything."""
 
-    id = "gradient-free-attack"
     title = "An attack without gradients finds no more"
     expected = f"Square lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (
@@ -36,11 +37,11 @@ class GradientFree(SurvivorCheck):
         return SQUARE
 
 
+@register("blind_gain")
 class BlindGain(PassiveCheck):
     """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
 
     by_distance = True
-    id = "blind-gain"
     doubts = "attacks"
     title = "The evaluation's gradients found nearly everything"
     expected = f"attacks without gradients broke at most {percent(LIMIT)} after those with gradients"
@@ -67,10 +68,10 @@ class BlindGain(PassiveCheck):
         return CheckResult(grade="warn" if grade == "fail" else grade, found=found, n=n)
 
 
+@register("random_points")
 class Interior(SurvivorCheck):
     """Random points of the threat model."""
 
-    id = "random-points"
     title = "Random points find no more"
     expected = f"none of {POINTS} random points breaks an image"
     meaning = "An attack that loses to chance is broken, or its gradients are masked."
@@ -81,10 +82,10 @@ class Interior(SurvivorCheck):
         return RandomPoints(count=POINTS)
 
 
+@register("random_corners")
 class Corners(SurvivorCheck):
     """Random points as far out as the threat model allows."""
 
-    id = "random-corners"
     title = "Random corners find no more"
     expected = f"none of {POINTS} random points on the edge breaks an image"
     meaning = Interior.meaning

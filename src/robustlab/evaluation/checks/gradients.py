@@ -7,6 +7,7 @@ from robustlab.attacks import PGD, Attack, Smoothed
 from robustlab.attacks.gradient_agreement import AGREED, LOOKS, STD, compared
 from robustlab.attacks.losses import measure
 from robustlab.core import seeding
+from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
@@ -32,11 +33,12 @@ def useless(gradients: Tensor) -> Tensor:
     return (flat == 0).all(dim=1) | ~torch.isfinite(flat).all(dim=1)
 
 
+@register("zero_gradients")
 class ZeroGradients(ActiveCheck):
     """Computes gradients at a random point of the threat model, of two losses."""
 
     by_distance = True
-    id = "zero-gradients"
+    cheap = True
     doubts = "attacks"
     title = "There is a gradient to follow"
     expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
@@ -65,6 +67,7 @@ class ZeroGradients(ActiveCheck):
         return CheckResult(grade=grade, found=f"{found} images", n=len(block))
 
 
+@register("shattered_gradients")
 class ShatteredGradients(ActiveCheck):
     """Compares gradients around the images with each other and, where they disagree, what descents reach.
 
@@ -73,7 +76,6 @@ class ShatteredGradients(ActiveCheck):
     """
 
     by_distance = True
-    id = "shattered-gradients"
     doubts = "attacks"
     title = "Gradients lead as far as their means"
     expected = (

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import APGD, APGDL1, PGD, Attack, AttackResult, SigmaZero
+from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.survivors import SurvivorCheck
@@ -18,10 +19,10 @@ TARGETED_LIMIT = 0.01
 """Our choice."""
 
 
+@register("more_steps")
 class MoreSteps(SurvivorCheck):
     """More and shorter steps of PGD than the hundred that are usual in evaluations."""
 
-    id = "more-steps"
     title = "More steps find no more"
     expected = f"{STEPS} steps of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
@@ -32,10 +33,10 @@ class MoreSteps(SurvivorCheck):
         return PGD(steps=STEPS, step=0.05)
 
 
+@register("more_restarts")
 class MoreRestarts(SurvivorCheck):
     """Short descents from random starts."""
 
-    id = "more-restarts"
     title = "More restarts find no more"
     expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (
@@ -52,10 +53,10 @@ class MoreRestarts(SurvivorCheck):
         return f"; {late} of them only in the second half of the restarts" if late else ""
 
 
+@register("targeted_attack")
 class Targets(SurvivorCheck):
     """A descent towards each of the likeliest wrong classes by itself, made for the norm."""
 
-    id = "targeted-attack"
     title = "Aiming at single classes finds no more"
     expected = (
         f"descents towards the {TARGETS} likeliest wrong classes, by the margin, lower robust accuracy by at "

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from robustlab.attacks import PGD
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
@@ -15,10 +16,10 @@ LIMIT = 0.01
 """Our choice."""
 
 
+@register("more_samples")
 class MoreSamples(ActiveCheck):
     """Attacks survivors with means over twice as many of the classifier's draws."""
 
-    id = "more-samples"
     doubts = "attacks"
     title = "Asking a random classifier more often finds no more"
     expected = f"means over twice as many passes lower robust accuracy by at most {percent(LIMIT)}"

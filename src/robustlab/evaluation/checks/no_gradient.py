@@ -10,7 +10,7 @@ from robustlab.attacks import Attack, frozen
 from robustlab.attacks.losses import Loss
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, is_out_of_memory
-from robustlab.core.spec import units
+from robustlab.core.spec import register, units
 from robustlab.core.text import one_line
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
@@ -23,11 +23,12 @@ FIRST, MOST = 4, 16
 """Images that are looked at, and those in whose surroundings nothing must be found either."""
 
 
+@register("no_gradient")
 class NoGradient(ActiveCheck):
     """Looks for one gradient that is not zero, of any loss."""
 
     by_distance = True
-    id = "no-gradient"
+    cheap = True
     doubts = "attacks"
     title = "The classifier has a gradient"
     expected = "a gradient of any loss that is not zero, on one image at least"

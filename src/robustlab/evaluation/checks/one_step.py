@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from robustlab.attacks import APGD, APGDL1, FGSM, Attack
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
@@ -15,11 +16,11 @@ LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
+@register("one_step_beats_many")
 class OneStep(ActiveCheck):
     """Counts the images that FGSM breaks and that many steps, or the whole evaluation, do not."""
 
     by_distance = True
-    id = "one-step-beats-many"
     doubts = "attacks"
     title = "Many steps break what one step breaks"
     expected = (

@@ -1,6 +1,7 @@
 """Are the classifier's outputs logits that losses can work with?"""
 
 from robustlab.core.logits import answered, finite
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
@@ -16,10 +17,11 @@ LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
 
 
+@register("softmax_output")
 class Softmax(ActiveCheck):
     """Looks whether the outputs are probabilities, and of which kind."""
 
-    id = "softmax-output"
+    cheap = True
     doubts = "attacks"
     title = "The outputs are logits, not probabilities"
     expected = "outputs outside [0, 1]"
@@ -51,10 +53,11 @@ class Softmax(ActiveCheck):
         return CheckResult(grade=grade, found=found, n=len(outputs))
 
 
+@register("logit_scale")
 class LogitScale(ActiveCheck):
     """Looks how far the logits lie apart."""
 
-    id = "logit-scale"
+    cheap = True
     doubts = "attacks"
     title = "The logits are not too far apart"
     expected = f"the highest logit at most {LARGEST_GAP:g} above the next"
@@ -77,10 +80,10 @@ class LogitScale(ActiveCheck):
         return CheckResult(grade="warn" if over else "pass", found=found, n=len(block))
 
 
+@register("finite_outputs")
 class Finite(PassiveCheck):
     """Counts the answers that are none; the evaluation has met them all."""
 
-    id = "finite-outputs"
     doubts = "evaluation"
     title = "Every image has an answer"
     expected = "no NaN, no plus infinity, and not minus infinity for all classes"

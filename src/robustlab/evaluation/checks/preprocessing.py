@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.own_dtype import InOwnDtype, in_own_dtype
+from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel, unguarded
 from robustlab.evaluation.checks.attack_runner import AttackRunner
@@ -38,10 +39,10 @@ class Candidate:
     """Whether the remedy is to leave out what the user asked for."""
 
 
+@register("preprocessing")
 class UsualPreprocessing(ActiveCheck):
     """Classifies the clean images under each usual preprocessing."""
 
-    id = "preprocessing"
     doubts = "evaluation"
     title = "The images come as in training"
     expected = (

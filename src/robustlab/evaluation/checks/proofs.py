@@ -3,6 +3,7 @@
 import torch
 
 from robustlab.attacks import PGD, RandomPoints
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
@@ -16,10 +17,10 @@ ATTACKS = (
 )
 
 
+@register("proofs_under_attack")
 class Proofs(ActiveCheck):
     """Attacks images that are proven to withstand every attack."""
 
-    id = "proofs-under-attack"
     doubts = "evaluation"
     title = "No attack breaks a proven image"
     expected = "none of the proven images broken"

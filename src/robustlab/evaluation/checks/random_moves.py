@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from robustlab.attacks import RotationTranslation
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
@@ -14,10 +15,10 @@ LIMIT = 0.01
 """Our choice. A grid is the strong attack (Engstrom et al. 2019, arXiv:1712.02779), if it is fine enough."""
 
 
+@register("random_moves")
 class RandomMoves(ActiveCheck):
     """Random points within the limits of the widest grid that ran, between its points as well."""
 
-    id = "random-moves"
     doubts = "attacks"
     title = "Random rotations and translations find no more"
     expected = f"{DRAWS} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"

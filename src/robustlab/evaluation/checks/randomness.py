@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
@@ -22,10 +23,11 @@ def _differences(first: Tensor, again: Tensor) -> Tensor:
     return apart / length.clamp(min=torch.finfo(first.dtype).tiny)
 
 
+@register("randomness")
 class Randomness(ActiveCheck):
     """Asks the same question several times."""
 
-    id = "randomness"
+    cheap = True
     doubts = "evaluation"
     title = "The same question has the same answer"
     expected = f"in {ASKED} passes equally many correct, and logits within {ALIKE:g} of their length"
@@ -50,10 +52,11 @@ class Randomness(ActiveCheck):
         return CheckResult(grade="warn" if lab.samples > 1 else "fail", found=found, n=len(block))
 
 
+@register("batch_dependence")
 class BatchDependence(ActiveCheck):
     """Asks about images alone that were asked about together."""
 
-    id = "batch-dependence"
+    cheap = True
     doubts = "evaluation"
     title = "An answer does not depend on the other images"
     expected = f"logits of an image alone within {ALIKE:g} of those in a batch"

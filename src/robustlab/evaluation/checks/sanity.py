@@ -2,6 +2,7 @@
 
 import torch
 
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context, NotApplicable
 from robustlab.evaluation.metrics import percent, proportion
@@ -13,10 +14,10 @@ ENOUGH = 1000
 """Our choice: a 95 % interval of three points on each side at worst."""
 
 
+@register("stored_images")
 class StoredImages(PassiveCheck):
     """Measures the adversarial images that are on the disk, each time anew."""
 
-    id = "stored-images"
     doubts = "evaluation"
     title = "Every adversarial image is allowed"
     expected = "all values in [0, 1], and no distance above eps, in pixel units, or other than when confirmed"
@@ -48,10 +49,10 @@ class StoredImages(PassiveCheck):
         return CheckResult(grade="fail" if outside or changed else "pass", found=found, n=len(ids))
 
 
+@register("clean_accuracy")
 class CleanAccuracy(PassiveCheck):
     """Compares the accuracy on clean images with chance."""
 
-    id = "clean-accuracy"
     doubts = "evaluation"
     title = "The classifier knows its images"
     expected = "the 95 % interval of the clean accuracy above chance"
@@ -67,10 +68,10 @@ class CleanAccuracy(PassiveCheck):
         return CheckResult(grade="pass" if clean.low > chance else "fail", found=found, n=n)
 
 
+@register("sample_size")
 class SampleSize(PassiveCheck):
     """Tells how far chance alone may move the figure."""
 
-    id = "sample-size"
     doubts = "evaluation"
     title = "There are enough images"
     expected = f"at least {ENOUGH} images"
@@ -85,10 +86,10 @@ class SampleSize(PassiveCheck):
         return CheckResult(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)
 
 
+@register("train_mode")
 class TrainMode(PassiveCheck):
     """Looks at the modes in which the classifier came."""
 
-    id = "train-mode"
     doubts = "evaluation"
     title = "The classifier came in one mode"
     expected = "no part in train mode while the whole is not"

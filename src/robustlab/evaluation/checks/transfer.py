@@ -1,6 +1,7 @@
 """Do adversarial images of other classifiers fool this one too?"""
 
 from robustlab.attacks import MIFGSM, Attack
+from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.context import NotApplicable
 from robustlab.evaluation.checks.survivors import SurvivorCheck
@@ -10,10 +11,10 @@ LIMIT = 0.005
 """Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
+@register("transfer")
 class Transfer(SurvivorCheck):
     """Attacks the surrogates, and shows the classifier the result."""
 
-    id = "transfer"
     title = "Attacks on other classifiers find no more"
     expected = f"what fools the surrogates lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
+from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
@@ -21,6 +22,7 @@ LEFT = 0.01
 """Our choice, for the eps of the literature (0.3 for MNIST)."""
 
 
+@register("undefended_network")
 class Undefended(ActiveCheck):
     """Fits a small network to the images themselves, without any defense, and attacks it on them.
 
@@ -29,7 +31,6 @@ class Undefended(ActiveCheck):
     """
 
     by_distance = True
-    id = "undefended-network"
     doubts = "attacks"
     title = "The attacks break a network without a defense"
     expected = (

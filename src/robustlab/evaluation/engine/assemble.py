@@ -17,7 +17,7 @@ from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
     BrokenImage,
-    Check,
+    CheckRecord,
     Evaluation,
     Flip,
     Histogram,
@@ -40,7 +40,7 @@ def assemble(
     attacks: str,
     data_name: str,
     remarks: tuple[str, ...],
-    checks: list[Check],
+    checks: list[CheckRecord],
     seconds_of_checks: float,
     curve: RobustCurve | None,
     pictures: tuple[list[BrokenImage], str | None],

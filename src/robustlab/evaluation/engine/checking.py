@@ -5,48 +5,49 @@ import time
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import WhereMasked
 from robustlab.core.calling import blaming
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.checks import (
-    NO_GRADIENT,
-    PROBES,
     AttackedRow,
     AttackRunner,
+    Check,
     Context,
     EvaluationSummary,
-    Probe,
+    Which,
+    checks_of,
 )
 from robustlab.evaluation.checks.base import CRASHED
+from robustlab.evaluation.checks.no_gradient import NoGradient
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
 from robustlab.evaluation.engine.stored import stored_images
-from robustlab.evaluation.identity import hash_tensors
+from robustlab.evaluation.identity import code_of, hash_tensors
 from robustlab.evaluation.jobs import eight_bit
-from robustlab.evaluation.jobs.context import EvaluationContext, code_of
+from robustlab.evaluation.jobs.context import EvaluationContext, source_of
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
-from robustlab.runs.evaluation import Check
+from robustlab.runs.evaluation import CheckRecord
 from robustlab.runs.store import RunStore, StageRecord
 
 STAGE = "checks"
 
 
-def warned(cascade: Cascade, dataset: str) -> list[Check]:
+def warned(cascade: Cascade, dataset: str) -> list[CheckRecord]:
     """Return, before the first attack, the check that there is a gradient; nothing if it finds no fault.
 
     The user is warned at once, also without the other checks.
     """
     # Before the attacks every image is one that they might break.
     context = _context(cascade, CascadeResult(clean={}, right=cascade.problem.images.ids.tolist()), dataset)
-    state = NO_GRADIENT.state(context)
+    first = NoGradient()
+    state = first.state(context)
     if state is None:
         return []
-    key = _key(cascade, NO_GRADIENT, state)
+    key = _key(cascade, first, state)
     record = cascade.store.stage(key)
     if record is None:
         cascade.store.reopen()
-        record = _computed(cascade.store, key, NO_GRADIENT, context)
-    check = Check.model_validate(record.payload)
+        record = _computed(cascade.store, key, first, context)
+    check = CheckRecord.model_validate(record.payload)
     if check.grade == "pass" or check.found.startswith(CRASHED):
         return []
     cascade.progress.note(f"{check.found}. {check.meaning}")
@@ -54,46 +55,58 @@ def warned(cascade: Cascade, dataset: str) -> list[Check]:
 
 
 def checked(
-    cascade: Cascade, findings: CascadeResult, dataset: str, which: str = "all"
-) -> tuple[list[Check], float]:
-    """Return the outcome of every check, and the seconds that the experiments among them took.
+    cascade: Cascade, findings: CascadeResult, dataset: str, which: Which = "all"
+) -> tuple[list[CheckRecord], float]:
+    """Return the outcome of every check that is asked for, and the seconds that the active ones took.
 
-    An experiment that an earlier run did on the same sample is not done again, whatever else was found since.
+    What an earlier run computed on the same sample is kept: it depends on nothing else that was found.
+
+    Args:
+        cascade: that ran; its ledger keeps the outcomes.
+        findings: of the cascade.
+        dataset: the name of the images' dataset.
+        which: ``"all"`` checks, the ``"cheap"`` ones, or those of these names or ids.
     """
+    checks = checks_of(which)
     store, progress, context = cascade.store, cascade.progress, _context(cascade, findings, dataset)
-    states = {probe: state for probe in PROBES if (state := probe.state(context)) is not None}
-    keys = {probe: _key(cascade, probe, state) for probe, state in states.items()}
-    records = {probe: record for probe, key in keys.items() if (record := store.stage(key)) is not None}
-    missing = [probe for probe in keys if probe not in records]
+    states = {check: state for check in checks if (state := check.state(context)) is not None}
+    keys = {check: _key(cascade, check, state) for check, state in states.items()}
+    records = {check: record for check, key in keys.items() if (record := store.stage(key)) is not None}
+    missing = [check for check in keys if check not in records]
     if missing:
         progress.stage(STAGE, "running")
         store.reopen()
         with progress.track(STAGE, len(missing), unit="checks") as bar:
-            for probe in missing:
-                bar.show(probe.id)
-                records[probe] = _computed(store, keys[probe], probe, context)
+            for check in missing:
+                bar.show(check.id)
+                records[check] = _computed(store, keys[check], check, context)
                 bar.advance(1)
     seconds = sum(record.seconds for record in records.values())
     progress.stage(STAGE, "done", seconds) if missing else progress.stage(STAGE, "kept")
-    checks = [
-        Check.model_validate(records[probe].payload) if probe in records else probe.run(context)
-        for probe in PROBES
+    outcomes = [
+        CheckRecord.model_validate(records[check].payload) if check in records else _run(check, context)
+        for check in checks
     ]
-    return checks, seconds
+    return outcomes, seconds
 
 
-def _key(cascade: Cascade, probe: Probe, state: str) -> str:
-    return f"{cascade.problem.key}/check {probe.id} {state} {code_of('evaluation/checks')}"
+def _key(cascade: Cascade, check: Check, state: str) -> str:
+    code = f"{source_of('evaluation/checks')}{code_of(check)}"
+    return f"{cascade.problem.key}/check {check!r} {state} {code}"
 
 
-def _computed(store: RunStore, key: str, probe: Probe, context: Context) -> StageRecord:
-    store.start_stage(key, probe.id)
+def _run(check: Check, context: Context) -> CheckRecord:
+    with blaming(check.id):
+        return check.run(context)
+
+
+def _computed(store: RunStore, key: str, check: Check, context: Context) -> StageRecord:
+    store.start_stage(key, check.id)
     started = time.perf_counter()
-    with blaming(probe.id):
-        check = probe.run(context)
+    outcome = _run(check, context)
     seconds = time.perf_counter() - started
-    record = StageRecord(key=key, name=probe.id, payload=check.model_dump(), seconds=seconds)
-    if not check.found.startswith(CRASHED):
+    record = StageRecord(key=key, name=check.id, payload=outcome.model_dump(), seconds=seconds)
+    if not outcome.found.startswith(CRASHED):
         store.finish_stage(record)
     return record
 
@@ -135,12 +148,12 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         no_answer=frozenset(row.image_id for row in findings.clean.values() if row.prediction < 0),
         no_answer_near=frozenset(findings.no_answer_near(problem.threat.eps)),
         rows=tuple(
-            AttackedRow(
-                attack=finding.stage.name,
-                attacked=len(finding.met),
+            AttackedRow.of(
+                finding.stage.attack,
+                finding.outcomes.values(),
+                set(findings.right),
+                met=len(finding.met),
                 broken=len(finding.won),
-                blind=isinstance(finding.stage.attack, WhereMasked)
-                or not any(row.backwards for row in finding.outcomes.values()),
             )
             for finding in findings.attacks
         ),

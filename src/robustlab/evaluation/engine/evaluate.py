@@ -8,6 +8,7 @@ from typing import Any
 from robustlab.core import environment
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
+from robustlab.evaluation.checks import Which
 from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
 from robustlab.evaluation.engine.checking import checked, warned
@@ -55,7 +56,7 @@ def cascade_of(
 
 
 def evaluated(
-    cascade: Cascade, request: LoadedInputs, options: EvaluationOptions, folder: Path, checks: str = "all"
+    cascade: Cascade, request: LoadedInputs, options: EvaluationOptions, folder: Path, checks: Which = "all"
 ) -> Evaluated:
     """Run a cascade and the checks on what it found, and write results.json, images.csv and the pictures.
 

@@ -1,6 +1,7 @@
-"""What identifies a model: its weights, the code that it runs, and the settings that it holds."""
+"""What identifies a model or a unit: its weights, the code that it runs, and the settings that it holds."""
 
 from robustlab.evaluation.identity.description import describe, describe_classes
 from robustlab.evaluation.identity.tensors import hash_tensors
+from robustlab.evaluation.identity.units import code_of
 
-__all__ = ["describe", "describe_classes", "hash_tensors"]
+__all__ = ["code_of", "describe", "describe_classes", "hash_tensors"]

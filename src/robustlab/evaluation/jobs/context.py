@@ -37,7 +37,7 @@ _PROGRAM = (
 
 
 @cache
-def code_of(*places: str) -> str:
+def source_of(*places: str) -> str:
     """Return the hash of robustlab's source in some of its files and folders."""
     sources = hashlib.sha256()
     root = Path(robustlab.__file__).parent
@@ -50,7 +50,7 @@ def code_of(*places: str) -> str:
 
 def program() -> str:
     """Return the hash of the code that an outcome depends on: another version measures everything again."""
-    return code_of(*_PROGRAM)
+    return source_of(*_PROGRAM)
 
 
 @dataclass(frozen=True, kw_only=True)

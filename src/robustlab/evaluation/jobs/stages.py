@@ -1,7 +1,7 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -10,12 +10,11 @@ from torch import Tensor
 from robustlab.attacks import Attack, AttackResult, Mode
 from robustlab.attacks.watch import OnPass
 from robustlab.certify import Certifier
-from robustlab.core.spec import Unit
 from robustlab.data import Split
-from robustlab.evaluation.identity import describe_classes
+from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.runs.store import Outcome, digest
+from robustlab.runs.store import Outcome
 from robustlab.threats import ThreatModel, allowance
 
 
@@ -119,10 +118,7 @@ class SearchStage(EvaluationStage):
 
     @property
     def code(self) -> str:
-        kinds = {kind for part in _nested(self.attack) for kind in type(part).__mro__}
-        # The problem's key holds the hash of those that are robustlab's.
-        source = describe_classes(kind for kind in kinds if not kind.__module__.startswith("robustlab."))
-        return source and f" {digest(source)}"
+        return code_of(self.attack)
 
     @abstractmethod
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
@@ -208,14 +204,6 @@ class Verify(EvaluationStage):
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
         return Block(outcomes=rows(block, predictions, confidences, distances, once, nothing, nothing))
-
-
-def _nested(unit: Unit) -> Iterator[Unit]:
-    """Return a unit and those among its arguments, theirs included."""
-    yield unit
-    for value in vars(unit).values():
-        if isinstance(value, Unit):
-            yield from _nested(value)
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:

@@ -8,7 +8,7 @@ from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import EvaluationCharts
 from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.markdown import code, plain, table
-from robustlab.runs.evaluation import AttackRow, Check, Evaluation
+from robustlab.runs.evaluation import AttackRow, CheckRecord, Evaluation
 from robustlab.runs.records import Figure
 
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
@@ -107,7 +107,7 @@ def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
 
 
 def _checks(view: EvaluationView) -> list[str]:
-    def line(check: Check) -> list[str]:
+    def line(check: CheckRecord) -> list[str]:
         told = [check.title, check.found, check.expected, check.meaning]
         return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
 

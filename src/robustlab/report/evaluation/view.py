@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from robustlab.runs.evaluation import GRADES, AttackRow, Check, Evaluation, Flip, Grade
+from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade
 
 Kind = Literal["proven", "held", "broken", "wrong"]
 
@@ -50,7 +50,7 @@ class EvaluationView:
         self.results = results
 
     @property
-    def checks(self) -> list[Check]:
+    def checks(self) -> list[CheckRecord]:
         """The checks, the worst first."""
         return [check for grade in _SEVERITY for check in self.results.graded(grade)]
 
@@ -174,5 +174,5 @@ class EvaluationView:
         return parts
 
 
-def _sum(items: list[AttackRow] | list[Check], name: Literal["forwards", "backwards"]) -> int:
+def _sum(items: list[AttackRow] | list[CheckRecord], name: Literal["forwards", "backwards"]) -> int:
     return sum(getattr(item, name) for item in items)

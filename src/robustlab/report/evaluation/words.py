@@ -3,7 +3,7 @@
 from robustlab.core.text import level
 from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
 from robustlab.report.text import count, counted, share
-from robustlab.runs.evaluation import Check, Evaluation
+from robustlab.runs.evaluation import CheckRecord, Evaluation
 
 _SHOWN_IDS = 12
 
@@ -117,7 +117,7 @@ def alarm(view: EvaluationView) -> tuple[str, str]:
     return f"{failed} of {checks} failed.", said
 
 
-def reason(check: Check) -> str:
+def reason(check: CheckRecord) -> str:
     """Tell what a check found."""
     return f"{check.found.rstrip('.')}. Expected: {check.expected.rstrip('.')}."
 

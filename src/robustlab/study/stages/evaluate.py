@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import WithinStage
 from robustlab.evaluation import proportion
+from robustlab.evaluation.checks import Which
 from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
 from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
-from robustlab.evaluation.jobs.context import code_of, program
+from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.runs.manifest import check_unchanged, write_manifest
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Question, Workspace
@@ -29,11 +30,11 @@ class EvaluateStage(StudyStage):
 
     question: Question
     folder: str
-    checks: str
+    checks: Literal["all", "cheap", "none"]
     seed: int
 
     def identity(self) -> dict[str, Any]:
-        code = code_of("evaluation/checks") if self.checks != "none" else ""
+        code = source_of("evaluation/checks") if self.checks != "none" else ""
         return {
             **self.question.identity(),
             "folder": self.folder,
@@ -65,7 +66,8 @@ class EvaluateStage(StudyStage):
             request, options, problem = asked.request, asked.options, asked.problem
             progress = WithinStage(workspace.progress)
             cascade = cascade_of(request, options, problem, workspace.store, progress)
-            done = evaluated(cascade, request, options, folder, self.checks)
+            which: Which = "all" if self.checks == "all" else "cheap"
+            done = evaluated(cascade, request, options, folder, which)
             write_manifest(folder, manifest(request, options, problem, done.results))
         return {
             "problem": problem.key,

@@ -1,0 +1,114 @@
+"""Did the attacks do anything? Signs in their own rows that they did not, or made the images easier."""
+
+from collections.abc import Callable
+
+from scipy.stats import binomtest
+
+from robustlab.core.spec import register
+from robustlab.evaluation.checks.base import FEW, CheckResult, PassiveCheck, graded
+from robustlab.evaluation.checks.context import AttackedRow, Context, NotApplicable
+from robustlab.evaluation.metrics import percent
+from robustlab.runs.evaluation import Grade
+
+LIMIT = 0.01
+"""The share of the images that may stay where they are; our choice."""
+CHANCE = 0.01
+"""How rarely chance may make the images of a search without gradients easier; our choice."""
+NAMED = 2
+"""Attacks of which the figures are given."""
+
+
+@register("zero_distance")
+class ZeroDistance(PassiveCheck):
+    """Counts the images that an attack by gradients returned as they were."""
+
+    by_distance = True
+    doubts = "attacks"
+    title = "The attacks move the images"
+    expected = f"of each attack by gradients at most {percent(LIMIT)} of its images exactly the clean ones"
+    meaning = (
+        "An attack that does not move the images found nothing to follow, or is broken: it reports the "
+        "accuracy on clean images."
+    )
+
+    def look(self, context: Context) -> CheckResult:
+        _check_movable(context)
+        rows = [row for row in context.found.rows if not (row.blind or row.minimum_norm) and row.searched]
+        if not rows:
+            raise NotApplicable("no attack followed gradients within eps")
+        grades = {row: graded(row.still, row.searched, LIMIT, sampled=False) for row in rows}
+        n = max(row.searched for row in rows)
+        return CheckResult(
+            grade=_worst(grades),
+            found=_named(
+                grades,
+                lambda row: f"{row.still} of {row.searched} images of {row.attack} are the clean ones",
+                f"of {len(rows)} attacks by gradients each moved at least {percent(1 - LIMIT)} of its images",
+            ),
+            n=n,
+        )
+
+
+@register("above_clean")
+class AboveClean(PassiveCheck):
+    """Compares what is classified correctly after an attack with what was before it.
+
+    Only an attack that perturbs misclassified images too can gain some. Who follows the gradients of the
+    classifier itself could have left them as they are; who draws at random may be unlucky.
+    """
+
+    by_distance = True
+    doubts = "attacks"
+    title = "An attack makes no image easier"
+    expected = (
+        "no more images classified correctly after an attack than before it; of one without gradients not "
+        f"significantly more (sign test, {CHANCE:g})"
+    )
+    meaning = (
+        "The attack goes the wrong way: without any attack there are more errors, so that its figure says "
+        "nothing of robustness."
+    )
+
+    def look(self, context: Context) -> CheckResult:
+        _check_movable(context)
+        rows = [row for row in context.found.rows if row.white_box and row.misclassified]
+        if not rows:
+            raise NotApplicable("no attack perturbed misclassified images")
+        grades = {row: _easier(row) for row in rows}
+        return CheckResult(
+            grade=_worst(grades),
+            found=_named(
+                grades,
+                lambda row: (
+                    f"{row.gained} images became correct under {row.attack}, and {row.lost} misclassified"
+                ),
+                f"of {len(rows)} attacks on misclassified images, too, none left more images correct",
+            ),
+            n=max(row.attacked for row in rows),
+        )
+
+
+def _check_movable(context: Context) -> None:
+    if context.lab.threat.eps == 0:
+        raise NotApplicable("eps is 0: no image may change")
+
+
+def _easier(row: AttackedRow) -> Grade:
+    if row.gained <= row.lost:
+        return "pass"
+    changed = row.gained + row.lost
+    if not row.by_gradient and binomtest(row.gained, changed, alternative="greater").pvalue >= CHANCE:
+        return "pass"
+    return "fail" if row.gained - row.lost >= FEW else "warn"
+
+
+def _worst(grades: dict[AttackedRow, Grade]) -> Grade:
+    found = set(grades.values())
+    return "fail" if "fail" in found else "warn" if "warn" in found else "pass"
+
+
+def _named(grades: dict[AttackedRow, Grade], words: Callable[[AttackedRow], str], otherwise: str) -> str:
+    """Return what is to be said of the attacks that did not pass, the worst first."""
+    doubtful = sorted((row for row in grades if grades[row] != "pass"), key=lambda row: grades[row] != "fail")
+    more = [f"and so for {len(doubtful) - NAMED} more"] if len(doubtful) > NAMED else []
+    return "; ".join([*map(words, doubtful[:NAMED]), *more]) or otherwise
