@@ -8,7 +8,7 @@ from robustlab.core.errors import RecipeError
 from robustlab.study.loading import load_recipe
 
 GOOD = """
-schema = 1
+schema = 2
 name = "toy"
 title = "A toy"
 samples = ["vae"]
@@ -17,10 +17,10 @@ samples = ["vae"]
 dataset = "digits"
 validation_fraction = 0.25
 
-[[units]]
+[[factors.scale.values]]
 id = "study"
 title = "study units"
-pixels = 0.5
+value = 0.5
 
 [networks.baseline]
 title = "Baseline"
@@ -32,7 +32,7 @@ epochs = 3
 title = "Adversarial"
 model = "cnn"
 objective = "cross_entropy"
-defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25), source=baseline)"
+defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source=baseline)"
 
 [networks.vae]
 title = "VAE"
@@ -46,9 +46,9 @@ objective = "adversarial_game"
 lr = 2e-4
 betas = [0.5, 0.999]
 
-[classifiers.purified]
+[models.purified]
 title = "Purified"
-defense = "purifier(network=vae, classifier=baseline)"
+source = "purifier(network=vae, classifier=baseline)"
 
 [detectors.discriminator]
 title = "Discriminator"
@@ -58,41 +58,39 @@ detector = "discriminator(network=gan)"
 title = "Grey"
 detector = "grey_pixels"
 
-[[rows]]
+[[evaluations]]
 id = "clean"
 title = "Clean"
-on = "baseline"
+model = "baseline"
 reference = 0.99
 
-[[rows]]
+[[evaluations]]
 id = "fgsm"
 title = "FGSM"
-on = "purified"
-attack = "fgsm"
-threat = "linf(eps=0.25)"
-crafted_on = "baseline"
-mode = "max-loss"
+model = "purified"
+attacks = "fgsm(gradient=surrogates)"
+threat = "linf(eps=0.25*scale)"
+surrogates = ["baseline"]
+mode = "test-set"
 
 [[detections]]
 id = "found"
 title = "Found"
 detector = "discriminator"
-attack = "gaussian_noise(std=0.3)"
-crafted_on = "baseline"
+evaluation = "noise"
 
 [[detections]]
 id = "grey_found"
 title = "Grey found"
 detector = "grey"
-attack = "gaussian_noise(std=0.3)"
-crafted_on = "baseline"
+evaluation = "noise"
 
 [[curves]]
 id = "eps"
 title = "Eps"
 x_label = "eps"
 x = [0.0, 0.5]
-series = [{ label = "FGSM", on = "adversarial", unit = "study", attack = "fgsm", threat = "linf(eps={x})" }]
+series = [{ label = "FGSM", model = "adversarial", values = { scale = "study" }, attacks = "fgsm", threat = "linf(eps=x)" }]
 
 [[claims]]
 id = "fragile"
@@ -100,11 +98,10 @@ text = "Fragile."
 
 [[claims.readings]]
 title = "As studied"
-units = ["study"]
 holds = ["clean - fgsm >= 0.1", "found.natural_detection > 0.5", "grey_found.auroc > 0.5"]
 
 [gallery]
-rows = ["clean"]
+evaluations = ["clean"]
 """
 
 

@@ -135,7 +135,7 @@ class _References:
 
     def _spec(self, place: str, kind: type[UnitT], text: str) -> UnitT:
         """Parse a spec under every choice of values and return the last."""
-        for choice in self.sweep.choices(self.sweep.factors_of(text)):
+        for choice in self.sweep.choices(self.sweep.factors_in(text)):
             try:
                 part = parse(kind, choice.bound(text))
             except SpecError as error:
@@ -190,7 +190,7 @@ class _References:
             )
         if text.isidentifier() and text not in zoo_names():
             self._known(place, text, own)
-        for choice in self.sweep.choices(self.sweep.factors_of(text)):
+        for choice in self.sweep.choices(self.sweep.factors_in(text)):
             try:
                 named = source(choice.bound(text))
             except RobustlabError as error:
@@ -224,7 +224,7 @@ class _References:
 
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:
-            choices = self.sweep.choices(self.sweep.factors_of(part.attacks, part.threat))
+            choices = self.sweep.choices(self.sweep.factors_in(part.attacks, part.threat))
             self._attacked(f"evaluations.{part.id}", part, choices)
 
     def _one_set(self, place: str, name: str, *, clean: bool) -> None:

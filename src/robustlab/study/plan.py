@@ -241,7 +241,8 @@ class _Planner:
 
 def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
     """Return the factors that an evaluation depends on."""
-    return sweep.factors_of(part.model, part.attacks, part.threat, *part.surrogates)
+    models = map(sweep.factors_of, (part.model, *part.surrogates))
+    return sweep.factors_in(part.attacks, part.threat).union(*models)
 
 
 def at(series: SeriesPart, x: float) -> Attacked:

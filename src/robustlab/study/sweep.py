@@ -55,19 +55,27 @@ class Sweep:
         named = {name: part.values for name, part in self.recipe.factors.items() if name in wanted}
         return [Choice(values=dict(zip(named, values, strict=True))) for values in product(*named.values())]
 
-    def factors_of(self, *texts: str | None) -> set[str]:
-        """Return the factors that specs depend on, themselves or through networks and models they name."""
-        found: set[str] = set()
-        for text in texts:
-            for name in names_in(text) if text else ():
-                found |= {name} & self.recipe.factors.keys() or self._of(name)
-        return found
+    def factors_in(self, *texts: str | None) -> set[str]:
+        """Return the factors that specs use themselves."""
+        found = {name for text in texts if text for name in names_in(text)}
+        return found & self.recipe.factors.keys()
+
+    def factors_of(self, source: str) -> set[str]:
+        """Return the factors that a source of a network depends on, through the networks that it names too."""
+        return self.factors_in(source).union(*map(self._of, names_in(source)))
 
     def _of(self, name: str) -> set[str]:
-        if name in self.recipe.networks:
-            return self.factors_of(*self.recipe.networks[name].specs())
-        if name in self.recipe.models:
-            return self.factors_of(self.recipe.models[name].source)
+        """Return the factors that a name of the recipe depends on; none of any other name."""
+        networks, models = list(self.recipe.networks), list(self.recipe.models)
+        if name in networks:
+            part = self.recipe.networks[name]
+            # It may name those above it; other names in its specs are of units.
+            above = names_in(part.defense or "").intersection(networks[: networks.index(name)])
+            return self.factors_in(*part.specs()).union(*map(self._of, above))
+        if name in models:
+            source = self.recipe.models[name].source
+            above = names_in(source).intersection([*networks, *models[: models.index(name)]])
+            return self.factors_in(source).union(*map(self._of, above))
         return set()
 
     def instance(self, name: str, choice: Choice) -> str:
