@@ -1,8 +1,10 @@
 """The images of a batch that are still active: their random numbers, their geometry, and who drops out."""
 
 import bisect
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -14,14 +16,16 @@ from robustlab.core import seeding
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
 """The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
 
+Kept = TypeVar("Kept")
+
 
 class ActiveSet:
     """The images that are still to be attacked.
 
     ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` hold the images that are still active, in the
     order of the points that the attack proposes. After a success in verdict mode an image's result is final,
-    and `unfinished` or `prune` drops it, as they drop an image that the attack says it is done with; a few
-    such images may stay for a while to fill up a batch, and what is proposed for them is ignored.
+    and `unfinished` drops it, as it drops an image that the attack says it is done with; a few such images
+    may stay for a while to fill up a batch, and what is proposed for them is ignored.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.
@@ -93,27 +97,27 @@ class ActiveSet:
 
     # Who drops out
 
-    def unfinished(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Drop the images that are broken and return the tensors' rows for those that remain."""
-        keep = self._shrink(None)
-        return tensors if keep is None else tuple(tensor[keep] for tensor in tensors)
+    @overload
+    def unfinished(self, kept: Kept, /, *, done: Tensor | None = None) -> Kept: ...
+    @overload
+    def unfinished(self, *kept: Tensor, done: Tensor | None = None) -> tuple[Tensor, ...]: ...
+    def unfinished(self, *kept: Any, done: Tensor | None = None) -> Any:
+        """Drop the images that are finished, and return what was kept of those that remain.
 
-    def prune(self, state: object, done: Tensor | None = None) -> None:
-        """Drop the images that are broken, and their rows in every tensor among the attributes of ``state``.
+        Finished are images that are broken, in verdict mode, and those that the attack is done with.
 
         Args:
-            state: what the attack remembers of each active image.
+            kept: what the attack remembers of the active images: tensors (n, ...), or objects among whose
+                attributes are such tensors.
             done: (n,) images that the attack is done with until the restart, or the `round` around, ends.
-        """
-        keep = self._shrink(done)
-        if keep is not None:
-            for name, value in vars(state).items():
-                if isinstance(value, Tensor):
-                    setattr(state, name, value[keep])
 
-    def leave(self, done: Tensor) -> None:
-        """Drop images (n,) that the attack is done with until the restart, or the `round` around, ends."""
-        self._shrink(done)
+        Returns:
+            One value for one, a tuple for several; each with the rows of the images that are active now.
+        """
+        places = self._shrink(done)
+        if places is not None:
+            kept = tuple(_rows(one, places) for one in kept)
+        return kept[0] if len(kept) == 1 else kept
 
     @contextmanager
     def round(self) -> Iterator[None]:
@@ -154,3 +158,14 @@ class ActiveSet:
         self.clean, self.labels, self.ids = task.images[rows], task.labels[rows], task.ids[rows]
         self.eps = task.eps[rows]
         self.targets = None if task.targets is None else task.targets[rows]
+
+
+def _rows(kept: Any, places: Tensor) -> Any:
+    """Return the rows of a tensor, or of every tensor among an object's attributes."""
+    if isinstance(kept, Tensor):
+        return kept[places]
+    fewer = copy.copy(kept)
+    for name, value in vars(kept).items():
+        if isinstance(value, Tensor):
+            setattr(fewer, name, value[places])
+    return fewer

@@ -113,7 +113,7 @@ def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | Non
     )
     checks, last_check = checkpoints(attack.steps), 0
     for step in range(1, attack.steps + 1):
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
             return
         moved = session.ascend(state.points, state.gradient, state.fraction)

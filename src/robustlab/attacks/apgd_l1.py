@@ -63,7 +63,7 @@ class APGDL1(Attack):
             steps = left if multiple == 1 else round(share * self.steps)
             left -= steps
             if steps:
-                _ascend(session, state, self, multiple, steps)
+                state = _ascend(session, state, self, multiple, steps)
             if session.finished:
                 return
 
@@ -83,7 +83,7 @@ class _State:
     toward: Tensor | None
 
 
-def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> None:
+def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> _State:
     """Search the ball of ``multiple * eps``, from the nearest point of it to where the search is."""
     state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
     state.best = state.points
@@ -107,19 +107,19 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
         state.best_loss = torch.where(better, reading.losses, state.best_loss)
         if not more:
             state.points = state.best
-            session.prune(state)
-            return
+            break
         state.gradient = reading.ascent
         state.best_gradient = torch.where(chosen, state.gradient, state.best_gradient)
         if step and step % every == 0:
             _reconsider(session, state)
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
-            return
+            return state
         radius = multiple * session.eps
         move = sparse_sign(state.points, state.gradient, state.count.long())
         move = move * per_image(state.step * radius, state.points)
         state.points = session.threat.project(state.points + move, session.clean, radius)
+    return session.unfinished(state)
 
 
 def _reconsider(session: Session, state: _State) -> None:

@@ -70,7 +70,7 @@ class CW(Attack):
             if self.abort_early and step % max(1, self.steps // _CHECKS) == 0:
                 objective = moves.square().flatten(1).sum(dim=1) + pull * short
                 done, state.objective = objective > _PROGRESS * state.objective, objective
-            session.prune(state, done)
+            state = session.unfinished(state, done=done)
             if session.finished:
                 break
         return found
@@ -118,6 +118,6 @@ def search_weight(
         state.high = torch.where(found, state.weight, state.high)
         middle = (state.low + state.high) / 2
         state.weight = torch.where(state.high.isfinite(), middle, 10 * state.weight)
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
             return

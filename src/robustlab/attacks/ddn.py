@@ -44,7 +44,7 @@ class DDN(Attack):
         for step in range(self.steps):
             reading = session.query(points, gradient=True)
             state.gradient, state.reached = reading.ascent, reading.reached
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)

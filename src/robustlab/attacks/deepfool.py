@@ -50,7 +50,7 @@ class DeepFool(Attack):
                 else threat.move_inside(state.points, slope, rise)
             )
             state.points = (state.points + move).clamp(0.0, 1.0)
-            session.prune(state, reached)
+            state = session.unfinished(state, done=reached)
             if session.finished:
                 return
         session.query(state.points)

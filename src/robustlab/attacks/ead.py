@@ -59,7 +59,7 @@ class EAD(Attack):
             state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
             reading = session.query(points, "margin")
             found[state.place] |= reading.reached & (reading.losses >= self.confidence)
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 break
         return found

@@ -62,7 +62,7 @@ class FAB(Attack):
             reached = session.query(state.points, "margin").reached
             back = session.clean + self.beta * (state.points - session.clean)
             state.points = torch.where(per_image(reached, back), back, state.points)
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
 

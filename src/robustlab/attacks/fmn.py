@@ -51,7 +51,7 @@ class FMN(Attack):
         for step in range(self.steps):
             reading = session.query(state.points, "margin", gradient=True)
             state.losses, state.reached, state.gradient = reading.losses, reading.reached, reading.ascent
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             share = step / self.steps

@@ -48,7 +48,7 @@ class MIFGSM(Attack):
     def search(self, session: Session) -> None:
         state = _State(session.clean, torch.zeros_like(session.clean))
         for step in range(self.steps):
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             gradient = self._gradient(session, state.points, step)

@@ -50,7 +50,7 @@ class Nearest(Attack):
             state.gradient = reading.ascent
             share = step / self.steps
             _resize(session, state, reading.reached, cosine(self.gamma, _LAST_GAMMA, share))
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             _move(session, state, cosine(self.step, _LAST_STEP, share))

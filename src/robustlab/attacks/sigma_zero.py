@@ -54,7 +54,7 @@ class SigmaZero(Attack):
             reading = session.query(session.clean + state.moves, "margin", gradient=True)
             wish = torch.where(per_image(reading.losses < 0, state.moves), reading.ascent, 0.0)
             state.gradient, state.reached = wish - self._count_slope(state.moves), reading.reached
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             moved = session.clean + state.moves + length * adam(state, _largest_one(state.gradient), step + 1)

@@ -41,7 +41,7 @@ class Smoothed(Wrapper):
     def search(self, session: Session) -> None:
         if self.agreement < 1:
             found = agreement(session)
-            session.leave((found.cosine >= self.agreement) | found.silent)
+            session.unfinished(done=(found.cosine >= self.agreement) | found.silent)
         if not session.finished:
             with session.smoothing(self.draws, self.std):
                 self.attack.search(session)

@@ -52,7 +52,7 @@ class SPSA(Attack):
         start = session.random_start()
         state = _State(start, torch.zeros_like(start))
         for number in range(self.steps):
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             state.mean = _DECAY * state.mean + self.estimate(session, state.points, number)

@@ -42,7 +42,7 @@ class WhereMasked(Wrapper):
         return own and LOOKS + self.steps + self.points + 1 + own
 
     def search(self, session: Session) -> None:
-        session.leave(~_masked(session, self.steps, self.points))
+        session.unfinished(done=~_masked(session, self.steps, self.points))
         if not session.finished:
             self.attack.search(session)
 
