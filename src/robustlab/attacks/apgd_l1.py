@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -29,7 +30,7 @@ _CHECK_EVERY = 0.04
 
 
 @register("apgd_l1")
-class APGDL1(Attack):
+class APGDL1(GradientAttack):
     """Steps on the pixels of the largest gradient, in ever smaller balls down to the threat model's."""
 
     norms = ("l1",)
@@ -41,6 +42,7 @@ class APGDL1(Attack):
     restarts: Annotated[int, Field(ge=1)] = 1
     large_radii: bool = True
     """Whether the search comes in from three times and twice eps, or stays within eps."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def restart_count(self) -> int:

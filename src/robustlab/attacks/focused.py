@@ -16,9 +16,10 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks import initialization
-from robustlab.attacks.base import Attack
 from robustlab.attacks.best_so_far import put
-from robustlab.attacks.losses import Loss, margin
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
+from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import TRIES, repaint
 from robustlab.core.spec import register
@@ -30,7 +31,7 @@ _SIDES = (3, 2, 4, 1, 5, 6)
 
 
 @register("focused")
-class Focused(Attack):
+class Focused(GradientAttack):
     """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
 
     An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
@@ -52,6 +53,7 @@ class Focused(Attack):
     """The share of the clean margin above which an image may be given up."""
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
     """What ``keep`` is multiplied by in each round."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def needs_gradient(self) -> bool:
@@ -66,7 +68,7 @@ class Focused(Attack):
         return self.survey * self.steps + self.rounds * (self.steps + self.patches)
 
     def search(self, session: Session) -> None:
-        clean = margin(session.clean_logits, session.labels, session.targets)
+        clean = session.clean_loss("margin")
         state = _State(session.clean.clone(), clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
             state = _descend(session, state, self._loss(turn), self.steps, turn)
@@ -112,7 +114,7 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
     for step in range(steps):
         reading = session.query(state.points, loss, gradient=True)
         state.gradient = reading.ascent
-        margins = margin(reading.logits, session.labels, session.targets)
+        margins = session.measure("margin", state.points, reading)
         state.keep(state.points, torch.where(reading.valid, margins, -torch.inf))
         state = session.unfinished(state)
         if session.finished:
