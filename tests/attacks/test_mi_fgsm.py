@@ -7,7 +7,7 @@ import torch
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import FGSM, MIFGSM
+from robustlab.attacks import FGSM, MIFGSM, SurrogateGradient
 from robustlab.attacks.mi_fgsm import _smoothed
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
@@ -49,7 +49,7 @@ def test_momentum_is_that_of_the_paper(model: nn.Module, images: Tensor) -> None
         (gradient,) = torch.autograd.grad(loss, leaf)
         momentum = 0.7 * momentum + gradient / gradient.flatten(1).norm(p=1, dim=1).view(-1, 1, 1, 1)
         points = (points + 0.1 / 5 * momentum.sign()).clamp(0, 1)
-    attack = MIFGSM(steps=5, decay=0.7, transfer=True)
+    attack = MIFGSM(steps=5, decay=0.7, gradient=SurrogateGradient())
     result = attack.run(model, images, labels, Linf(eps=0.1), surrogates=[model], mode="max-loss")
     assert torch.allclose(result.images, points, atol=1e-6)
 
@@ -61,7 +61,7 @@ def test_with_the_classifier_as_its_surrogate_nothing_is_lost(
     model = make_linear(classes=2, shape=(1, 5, 6), scale=0.3)
     labels = labels_of(model, images)
     white = MIFGSM().run(model, images, labels, Linf(eps=0.05), mode="max-loss")
-    black = MIFGSM(transfer=True).run(
+    black = MIFGSM(gradient=SurrogateGradient()).run(
         model, images, labels, Linf(eps=0.05), mode="max-loss", surrogates=[model]
     )
     assert torch.allclose(white.images, black.images, atol=1e-6)
@@ -75,7 +75,7 @@ def test_only_the_result_is_shown_to_the_classifier(
     seen: list[int] = []
     handle = model.register_forward_hook(lambda *a: seen.append(len(a[2])))
     surrogates = [make_linear(classes=4, shape=(1, 5, 6), seed=s) for s in (1, 2, 3)]
-    result = MIFGSM(steps=6, transfer=True).run(
+    result = MIFGSM(steps=6, gradient=SurrogateGradient()).run(
         model, images, labels, Linf(eps=0.1), surrogates=surrogates, mode="max-loss"
     )
     handle.remove()
@@ -95,7 +95,11 @@ def test_similar_surrogates_transfer(make_linear: Callable[..., nn.Module], imag
         for parameter in similar.parameters():
             parameter.add_(0.3 * seeding.normal(1, torch.arange(len(parameter)), tuple(parameter.shape[1:])))
     found = [
-        int(MIFGSM(transfer=True).run(model, images, labels, Linf(eps=0.06), surrogates=[s]).successes.sum())
+        int(
+            MIFGSM(gradient=SurrogateGradient())
+            .run(model, images, labels, Linf(eps=0.06), surrogates=[s])
+            .successes.sum()
+        )
         for s in (different, similar, model)
     ]
     assert found[0] < found[1] <= found[2]
@@ -103,7 +107,7 @@ def test_similar_surrogates_transfer(make_linear: Callable[..., nn.Module], imag
 
 def test_without_surrogates_nothing_transfers(model: nn.Module, images: Tensor) -> None:
     with pytest.raises(RobustlabError, match="needs --surrogate, or surrogates="):
-        MIFGSM(transfer=True).run(model, images, labels_of(model, images), Linf(eps=0.1))
+        MIFGSM(gradient=SurrogateGradient()).run(model, images, labels_of(model, images), Linf(eps=0.1))
 
 
 def test_smoothing_is_a_mean_of_neighbours() -> None:

@@ -73,11 +73,11 @@ def test_what_is_done_leaves_and_comes_back_after_the_round() -> None:
         for _ in range(2):
             with session.round():
                 inner = Rows(torch.arange(4))
-                session.prune(inner, torch.tensor([True, False, True, False]))
+                inner = session.unfinished(inner, done=torch.tensor([True, False, True, False]))
                 assert torch.equal(session.clean[:, 0, 0, 0], torch.tensor([0.2, 0.4]))
                 seen.append(inner.place.tolist())
                 session.query(grey(session, 0.7))
-                session.prune(inner, torch.tensor([True, True]))
+                session.unfinished(done=torch.tensor([True, True]))
                 assert session.finished
             seen.append(rows.place.tolist())
             assert len(session.clean) == 4
@@ -90,7 +90,7 @@ def test_what_is_done_leaves_and_comes_back_after_the_round() -> None:
 
 def test_without_a_round_what_is_done_is_done() -> None:
     def act(session: Session) -> None:
-        session.prune(Rows(torch.arange(4)), torch.arange(4) == 2)
+        session.unfinished(done=torch.arange(4) == 2)
         session.query(grey(session, 0.7))
 
     assert run(act).successes.tolist() == [True, True, False, True]
@@ -99,7 +99,7 @@ def test_without_a_round_what_is_done_is_done() -> None:
 def test_nothing_is_recorded_for_images_that_fill_up_the_batch() -> None:
     def act(session: Session) -> None:
         # Eighteen is no size of batch, so one of the two that are done stays.
-        session.prune(Rows(torch.arange(20)), torch.arange(20) < 2)
+        session.unfinished(done=torch.arange(20) < 2)
         assert len(session.clean) == 19
         assert session.closed.sum() == 1
         assert session.query(grey(session, 0.7)).reached.all()

@@ -139,7 +139,7 @@ def test_ls_explains_a_unit() -> None:
     found = json.loads(call("ls", "apgd", "--json").output)
     assert "arXiv:2003.01690" in found["source"]
     by_name = {argument.pop("name"): argument for argument in found["arguments"]}
-    assert list(by_name) == ["steps", "loss", "targets", "restarts", "rho", "start"]
+    assert list(by_name) == ["steps", "loss", "targets", "restarts", "rho", "start", "gradient"]
     assert by_name["rho"]["accepted"] == "above 0, at most 1"
     assert by_name["rho"]["default"] == 0.75
     assert "share of steps" in by_name["rho"]["meaning"]

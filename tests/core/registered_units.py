@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from robustlab.attacks import Attack
+from robustlab.attacks import Attack, Criterion, Gradient
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
@@ -21,7 +21,18 @@ from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
-KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source, Dataset]
+KINDS: list[type[Unit]] = [
+    Attack,
+    Criterion,
+    Gradient,
+    ThreatModel,
+    Model,
+    Objective,
+    Defense,
+    Detector,
+    Source,
+    Dataset,
+]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(
@@ -54,14 +65,19 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.none()
     if hint is bool:
         return st.booleans()
+    kind: Any
     kind, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)
+    if typing.get_origin(kind) in {types.UnionType, typing.Union}:
+        return _values(kind)
     limits: dict[str, float] = {}
     for rule in (rule for extra in extras if isinstance(extra, FieldInfo) for rule in extra.metadata):
         limits |= {name: getattr(rule, name) for name in ("ge", "gt", "le", "lt") if hasattr(rule, name)}
     low, high = limits.get("ge", limits.get("gt")), limits.get("le", limits.get("lt"))
     if issubclass(kind, Unit):
         # A unit inside a unit inside a unit has no end.
-        return st.one_of([instances(unit) for unit in units(kind).values() if not nested_kinds(unit)])
+        return st.one_of(
+            [instances(unit) for unit in units(kind).values() if kind not in nested_kinds(unit).values()]
+        )
     if kind is str:
         return st.text(min_size=1) | st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
     if kind is int:

@@ -67,6 +67,7 @@ def test_what_counts_as_a_length_is_declared() -> None:
         ("ddn", "radius"),
         ("smoothed", "std"),
         ("spsa", "delta"),
+        ("finite_differences", "delta"),
     }
     assert not has_lengths(None)
     assert not has_lengths(PGD())

@@ -15,16 +15,18 @@ linf_and_l2 = pytest.mark.parametrize("threat", [Linf(eps=0.3), L2(eps=2.0)], id
 
 
 def apgd(loss: str, targets: int = 0, restarts: int = 1) -> str:
-    return f"apgd(steps=100, loss={loss}, targets={targets}, restarts={restarts}, rho=0.75, start=surface)"
+    settings = f"loss={loss}, targets={targets}, restarts={restarts}, rho=0.75, start=surface"
+    return f"apgd(steps=100, {settings}, gradient=exact())"
 
 
 def apgd_l1(loss: str, targets: int = 0, restarts: int = 1, *, large_radii: bool = False) -> str:
     settings = f"loss={loss}, targets={targets}, restarts={restarts}, large_radii={large_radii}"
-    return f"apgd_l1(steps=100, {settings})"
+    return f"apgd_l1(steps=100, {settings}, gradient=exact())"
 
 
 def fab(targets: int, restarts: int = 1) -> str:
-    return f"fab(steps=100, targets={targets}, alpha_max=0.1, eta=1.05, beta=0.9, restarts={restarts})"
+    settings = f"targets={targets}, alpha_max=0.1, eta=1.05, beta=0.9, restarts={restarts}"
+    return f"fab(steps=100, {settings}, gradient=exact())"
 
 
 def members(version: str, threat: ThreatModel, classes: int) -> list[str]:

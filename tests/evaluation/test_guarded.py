@@ -160,7 +160,7 @@ def test_surrogates_are_guarded_too(
         evaluate(tmp_path, good, split, surrogates=[Single(good).eval()])
     monkeypatch.setattr(TROUBLE, "answer", BAD["rows"][0])
     with pytest.raises(RobustlabError, match=r"logits of shape \(16, 4\); found \(15, 4\)"):
-        evaluate(tmp_path, good, split, surrogates=[model], attacks="mi_fgsm(steps=2, transfer=True)")
+        evaluate(tmp_path, good, split, surrogates=[model], attacks="mi_fgsm(steps=2, gradient=surrogates)")
 
 
 NET = """

@@ -2,11 +2,11 @@
 
 from robustlab.attacks.apgd import APGD
 from robustlab.attacks.apgd_l1 import APGDL1
-from robustlab.attacks.base import Attack, AttackResult, frozen
+from robustlab.attacks.base import Attack
 from robustlab.attacks.batch import Realise
 from robustlab.attacks.bpda import BPDA
 from robustlab.attacks.corruption import Corruption
-from robustlab.attacks.counted_model import QueryResult
+from robustlab.attacks.criteria import Criterion, Misclassified, Observation, Targeted, as_criterion
 from robustlab.attacks.cw import CW
 from robustlab.attacks.ddn import DDN
 from robustlab.attacks.deepfool import DeepFool
@@ -15,14 +15,29 @@ from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
 from robustlab.attacks.fmn import FMN
 from robustlab.attacks.focused import Focused
+from robustlab.attacks.freezing import frozen
 from robustlab.attacks.gaussian_noise import GaussianNoise
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import (
+    BPDAGradient,
+    EOTGradient,
+    ExactGradient,
+    FiniteDifferences,
+    Gradient,
+    GradientQuery,
+    SmoothedGradient,
+    SPSAGradient,
+    SurrogateGradient,
+)
 from robustlab.attacks.hop_skip_jump import HopSkipJump
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
 from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.nearest import Nearest
 from robustlab.attacks.pgd import PGD
+from robustlab.attacks.query_result import QueryResult
 from robustlab.attacks.random_points import RandomPoints
 from robustlab.attacks.restarts import Restarts
+from robustlab.attacks.result import AttackResult
 from robustlab.attacks.rotation_translation import RotationTranslation
 from robustlab.attacks.session import Session
 from robustlab.attacks.sigma_zero import SigmaZero
@@ -47,23 +62,38 @@ __all__ = [
     "SPSA",
     "Attack",
     "AttackResult",
+    "BPDAGradient",
     "Corruption",
+    "Criterion",
     "DeepFool",
+    "EOTGradient",
+    "ExactGradient",
     "FGSMLiteralClamp",
+    "FiniteDifferences",
     "Focused",
     "GaussianNoise",
+    "Gradient",
+    "GradientAttack",
+    "GradientQuery",
     "HopSkipJump",
+    "Misclassified",
     "Mode",
     "Nearest",
+    "Observation",
     "QueryResult",
     "RandomPoints",
     "Realise",
     "Restarts",
     "RotationTranslation",
+    "SPSAGradient",
     "Session",
     "SigmaZero",
     "Smoothed",
+    "SmoothedGradient",
     "Square",
+    "SurrogateGradient",
+    "Targeted",
     "WhereMasked",
+    "as_criterion",
     "frozen",
 ]

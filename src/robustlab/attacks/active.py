@@ -1,8 +1,10 @@
 """The images of a batch that are still active: their random numbers, their geometry, and who drops out."""
 
 import bisect
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, TypeVar, overload
 
 import torch
 from torch import Tensor
@@ -14,33 +16,37 @@ from robustlab.core import seeding
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
 """The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
 
+Kept = TypeVar("Kept")
+
 
 class ActiveSet:
     """The images that are still to be attacked.
 
-    ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` hold the images that are still active, in the
-    order of the points that the attack proposes. After a success in verdict mode an image's result is final,
-    and `unfinished` or `prune` drops it, as they drop an image that the attack says it is done with; a few
-    such images may stay for a while to fill up a batch, and what is proposed for them is ignored.
+    ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` (the classes that the criterion wants, if it
+    wants certain ones) hold the images that are still active, in the order of the points that the attack
+    proposes. After a success in verdict mode an image's result is final, and `unfinished` drops it, as it
+    drops an image that the attack says it is done with; a few such images may stay for a while to fill up a
+    batch, and what is proposed for them is ignored.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.
         restart: which restart runs; -1 before the first.
+        rows: (n,) the places of the active images in the batch.
         record: the best point of every image of the batch so far, dropped ones included.
     """
 
-    def __init__(self, task: AttackBatch) -> None:
-        self._task = task
+    def __init__(self, task: AttackBatch, targets: Tensor | None = None) -> None:
+        self._task, self._targets = task, targets
+        self._impossible = task.criterion.impossible(task.labels, targets)
         self.threat = task.threat
         self.restart = -1
         self.record = BestSoFar(task)
-        self._retired = torch.zeros_like(self.record.broken)
-        self._activate(self._everyone())
+        self._retire()
 
     @property
     def finished(self) -> bool:
         """Whether no active image is left."""
-        return len(self._rows) == 0
+        return len(self.rows) == 0
 
     @property
     def verdict(self) -> bool:
@@ -50,9 +56,15 @@ class ActiveSet:
     def begin(self, restart: int) -> None:
         """Start a restart on the images that are still to be broken."""
         self.restart = restart
-        self._retired = torch.zeros_like(self._retired)
-        self._activate(self._everyone())
+        self._retire()
         self.unfinished()
+
+    def _retire(self) -> None:
+        """Activate every image, but for those that can't reach the goal."""
+        self._retired = torch.zeros_like(self.record.broken)
+        self._activate(self._everyone())
+        if self._impossible is not None:
+            self.unfinished(done=self._impossible)
 
     # Random numbers: of the seed, the attack's name, the image's id, the restart and the purpose
 
@@ -93,40 +105,55 @@ class ActiveSet:
 
     # Who drops out
 
-    def unfinished(self, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Drop the images that are broken and return the tensors' rows for those that remain."""
-        keep = self._shrink(None)
-        return tensors if keep is None else tuple(tensor[keep] for tensor in tensors)
+    @overload
+    def unfinished(self, kept: Kept, /, *, done: Tensor | None = None) -> Kept: ...
+    @overload
+    def unfinished(self, *kept: Tensor, done: Tensor | None = None) -> tuple[Tensor, ...]: ...
+    def unfinished(self, *kept: Any, done: Tensor | None = None) -> Any:
+        """Drop the images that are finished, and return what was kept of those that remain.
 
-    def prune(self, state: object, done: Tensor | None = None) -> None:
-        """Drop the images that are broken, and their rows in every tensor among the attributes of ``state``.
+        Finished are images that are broken, in verdict mode, and those that the attack is done with.
 
         Args:
-            state: what the attack remembers of each active image.
+            kept: what the attack remembers of the active images: tensors (n, ...), or objects among whose
+                attributes are such tensors.
             done: (n,) images that the attack is done with until the restart, or the `round` around, ends.
-        """
-        keep = self._shrink(done)
-        if keep is not None:
-            for name, value in vars(state).items():
-                if isinstance(value, Tensor):
-                    setattr(state, name, value[keep])
 
-    def leave(self, done: Tensor) -> None:
-        """Drop images (n,) that the attack is done with until the restart, or the `round` around, ends."""
-        self._shrink(done)
+        Returns:
+            One value for one, a tuple for several; each with the rows of the images that are active now.
+        """
+        places = self._shrink(done)
+        if places is not None:
+            kept = tuple(_rows(one, places) for one in kept)
+        return kept[0] if len(kept) == 1 else kept
 
     @contextmanager
     def round(self) -> Iterator[None]:
         """Activate again, after the block, the images that were dropped inside it: a round of several."""
-        rows, retired = self._rows, self._retired
+        rows, retired = self.rows, self._retired
         yield
         self._retired = retired
         self._activate(rows)
 
+    @contextmanager
+    def repeated(self, copies: int) -> Iterator[None]:
+        """Activate, inside the block, each image several times: all once, then all again."""
+        rows = self.rows
+        if copies > 1:
+            self._activate(rows.repeat(copies))
+        yield
+        if copies > 1:
+            self._activate(rows)
+
+    @property
+    def copies_at_once(self) -> int:
+        """How many points per active image make a pass that is no larger than the batch."""
+        return max(1, len(self._task.labels) // len(self.rows))
+
     def _shrink(self, done: Tensor | None) -> Tensor | None:
         """Activate the images that remain and return their places, or None if all do."""
         if done is not None:
-            self._retired = self._retired.scatter(0, self._rows, self._retired[self._rows] | done)
+            self._retired = self._retired.scatter(0, self.rows, self._retired[self.rows] | done)
         elif not self.verdict:
             return None
         closed = self.closed
@@ -136,21 +163,32 @@ class ActiveSet:
         if size >= len(closed):
             return None
         keep = closed.to(torch.uint8).argsort(stable=True)[:size].sort().values
-        self._activate(self._rows[keep])
+        self._activate(self.rows[keep])
         return keep
 
     @property
     def closed(self) -> Tensor:
         """(n,) for which of the active images nothing more is recorded: they only fill up the batch."""
-        retired = self._retired[self._rows]
-        return retired | self.record.broken[self._rows] if self.verdict else retired
+        retired = self._retired[self.rows]
+        return retired | self.record.broken[self.rows] if self.verdict else retired
 
     def _everyone(self) -> Tensor:
         return torch.arange(len(self._task.labels), device=self._task.labels.device)
 
     def _activate(self, rows: Tensor) -> None:
         task = self._task
-        self._rows = rows
+        self.rows = rows
         self.clean, self.labels, self.ids = task.images[rows], task.labels[rows], task.ids[rows]
         self.eps = task.eps[rows]
-        self.targets = None if task.targets is None else task.targets[rows]
+        self.targets = None if self._targets is None else self._targets[rows]
+
+
+def _rows(kept: Any, places: Tensor) -> Any:
+    """Return the rows of a tensor, or of every tensor among an object's attributes."""
+    if isinstance(kept, Tensor):
+        return kept[places]
+    fewer = copy.copy(kept)
+    for name, value in vars(kept).items():
+        if isinstance(value, Tensor):
+            setattr(fewer, name, value[places])
+    return fewer

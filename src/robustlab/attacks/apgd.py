@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.initialization import Start, begin
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
@@ -22,7 +23,7 @@ _FIRST_CHECK, _CHECK_SHRINKS, _LAST_CHECK = 0.22, 0.03, 0.06
 
 
 @register("apgd")
-class APGD(Attack):
+class APGD(GradientAttack):
     """PGD with momentum, whose step halves, back at the best point, whenever progress stalls."""
 
     norms = ("linf", "l2")
@@ -35,6 +36,7 @@ class APGD(Attack):
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
     """The share of steps that must increase the loss for the step length to stay."""
     start: Start = "surface"
+    gradient: Gradient = ExactGradient()
 
     @property
     def restart_count(self) -> int:
@@ -113,7 +115,7 @@ def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | Non
     )
     checks, last_check = checkpoints(attack.steps), 0
     for step in range(1, attack.steps + 1):
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
             return
         moved = session.ascend(state.points, state.gradient, state.fraction)

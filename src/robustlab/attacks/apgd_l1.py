@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -29,7 +30,7 @@ _CHECK_EVERY = 0.04
 
 
 @register("apgd_l1")
-class APGDL1(Attack):
+class APGDL1(GradientAttack):
     """Steps on the pixels of the largest gradient, in ever smaller balls down to the threat model's."""
 
     norms = ("l1",)
@@ -41,6 +42,7 @@ class APGDL1(Attack):
     restarts: Annotated[int, Field(ge=1)] = 1
     large_radii: bool = True
     """Whether the search comes in from three times and twice eps, or stays within eps."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def restart_count(self) -> int:
@@ -63,7 +65,7 @@ class APGDL1(Attack):
             steps = left if multiple == 1 else round(share * self.steps)
             left -= steps
             if steps:
-                _ascend(session, state, self, multiple, steps)
+                state = _ascend(session, state, self, multiple, steps)
             if session.finished:
                 return
 
@@ -83,7 +85,7 @@ class _State:
     toward: Tensor | None
 
 
-def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> None:
+def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> _State:
     """Search the ball of ``multiple * eps``, from the nearest point of it to where the search is."""
     state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
     state.best = state.points
@@ -107,19 +109,19 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
         state.best_loss = torch.where(better, reading.losses, state.best_loss)
         if not more:
             state.points = state.best
-            session.prune(state)
-            return
+            break
         state.gradient = reading.ascent
         state.best_gradient = torch.where(chosen, state.gradient, state.best_gradient)
         if step and step % every == 0:
             _reconsider(session, state)
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
-            return
+            return state
         radius = multiple * session.eps
         move = sparse_sign(state.points, state.gradient, state.count.long())
         move = move * per_image(state.step * radius, state.points)
         state.points = session.threat.project(state.points + move, session.clean, radius)
+    return session.unfinished(state)
 
 
 def _reconsider(session: Session, state: _State) -> None:

@@ -1,64 +1,28 @@
 """What every attack shares: the wrapper that checks, counts, projects and re-measures for it."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, final, get_args
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
-from robustlab.attacks.batch import AttackBatch, Realise
+from robustlab.attacks.attack_input import AttackInput
+from robustlab.attacks.batch import Realise
+from robustlab.attacks.criteria import Criterion
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
+from robustlab.attacks.result import AttackResult
+from robustlab.attacks.running import RunSettings, run_in_batches
 from robustlab.attacks.session import Session
-from robustlab.attacks.watch import OnPass, Watch
-from robustlab.core import seeding
-from robustlab.core.arguments import MOST_SAMPLES, check_choice, check_kind, check_whole
-from robustlab.core.batches import BatchSize, check_batch_size, in_batches
-from robustlab.core.calling import calling
+from robustlab.attacks.watch import OnPass
+from robustlab.core.batches import BatchSize
 from robustlab.core.errors import RobustlabError
-from robustlab.core.inputs import (
-    Numbers,
-    as_images,
-    as_numbers,
-    as_radii,
-    check_eval_mode,
-)
+from robustlab.core.inputs import Numbers
 from robustlab.core.isolation import own_settings
 from robustlab.core.options import Mode
-from robustlab.core.own_dtype import in_own_dtype
 from robustlab.core.spec import Unit
-from robustlab.threats import ThreatModel, as_threat
-
-__all__ = ["Attack", "AttackResult", "Mode", "frozen"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackResult:
-    """What an attack found, image by image; all (N,) but the images, all on the images' device.
-
-    Attributes:
-        images: (N, C, H, W) float32, allowed by the threat model.
-        predictions: the classifier's class for each returned image, in fp32; -1 where it gives no answer.
-        confidences: the softmax probability of that class; 0 where there is none.
-        successes: whether the attacker's goal is reached: the class is not the label or, with targets, is the
-            target.
-        distances: from the clean image, in the threat model's norm, pixel scale.
-        forwards: forward passes spent on the image.
-        backwards: backward passes spent on the image.
-        restarts: the restart that found the returned image; -1 where the clean image is returned.
-    """
-
-    images: Tensor
-    predictions: Tensor
-    confidences: Tensor
-    successes: Tensor
-    distances: Tensor
-    forwards: Tensor
-    backwards: Tensor
-    restarts: Tensor
+from robustlab.threats import ThreatModel
 
 
 class Attack(Unit, ABC):
@@ -103,6 +67,11 @@ class Attack(Unit, ABC):
         return own if own in get_args(Loss) else "cross_entropy"
 
     @property
+    def estimator(self) -> Gradient:
+        """How the attack gets its gradients, if it asks for any."""
+        return ExactGradient()
+
+    @property
     def needs_gradient(self) -> bool:
         """Whether the attack can find nothing where the classifier gives it no gradient."""
         return True
@@ -110,7 +79,7 @@ class Attack(Unit, ABC):
     @property
     def transfers(self) -> bool:
         """Whether the attack follows other classifiers, the surrogates, in the place of the attacked one."""
-        return False
+        return not self.estimator.asks_classifier
 
     @property
     def restart_count(self) -> int:
@@ -121,7 +90,8 @@ class Attack(Unit, ABC):
     def passes(self) -> int | None:
         """How many forward passes of an image one `search` takes at most; None where that isn't known.
 
-        For the time left alone: a few more do no harm.
+        That is with exact gradients: `run` multiplies it by the passes that the `estimator` takes for one. It
+        serves to tell the time left, so a few more do no harm.
         """
         return None
 
@@ -138,6 +108,7 @@ class Attack(Unit, ABC):
         labels: Numbers,
         threat: ThreatModel | str,
         *,
+        criterion: Criterion | str | int = "misclassified",
         targets: Numbers | int | None = None,
         eps: Numbers | float | None = None,
         ids: Numbers | None = None,
@@ -159,7 +130,10 @@ class Attack(Unit, ABC):
             images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255; the search is in float32.
             labels: (N,) integers, the true classes.
             threat: what the attacker may do; a threat model or its spec.
-            targets: (N,) integers or one, the classes that the attacker wants; default: any but the label.
+            criterion: when the goal is reached: a criterion, its spec, or for short the class to move
+                towards, as `as_criterion` reads them (``3``, ``"next"``, ``"least-likely"``); default: any
+                class but the label.
+            targets: (N,) integers or one, the classes to move towards; in the place of a criterion.
             eps: (N,) one radius per image, or one for all, in the place of the threat model's.
             ids: (N,) dataset ids, by which random numbers are drawn; default 0..N-1.
             seed: of the random numbers.
@@ -180,132 +154,36 @@ class Attack(Unit, ABC):
 
         Raises:
             RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; an unknown
-                mode; a model in train mode; a threat model, or targets, that the attack is not made for.
+                mode; a model in train mode; targets and a criterion; a threat model, or a class to move
+                towards, that the attack is not made for.
         """
-        threat, images = as_threat(threat), as_images(images)
-        device = images.device
-        labels = as_numbers("labels", labels, images)
-        targets = None if targets is None else as_numbers("targets", targets, images)
-        numbers = as_numbers("ids", range(len(images)) if ids is None else ids, images, negative=True)
-        # A larger radius allows the same images, with steps and draws that leave float32.
-        largest = threat.largest_distance(tuple(images.shape[1:]))
-        radii = as_radii(threat.eps if eps is None else eps, images).clamp(max=largest)
-        check_choice("mode", mode, get_args(Mode))
-        check_whole("seed", seed, 0)
-        check_batch_size(batch_size)
-        check_whole("samples", samples, 1, MOST_SAMPLES)
-        check_kind("surrogates", surrogates, list | tuple, "a list of models")
-        with calling("the model", " when its parts were looked at"):
-            for network in (model, *surrogates):
-                check_eval_mode(network, "attacking")
-        self._check_goal(threat, targets)
-        # By the name alone: more steps or restarts go on with the same search instead of starting another.
-        key = seeding.derive(seed, self.core.name)
-        with ExitStack() as stack:
-            if images.is_inference():  # made inside the mode that is left here
-                images = images.clone()
-            for network in (model, *surrogates):
-                stack.enter_context(frozen(network))
-            if len(images):
-                model, *others = (in_own_dtype(network, images) for network in (model, *surrogates))
-                surrogates = tuple(others)
-
-            def attack_rows(rows: Tensor) -> AttackResult:
-                task = AttackBatch(
-                    model=model,
-                    images=images[rows],
-                    labels=labels[rows],
-                    ids=numbers[rows],
-                    targets=None if targets is None else targets[rows],
-                    threat=threat,
-                    eps=radii[rows].to(images.dtype),
-                    key=key,
-                    mode=mode,
-                    minimal_norm=self.core.minimal_norm,
-                    yardstick=self.core.yardstick,
-                    samples=samples,
-                    surrogates=surrogates,
-                    half=half and not (self.core.exact or self.core.minimal_norm),
-                    realise=realise,
-                    watch=on_pass and self._watch(on_pass, samples),
-                )
-                # A random classifier draws from the global generator: it gets the same numbers in every run.
-                with seeding.isolated(seeding.derive(key, "model", int(numbers[rows[0]]))):
-                    result = self._attack_batch(task)
-                if on_batch is not None:
-                    on_batch(len(rows))
-                return result
-
-            everyone = torch.arange(len(images), device=device)
-            results = [_nothing(images), *in_batches(everyone, batch_size, attack_rows)]
-        parts = {
-            name: torch.cat([getattr(r, name) for r in results]) for name in AttackResult.__annotations__
-        }
-        return AttackResult(**parts)
-
-    def _watch(self, tell: OnPass, samples: int) -> Watch:
-        passes = None if self.passes is None else self.passes * samples
-        return Watch(tell, passes=passes, restarts=self.restart_count)
-
-    def _attack_batch(self, task: AttackBatch) -> AttackResult:
-        session = Session(task)
-        session.start()
-        for restart in range(self.restart_count):
-            session.begin(restart)
-            if task.watch:
-                task.watch.begin(restart, session.oracle.forwards)
-            if session.finished:
-                break
-            self.search(session)
-        predictions, confidences = session.verify()
-        record, oracle = session.record, session.oracle
-        distances = task.threat.distance(record.best, task.images)
-        if not (distances <= task.eps * (1 + 1e-5) + 1e-5).all():
-            raise RobustlabError(f"{self.name} proposed a point outside {task.threat!r}: a bug in the attack")
-        wished = task.labels if task.targets is None else task.targets
-        return AttackResult(
-            images=record.best,
-            predictions=predictions,
-            confidences=confidences,
-            successes=(predictions == wished) == (task.targets is not None),
-            distances=distances,
-            forwards=oracle.forwards,
-            backwards=oracle.backwards,
-            restarts=record.found_by,
+        given = AttackInput.checked(
+            model,
+            images,
+            labels,
+            threat,
+            criterion=criterion,
+            targets=targets,
+            eps=eps,
+            ids=ids,
+            surrogates=surrogates,
         )
+        settings = RunSettings(
+            seed=seed,
+            mode=mode,
+            batch_size=batch_size,
+            samples=samples,
+            half=half,
+            realise=realise,
+            on_batch=on_batch,
+            on_pass=on_pass,
+        )
+        self._check_support(given)
+        return run_in_batches(self, given, settings)
 
-    def _check_goal(self, threat: ThreatModel, targets: Tensor | None) -> None:
+    def _check_support(self, given: AttackInput) -> None:
         core = self.core
-        if not self.suits(threat):
-            raise RobustlabError(f"{core.name} supports {core.made_for}, not {threat!r}")
-        if targets is not None and not core.targetable:
+        if not self.suits(given.threat):
+            raise RobustlabError(f"{core.name} supports {core.made_for}, not {given.threat!r}")
+        if given.is_targeted and not core.targetable:
             raise RobustlabError(f"{core.name} can't move towards a target class")
-
-
-def _nothing(images: Tensor) -> AttackResult:
-    """Return the result of attacking no image."""
-    none = torch.zeros(0, device=images.device)
-    whole, truth = none.to(torch.int64), none.to(torch.bool)
-    return AttackResult(
-        images=images[:0],
-        predictions=whole,
-        confidences=none,
-        successes=truth,
-        distances=none,
-        forwards=whole,
-        backwards=whole,
-        restarts=whole,
-    )
-
-
-@contextmanager
-def frozen(model: nn.Module) -> Iterator[None]:
-    """Switch the parameters' gradients off inside the block: attacks need only the input's."""
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    for parameter in trainable:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in trainable:
-            parameter.requires_grad_(True)

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from robustlab.attacks.criteria import Criterion
+from robustlab.attacks.gradients import Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.watch import Watch
 from robustlab.core.options import Mode
@@ -22,7 +24,8 @@ class AttackBatch:
     images: Tensor
     labels: Tensor
     ids: Tensor
-    targets: Tensor | None
+    criterion: Criterion
+    gradient: Gradient
     threat: ThreatModel
     eps: Tensor
     key: int

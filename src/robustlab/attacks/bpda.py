@@ -24,6 +24,10 @@ class BPDA(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
             values: Tensor = self.part(x)
-        smooth: Tensor = self.stand_in(x)
-        # Zero forwards, so that not a bit of the part's output changes; the stand-in's gradient backwards.
-        return values + (smooth - smooth.detach())
+        return straight_through(values, self.stand_in(x))
+
+
+def straight_through(values: Tensor, smooth: Tensor) -> Tensor:
+    """Return the values, with the gradient of what stands in for them."""
+    # Zero forwards, so that not a bit of the values changes; the stand-in's gradient backwards.
+    return values.detach() + (smooth - smooth.detach())

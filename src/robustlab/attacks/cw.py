@@ -8,7 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import adam
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -20,7 +21,7 @@ _MARGIN = 1e-3
 
 
 @register("cw")
-class CW(Attack):
+class CW(GradientAttack):
     """Adam on squared distance minus c times the margin, in tanh space; c by binary search."""
 
     norms = ("l2",)
@@ -37,6 +38,7 @@ class CW(Attack):
     """The margin, in logits, to be won by."""
     abort_early: bool = True
     """Whether a round ends for an image on which a tenth of the steps brought nothing."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -70,7 +72,7 @@ class CW(Attack):
             if self.abort_early and step % max(1, self.steps // _CHECKS) == 0:
                 objective = moves.square().flatten(1).sum(dim=1) + pull * short
                 done, state.objective = objective > _PROGRESS * state.objective, objective
-            session.prune(state, done)
+            state = session.unfinished(state, done=done)
             if session.finished:
                 break
         return found
@@ -118,6 +120,6 @@ def search_weight(
         state.high = torch.where(found, state.weight, state.high)
         middle = (state.low + state.high) / 2
         state.weight = torch.where(state.high.isfinite(), middle, 10 * state.weight)
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
             return

@@ -7,7 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import PixelDistance, register
@@ -17,7 +18,7 @@ _LAST_STEP = 0.01
 
 
 @register("ddn")
-class DDN(Attack):
+class DDN(GradientAttack):
     """Steps along the gradient, each brought to a sphere that shrinks after a success and grows otherwise."""
 
     norms = ("l2",)
@@ -28,6 +29,7 @@ class DDN(Attack):
     """By how much of itself the sphere's radius changes in a step."""
     radius: PixelDistance = 1.0
     """Of the sphere in the beginning."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -44,7 +46,7 @@ class DDN(Attack):
         for step in range(self.steps):
             reading = session.query(points, gradient=True)
             state.gradient, state.reached = reading.ascent, reading.reached
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)

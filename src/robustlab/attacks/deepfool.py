@@ -9,7 +9,8 @@ from typing import Annotated
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.linearized import likeliest, nearest_boundary
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -19,7 +20,7 @@ _LEAST_STEP = 1e-5
 
 
 @register("deepfool")
-class DeepFool(Attack):
+class DeepFool(GradientAttack):
     """Steps onto the nearest class boundary of the linearised classifier, until the class changes.
 
     Each step is the paper's, cut off at the walls of [0, 1]. Where half of the steps did not arrive, the
@@ -34,6 +35,7 @@ class DeepFool(Attack):
     """How many of the likeliest classes are looked at, the label among them."""
     overshoot: Annotated[float, Field(ge=0.0)] = 0.02
     """By how much of itself a step goes beyond the boundary."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -50,7 +52,7 @@ class DeepFool(Attack):
                 else threat.move_inside(state.points, slope, rise)
             )
             state.points = (state.points + move).clamp(0.0, 1.0)
-            session.prune(state, reached)
+            state = session.unfinished(state, done=reached)
             if session.finished:
                 return
         session.query(state.points)

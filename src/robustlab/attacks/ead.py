@@ -11,15 +11,16 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
 from robustlab.attacks.cw import search_weight
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 from robustlab.threats import per_image
 
 
 @register("ead")
-class EAD(Attack):
+class EAD(GradientAttack):
     """FISTA on squared plus beta times L1 distance, minus c times the margin; c by binary search."""
 
     norms = ("l1",)
@@ -36,6 +37,7 @@ class EAD(Attack):
     """The weight of the L1 distance; changes up to it are undone."""
     confidence: Annotated[float, Field(ge=0.0)] = 0.0
     """The margin, in logits, to be won by."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -59,7 +61,7 @@ class EAD(Attack):
             state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
             reading = session.query(points, "margin")
             found[state.place] |= reading.reached & (reading.losses >= self.confidence)
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 break
         return found

@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.apgd import ranked_class
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.initialization import surface
 from robustlab.attacks.linearized import likeliest, nearest_boundary, useful_radius
 from robustlab.attacks.session import Session
@@ -20,7 +21,7 @@ from robustlab.threats import per_image
 
 
 @register("fab")
-class FAB(Attack):
+class FAB(GradientAttack):
     """Projects point and clean image onto the linearised boundary, in the box; turns back on success."""
 
     norms = ("linf", "l2", "l1")
@@ -38,6 +39,7 @@ class FAB(Attack):
     """The share of the way from the clean image that is kept after a success."""
     restarts: Annotated[int, Field(ge=1)] = 1
     """Those after the first begin at random points on the sphere of half of eps."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def restart_count(self) -> int:
@@ -62,7 +64,7 @@ class FAB(Attack):
             reached = session.query(state.points, "margin").reached
             back = session.clean + self.beta * (state.points - session.clean)
             state.points = torch.where(per_image(reached, back), back, state.points)
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
 

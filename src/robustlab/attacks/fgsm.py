@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
 
 @register("fgsm")
-class FGSM(Attack):
+class FGSM(GradientAttack):
     """One step of length eps along the gradient's steepest ascent (its sign, for Linf).
 
     With a random start the step is ``1.25 * eps`` long by default, the choice of Wong, Rice & Kolter 2020
@@ -21,6 +22,7 @@ class FGSM(Attack):
     """Whether the step begins at a random point and not at the clean image."""
     step: Annotated[float, Field(gt=0.0)] | None = None
     """Step length as a fraction of eps; default 1, with a random start 1.25."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:

@@ -12,7 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -23,7 +24,7 @@ _EUCLIDEAN = L2(eps=1.0)
 
 
 @register("fmn")
-class FMN(Attack):
+class FMN(GradientAttack):
     """Steps along the gradient in a ball whose radius follows the estimated distance of the boundary."""
 
     norms = ("l0", "l1", "l2", "linf")
@@ -34,6 +35,7 @@ class FMN(Attack):
     """The Euclidean length of the first step; the last is a hundredth of it."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
     """By how much of itself the radius changes in the first step."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -51,7 +53,7 @@ class FMN(Attack):
         for step in range(self.steps):
             reading = session.query(state.points, "margin", gradient=True)
             state.losses, state.reached, state.gradient = reading.losses, reading.reached, reading.ascent
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             share = step / self.steps

@@ -16,9 +16,10 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks import initialization
-from robustlab.attacks.base import Attack
 from robustlab.attacks.best_so_far import put
-from robustlab.attacks.losses import Loss, margin
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
+from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import TRIES, repaint
 from robustlab.core.spec import register
@@ -30,7 +31,7 @@ _SIDES = (3, 2, 4, 1, 5, 6)
 
 
 @register("focused")
-class Focused(Attack):
+class Focused(GradientAttack):
     """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
 
     An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
@@ -52,6 +53,7 @@ class Focused(Attack):
     """The share of the clean margin above which an image may be given up."""
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
     """What ``keep`` is multiplied by in each round."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def needs_gradient(self) -> bool:
@@ -66,10 +68,10 @@ class Focused(Attack):
         return self.survey * self.steps + self.rounds * (self.steps + self.patches)
 
     def search(self, session: Session) -> None:
-        clean = margin(session.clean_logits, session.labels, session.targets)
+        clean = session.clean_loss("margin")
         state = _State(session.clean.clone(), clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
-            _descend(session, state, self._loss(turn), self.steps, turn)
+            state = _descend(session, state, self._loss(turn), self.steps, turn)
             if session.finished:
                 return
         for turn in range(self.rounds):
@@ -77,12 +79,12 @@ class Focused(Attack):
             if session.verdict and turn > 0:
                 # Both margins are negative; the broken images, at 0 or above, leave by themselves.
                 stiff = state.margin < self.keep * self.tighten**turn * state.clean
-                session.prune(state, done=stiff & (state.margin < 0.9 * state.before))
+                state = session.unfinished(state, done=stiff & (state.margin < 0.9 * state.before))
             if session.finished:
                 return
             state.before = state.margin
-            _descend(session, state, self._loss(turn), self.steps, self.survey + turn)
-            _patch(session, state, self.patches, turn)
+            state = _descend(session, state, self._loss(turn), self.steps, self.survey + turn)
+            state = _patch(session, state, self.patches, turn)
 
     def _loss(self, turn: int) -> Loss:
         return "margin" if turn % 2 else "cross_entropy"
@@ -106,21 +108,21 @@ class _State:
         self.margin = torch.where(better, margins, self.margin)
 
 
-def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> None:
+def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> _State:
     """Take gradient steps of falling length, the very first time from the clean image."""
     state.points = _start(session, state, turn)
     for step in range(steps):
         reading = session.query(state.points, loss, gradient=True)
         state.gradient = reading.ascent
-        margins = margin(reading.logits, session.labels, session.targets)
+        margins = session.measure("margin", state.points, reading)
         state.keep(state.points, torch.where(reading.valid, margins, -torch.inf))
-        session.prune(state)
+        state = session.unfinished(state)
         if session.finished:
-            return
+            return state
         length = 0.5 * (1 + math.cos(math.pi * step / steps))
         state.points = session.ascend(state.points, state.gradient, length)
     state.keep(state.points, session.query(state.points, "margin").losses)
-    session.prune(state)
+    return session.unfinished(state)
 
 
 def _start(session: Session, state: _State, turn: int) -> Tensor:
@@ -136,15 +138,16 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
     return torch.where(redrawn, initialization.corner(session, turn), state.best)
 
 
-def _patch(session: Session, state: _State, count: int, turn: int) -> None:
+def _patch(session: Session, state: _State, count: int, turn: int) -> _State:
     """Repaint one window of the best point at a time, and keep what helps."""
     channels = session.clean.shape[1]
     state.draws = session.uniform("patch", turn, shape=(count, TRIES, 2 + channels))
     for place in range(count):
         if session.finished:
-            return
+            break
         side = _SIDES[place % len(_SIDES)]
         points = repaint(session, state.best, state.draws[:, place], side)
         state.keep(points, session.query(points, "margin").losses)
         if place % _BLOCK == _BLOCK - 1 or place == count - 1:
-            session.prune(state)
+            state = session.unfinished(state)
+    return state

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustlab.attacks.gradients import ExactGradient
+from robustlab.attacks.gradients.smoothed import STD
 from robustlab.attacks.session import Session
 from robustlab.threats import per_image
 
 LOOKS = 6
 """Gradients around an image that are compared with each other."""
-
-STD = 0.01
-"""Standard deviation of the noise that leads to the points around it, in pixel units."""
 
 AGREED = 0.4
 """The agreement from which on gradients are taken for what they seem. Where they work, and on a network on
@@ -46,7 +45,8 @@ def agreement(session: Session) -> Agreement:
         points = (session.clean + STD * noise).clamp(0, 1)
         return session.query(points, "margin", gradient=True, propose=False).ascent
 
-    return compared(map(look, range(LOOKS)))
+    with session.estimating(ExactGradient()):
+        return compared(map(look, range(LOOKS)))
 
 
 def compared(gradients: Iterable[Tensor]) -> Agreement:

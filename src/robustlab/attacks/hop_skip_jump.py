@@ -49,12 +49,12 @@ class HopSkipJump(Attack):
         points, found = _starts(session)
         state = _State(points)
         wrong = session.query(session.clean, propose=False).reached
-        session.prune(state, ~found | wrong)
+        state = session.unfinished(state, done=~found | wrong)
         if session.finished:
             return
         state.points = _to_boundary(session, state.points)
         for step in range(1, self.steps + 1):
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             count = min(round(self.samples * math.sqrt(step)), _MOST_SAMPLES)

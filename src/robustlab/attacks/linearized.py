@@ -24,12 +24,13 @@ def nearest_boundary(session: Session, points: Tensor, classes: Tensor) -> tuple
     Args:
         session: the images.
         points: (n, C, H, W).
-        classes: (n, k) the label and those that may overtake it; not looked at where there are targets.
+        classes: (n, k) the label and those that may overtake it; not looked at where the goal is not any of
+            them.
 
     Returns:
         (n,) what the slope must rise by, in logits; (n, C, H, W) the slope; (n,) where the goal is reached.
     """
-    if session.targets is not None:
+    if not session.any_rival:
         reading = session.query(points, "margin", gradient=True)
         return -reading.losses, reading.ascent, reading.reached
     reading, gradients = session.jacobian(points, classes)

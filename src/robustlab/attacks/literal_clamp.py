@@ -4,13 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
 
 @register("fgsm_literal_clamp")
-class FGSMLiteralClamp(Attack):
+class FGSMLiteralClamp(GradientAttack):
     """FGSM on images normalised to [-1, 1], clamped to [0, 1] there; eps in normalised units.
 
     The clamp lifts every pixel darker than mid-grey to mid-grey, whatever eps is, so this is no bounded
@@ -20,6 +21,7 @@ class FGSMLiteralClamp(Attack):
     norms = ("unbounded",)
 
     eps: Annotated[float, Field(ge=0.0, le=2.0)]
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:

@@ -1,9 +1,10 @@
 """Momentum iterative FGSM (Dong et al. 2018, arXiv:1710.06081), with what makes attacks transfer.
 
-Budget: steps gradients; of each surrogate, and one forward pass of the classifier, when it transfers.
+Budget: steps gradients, and one forward pass. To transfer it takes ``gradient=surrogates``.
 """
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated
 
 import torch
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.warp import warp
@@ -23,8 +25,10 @@ _SMALLEST = 0.9
 
 
 @register("mi_fgsm")
-class MIFGSM(Attack):
+class MIFGSM(GradientAttack):
     """Steps of length eps / steps along a decaying sum of normalised gradients."""
+
+    replaced = MappingProxyType({"transfer": "mi_fgsm(gradient=surrogates)"})
 
     steps: Annotated[int, Field(ge=1)] = 10
     decay: Annotated[float, Field(ge=0.0)] = 1.0
@@ -33,17 +37,8 @@ class MIFGSM(Attack):
     """The chance that the image is shrunk and padded for a gradient (DI, Xie et al., arXiv:1803.06978)."""
     kernel: Annotated[int, Field(ge=0)] = 0
     """Pixels over which gradients are smoothed, to each side (TI, Dong et al. 2019, arXiv:1904.02884)."""
-    transfer: bool = False
-    """Whether to attack the surrogates of `Attack.run` and to show the classifier the result alone."""
     loss: Loss = "cross_entropy"
-
-    @property
-    def transfers(self) -> bool:
-        return self.transfer
-
-    @property
-    def needs_gradient(self) -> bool:
-        return not self.transfer
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -52,7 +47,7 @@ class MIFGSM(Attack):
     def search(self, session: Session) -> None:
         state = _State(session.clean, torch.zeros_like(session.clean))
         for step in range(self.steps):
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             gradient = self._gradient(session, state.points, step)
@@ -65,7 +60,7 @@ class MIFGSM(Attack):
 
     def _gradient(self, session: Session, points: Tensor, step: int) -> Tensor:
         if not self.diversity:
-            return self._ask(session, points, propose=True)
+            return session.gradient(points, self.loss)
         chance, size, *place = session.uniform("diversity", step, shape=(4,)).unbind(dim=1)
         scale = torch.where(chance < self.diversity, _SMALLEST + (1 - _SMALLEST) * size, 1.0)
         sides = points.new_tensor([points.shape[3], points.shape[2]])
@@ -74,13 +69,9 @@ class MIFGSM(Attack):
         leaf = points.detach().requires_grad_()
         with torch.enable_grad():
             seen = warp(leaf, matrix, shift)
-        (pulled,) = torch.autograd.grad(seen, leaf, self._ask(session, seen.detach(), propose=False))
+        gradient = session.gradient(seen.detach(), self.loss, propose=False)
+        (pulled,) = torch.autograd.grad(seen, leaf, gradient)
         return pulled
-
-    def _ask(self, session: Session, points: Tensor, *, propose: bool) -> Tensor:
-        if self.transfer:
-            return session.surrogate_gradient(points, self.loss)
-        return session.gradient(points, self.loss, propose=propose)
 
 
 @dataclass

@@ -12,7 +12,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.linearized import useful_radius
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.schedules import cosine
@@ -26,7 +27,7 @@ _EUCLIDEAN = L2(eps=1.0)
 
 
 @register("nearest")
-class Nearest(Attack):
+class Nearest(GradientAttack):
     """Steepest steps in a ball that shrinks to within each success and else grows."""
 
     norms = ("linf", "l2", "l1")
@@ -38,6 +39,7 @@ class Nearest(Attack):
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """By how much of itself the radius changes in the first step."""
     loss: Loss = "cross_entropy"
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -50,7 +52,7 @@ class Nearest(Attack):
             state.gradient = reading.ascent
             share = step / self.steps
             _resize(session, state, reading.reached, cosine(self.gamma, _LAST_GAMMA, share))
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             _move(session, state, cosine(self.step, _LAST_STEP, share))

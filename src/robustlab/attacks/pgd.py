@@ -4,7 +4,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.initialization import Start, begin
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
@@ -12,7 +13,7 @@ from robustlab.core.spec import register
 
 
 @register("pgd")
-class PGD(Attack):
+class PGD(GradientAttack):
     """Repeated steps of length ``step * eps``, each projected back; from random starts."""
 
     steps: Annotated[int, Field(ge=1)] = 40
@@ -21,6 +22,7 @@ class PGD(Attack):
     restarts: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "cross_entropy"
     start: Start = "random"
+    gradient: Gradient = ExactGradient()
 
     @property
     def restart_count(self) -> int:

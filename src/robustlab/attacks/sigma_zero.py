@@ -10,7 +10,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.base import Attack
+from robustlab.attacks.gradient_attack import GradientAttack
+from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import adam, cosine
 from robustlab.attacks.session import Session
 from robustlab.core.spec import register
@@ -20,7 +21,7 @@ _LAST_STEP = 0.1
 
 
 @register("sigma_zero")
-class SigmaZero(Attack):
+class SigmaZero(GradientAttack):
     """Descends on a smooth count of the changed values; small changes are undone as long as it succeeds."""
 
     norms = ("l0",)
@@ -35,6 +36,7 @@ class SigmaZero(Attack):
     """The change below which a value is set back, in the beginning."""
     threshold_step: Annotated[float, Field(gt=0.0)] = 0.01
     """By how much of the step length the threshold rises after a success and falls otherwise."""
+    gradient: Gradient = ExactGradient()
 
     @property
     def passes(self) -> int:
@@ -54,7 +56,7 @@ class SigmaZero(Attack):
             reading = session.query(session.clean + state.moves, "margin", gradient=True)
             wish = torch.where(per_image(reading.losses < 0, state.moves), reading.ascent, 0.0)
             state.gradient, state.reached = wish - self._count_slope(state.moves), reading.reached
-            session.prune(state)
+            state = session.unfinished(state)
             if session.finished:
                 return
             moved = session.clean + state.moves + length * adam(state, _largest_one(state.gradient), step + 1)

@@ -6,12 +6,15 @@ transformations. Budget per restart: six gradients for each image, to see whethe
 attack's own, with ``draws`` gradients and a forward pass in the place of each.
 """
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Annotated
 
 from pydantic import Field
 
 from robustlab.attacks.base import Attack
-from robustlab.attacks.gradient_agreement import AGREED, LOOKS, STD, agreement
+from robustlab.attacks.gradient_agreement import AGREED, LOOKS, agreement
+from robustlab.attacks.gradients import ExactGradient, SmoothedGradient
+from robustlab.attacks.gradients.smoothed import STD
 from robustlab.attacks.session import Session
 from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import PixelLength, register
@@ -22,7 +25,9 @@ class Smoothed(Wrapper):
     """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
 
     An image is left alone where they agree, and where one of them is zero, for then the mean is next to
-    nothing too. The rule looks at one image alone, and at no scale. Surrogates' gradients are not smoothed.
+    nothing too. The rule looks at one image alone, and at no scale. An attack whose
+    gradients are not exact keeps its own estimator. Without the choice of images it is the attack with
+    ``gradient=smoothed(...)``.
     """
 
     attack: Attack
@@ -41,7 +46,12 @@ class Smoothed(Wrapper):
     def search(self, session: Session) -> None:
         if self.agreement < 1:
             found = agreement(session)
-            session.leave((found.cosine >= self.agreement) | found.silent)
+            session.unfinished(done=(found.cosine >= self.agreement) | found.silent)
         if not session.finished:
-            with session.smoothing(self.draws, self.std):
+            with self._estimating(session):
                 self.attack.search(session)
+
+    def _estimating(self, session: Session) -> AbstractContextManager[None]:
+        if self.core.estimator != ExactGradient():
+            return nullcontext()
+        return session.estimating(SmoothedGradient(draws=self.draws, std=self.std))

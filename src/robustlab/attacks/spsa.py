@@ -11,12 +11,11 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks.base import Attack
+from robustlab.attacks.gradients import Gradient, SPSAGradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.core.spec import PixelLength, register
 
-_BLOCK = 8
-"""Pairs measured at once."""
 _DECAY = 0.9
 
 
@@ -44,34 +43,25 @@ class SPSA(Attack):
         return False
 
     @property
+    def estimator(self) -> Gradient:
+        return SPSAGradient(pairs=self.pairs, delta=self.delta)
+
+    @property
     def passes(self) -> int:
-        return self.steps * (2 * self.pairs + 1)
+        return self.steps
 
     def search(self, session: Session) -> None:
         # At clean black pixels a network may not feel a step of delta.
         start = session.random_start()
         state = _State(start, torch.zeros_like(start))
-        for number in range(self.steps):
-            session.prune(state)
+        for _ in range(self.steps):
+            state = session.unfinished(state)
             if session.finished:
                 return
-            state.mean = _DECAY * state.mean + self.estimate(session, state.points, number)
+            gradient = session.gradient(state.points, self.loss, propose=False)
+            state.mean = _DECAY * state.mean + gradient
             state.points = session.ascend(state.points, state.mean, self.step)
             session.query(state.points, self.loss)
-
-    def estimate(self, session: Session, points: Tensor, step: int) -> Tensor:
-        """Return an estimate of the loss's gradient at the points, from ``2 * pairs`` forward passes."""
-        low, high = (points - self.delta).clamp(min=0.0), (points + self.delta).clamp(max=1.0)
-        total = torch.zeros_like(points)
-        for block, first in enumerate(range(0, self.pairs, _BLOCK)):
-            draws = session.uniform("pairs", step, block, shape=(_BLOCK, *points.shape[1:]))
-            up = draws.transpose(0, 1)[: self.pairs - first] < 0.5
-            both = torch.cat([torch.where(up, high, low), torch.where(up, low, high)])
-            above, below = session.query_many(both, self.loss, propose=False).losses.chunk(2)
-            slopes = (above - below)[:, :, None, None, None]
-            total = total + torch.where(up, slopes, -slopes).sum(dim=0)
-        # At the ends of the pixel range the pair lies closer together.
-        return total / (self.pairs * (high - low).clamp(min=1e-12))
 
 
 @dataclass

@@ -71,7 +71,7 @@ class Square(Attack):
         for step in range(self.queries - 1):
             # Images break fast in the beginning; later, asking each time would only hold up the device.
             if step < _BLOCK or step % 10 == 0:
-                session.prune(state)
+                state = session.unfinished(state)
                 if session.finished:
                     return
             if step % _BLOCK == 0:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from robustlab.attacks.base import Attack
 from robustlab.attacks.gradient_agreement import AGREED, LOOKS, agreement
+from robustlab.attacks.gradients import ExactGradient
 from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
 from robustlab.attacks.wrapper import Wrapper
@@ -42,7 +43,9 @@ class WhereMasked(Wrapper):
         return own and LOOKS + self.steps + self.points + 1 + own
 
     def search(self, session: Session) -> None:
-        session.leave(~_masked(session, self.steps, self.points))
+        with session.estimating(ExactGradient()):
+            masked = _masked(session, self.steps, self.points)
+        session.unfinished(done=~masked)
         if not session.finished:
             self.attack.search(session)
 

@@ -62,6 +62,8 @@ def _checked(unit: Any, name: str, value: object) -> object:
         hint = did_you_mean(name, argument_names(unit))
         if unit.kind == "attack" and normalized(name) in {"eps", "epsilon"}:
             hint = "; eps belongs to the threat model, such as linf(eps=0.3)"
+        if name in unit.replaced:
+            hint = f"; write {unit.replaced[name]}"
         raise SpecError(f"{unit.name} has no argument {shown(name)}{hint}; {offer(argument_names(unit))}")
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar

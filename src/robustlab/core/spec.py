@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 import keyword
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import (
     Annotated,
     Any,
@@ -61,6 +61,8 @@ class Unit:
     example: ClassVar[str] = "name"
     """A spec of the kind, for messages."""
     name: ClassVar[str] = ""
+    replaced: ClassVar[Mapping[str, str]] = {}
+    """Arguments that the last version had, each with a spec that says the same now; for the error's hint."""
     by_place: ClassVar[bool] = False
     """Whether a spec may give arguments by their place, too."""
 

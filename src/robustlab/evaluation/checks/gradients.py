@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import PGD, Attack, Smoothed
-from robustlab.attacks.gradient_agreement import AGREED, LOOKS, STD, compared
+from robustlab.attacks.gradient_agreement import AGREED, LOOKS, compared
+from robustlab.attacks.gradients.smoothed import STD
 from robustlab.attacks.losses import measure
 from robustlab.core import seeding
 from robustlab.core.spec import register

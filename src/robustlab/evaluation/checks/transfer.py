@@ -1,6 +1,6 @@
 """Do adversarial images of other classifiers fool this one too?"""
 
-from robustlab.attacks import MIFGSM, Attack
+from robustlab.attacks import MIFGSM, Attack, SurrogateGradient
 from robustlab.core.spec import register
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.context import NotApplicable
@@ -28,4 +28,4 @@ class Transfer(SurvivorCheck):
             raise NotApplicable(
                 "no other classifier was given, and robustlab has none; name one with --surrogate"
             )
-        return MIFGSM(steps=20, transfer=True)
+        return MIFGSM(steps=20, gradient=SurrogateGradient())

@@ -1,0 +1,87 @@
+"""A class of the attacker's choice."""
+
+import re
+from abc import ABC
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import AfterValidator
+from torch import Tensor
+
+from robustlab.attacks.criteria.base import Criterion, Observation
+from robustlab.attacks.losses import Loss, measure
+from robustlab.core.spec import register
+
+_ACCEPTED = "a class (0, 1, ...), next, least-likely, or +2, +3, ... for that many classes after the label"
+_OFFSET = re.compile(r"\+0*([1-9][0-9]{0,8})")
+
+
+def _canonical(classes: int | str) -> int | str:
+    """Return the one spelling of a choice."""
+    if isinstance(classes, int):
+        if classes >= 0:
+            return classes
+    elif classes in {"least-likely", "least_likely"}:
+        return "least-likely"
+    elif classes in {"next", "+1"}:
+        return "next"
+    elif found := _OFFSET.fullmatch(classes):
+        return "next" if found[1] == "1" else f"+{found[1]}"
+    raise ValueError(f"must be {_ACCEPTED}")
+
+
+class Towards(Criterion, ABC):
+    """A goal that is a class of each image.
+
+    No answer is not the target. An image whose label is the target can't be attacked towards it: it is left
+    alone, and its goal counts as not reached.
+    """
+
+    targeted = True
+
+    def impossible(self, labels: Tensor, targets: Tensor | None) -> Tensor | None:
+        return None if targets is None else labels == targets
+
+    def reached(self, seen: Observation) -> Tensor:
+        return seen.valid & (seen.logits.argmax(dim=1) == seen.targets) & (seen.labels != seen.targets)
+
+    def loss(self, loss: Loss, seen: Observation, rivals: Tensor | None = None) -> Tensor:
+        del rivals  # the attacker has chosen
+        values = measure(loss, seen.logits, seen.labels, seen.targets)
+        return torch.where(seen.valid, values, -torch.inf)
+
+
+@register("targeted")
+class Targeted(Towards):
+    """A class of the attacker's choice: a certain one, one of each label, or the least likely one.
+
+    An image whose label is the target is left alone, and counts as not reached. That can't be with ``next``,
+    and with ``least-likely`` only where the clean image is misclassified.
+    """
+
+    classes: Annotated[int | str, AfterValidator(_canonical)]
+    """A class by its number; ``next``, the one after the label; ``+k``, the k-th after it (both modulo the
+    number of classes); or ``least-likely``, that of the clean image's lowest logit in fp32."""
+
+    def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor:
+        if isinstance(self.classes, int):
+            return torch.full_like(labels, self.classes)
+        logits = clean_logits()
+        if self.classes == "least-likely":
+            return logits.argmin(dim=1)
+        return (labels + (1 if self.classes == "next" else int(self.classes))) % logits.shape[1]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False, eq=False)
+class GivenTargets(Towards):
+    """A class for each image, as ``targets`` of `Attack.run` gives them: (n,), so it has no spec."""
+
+    name = "given"
+
+    classes: Tensor
+
+    def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor:
+        del labels, clean_logits
+        return self.classes

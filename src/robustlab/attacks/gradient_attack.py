@@ -1,0 +1,24 @@
+"""What attacks that follow gradients share."""
+
+from abc import ABC
+
+from robustlab.attacks.base import Attack
+from robustlab.attacks.gradients import ExactGradient, Gradient
+
+
+class GradientAttack(Attack, ABC):
+    """An attack that follows gradients: its argument ``gradient`` says how they are had.
+
+    An attack repeats the line ``gradient: Gradient = ExactGradient()`` as its last argument. Its search asks
+    the session (`Session.gradient`, ``query(gradient=True)``, `Session.jacobian`), which asks the estimator.
+    """
+
+    gradient: Gradient = ExactGradient()
+
+    @property
+    def estimator(self) -> Gradient:
+        return self.gradient
+
+    @property
+    def needs_gradient(self) -> bool:
+        return self.gradient.needs_gradient

@@ -1,0 +1,35 @@
+"""Expectation over transformation (Athalye et al. 2018, arXiv:1707.07397)."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.attacks.gradients.base import Gradient
+from robustlab.attacks.gradients.query import GradientQuery
+from robustlab.attacks.query_result import QueryResult
+from robustlab.core.arguments import MOST_SAMPLES
+from robustlab.core.spec import register
+
+
+@register("eot")
+class EOTGradient(Gradient):
+    """The mean gradient of several draws of a random classifier, each one forward and one backward pass.
+
+    It averages gradients alone; which class a random classifier gives, and whether that counts as a success,
+    is decided as ``samples`` of `Attack.run` says. The first draw's answer is the one that the attack sees.
+    """
+
+    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 20
+    """Draws for each gradient."""
+
+    @property
+    def passes(self) -> int:
+        return self.samples
+
+    def estimate(self, query: GradientQuery) -> tuple[Tensor, QueryResult]:
+        gradient, answer = query.exact()
+        total = gradient / self.samples
+        for _ in range(self.samples - 1):
+            total = total + query.exact()[0] / self.samples
+        return total, answer

@@ -1,0 +1,39 @@
+"""Gradients of other classifiers, from which images transfer (Papernot et al. 2016, arXiv:1605.07277)."""
+
+from torch import Tensor
+
+from robustlab.attacks.gradients.base import Gradient
+from robustlab.attacks.gradients.query import GradientQuery
+from robustlab.core.errors import RobustlabError
+from robustlab.core.spec import register
+
+
+@register("surrogates")
+class SurrogateGradient(Gradient):
+    """The sum of the gradients of the surrogates of `Attack.run`; one pass each way per surrogate.
+
+    The attacked classifier is asked for no gradient. An attack whose path follows from gradients alone
+    (`FGSM`, `PGD`, `MIFGSM`) shows it the last point only, and that is the last point of the attack on the
+    surrogate itself with the same seed and ids. So `FGSM` in ``max-loss`` mode returns the image that it
+    returns on the surrogate; so do `PGD` and `MIFGSM` where the last point is the best one on the surrogate,
+    for they return the best of a path. An attack that goes by losses too (`APGD`, or one for the nearest
+    success) measures these on the attacked classifier, and takes another path.
+    """
+
+    needs_gradient = False
+    asks_classifier = False
+
+    @property
+    def passes(self) -> None:
+        return None
+
+    def estimate(self, query: GradientQuery) -> tuple[Tensor, None]:
+        """Return the sum.
+
+        Raises:
+            RobustlabError: there are no surrogates.
+        """
+        if not query.surrogates:
+            raise RobustlabError("an attack that transfers needs --surrogate, or surrogates=[...]")
+        first, *rest = (query.exact(surrogate=network)[0] for network in query.surrogates)
+        return sum(rest, start=first), None

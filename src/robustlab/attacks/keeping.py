@@ -1,0 +1,179 @@
+"""The classifier asked about a batch, and its answers kept as results."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustlab.attacks.active import ActiveSet
+from robustlab.attacks.batch import AttackBatch
+from robustlab.attacks.counted_model import CountedModel, Measure
+from robustlab.attacks.losses import Loss
+from robustlab.attacks.query_result import QueryResult
+from robustlab.threats import allowance
+
+_ASKED_AGAIN = 10
+"""How often a random classifier must repeat that the goal is reached."""
+
+Objective = Loss | Callable[[Tensor], Tensor]
+"""A loss by name, or a function of the logits (n, K) of the active images that returns (n,)."""
+
+
+class ResultKeeper(ActiveSet):
+    """The active images, the classifier, and what it says of proposed points.
+
+    Attributes:
+        oracle: the classifier, and the passes spent on each image of the batch.
+    """
+
+    def __init__(self, task: AttackBatch) -> None:
+        self.oracle = CountedModel(task)
+        super().__init__(task, self.oracle.targets)
+
+    @property
+    def model(self) -> nn.Module:
+        """The attacked classifier."""
+        return self._task.model
+
+    @property
+    def surrogates(self) -> Sequence[nn.Module]:
+        """Other classifiers of the same kind."""
+        return self._task.surrogates
+
+    # Asking
+
+    def ask(
+        self,
+        points: Tensor,
+        loss: Objective,
+        toward: Tensor | None = None,
+        *,
+        gradient: bool = False,
+        surrogate: nn.Module | None = None,
+    ) -> QueryResult:
+        """Ask the classifier, or a surrogate, and keep nothing; ``gradient``: that can be differentiated."""
+        measure = self._measure(loss, toward)
+        with torch.set_grad_enabled(gradient):
+            if surrogate is not None:
+                return self.oracle.ask_surrogate(surrogate, points, self.rows, measure)
+            return self.oracle.ask(points, self.rows, measure)
+
+    def differentiate(
+        self, total: Tensor, points: Tensor, *, again: bool = False, surrogate: nn.Module | None = None
+    ) -> Tensor:
+        """Return the gradient of a sum of what was asked; ``again``: another one of the same follows."""
+        passes = self._task.samples if surrogate is None else 1
+        return self.oracle.gradient(total, points, self.rows, passes=passes, again=again)
+
+    def _measure(self, loss: Objective, toward: Tensor | None = None) -> Measure:
+        if callable(loss):
+            return lambda seen: loss(seen.logits)
+        return lambda seen: self._task.criterion.loss(loss, seen, toward)
+
+    # Keeping
+
+    def keep(
+        self,
+        points: Tensor,
+        answer: QueryResult,
+        measured: Objective | None,
+        *,
+        propose: bool,
+        gradient: Tensor | None = None,
+    ) -> QueryResult:
+        """Return what an answer says, and keep the points if they are proposed.
+
+        Args:
+            points: (n, C, H, W).
+            answer: of the classifier, at the points.
+            measured: what its losses are; None: something that points are not compared by.
+            propose: whether the points count as results.
+            gradient: (n, C, H, W) to return with it.
+        """
+        logits, losses, reached = answer.logits.detach(), answer.losses.detach(), answer.reached
+        if propose:
+            # An attack may follow several losses; its points compare by one.
+            scores, yardstick = losses, self._task.yardstick
+            if measured != yardstick and not self._task.minimal_norm:
+                scores = self.measure(yardstick, points, answer)
+            reached = self._keep(points, scores, reached)
+        if self._task.watch is not None:
+            self._task.watch.look(self.oracle.forwards, self.record.broken)
+        return replace(answer, logits=logits, losses=losses, reached=reached, gradient=gradient)
+
+    def measure(self, loss: Loss, points: Tensor, answer: QueryResult) -> Tensor:
+        """Return a loss (n,) of an answer that there is."""
+        seen = self.oracle.observation(points, answer.logits.detach(), answer.valid, self.rows)
+        return self._measure(loss)(seen)
+
+    @torch.no_grad()
+    def _keep(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:
+        """Keep the points where they are better, and return (n,) where the goal is reached after all."""
+        rows, task, counts = self.rows, self._task, ~self.closed
+        if task.minimal_norm:
+            distances = self.threat.distance(points, self.clean)
+            counts &= distances <= allowance(self.eps)
+        if task.realise is not None:
+            points, reached = self.confirmed(points, reached, reached & counts)
+        elif self.unsure:
+            first = task.minimal_norm | ~self.record.broken[rows]
+            points, reached = self.confirmed(points, reached, reached & counts & first)
+        if task.minimal_norm:
+            scores = -self.threat.distance(points, self.clean)
+        self.record.keep(rows, points, scores, reached & counts, counts, self.restart)
+        return reached
+
+    # Confirming
+
+    @property
+    def unsure(self) -> bool:
+        """Whether a success may be none when the classifier is asked once more."""
+        return self._task.half or self.oracle.random
+
+    def confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
+        """Ask again about points that reached the goal, as they would count: real images, in fp32.
+
+        A random classifier is asked several times: an image that left at a lucky draw would not be attacked
+        any more, and would in the end count as robust.
+
+        Returns:
+            The points, those that were asked about as real images; where the goal is reached.
+        """
+        places = asked.nonzero().squeeze(1)
+        if self._task.realise is not None and len(places):
+            real = self._task.realise(points[places], self.clean[places], self.eps[places])
+            points = points.index_copy(0, places, real)
+        for _ in range(_ASKED_AGAIN if self.oracle.random else 1):
+            if len(places) == 0:
+                break
+            again = self.oracle.ask(points[places], self.rows[places], exact=True).reached
+            reached = reached.scatter(0, places, again)
+            places = places[again]
+        return points, reached
+
+    @torch.no_grad()
+    def verify(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Measure the best points once more, in fp32 on the whole batch.
+
+        Returns:
+            Predictions, -1 where the classifier gives no answer, as `core.logits` explains; their
+            confidences; where the goal is reached. All (N,).
+        """
+        task, record = self._task, self.record
+        if task.realise is not None:
+            rest = (~record.broken).nonzero().squeeze(1)
+            record.best[rest] = task.realise(record.best[rest], task.images[rest], task.eps[rest])
+        verified = self._verified(self._everyone())
+        failed = (record.broken & ~verified[2]).nonzero().squeeze(1)
+        if len(failed) and record.fall_back(failed):
+            for whole, part in zip(verified, self._verified(failed), strict=True):
+                whole[failed] = part
+        return verified
+
+    def _verified(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        answer = self.oracle.ask(self.record.best[rows], rows, exact=True)
+        predictions = answer.logits.argmax(dim=1)
+        confidences = answer.logits.softmax(dim=1).gather(1, predictions[:, None]).squeeze(1)
+        predictions = torch.where(answer.valid, predictions, -1)
+        return predictions, torch.where(answer.valid, confidences, 0.0), answer.reached
