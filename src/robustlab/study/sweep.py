@@ -61,7 +61,7 @@ class Sweep:
         return found & self.recipe.factors.keys()
 
     def factors_of(self, source: str) -> set[str]:
-        """Return the factors that a source of a network depends on, through the networks that it names too."""
+        """Return the factors that a source depends on, also through the networks that it names."""
         return self.factors_in(source).union(*map(self._of, names_in(source)))
 
     def _of(self, name: str) -> set[str]:
