@@ -152,6 +152,15 @@ class EvaluationOptions(_Options):
             "or broken too, and report the accuracy on each perturbed set (test-set)"
         ),
     )
+    target: str | int | None = field(
+        default=None,
+        metadata=told(
+            "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
+            "all, each other class in turn, for a table of what was reached. Default: any but the label",
+            command_line="text",
+            accepted="a class, next, least-likely, all, or a criterion's spec",
+        ),
+    )
     eight_bit: bool = field(
         default=False,
         metadata=told("only images that a file of 8 bits per value can hold count as adversarial"),

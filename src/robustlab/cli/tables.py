@@ -94,7 +94,9 @@ def _split(figure: Figure) -> tuple[str, str]:
 
 def _brief(row: str) -> str:
     """Return a row's attack without the arguments that have their default values."""
-    attack, *rest = row.partition(" within ")  # a search for the nearest success says how far it looked
+    # A search for the nearest success says how far it looked, and one for a target which it is.
+    mark = next((mark for mark in (" within ", " for ") if mark in row), "\0")
+    attack, *rest = row.partition(mark)
     try:
         return parse(Attack, attack).brief() + "".join(rest)
     except SpecError:  # of an attack that is not registered here

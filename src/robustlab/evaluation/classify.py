@@ -1,5 +1,7 @@
 """Predictions of a classifier, in fp32 and in batches."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -16,37 +18,61 @@ def classify(model: nn.Module, images: Tensor, batch_size: int | BatchSize = 250
     Raises:
         RobustlabError: an image has no answer, as `core.logits` explains.
     """
-    classes, confidences = predict(model, images, batch_size=batch_size)
-    if (classes < 0).any():
+    found = responses(model, images, batch_size=batch_size)
+    if not found.valid.all():
         raise RobustlabError("the classifier returned NaN or infinity instead of logits")
-    return classes, confidences
+    return found.classes, found.confidences
+
+
+@dataclass(frozen=True, kw_only=True)
+class Responses:
+    """What a classifier says of images.
+
+    Attributes:
+        logits: (N, K), of a random classifier the logarithms of mean probabilities; zeros without an answer.
+        valid: (N,) whether there is an answer, as `core.logits` explains.
+        classes: (N,) of the highest logit; -1 without an answer.
+        confidences: (N,) its mean probability; 0 without an answer.
+    """
+
+    logits: Tensor
+    valid: Tensor
+    classes: Tensor
+    confidences: Tensor
 
 
 @torch.no_grad()
-def predict(
+def responses(
     model: nn.Module,
     images: Tensor,
     *,
     batch_size: int | BatchSize = 250,
     samples: int = 1,
     key: int = 0,
-) -> tuple[Tensor, Tensor]:
-    """Return predicted classes (N,) and the softmax probabilities of them (N,); -1 and 0 without an answer.
+) -> Responses:
+    """Return what a classifier says of images.
 
     Args:
         model: (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-        images: (N, C, H, W) float32; `core.logits` explains which have no answer.
+        images: (N, C, H, W) float32.
         batch_size: images per pass; halved where memory runs out.
         samples: how often a random classifier is asked; its class is the one of the highest mean probability.
         key: of the global generator, from which only such a classifier draws.
     """
 
-    def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         logits, valid = finite(torch.stack([model(batch) for _ in range(samples)]))
-        highest = logits.softmax(dim=2).mean(dim=0).max(dim=1)
-        return valid.all(dim=0), highest.indices, highest.values
+        mean = logits.softmax(dim=2).mean(dim=0)
+        alone = logits[0] if samples == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+        classes = alone.argmax(dim=1)
+        return alone, valid.all(dim=0), classes, mean.gather(1, classes[:, None]).squeeze(1)
 
     with seeding.isolated(key):
         parts = in_batches(images, batch_size, answers)
-    valid, classes, confidences = (torch.cat(column) for column in zip(*parts, strict=True))
-    return torch.where(valid, classes, -1), torch.where(valid, confidences, 0.0)
+    logits, valid, classes, confidences = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Responses(
+        logits=logits,
+        valid=valid,
+        classes=torch.where(valid, classes, -1),
+        confidences=torch.where(valid, confidences, 0.0),
+    )

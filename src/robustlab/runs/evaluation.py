@@ -99,6 +99,21 @@ class Flip(Record):
     n: Positive
 
 
+class Reached(Record):
+    """For how many images of a class the attacker tried to reach another one, and for how many it did."""
+
+    label: Count
+    target: Count
+    tried: Positive
+    reached: Count
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(self.reached <= self.tried, "reached <= tried")
+        require(self.label != self.target, "a target is another class")
+        return self
+
+
 class Histogram(Record):
     """``counts[i]`` values lie between ``edges[i]`` and ``edges[i + 1]``."""
 
@@ -182,6 +197,8 @@ class Evaluation(Record):
         broken: the broken images that the page shows, at most a few hundred.
         pictures: array file of those, (M, C, H, W): uint8, or float32 on the pixel scale.
         flips: all images that were right and are broken, by label and adversarial class.
+        goal: the class that the attacker wants, in words; empty: any but the label.
+        targets: for each pair of classes how often it was reached, where each class was a target.
         distances: of all these, in the threat model's norm; None if there are none, or it bounds no distance.
     """
 
@@ -214,6 +231,8 @@ class Evaluation(Record):
     broken: Some[BrokenImage]
     pictures: Text | None
     flips: list[Flip] = Field(default=[])
+    goal: Text = ""
+    targets: list[Reached] = Field(default=[])
     distances: Histogram | None = None
     compute: ComputeRecord
     forwards: Count
@@ -289,6 +308,7 @@ def _worth(results: Evaluation) -> str:
     if not results.rows and not results.exact:
         return f"No attack ran, so {figure} is the clean accuracy"
     images = "this image" if n == 1 else f"these {n} images"
+    images += f", against an attacker who wants {results.goal}" if results.goal else ""
     proven = results.certified if results.certified and not results.exact else None
     least = f", at least {_percent(proven)}" if proven and proven.value else ""
     return f"Robust accuracy is {'exactly' if results.exact else 'at most'} {figure}{least} on {images}"

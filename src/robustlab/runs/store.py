@@ -48,7 +48,7 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS outcomes (
     key TEXT NOT NULL, image_id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
     confidence REAL NOT NULL, distance REAL NOT NULL, forwards INTEGER NOT NULL, backwards INTEGER NOT NULL,
-    restart INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
+    restart INTEGER NOT NULL, success INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS examples (
     key TEXT NOT NULL, image_id INTEGER NOT NULL, image BLOB NOT NULL, PRIMARY KEY (key, image_id));
 CREATE TABLE IF NOT EXISTS blocks (
@@ -75,6 +75,7 @@ class Outcome:
     """One image under one measurement: a row of the ledger.
 
     ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
+    ``success``: 1 where the attacker's goal is reached, whatever the distance, else 0.
     """
 
     image_id: int
@@ -85,6 +86,7 @@ class Outcome:
     forwards: int
     backwards: int
     restart: int
+    success: int
 
     def values(self) -> tuple[int | float, ...]:
         """Return the values as SQLite gives them back, which has no minus zero."""
@@ -168,6 +170,7 @@ class RunStore:
                 self._db = sqlite3.connect(path)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
+                _drop_older_tables(self._db)
                 self._db.executescript(_TABLES)
                 self._ledger = _inode(path)
             self._check_in_place()
@@ -272,7 +275,7 @@ class RunStore:
         ]
         with self._database() as db:
             db.executemany(
-                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(key, *row) for row in rows.values()],
             )
             db.executemany(
@@ -291,8 +294,8 @@ class RunStore:
         """
         with self._database() as db:
             found = db.execute(
-                "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart "
-                "FROM outcomes WHERE key = ? ORDER BY image_id",
+                "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart, "
+                "success FROM outcomes WHERE key = ? ORDER BY image_id",
                 (key,),
             ).fetchall()
             digests = self._digests(db, key)
@@ -361,6 +364,15 @@ class RunStore:
     def array_path(self, key: str) -> Path:
         """Return where a stage's arrays belong."""
         return self.folder / "arrays" / f"{key}.safetensors"
+
+
+def _drop_older_tables(db: sqlite3.Connection) -> None:
+    """Drop the rows of a version that kept no success: no key of this one leads to them."""
+    columns = [row[1] for row in db.execute("PRAGMA table_info(outcomes)")]
+    if columns and "success" not in columns:
+        with db:
+            for table in ("outcomes", "examples", "blocks"):
+                db.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

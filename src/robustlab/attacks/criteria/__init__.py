@@ -2,7 +2,15 @@
 
 from robustlab.attacks.criteria.base import Criterion, Observation
 from robustlab.attacks.criteria.choice import as_criterion
-from robustlab.attacks.criteria.misclassified import Misclassified
+from robustlab.attacks.criteria.misclassified import MISCLASSIFIED, Misclassified
 from robustlab.attacks.criteria.targeted import GivenTargets, Targeted
 
-__all__ = ["Criterion", "GivenTargets", "Misclassified", "Observation", "Targeted", "as_criterion"]
+__all__ = [
+    "MISCLASSIFIED",
+    "Criterion",
+    "GivenTargets",
+    "Misclassified",
+    "Observation",
+    "Targeted",
+    "as_criterion",
+]

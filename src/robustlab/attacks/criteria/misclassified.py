@@ -18,3 +18,7 @@ class Misclassified(Criterion):
 
     def loss(self, loss: Loss, seen: Observation, rivals: Tensor | None = None) -> Tensor:
         return measure(loss, seen.logits, seen.labels, rivals=rivals)
+
+
+MISCLASSIFIED = Misclassified()
+"""What attackers want unless they say otherwise."""

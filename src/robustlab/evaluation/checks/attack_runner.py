@@ -7,12 +7,14 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
 from robustlab.attacks.counted_model import slope
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.attacks.losses import Loss, measure
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
 from robustlab.core.logits import finite
 from robustlab.data import Split
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.threats import ThreatModel
 
 
@@ -32,6 +34,7 @@ class AttackRunner:
         model: as the attacks see it, on the device and in eval mode.
         surrogates: other classifiers, for attacks that transfer.
         threat: what the attacks search.
+        criterion: what they look for.
         samples: how often a random classifier is asked about each point.
         half: whether attacks search in bf16.
         realise: turns what they find into images that count, as in `Attack.run`.
@@ -43,6 +46,7 @@ class AttackRunner:
     surrogates: tuple[nn.Module, ...] = ()
     classes: int
     threat: ThreatModel
+    criterion: Criterion = MISCLASSIFIED
     seed: int = 0
     samples: int = 1
     half: bool = False
@@ -69,11 +73,15 @@ class AttackRunner:
         model: nn.Module | None = None,
     ) -> AttackResult:
         """Attack images as `Attack.run` does, with other random numbers than the evaluation's."""
+        criterion = self.criterion if targets is None else MISCLASSIFIED
+        if (criterion.targeted or targets is not None) and not attack.core.targetable:
+            raise NotApplicable(f"{attack.core.name} can't move towards a target class")
         result = attack.run(
             model or self.model,
             block.pixels(slice(None)),
             block.labels,
             threat or self.threat,
+            criterion=criterion,
             targets=targets,
             eps=eps,
             ids=block.ids,

@@ -9,12 +9,9 @@ from torch import Tensor
 from robustlab.attacks import Attack, WhereMasked
 from robustlab.core import seeding
 from robustlab.data import Split
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.runs.store import Outcome, digest
-
-
-class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
-    """A check does not apply; the message tells why."""
 
 
 @dataclass(frozen=True, kw_only=True)

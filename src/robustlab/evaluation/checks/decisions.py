@@ -2,9 +2,10 @@
 
 from robustlab.attacks import APGD, HopSkipJump
 from robustlab.core.spec import register
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
-from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.context import Context, Sample
 
 MOST = 10
 BLIND = HopSkipJump(steps=8, samples=40)

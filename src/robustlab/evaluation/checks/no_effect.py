@@ -5,8 +5,9 @@ from collections.abc import Callable
 from scipy.stats import binomtest
 
 from robustlab.core.spec import register
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.base import FEW, CheckResult, PassiveCheck, graded
-from robustlab.evaluation.checks.context import AttackedRow, Context, NotApplicable
+from robustlab.evaluation.checks.context import AttackedRow, Context
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 

@@ -2,9 +2,10 @@
 
 from robustlab.core.logits import answered, finite
 from robustlab.core.spec import register
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, PassiveCheck
-from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from robustlab.core.spec import register
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
-from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.context import Context, Sample
 
 ASKED, MOST = 5, 250
 ALIKE = 1e-4

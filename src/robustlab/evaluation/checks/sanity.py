@@ -3,8 +3,9 @@
 import torch
 
 from robustlab.core.spec import register
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
-from robustlab.evaluation.checks.context import Context, NotApplicable
+from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.metrics import percent, proportion
 from robustlab.threats import allowance
 

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.data import Split
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
-from robustlab.evaluation.checks.context import Context, NotApplicable, Sample
+from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 
 
@@ -55,7 +56,9 @@ class SurvivorCheck(ActiveCheck):
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)
-            fallen |= result.predictions != images.labels
+            # Towards any class that it goes, another wrong one will do.
+            astray = result.predictions != images.labels
+            fallen |= result.successes if lab.criterion.targeted else astray
         aim = "" if goals[0] is None else f" towards {len(goals)} classes"
         found = missed(f"{attack!r}{aim}", int(fallen.sum()), sample, self.limit)
         return replace(found, found=found.found + self.remark(result))

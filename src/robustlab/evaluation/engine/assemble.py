@@ -10,9 +10,10 @@ from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.evaluation.engine.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
+from robustlab.evaluation.engine.goals import goal_of
 from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify
+from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
@@ -22,6 +23,7 @@ from robustlab.runs.evaluation import (
     Flip,
     Histogram,
     Images,
+    Reached,
     RobustCurve,
     Subject,
 )
@@ -96,6 +98,8 @@ def assemble(
         broken=pictures[0],
         pictures=pictures[1],
         flips=_flips(found),
+        goal=goal_of(problem.criteria),
+        targets=_targets(cascade, findings),
         distances=_distances(problem, found),
         compute=ComputeRecord(
             device=problem.device,
@@ -158,6 +162,28 @@ def _accuracy(cascade: Cascade, findings: CascadeResult, finding: AttackFindings
 def _not_finite(findings: CascadeResult, eps: float) -> list[int]:
     at = {number for number, row in findings.clean.items() if row.prediction < 0}
     return sorted(at | findings.no_answer_near(eps))
+
+
+def _targets(cascade: Cascade, findings: CascadeResult) -> list[Reached]:
+    """Return how often each class was reached from each other one, where all of them were targets."""
+    problem = cascade.problem
+    if len(problem.criteria) < 2:
+        return []
+    labels = {number: findings.clean[number].label for number in findings.right}
+    tried, counts = Counter(labels.values()), []
+    for offset, criterion in enumerate(problem.criteria, start=1):
+        won = {
+            number
+            for finding in findings.attacks
+            if finding.stage.criterion == criterion
+            for number, row in finding.confirmed.items()
+            if number in labels and succeeded(row, problem.threat.eps)
+        }
+        reached = Counter(labels[number] for number in won)
+        for label, n in sorted(tried.items()):
+            target = (label + offset) % problem.classes
+            counts.append(Reached(label=label, target=target, tried=n, reached=reached[label]))
+    return sorted(counts, key=lambda count: (count.label, count.target))
 
 
 def _flips(found: list[ImageVerdict]) -> list[Flip]:

@@ -33,8 +33,8 @@ class AttackFindings:
     Attributes:
         outcomes: of the images that it ran on.
         confirmed: of its successes, as measured again from the disk.
-        met: the images that were left to it: right, not broken before, and not proven.
-        won: those of them that it broke inside the problem's threat model.
+        met: the images that were left to it: right, not proven, and its criterion not reached before.
+        won: those that it was the first to break inside the problem's threat model.
     """
 
     stage: SearchStage
@@ -151,10 +151,11 @@ class Cascade:
     def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         proven = findings.proven or set()
         self._standing = set(findings.right)
+        left = {stage.criterion: self._standing - proven for stage in (*self.stages, *self.nearest)}
         further = [number for number in findings.right if number not in findings.proven_wide]
         found = []
         for stage in (*self.stages, *self.nearest):
-            standing = [number for number in findings.right if number in self._standing - proven]
+            standing = [number for number in findings.right if number in left[stage.criterion]]
             asked = further if stage in self.nearest else standing
             if self.problem.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
@@ -165,10 +166,10 @@ class Cascade:
                 if succeeded(outcomes[number], self.problem.threat.eps)
                 and (stage.name, number) not in withdrawn
             }
+            won = sorted(broken & self._standing)
+            left[stage.criterion] -= broken
             self._standing -= broken
-            found.append(
-                AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=standing, won=sorted(broken))
-            )
+            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=standing, won=won))
         for finding in found:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]

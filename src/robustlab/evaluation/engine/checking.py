@@ -5,6 +5,7 @@ import time
 import torch
 from torch import Tensor, nn
 
+from robustlab.attacks.criteria import MISCLASSIFIED
 from robustlab.core.calling import blaming
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.checks import (
@@ -91,8 +92,10 @@ def checked(
 
 
 def _key(cascade: Cascade, check: Check, state: str) -> str:
-    code = f"{source_of('evaluation/checks')}{code_of(check)}"
-    return f"{cascade.problem.key}/check {check!r} {state} {code}"
+    problem = cascade.problem
+    goal = "" if problem.criterion == MISCLASSIFIED else repr(problem.criterion)
+    code = f"{goal}{source_of('evaluation/checks')}{code_of(check)}"
+    return f"{problem.key}/check {check!r} {state} {code}"
 
 
 def _run(check: Check, context: Context) -> CheckRecord:
@@ -166,6 +169,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         surrogates=tuple(surrogates.values()),
         classes=problem.classes,
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
+        criterion=problem.criterion,
         seed=problem.seed,
         samples=problem.samples,
         half=problem.half,

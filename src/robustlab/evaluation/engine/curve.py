@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from robustlab.attacks import FMN, Attack, Nearest, SigmaZero
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
 from robustlab.evaluation.jobs.stages import Certify, MinNormStage, succeeded
 from robustlab.evaluation.metrics import proportion
@@ -13,7 +14,9 @@ _STEPS, _AT_EPS = 32, 24
 """Points of the curve beyond the first, and the one at the threat model's own eps."""
 
 
-def nearest_within(threat: ThreatModel) -> tuple[MinNormStage, ...]:
+def nearest_within(
+    threat: ThreatModel, criteria: tuple[Criterion, ...] = (MISCLASSIFIED,)
+) -> tuple[MinNormStage, ...]:
     """Return the stages that look for each image's nearest success, as far as the curve reaches.
 
     Together they cost less than twice what a PGD of 100 steps does. Of two, each makes up for the other's
@@ -26,7 +29,12 @@ def nearest_within(threat: ThreatModel) -> tuple[MinNormStage, ...]:
     elif threat.separable:
         attacks = (Nearest(steps=100), FMN(steps=75))
     wider = threat.at(points(threat)[-1])
-    return tuple(MinNormStage(attack=attack, threat=wider) for attack in attacks if attack.suits(threat))
+    return tuple(
+        MinNormStage(attack=attack, threat=wider, criterion=criterion)
+        for criterion in criteria
+        for attack in attacks
+        if attack.suits(threat)
+    )
 
 
 def points(threat: ThreatModel) -> list[float]:

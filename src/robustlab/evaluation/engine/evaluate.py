@@ -13,6 +13,7 @@ from robustlab.evaluation.engine.assemble import assemble
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
 from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
+from robustlab.evaluation.engine.goals import remarks_on
 from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.setup import LoadedInputs, certification
@@ -42,14 +43,19 @@ def cascade_of(
     progress: Progress,
 ) -> Cascade:
     """Return the cascade of the attacks that are asked for."""
-    attacks = resolved(request.asked, problem.threat, problem.classes)
+    targeted = any(criterion.targeted for criterion in problem.criteria)
+    attacks = resolved(request.asked, problem.threat, problem.classes, targeted=targeted)
     return Cascade(
         problem,
         store,
         progress,
         engine=as_engine(options.engine),
-        stages=tuple(AttackStage(attack=attack, threat=problem.threat) for attack in attacks),
-        nearest=nearest_within(problem.threat) if options.curve else (),
+        stages=tuple(
+            AttackStage(attack=attack, threat=problem.threat, criterion=criterion)
+            for criterion in problem.criteria
+            for attack in attacks
+        ),
+        nearest=nearest_within(problem.threat, problem.criteria) if options.curve else (),
         certify=certification(problem) if options.certify else None,
         further=("checks",) if options.checks else (),
     )
@@ -87,7 +93,7 @@ def evaluated(
         command=options.command(),
         attacks=", ".join(map(repr, request.asked)),
         data_name=request.chosen.name,
-        remarks=(*request.remarks, *said),
+        remarks=(*request.remarks, *remarks_on(problem.criteria, problem.images), *said),
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,

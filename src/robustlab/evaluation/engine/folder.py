@@ -29,6 +29,8 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
         "eight_bit": str(options.eight_bit),
         "surrogates": _hash([[model.code, model.sha256()] for model in request.surrogates]),
     }
+    if options.target is not None:
+        identity["target"] = str(options.target)
     return Owner(name=EVALUATION + subject.name, identity=identity)
 
 

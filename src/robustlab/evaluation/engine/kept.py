@@ -83,7 +83,8 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
         return False
     kept = [rows[number] for number in split.ids.tolist()]
     pixels = split.to(problem.device).pixels(slice(None))
-    classes, confidences = (column.cpu() for column in problem.predict(pixels, "clean again"))
+    found = problem.responses(pixels, "clean again")
+    classes, confidences = found.classes.cpu(), found.confidences.cpu()
     before = torch.tensor([row.prediction for row in kept])
     if varies:
         lost = int(((before == split.labels) & (classes != split.labels)).sum())
@@ -93,7 +94,8 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
     # Of near ties another processor may make another class.
     other = (before != classes) & (confidences > 0.5 + _APART)
     for place in (apart | other).nonzero().flatten()[:_ASKED].tolist():
-        alone, sure = problem.predict(pixels[place : place + 1], "alone")
+        again = problem.responses(pixels[place : place + 1], "alone")
+        alone, sure = again.classes, again.confidences
         # Where they differ, the others of the batch decide.
         if int(alone) == int(classes[place]) and abs(float(sure) - float(confidences[place])) <= _APART:
             return True

@@ -21,6 +21,7 @@ from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine.arguments import check
+from robustlab.evaluation.engine.goals import check_target, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.jobs import eight_bit
@@ -72,6 +73,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     asked = attack_list(options.attacks)
+    check_target(options.target)
     wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     here, note = working_folder() or Path(), progress.note
@@ -166,6 +168,7 @@ def _problem(
         data=request.chosen.split.sha256(),
         classes=classes,
         threat=request.threat,
+        criteria=criteria_of(options.target, classes),
         seed=options.seed,
         mode=options.mode,
         samples=samples(request, options),

@@ -60,8 +60,16 @@ def _one(node: ast.expr) -> Attack | Ensemble:
     raise SpecError(f"unknown attack or ensemble {shown(name.id)}{hint}; {offer(accepted, 'attacks')}")
 
 
-def resolved(asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
+def resolved(
+    asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes: int, *, targeted: bool = False
+) -> tuple[Attack, ...]:
     """Return the attacks that will run, in order; one that is named twice runs once.
+
+    Args:
+        asked: in the order in which an image meets them.
+        threat: what the attacker may do.
+        classes: how many the classifier tells apart.
+        targeted: whether the attacker wants a certain class; members of ensembles that can't are left out.
 
     Raises:
         SpecError: an attack is not made for the threat model, or an ensemble has none that is.
@@ -69,10 +77,14 @@ def resolved(asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes:
     attacks: list[Attack] = []
     for unit in asked:
         members = unit.stages(threat, classes) if isinstance(unit, Ensemble) else (unit,)
+        if targeted and isinstance(unit, Ensemble):
+            members = tuple(attack for attack in members if attack.core.targetable)
         if not members:
             raise SpecError(f"{unit!r} has no attack for {threat!r}")
         for attack in members:
             if not attack.suits(threat):
                 raise SpecError(f"{attack.core.name} supports {attack.core.made_for}, not {threat!r}")
+            if targeted and not attack.core.targetable:
+                raise SpecError(f"{attack.core.name} can't move towards a target class")
         attacks += members
     return tuple(dict.fromkeys(attacks))

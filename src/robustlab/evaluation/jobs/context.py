@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 import robustlab
 from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Observation
 from robustlab.attacks.watch import OnPass
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
 from robustlab.core.options import EvaluationMode
 from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel
-from robustlab.evaluation.classify import predict
+from robustlab.evaluation.classify import Responses, responses
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.records import PassTime
@@ -62,6 +63,7 @@ class EvaluationContext:
         surrogates: other classifiers, for attacks that transfer.
         images: those to attack, on the CPU.
         split: the whole split from which they are the first.
+        criteria: what the attacker wants; of several each in turn, and an image is robust if none is reached.
         data: the hash of that; so more of them share a ledger.
         device: where to compute.
         batch_size: images per pass and transaction, halved where memory runs out; no outcome depends on it.
@@ -77,6 +79,7 @@ class EvaluationContext:
     data: str
     classes: int
     threat: ThreatModel
+    criteria: tuple[Criterion, ...]
     seed: int
     mode: EvaluationMode
     samples: int
@@ -129,13 +132,20 @@ class EvaluationContext:
         """The surrogates as attacks see them."""
         return tuple(CheckedModel(surrogate.model, self.classes) for surrogate in self.surrogates)
 
-    def predict(self, images: Tensor, *purpose: object) -> tuple[Tensor, Tensor]:
-        """Return predictions and confidences as `predict` does; a random classifier draws by the purpose."""
+    def responses(self, images: Tensor, *purpose: object) -> Responses:
+        """Return what the classifier says of images; a random one draws by the purpose."""
         key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
-        return predict(self._guarded, images, batch_size=self.batch_size, samples=self.samples, key=key)
+        return responses(self._guarded, images, batch_size=self.batch_size, samples=self.samples, key=key)
 
     def attack(
-        self, attack: Attack, block: Split, threat: ThreatModel, *, mode: Mode, tell: OnPass
+        self,
+        attack: Attack,
+        block: Split,
+        threat: ThreatModel,
+        criterion: Criterion,
+        *,
+        mode: Mode,
+        tell: OnPass,
     ) -> AttackResult:
         """Attack a block of images that lies on the device, and tell how far that is."""
         return attack.run(
@@ -143,6 +153,7 @@ class EvaluationContext:
             block.pixels(slice(None)),
             block.labels,
             eight_bit.searched(threat) if self.eight_bit else threat,
+            criterion=criterion,
             ids=block.ids,
             seed=self.seed,
             mode=mode,
@@ -153,6 +164,25 @@ class EvaluationContext:
             realise=eight_bit.realise(threat) if self.eight_bit else None,
             on_pass=tell,
         )
+
+    @property
+    def criterion(self) -> Criterion:
+        """What the checks look for: the only criterion, and of several any class but the label."""
+        return self.criteria[0] if len(self.criteria) == 1 else MISCLASSIFIED
+
+    def reached(
+        self, criterion: Criterion, images: Tensor, found: Responses, clean: Tensor, labels: Tensor
+    ) -> Tensor:
+        """Return (N,) whether a criterion is reached on images, given what the classifier says of them."""
+
+        def clean_logits() -> Tensor:
+            return self.responses(clean, "clean logits").logits
+
+        targets = criterion.targets(labels, clean_logits)
+        seen = Observation(
+            points=images, logits=found.logits, valid=found.valid, labels=labels, targets=targets
+        )
+        return criterion.reached(seen)
 
     def places(self, ids: Tensor) -> Tensor:
         """Return (n,) where the images of the given ids are; no image is copied."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.attacks.watch import OnPass
 from robustlab.certify import Certifier
 from robustlab.data import Split
@@ -73,11 +74,10 @@ class Clean(EvaluationStage):
         self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
     ) -> Block:
         del stored, tell
-        predictions, confidences = problem.predict(block.pixels(slice(None)), "clean", int(block.ids[0]))
+        found = problem.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
-        return Block(
-            outcomes=rows(block, predictions, confidences, nothing.float(), once, nothing, nothing - 1)
-        )
+        said = (found.classes, found.confidences, nothing.float())
+        return Block(outcomes=rows(block, *said, once, nothing, nothing - 1, nothing))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +103,8 @@ class Certify(EvaluationStage):
         nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
         # Each image is classified, then bounded in fp32, centre and radius, and where that may do, in fp64.
         forwards = once if self.threat.eps == 0 else once + 2 + 2 * proven.long()
-        return Block(
-            outcomes=rows(
-                block, block.labels, nothing.float(), nothing.float(), forwards, nothing, proven.long() - 1
-            )
-        )
+        said = (block.labels, nothing.float(), nothing.float())
+        return Block(outcomes=rows(block, *said, forwards, nothing, proven.long() - 1, nothing))
 
 
 class SearchStage(EvaluationStage):
@@ -115,10 +112,16 @@ class SearchStage(EvaluationStage):
 
     attack: Attack
     threat: ThreatModel
+    criterion: Criterion
+
+    @property
+    def goal(self) -> str:
+        """What the attacker wants, to follow the attack's name; empty: any class but the label."""
+        return "" if self.criterion == MISCLASSIFIED else f" for {self.criterion!r}"
 
     @property
     def code(self) -> str:
-        return code_of(self.attack)
+        return code_of(self.attack) + code_of(self.criterion)
 
     @abstractmethod
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
@@ -130,10 +133,11 @@ class SearchStage(EvaluationStage):
         del stored
         result = self.search(problem, block, tell)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
-        won = (result.predictions != block.labels).nonzero().squeeze(1).tolist()
+        won = result.successes.nonzero().squeeze(1).tolist()
         found = (result.predictions, result.confidences, result.distances)
+        spent = (result.forwards, result.backwards, result.restarts)
         return Block(
-            outcomes=rows(block, *found, result.forwards, result.backwards, result.restarts),
+            outcomes=rows(block, *found, *spent, result.successes.long()),
             examples={int(block.ids[row]): encode(result.images[row]) for row in won},
         )
 
@@ -144,18 +148,19 @@ class AttackStage(SearchStage):
 
     attack: Attack
     threat: ThreatModel
+    criterion: Criterion = MISCLASSIFIED
 
     @property
     def name(self) -> str:
-        return repr(self.attack)
+        return f"{self.attack!r}{self.goal}"
 
     @property
     def title(self) -> str:
-        return self.attack.brief()
+        return f"{self.attack.brief()}{self.goal}"
 
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
         mode: Mode = "verdict" if problem.mode == "verdict" else "max-loss"
-        return problem.attack(self.attack, block, self.threat, mode=mode, tell=tell)
+        return problem.attack(self.attack, block, self.threat, self.criterion, mode=mode, tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,17 +169,18 @@ class MinNormStage(SearchStage):
 
     attack: Attack
     threat: ThreatModel
+    criterion: Criterion = MISCLASSIFIED
 
     @property
     def name(self) -> str:
-        return f"{self.attack!r} within {self.threat!r}"
+        return f"{self.attack!r} within {self.threat!r}{self.goal}"
 
     @property
     def title(self) -> str:
         return f"nearest success: {self.attack.brief()}"
 
     def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, mode="max-loss", tell=tell)
+        return problem.attack(self.attack, block, self.threat, self.criterion, mode="max-loss", tell=tell)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,17 +204,19 @@ class Verify(EvaluationStage):
         del tell
         clean = block.pixels(slice(None))
         images = decoded(problem, [stored[number] for number in block.ids.tolist()]).to(clean.device)
-        predictions, confidences = problem.predict(images, self.name, int(block.ids[0]))
+        found = problem.responses(images, self.name, int(block.ids[0]))
+        reached = problem.reached(self.searching.criterion, images, found, clean, block.labels)
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
-        return Block(outcomes=rows(block, predictions, confidences, distances, once, nothing, nothing))
+        said = (found.classes, found.confidences, distances)
+        return Block(outcomes=rows(block, *said, once, nothing, nothing, reached.long()))
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
-    """Tell whether a row is of an image inside the ball that is classified wrongly."""
-    return outcome.prediction != outcome.label and outcome.distance <= allowance(eps)
+    """Tell whether a row is of an image inside the ball on which the attacker's goal is reached."""
+    return bool(outcome.success) and outcome.distance <= allowance(eps)
 
 
 def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:

@@ -1,0 +1,62 @@
+"""What the attacker wants: the criteria that an evaluation's ``target`` means."""
+
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Targeted, as_criterion
+from robustlab.core.errors import SpecError
+from robustlab.data import Split
+
+ALL = "all"
+"""Each class but the label, one after the other."""
+
+
+def check_target(target: str | int | Criterion | None) -> None:
+    """Check what needs no classifier.
+
+    Raises:
+        SpecError: it is no target.
+    """
+    if target is not None and target != ALL:
+        as_criterion(target)
+
+
+def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Criterion, ...]:
+    """Return the criteria of a target; of ``all`` one for each distance of the target from the label.
+
+    Raises:
+        SpecError: it is no target, or the classifier has no such class.
+    """
+    if target is None:
+        return (MISCLASSIFIED,)
+    if target == ALL:
+        return tuple(Targeted(classes=f"+{offset}") for offset in range(1, classes))
+    criterion = as_criterion(target)
+    wanted = criterion.classes if isinstance(criterion, Targeted) else None
+    if isinstance(wanted, int) and wanted >= classes:
+        raise SpecError(f"target {wanted}: the model outputs {classes} logits, for 0 to {classes - 1}")
+    return (criterion,)
+
+
+def remarks_on(criteria: tuple[Criterion, ...], images: Split) -> tuple[str, ...]:
+    """Return what the user must know of a target."""
+    wanted = criteria[0].classes if len(criteria) == 1 and isinstance(criteria[0], Targeted) else None
+    own = int((images.labels == wanted).sum()) if isinstance(wanted, int) else 0
+    if not own:
+        return ()
+    return (
+        f"{own} of {len(images)} images are of the target class {wanted}: they can't be moved towards it, "
+        "and count as robust where they are classified correctly",
+    )
+
+
+def goal_of(criteria: tuple[Criterion, ...]) -> str:
+    """Return what the attacker wants, in words; empty: any class but the label."""
+    if criteria == (MISCLASSIFIED,):
+        return ""
+    if len(criteria) > 1:
+        return "each other class in turn"
+    (criterion,) = criteria
+    if not isinstance(criterion, Targeted):
+        return repr(criterion)
+    known = {"next": "the class after the label", "least-likely": "the least likely class"}
+    if isinstance(criterion.classes, int):
+        return f"class {criterion.classes}"
+    return known.get(criterion.classes, f"the class {criterion.classes} after the label")
