@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from robustlab.attacks import Attack
+from robustlab.attacks import Attack, Criterion, Gradient
 from robustlab.certify import Certifier
 from robustlab.cli import explain
 from robustlab.cli.columns import print_texts
@@ -28,10 +28,12 @@ from robustlab.training import Objective
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
     "certifiers": Certifier,
+    "criteria": Criterion,
     "datasets": Dataset,
     "defenses": Defense,
     "detectors": Detector,
     "ensembles": Ensemble,
+    "gradients": Gradient,
     "models": Model,
     "objectives": Objective,
     "sources": Source,
@@ -48,7 +50,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    by_name = {name: unit for base in _KINDS.values() for name, unit in units(base).items()}
+    # Where two kinds have a unit of the same name, as attacks and gradients do, the name means the first.
+    by_name = {name: unit for base in reversed(_KINDS.values()) for name, unit in units(base).items()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files
     if kind is not None:
