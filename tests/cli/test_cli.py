@@ -129,7 +129,9 @@ def test_no_display_is_no_error(finished: Path, monkeypatch: pytest.MonkeyPatch)
     assert "no display" in result.stderr
 
 
-@pytest.mark.parametrize("kind", ["attacks", "defenses", "detectors", "datasets", "models"])
+@pytest.mark.parametrize(
+    "kind", ["attacks", "criteria", "gradients", "defenses", "detectors", "datasets", "models"]
+)
 def test_ls_lists_each_kind(kind: str) -> None:
     result = call("ls", kind, "--json")
     assert len(json.loads(result.stdout)[kind]) >= 2
@@ -144,6 +146,8 @@ def test_ls_explains_a_unit() -> None:
     assert by_name["rho"]["default"] == 0.75
     assert "share of steps" in by_name["rho"]["meaning"]
     assert "dlr" in by_name["loss"]["accepted"].split(", ")
+    assert "estimator" in by_name["gradient"]["meaning"]
+    assert json.loads(call("ls", "spsa", "--json").output)["kind"] == "attack", "and not the gradient"
     table = call("ls", "apgd").output
     assert "share of steps" in " ".join(table.split())
     heading, row = (line for line in table.splitlines() if line.startswith(("argument", "targets")))

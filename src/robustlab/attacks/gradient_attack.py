@@ -14,6 +14,7 @@ class GradientAttack(Attack, ABC):
     """
 
     gradient: Gradient = ExactGradient()
+    """How gradients are had: exactly, or by another estimator (`robustlab ls gradients`)."""
 
     @property
     def estimator(self) -> Gradient:

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from robustlab.attacks import Attack
+from robustlab.attacks import Attack, Criterion, Gradient
 from robustlab.certify import Certifier
 from robustlab.cli import explain
 from robustlab.cli.columns import print_texts
@@ -19,6 +19,7 @@ from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.evaluation.checks import Check
+from robustlab.evaluation.engines import Engine
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.models import Model, zoo_names
 from robustlab.models.sources import Source
@@ -30,10 +31,13 @@ _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
     "certifiers": Certifier,
     "checks": Check,
+    "criteria": Criterion,
     "datasets": Dataset,
     "defenses": Defense,
     "detectors": Detector,
+    "engines": Engine,
     "ensembles": Ensemble,
+    "gradients": Gradient,
     "models": Model,
     "objectives": Objective,
     "sources": Source,
@@ -50,8 +54,9 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    # Checks go by their ids: an attack may have the name of one.
-    by_name = {_known_as(unit): unit for base in _KINDS.values() for unit in units(base).values()}
+    # Checks go by their ids: an attack may have the name of one. Where two kinds have a unit of the same name, as
+    # attacks and gradients do, the name means the first.
+    by_name = {_known_as(unit): unit for base in reversed(_KINDS.values()) for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files
     if kind is not None:
