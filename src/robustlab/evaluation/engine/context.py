@@ -17,6 +17,7 @@ from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.classify import predict
 from robustlab.evaluation.engine import eight_bit
+from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.results import PassTime
 from robustlab.runs.store import digest
@@ -77,7 +78,8 @@ class EvaluationContext:
         """The hash of all that an outcome depends on beside the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
-        return digest("evaluation", program(), models, self.data, repr(self.threat), settings)
+        threat = f"{self.threat!r}{code_of(self.threat)}"
+        return digest("evaluation", program(), models, self.data, threat, settings)
 
     @cached_property
     def measured_key(self) -> str:

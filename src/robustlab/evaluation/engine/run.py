@@ -76,7 +76,7 @@ def _execute(
                 progress,
                 stages=stages,
                 nearest=nearest_within(problem.threat) if options.curve else (),
-                certify=certification(problem) if options.certify else None,
+                certify=certification(problem, progress.note) if options.certify else None,
                 further=("checks",) if options.checks else (),
             )
             warnings = warned(cascade, request.chosen.name)
