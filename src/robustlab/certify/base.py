@@ -116,7 +116,7 @@ class Certifier(Unit, ABC):
     @final
     @own_settings()
     def obstacle(self, model: nn.Module, images: Tensor) -> str | Exception | None:
-        """Return what `explain` does, an error as it came: `NoRuleError` is an answer, another may be a bug."""
+        """Return what `explain` does, errors as they came: `NoRuleError` is an answer, others may be bugs."""
         image = images[:1].clone()
         known: Any = units(ThreatModel).get(self.norms[0], Linf)
         nowhere = known(eps=0)

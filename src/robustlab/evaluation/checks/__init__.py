@@ -1,7 +1,7 @@
 """Checks: computed reasons to believe or to doubt a robust accuracy; docs/flags.md explains each one."""
 
 from robustlab.evaluation.checks.attack_runner import AttackRunner
-from robustlab.evaluation.checks.base import ActiveCheck, Check, CheckResult, PassiveCheck
+from robustlab.evaluation.checks.base import ActiveCheck, Check, CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import AttackedRow, Context, EvaluationSummary, NotApplicable, Sample
 from robustlab.evaluation.checks.listing import BUILT_IN, Which, all_checks, checks_of
 from robustlab.evaluation.checks.survivors import SurvivorCheck
@@ -22,4 +22,5 @@ __all__ = [
     "Which",
     "all_checks",
     "checks_of",
+    "graded",
 ]
