@@ -213,7 +213,8 @@ def test_the_dataset(tmp_path: Path) -> None:
     assert results["clean"]["value"] == 1.0
     code = (
         "import robustlab, torch; a, b = (robustlab.load_dataset('bars') for _ in range(2)); "
-        "print(len(a.train), len(a.validation), len(a.test), *a.class_names, *a.test.labels.bincount().tolist(), "
+        "print(len(a.train), len(a.validation), len(a.test), *a.class_names, "
+        "*a.test.labels.bincount().tolist(), "
         "all(torch.equal(a.split(k).images, b.split(k).images) for k in ('train', 'validation', 'test')), "
         "a.test.images.flatten(1).sum(1).unique().tolist())"
     )
