@@ -2,18 +2,13 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
-from torch import nn
 
 import robustlab
-from robustlab.core import spec
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.results import Results
-from robustlab.threats import Linf
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,25 +35,6 @@ def test_readme_code_on_ones_own_model_runs(tmp_path: Path, monkeypatch: pytest.
     exec(compile(code.replace('"mnist"', '"digits"'), "README.md", "exec"), {})
     (folder,) = (tmp_path / "runs").glob("evaluate-Sequential-digits-linf-0.1-*")
     assert (folder / "report.html").is_file()
-
-
-def test_attack_of_the_contributors_guide_runs(make_linear: Callable[..., nn.Module]) -> None:
-    from robustlab.attacks import FGSM, Attack
-
-    model = make_linear()
-    images = torch.rand(50, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    labels = model(images).argmax(dim=1)
-
-    (code,) = python_blocks("CONTRIBUTING.md")
-    try:
-        exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "guide"})
-        attack = spec.parse(Attack, "bim(steps=5)")
-        found = attack.run(model, images, labels, Linf(eps=0.1))
-        fgsm = FGSM().run(model, images, labels, Linf(eps=0.1))
-        assert (found.predictions == labels).sum() <= (fgsm.predictions == labels).sum()
-        assert found.distances.max() <= 0.1 + 1e-6
-    finally:
-        spec._registry[Attack].pop("bim", None)
 
 
 def test_schema_document_is_the_codes() -> None:

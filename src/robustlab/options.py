@@ -122,7 +122,8 @@ class EvaluationOptions(_Options):
     threat: "str | ThreatModel" = field(
         default="linf(eps=0.3)",
         metadata=told(
-            "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded",
+            "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded; or a "
+            "class of yours, FILE.py:CLASS(eps=8/255)",
             command_line="text",
         ),
     )
@@ -131,7 +132,7 @@ class EvaluationOptions(_Options):
         metadata=told(
             "attacks and ensembles in the order in which an image meets them, such as standard, or "
             "pgd(steps=40), fgsm; comma-separated or repeated; default standard. `ls attacks` and "
-            "`ls ensembles` list them",
+            "`ls ensembles` list them; a class of yours is FILE.py:CLASS(steps=5)",
             command_line="texts",
             accepted="specs, attacks or ensembles",
         ),

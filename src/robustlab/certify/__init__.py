@@ -2,5 +2,6 @@
 
 from robustlab.certify.base import Certifier
 from robustlab.certify.ibp import IBP
+from robustlab.certify.interval import NoRuleError
 
-__all__ = ["IBP", "Certifier"]
+__all__ = ["IBP", "Certifier", "NoRuleError"]

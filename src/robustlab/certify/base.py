@@ -22,7 +22,8 @@ from robustlab.core.inputs import (
 )
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
-from robustlab.core.spec import Unit
+from robustlab.core.spec import Unit, units
+from robustlab.core.text import a_kind
 from robustlab.threats import Linf, ThreatModel, as_threat
 
 __all__ = ["Certifier"]
@@ -31,7 +32,8 @@ __all__ = ["Certifier"]
 class Certifier(Unit, ABC):
     """A proof, image by image, that no point of the threat model changes the class.
 
-    A concrete certifier implements `prove` for one batch. A proof holds for the network as it is computed in
+    Another package adds one through the entry-point group ``robustlab.certifier``. A concrete certifier
+    implements `prove` for one batch. A proof holds for the network as it is computed in
     float32 (no TF32, no autocast). A missing proof says nothing: the image may well be robust.
     """
 
@@ -47,6 +49,10 @@ class Certifier(Unit, ABC):
         Raises:
             NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
         """
+
+    def passes(self, proven: Tensor) -> Tensor:
+        """Return (N,) how many forward passes each image took, given (N,) whether it was proven."""
+        return torch.full_like(proven, 2, dtype=torch.int64)
 
     @final
     @own_settings()
@@ -104,7 +110,16 @@ class Certifier(Unit, ABC):
             model: in eval mode.
             images: (N, C, H, W) float32 in [0, 1]; the first one is passed through the model.
         """
+        found = self.obstacle(model, images)
+        return found if found is None or isinstance(found, str) else _blame(model, found)
+
+    @final
+    @own_settings()
+    def obstacle(self, model: nn.Module, images: Tensor) -> str | Exception | None:
+        """Return what `explain` does, errors as they came: `NoRuleError` is an answer, others may be bugs."""
         image = images[:1].clone()
+        known: Any = units(ThreatModel).get(self.norms[0], Linf)
+        nowhere = known(eps=0)
         with torch.no_grad(), seeding.isolated(0):
             try:
                 before = seeding.global_state(image.device)
@@ -119,16 +134,24 @@ class Certifier(Unit, ABC):
                 alike = 1e-4 * (1 + float(first.nan_to_num(0.0, 0.0, 0.0).abs().max()))
                 if not torch.allclose(first, again, rtol=0, atol=alike, equal_nan=True):
                     return "the model's answer changes from call to call, or with the other images of a batch"
-                self.prove(model, image, first.argmax(dim=1), Linf(eps=0.0))
+                self._proved(model, image, first.argmax(dim=1), nowhere)
             except UserCodeError as error:
                 if error.quits:
                     raise
-                return _blame(model, error.__cause__ or error)
+                return error.__cause__ if isinstance(error.__cause__, Exception) else error
             except Exception as error:
                 if isinstance(error, RobustlabError) and not isinstance(error, NoRuleError):
                     raise  # it is no classifier
-                return _blame(model, error)
+                return error
         return None
+
+    def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+        found = self.prove(model, images, labels, threat)
+        # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
+        if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != labels.shape:
+            what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else a_kind(found)
+            raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
+        return found
 
     def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         with torch.no_grad():
@@ -138,7 +161,7 @@ class Certifier(Unit, ABC):
             if threat.eps > 0 and proven.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 try:
-                    proven[proven.clone()] = self.prove(model, images[proven], labels[proven], threat)
+                    proven[proven.clone()] = self._proved(model, images[proven], labels[proven], threat)
                 except NoRuleError:
                     proven.zero_()
         return proven

@@ -54,8 +54,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    # Checks go by their ids: an attack may have the name of one. Where two kinds have a unit of the same name, as
-    # attacks and gradients do, the name means the first.
+    # Checks go by their ids, for an attack may have the name of one. A name that two kinds have, as attacks and
+    # gradients do, means the first.
     by_name = {_known_as(unit): unit for base in reversed(_KINDS.values()) for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files

@@ -6,8 +6,10 @@ attack, threat, model, ...) and registers itself there under a short name. Its r
 """
 
 import ast
+import contextlib
 import dataclasses
 import importlib.metadata
+import inspect
 import keyword
 import warnings
 from collections.abc import Callable, Mapping
@@ -101,6 +103,7 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
 
     def decorate(cls: type[UnitT]) -> type[UnitT]:
         cls.name = name
+        _resolve_annotations(cls)
         config = pydantic.ConfigDict(
             extra="forbid", strict=False, arbitrary_types_allowed=True, allow_inf_nan=False
         )
@@ -110,6 +113,20 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
         return cast("type[UnitT]", final)
 
     return decorate
+
+
+def _resolve_annotations(cls: type[Unit]) -> None:
+    """Replace annotations that are text by what they mean: a user's file may leave `sys.modules` again."""
+    own = inspect.get_annotations(cls)
+    if any(isinstance(hint, str) for hint in own.values()):
+        with contextlib.suppress(NameError):
+            hints = get_type_hints(cls, include_extras=True)
+            cls.__annotations__ = {name: hints[name] for name in own}
+
+
+def known_again(unit: type[Unit]) -> None:
+    """Let a registered class be the one that its name means, whichever was registered since."""
+    _registry[_kind_of(unit)][unit.name] = unit
 
 
 def _kind_of(cls: type[Unit]) -> type[Unit]:
@@ -181,16 +198,34 @@ def _unreadable(kind: type[Unit], text: object) -> str:
     return f"can't parse {kind.kind} {shown(text)}{hint}; {expected}"
 
 
+def build(unit: type[UnitT], text: str) -> UnitT:
+    """Build a unit of a class from a spec string of it.
+
+    Raises:
+        SpecError: as for `parse`.
+    """
+    node = syntax(text)
+    if not isinstance(node, ast.Call) or _unpacks(node):
+        raise SpecError(_unreadable(unit, text))
+    return _of_class(unit, node, text)
+
+
 def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
-    unpacks = any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
-    if not isinstance(call.func, ast.Name) or unpacks:
+    if not isinstance(call.func, ast.Name) or _unpacks(call):
         raise SpecError(_unreadable(kind, text))
     known = units(kind)
     if call.func.id not in known:
         hint = did_you_mean(call.func.id, known)
         raise SpecError(f"unknown {kind.kind} {shown(call.func.id)}{hint}; {offer(known, f'{kind.kind}s')}")
-    unit = known[call.func.id]
+    return _of_class(known[call.func.id], call, text)
+
+
+def _unpacks(call: ast.Call) -> bool:
+    return any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
+
+
+def _of_class(unit: type[UnitT], call: ast.Call, text: str) -> UnitT:
     names = argument_names(unit)
     if len(call.args) > (len(names) if unit.by_place else 0):
         raise SpecError(by_name(unit, unit.name, [_segment(value, text) for value in call.args]))

@@ -1,4 +1,7 @@
-"""Runs a function of a user's file or module: ``my_file.py:make_model``, ``package.module:make_model``."""
+"""Runs a function of a user's file or module: ``my_file.py:make_model``, ``package.module:make_model``.
+
+Or finds a class there, which is then a unit: ``my_file.py:MyAttack`` (`core/user_units.py`).
+"""
 
 import ast
 import importlib.util
@@ -8,7 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -46,22 +50,63 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
         SetupError: there is no such file or name, or its code failed.
     """
     path, name, scope, module_name = _resolved(reference)
-    source = path.read_bytes()
-    if not name:
-        raise SetupError(f"{path}: which function? Write {path}:NAME; {_offer(source)}")
+    _check_named(path, name, "function")
     # One block: what the file sets, such as the default dtype, holds when its function is called.
     with scope.open(), _as_program(path), calling(reference):
-        with _watched(path, note), _explained(f"{path} can't be imported"):
-            module = scope.load(path, module_name)
-        if not hasattr(module, name):
-            raise SetupError(
-                f"{path} has no function {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
-            )
-        made = getattr(module, name)
+        made = _member(_module(path, scope, module_name, note), path, name, "function")
         if callable(made) and not isinstance(made, nn.Module):
             with _explained(f"{reference} failed"):
                 made = made()
         return made, hash_of_sources(path, scope)
+
+
+def find(reference: str, note: Callable[[str], None] = lambda _: None) -> Any:
+    """Return what a file calls by a name, such as a class. It is imported again only when it was changed.
+
+    Args:
+        reference: as for `call`.
+        note: as for `call`.
+
+    Raises:
+        SetupError: there is no such file or name, or its code failed.
+    """
+    path, name, scope, module_name = _resolved(reference)
+    _check_named(path, name, "class")
+    known = _imported.get((path, module_name))
+    if known is not None and known.sources == hash_of_sources(path, known.scope):
+        return _member(known.module, path, name, "class")
+    with scope.open(), _as_program(path), calling(reference):
+        module = _module(path, scope, module_name, note)
+        _imported[path, module_name] = _Imported(module, scope, hash_of_sources(path, scope))
+        return _member(module, path, name, "class")
+
+
+class _Imported(NamedTuple):
+    module: ModuleType
+    scope: Scope
+    sources: str
+
+
+_imported: dict[tuple[Path, str], _Imported] = {}
+
+
+def _module(path: Path, scope: Scope, name: str, note: Callable[[str], None]) -> ModuleType:
+    with _watched(path, note), _explained(f"{path} can't be imported"):
+        return scope.load(path, name)
+
+
+def _check_named(path: Path, name: str, what: str) -> None:
+    if not name:
+        raise SetupError(f"{path}: which {what}? Write {path}:NAME; {_offer(path.read_bytes())}")
+
+
+def _member(module: ModuleType, path: Path, name: str, what: str) -> Any:
+    if not hasattr(module, name):
+        source = path.read_bytes()
+        raise SetupError(
+            f"{path} has no {what} {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
+        )
+    return getattr(module, name)
 
 
 @contextmanager

@@ -36,10 +36,6 @@ class AdversarialTraining(TrainedDefense):
             core = self.attack.core
             raise ValueError(f"{core.name} supports {core.made_for}, not {self.threat!r}")
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.source,)
-
     def training_set(
         self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
     ) -> Split:

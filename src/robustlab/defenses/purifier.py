@@ -35,9 +35,5 @@ class Purifier(ComposedDefense):
     classifier: BareText
     """The network that classifies what it gives back."""
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network, self.classifier)
-
     def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         return PurifiedClassifier(networks[self.network], networks[self.classifier]).eval()

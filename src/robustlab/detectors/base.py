@@ -18,12 +18,12 @@ class Detector(Unit, ABC):
     """The score above which the detector's inventor calls an image suspicious, if there is such a rule."""
 
     network_kinds: ClassVar[Mapping[str, str]] = {}
-    """The kind (`Model.network_kind`) of the network that an argument names; one not listed may be of any."""
+    """The arguments that name trained networks, and the kind (`Model.network_kind`) of each."""
 
     @property
-    @abstractmethod
     def networks(self) -> tuple[str, ...]:
-        """The names of the trained networks it needs."""
+        """The names of the trained networks it needs: those of `network_kinds`; override it for others."""
+        return tuple(str(getattr(self, argument)) for argument in self.network_kinds)
 
     @abstractmethod
     def score(self, networks: Mapping[str, nn.Module], images: Tensor) -> Tensor:

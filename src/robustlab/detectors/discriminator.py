@@ -21,10 +21,6 @@ class Discriminator(Detector):
     network_kinds: ClassVar[Mapping[str, str]] = {"network": "gan"}
     network: str
 
-    @property
-    def networks(self) -> tuple[str, ...]:
-        return (self.network,)
-
     def score(self, networks: Mapping[str, nn.Module], images: Tensor) -> Tensor:
         logits: Tensor = networks[self.network](images)
         return -logits

@@ -14,6 +14,7 @@ from torch import Tensor
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
 from robustlab.core.text import shown
+from robustlab.core.user_units import is_user_unit, user_unit
 
 _TOLERANCE = 1e-6
 
@@ -165,13 +166,13 @@ class ThreatModel(Unit, ABC):
 
 
 def as_threat(threat: object) -> ThreatModel:
-    """Return a threat model, given itself or its spec.
+    """Return a threat model, given itself or its spec, or a class in a user's file: ``my.py:Mine(eps=0.3)``.
 
     Raises:
-        SpecError: it is neither, or a spec with a mistake.
+        SpecError, SetupError: it is none of these, or a spec with a mistake.
     """
     if isinstance(threat, str):
-        return parse(ThreatModel, threat)
+        return user_unit(threat, ThreatModel) if is_user_unit(threat) else parse(ThreatModel, threat)
     if isinstance(threat, ThreatModel):
         return threat
     number = isinstance(threat, int | float) and not isinstance(threat, bool)

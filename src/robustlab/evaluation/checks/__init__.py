@@ -2,7 +2,7 @@
 
 from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
-from robustlab.evaluation.checks.base import ActiveCheck, Check, CheckResult, PassiveCheck
+from robustlab.evaluation.checks.base import ActiveCheck, Check, CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import AttackedRow, Context, EvaluationSummary, Sample
 from robustlab.evaluation.checks.listing import BUILT_IN, Which, all_checks, checks_of
 from robustlab.evaluation.checks.survivors import SurvivorCheck
@@ -23,4 +23,5 @@ __all__ = [
     "Which",
     "all_checks",
     "checks_of",
+    "graded",
 ]

@@ -1,7 +1,7 @@
 """Turns what is asked for into a problem: parses, loads, checks and puts everything in its place."""
 
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import chdir, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -10,15 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.certify import IBP, Certifier
+from robustlab.certify import Certifier, NoRuleError
 from robustlab.core.batches import BatchSize, in_batches
-from robustlab.core.calling import UserCodeError, calling
+from robustlab.core.calling import UserCodeError, calling, in_one_line
 from robustlab.core.device import resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
+from robustlab.core.spec import units
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.engine.arguments import check
 from robustlab.evaluation.engine.goals import check_target, criteria_of
@@ -69,14 +70,16 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     check(options)
     if (options.images is None) != (options.labels is None):
         raise RobustlabError("images and labels must be given together")
-    threat = as_threat(options.threat)
+    here, note = working_folder() or Path(), progress.note
+    with chdir(here):  # what a file of the user's changes when it is imported is put back
+        threat = as_threat(options.threat)
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
-    asked = attack_list(options.attacks)
+    with chdir(here):
+        asked = attack_list(options.attacks, note)
     check_target(options.target)
     wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
-    here, note = working_folder() or Path(), progress.note
     subject = load_classifier(
         options.model, weights=options.weights, network=options.network, name=options.name, note=note
     )
@@ -215,20 +218,49 @@ def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -
     return classes
 
 
-def certification(problem: EvaluationContext) -> Certify | None:
-    """Return the stage that looks for proofs, if the certifier understands the classifier and the threat."""
-    certifier: Certifier = IBP()
+def certification(problem: EvaluationContext, note: Callable[[str], None]) -> Certify | None:
+    """Return the stage that looks for proofs, by the first certifier that can bound the classifier.
+
+    robustlab's own are asked first, then those of other packages by name. One of these that fails is left
+    out, which is noted.
+    """
+    # Rounding is bounded for float32 alone.
+    if problem.samples > 1 or dtype_of(problem.model) != torch.float32:
+        return None
+    known = units(Certifier).values()
+    for kind in sorted(known, key=lambda kind: not kind.__module__.startswith("robustlab.")):
+        own = kind.__module__.startswith("robustlab.")
+        try:
+            with nullcontext() if own else calling(kind.name):
+                certifier = kind()
+                failure = _failure(certifier, problem)
+        except RobustlabError as error:
+            if isinstance(error, UserCodeError) and error.quits:
+                raise
+            failure = str(error)
+        if failure is None:
+            return Certify(certifier=certifier, threat=problem.threat)
+        if failure and not own:
+            note(f"the certifier {kind.name} is left out: {failure}")
+    return None
+
+
+def _failure(certifier: Certifier, problem: EvaluationContext) -> str | None:
+    """Return why a certifier failed on the first image; empty if it knows no such models, None if it does.
+
+    Raises:
+        RobustlabError: it, or the model, failed in another way.
+    """
+    if not problem.threat.is_one_of(certifier.norms):
+        return ""
     first = problem.images.take(slice(1)).to(problem.device)
     pixels = first.pixels(slice(None))
-    try:
-        # Rounding is bounded for float32 alone.
-        if problem.samples > 1 or dtype_of(problem.model) != torch.float32:
-            return None
-        if certifier.explain(problem.model, pixels) is not None:
-            return None
+    obstacle = certifier.obstacle(problem.model, pixels)
+    if obstacle is None:
         certifier.certify(problem.model, pixels, first.labels, problem.threat)
-    except RobustlabError as error:
-        if isinstance(error, UserCodeError) and error.quits:
-            raise
         return None
-    return Certify(certifier=certifier, threat=problem.threat)
+    return (
+        in_one_line(obstacle)
+        if isinstance(obstacle, Exception) and not isinstance(obstacle, NoRuleError)
+        else ""
+    )

@@ -1,13 +1,15 @@
 """Reads what a user asks for as attacks: specs of attacks and ensembles, in any mixture."""
 
 import ast
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from robustlab.attacks import Attack
 from robustlab.core.aliases import ours
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.spec import parse, syntax, units
 from robustlab.core.text import a_kind, shown
+from robustlab.core.user_units import is_user_unit, split_list, user_unit
 from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
@@ -17,18 +19,26 @@ Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 _EXPECTED = "expected for example standard, or pgd(steps=40), fgsm"
 
 
-def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
+def attack_list(
+    asked: Attacks, note: Callable[[str], None] = lambda _: None
+) -> tuple[Attack | Ensemble, ...]:
     """Return the units that were asked for, in order.
 
+    Args:
+        asked: specs, several in one text where commas separate them, units, or classes of a user's file or
+            module: ``my.py:MyAttack(steps=5)``.
+        note: where to say that such a file takes long to import.
+
     Raises:
-        SpecError: a text is no list of specs, or names what does not exist; or nothing was asked for.
+        SpecError, SetupError: a text is no list of specs, or names what does not exist; or nothing was asked
+            for.
     """
     if isinstance(asked, str | Attack | Ensemble) or not isinstance(asked, Sequence):
         asked = [asked]
     found: list[Attack | Ensemble] = []
     for item in asked:
         if isinstance(item, str):
-            found += _parsed(item)
+            found += _parsed(item, note)
         elif isinstance(item, Attack | Ensemble):
             found.append(item)
         else:
@@ -38,11 +48,23 @@ def attack_list(asked: Attacks) -> tuple[Attack | Ensemble, ...]:
     return tuple(found)
 
 
-def _parsed(text: str) -> list[Attack | Ensemble]:
+def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:
+    parts = list(split_list(text))
+    if not all(map(str.strip, parts)):
+        raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
+    if any(map(is_user_unit, parts)):
+        lists = [[_of_user(part, note)] if is_user_unit(part) else _parsed(part, note) for part in parts]
+        return [unit for units_of_part in lists for unit in units_of_part]
     tree = syntax(f"[{text}\n]")
     if not isinstance(tree, ast.List):
         raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
     return [_one(node) for node in tree.elts]
+
+
+def _of_user(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
+    kinds: tuple[Any, ...] = (Attack, Ensemble)
+    unit: Attack | Ensemble = user_unit(text, *kinds, note=note)
+    return unit
 
 
 def _one(node: ast.expr) -> Attack | Ensemble:

@@ -18,6 +18,7 @@ from robustlab.core.options import EvaluationMode
 from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.classify import Responses, responses
+from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.records import PassTime
@@ -95,7 +96,8 @@ class EvaluationContext:
         """The hash of all that an outcome depends on beside the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
-        return digest("evaluation", program(), models, self.data, repr(self.threat), settings)
+        threat = f"{self.threat!r}{code_of(self.threat)}"
+        return digest("evaluation", program(), models, self.data, threat, settings)
 
     @cached_property
     def measured_key(self) -> str:

@@ -40,7 +40,7 @@ class EvaluationStage(ABC):
 
     @property
     def code(self) -> str:
-        """What an outcome depends on beside the name: the source of an attack that is not robustlab's."""
+        """What an outcome depends on beside the name: the source of a unit that is not robustlab's."""
         return ""
 
     @property
@@ -92,6 +92,10 @@ class Certify(EvaluationStage):
     def name(self) -> str:
         return f"{self.certifier!r} of {self.threat!r}"
 
+    @property
+    def code(self) -> str:
+        return code_of(self.certifier)
+
     def run(
         self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
     ) -> Block:
@@ -101,8 +105,7 @@ class Certify(EvaluationStage):
             problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
         )
         nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
-        # Each image is classified, then bounded in fp32, centre and radius, and where that may do, in fp64.
-        forwards = once if self.threat.eps == 0 else once + 2 + 2 * proven.long()
+        forwards = once if self.threat.eps == 0 else self.certifier.passes(proven)
         said = (block.labels, nothing.float(), nothing.float())
         return Block(outcomes=rows(block, *said, forwards, nothing, proven.long() - 1, nothing))
 

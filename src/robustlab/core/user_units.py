@@ -1,0 +1,82 @@
+"""Units of a user's own file or module: ``my.py:MyAttack(steps=5)``, ``package.module:MyAttack``."""
+
+import inspect
+import re
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from robustlab.core import user_code
+from robustlab.core.errors import SpecError
+from robustlab.core.spec import Unit, build, known_again, units
+from robustlab.core.text import a_kind, shown
+
+UnitT = TypeVar("UnitT", bound=Unit)
+
+_NAME = r"[^\W\d]\w*"
+_REFERENCE = re.compile(
+    rf"(?P<reference>.+?\.py:{_NAME}|{_NAME}(\.{_NAME})*:{_NAME}|[^()]+\.py)\s*(?P<arguments>\(.*\))?",
+    re.DOTALL,
+)
+_LONGEST = 10_000
+_OPEN, _CLOSED, _QUOTES = "([{", ")]}", "'\""
+
+
+def is_user_unit(text: str) -> bool:
+    """Tell whether a text means a class of a user's file or module, with arguments or without."""
+    return len(text) <= _LONGEST and bool(_REFERENCE.fullmatch(text.strip()))
+
+
+def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lambda _: None) -> UnitT:
+    """Build a unit of a class in a user's file or module.
+
+    Args:
+        text: ``FILE.py:CLASS`` or ``package.module:CLASS``, with keyword arguments in brackets or without. An
+            object of such a class is taken as it is.
+        kinds: the base classes of the kinds that it may be of.
+        note: where to say that the file takes long to import.
+
+    Raises:
+        SetupError: there is no such file or class, or the file can't be imported.
+        SpecError: it is no registered unit of these kinds, or an argument does not fit.
+    """
+    found = _REFERENCE.fullmatch(text.strip())
+    if found is None:
+        raise SpecError(f"can't parse {shown(text)}; expected FILE.py:CLASS or package.module:CLASS")
+    reference, arguments = found["reference"], found["arguments"]
+    before = {(kind, name): unit for kind in kinds for name, unit in units(kind).items()}
+    unit = user_code.find(reference, note)
+    if isinstance(unit, kinds) and arguments is None:
+        return unit
+    if not inspect.isclass(unit) or not issubclass(unit, kinds):
+        bases = " or ".join(kind.__name__ for kind in kinds)
+        what = f"the class {unit.__name__}" if inspect.isclass(unit) else a_kind(unit)
+        raise SpecError(f"{reference} must be a class derived from {bases}, found {what}")
+    # A class that is derived from a unit has its name, but is no unit until it is registered itself.
+    if not {"name", "__dataclass_fields__"} <= vars(unit).keys():
+        raise SpecError(f'{reference} is not registered: write @register("a_name") above the class')
+    own = before.get((next(kind for kind in kinds if issubclass(unit, kind)), unit.name))
+    if own is not None and own is not unit and own.__module__.startswith("robustlab."):
+        known_again(own)
+        raise SpecError(
+            f"{reference} is registered as {unit.name!r}, as one of robustlab's own is; give it another name"
+        )
+    known_again(unit)  # another file may have a class of this name
+    return build(unit, f"{unit.name}{arguments or '()'}")
+
+
+def split_list(text: str) -> Iterator[str]:
+    """Yield the parts of a list that commas separate, those in brackets and quotes excepted."""
+    part, depth, quote = "", 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in _QUOTES:
+            quote = sign
+        depth += (sign in _OPEN) - (sign in _CLOSED) if not quote else 0
+        if sign == "," and depth <= 0 and not quote:
+            yield part
+            part = ""
+        else:
+            part += sign
+    if part.strip():
+        yield part
