@@ -164,7 +164,10 @@ def test_ls_tells_what_a_name_is() -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    ["attacks", "certifiers", "defenses", "detectors", "ensembles", "models", "objectives", "threats"],
+    [
+        *("attacks", "augmentations", "averagings", "certifiers", "defenses", "detectors", "ensembles"),
+        *("models", "objectives", "optimizers", "schedules", "threats"),
+    ],
 )
 def test_every_argument_is_explained(kind: str) -> None:
     for signature in json.loads(call("ls", kind, "--json").output)[kind]:

@@ -19,9 +19,10 @@ from robustlab.detectors import Detector
 from robustlab.models import Model
 from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
-from robustlab.training import Objective
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
 
 KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source, Dataset]
+KINDS += [Optimizer, Schedule, Augmentation, Averaging]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(
@@ -52,6 +53,11 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([_values(choice) for choice in typing.get_args(hint)])
     if hint is type(None):
         return st.none()
+    if typing.get_origin(hint) is tuple:
+        parts = typing.get_args(hint)
+        if parts[-1] is ...:
+            return st.lists(_values(parts[0]), max_size=3).map(tuple)
+        return st.tuples(*map(_values, parts))
     if hint is bool:
         return st.booleans()
     kind, *extras = typing.get_args(hint) if typing.get_origin(hint) is Annotated else (hint,)

@@ -23,10 +23,12 @@ from robustlab.models import Model, zoo_names
 from robustlab.models.sources import Source
 from robustlab.study import shipped_recipes
 from robustlab.threats import ThreatModel
-from robustlab.training import Objective
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
 
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
+    "augmentations": Augmentation,
+    "averagings": Averaging,
     "certifiers": Certifier,
     "datasets": Dataset,
     "defenses": Defense,
@@ -34,6 +36,8 @@ _KINDS: dict[str, type[Unit]] = {
     "ensembles": Ensemble,
     "models": Model,
     "objectives": Objective,
+    "optimizers": Optimizer,
+    "schedules": Schedule,
     "sources": Source,
     "threats": ThreatModel,
 }

@@ -131,9 +131,14 @@ def _check_references(recipe: Recipe, path: Path) -> None:
     kinds: dict[str, str] = {}
     for name, network in recipe.networks.items():
         model = spec(f"networks.{name}.model", Model, network.model)
-        objective = spec(f"networks.{name}.objective", Objective, network.objective)
+        objective = spec(f"networks.{name}.objective", Objective, network.objective, recipe.units)
         kinds[name] = model.network_kind
         fits(f"networks.{name}.objective", objective, "to train", objective.network_kind, kinds[name])
+        try:
+            for pixels in (stated.pixels for stated in recipe.units):
+                network.config(pixels=pixels)
+        except SpecError as error:
+            raise RecipeError(f"{path}: networks.{name}.{error}") from None
         if kinds[name] == "classifier":
             classifiers.append(name)
         if network.defense is not None:

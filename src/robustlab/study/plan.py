@@ -80,7 +80,10 @@ class _Planner:
         if name is None:
             return False
         if name in self.recipe.networks:
-            spec = self.recipe.networks[name].defense
+            part = self.recipe.networks[name]
+            spec = part.defense
+            if part.has_lengths():
+                return True
         else:
             spec = self.recipe.classifiers[name].defense
         if spec is None:
@@ -120,15 +123,16 @@ class _Planner:
                 assert defense is None or isinstance(defense, TrainedDefense)
                 instance = self._instance(name, unit.id if unit else None)
                 sources = [self.keys[source] for source in defense.networks] if defense else []
+                pixels = unit.pixels if unit else 1.0
                 stage = TrainStage(
                     name=f"train {instance}",
                     inputs=(self.data["train"], self.data["validation"], *sources),
                     network=instance,
                     title=f"{part.title} ({unit.title})" if unit else part.title,
                     model=parse(Model, part.model),
-                    objective=parse(Objective, part.objective),
+                    objective=scaled(parse(Objective, part.objective), pixels),
                     defense=defense,
-                    schedule=part.schedule(self.recipe.quick.epochs if self.quick else None),
+                    config=part.config(self.recipe.quick.epochs if self.quick else None, pixels),
                     device=self.compute.device,
                     precision=self.compute.precision,
                     seed=self.seed,
