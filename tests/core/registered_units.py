@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from robustlab.attacks import Attack
+from robustlab.attacks import PGD, Attack
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
@@ -19,7 +19,7 @@ from robustlab.detectors import Detector
 from robustlab.models import Model
 from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
-from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, PGDTraining, Schedule
 
 KINDS: list[type[Unit]] = [Attack, ThreatModel, Model, Objective, Defense, Detector, Source, Dataset]
 KINDS += [Optimizer, Schedule, Augmentation, Averaging]
@@ -34,6 +34,10 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     """Units of a class with any arguments that their annotations allow."""
     hints = typing.get_type_hints(unit, include_extras=True)
     arguments = {field.name: _values(hints[field.name]) for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
+    if unit is PGDTraining:  # of all attacks it takes one, and without restarts
+        arguments["attack"] = instances(PGD).map(
+            lambda pgd: PGD(**vars(pgd) | {"restarts": 1, "start": "random"})
+        )
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
     return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]

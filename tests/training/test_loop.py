@@ -123,6 +123,27 @@ def test_generative_networks_are_trained(name: str, small: tuple[Split, Split], 
     assert not any(module.training for module in network.modules())
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_plain_recipe_is_the_loop_that_people_write(precision: str, small: tuple[Split, Split]) -> None:
+    data, compute = small[0], Compute(device="cpu", precision=precision)
+    config = TrainConfig(epochs=3, batch_size=30, optimizer=Adam(lr=3e-3, betas=(0.8, 0.99)))
+    network = build("cnn")
+    history = train(network, CrossEntropy(), *small, config=config, compute=compute, key=7)
+    plain = build("cnn").to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=3e-3, betas=(0.8, 0.99), fused=True)
+    for epoch in range(history.best_epoch):
+        with seeding.isolated(seeding.derive(7, "epoch", epoch)):
+            plain.train()
+            for rows in torch.split(torch.randperm(len(data)), 30):
+                with compute.autocast():
+                    logits = plain(data.pixels(rows)).float()
+                    loss = nn.functional.cross_entropy(logits, data.labels[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    assert_same(weights(network), weights(plain))
+
+
 # A kill costs at most an epoch, and changes nothing
 
 
@@ -284,6 +305,6 @@ def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split]
 
 
 def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp32: Compute) -> None:
+    config = TrainConfig(epochs=3, optimizer=Adam(lr=1e30))
     with pytest.raises(RobustlabError, match="diverged"):
-        config = TrainConfig(epochs=3, optimizer=Adam(lr=1e30))
         train(build("cnn"), CrossEntropy(), *small, config=config, compute=fp32, key=1)
