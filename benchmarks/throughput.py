@@ -21,7 +21,7 @@ from robustlab.core import device
 from robustlab.data import Splits, load_dataset
 from robustlab.models import CNN, GAN, VAE, Model, Shape
 from robustlab.threats import Linf
-from robustlab.training import CrossEntropy, GanLoss, Objective, TrainConfig, VaeLoss, train
+from robustlab.training import Adam, CrossEntropy, GanLoss, Objective, TrainConfig, VaeLoss, train
 
 SHAPE = Shape(1, 28, 28, 10)
 
@@ -33,8 +33,8 @@ def epoch_seconds(data: Splits, model: Model, objective: Objective, images: int)
     times = []
     for _ in range(2):
         started = time.perf_counter()
-        schedule = TrainConfig(epochs=1, lr=2e-4)
-        train(network, objective, part, held_out, schedule=schedule, compute=device.resolve("cpu"), key=1)
+        config = TrainConfig(epochs=1, optimizer=Adam(lr=2e-4))
+        train(network, objective, part, held_out, config=config, compute=device.resolve("cpu"), key=1)
         times.append(time.perf_counter() - started)
     return min(times) * 48_000 / images
 
@@ -92,13 +92,13 @@ def main() -> None:
         print(batch, *(f"{figure:9,.0f}" for figure in figures), flush=True)
 
     network = CNN().build(SHAPE)
-    schedule = TrainConfig(epochs=4)
+    config = TrainConfig(epochs=4)
     train(
         network,
         CrossEntropy(),
         data.train,
         data.validation,
-        schedule=schedule,
+        config=config,
         compute=device.resolve("cpu"),
         key=1,
     )

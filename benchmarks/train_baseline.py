@@ -59,14 +59,14 @@ def train_ours(data: Splits, epochs: int, seed: int) -> nn.Module:
     """Train as a study does."""
     with seeding.isolated(seeding.derive(seed, "weights")):
         network = CNN().build(SHAPE)
-    schedule = TrainConfig(epochs=epochs, batch_size=64, lr=1e-3)
+    config = TrainConfig(epochs=epochs)
     key = seeding.derive(seed, "training")
     train(
         network,
         CrossEntropy(),
         data.train,
         data.validation,
-        schedule=schedule,
+        config=config,
         compute=device.resolve("cpu"),
         key=key,
     )

@@ -9,7 +9,7 @@ from robustlab.core.spec import units
 from robustlab.threats import ThreatModel
 
 PACKAGE = Path(__file__).parents[1] / "src" / "robustlab"
-LAYERS = ["core", "runs", "threats", "data", "models", "training", "attacks", "certify", "defenses"]
+LAYERS = ["core", "runs", "threats", "data", "models", "attacks", "certify", "training", "defenses"]
 LAYERS += ["detectors", "evaluation", "study", "report", "cli"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

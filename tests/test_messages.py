@@ -107,6 +107,13 @@ CASES: dict[str, Callable[[], object]] = {
     "recipe, unknown key": lambda: recipe("epochs = 4", "epoch = 4"),
     "recipe, epochs = true": lambda: recipe("epochs = 4", "epochs = true"),
     "recipe, schema as text": lambda: recipe("schema = 1", 'schema = "1"'),
+    "recipe, optimizer beside lr": partial(recipe, "lr = 2e-4", 'lr = 2e-4\noptimizer = "sgd"'),
+    "recipe, unknown schedule": partial(recipe, "lr = 2e-4", 'schedule = "triangl"'),
+    "recipe, validation attack of a gan": partial(recipe, "lr = 2e-4", 'validation_attack = "pgd"'),
+    "recipe, validation threat alone": partial(recipe, "lr = 2e-4", 'validation_threat = "linf(eps=0.3)"'),
+    "recipe, search that an objective does not have": partial(
+        recipe, '"cross_entropy"', '"pgd_training(threat=linf(eps=0.1), attack=apgd)"'
+    ),
     "recipe, objective that does not fit": lambda: recipe('"reconstruction', '"cross_entropy"#'),
     "recipe, claim": lambda: recipe("clean > fgsm", "clean fgsm"),
     "recipe, nested 5,000 deep": lambda: recipe("schema = 1", "schema = " + "[" * 5000),

@@ -12,9 +12,12 @@ from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.models import Model
 from robustlab.threats import ThreatModel
-from robustlab.training import Objective
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
 
-KINDS: tuple[type[Unit], ...] = (Attack, ThreatModel, Model, Objective, Defense, Detector, Ensemble)
+KINDS: tuple[type[Unit], ...] = (
+    *(Attack, ThreatModel, Model, Objective, Defense, Detector, Ensemble),
+    *(Optimizer, Schedule, Augmentation, Averaging),
+)
 
 VALUES = (
     "1",

@@ -171,15 +171,8 @@ def test_ls_tells_what_a_name_is() -> None:
 @pytest.mark.parametrize(
     "kind",
     [
-        "attacks",
-        "certifiers",
-        "checks",
-        "defenses",
-        "detectors",
-        "ensembles",
-        "models",
-        "objectives",
-        "threats",
+        *("attacks", "augmentations", "averagings", "certifiers", "checks", "defenses", "detectors"),
+        *("engines", "ensembles", "models", "objectives", "optimizers", "schedules", "threats"),
     ],
 )
 def test_every_argument_is_explained(kind: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from robustlab.attacks import Attack, Criterion, Gradient
+from robustlab.attacks import PGD, Attack, Criterion, Gradient
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
@@ -19,20 +19,10 @@ from robustlab.detectors import Detector
 from robustlab.models import Model
 from robustlab.models.sources import Source
 from robustlab.threats import ThreatModel
-from robustlab.training import Objective
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, PGDTraining, Schedule
 
-KINDS: list[type[Unit]] = [
-    Attack,
-    Criterion,
-    Gradient,
-    ThreatModel,
-    Model,
-    Objective,
-    Defense,
-    Detector,
-    Source,
-    Dataset,
-]
+KINDS: list[type[Unit]] = [Attack, Criterion, Gradient, ThreatModel, Model, Objective, Defense, Detector]
+KINDS += [Source, Dataset, Optimizer, Schedule, Augmentation, Averaging]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(
@@ -44,6 +34,10 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     """Units of a class with any arguments that their annotations allow."""
     hints = typing.get_type_hints(unit, include_extras=True)
     arguments = {field.name: _values(hints[field.name]) for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
+    if unit is PGDTraining:  # of all attacks it takes one, and without restarts
+        arguments["attack"] = instances(PGD).map(
+            lambda pgd: PGD(**vars(pgd) | {"restarts": 1, "start": "random"})
+        )
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
     return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]
@@ -63,6 +57,11 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         return st.one_of([_values(choice) for choice in typing.get_args(hint)])
     if hint is type(None):
         return st.none()
+    if typing.get_origin(hint) is tuple:
+        parts = typing.get_args(hint)
+        if parts[-1] is ...:
+            return st.lists(_values(parts[0]), max_size=3).map(tuple)
+        return st.tuples(*map(_values, parts))
     if hint is bool:
         return st.booleans()
     kind: Any

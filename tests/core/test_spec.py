@@ -83,6 +83,9 @@ def _some(unit: type[Unit]) -> Unit:
         "purifier": {"network": "vae", "classifier": "baseline"},
         "discriminator": {"network": "gan"},
         "adversarial_training": {"attack": FGSM(), "threat": Linf(eps=0.1), "source": "baseline"},
+        "fgsm_training": {"threat": Linf(eps=0.1)},
+        "pgd_training": {"threat": Linf(eps=0.1)},
+        "trades": {"threat": Linf(eps=0.1)},
     }
     return unit(**needed.get(unit.name, {}))
 
@@ -107,6 +110,20 @@ FROZEN_SPECS = {
     "run(folder='runs/mnist', network=None)",
     "saved(path='net.pt')",
     "zoo(network=mnist_cnn)",
+    "adam(lr=0.001, betas=(0.9, 0.999), weight_decay=0.0)",
+    "sgd(lr=0.1, momentum=0.9, nesterov=False, weight_decay=0.0)",
+    "constant()",
+    "cosine()",
+    "milestones(at=(0.5, 0.75), factor=0.1)",
+    "triangle(peak=0.4)",
+    "warmup(share=0.1, then=constant())",
+    "flip()",
+    "shift(pixels=2)",
+    "ema(decay=0.999)",
+    "fgsm_training(threat=linf(eps=0.1), step=1.25)",
+    "pgd_training(threat=linf(eps=0.1), "
+    "attack=pgd(steps=10, step=0.25, restarts=1, loss=cross_entropy, start=random), clean=0.0)",
+    "trades(threat=linf(eps=0.1), beta=6.0, steps=10, step=0.25)",
     "adversarial_game(smoothing=0.0)",
     "adversarial_training(attack=fgsm(random_start=False, step=None, gradient=exact()), "
     "threat=linf(eps=0.1), source=baseline, fraction=0.3)",

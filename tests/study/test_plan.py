@@ -273,11 +273,11 @@ def test_seed_data_and_device_touch_what_depends_on_them(plan: Planner) -> None:
 
 def test_a_quick_run_caps_epochs_and_curves(plan: Planner) -> None:
     quick = plan(quick=True)
-    assert {stage.schedule.epochs for _, _, stage in quick.networks} == {2}
+    assert {stage.config.epochs for _, _, stage in quick.networks} == {2}
     assert {stage.images for stages in quick.curves.values() for stage in stages} == {200}
     full, recipe = plan(), load_recipe(RECIPE)
     for name, _, stage in full.networks:
-        assert stage.schedule.epochs == recipe.networks[name].epochs > 2
+        assert stage.config.epochs == recipe.networks[name].epochs > 2
     for curve in recipe.curves:
         assert {stage.images for stage in full.curves[curve.id]} == {curve.images}
         assert curve.images > 200

@@ -12,7 +12,7 @@ from robustlab.attacks import FGSM, GaussianNoise
 from robustlab.study.loading import load_recipe
 from robustlab.study.recipe import Recipe
 from robustlab.threats import Linf, Unbounded
-from robustlab.training import TrainConfig
+from robustlab.training import Adam, TrainConfig
 
 SHIPPED = sorted((Path(__file__).parents[2] / "recipes").glob("*.toml"))
 
@@ -33,9 +33,9 @@ def test_a_good_recipe_is_read(tmp_path: Path) -> None:
 
 def test_defaults() -> None:
     network = Recipe.model_validate(tomllib.loads(GOOD)).networks["baseline"]
-    expected = TrainConfig(epochs=3, batch_size=64, lr=1e-3, betas=(0.9, 0.999))
-    assert network.schedule(None) == network.schedule(10) == expected
-    assert network.schedule(2) == TrainConfig(epochs=2)
+    expected = TrainConfig(epochs=3, batch_size=64, optimizer=Adam(lr=1e-3, betas=(0.9, 0.999)))
+    assert network.config() == network.config(10) == expected
+    assert network.config(2) == TrainConfig(epochs=2)
 
 
 @given(x=st.floats(0, 1))

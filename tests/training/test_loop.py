@@ -17,11 +17,13 @@ from robustlab.data import Split, Splits
 from robustlab.evaluation import classify
 from robustlab.models import GAN, GANNetwork, Model, Shape
 from robustlab.training import (
+    Adam,
     CrossEntropy,
     GanLoss,
     History,
     Objective,
     TrainConfig,
+    TrainingStep,
     VaeLoss,
     train,
 )
@@ -81,9 +83,9 @@ def small(digits: Splits) -> tuple[Split, Split]:
 
 def test_a_classifier_learns_the_digits(digits: Splits, fp32: Compute) -> None:
     network = build("cnn")
-    schedule = TrainConfig(epochs=4, batch_size=16, lr=2e-3)
+    config = TrainConfig(epochs=4, batch_size=16, optimizer=Adam(lr=2e-3))
     data = (digits.train.take(slice(480)), digits.validation)
-    history = train(network, CrossEntropy(), *data, schedule=schedule, compute=fp32, key=1)
+    history = train(network, CrossEntropy(), *data, config=config, compute=fp32, key=1)
     losses = [epoch["train loss"] for epoch in history.epochs]
     assert losses[0] < 2.3026  # the loss of guessing
     assert losses == sorted(losses, reverse=True)
@@ -105,8 +107,8 @@ def test_generative_networks_are_trained(name: str, small: tuple[Split, Split], 
     model, objective = NETWORKS[name]
     network = build(model)
     before = weights(network)
-    schedule = TrainConfig(epochs=3, batch_size=10)
-    history = train(network, objective, *small, schedule=schedule, compute=fp32, key=1)
+    config = TrainConfig(epochs=3, batch_size=10)
+    history = train(network, objective, *small, config=config, compute=fp32, key=1)
     assert all(not torch.equal(before[n], w) for n, w in network.state_dict().items())
     assert len(history.epochs) == 3
     if name == "vae":
@@ -119,6 +121,27 @@ def test_generative_networks_are_trained(name: str, small: tuple[Split, Split], 
         }
         assert history.best_epoch == 3
     assert not any(module.training for module in network.modules())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_plain_recipe_is_the_loop_that_people_write(precision: str, small: tuple[Split, Split]) -> None:
+    data, compute = small[0], Compute(device="cpu", precision=precision)
+    config = TrainConfig(epochs=3, batch_size=30, optimizer=Adam(lr=3e-3, betas=(0.8, 0.99)))
+    network = build("cnn")
+    history = train(network, CrossEntropy(), *small, config=config, compute=compute, key=7)
+    plain = build("cnn").to(memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=3e-3, betas=(0.8, 0.99), fused=True)
+    for epoch in range(history.best_epoch):
+        with seeding.isolated(seeding.derive(7, "epoch", epoch)):
+            plain.train()
+            for rows in torch.split(torch.randperm(len(data)), 30):
+                with compute.autocast():
+                    logits = plain(data.pixels(rows)).float()
+                    loss = nn.functional.cross_entropy(logits, data.labels[rows])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    assert_same(weights(network), weights(plain))
 
 
 # A kill costs at most an epoch, and changes nothing
@@ -139,14 +162,14 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     model, objective = NETWORKS[name]
     checkpoint = tmp_path / "checkpoint"
     compute = Compute(device="cpu", precision=precision)
-    schedule = TrainConfig(epochs=3, batch_size=30, lr=3e-3, betas=(0.8, 0.99))
+    config = TrainConfig(epochs=3, batch_size=30, optimizer=Adam(lr=3e-3, betas=(0.8, 0.99)))
 
     def run(network: nn.Module, checkpoint: Path | None, watch: Watch) -> History:
         return train(
             network,
             objective,
             *small,
-            schedule=schedule,
+            config=config,
             compute=compute,
             key=7,
             checkpoint=checkpoint,
@@ -175,17 +198,17 @@ def test_an_unusable_checkpoint_is_ignored(
     damage: str, small: tuple[Split, Split], fp32: Compute, tmp_path: Path
 ) -> None:
     model, objective = NETWORKS["vae"]
-    checkpoint, schedule = tmp_path / "checkpoint", TrainConfig(epochs=2)
+    checkpoint, config = tmp_path / "checkpoint", TrainConfig(epochs=2)
     whole = build(model)
-    expected = train(whole, objective, *small, schedule=schedule, compute=fp32, key=7)
+    expected = train(whole, objective, *small, config=config, compute=fp32, key=7)
     other = 8 if damage == "another training's" else 7
-    train(build(model), objective, *small, schedule=schedule, compute=fp32, key=other, checkpoint=checkpoint)
+    train(build(model), objective, *small, config=config, compute=fp32, key=other, checkpoint=checkpoint)
     content = checkpoint.read_bytes()
     if other == 7:
         cut = {"truncated": content[:-1], "overwritten": b"\xff" * len(content), "empty": b""}
         checkpoint.write_bytes(cut[damage])
     network = build(model)
-    found = train(network, objective, *small, schedule=schedule, compute=fp32, key=7, checkpoint=checkpoint)
+    found = train(network, objective, *small, config=config, compute=fp32, key=7, checkpoint=checkpoint)
     assert found == expected
     assert_same(weights(network), weights(whole))
 
@@ -194,7 +217,7 @@ def test_more_epochs_go_on_from_fewer(small: tuple[Split, Split], fp32: Compute)
     # Each epoch has its own draws, so that what came before does not depend on how many are to come.
     model, objective = NETWORKS["classifier"]
     histories = [
-        train(build(model), objective, *small, schedule=TrainConfig(epochs=n), compute=fp32, key=7)
+        train(build(model), objective, *small, config=TrainConfig(epochs=n), compute=fp32, key=7)
         for n in (1, 2)
     ]
     assert histories[1].epochs[0] == histories[0].epochs[0]
@@ -214,7 +237,7 @@ def test_the_global_generator_is_neither_used_nor_changed(
         network = build(model)
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        train(network, objective, *small, schedule=TrainConfig(epochs=1), compute=fp32, key=key)
+        train(network, objective, *small, config=TrainConfig(epochs=1), compute=fp32, key=key)
         assert torch.equal(torch.get_rng_state(), before)
         return weights(network)
 
@@ -228,7 +251,7 @@ def test_the_validation_split_does_not_change_what_is_learnt(digits: Splits, fp3
         model, objective = NETWORKS["gan"]
         network = build(model)
         data = digits.train.take(slice(100))
-        train(network, objective, data, validation, schedule=TrainConfig(epochs=2), compute=fp32, key=7)
+        train(network, objective, data, validation, config=TrainConfig(epochs=2), compute=fp32, key=7)
         return weights(network)
 
     assert_same(run(digits.validation.take(slice(10))), run(digits.validation))
@@ -240,6 +263,7 @@ def test_the_validation_split_does_not_change_what_is_learnt(digits: Splits, fp3
 class WatchedGame(Objective):
     """The adversarial game, noting who plays and what changed since the last move."""
 
+    network_kind = "gan"
     selects = False
 
     def __init__(self) -> None:
@@ -249,7 +273,8 @@ class WatchedGame(Objective):
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
         return GanLoss().players(network)
 
-    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, step: TrainingStep) -> Tensor:
+        network, player = step.network, step.player
         if network.training:
             now = weights(network)
             changed = {n.split(".")[0] for n, w in now.items() if not torch.equal(w, self._before.get(n, w))}
@@ -257,14 +282,14 @@ class WatchedGame(Objective):
             self._before = now
             for name, part in self.players(network).items():
                 assert all(p.requires_grad == (name == player) for p in part.parameters())
-        return GanLoss().loss(network, player, images, labels)
+        return GanLoss().loss(step)
 
 
 def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split], fp32: Compute) -> None:
     with seeding.isolated(1):
         network: GANNetwork = GAN(hidden=16, latent=4).build(SHAPE)
     game = WatchedGame()
-    train(network, game, *small, schedule=TrainConfig(epochs=1, batch_size=40), compute=fp32, key=1)
+    train(network, game, *small, config=TrainConfig(epochs=1, batch_size=40), compute=fp32, key=1)
     assert [player for player, _ in game.moves] == 3 * ["discriminator", "generator"]
     assert [changed for _, changed in game.moves] == [
         set(),
@@ -280,7 +305,6 @@ def test_the_players_move_in_turn_and_only_themselves(small: tuple[Split, Split]
 
 
 def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp32: Compute) -> None:
+    config = TrainConfig(epochs=3, optimizer=Adam(lr=1e30))
     with pytest.raises(RobustlabError, match="diverged"):
-        train(
-            build("cnn"), CrossEntropy(), *small, schedule=TrainConfig(epochs=3, lr=1e30), compute=fp32, key=1
-        )
+        train(build("cnn"), CrossEntropy(), *small, config=config, compute=fp32, key=1)

@@ -11,8 +11,10 @@ from robustlab.core.device import Compute
 from robustlab.core.errors import RobustlabError
 from robustlab.data import Split
 from robustlab.training import (
+    Adam,
     Objective,
     TrainConfig,
+    TrainingStep,
     train,
 )
 
@@ -20,18 +22,20 @@ from robustlab.training import (
 class Recorder(Objective):
     """Notes the batches; the network has one weight, on which the loss does not really depend."""
 
+    network_kind = "one weight"
+
     def __init__(self) -> None:
         self.trained: list[list[int]] = []
         self.validated: list[list[int]] = []
 
-    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-        del player
+    def loss(self, step: TrainingStep) -> Tensor:
+        images, labels = step.images, step.labels
         assert images.dtype == torch.float32
         assert images.min() >= 0
         assert images.max() <= 1
         assert torch.equal((images.flatten(1)[:, 0] * 255).round().long(), labels)
-        (self.trained if network.training else self.validated).append(labels.tolist())
-        return 0 * next(iter(network.parameters())).sum()
+        (self.validated if step.validating else self.trained).append(labels.tolist())
+        return 0 * next(iter(step.network.parameters())).sum()
 
 
 def numbered(n: int) -> Split:
@@ -43,8 +47,8 @@ def numbered(n: int) -> Split:
 
 def test_every_image_is_shown_once_per_epoch_in_a_new_order(fp32: Compute) -> None:
     recorder = Recorder()
-    schedule = TrainConfig(epochs=3, batch_size=8)
-    train(nn.Linear(1, 1), recorder, numbered(30), numbered(5), schedule=schedule, compute=fp32, key=3)
+    config = TrainConfig(epochs=3, batch_size=8)
+    train(nn.Linear(1, 1), recorder, numbered(30), numbered(5), config=config, compute=fp32, key=3)
     epochs = [[i for batch in recorder.trained[4 * e : 4 * e + 4] for i in batch] for e in range(3)]
     assert [len(batch) for batch in recorder.trained] == 3 * [8, 8, 8, 6]
     for order in epochs:
@@ -64,23 +68,21 @@ class OneWeight(nn.Module):
 class Climb(Objective):
     """Training drives the weight up by the learning rate per step; validation prefers ``best``."""
 
+    network_kind = "one weight"
     best: float
     selects: bool = True
 
-    def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-        del player, images, labels
-        (w,) = network.parameters()
-        return -w.sum() if network.training else (w - self.best).square().sum()
+    def loss(self, step: TrainingStep) -> Tensor:
+        (w,) = step.network.parameters()
+        return -w.sum() if step.network.training else (w - self.best).square().sum()
 
 
 @pytest.mark.parametrize(("best", "kept"), [(-1.0, 1), (0.12, 1), (0.32, 3), (0.48, 5), (9.0, 5)])
 def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute) -> None:
     # One step per epoch, and Adam's step on a constant gradient is the learning rate: w = 0.1 * epoch.
     network = OneWeight()
-    schedule = TrainConfig(epochs=5, batch_size=4, lr=0.1)
-    history = train(
-        network, Climb(best=best), numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1
-    )
+    config = TrainConfig(epochs=5, batch_size=4, optimizer=Adam(lr=0.1))
+    history = train(network, Climb(best=best), numbered(4), numbered(2), config=config, compute=fp32, key=1)
     assert history.best_epoch == kept
     assert network.w.item() == pytest.approx(0.1 * kept, rel=1e-4)
     expected = [(0.1 * epoch - best) ** 2 for epoch in range(1, 6)]
@@ -90,8 +92,11 @@ def test_the_best_validation_epoch_is_kept(best: float, kept: int, fp32: Compute
 
 def test_the_last_epoch_is_kept_where_the_loss_does_not_choose(fp32: Compute) -> None:
     network = OneWeight()
-    schedule, objective = TrainConfig(epochs=5, batch_size=4, lr=0.1), Climb(best=-1.0, selects=False)
-    history = train(network, objective, numbered(4), numbered(2), schedule=schedule, compute=fp32, key=1)
+    config, objective = (
+        TrainConfig(epochs=5, batch_size=4, optimizer=Adam(lr=0.1)),
+        Climb(best=-1.0, selects=False),
+    )
+    history = train(network, objective, numbered(4), numbered(2), config=config, compute=fp32, key=1)
     assert history.best_epoch == 5
     assert network.w.item() == pytest.approx(0.5, rel=1e-4)
 
@@ -102,7 +107,7 @@ def test_of_equals_the_earlier_epoch_is_kept(fp32: Compute) -> None:
         Recorder(),
         numbered(4),
         numbered(2),
-        schedule=TrainConfig(epochs=3),
+        config=TrainConfig(epochs=3),
         compute=fp32,
         key=1,
     )
@@ -111,16 +116,17 @@ def test_of_equals_the_earlier_epoch_is_kept(fp32: Compute) -> None:
 
 def test_the_mean_loss_weighs_a_smaller_last_batch_by_its_size(fp32: Compute) -> None:
     class Number(Objective):
-        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-            del player, images
-            return labels.float().mean() + 0 * next(iter(network.parameters())).sum()
+        network_kind = "one weight"
+
+        def loss(self, step: TrainingStep) -> Tensor:
+            return step.labels.float().mean() + 0 * next(iter(step.network.parameters())).sum()
 
     history = train(
         nn.Linear(1, 1),
         Number(),
         numbered(13),
         numbered(7),
-        schedule=TrainConfig(epochs=1, batch_size=5),
+        config=TrainConfig(epochs=1, batch_size=5),
         compute=fp32,
         key=1,
     )
@@ -129,10 +135,11 @@ def test_the_mean_loss_weighs_a_smaller_last_batch_by_its_size(fp32: Compute) ->
 
 def not_finite(value: float, where: str) -> Objective:
     class Broken(Objective):
-        def loss(self, network: nn.Module, player: str, images: Tensor, labels: Tensor) -> Tensor:
-            del player, images, labels
-            (w,) = network.parameters()
-            return w.sum() + (value if network.training == (where == "training") else 0)
+        network_kind = "one weight"
+
+        def loss(self, step: TrainingStep) -> Tensor:
+            (w,) = step.network.parameters()
+            return w.sum() + (value if step.network.training == (where == "training") else 0)
 
     return Broken()
 
@@ -148,7 +155,7 @@ def test_a_loss_that_is_not_finite_is_an_error(
             not_finite(value, where),
             numbered(4),
             numbered(2),
-            schedule=TrainConfig(epochs=2),
+            config=TrainConfig(epochs=2),
             compute=fp32,
             key=1,
             checkpoint=tmp_path / "checkpoint",

@@ -12,7 +12,7 @@ from torch.distributions import Normal, kl_divergence
 
 from robustlab.core import seeding
 from robustlab.models import GAN, VAE, GANNetwork, Shape, VAENetwork
-from robustlab.training import CrossEntropy, GanLoss, VaeLoss
+from robustlab.training import CrossEntropy, GanLoss, TrainingStep, VaeLoss
 
 SHAPE = Shape(1, 6, 6, 3)
 LABELS = torch.tensor([0, 1, 2, 1])
@@ -20,6 +20,13 @@ LABELS = torch.tensor([0, 1, 2, 1])
 
 def images(n: int = 4, seed: int = 0) -> Tensor:
     return seeding.uniform(seeding.derive(seed, "images"), torch.arange(n), SHAPE.image)
+
+
+def step(network: nn.Module, batch: Tensor, player: str = "loss") -> TrainingStep:
+    labels, ids = LABELS[: len(batch)], torch.arange(len(batch))
+    return TrainingStep(
+        network=network, player=player, images=batch, labels=labels, ids=ids, progress=0.5, key=1
+    )
 
 
 class FixedLogits(nn.Module):
@@ -42,16 +49,13 @@ def test_cross_entropy_is_the_mean_negative_log_likelihood(seed: int, scale: flo
     expected = torch.stack(
         [torch.logsumexp(row.double(), 0) - row.double()[y] for row, y in zip(logits, LABELS, strict=True)]
     ).mean()
-    found = CrossEntropy().loss(network, "loss", images(), LABELS)
+    found = CrossEntropy().loss(step(network, images()))
     assert found.item() == pytest.approx(expected.item(), rel=1e-5, abs=1e-6)
-    right = CrossEntropy().correct(network, images(), LABELS)
-    assert right is not None
-    assert right.tolist() == [int(row.argmax()) == y for row, y in zip(logits, LABELS.tolist(), strict=True)]
 
 
 def test_cross_entropy_is_computed_in_fp32() -> None:
     logits = torch.tensor([[1.0, 2.0, 3.0]]).to(torch.bfloat16)
-    assert CrossEntropy().loss(FixedLogits(logits), "loss", images(1), LABELS[:1]).dtype == torch.float32
+    assert CrossEntropy().loss(step(FixedLogits(logits), images(1))).dtype == torch.float32
 
 
 # Reconstruction
@@ -64,7 +68,7 @@ def vae(seed: int = 0) -> VAENetwork:
 
 def loss_of(network: VAENetwork, kl_weight: float, batch: Tensor) -> Tensor:
     with seeding.isolated(5):
-        return VaeLoss(kl_weight=kl_weight).loss(network, "loss", batch, LABELS)
+        return VaeLoss(kl_weight=kl_weight).loss(step(network, batch))
 
 
 def without_noise(network: VAENetwork) -> VAENetwork:
@@ -101,7 +105,6 @@ def test_the_code_is_drawn_from_the_encoders_gaussian() -> None:
     mean, log_variance = network.encode(batch)
     restored = network.generate(mean + noise * (0.5 * log_variance).exp())
     assert loss_of(network, 0.0, batch).item() == pytest.approx((restored - batch).square().sum().item() / 2)
-    assert VaeLoss().correct(network, batch, LABELS) is None
 
 
 def test_the_loss_is_a_mean_over_images() -> None:
@@ -133,15 +136,15 @@ def test_the_game_is_binary_cross_entropy(logit: float, smoothing: float) -> Non
     game, network = GanLoss(smoothing=smoothing), gan_with_verdict(logit)
     # -log D(x) = softplus(-logit) and -log(1 - D(x)) = softplus(logit).
     real = (1 - smoothing) * softplus(-logit) + smoothing * softplus(logit)
-    found = game.loss(network, "discriminator", images(), LABELS)
+    found = game.loss(step(network, images(), "discriminator"))
     assert found.item() == pytest.approx(real + softplus(logit), rel=1e-4, abs=1e-5)
-    found = game.loss(network, "generator", images(), LABELS)
+    found = game.loss(step(network, images(), "generator"))
     assert found.item() == pytest.approx(softplus(-logit), rel=1e-4, abs=1e-5)
 
 
 def test_at_equilibrium_the_losses_are_those_of_the_paper() -> None:
     network = gan_with_verdict(0.0)
-    assert GanLoss().loss(network, "discriminator", images(), LABELS).item() == pytest.approx(
+    assert GanLoss().loss(step(network, images(), "discriminator")).item() == pytest.approx(
         math.log(4), rel=1e-5
     )
 
@@ -155,7 +158,7 @@ def test_each_player_learns_on_its_own_loss() -> None:
 
     def touched(player: str) -> set[str]:
         network.zero_grad(set_to_none=True)
-        GanLoss().loss(network, player, images(), LABELS).backward()  # type: ignore[no-untyped-call]
+        GanLoss().loss(step(network, images(), player)).backward()  # type: ignore[no-untyped-call]
         grads = {name: p.grad for name, p in network.named_parameters()}
         return {name.split(".")[0] for name, grad in grads.items() if grad is not None and grad.any()}
 
@@ -167,7 +170,7 @@ def test_the_discriminator_compares_real_with_generated_images() -> None:
     with seeding.isolated(1):
         network = GAN(hidden=8, latent=3, dropout=0.0).build(SHAPE)
     with seeding.isolated(2):
-        found = GanLoss().loss(network, "discriminator", images(), LABELS)
+        found = GanLoss().loss(step(network, images(), "discriminator"))
     with seeding.isolated(2):
         fake = network.generate(torch.randn(4, 3))
     expected = F.softplus(-network(images())).mean() + F.softplus(network(fake)).mean()

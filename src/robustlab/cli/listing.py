@@ -25,10 +25,12 @@ from robustlab.models import Model, zoo_names
 from robustlab.models.sources import Source
 from robustlab.study import shipped_recipes
 from robustlab.threats import ThreatModel
-from robustlab.training import Objective
+from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
 
 _KINDS: dict[str, type[Unit]] = {
     "attacks": Attack,
+    "augmentations": Augmentation,
+    "averagings": Averaging,
     "certifiers": Certifier,
     "checks": Check,
     "criteria": Criterion,
@@ -40,6 +42,8 @@ _KINDS: dict[str, type[Unit]] = {
     "gradients": Gradient,
     "models": Model,
     "objectives": Objective,
+    "optimizers": Optimizer,
+    "schedules": Schedule,
     "sources": Source,
     "threats": ThreatModel,
 }
@@ -54,8 +58,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    # Checks go by their ids, for an attack may have the name of one. A name that two kinds have, as attacks and
-    # gradients do, means the first.
+    # Checks go by their ids, for an attack may have the name of one. A name that two kinds have means the one of
+    # the first kind.
     by_name = {_known_as(unit): unit for base in reversed(_KINDS.values()) for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files

@@ -65,9 +65,16 @@ def _checked(unit: Any, name: str, value: object) -> object:
         if name in unit.replaced:
             hint = f"; write {unit.replaced[name]}"
         raise SpecError(f"{unit.name} has no argument {shown(name)}{hint}; {offer(argument_names(unit))}")
+    kinds = _plain_types(unit)[name]
+    if isinstance(value, tuple | list) and _takes_several(get_type_hints(unit)[name]):
+        return tuple(_plain_number(unit, name, part, kinds) for part in value)
+    return _plain_number(unit, name, value, kinds)
+
+
+def _plain_number(unit: Any, name: str, value: object, kinds: set[type]) -> object:
+    """Return a value, or one of several, as a plain number if it is one; see `_checked`."""
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         value = value.item()  # type: ignore[attr-defined]  # a NumPy or torch scalar
-    kinds = _plain_types(unit)[name]
     if kinds.isdisjoint({int, float}):
         if kinds == {bool} and not isinstance(value, bool | str):
             raise SpecError(f"{unit.name}: {name} must be True or False, found {shown(value)}")
@@ -81,6 +88,11 @@ def _checked(unit: Any, name: str, value: object) -> object:
     if abs(value) > most and abs(value) != float("inf"):
         raise SpecError(f"{unit.name}: {name} must be at most {most:.3g}, found {shown(value)}")
     return value
+
+
+def _takes_several(hint: Any) -> bool:
+    """Tell whether an argument takes a tuple or a list."""
+    return get_origin(hint) in {tuple, list} or any(map(_takes_several, get_args(hint)))
 
 
 @functools.cache

@@ -162,6 +162,11 @@ class _References:
             self._fits(
                 f"{place}.objective", objective, "to train", objective.network_kind, model.network_kind
             )
+            for choice in self.sweep.choices(self.sweep.factors_in(*network.specs())):
+                try:
+                    network.config(bound=choice.bound)
+                except SpecError as error:
+                    raise RecipeError(f"{choice.titled(place)}.{error}") from None
             if network.defense is not None:
                 defense = self._spec(f"{place}.defense", Defense, network.defense)
                 if not isinstance(defense, TrainedDefense):

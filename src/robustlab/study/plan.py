@@ -129,7 +129,7 @@ class _Planner:
                     model=parse(Model, choice.bound(part.model)),
                     objective=parse(Objective, choice.bound(part.objective)),
                     defense=defense,
-                    schedule=part.schedule(self.recipe.quick.epochs if self.quick else None),
+                    config=part.config(self.recipe.quick.epochs if self.quick else None, choice.bound),
                     device=self.compute.device,
                     precision=self.compute.precision,
                     seed=self.seed,

@@ -4,17 +4,31 @@ A factor is a number with several values, such as the length of the study's unit
 use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a network, exists once for each value.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from robustlab.attacks import Attack
 from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
-from robustlab.core.errors import DataError, did_you_mean, offer
+from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
 from robustlab.core.options import EvaluationMode
+from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
 from robustlab.data import check_dataset
-from robustlab.training import TrainConfig
+from robustlab.threats import ThreatModel, Unbounded
+from robustlab.training import (
+    Adam,
+    Augmentation,
+    Averaging,
+    Constant,
+    Objective,
+    Optimizer,
+    RobustValidation,
+    Schedule,
+    TrainConfig,
+)
 
 # Strict: to pydantic, True is 1 and "2" is 2.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
@@ -23,6 +37,8 @@ Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 Decay = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(strict=True, gt=0.0, le=LARGEST_FLOAT)]
+
+Bound = Callable[[str], str]
 
 
 class _Part(BaseModel):
@@ -47,6 +63,18 @@ def _known_dataset(name: str) -> str:
     except DataError as error:
         raise ValueError(str(error)) from None
     return name
+
+
+def _one_or_more(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
+    """Return the unit that a field's spec means; a refusal names the field."""
+    try:
+        return parse(kind, text)
+    except SpecError as error:
+        raise SpecError(f"{field}: {error}") from None
 
 
 class DataPart(_Part):
@@ -82,7 +110,11 @@ class FactorPart(_Part):
 
 
 class NetworkPart(_Part):
-    """A network to train."""
+    """A network to train.
+
+    ``lr`` and ``betas`` are short for ``optimizer = "adam(lr=..., betas=...)"``. With a validation attack the
+    epoch is kept at which it leaves the highest accuracy; ``validation_images`` says on how many images.
+    """
 
     title: str
     model: str
@@ -90,17 +122,73 @@ class NetworkPart(_Part):
     defense: str | None = None
     epochs: Count = 10
     batch_size: Count = 64
-    lr: Positive = 1e-3
-    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    optimizer: str | None = None
+    lr: Positive | None = None
+    betas: tuple[Decay, Decay] | None = None
+    schedule: str | None = None
+    augmentation: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
+    averaging: str | None = None
+    clip: Positive | None = None
+    validation_attack: str | None = None
+    validation_threat: str | None = None
+    validation_images: Count | None = None
+
+    def config(self, most_epochs: int | None = None, bound: Bound = str) -> TrainConfig:
+        """Return the recipe of the training.
+
+        Args:
+            most_epochs: the most epochs, for a quick run.
+            bound: puts the values of factors into a spec.
+
+        Raises:
+            SpecError: a field is wrong, or does not go with another one; the message begins with its name.
+        """
+        schedule, averaging = self.schedule, self.averaging
+        return TrainConfig(
+            epochs=self.epochs if most_epochs is None else min(self.epochs, most_epochs),
+            batch_size=self.batch_size,
+            optimizer=self._optimizer(bound),
+            schedule=Constant()
+            if self.schedule is None
+            else _unit("schedule", Schedule, bound(self.schedule)),
+            augmentation=tuple(
+                _unit("augmentation", Augmentation, bound(text)) for text in self.augmentation
+            ),
+            averaging=None if averaging is None else _unit("averaging", Averaging, bound(averaging)),
+            clip=self.clip,
+            validation=self._validation(bound),
+        )
 
     def specs(self) -> list[str]:
         """Return the texts that may use factors and name other networks."""
-        return [value for name, value in self if name != "title" and isinstance(value, str)]
+        texts = [value for name, value in self if name != "title" and isinstance(value, str)]
+        return [*texts, *self.augmentation]
 
-    def schedule(self, most_epochs: int | None) -> TrainConfig:
-        """Return the training schedule, with the epochs capped for a quick run."""
-        epochs = self.epochs if most_epochs is None else min(self.epochs, most_epochs)
-        return TrainConfig(epochs=epochs, batch_size=self.batch_size, lr=self.lr, betas=self.betas)
+    def _optimizer(self, bound: Bound) -> Optimizer:
+        given = {name: value for name in ("lr", "betas") if (value := getattr(self, name)) is not None}
+        if self.optimizer is None:
+            return Adam(**given)
+        if given:
+            raise SpecError(f"{next(iter(given))}: give it to the optimizer {shown(self.optimizer)} instead")
+        return _unit("optimizer", Optimizer, bound(self.optimizer))
+
+    def _validation(self, bound: Bound) -> RobustValidation | None:
+        if self.validation_attack is None:
+            for name in ("validation_threat", "validation_images"):
+                if getattr(self, name) is not None:
+                    raise SpecError(f"{name}: it needs a validation_attack")
+            return None
+        if parse(Objective, bound(self.objective)).network_kind != "classifier":
+            raise SpecError("validation_attack: it needs a classifier")
+        attack = _unit("validation_attack", Attack, bound(self.validation_attack))
+        threat: ThreatModel = Unbounded()
+        if self.validation_threat is not None:
+            threat = _unit("validation_threat", ThreatModel, bound(self.validation_threat))
+        try:
+            images = {} if self.validation_images is None else {"images": self.validation_images}
+            return RobustValidation(attack=attack, threat=threat, **images)
+        except SpecError as error:
+            raise SpecError(f"validation_attack: {error}") from None
 
 
 class ModelPart(_Part):

@@ -1,6 +1,50 @@
-"""Training: one resumable loop, and the objectives it takes."""
+"""Training: one resumable loop, and the units that a recipe of a training is made of."""
 
-from robustlab.training.loop import History, TrainConfig, train
-from robustlab.training.objectives import CrossEntropy, GanLoss, Objective, VaeLoss
+from robustlab.training.augmentations import Augmentation, HorizontalFlip, Shift
+from robustlab.training.averaging import EMA, Averaging
+from robustlab.training.config import TrainConfig
+from robustlab.training.loop import History, train
+from robustlab.training.objectives import (
+    AdversarialObjective,
+    CrossEntropy,
+    FGSMTraining,
+    GanLoss,
+    Objective,
+    PGDTraining,
+    Trades,
+    VaeLoss,
+)
+from robustlab.training.optimizers import SGD, Adam, Optimizer
+from robustlab.training.robust_validation import RobustValidation
+from robustlab.training.schedules import Constant, Cosine, Milestones, Schedule, Triangle, Warmup
+from robustlab.training.step import TrainingStep
 
-__all__ = ["CrossEntropy", "GanLoss", "History", "Objective", "TrainConfig", "VaeLoss", "train"]
+__all__ = [
+    "EMA",
+    "SGD",
+    "Adam",
+    "AdversarialObjective",
+    "Augmentation",
+    "Averaging",
+    "Constant",
+    "Cosine",
+    "CrossEntropy",
+    "FGSMTraining",
+    "GanLoss",
+    "History",
+    "HorizontalFlip",
+    "Milestones",
+    "Objective",
+    "Optimizer",
+    "PGDTraining",
+    "RobustValidation",
+    "Schedule",
+    "Shift",
+    "Trades",
+    "TrainConfig",
+    "TrainingStep",
+    "Triangle",
+    "VaeLoss",
+    "Warmup",
+    "train",
+]

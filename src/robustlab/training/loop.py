@@ -1,9 +1,9 @@
 """One training loop for every network: set in memory, seeded per epoch, resumable after a kill."""
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,26 +14,17 @@ from robustlab.core.errors import ModelFileError, RobustlabError
 from robustlab.core.progress import Progress, Task
 from robustlab.data import Split
 from robustlab.models.files import load_tensors, save_tensors
+from robustlab.training import checkpoint as checkpoints
+from robustlab.training.averaging import AveragedWeights
+from robustlab.training.averaging.weights import state_of
+from robustlab.training.config import TrainConfig
 from robustlab.training.objectives import Objective
+from robustlab.training.step import TrainingStep
 
 _VALIDATION_BATCH = 250
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainConfig:
-    """How long and how fast to train.
-
-    Attributes:
-        epochs: passes over the training split.
-        batch_size: images per step; the last, smaller batch of an epoch is trained on too.
-        lr: Adam's learning rate.
-        betas: Adam's two decay rates.
-    """
-
-    epochs: int
-    batch_size: int = 64
-    lr: float = 1e-3
-    betas: tuple[float, float] = (0.9, 0.999)
+_ROBUST = "validation robust accuracy"
+_LAYOUT = 2
+"""Of the checkpoint; one of another layout is of an older version."""
 
 
 @dataclass(kw_only=True)
@@ -42,7 +33,8 @@ class History:
 
     Attributes:
         epochs: per finished epoch the mean training and validation loss of each player
-            (``"train loss"``, ``"validation loss"``) and, for classifiers, ``"validation accuracy"``.
+            (``"train loss"``, ``"validation loss"``), for classifiers ``"validation accuracy"`` and, with
+            robust validation, ``"validation robust accuracy"``.
         best_epoch: the epoch, counted from 1, whose weights were kept.
     """
 
@@ -56,7 +48,7 @@ def train(
     train_split: Split,
     validation_split: Split,
     *,
-    schedule: TrainConfig,
+    config: TrainConfig,
     compute: Compute,
     key: int,
     checkpoint: Path | None = None,
@@ -70,99 +62,148 @@ def train(
         objective: the loss; see `Objective`.
         train_split: what is learnt from.
         validation_split: what the kept epoch is chosen by.
-        schedule: epochs, batch size and learning rate.
+        config: epochs, batch size, optimizer and the rest of the recipe.
         compute: device and precision.
         key: from `seeding.derive`; the order of the images and all noise follow from it and the epoch.
         checkpoint: a file in which every finished epoch is kept, so that a run that was killed goes on
-            from there with the same result; removed at the end by whoever stores the network.
+            from there with the same result; removed at the end by whoever stores the network. It is of the
+            trainings with this key, which therefore stands for the objective, the data and the config too.
         progress: where to show progress.
         description: the bar's label.
 
     Raises:
-        RobustlabError: the loss became infinite or NaN.
+        RobustlabError: the loss became infinite or NaN; or robust validation of what is not a classifier.
     """
+    if config.validation is not None and objective.network_kind != "classifier":
+        raise RobustlabError(f"robust validation needs a classifier; {objective.name} trains another network")
     network.to(compute.device).to(memory_format=torch.channels_last)
-    loop = _Loop(network, objective, schedule, compute)
-    loop.resume(checkpoint, key)
+    loop = _Loop(network, objective, config, compute, key)
+    loop.resume(checkpoint)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
-    total = schedule.epochs * len(data)
+    total = config.epochs * len(data)
     with (progress or Progress()).track(description, total) as bar:
         bar.advance(len(loop.history.epochs) * len(data))
-        for epoch in range(len(loop.history.epochs), schedule.epochs):
+        for epoch in range(len(loop.history.epochs), config.epochs):
             with seeding.isolated(seeding.derive(key, "epoch", epoch)):
-                losses = loop.run_epoch(data, bar)
-            with seeding.isolated(seeding.derive(key, "validation", epoch)):
-                losses |= loop.validate(held_out)
-            loop.finish_epoch(losses)
-            loop.save(checkpoint, key)
+                losses = loop.run_epoch(epoch, data, bar)
+            with seeding.isolated(seeding.derive(key, "validation", epoch)), loop.averaged():
+                losses |= loop.validate(epoch, held_out)
+                loop.finish_epoch(losses)
+            loop.save(checkpoint)
     network.load_state_dict(loop.best)
     network.eval()
     return loop.history
 
 
 class _Loop:
-    """The state that a checkpoint holds, and the steps that change it."""
+    """The state that a checkpoint holds, and the steps that change it.
+
+    The position of the schedule and of the average follows from the number of epochs.
+    """
 
     def __init__(
-        self, network: nn.Module, objective: Objective, schedule: TrainConfig, compute: Compute
+        self, network: nn.Module, objective: Objective, config: TrainConfig, compute: Compute, key: int
     ) -> None:
-        self.network, self.objective, self.schedule, self.compute = network, objective, schedule, compute
+        self.network, self.objective, self.config, self.compute = network, objective, config, compute
+        self.key = key
         self.players = objective.players(network)
         self.optimizers = {
-            name: torch.optim.Adam(
-                part.parameters(),
-                lr=schedule.lr,
-                betas=schedule.betas,
-                fused=compute.device != "mps",
-            )
+            name: config.optimizer.build(part.parameters(), fused=compute.device != "mps")
             for name, part in self.players.items()
         }
+        self.rates = {
+            name: [group["lr"] for group in optimizer.param_groups]
+            for name, optimizer in self.optimizers.items()
+        }
+        self.average = None if config.averaging is None else AveragedWeights(network)
         self.history = History()
         self.best: dict[str, Tensor] = {}
 
-    def run_epoch(self, data: Split, bar: Task) -> dict[str, float]:
+    def run_epoch(self, epoch: int, data: Split, bar: Task) -> dict[str, float]:
         """Take one pass over the data and return the mean loss per player."""
         self.network.train()
-        size = self.schedule.batch_size
+        size = self.config.batch_size
+        batches = -(-len(data) // size)
         order = torch.randperm(len(data)).to(data.labels.device)
         sums = {name: torch.zeros((), device=data.labels.device) for name in self.players}
-        for start in range(0, len(data), size):
-            rows = order[start : start + size]
-            images, labels = data.pixels(rows), data.labels[rows]
+        for batch in range(batches):
+            number = epoch * batches + batch
+            progress = (number + 0.5) / (self.config.epochs * batches)
+            rows = order[batch * size : (batch + 1) * size]
+            images, labels, ids = self._augmented(epoch, data, rows), data.labels[rows], data.ids[rows]
             for name in self.players:
-                sums[name] += self._step(name, images, labels) * len(rows)
+                step = TrainingStep(
+                    network=self.network,
+                    player=name,
+                    images=images,
+                    labels=labels,
+                    ids=ids,
+                    progress=progress,
+                    key=seeding.derive(self.key, "step", name, number),
+                )
+                sums[name] += self._take(step) * len(rows)
+            if self.average is not None and self.config.averaging is not None:
+                self.average.update(self.network, self.config.averaging.kept(number))
             bar.advance(len(rows))
         return {f"train {name}": float(total) / len(data) for name, total in sums.items()}
 
-    def _step(self, player: str, images: Tensor, labels: Tensor) -> Tensor:
+    def _augmented(self, epoch: int, data: Split, rows: Tensor) -> Tensor:
+        images = data.pixels(rows)
+        for place, augmentation in enumerate(self.config.augmentation):
+            key = seeding.derive(self.key, "augmentation", place, epoch)
+            images = augmentation.apply(images, key, data.ids[rows])
+        return images
+
+    def _take(self, step: TrainingStep) -> Tensor:
         for name, part in self.players.items():
-            part.requires_grad_(name == player)
+            part.requires_grad_(name == step.player)
         with self.compute.autocast():
-            loss = self.objective.loss(self.network, player, images, labels)
-        optimizer = self.optimizers[player]
+            loss = self.objective.loss(step)
+        optimizer = self.optimizers[step.player]
+        scale = self.config.schedule.scale(step.progress)
+        for group, rate in zip(optimizer.param_groups, self.rates[step.player], strict=True):
+            group["lr"] = rate * scale
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        if self.config.clip is not None:
+            nn.utils.clip_grad_norm_(self.players[step.player].parameters(), self.config.clip)
         optimizer.step()
         return loss.detach()
 
+    def averaged(self) -> AbstractContextManager[None]:
+        """Return the context in which the network has its averaged weights, if there are any."""
+        return nullcontext() if self.average is None else self.average.inside(self.network)
+
     @torch.no_grad()
-    def validate(self, data: Split) -> dict[str, float]:
-        """Return the mean validation loss per player and, for a classifier, the accuracy."""
+    def validate(self, epoch: int, data: Split) -> dict[str, float]:
+        """Return the mean validation loss per player and, for a classifier, the accuracies."""
         self.network.eval()
         losses = dict.fromkeys(self.players, 0.0)
-        correct: int | None = 0
+        classifies, correct = self.objective.network_kind == "classifier", 0
         for start in range(0, len(data), _VALIDATION_BATCH):
             rows = slice(start, start + _VALIDATION_BATCH)
             images, labels = data.pixels(rows), data.labels[rows]
             with self.compute.autocast():
                 for name in self.players:
-                    loss = self.objective.loss(self.network, name, images, labels)
-                    losses[name] += float(loss) * len(labels)
-                right = self.objective.correct(self.network, images, labels)
-            correct = None if right is None or correct is None else correct + int(right.sum())
+                    step = TrainingStep(
+                        network=self.network,
+                        player=name,
+                        images=images,
+                        labels=labels,
+                        ids=data.ids[rows],
+                        progress=(epoch + 1) / self.config.epochs,
+                        key=seeding.derive(self.key, "validation step", name, epoch, start),
+                        validating=True,
+                    )
+                    losses[name] += float(self.objective.loss(step)) * len(labels)
+                if classifies:
+                    correct += int((self.network(images).argmax(dim=1) == labels).sum())
         result = {f"validation {name}": total / len(data) for name, total in losses.items()}
-        if correct is not None:
+        if classifies:
             result["validation accuracy"] = correct / len(data)
+        if self.config.validation is not None:
+            seed = seeding.derive(self.key, "robust validation")
+            result[_ROBUST] = self.config.validation.accuracy(self.network, data, seed)
         return result
 
     def finish_epoch(self, losses: dict[str, float]) -> None:
@@ -172,24 +213,35 @@ class _Loop:
             raise RobustlabError(f"training diverged in epoch {epoch} ({losses}); try a lower learning rate")
         previous = self.history.epochs[self.history.best_epoch - 1] if self.history.best_epoch else None
         self.history.epochs.append(losses)
-        first = f"validation {next(iter(self.players))}"
-        if previous is None or not self.objective.selects or losses[first] < previous[first]:
+        if previous is None or not self.objective.selects or self._rank(losses) < self._rank(previous):
             self.history.best_epoch = epoch
-            self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
+            self.best = state_of(self.network)
 
-    def save(self, path: Path | None, key: int) -> None:
+    def _rank(self, losses: dict[str, float]) -> tuple[float, float]:
+        """Return what orders epochs, the best first."""
+        return -losses.get(_ROBUST, 0.0), losses[f"validation {next(iter(self.players))}"]
+
+    def save(self, path: Path | None) -> None:
         """Write everything the next epoch depends on."""
         if path is None:
             return
         tensors = {f"now/{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"best/{name}": tensor for name, tensor in self.best.items()}
+        if self.average is not None:
+            tensors |= {f"average/{name}": tensor for name, tensor in self.average.tensors.items()}
         for player, optimizer in self.optimizers.items():
-            for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"adam/{player}/{index}/{name}": tensor for name, tensor in state.items()}
-        header = {"key": key, "epochs": self.history.epochs, "best_epoch": self.history.best_epoch}
+            state = checkpoints.tensors_of(optimizer)
+            tensors |= {f"optimizer/{player}/{name}": tensor for name, tensor in state.items()}
+        header = {
+            "layout": _LAYOUT,
+            "key": self.key,
+            "epochs": self.history.epochs,
+            "best_epoch": self.history.best_epoch,
+            "optimizers": {name: checkpoints.plain_of(part) for name, part in self.optimizers.items()},
+        }
         save_tensors(path, tensors, header)
 
-    def resume(self, path: Path | None, key: int) -> None:
+    def resume(self, path: Path | None) -> None:
         """Continue from a checkpoint of the same training, if there is a readable one."""
         if path is None or not path.exists():
             return
@@ -197,23 +249,21 @@ class _Loop:
             tensors, header = load_tensors(path)
         except ModelFileError:
             return  # a damaged checkpoint costs time, not correctness: the training starts again
-        if header.get("key") != key:
+        if header.get("key") != self.key or header.get("layout") != _LAYOUT:
             return
         device = self.compute.device
         self.network.load_state_dict(_below("now", tensors))
         self.best = {name: tensor.to(device) for name, tensor in _below("best", tensors).items()}
+        if self.average is not None:
+            for name, tensor in _below("average", tensors).items():
+                self.average.tensors[name].copy_(tensor)
         for player, optimizer in self.optimizers.items():
-            parameters = list(self.players[player].parameters())
-            state: dict[int, dict[str, Any]] = {}
-            for name, tensor in _below(f"adam/{player}", tensors).items():
-                index, part = name.split("/")
-                parameter = parameters[int(index)]
-                if tensor.shape == parameter.shape:
-                    # The fused step goes through memory, so moments must lie in it as their parameter does.
-                    tensor = torch.empty_like(parameter, dtype=tensor.dtype).copy_(tensor)
-                state.setdefault(int(index), {})[part] = tensor
-            groups = optimizer.state_dict()["param_groups"]
-            optimizer.load_state_dict({"state": state, "param_groups": groups})
+            checkpoints.restore(
+                optimizer,
+                list(self.players[player].parameters()),
+                _below(f"optimizer/{player}", tensors),
+                header["optimizers"][player],
+            )
         self.history = History(epochs=header["epochs"], best_epoch=header["best_epoch"])
 
 

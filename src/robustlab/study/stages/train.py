@@ -1,6 +1,6 @@
 """Trains a network, or goes on where an earlier run was stopped."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from robustlab.core import seeding
@@ -22,7 +22,7 @@ class TrainStage(StudyStage):
     model: Model
     objective: Objective
     defense: TrainedDefense | None
-    schedule: TrainConfig
+    config: TrainConfig
     device: str
     precision: str
     seed: int
@@ -33,7 +33,7 @@ class TrainStage(StudyStage):
             "model": repr(self.model),
             "objective": repr(self.objective),
             "defense": self.defense and repr(self.defense),
-            "schedule": asdict(self.schedule),
+            "schedule": self.config.described(),
             "device": self.device,
             "precision": self.precision,
             "seed": self.seed,
@@ -69,7 +69,7 @@ class TrainStage(StudyStage):
             network,
             self.objective,
             *splits,
-            schedule=self.schedule,
+            config=self.config,
             compute=workspace.compute,
             key=seeding.derive(self.seed, "training", self.key),
             checkpoint=checkpoint,
@@ -81,7 +81,7 @@ class TrainStage(StudyStage):
             "title": self.title,
             "objective": repr(self.objective),
             "defense": self.defense and repr(self.defense),
-            "schedule": asdict(self.schedule),
+            "schedule": self.config.described(),
             "dataset": workspace.dataset.name,
             "seed": self.seed,
             "best_epoch": history.best_epoch,

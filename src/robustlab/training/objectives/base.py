@@ -1,0 +1,38 @@
+"""What every objective is: a loss, who plays, and which kind of network it trains."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustlab.core.spec import Unit
+from robustlab.training.step import TrainingStep
+
+
+class Objective(Unit, ABC):
+    """A loss to minimise.
+
+    Random numbers come from the step's key, or from torch's global generator, which the loop seeds.
+    """
+
+    kind = "objective"
+    example = "cross_entropy"
+    network_kind: ClassVar[str] = "classifier"
+    """The kind of network that it trains, as `Model.network_kind` names it. Of a classifier the loop
+    measures the validation accuracy, too."""
+    selects = True
+    """Whether the weights with the lowest validation loss are kept, rather than the last ones."""
+
+    def players(self, network: nn.Module) -> dict[str, nn.Module]:
+        """Return the parts that are optimised in turn, each on its own loss; most objectives have one."""
+        return {"loss": network}
+
+    @abstractmethod
+    def loss(self, step: TrainingStep) -> Tensor:
+        """Return the mean loss (a scalar) of the step's player on its batch."""
+
+
+def cross_entropy(step: TrainingStep) -> Tensor:
+    """Return the mean cross-entropy of a classifier on the step's own images, in fp32."""
+    return F.cross_entropy(step.network(step.images).float(), step.labels)

@@ -1,0 +1,63 @@
+"""Fast adversarial training (Wong, Rice & Kolter 2020, arXiv:2001.03994): one step from a random start."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.spec import register
+from robustlab.threats import ThreatModel
+from robustlab.training.objectives.adversarial import (
+    AdversarialObjective,
+    climb,
+    require_bounded,
+    searching,
+)
+from robustlab.training.step import TrainingStep
+
+
+@register("fgsm_training")
+class FGSMTraining(AdversarialObjective):
+    """Cross-entropy on the images that one long step from a random start leads to.
+
+    The network stays in train mode for the step, as in the authors' code. The recipe is unstable: at some
+    point a network may learn to withstand this one step alone (catastrophic overfitting), which its loss
+    does not show. Robust validation with `pgd` does.
+    """
+
+    threat: ThreatModel
+    step: Annotated[float, Field(gt=0.0)] = 1.25
+    """Step length as a fraction of eps."""
+
+    def __post_init__(self) -> None:
+        require_bounded(self.threat)
+
+    def adversarial_loss(self, step: TrainingStep) -> Tensor:
+        return F.cross_entropy(step.network(self.perturbed(step)).float(), step.labels)
+
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        """Return the images (N, C, H, W) that the step trains on."""
+        with searching(step, train_mode=True):
+            return climb(
+                step.network,
+                self.threat,
+                step.images,
+                self.start(step),
+                lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"),
+                steps=1,
+                step=self.step,
+            )
+
+    def start(self, step: TrainingStep) -> Tensor:
+        """Return points of the ball (N, C, H, W) that may lie outside [0, 1], as in the authors' code.
+
+        Kept inside, half of the black pixels would start at 0, from where the step takes them all to eps: the
+        step would begin and end at fewer different points. The draw is made around mid-grey, where [0, 1]
+        leaves room to both sides; of a linf eps above 0.5 it uses 0.5.
+        """
+        grey = torch.full_like(step.images, 0.5)
+        drawn = self.threat.random_start(grey, seeding.derive(step.key, "start"), step.ids)
+        return step.images + (drawn - grey)

@@ -1,0 +1,72 @@
+"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, and the same answer near them."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.core import seeding
+from robustlab.core.spec import register
+from robustlab.threats import ThreatModel
+from robustlab.training.objectives.adversarial import (
+    AdversarialObjective,
+    climb,
+    require_bounded,
+    searching,
+)
+from robustlab.training.objectives.base import cross_entropy
+from robustlab.training.step import TrainingStep
+
+_START_STD = 1e-3
+"""Of the Gaussian start, in pixel units: at the clean image itself the divergence has no slope."""
+
+
+@register("trades")
+class Trades(AdversarialObjective):
+    """Cross-entropy on clean images plus ``beta`` times KL(answer there || answer at the worst point near).
+
+    The worst point is searched for with the network in eval mode, as in the authors' code, by steps along the
+    sum of the divergences. The loss then comes from train mode, and its gradient flows through both answers.
+    """
+
+    threat: ThreatModel
+    beta: Annotated[float, Field(ge=0.0)] = 6.0
+    """The weight of the divergence (1 / lambda in the paper); 0 is cross-entropy."""
+    steps: Annotated[int, Field(ge=1)] = 10
+    step: Annotated[float, Field(gt=0.0)] = 0.25
+    """Step length as a fraction of eps."""
+
+    def __post_init__(self) -> None:
+        require_bounded(self.threat)
+
+    def adversarial_loss(self, step: TrainingStep) -> Tensor:
+        if self.beta == 0:
+            return cross_entropy(step)
+        points = self.perturbed(step)
+        natural = step.network(step.images).float()
+        robust = _divergence(natural, step.network(points).float()) / len(step.images)
+        return F.cross_entropy(natural, step.labels) + self.beta * robust
+
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        """Return images (N, C, H, W) at which the answers differ most, as far as the search finds."""
+        shape = tuple(step.images.shape[1:])
+        noise = seeding.normal(seeding.derive(step.key, "start"), step.ids, shape)
+        with searching(step, train_mode=False):
+            with torch.no_grad():
+                natural = step.network(step.images).float()
+            return climb(
+                step.network,
+                self.threat,
+                step.images,
+                step.images + _START_STD * noise,
+                lambda logits: _divergence(natural, logits),
+                steps=self.steps,
+                step=self.step,
+            )
+
+
+def _divergence(natural: Tensor, moved: Tensor) -> Tensor:
+    """Return KL(softmax(natural) || softmax(moved)), summed over the images."""
+    return F.kl_div(moved.log_softmax(dim=1), natural.log_softmax(dim=1), reduction="sum", log_target=True)

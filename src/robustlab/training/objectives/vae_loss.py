@@ -1,0 +1,36 @@
+"""The loss of a variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114)."""
+
+from typing import Annotated, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.core.spec import register
+from robustlab.models import VAENetwork
+from robustlab.training.objectives.base import Objective
+from robustlab.training.step import TrainingStep
+
+
+@register("reconstruction")
+class VaeLoss(Objective):
+    """Squared error of a VAE, summed over pixels, plus ``kl_weight`` times the KL divergence.
+
+    Weight 0 is the mean squared error alone; weight 1 is the evidence lower bound for a Gaussian
+    decoder of variance 1/2 (appendix B of the paper for the divergence).
+    """
+
+    network_kind = "autoencoder"
+    kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    """Of the divergence of the code from the standard normal distribution."""
+
+    def loss(self, step: TrainingStep) -> Tensor:
+        vae, images = cast("VAENetwork", step.network), step.images
+        mean, log_variance = vae.encode(images)
+        noise = torch.randn_like(mean)
+        restored = vae.generate(mean + torch.exp(0.5 * log_variance) * noise)
+        error = (restored - images).square().sum() / len(images)
+        if self.kl_weight == 0:
+            return error
+        divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum() / len(images)
+        return error + self.kl_weight * divergence

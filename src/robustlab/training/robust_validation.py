@@ -1,0 +1,43 @@
+"""Validation by an attack: it chooses the epoch that is kept."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from robustlab.attacks import Attack
+from robustlab.core.errors import SpecError
+from robustlab.data import Split
+from robustlab.threats import ThreatModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobustValidation:
+    """After each epoch the accuracy on attacked validation images; the epoch with the highest is kept.
+
+    Of equals the one with the lower validation loss is kept, and of those the earlier.
+
+    Attributes:
+        attack: with the same random numbers after each epoch.
+        threat: what it may do.
+        images: how many, the first of the validation split.
+
+    Raises:
+        SpecError: the attack is not made for the threat model.
+    """
+
+    attack: Attack
+    threat: ThreatModel
+    images: int = 1000
+
+    def __post_init__(self) -> None:
+        if not self.attack.suits(self.threat):
+            core = self.attack.core
+            raise SpecError(f"{core.name} supports {core.made_for}, not {self.threat!r}")
+
+    def accuracy(self, network: nn.Module, split: Split, seed: int) -> float:
+        """Return the share of the images that are classified correctly under attack."""
+        part = split.take(slice(self.images))
+        result = self.attack.run(
+            network, part.pixels(slice(None)), part.labels, self.threat, ids=part.ids, seed=seed
+        )
+        return float((result.predictions == part.labels).double().mean())
