@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustlab.attacks import APGD, FAB, MIFGSM, PGD, Attack
 from robustlab.attacks.losses import Loss, measure
 from robustlab.core.logits import answered, finite
-from robustlab.evaluation.classify import predict
+from robustlab.evaluation.classify import responses
 from robustlab.threats import Linf, ThreatModel
 
 INF = math.inf
@@ -77,10 +77,10 @@ def test_no_attack_stumbles_over_probabilities_that_underflow(
 def test_clean_accuracy_is_that_of_the_plain_logits(
     defense: type[Masked], model: nn.Module, batch: Any
 ) -> None:
-    expected, _ = predict(model, batch.images)
-    classes, confidences = predict(defense(model).eval(), batch.images)
-    assert torch.equal(classes, expected)
-    assert confidences.min() > 0
+    expected = responses(model, batch.images)
+    found = responses(defense(model).eval(), batch.images)
+    assert torch.equal(found.classes, expected.classes)
+    assert found.confidences.min() > 0
 
 
 def test_an_excluded_target_is_never_reached_and_spoils_nothing(model: nn.Module, batch: Any) -> None:

@@ -13,6 +13,7 @@ def outcome(image_id: int, confidence: float = 0.5) -> Outcome:
         forwards=42,
         backwards=40,
         restart=-1,
+        success=1,
     )
 
 

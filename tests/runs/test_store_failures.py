@@ -27,7 +27,8 @@ from pathlib import Path
 from robustlab.core.errors import OutputError
 from robustlab.runs.store import Outcome, RunStore
 
-values = dict(label=3, prediction=5, confidence=0.5, distance=0.25, forwards=42, backwards=40, restart=-1)
+values = dict(label=3, prediction=5, confidence=0.5, distance=0.25, forwards=42, backwards=40, restart=-1,
+              success=1)
 with RunStore(Path(sys.argv[1]), "mnist") as store:
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
     for block in range(1000):

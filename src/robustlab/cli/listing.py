@@ -58,8 +58,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
     with kept_for_the_result():  # other packages register units when they are imported, and may print
         for base in _KINDS.values():
             units(base)
-    # Checks go by their ids, for an attack may have the name of one. A name that two kinds have means the one of
-    # the first kind.
+    # Checks go by their ids, for an attack may have the name of one. Of two kinds the first has the name.
     by_name = {_known_as(unit): unit for base in reversed(_KINDS.values()) for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     everything = {name: _described(base) for name, base in _KINDS.items()} | files

@@ -148,9 +148,7 @@ class NetworkPart(_Part):
             epochs=self.epochs if most_epochs is None else min(self.epochs, most_epochs),
             batch_size=self.batch_size,
             optimizer=self._optimizer(bound),
-            schedule=Constant()
-            if self.schedule is None
-            else _unit("schedule", Schedule, bound(self.schedule)),
+            schedule=Constant() if schedule is None else _unit("schedule", Schedule, bound(schedule)),
             augmentation=tuple(
                 _unit("augmentation", Augmentation, bound(text)) for text in self.augmentation
             ),

@@ -155,7 +155,7 @@ class Shortsighted(nn.Module):
 def outcomes(images: Split, result: AttackResult) -> list[Outcome]:
     """Return the rows of the ledger that an attack's result is."""
     columns = [images.ids, images.labels, result.predictions, result.confidences, result.distances]
-    columns += [result.forwards, result.backwards, result.restarts]
+    columns += [result.forwards, result.backwards, result.restarts, result.successes.long()]
     names = tuple(Outcome.__dataclass_fields__)
     values = zip(*(column.tolist() for column in columns), strict=True)
     return [Outcome(**dict(zip(names, row, strict=True))) for row in values]
@@ -180,7 +180,8 @@ def evaluated(
         for row in result.successes.nonzero().squeeze(1).tolist():
             broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
-        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, int(result.successes.sum())))
+        counts = {"met": len(standing), "broken": int(result.successes.sum())}
+        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, **counts))
         standing = standing.take((~result.successes).nonzero().squeeze(1))
     found = EvaluationSummary(
         right=right,
