@@ -29,6 +29,10 @@ class BatchSize:
     def __int__(self) -> int:
         return self._size
 
+    def __reduce__(self) -> tuple[type["BatchSize"], tuple[int]]:
+        """Another process has a number of its own, and nobody there to tell."""
+        return BatchSize, (self._size,)
+
     def halve(self, tried: int) -> None:
         """Go below a number of images, at least 2, for which memory did not suffice."""
         self._size = tried // 2
