@@ -17,7 +17,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 import robustlab
-from robustlab.attacks import FGSM, PGD, Attack
+from robustlab.attacks import FGSM, PGD, Attack, BPDAGradient, as_criterion
 from robustlab.cli.main import app
 from robustlab.core import spec
 from robustlab.core.errors import RobustlabError
@@ -36,10 +36,10 @@ IMAGES, LABELS = torch.full((4, 1, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
 python: Any = robustlab
 
 
-def attack(**changes: Any) -> None:
+def attack(unit: Attack = FGSM(), **changes: Any) -> None:  # noqa: B008 (frozen)
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)).eval()
     call: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "threat": Linf(eps=0.1)}
-    FGSM().run(model, **call | changes)
+    unit.run(model, **call | changes)
 
 
 def recipe(old: str, new: str) -> None:
@@ -69,12 +69,14 @@ CASES: dict[str, Callable[[], object]] = {
         "pgd(40)", "pgd(stepz=3)", "pgd(step_size=0.1)", "pgd(eps=0.3)", "pgd(steps=0)", "pgd(steps=many)",
         "pgd(steps=True)", "pgd(steps=2**3)", "pgd(steps=1, steps=2)", "pgd(", "PGD", "APGD-CE", "FAB-T",
         "boundary",
-        "nothing", "gaussian_noise", "gaussian_noise(std=2)", "x" * 1_000_000, "(" * 5000,
+        "nothing", "mi_fgsm(transfer=True)", "pgd(gradient=surrogate)",
+        "gaussian_noise", "gaussian_noise(std=2)", "x" * 1_000_000, "(" * 5000,
     )},
     **{f"threat {text}": partial(parse, ThreatModel, text) for text in (
         "linf", "linf(0.3)", "Linf(eps=0.3)", "linf(eps=8)", "linf(epsilon=0.3)", "l2(eps=1e39)",
         "linf(eps=1/0)",
     )},
+    **{f"goal {text}": partial(as_criterion, text) for text in ("nxt", "-1", "targeted(classes=nearest)")},
     "model cn": lambda: parse(Model, "cn"),
     "attacks my.py:A": lambda: attack_list("my.py:A"),
     "attacks AutoAttack": lambda: attack_list("AutoAttack"),
@@ -85,6 +87,8 @@ CASES: dict[str, Callable[[], object]] = {
     "run, threat 0.3": lambda: attack(threat=0.3),
     "run, threat of another norm": lambda: PGD().run(nn.Identity().eval(), IMAGES, LABELS, "unbounded"),
     "run, targets '3'": lambda: attack(targets="3"),
+    "run, targets and a criterion": lambda: attack(targets=0, criterion="next"),
+    "run, a part that is none": lambda: attack(PGD(gradient=BPDAGradient(part="jpeg")), mode="max-loss"),
     "run, labels too high": lambda: attack(labels=LABELS + 1),
     "run, labels of floats": lambda: attack(labels=LABELS.float()),
     "run, eps negative": lambda: attack(eps=-0.1),

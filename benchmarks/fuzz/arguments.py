@@ -110,6 +110,7 @@ def _run(draw: random.Random, folder: Path) -> Attempt:
     images, labels = batch()
     right: dict[str, Any] = {
         "threat": Linf(eps=0.1),
+        "criterion": "misclassified",
         "targets": None,
         "eps": None,
         "ids": None,

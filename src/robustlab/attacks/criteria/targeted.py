@@ -29,7 +29,7 @@ def _canonical(classes: int | str) -> int | str:
         return "next"
     elif found := _OFFSET.fullmatch(classes):
         return "next" if found[1] == "1" else f"+{found[1]}"
-    raise ValueError(f"must be {_ACCEPTED}")
+    raise ValueError(f"Input should be {_ACCEPTED}")
 
 
 class Towards(Criterion, ABC):
