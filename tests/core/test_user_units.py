@@ -187,6 +187,7 @@ MISTAKES: dict[str, tuple[str, type[RobustlabError], str]] = {
     ),
     "a file that quits": ("quits.py:Mine", SetupError, "must not exit when it is loaded"),
     "robustlab's name": ("shadow.py:Shadow", SpecError, "^shadow.py:Shadow is registered as 'pgd'"),
+    "a name beside it": ("shadow.py:Mine, pgd(stepz=1)", SpecError, "^pgd has no argument 'stepz'.*steps"),
 }
 
 

@@ -96,8 +96,9 @@ def _module(path: Path, scope: Scope, name: str, note: Callable[[str], None]) ->
 
 
 def _check_named(path: Path, name: str, what: str) -> None:
+    source = path.read_bytes()  # whose error, if it may not be read, speaks of this alone
     if not name:
-        raise SetupError(f"{path}: which {what}? Write {path}:NAME; {_offer(path.read_bytes())}")
+        raise SetupError(f"{path}: which {what}? Write {path}:NAME; {_offer(source)}")
 
 
 def _member(module: ModuleType, path: Path, name: str, what: str) -> Any:

@@ -43,8 +43,12 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
     if found is None:
         raise SpecError(f"can't parse {shown(text)}; expected FILE.py:CLASS or package.module:CLASS")
     reference, arguments = found["reference"], found["arguments"]
-    before = {(kind, name): unit for kind in kinds for name, unit in units(kind).items()}
+    own = {
+        unit for kind in kinds for unit in units(kind).values() if unit.__module__.startswith("robustlab.")
+    }
     unit = user_code.find(reference, note)
+    for one in own:  # they keep their names, whatever the file registers
+        known_again(one)
     if isinstance(unit, kinds) and arguments is None:
         return unit
     if not inspect.isclass(unit) or not issubclass(unit, kinds):
@@ -54,9 +58,7 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
     # A class that is derived from a unit has its name, but is no unit until it is registered itself.
     if not {"name", "__dataclass_fields__"} <= vars(unit).keys():
         raise SpecError(f'{reference} is not registered: write @register("a_name") above the class')
-    own = before.get((next(kind for kind in kinds if issubclass(unit, kind)), unit.name))
-    if own is not None and own is not unit and own.__module__.startswith("robustlab."):
-        known_again(own)
+    if unit not in own and unit.name in {one.name for one in own}:
         raise SpecError(
             f"{reference} is registered as {unit.name!r}, as one of robustlab's own is; give it another name"
         )
