@@ -73,6 +73,13 @@ threat = "linf(eps=0.25*scale)"
 surrogates = ["baseline"]
 mode = "test-set"
 
+[[evaluations]]
+id = "noise"
+title = "Noise"
+model = "baseline"
+attacks = "gaussian_noise(std=0.3*scale)"
+mode = "test-set"
+
 [[detections]]
 id = "found"
 title = "Found"
