@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ class Elsewhere(Engine):
 @pytest.mark.parametrize("engine", ["backwards", Elsewhere()])
 @pytest.mark.parametrize("more", [{}, {"curve": True, "certify": True}, {"eight_bit": True}], ids=str)
 def test_any_engine_gives_the_same_evaluation(
-    engine: str | Engine, more: dict[str, bool], make_linear: Callable[..., nn.Module], tmp_path: Path
+    engine: str | Engine, more: dict[str, Any], make_linear: Callable[..., nn.Module], tmp_path: Path
 ) -> None:
     model = make_linear(classes=4, shape=SHAPE, seed=2)
     split = grey_split(model)

@@ -63,12 +63,12 @@ def load_recipe(path: Path) -> Recipe:
     except ValueError:
         raise RecipeError(f"{path} is not a recipe: a number has too many digits") from None
     version = content.get("schema")
-    known = type(version) is int  # to Python, True is one
-    if known and version > RECIPE_SCHEMA:
+    version = None if isinstance(version, bool) else version
+    if isinstance(version, int) and version > RECIPE_SCHEMA:
         raise RecipeError(
             f"{path}: schema {shown(version)} is newer than this robustlab's {RECIPE_SCHEMA}; upgrade it"
         )
-    if known and version < RECIPE_SCHEMA:
+    if isinstance(version, int) and version < RECIPE_SCHEMA:
         raise RecipeError(f"{path}: schema {shown(version)} is an older one. {_NEW_FORM}")
     try:
         recipe = Recipe.model_validate(content)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from toy_defenses import ATTACKS, STRONG, WEAK, Rounded, evaluated, look, outcomes, trained
 
 from robustlab.attacks import DDN, FGSM, MIFGSM, PGD, Attack, RandomPoints, Square, WhereMasked
+from robustlab.attacks.gradients import SurrogateGradient
 from robustlab.attacks.session import Session
 from robustlab.core import spec
 from robustlab.core.spec import register
@@ -60,7 +61,7 @@ def perturbed(model: nn.Module, images: Split, attack: Attack, threat: ThreatMod
     result = attack.run(
         model, images.pixels(slice(None)), images.labels, threat, ids=images.ids, mode="max-loss"
     )
-    row = AttackedRow.of(attack, outcomes(images, result), context.found.right, 0)
+    row = AttackedRow.of(attack, outcomes(images, result), context.found.right, met=len(images), broken=0)
     return replace(context, found=replace(context.found, rows=(row,)))
 
 
@@ -155,7 +156,7 @@ def test_the_verdict_of_a_search_without_gradients_is_beyond_chance(
 def test_who_leaves_misclassified_images_alone_can_gain_none(network: nn.Module, images: Split) -> None:
     check = look("above-clean", evaluated(network, images))
     assert (check.grade, check.found) == ("skip", "no attack perturbed misclassified images")
-    transferred = MIFGSM(transfer=True)
+    transferred = MIFGSM(gradient=SurrogateGradient())
     assert transferred.transfers
     assert not MIFGSM().transfers
 
