@@ -12,7 +12,7 @@ from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
 from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
 from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.models.files import load_tensors
-from robustlab.runs.manifest import check_unchanged, write_manifest
+from robustlab.runs.manifest import check_unchanged, is_sealed, write_manifest
 from robustlab.runs.run import load_results
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.sweep import Choice
@@ -54,6 +54,8 @@ class EvaluateStage(StudyStage):
     def intact(self, workspace: Workspace) -> bool:
         folder = self.path(workspace)
         try:
+            if not is_sealed(folder):
+                return False
             results = load_results(folder)
             check_unchanged(folder / "images.csv")
             pictures = getattr(results, "pictures", None)
