@@ -10,27 +10,28 @@ from safetensors.numpy import save_file
 
 from robustlab.runs.results import SCHEMA_VERSION
 
-UNITS = ("study", "pixel")
-PARTS = ("networks", "claims", "detections", "curves", "samples", "cost", "units")
+VARIANTS = ("study", "pixel")
+PARTS = ("networks", "claims", "detections", "curves", "samples", "cost", "variants")
 
 
 def figure(value: float, n: int = 10000) -> dict[str, Any]:
     return {"value": value, "low": max(0.0, value - 0.01), "high": min(1.0, value + 0.01), "n": n}
 
 
-def row(id_: str, unit: str | None, value: float, **changes: Any) -> dict[str, Any]:
-    attacked = unit is not None
+def row(id_: str, variant: str | None, value: float, **changes: Any) -> dict[str, Any]:
+    attacked = variant is not None
     described = {
         "id": id_,
         "title": f"Row {id_}",
-        "unit": unit,
+        "variant": variant,
         "group": "summary",
         "note": "",
         "reference": 0.875,
-        "on": "base",
-        "attack": "fgsm()" if attacked else None,
+        "model": "base",
+        "attacks": "fgsm()" if attacked else None,
         "threat": "linf(eps=0.125)" if attacked else None,
-        "crafted_on": "base" if attacked else None,
+        "mode": "test-set" if attacked else "verdict",
+        "folder": f"evaluations/{id_}-{variant}" if attacked else f"evaluations/{id_}",
         "accuracy": figure(value),
         "confidence": 0.9,
         "confusion": [[30, 2, 0], [1, 29, 0], [0, 0, 31]],
@@ -42,17 +43,17 @@ def row(id_: str, unit: str | None, value: float, **changes: Any) -> dict[str, A
     return described | changes
 
 
-def detection(id_: str, unit: str | None, auroc: float, *, natural: bool) -> dict[str, Any]:
+def detection(id_: str, variant: str | None, auroc: float, *, natural: bool) -> dict[str, Any]:
     point = {"threshold": 0.4, "detection_rate": figure(0.31), "false_positive_rate": figure(0.05)}
     return {
         "id": id_,
         "title": f"Detection {id_}",
-        "unit": unit,
+        "variant": variant,
         "detector": "discriminator" if natural else "grey_pixels",
         "detector_spec": "discriminator(network=gan)" if natural else "grey_pixels(margin=0.05)",
-        "attack": "fgsm()",
+        "evaluation": "fgsm",
+        "attacks": "fgsm()",
         "threat": "linf(eps=0.125)",
-        "crafted_on": "base",
         "auroc": figure(auroc),
         "natural": point | {"threshold": 0.0} if natural else None,
         "calibrated": point,
@@ -70,7 +71,7 @@ def network(id_: str, epochs: list[dict[str, float]], best: int, **changes: Any)
         "model": "cnn(dropout=0.2)",
         "objective": "cross_entropy()",
         "defense": None,
-        "unit": None,
+        "variant": None,
         "parameters": 429258,
         "epochs": epochs,
         "best_epoch": best,
@@ -81,8 +82,13 @@ def network(id_: str, epochs: list[dict[str, float]], best: int, **changes: Any)
 
 def verdicts(reading: str, **holds: bool) -> list[dict[str, Any]]:
     return [
-        {"reading": reading, "unit": unit, "holds": held, "figures": "clean 99.1 % > fgsm 82.7 %; a > b"}
-        for unit, held in holds.items()
+        {
+            "reading": reading,
+            "variant": variant,
+            "holds": held,
+            "figures": "clean 99.1 % > fgsm 82.7 %; a > b",
+        }
+        for variant, held in holds.items()
     ]
 
 
@@ -93,17 +99,22 @@ def full_results() -> dict[str, Any]:
     ]
     game = [{"train discriminator": 1.1, "train generator": 0.8, "validation generator": 0.9}] * 2
     rows = [row("clean", None, 0.9911)]
-    rows += [row("fgsm", unit, value) for unit, value in zip(UNITS, (0.8273, 0.4084), strict=True)]
-    rows += [row("moved", unit, 0.9512, on="guarded", reference=None) for unit in UNITS]
-    rows += [row("pgd", unit, 0.0123, group="more", attack="pgd(step=0.03333333333)") for unit in UNITS]
+    rows += [row("fgsm", variant, value) for variant, value in zip(VARIANTS, (0.8273, 0.4084), strict=True)]
+    rows += [
+        row("moved", variant, 0.9512, model="guarded", surrogates=["base"], reference=None)
+        for variant in VARIANTS
+    ]
+    rows += [
+        row("pgd", variant, 0.0123, group="more", attacks="pgd(step=0.03333333333)") for variant in VARIANTS
+    ]
     rows += [row("odd", None, 0.1234, group="footnote", note="Not a bounded attack.")]
     shown = [
         [{"index": 3 * c + n, "prediction": (n + c) % 3, "confidence": 0.6} for n in range(3)] for c in (0, 1)
     ]
     curve = {
-        "on": "base",
-        "attack": "fgsm()",
-        "threat": "linf(eps={x})",
+        "model": "base",
+        "attacks": "fgsm",
+        "threat": "linf(eps=x)",
         "accuracy": [figure(0.9), figure(0.2)],
     }
     return {
@@ -131,9 +142,19 @@ def full_results() -> dict[str, Any]:
             "training_precision": "bf16",
             "versions": {"python": "3.11"},
         },
-        "units": [
-            {"id": "study", "title": "study units", "pixels": 0.5, "why": "The images were in [-1, 1]."},
-            {"id": "pixel", "title": "pixel units", "pixels": 1.0, "why": "The literature's scale."},
+        "variants": [
+            {
+                "id": "study",
+                "title": "study units",
+                "factors": {"scale": 0.5},
+                "why": "The images were in [-1, 1].",
+            },
+            {
+                "id": "pixel",
+                "title": "pixel units",
+                "factors": {"scale": 1.0},
+                "why": "The literature's scale.",
+            },
         ],
         "networks": [network("base", losses, 2), network("gan", game, 2), network("untrained", [], 0)],
         "rows": rows,
@@ -145,14 +166,15 @@ def full_results() -> dict[str, Any]:
                 + verdicts("Stronger: PGD", study=False),
             }
         ],
-        "detections": [detection("d", unit, 0.715, natural=True) for unit in UNITS]
-        + [detection("g", unit, 0.999, natural=False) for unit in UNITS],
+        "detections": [detection("d", variant, 0.715, natural=True) for variant in VARIANTS]
+        + [detection("g", variant, 0.999, natural=False) for variant in VARIANTS],
         "curves": [
             {
                 "id": "eps",
                 "title": "Against eps",
                 "x_label": "eps, pixel units",
                 "x": [0.0, 0.5],
+                "axes": [{"title": "study units", "value": 0.5}],
                 "series": [curve | {"label": f"Series {n}"} for n in range(3)],
             }
         ],
@@ -160,8 +182,8 @@ def full_results() -> dict[str, Any]:
             "ids": [3, 2, 1],
             "labels": [0, 1, 2],
             "columns": [
-                {"title": "Clean", "unit": None, "pictures": shown[0]},
-                {"title": "FGSM", "unit": "study", "pictures": shown[1]},
+                {"title": "Clean", "variant": None, "pictures": shown[0]},
+                {"title": "FGSM", "variant": "study", "pictures": shown[1]},
             ],
             "file": "arrays/gallery.safetensors",
         },
@@ -175,7 +197,7 @@ def full_results() -> dict[str, Any]:
         ],
         "cost": [
             {"stage": "train base", "seconds": 100.0, "forwards": 0, "backwards": 0},
-            {"stage": "measure fgsm", "seconds": 3700.0, "forwards": 30000, "backwards": 10000},
+            {"stage": "evaluate fgsm", "seconds": 3700.0, "forwards": 30000, "backwards": 10000},
             {"stage": "gallery", "seconds": 0.01, "forwards": 0, "backwards": 0},
         ],
         "peak_memory_mb": 1562.4,

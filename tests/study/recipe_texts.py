@@ -73,6 +73,13 @@ threat = "linf(eps=0.25*scale)"
 surrogates = ["baseline"]
 mode = "test-set"
 
+[[evaluations]]
+id = "noise"
+title = "Noise"
+model = "baseline"
+attacks = "gaussian_noise(std=0.3*scale)"
+mode = "test-set"
+
 [[detections]]
 id = "found"
 title = "Found"
@@ -90,7 +97,13 @@ id = "eps"
 title = "Eps"
 x_label = "eps"
 x = [0.0, 0.5]
-series = [{ label = "FGSM", model = "adversarial", values = { scale = "study" }, attacks = "fgsm", threat = "linf(eps=x)" }]
+
+[[curves.series]]
+label = "FGSM"
+model = "adversarial"
+values = { scale = "study" }
+attacks = "fgsm"
+threat = "linf(eps=x)"
 
 [[claims]]
 id = "fragile"

@@ -74,6 +74,11 @@ def measured(folder: Path) -> dict[str, Any]:
     return results
 
 
+def verdicts(folder: Path) -> dict[str, bytes]:
+    """Return the verdicts on all images of all evaluations."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("images.csv")}
+
+
 def hashes(folder: Path) -> dict[str, str]:
     """Return the hashes of all weights and pictures."""
     files = sorted(folder.rglob("*.safetensors"))
@@ -104,6 +109,7 @@ def test_killed_in_every_stage_ends_with_the_same_results(undisturbed: Path, tmp
     assert sum(kinds.values()) >= 10, f"killed only in {sorted(killed)}"
     assert measured(folder) == measured(undisturbed)
     assert hashes(folder) == hashes(undisturbed)
+    assert verdicts(folder) == verdicts(undisturbed) != {}
     finished: set[str] = set()
     for name, event in events(folder):
         if event == "started":

@@ -1,4 +1,4 @@
-"""A plan: what is done once per unit, and which stages a changed option touches."""
+"""A plan: what is done once per value of a factor, and which stages a changed option touches."""
 
 import dataclasses
 import subprocess
@@ -14,10 +14,12 @@ from robustlab.attacks import FGSM, FGSMLiteralClamp, GaussianNoise
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
 from robustlab.data import Split, Splits
-from robustlab.defenses import Purifier
+from robustlab.defenses import AdversarialTraining, Purifier
 from robustlab.study.loading import load_recipe
 from robustlab.study.plan import Plan, make_plan
-from robustlab.threats import Linf, Unbounded
+from robustlab.study.stages import TrainStage
+from robustlab.study.workspace import Question
+from robustlab.threats import Linf, ThreatModel, Unbounded
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "mnist.toml"
 TEXT = RECIPE.read_text(encoding="utf-8")
@@ -67,90 +69,127 @@ def changed(one: Plan, other: Plan) -> set[str]:
     return {name for name in before if before[name] != after[name]}
 
 
-# Units
+# Factors
 
 
-def test_a_network_that_states_a_length_is_trained_once_per_unit(plan: Planner) -> None:
-    networks = {stage.network: (name, unit, stage) for name, unit, stage in plan().networks}
+def test_a_network_that_uses_a_factor_is_trained_once_per_value(plan: Planner) -> None:
+    networks = {stage.network: (name, choice, stage) for name, choice, stage in plan().networks}
     assert list(networks) == ["baseline", "adversarial-study", "adversarial-pixel", "vae", "vae_kl", "gan"]
-    for unit, eps in (("study", 0.125), ("pixel", 0.25)):
-        name, in_unit, stage = networks[f"adversarial-{unit}"]
-        assert (name, in_unit) == ("adversarial", unit)
-        assert repr(stage.defense) == (
-            f"adversarial_training(attack=fgsm(random_start=False, step=None), threat=linf(eps={eps}), "
-            "source=baseline, fraction=0.3)"
-        )
-    assert networks["baseline"][1] is None
+    for value, eps in (("study", 0.125), ("pixel", 0.25)):
+        name, choice, stage = networks[f"adversarial-{value}"]
+        assert (name, choice.id) == ("adversarial", value)
+        defense = stage.defense
+        assert isinstance(defense, AdversarialTraining)
+        assert (defense.threat, defense.source, defense.fraction) == (Linf(eps=eps), "baseline", 0.3)
+    assert networks["baseline"][1].id is None
 
 
-def test_a_row_that_states_a_length_is_measured_once_per_unit(plan: Planner) -> None:
+def test_an_evaluation_that_uses_a_factor_is_made_once_per_value(plan: Planner) -> None:
     made = plan()
-    assert ("clean", None) in made.rows
-    assert ("vae_clean", None) in made.rows
-    assert ("adversarial_clean", "study") in made.rows  # its network depends on the unit
-    for unit, factor in (("study", 0.5), ("pixel", 1.0)):
-        fgsm = made.rows["fgsm", unit].measurement
-        assert (fgsm.attack, fgsm.threat) == (FGSM(), Linf(eps=0.25 * factor))
-        noise = made.rows["noise", unit].measurement
-        assert noise.attack == GaussianNoise(std=0.3 * factor)
-        assert noise.threat == Unbounded()  # any image is any image in every unit
-        transfer = made.rows["adversarial_transfer", unit].measurement
-        assert (transfer.on, transfer.crafted_on) == (f"adversarial-{unit}", "baseline")
-        assert made.detections["discriminator_noise", unit].attack == GaussianNoise(std=0.3 * factor)
-        assert made.detections["grey_fgsm", unit].threat == Linf(eps=0.25 * factor)
-    assert made.rows["literal_clamp", None].measurement.attack == FGSMLiteralClamp(eps=0.25)
-    assert not [name for name, unit in made.rows if name == "literal_clamp" and unit]
+    assert ("clean", None) in made.evaluations
+    assert ("vae_clean", None) in made.evaluations
+    assert ("adversarial_clean", "study") in made.evaluations  # its network depends on the factor
+    for value, factor in (("study", 0.5), ("pixel", 1.0)):
+        fgsm = made.evaluations["fgsm", value].question
+        assert asked(fgsm) == ([repr(FGSM())], Linf(eps=0.25 * factor))
+        noise = made.evaluations["noise", value].question
+        # Any image is any image, whatever the factor.
+        assert asked(noise) == ([repr(GaussianNoise(std=0.3 * factor))], Unbounded())
+        transfer = made.evaluations["adversarial_transfer", value]
+        assert (transfer.question.model, transfer.question.surrogates) == ("adversarial", ("baseline",))
+        assert trained(made, f"adversarial-{value}", "baseline") <= set(transfer.inputs)
+        assert transfer.folder == f"adversarial_transfer-{value}"
+        assert asked(made.detections["discriminator_noise", value].question) == asked(noise)
+        assert made.detections["grey_fgsm", value].question == fgsm
+        clamp = made.evaluations["literal_clamp", value].question
+        assert asked(clamp)[0] == [repr(FGSMLiteralClamp(eps=0.25 * factor))]
+    assert made.evaluations["clean", None].folder == "clean"
+    for name, part in {part.id: part for part in load_recipe(RECIPE).evaluations}.items():
+        uses = "scale" in f"{part.attacks} {part.threat}" or part.model == "adversarial"
+        found = [choice for evaluation, choice in made.evaluations if evaluation == name]
+        assert found == (["study", "pixel"] if uses else [None]), name
+
+
+def asked(question: Question) -> tuple[list[str] | None, ThreatModel]:
+    return question.identity()["attacks"], question.threat
+
+
+def trained(made: Plan, *networks: str) -> set[str]:
+    return {stage.key for _, _, stage in made.networks if stage.network in networks}
 
 
 def test_the_axes_of_curves_are_in_pixels(plan: Planner) -> None:
-    curves = plan().curves
-    points = curves["eps"][0].points
-    assert [point.threat.eps for point in points][:3] == [0.0, 0.025, 0.05]
-    assert {point.on for stage in curves["eps"] for point in stage.points} == {
-        "baseline",
-        "adversarial-study",
-        "adversarial-pixel",
-        "vae_baseline",
-    }
-    attacks = [point.attack for point in curves["noise"][0].points]
-    assert attacks == [GaussianNoise(std=round(0.05 * step, 2)) for step in range(11)]
+    made = plan()
+    points = made.curves["eps"][0].points
+    assert [point.threat for point in points][:3] == [Linf(eps=eps) for eps in (0.0, 0.025, 0.05)]
+    lines = [(stage.points[0].model, stage.points[0].choice.id) for stage in made.curves["eps"]]
+    assert lines == [
+        ("baseline", None),
+        ("baseline", None),
+        ("adversarial", "study"),
+        ("adversarial", "pixel"),
+        ("vae_baseline", None),
+        ("vae_baseline", None),
+    ]
+    for stage in made.curves["eps"]:
+        (value,) = {point.choice.id for point in stage.points}
+        if stage.points[0].model != "vae_baseline":
+            instance = f"adversarial-{value}" if value else "baseline"
+            assert trained(made, instance) <= set(stage.inputs)
+    attacks = [asked(point)[0] for point in made.curves["noise"][0].points]
+    assert attacks == [[repr(GaussianNoise(std=round(0.05 * step, 2)))] for step in range(11)]
 
 
-def test_a_composition_of_networks_that_depend_on_the_unit_depends_on_it(plan: Planner) -> None:
+def test_a_composition_of_networks_that_use_a_factor_depends_on_it(plan: Planner) -> None:
     made = plan(("(network=vae_kl, classifier=baseline)", "(network=vae_kl, classifier=adversarial)"))
-    for unit in ("study", "pixel"):
-        defense = Purifier(network="vae_kl", classifier=f"adversarial-{unit}")
-        assert made.composed[f"vae_kl_baseline-{unit}"] == defense
-        assert made.rows["vae_kl_clean", unit].measurement.on == f"vae_kl_baseline-{unit}"
-    assert "vae_kl_baseline" not in made.composed
-    assert ("vae_kl_clean", None) not in made.rows
-    assert ("vae_clean", None) in made.rows
-
-
-SERIES = 'on = "vae_baseline", crafted_on = '
+    for value in ("study", "pixel"):
+        # The key of a composition is a hash: it must change with the network inside.
+        stage = made.evaluations["vae_kl_clean", value]
+        assert stage.question.model == "vae_kl_baseline"
+    assert len({stage.key for name, stage in made.evaluations.items() if name[0] == "vae_kl_clean"}) == 2
+    assert ("vae_kl_clean", None) not in made.evaluations
+    assert ("vae_clean", None) in made.evaluations
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "place"),
+    ("old", "new", "series"),
     [
-        ('on = "adversarial", unit = "study"', 'on = "adversarial"', "curves.eps: series 'Adversarially"),
-        (SERIES + '"baseline"', SERIES + '"adversarial"', "curves.eps: series 'VAE, FGSM made on"),
+        ('model = "adversarial", values = { scale = "study" }', 'model = "adversarial"', "'Adversarially"),
+        (
+            'surrogates = ["baseline"], attacks = "fgsm(gradient=surrogates)", threat = "linf(eps=x)"',
+            'surrogates = ["adversarial"], attacks = "fgsm(gradient=surrogates)", threat = "linf(eps=x)"',
+            "'VAE, FGSM made on",
+        ),
+        (
+            'FGSM end to end", model = "vae_baseline", attacks = "fgsm", threat = "linf(eps=x)"',
+            'FGSM end to end", model = "vae_baseline", attacks = "fgsm", threat = "linf(eps=x*scale)"',
+            "'VAE, FGSM end",
+        ),
     ],
 )
-def test_what_exists_once_per_unit_cannot_be_meant_without_one(
-    plan: Planner, old: str, new: str, place: str
+def test_what_exists_once_per_value_cannot_be_meant_without_one(
+    plan: Planner, old: str, new: str, series: str
 ) -> None:
-    with pytest.raises(RecipeError, match=f"{place}.*'adversarial' exists once per unit, and no unit is"):
+    with pytest.raises(RecipeError, match=f"curves.eps.series: the series {series}.* depends on scale"):
         plan((old, new))
 
 
-def test_the_gallery_shows_its_rows_in_every_unit(plan: Planner) -> None:
+def test_a_factor_with_one_value_needs_no_choice(plan: Planner) -> None:
+    text = TEXT[TEXT.index('[[factors.scale.values]]\nid = "pixel"') : TEXT.index("# Networks")]
+    chosen = 'values = { scale = "pixel" }, '
+    made = plan((text, ""), *[('values = { scale = "study" }, ', ""), (chosen, "")] * 2)
+    assert [choice for name, choice in made.evaluations if name == "fgsm"] == ["study"]
+    adversarial = made.curves["eps"][2]
+    assert trained(made, "adversarial-study") <= set(adversarial.inputs)
+
+
+def test_the_gallery_shows_its_evaluations_with_every_value(plan: Planner) -> None:
     gallery = plan().gallery
     assert gallery is not None
     stage, columns = gallery
     assert columns == [
         ("clean", None),
-        *[(row, unit) for row in ("noise", "fgsm", "vae_transfer") for unit in ("study", "pixel")],
+        *[(row, value) for row in ("noise", "fgsm", "vae_transfer") for value in ("study", "pixel")],
     ]
     assert len(stage.columns) == len(columns)
 
@@ -159,11 +198,15 @@ def test_stages_come_after_what_they_need(plan: Planner) -> None:
     made = plan()
     seen: set[str] = set()
     trained = {stage.key for _, _, stage in made.networks}
+    assert trained & {key for stage in made.stages for key in stage.inputs}
     for stage in made.stages:
-        needed = {key for part in stage.inputs for key in part.split("+")} & trained
+        needed = set(stage.inputs) & trained
         assert needed <= seen
         seen.add(stage.key)
     assert len({stage.name for stage in made.stages}) == len(made.stages)
+    # The key of a composition hides those of its networks: all are trained before anything is measured.
+    kinds = [isinstance(stage, TrainStage) for stage in made.stages]
+    assert kinds == sorted(kinds, reverse=True)
 
 
 # Keys
@@ -202,9 +245,11 @@ def test_titles_and_notes_change_no_key(plan: Planner) -> None:
         assert changed(plan(), plan((old, new))) == set()
 
 
-FGSM_ROW = 'threat = "linf(eps=0.25)"\nmode = "max-loss"\nreference = 0.82'
-NOISE_ROW = 'attack = "gaussian_noise(std=0.3)"\nmode = "max-loss"\nreference = 0.96'
-OF_VAE = ("measure vae_", "curve eps: VAE", "curve noise: VAE")
+KL_TRANSFER = (
+    'model = "vae_kl_baseline"\nattacks = "fgsm(gradient=surrogates)"\nthreat = "linf(eps=0.25*scale)"\n'
+    "surrogates = "
+)
+OF_VAE = ("evaluate vae_", "curve eps: VAE", "curve noise: VAE")
 
 Dependence = tuple[str, str, Callable[[str], bool]]
 
@@ -219,7 +264,7 @@ DEPENDENTS: dict[str, Dependence] = {
         "vae(hidden=300, latent=20)",
         lambda name: (
             name in {"train vae", "samples of vae", "gallery"}
-            or (name.startswith(OF_VAE) and not name.startswith("measure vae_kl"))
+            or (name.startswith(OF_VAE) and not name.startswith("evaluate vae_kl"))
         ),
     ),
     "the baseline's learning rate": (
@@ -228,15 +273,27 @@ DEPENDENTS: dict[str, Dependence] = {
         lambda name: not name.startswith(("train vae", "train gan", "samples of")),
     ),
     "the defense's share": ("fraction=0.3", "fraction=0.4", lambda name: "adversarial" in name.lower()),
-    "a row's length": (
-        NOISE_ROW,
-        NOISE_ROW.replace("0.3", "0.2"),
-        lambda name: name.startswith("measure noise") or name == "gallery",
+    "an evaluation's length": (
+        "std=0.3*scale",
+        "std=0.2*scale",
+        lambda name: name.startswith(
+            ("evaluate noise", "detect discriminator_noise", "detect grey_noise", "gallery")
+        ),
     ),
-    "a row's mode": (
-        FGSM_ROW,
-        FGSM_ROW.replace("max-loss", "verdict"),
-        lambda name: name.startswith("measure fgsm (") or name == "gallery",
+    "an evaluation's mode, where nothing needs a test-set": (
+        'mode = "test-set"\n\n[[evaluations]]\nid = "adversarial_pgd"',
+        'mode = "max-loss"\n\n[[evaluations]]\nid = "adversarial_pgd"',
+        lambda name: name.startswith("evaluate adversarial_fgsm ("),
+    ),
+    "an evaluation's surrogates": (
+        KL_TRANSFER + '["baseline"]',
+        KL_TRANSFER + '["vae_baseline"]',
+        lambda name: name.startswith("evaluate vae_kl_transfer"),
+    ),
+    "an evaluation's checks": (
+        'id = "fgsm_pgd"',
+        'checks = "none"\nid = "fgsm_pgd"',
+        lambda name: name.startswith("evaluate fgsm_pgd"),
     ),
     "a curve's images": ("images = 1000", "images = 900", lambda name: name.startswith("curve eps")),
 }
@@ -251,8 +308,8 @@ def test_a_changed_option_touches_exactly_what_depends_on_it(plan: Planner, what
     assert touched
 
 
-def test_the_second_units_size_leaves_the_first_units_stages(plan: Planner) -> None:
-    touched = changed(plan(), plan(("pixels = 1.0", "pixels = 0.9")))
+def test_another_second_value_leaves_the_stages_of_the_first(plan: Planner) -> None:
+    touched = changed(plan(), plan(("value = 1.0", "value = 0.9")))
     assert touched
     assert all("pixel" in name or name == "gallery" for name in touched)
     assert "train adversarial-pixel" in touched
@@ -289,3 +346,72 @@ def test_a_defenses_own_arguments_are_part_of_the_key(plan: Planner, monkeypatch
     monkeypatch.setattr(Purifier, "__repr__", lambda _: "purifier(strength=2)")
     touched = changed(before, plan())
     assert touched == {name for name in keys(before) if name.startswith(OF_VAE) or name == "gallery"}
+
+
+# Several factors, and none
+
+TWO = """
+[[factors.width.values]]
+id = "thin"
+title = "thin"
+value = 0.1
+
+[[factors.width.values]]
+id = "wide"
+title = "wide"
+value = 0.3
+
+[[factors.idle.values]]
+id = "unused"
+title = "unused"
+value = 1.0
+
+"""
+
+
+def test_two_factors_multiply_only_where_both_are_used(plan: Planner) -> None:
+    made = plan(
+        ("# Networks", TWO + "# Networks"),
+        (TEXT[TEXT.index("[[curves]]") : TEXT.index("# Claims")], ""),  # its lines would have to choose
+        ("cnn(dropout=0.2)", "cnn(dropout=width)"),  # the baseline's, of which the others' images are made
+    )
+    both = [f"{scale}-{width}" for scale in ("study", "pixel") for width in ("thin", "wide")]
+    choices: dict[str, list[str | None]] = {}
+    for name, choice, _ in made.networks:
+        choices.setdefault(name, []).append(choice.id)
+    assert choices == {
+        "baseline": ["thin", "wide"],
+        "adversarial": both,  # its threat uses the one, its source the other
+        "vae": [None],
+        "vae_kl": [None],
+        "gan": [None],
+    }
+    found: dict[str, list[str | None]] = {}
+    for evaluation, value in made.evaluations:
+        found.setdefault(evaluation, []).append(value)
+    assert found["clean"] == found["vae_clean"] == ["thin", "wide"]
+    assert found["fgsm"] == found["adversarial_clean"] == found["vae_transfer"] == both
+    detections = [value for name, value in made.detections if name == "grey_fgsm"]
+    assert detections == both
+    assert [stage.network for _, _, stage in made.networks if stage.network.startswith("adv")] == [
+        f"adversarial-{value}" for value in both
+    ]
+    assert len(set(keys(made).values())) == len(made.stages) == len(keys(made))
+    for (_, value), stage in made.evaluations.items():
+        if stage.question.model == "baseline":
+            assert trained(made, f"baseline-{str(value).split('-')[-1]}") <= set(stage.inputs)
+
+
+@pytest.mark.parametrize("factor", ["width", "scale"])
+def test_a_detector_may_use_a_factor_that_its_images_do_not(plan: Planner, factor: str) -> None:
+    made = plan(("# Networks", TWO + "# Networks"), ('"grey_pixels"', f'"grey_pixels(margin=0.1*{factor})"'))
+    found = [value for name, value in made.detections if name == "grey_fgsm"]
+    assert found == (
+        [f"{scale}-{width}" for scale in ("study", "pixel") for width in ("thin", "wide")]
+        if factor == "width"
+        else ["study", "pixel"]
+    )
+    stages = [made.detections["grey_fgsm", value] for value in found]
+    assert len({repr(stage.detector) for stage in stages}) == 2
+    # The images are those of the evaluation, made once.
+    assert {stage.question.choice.id for stage in stages} == {"study", "pixel"}

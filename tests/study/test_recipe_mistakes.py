@@ -10,6 +10,12 @@ from recipe_texts import GOOD, refused, write
 from robustlab.core.errors import RecipeError
 from robustlab.study.loading import RECIPE_SCHEMA, load_recipe
 
+THREAT = 'threat = "linf(eps=0.25*scale)"\nsurrogates'
+SURROGATES = 'surrogates = ["baseline"]'
+NOISE = "gaussian_noise(std=0.3*scale)"
+MODEL = 'model = "baseline"\nref'
+GALLERY = '[gallery]\nevaluations = ["clean"]'
+
 MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     # Keys
     (
@@ -19,12 +25,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     ("epochs = 3", "epoch = 3", ("networks.baseline", "unknown key 'epoch'", "did you mean 'epochs'?")),
     ("lr = 2e-4", "learning_rate = 2e-4", ("networks.gan", "unknown key 'learning_rate'", "'lr'")),
-    ("pixels = 0.5", "pixel = 0.5", ("units.0", "unknown key 'pixel'", "did you mean 'pixels'?")),
-    ('mode = "max-loss"', 'modus = "max-loss"', ("rows.1", "did you mean 'mode'?")),
+    (
+        "value = 0.5",
+        "valeu = 0.5",
+        ("factors.scale.values.0", "unknown key 'valeu'", "did you mean 'value'?"),
+    ),
+    ('mode = "test-set"', 'modus = "test-set"', ("evaluations.1", "did you mean 'mode'?")),
     ('label = "FGSM", ', 'label = "FGSM", lable = "x", ', ("curves.0.series.0", "did you mean 'label'?")),
     ("[gallery]", "[galery]", ("unknown key 'galery'", "did you mean 'gallery'?")),
     ('name = "toy"', "", ("name: field required",)),
-    ('id = "clean"\ntitle = "Clean"', 'id = "clean"', ("rows.0.title: field required",)),
+    ('id = "clean"\ntitle = "Clean"', 'id = "clean"', ("evaluations.0.title: field required",)),
     # Types and ranges
     ("epochs = 3", 'epochs = "three"', ("networks.baseline.epochs", "integer", "found 'three'")),
     ("epochs = 3", "epochs = 2.5", ("networks.baseline.epochs", "found 2.5")),
@@ -36,25 +46,33 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("lr = 2e-4", "lr = nan", ("networks.gan.lr",)),
     ("betas = [0.5, 0.999]", "betas = [0.5, 1.0]", ("networks.gan.betas.1", "less than 1")),
     ("betas = [0.5, 0.999]", "betas = [0.5]", ("networks.gan.betas",)),
-    ("pixels = 0.5", "pixels = 0", ("units.0.pixels", "greater than 0")),
-    ("pixels = 0.5", "pixels = inf", ("units.0.pixels", "finite")),
+    ("value = 0.5", "value = 1e39", ("factors.scale.values.0.value", "less than or equal to")),
+    ("value = 0.5", "value = inf", ("factors.scale.values.0.value", "finite")),
     ("validation_fraction = 0.25", "validation_fraction = 1.0", ("data.validation_fraction", "less than 1")),
     (
         'dataset = "digits"',
         'dataset = "cifar"',
         ("data.dataset", "unknown dataset 'cifar'", "digits"),
     ),
-    ("reference = 0.99", "reference = 99", ("rows.0.reference", "less than or equal to 1", "found 99")),
     (
-        'mode = "max-loss"',
-        'mode = "max_loss"',
-        ("rows.1.mode", "'verdict' or 'max-loss'", "found"),
+        "reference = 0.99",
+        "reference = 99",
+        ("evaluations.0.reference", "less than or equal to 1", "found 99"),
+    ),
+    (
+        'mode = "test-set"',
+        'mode = "test_set"',
+        ("evaluations.1.mode", "'verdict', 'max-loss' or 'test-set'", "found 'test_set'"),
     ),
     ("x = [0.0, 0.5]", "x = [0.0, 1.5]", ("curves.0.x.1", "found 1.5")),
     ("x = [0.0, 0.5]", "x = []", ("curves.0.x", "at least 1 item")),
     ('name = "toy"', 'name = "My toy"', ("name: ", "pattern", "found 'My toy'")),
     ("[networks.vae]", '[networks."my-vae"]', ("networks.my-vae", "pattern")),
-    ('units = ["study"]', "units = []", ("claims.0.readings.0.units", "at least 1 item")),
+    (
+        '[[factors.scale.values]]\nid = "study"\ntitle = "study units"\nvalue = 0.5',
+        "[factors.scale]\nvalues = []",
+        ("factors.scale.values", "at least 1 item"),
+    ),
     ('holds = ["clean', 'holds = []\nignored = ["clean', ("claims.0.readings.0", "unknown key 'ignored'")),
     # Specs
     (
@@ -69,52 +87,60 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     ('"reconstruction"', '"fgsm"', ("networks.vae.objective", "unknown objective 'fgsm'")),
     ('"grey_pixels"', '"grey_pixels("', ("detectors.grey.detector", "can't parse detector")),
-    ('"linf(eps=0.25)"\ncrafted', '"linf(eps=25)"\ncrafted', ("rows.fgsm.threat", "linf: eps", "found 25")),
     (
-        'threat = "linf(eps=0.25)"\ncrafted',
-        "crafted",
-        ("rows.fgsm: fgsm supports", "not unbounded(), which is meant where none is given"),
+        THREAT,
+        THREAT.replace("0.25", "25"),
+        ("evaluations.fgsm (study units).threat", "linf: eps", "found 12.5"),
     ),
-    ("gaussian_noise(std=0.3)", "fgsm", ("detections.found: fgsm supports threat models that bound",)),
-    ("training(attack=fgsm,", "training(attack=rotation_translation,", ("supports unbounded",)),
-    ("gaussian_noise(std=0.3)", "gaussian_noise", ("detections.found.attack", "std")),
-    # An empty text is a mistake, where nothing at all means something
-    ("gaussian_noise(std=0.3)", "", ("detections.found.attack", "can't parse attack ''")),
-    ('"linf(eps=0.25)"\ncrafted', '""\ncrafted', ("rows.fgsm.threat", "can't parse threat ''")),
-    ('crafted_on = "baseline"', 'crafted_on = ""', ("rows.fgsm.crafted_on", "unknown name ''")),
     (
-        "adversarial_training(attack=fgsm, threat=linf(eps=0.25), source=baseline)",
+        THREAT,
+        "surrogates",
+        ("evaluations.fgsm.attacks: fgsm", "not unbounded()", "which is meant where no threat is given"),
+    ),
+    (NOISE, "fgsm", ("evaluations.noise.attacks: fgsm supports threat models that bound",)),
+    ("training(attack=fgsm,", "training(attack=rotation_translation,", ("supports unbounded",)),
+    (NOISE, "gaussian_noise", ("evaluations.noise.attacks", "std")),
+    # An empty text is a mistake, where nothing at all means something
+    (NOISE, "", ("evaluations.noise.attacks: attacks names no attack",)),
+    (THREAT, 'threat = ""\nsurrogates', ("evaluations.fgsm.threat", "can't parse threat ''")),
+    (SURROGATES, 'surrogates = [""]', ("evaluations.fgsm.surrogates", "''")),
+    (
+        "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source=baseline)",
         "",
         ("networks.adversarial.defense", "can't parse defense ''"),
     ),
-    ("linf(eps={x})", "linf(epsilon={x})", ("curves.eps.series.threat", "'epsilon'", "did you mean 'eps'?")),
     (
-        "pixels = 0.5",
-        "pixels = 5.0",
-        ("adversarial.defense in study units", "linf: eps", "found 1.25"),
+        "linf(eps=x)",
+        "linf(epsilon=x)",
+        ("curves.eps.series (study units).threat", "'epsilon'", "did you mean 'eps'?"),
+    ),
+    (
+        "value = 0.5",
+        "value = 5.0",
+        ("networks.adversarial.defense (study units)", "linf: eps", "found 1.25"),
     ),
     (
         "purifier(network=vae, classifier=baseline)",
         "adversarial_training(attack=fgsm, threat=linf(eps=0.1), source=baseline)",
-        ("classifiers.purified.defense", "adversarial_training trains a network, it composes none"),
+        ("models.purified.source", "adversarial_training is a way to train"),
     ),
     (
-        "adversarial_training(attack=fgsm, threat=linf(eps=0.25), source=baseline)",
+        "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source=baseline)",
         "purifier(network=vae, classifier=baseline)",
         ("networks.adversarial.defense", "purifier composes networks, it trains none"),
     ),
     ("epochs = 3", "epochs = true", ("networks.baseline.epochs", "found True")),
     ("epochs = 3", 'epochs = "3"', ("networks.baseline.epochs", "found '3'")),
     ("epochs = 3", "epochs = 1" + 29 * "0", ("networks.baseline.epochs",)),
-    ("pixels = 0.5", "pixels = true", ("units.0.pixels", "found True")),
+    ("value = 0.5", "value = true", ("factors.scale.values.0.value", "found True")),
     ("lr = 2e-4", 'lr = "2e-4"', ("networks.gan.lr", "found '2e-4'")),
-    ("schema = 1", 'schema = "1"', ("schema", "found '1'")),
-    ("schema = 1", "schema = true", ("schema", "found True")),
-    ("schema = 1", "schema = 1" + 29 * "0", ("schema", "newer")),
+    ("schema = 2", 'schema = "1"', ("schema", "found '1'")),
+    ("schema = 2", "schema = true", ("schema", "found True")),
+    ("schema = 2", "schema = 2" + 29 * "0", ("schema", "newer")),
     ("epochs = 3", "epochs = " + 5000 * "9", ("too many digits",)),
     ("epochs = 3", "epochs = " + 5000 * "[" + 5000 * "]", ("nested too deeply",)),
     ('title = "A toy"', 'title = "\\u001b[3mA toy"', ("title", "control characters", r"'\x1b[3mA toy'")),
-    ('on = "baseline"', f'on = "{"x" * 1_000_000}"', ("rows.clean.on", "'xxx")),
+    (MODEL, f'model = "{"x" * 1_000_000}"\nref', ("evaluations.clean.model", "'xxx")),
     # Networks that do not fit
     (
         '"reconstruction"',
@@ -123,20 +149,24 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     ('model = "gan"', 'model = "vae"', ("networks.gan.objective", "gan", "autoencoder")),
     ('objective = "cross_entropy"', 'objective = "reconstruction"', ("networks.baseline.objective",)),
-    ("network=vae", "network=baseline", ("classifiers.purified.defense", "network baseline", "autoencoder")),
+    (
+        "network=vae",
+        "network=baseline",
+        ("models.purified.source.network", "baseline is a classifier", "an autoencoder"),
+    ),
     ("network=gan", "network=vae", ("detectors.discriminator.detector", "network vae", "gan")),
     # References
     (
-        'on = "baseline"',
-        'on = "basline"',
-        ("rows.clean.on", "'basline'", "did you mean 'baseline'?"),
+        MODEL,
+        'model = "basline"\nref',
+        ("evaluations.clean.model", "'basline'", "did you mean 'baseline'?"),
     ),
     (
-        'crafted_on = "baseline"',
-        'crafted_on = "x"',
-        ("rows.fgsm.crafted_on", "unknown name 'x'; accept"),
+        SURROGATES,
+        'surrogates = ["y"]',
+        ("evaluations.fgsm.surrogates", "unknown name 'y'; accept"),
     ),
-    ("network=vae", "network=vea", ("classifiers.purified.defense", "unknown name 'vea'", "'vae'")),
+    ("network=vae", "network=vea", ("models.purified.source.network", "unknown name 'vea'", "'vae'")),
     (
         "source=baseline",
         "source=gan",
@@ -145,25 +175,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("source=baseline", "source=adversarial", ("networks.adversarial.defense", "unknown name 'adversarial'")),
     ("network=gan", "network=purified", ("detectors.discriminator.detector", "unknown name 'purified'")),
     ('detector = "grey"', 'detector = "gray"', ("detections.grey_found.detector", "did you mean 'grey'?")),
-    ('unit = "study"', 'unit = "studies"', ("curves.eps.series.unit", "did you mean 'study'?")),
-    ('on = "adversarial"', 'on = "nobody"', ("curves.eps.series.on", "unknown name 'nobody'")),
+    ('scale = "study"', 'scale = "studies"', ("curves.eps.series.values.scale", "did you mean 'study'?")),
+    ('model = "adversarial"', 'model = "nobody"', ("curves.eps.series.model", "unknown name 'nobody'")),
     ('samples = ["vae"]', 'samples = ["vaes"]', ("samples", "did you mean 'vae'?")),
     (
         'samples = ["vae"]',
         'samples = ["baseline"]',
         ("samples", "'baseline'; accepted: vae, gan"),
     ),
-    ('rows = ["clean"]', 'rows = ["cleaned"]', ("gallery.rows", "did you mean 'clean'?")),
-    (
-        'units = ["study"]',
-        'units = ["pixel"]',
-        ("claims.fragile.units", "'pixel'; accepted: study"),
-    ),
-    (
-        'detector = "grey"\nattack = "gaussian_noise(std=0.3)"\ncrafted_on = "baseline"',
-        'detector = "grey"\nattack = "gaussian_noise(std=0.3)"',
-        ("detections.grey_found", "attack and crafted_on are needed"),
-    ),
+    (GALLERY, GALLERY.replace("clean", "cleaned"), ("gallery.evaluations", "did you mean 'clean'?")),
+    ('evaluation = "noise"', 'evaluation = "nose"', ("detections.found.evaluation", "did you mean 'noise'?")),
     # Claims
     ("clean - fgsm >= 0.1", "clean - fgmm >= 0.1", ("claims.fragile", "unknown figure 'fgmm'", "'fgsm'?")),
     ("clean - fgsm >= 0.1", "clean * fgsm >= 0.1", ("claims.fragile", "unknown figure 'clean * fgsm'")),
@@ -179,25 +200,55 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         ("claims.fragile", "unknown figure 'grey"),
     ),
     # Rows that would measure something else
+    ('attacks = "fgsm(gradient=surrogates)"\n', "", ("evaluations.fgsm", "need attacks")),
+    ('id = "clean"', 'surrogates = ["baseline"]\nid = "clean"', ("evaluations.clean", "need attacks")),
+    ('id = "clean"', 'mode = "test-set"\nid = "clean"', ("evaluations.clean", "need attacks")),
     (
-        'attack = "fgsm"\nthreat = "linf(eps=0.25)"',
-        'threat = "linf(eps=0.25)"',
-        ("rows.fgsm", "need an attack"),
+        NOISE,
+        NOISE + ", gaussian_noise(std=0.1)",
+        ("evaluations.noise (study units): a test-set is perturbed by one attack; found 2",),
     ),
-    ('id = "clean"', 'crafted_on = "baseline"\nid = "clean"', ("rows.clean", "need an attack")),
+    (
+        NOISE + '"\nmode = "test-set"',
+        NOISE + '"',
+        ("detections.found.evaluation: noise must have mode", "so that there is one image of each"),
+    ),
+    ('evaluation = "noise"', 'evaluation = "clean"', ("detections.found.evaluation: clean must have mode",)),
+    (GALLERY, GALLERY.replace("clean", "aimed"), ("gallery.evaluations: unknown name 'aimed'",)),
+    (
+        'model = "adversarial", values = { scale = "study" }',
+        'model = "adversarial", values = { width = "study" }',
+        ("curves.eps.series.values", "unknown name 'width'; accepted: scale"),
+    ),
     ("x = [0.0, 0.5]", "x = [0.5, 0.5]", ("curves.eps.x", "used twice")),
-    ('threat = "linf(eps={x})"', 'threat = "linf(eps=0.1)"', ("curves.eps", "has no {x}")),
-    ("linf(eps={x})", "linf(eps=-{x})", ("curves.eps",)),
+    (
+        'threat = "linf(eps=x)"',
+        'threat = "linf(eps=0.1)"',
+        ("curves.eps", "has no x in its attacks or threat"),
+    ),
+    ("linf(eps=x)", "linf(eps=-x)", ("curves.eps",)),
     ("clean - fgsm >= 0.1", "clean >= 98", ("claims.fragile", "0.98 for 98 %")),
     # Names that are used twice
     ('samples = ["vae"]', 'samples = ["vae", "vae"]', ("samples", "'vae' is used twice")),
-    ('id = "fgsm"', 'id = "clean"', ("rows", "'clean' is used twice")),
+    ('id = "fgsm"', 'id = "clean"', ("evaluations", "'clean' is used twice")),
     ('id = "grey_found"', 'id = "found"', ("detections", "'found' is used twice")),
-    ("[classifiers.purified]", "[classifiers.vae]", ("networks and classifiers", "'vae' is used twice")),
+    ("[models.purified]", "[models.vae]", ("networks and models", "'vae' is used twice")),
+    ("[networks.gan]", "[networks.scale]", ("factors, networks and models", "'scale' is used twice")),
+    ("[networks.gan]", "[networks.x]", ("factors, networks and models", "'x' is used twice")),
     (
         "[networks.baseline]",
-        '[[units]]\nid = "study"\ntitle = "once more"\npixels = 1.0\n[networks.baseline]',
-        ("units", "'study' is used twice"),
+        '[[factors.scale.values]]\nid = "study"\ntitle = "once more"\nvalue = 1.0\n[networks.baseline]',
+        ("values of factors", "'study' is used twice"),
+    ),
+    (
+        "[networks.baseline]",
+        '[[factors.width.values]]\nid = "study"\ntitle = "wide"\nvalue = 1.0\n[networks.baseline]',
+        ("values of factors", "'study' is used twice"),
+    ),
+    (
+        'factors.scale.values]]\nid = "study"',
+        'factors.scael.values]]\nid = "study"',
+        ("networks.adversarial.defense", "'0.25*scale' is neither"),
     ),
     (
         "[gallery]",
@@ -211,17 +262,22 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     # The file itself
     (
-        "schema = 1",
+        "schema = 2",
         f"schema = {RECIPE_SCHEMA + 1}",
-        ("schema 2 is newer than this", "upgrade"),
+        ("schema 3 is newer than this", "upgrade"),
     ),
-    ("schema = 1", "schema = 0", ("schema: ", "greater than or equal to 1")),
-    ("schema = 1", "", ("schema: field required",)),
-    ("schema = 1", "schema =", ("is not valid TOML", "line 2")),
-    ("schema = 1", "schema = 1\nschema = 1", ("is not valid TOML",)),
+    (
+        "schema = 2",
+        "schema = 1",
+        ("schema 1 is an older one", "[[rows]]", "[[evaluations]]", "eps=0.25*scale"),
+    ),
+    ("schema = 2", "schema = 0", ("schema 0 is an older one",)),
+    ("schema = 2", "schema = -1", ("schema -1 is an older one",)),
+    ("schema = 2", "", ("schema: field required",)),
+    ("schema = 2", "schema =", ("is not valid TOML", "line 2")),
+    ("schema = 2", "schema = 2\nschema = 2", ("is not valid TOML",)),
     ("[networks.vae]", "[networks.gan]", ("is not valid TOML",)),
     ("[networks.baseline]", "[network.baseline]", ("unknown key 'network'", "mean 'networks'?")),
-    ('[[units]]\nid = "study"\ntitle = "study units"\npixels = 0.5', "", ("units: field required",)),
 ]
 
 

@@ -68,7 +68,7 @@ def source(text: str) -> Source | ComposedDefense:
     if is_user_code(text):
         return FromCode(reference=text)
     path = Path(text)
-    if path.is_dir():
+    if text and path.is_dir():  # to pathlib, an empty path is the working folder
         return FromRun(folder=text)
     if path.suffix in _OF_FILES or kind_of(path) == "torchscript":
         return FromFile(path=text)

@@ -53,6 +53,15 @@ def check_unchanged(path: Path) -> None:
         raise RunError(f"{path} was changed after the run: its SHA-256 is not the one in {FILE}; {AGAIN}")
 
 
+def is_sealed(folder: Path) -> bool:
+    """Tell whether a run's manifest is there, with the hashes that `check_unchanged` looks at."""
+    try:
+        content = read_json(folder / FILE)
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "sha256" in content
+
+
 def _of(content: dict[str, Any]) -> str:
     """Return the SHA-256 of what the manifest itself says."""
     return _hash(json.dumps(content, sort_keys=True).encode())

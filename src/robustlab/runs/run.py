@@ -14,6 +14,9 @@ from robustlab.runs.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.runs.manifest import AGAIN, check_unchanged
 from robustlab.runs.results import SCHEMA_VERSION, Results
 
+_OLDEST = SCHEMA_VERSION
+"""Of a study's results: those before have other fields."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -45,7 +48,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
     """Read a finished run, of a study or of an evaluation.
 
     Raises:
-        RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
+        RunError: the folder holds no finished run, or a damaged one, or one of another version.
     """
     results = load_results(folder)
     if isinstance(results, Evaluation):
@@ -59,7 +62,7 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     A run that was begun again keeps its old results until it ends; these are not read.
 
     Raises:
-        RunError: the folder holds no finished run, or a damaged one, or one of a newer robustlab.
+        RunError: the folder holds no finished run, or a damaged one, or one of another version.
     """
     path = as_path("folder", folder) / "results.json"
     text = _read(path)
@@ -77,6 +80,11 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         raise RunError(
             f"{path} was written by a newer robustlab: its schema_version is {shown(version)}, and this one "
             f"reads up to {newest}; upgrade robustlab, then try again"
+        )
+    if not evaluation and version < _OLDEST:
+        raise RunError(
+            f"{path} was written by an older robustlab: its schema_version is {shown(version)}, and this one "
+            f"reads from {_OLDEST}; run the same command again in the same folder"
         )
     kind: type[Evaluation | Results] = Evaluation if evaluation else Results
     try:

@@ -63,6 +63,7 @@ def load_recipe(path: Path) -> Recipe:
     except ValueError:
         raise RecipeError(f"{path} is not a recipe: a number has too many digits") from None
     version = content.get("schema")
+    version = None if isinstance(version, bool) else version
     if isinstance(version, int) and version > RECIPE_SCHEMA:
         raise RecipeError(
             f"{path}: schema {shown(version)} is newer than this robustlab's {RECIPE_SCHEMA}; upgrade it"
@@ -120,7 +121,8 @@ class _References:
             ("claims", [part.id for part in recipe.claims]),
             ("samples", recipe.samples),
             ("gallery.evaluations", recipe.gallery.evaluations if recipe.gallery else []),
-            *((f"factors.{name}", [v.id for v in part.values]) for name, part in recipe.factors.items()),
+            # Results and folders name a choice by the ids of its values alone.
+            ("values of factors", [v.id for part in recipe.factors.values() for v in part.values]),
             *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
             *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
         ):
@@ -219,10 +221,12 @@ class _References:
                 threat = threat_of(None if part.threat is None else choice.bound(part.threat))
             except SpecError as error:
                 raise RecipeError(f"{here}.threat: {error}") from None
+            meant = ""
             try:
-                attacks = resolved(attack_list(choice.bound(part.attacks)), threat, _CLASSES)
-            except SpecError as error:
+                asked = attack_list(choice.bound(part.attacks))
                 meant = "" if part.threat else " (which is meant where no threat is given)"
+                attacks = resolved(asked, threat, _CLASSES)
+            except SpecError as error:
                 raise RecipeError(f"{here}.attacks: {error}{meant}") from None
             if part.mode == "test-set" and len(attacks) != 1:
                 raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")

@@ -183,6 +183,7 @@ class _Planner:
                     name=choice.titled(f"detect {part.id}"),
                     inputs=(self.data["validation"], *self._inputs(question), *networks),
                     detector=detector,
+                    choice=choice,
                     question=question,
                     seed=self.seed,
                 )

@@ -72,7 +72,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
                 why=" ".join(value.why for value in choice.values.values() if value.why),
                 factors=choice.numbers,
             )
-            for choice in _choices(plan)
+            for choice in _choices(recipe, plan)
         ],
         networks=_networks(plan, records, workspace),
         rows=rows,
@@ -110,10 +110,14 @@ def _networks(plan: Plan, records: Records, workspace: Workspace) -> list[Networ
     ]
 
 
-def _choices(plan: Plan) -> list[Choice]:
+def _choices(recipe: Recipe, plan: Plan) -> list[Choice]:
     """Return every choice of values that something depends on, those of the same factors together."""
-    choices = [stage.question.choice for stage in plan.evaluations.values()]
+    choices = [stage.choice for stage in plan.evaluations.values()]
     choices += [choice for _, choice, _ in plan.networks]
+    choices += [stage.choice for stage in plan.detections.values()]
+    for claim in recipe.claims:
+        for reading in claim.readings:
+            choices += _judged(recipe, plan, reading)
     found = {choice.id: choice for choice in choices if choice.id is not None}
     return sorted(found.values(), key=lambda choice: list(choice.values))
 
@@ -216,15 +220,14 @@ def _judged(recipe: Recipe, plan: Plan, reading: ReadingPart) -> list[Choice]:
     stages: list[EvaluateStage | DetectStage] = []
     stages += [stage for (name, _), stage in plan.evaluations.items() if name in names]
     stages += [stage for (name, _), stage in plan.detections.items() if name in names]
-    return Sweep(recipe).choices({name for stage in stages for name in stage.question.choice.values})
+    return Sweep(recipe).choices({name for stage in stages for name in stage.choice.values})
 
 
 def _figures(plan: Plan, rows: list[Row], detections: list[Detection], choice: Choice) -> dict[str, Figure]:
     """Return what a claim can name under a choice of values: what agrees with it as far as it has any."""
 
     def agrees(stage: EvaluateStage | DetectStage) -> bool:
-        own = stage.question.choice
-        return choice.of(own.values).id == own.id
+        return choice.of(stage.choice.values).id == stage.choice.id
 
     figures = {
         row.id: row.accuracy

@@ -10,17 +10,8 @@ from test_checks_in_engine import run
 from torch import Tensor, nn
 from toy_defenses import ATTACKS, STRONG, WEAK, Rounded, evaluated, look, outcomes, trained
 
-from robustlab.attacks import (
-    DDN,
-    FGSM,
-    MIFGSM,
-    PGD,
-    Attack,
-    RandomPoints,
-    Square,
-    SurrogateGradient,
-    WhereMasked,
-)
+from robustlab.attacks import DDN, FGSM, MIFGSM, PGD, Attack, RandomPoints, Square, WhereMasked
+from robustlab.attacks.gradients import SurrogateGradient
 from robustlab.attacks.session import Session
 from robustlab.core import spec
 from robustlab.core.spec import register
@@ -70,7 +61,7 @@ def perturbed(model: nn.Module, images: Split, attack: Attack, threat: ThreatMod
     result = attack.run(
         model, images.pixels(slice(None)), images.labels, threat, ids=images.ids, mode="max-loss"
     )
-    row = AttackedRow.of(attack, outcomes(images, result), context.found.right, met=0, broken=0)
+    row = AttackedRow.of(attack, outcomes(images, result), context.found.right, met=len(images), broken=0)
     return replace(context, found=replace(context.found, rows=(row,)))
 
 

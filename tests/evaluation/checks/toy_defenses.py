@@ -180,8 +180,8 @@ def evaluated(
         for row in result.successes.nonzero().squeeze(1).tolist():
             broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
-        counts = {"met": len(standing), "broken": int(result.successes.sum())}
-        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, **counts))
+        met, won = len(standing), int(result.successes.sum())
+        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, met=met, broken=won))
         standing = standing.take((~result.successes).nonzero().squeeze(1))
     found = EvaluationSummary(
         right=right,

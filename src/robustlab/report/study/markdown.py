@@ -59,7 +59,7 @@ def _summary(view: StudyView) -> list[str]:
     notes = [
         f"- **{plain(variant.title)}** ({text.factors(variant.factors)}): {plain(variant.why)} "
         f"{words.agreement(view, variant.id)}".rstrip()
-        for variant in view.variants
+        for variant in view.results.variants
     ]
     notes += [
         f"- {plain(_titled(view, row))}: {_figure(row)}. {plain(line.note)}".rstrip()

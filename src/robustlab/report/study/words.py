@@ -43,7 +43,8 @@ def verdict_count(view: StudyView) -> str:
         judged = [verdict for verdict in firsts if verdict]
         if judged:
             held = sum(verdict.holds for verdict in judged)
-            parts.append(f"{held} of {len(judged)} hold in {variant.title}")
+            where = f" in {variant.title}" if view.results.variants else ""
+            parts.append(f"{held} of {len(judged)} hold{where}")
     return f"Of the study's claims, read as the study does, {listing(parts)}." if parts else ""
 
 

@@ -14,6 +14,7 @@ from robustlab.detectors import Detector
 from robustlab.evaluation import auroc, proportion, threshold_at
 from robustlab.evaluation.jobs.context import program
 from robustlab.study.stages.base import StudyStage
+from robustlab.study.sweep import Choice
 from robustlab.study.workspace import BATCH, Question, Workspace
 
 FALSE_POSITIVE_RATE = 0.05
@@ -26,9 +27,14 @@ Scores = NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class DetectStage(StudyStage):
-    """A detector on an evaluation's images; its threshold comes from clean validation images."""
+    """A detector on an evaluation's images; its threshold comes from clean validation images.
+
+    Attributes:
+        choice: the values that the detector and the evaluation depend on.
+    """
 
     detector: Detector
+    choice: Choice
     question: Question
     seed: int
 

@@ -11,8 +11,11 @@ from robustlab.evaluation.checks import Which
 from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
 from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
 from robustlab.evaluation.jobs.context import program, source_of
-from robustlab.runs.manifest import check_unchanged, write_manifest
+from robustlab.models.files import load_tensors
+from robustlab.runs.manifest import check_unchanged, is_sealed, write_manifest
+from robustlab.runs.run import load_results
 from robustlab.study.stages.base import StudyStage
+from robustlab.study.sweep import Choice
 from robustlab.study.workspace import Question, Workspace
 
 FOLDER = "evaluations"
@@ -33,6 +36,11 @@ class EvaluateStage(StudyStage):
     checks: Literal["all", "cheap", "none"]
     seed: int
 
+    @property
+    def choice(self) -> Choice:
+        """The values that it depends on."""
+        return self.question.choice
+
     def identity(self) -> dict[str, Any]:
         code = source_of("evaluation/checks") if self.checks != "none" else ""
         return {
@@ -46,11 +54,16 @@ class EvaluateStage(StudyStage):
     def intact(self, workspace: Workspace) -> bool:
         folder = self.path(workspace)
         try:
-            for name in ("results.json", "images.csv"):
-                check_unchanged(folder / name)
+            if not is_sealed(folder):
+                return False
+            results = load_results(folder)
+            check_unchanged(folder / "images.csv")
+            pictures = getattr(results, "pictures", None)
+            if pictures is not None:
+                load_tensors(folder / pictures)
         except (RobustlabError, OSError):
             return False
-        return (folder / "manifest.json").exists()
+        return True
 
     def path(self, workspace: Workspace) -> Path:
         """Return where the evaluation's files go."""
