@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSMLiteralClamp
 from robustlab.core.errors import RobustlabError
-from robustlab.core.spec import scaled
 from robustlab.threats import Linf, ThreatModel, Unbounded
 
 ANY = Unbounded()
@@ -53,10 +52,6 @@ def test_no_pixel_ends_up_dark(model: nn.Module, make_batch: Callable[..., Any],
 def test_at_eps_0_only_the_clamp_is_left(model: nn.Module, make_batch: Callable[..., Any]) -> None:
     images = make_batch(12).images
     assert torch.allclose(perturbed(model, images, 0.0), images.clamp(min=0.5), atol=1e-6)
-
-
-def test_its_eps_is_no_pixel_length() -> None:
-    assert scaled(FGSMLiteralClamp(eps=0.25), 0.5) == FGSMLiteralClamp(eps=0.25)
 
 
 def test_it_is_no_bounded_attack(model: nn.Module) -> None:

@@ -34,13 +34,11 @@ from robustlab.core.construction import argument_names, by_name, with_clear_erro
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
-_IN_PIXELS = "pixel scale"
+PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+"""A length on the pixel scale [0, 1], such as a Linf eps or a standard deviation."""
 
-PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False), _IN_PIXELS]
-"""A length on the pixel scale [0, 1], such as a Linf eps or a standard deviation; `scaled` multiplies it."""
-
-PixelDistance = Annotated[float, Field(ge=0.0, allow_inf_nan=False), _IN_PIXELS]
-"""A distance summed over pixels, such as an L2 eps, which may exceed 1; `scaled` multiplies it."""
+PixelDistance = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+"""A distance summed over pixels, such as an L2 eps, which may exceed 1."""
 
 _BARE = "bare text"
 
@@ -312,40 +310,6 @@ def nested_kinds(unit: type[Unit]) -> dict[str, type[Unit]]:
         for f in dataclasses.fields(unit)  # type: ignore[arg-type]
         if isinstance(hints[f.name], type) and issubclass(hints[f.name], Unit)
     }
-
-
-def scaled(unit: UnitT, factor: float) -> UnitT:
-    """Return the unit with every pixel-scale length in it, and in the units it holds, times ``factor``.
-
-    This is how a figure stated in other units (an eps after normalisation to [-1, 1], where one unit
-    is half a pixel unit) becomes the pixel-scale one that the library works in.
-
-    Raises:
-        SpecError: a length is out of its range then.
-    """
-    changes: dict[str, Any] = {}
-    for name in pixel_fields(type(unit)):
-        value = getattr(unit, name)
-        changes[name] = None if value is None else value * factor
-    for name in nested_kinds(type(unit)):
-        changes[name] = scaled(getattr(unit, name), factor)
-    return type(unit)(**vars(unit) | changes) if changes else unit
-
-
-def has_lengths(unit: Unit | None) -> bool:
-    """Tell whether `scaled` would change the unit."""
-    if unit is None:
-        return False
-    return bool(pixel_fields(type(unit))) or any(
-        has_lengths(getattr(unit, n)) for n in nested_kinds(type(unit))
-    )
-
-
-def pixel_fields(unit: type[Unit]) -> list[str]:
-    """Return the names of the arguments that are pixel-scale lengths."""
-    return [
-        name for name, hint in get_type_hints(unit, include_extras=True).items() if _marks(hint, _IN_PIXELS)
-    ]
 
 
 def _marks(hint: object, mark: str) -> bool:
