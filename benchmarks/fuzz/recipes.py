@@ -12,17 +12,25 @@ from robustlab.study.loading import load_recipe
 from robustlab.study.plan import make_plan
 
 RECIPE = """\
-schema = 1
+schema = 2
 name = "toy"
 title = "A toy"
 samples = ["vae"]
 [data]
 dataset = "digits"
 validation_fraction = 0.25
-[[units]]
+[[factors.scale.values]]
 id = "study"
 title = "study units"
-pixels = 0.5
+value = 0.5
+[[factors.scale.values]]
+id = "pixel"
+title = "pixel units"
+value = 1.0
+[[factors.width.values]]
+id = "thin"
+title = "thin"
+value = 0.1
 [networks.baseline]
 title = "Baseline"
 model = "cnn(dropout=0.2)"
@@ -32,7 +40,7 @@ epochs = 3
 title = "Adversarial"
 model = "cnn"
 objective = "cross_entropy"
-defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25), source=baseline)"
+defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source=baseline)"
 [networks.vae]
 title = "VAE"
 model = "vae(latent=4)"
@@ -43,43 +51,56 @@ model = "gan"
 objective = "adversarial_game"
 lr = 2e-4
 betas = [0.5, 0.999]
-[classifiers.purified]
+[models.purified]
 title = "Purified"
-defense = "purifier(network=vae, classifier=baseline)"
+source = "purifier(network=vae, classifier=baseline)"
 [detectors.discriminator]
 title = "Discriminator"
 detector = "discriminator(network=gan)"
-[[rows]]
+[[evaluations]]
 id = "clean"
 title = "Clean"
-on = "baseline"
+model = "baseline"
 reference = 0.99
-[[rows]]
+[[evaluations]]
 id = "fgsm"
 title = "FGSM"
-on = "purified"
-attack = "fgsm"
-threat = "linf(eps=0.25)"
-crafted_on = "baseline"
+model = "purified"
+attacks = "fgsm(gradient=surrogates)"
+threat = "linf(eps=0.25*scale)"
+surrogates = ["baseline"]
+mode = "test-set"
+checks = "all"
+[[evaluations]]
+id = "pgd"
+title = "PGD"
+model = "mnist_cnn"
+attacks = "pgd(steps=3, step=width), fgsm"
+threat = "l2(eps=scale)"
 mode = "max-loss"
 [[detections]]
 id = "found"
-title = "Noise"
+title = "FGSM"
 detector = "discriminator"
-attack = "gaussian_noise(std=0.3)"
-crafted_on = "baseline"
+evaluation = "fgsm"
 [[curves]]
 id = "eps"
 title = "Accuracy against eps"
 x_label = "eps"
 x = [0.0, 0.5]
-series = [{label = "FGSM", on = "adversarial", unit = "study", attack = "fgsm", threat = "linf(eps={x})"}]
+factor = "scale"
+[[curves.series]]
+label = "FGSM"
+model = "adversarial"
+values = {scale = "study"}
+attacks = "fgsm"
+threat = "linf(eps=x)"
 [[claims]]
 id = "fragile"
 text = "FGSM breaks it"
-readings = [{title = "as stated", units = ["study"], holds = ["clean - fgsm >= 0.1"]}]
+readings = [{title = "as stated", holds = ["clean - fgsm >= 0.1"]}]
 [gallery]
-rows = ["clean"]
+evaluations = ["clean", "fgsm"]
 """
 
 VALUES = (

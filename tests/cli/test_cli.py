@@ -77,7 +77,7 @@ def test_no_digit_is_lost_on_a_narrow_terminal(
     shown = capsys.readouterr().out.partition("Report:")[0]
     rows = json.loads((finished / "results.json").read_text())["rows"]
     for row in rows:
-        if row["unit"] != "pixel" or width > 20:  # of two readings there is room for one
+        if row["variant"] != "pixel" or width > 20:  # of two readings there is room for one
             assert f"{100 * row['accuracy']['value']:.2f} %" in shown
     assert max(map(len, shown.splitlines())) <= width
     assert "…" not in shown
@@ -220,13 +220,14 @@ def test_unknown_recipe() -> None:
         ("epochs = 4", "epoch = 4", "did you mean 'epochs'"),
         ("epochs = 4", 'epochs = "many"', "networks.baseline.epochs"),
         ("epochs = 4", "epochs = 0", "greater than or equal to 1"),
-        ('attack = "fgsm"', 'attack = "fgms"', "did you mean 'fgsm'"),
-        ("eps=0.25)", "eps=2.5)", "less than or equal to 1"),
-        ("eps=0.25)", "eps=-0.1)", "greater than or equal to 0"),
+        ('attacks = "fgsm"', 'attacks = "fgms"', "did you mean 'fgsm'"),
+        ("eps=0.25*scale)", "eps=2.5*scale)", "less than or equal to 1"),
+        ("eps=0.25*scale)", "eps=-0.1*scale)", "greater than or equal to 0"),
         ("clean > fgsm", "clean > fgms", "did you mean 'fgsm'"),
-        ('on = "baseline"', 'on = "basline"', "did you mean 'baseline'"),
-        ('on = "baseline"', 'on = "vae"', "unknown name 'vae'"),
-        ("schema = 1", "schema = 99", "newer"),
+        ('model = "baseline"', 'model = "basline"', "did you mean 'baseline'"),
+        ('model = "baseline"', 'model = "vae"', "vae is an autoencoder; expected a classifier"),
+        ("schema = 2", "schema = 99", "newer"),
+        ("schema = 2", "schema = 1", "[[rows]] on, attack, crafted_on -> [[evaluations]] model, attacks"),
         ("[data]", "[data", "TOML"),
     ],
 )

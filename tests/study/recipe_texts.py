@@ -97,7 +97,12 @@ id = "eps"
 title = "Eps"
 x_label = "eps"
 x = [0.0, 0.5]
-series = [{ label = "FGSM", model = "adversarial", values = { scale = "study" }, attacks = "fgsm", threat = "linf(eps=x)" }]
+[[curves.series]]
+label = "FGSM"
+model = "adversarial"
+values = { scale = "study" }
+attacks = "fgsm"
+threat = "linf(eps=x)"
 
 [[claims]]
 id = "fragile"

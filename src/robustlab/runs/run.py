@@ -48,7 +48,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
     """Read a finished run, of a study or of an evaluation.
 
     Raises:
-        RunError: the folder holds no finished run, or a damaged one, or one of another version.
+        RunError: the folder holds no finished run, a damaged one, or one of a newer or far older robustlab.
     """
     results = load_results(folder)
     if isinstance(results, Evaluation):
@@ -62,7 +62,7 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     A run that was begun again keeps its old results until it ends; these are not read.
 
     Raises:
-        RunError: the folder holds no finished run, or a damaged one, or one of another version.
+        RunError: the folder holds no finished run, a damaged one, or one of a newer or far older robustlab.
     """
     path = as_path("folder", folder) / "results.json"
     text = _read(path)
