@@ -12,7 +12,8 @@ from registered_units import REGISTERED, every_unit, instances
 from robustlab.attacks import FGSM, Attack
 from robustlab.core import spec
 from robustlab.core.errors import SpecError
-from robustlab.core.spec import Unit, parse, scaled, units
+from robustlab.core.factors import bound
+from robustlab.core.spec import Unit, parse, units
 from robustlab.defenses import Defense, Purifier
 from robustlab.models import CNN, Model
 from robustlab.threats import Linf
@@ -222,7 +223,7 @@ def test_other_packages_plug_in_by_entry_points(tmp_path: Path, monkeypatch: pyt
     assert "nudge" in units(Attack)
     attack = parse(Attack, "nudge(size=0.25)")
     assert repr(attack) == "nudge(size=0.25)"
-    assert repr(scaled(attack, 0.5)) == "nudge(size=0.125)"
+    assert repr(parse(Attack, bound("nudge(size=0.25*scale)", {"scale": 0.5}))) == "nudge(size=0.125)"
     assert attack.summary() == "Add a little to every pixel."
     with pytest.raises(SpecError, match="did you mean 'nudge'"):
         parse(Attack, "nugde")

@@ -114,7 +114,7 @@ holds = ["clean - fgsm >= 0.1", "found.natural_detection > 0.5", "grey_found.aur
 
 [gallery]
 evaluations = ["clean"]
-"""  # noqa: E501 (a line of the recipe)
+"""
 
 
 def write(tmp_path: Path, text: str) -> Path:
