@@ -122,8 +122,8 @@ FROZEN_SPECS = {
     "shift(pixels=2)",
     "ema(decay=0.999)",
     "fgsm_training(threat=linf(eps=0.1), step=1.25)",
-    "pgd_training(threat=linf(eps=0.1), "
-    "attack=pgd(steps=10, step=0.25, restarts=1, loss=cross_entropy, start=random), clean=0.0)",
+    "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=10, step=0.25, restarts=1, loss=cross_entropy, "
+    "start=random, gradient=exact()), clean=0.0)",
     "trades(threat=linf(eps=0.1), beta=6.0, steps=10, step=0.25)",
     "adversarial_game(smoothing=0.0)",
     "adversarial_training(attack=fgsm(random_start=False, step=None, gradient=exact()), "
