@@ -98,9 +98,14 @@ def test_texts_are_whole_on_a_narrow_terminal(
         assert len("".join(shown.split())) == len("".join(wide.split()))
 
 
-def test_study_quiet_prints_nothing(finished: Path) -> None:
+def test_study_quiet_prints_red_flags_alone(finished: Path) -> None:
+    run = robustlab.load_run(finished)
+    assert isinstance(run, robustlab.Run)
+    flags = [f"red flag: {row}: {flag.found}\n" for row, flag in run.results.red_flags]
     result = call("study", TINY, "--out", finished, "--quiet")
-    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "", "".join(flags))
+    # The VAE of the tiny study learns so little that its row is at chance; all others are in order.
+    assert {row.partition(" (")[0] for row, _ in run.results.red_flags} <= {"VAE, FGSM of the baseline"}
 
 
 def test_study_json_prints_only_results(finished: Path) -> None:

@@ -31,7 +31,7 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         ("factors.scale.values.0", "unknown key 'valeu'", "did you mean 'value'?"),
     ),
     ('mode = "test-set"', 'modus = "test-set"', ("evaluations.1", "did you mean 'mode'?")),
-    ('label = "FGSM", ', 'label = "FGSM", lable = "x", ', ("curves.0.series.0", "did you mean 'label'?")),
+    ('label = "FGSM"\n', 'label = "FGSM"\nlable = "x"\n', ("curves.0.series.0", "did you mean 'label'?")),
     ("[gallery]", "[galery]", ("unknown key 'galery'", "did you mean 'gallery'?")),
     ('name = "toy"', "", ("name: field required",)),
     ('id = "clean"\ntitle = "Clean"', 'id = "clean"', ("evaluations.0.title: field required",)),
@@ -141,6 +141,8 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ("epochs = 3", "epochs = " + 5000 * "[" + 5000 * "]", ("nested too deeply",)),
     ('title = "A toy"', 'title = "\\u001b[3mA toy"', ("title", "control characters", r"'\x1b[3mA toy'")),
     (MODEL, f'model = "{"x" * 1_000_000}"\nref', ("evaluations.clean.model", "'xxx")),
+    (MODEL, f'model = "{"[" * 5000}"\nref', ("evaluations.clean.model", "no model '[[[")),
+    (MODEL, 'model = ""\nref', ("evaluations.clean.model: no model ''",)),
     # Networks that do not fit
     (
         '"reconstruction"',
@@ -216,8 +218,8 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ('evaluation = "noise"', 'evaluation = "clean"', ("detections.found.evaluation: clean must have mode",)),
     (GALLERY, GALLERY.replace("clean", "aimed"), ("gallery.evaluations: unknown name 'aimed'",)),
     (
-        'model = "adversarial", values = { scale = "study" }',
-        'model = "adversarial", values = { width = "study" }',
+        'values = { scale = "study" }',
+        'values = { width = "study" }',
         ("curves.eps.series.values", "unknown name 'width'; accepted: scale"),
     ),
     ("x = [0.0, 0.5]", "x = [0.5, 0.5]", ("curves.eps.x", "used twice")),

@@ -68,7 +68,7 @@ def source(text: str) -> Source | ComposedDefense:
     if is_user_code(text):
         return FromCode(reference=text)
     path = Path(text)
-    if text and path.is_dir():  # to pathlib, an empty path is the working folder
+    if _is_folder(text):
         return FromRun(folder=text)
     if path.suffix in _OF_FILES or kind_of(path) == "torchscript":
         return FromFile(path=text)
@@ -81,6 +81,14 @@ def source(text: str) -> Source | ComposedDefense:
         f"no model {shown(text)}{did_you_mean(text, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
         f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
     )
+
+
+def _is_folder(text: str) -> bool:
+    try:
+        # To pathlib, an empty path is the working folder.
+        return text != "" and Path(text).is_dir()
+    except (OSError, ValueError):  # too long for a path, say
+        return False
 
 
 def _composed(defense: ComposedDefense, note: Note, known: Known) -> Loaded:
