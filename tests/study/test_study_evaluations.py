@@ -223,3 +223,34 @@ def test_results_of_an_older_version_are_refused(copy: Path, recipe: Path) -> No
     again = robustlab.run_study(recipe, out=copy, quick=True, progress=stages)
     assert stages.done == [], "what it says is what is to be done, and it costs nothing"
     assert robustlab.load_run(copy) == again
+
+
+def test_an_evaluation_that_the_recipe_no_longer_has_goes(copy: Path, recipe: Path, tmp_path: Path) -> None:
+    folder = copy / "evaluations"
+    (folder / "two" / "mine.txt").write_text("mine")
+    (folder / "notes").mkdir()
+    text = recipe.read_text()
+    rows = [evaluation(name, **fields) for name, fields in SPECS.items() if name not in {"two", "pgd"}]
+    try:
+        write(recipe.parent, HEAD, SCALE, *rows)
+        robustlab.run_study(recipe, out=copy, quick=True)
+    finally:
+        recipe.write_text(text)
+    assert {path.name for path in folder.iterdir()} == {"clean", "fgsm-study", "fgsm-pixel", "noise", "two"}
+    assert [path.name for path in (folder / "two").iterdir()] == ["mine.txt"]
+
+
+def test_no_link_leads_an_evaluation_out_of_its_folder(copy: Path, recipe: Path, tmp_path: Path) -> None:
+    away, evaluations = tmp_path / "away", copy / "evaluations"
+    (evaluations / "two" / "results.json").unlink()  # so that it is made again
+    shutil.copytree(evaluations / "two", away)
+    before = files(away)
+    for number, path in enumerate([evaluations / "two", evaluations / "two" / "arrays", evaluations]):
+        kept = path.rename(tmp_path / f"kept-{number}")
+        path.symlink_to(away)
+        with pytest.raises(RunError, match="is a link"):
+            robustlab.run_study(recipe, out=copy, quick=True)
+        assert files(away) == before
+        path.unlink()
+        kept.rename(path)
+    assert robustlab.run_study(recipe, out=copy, quick=True).results.rows

@@ -17,7 +17,7 @@ STORE_VERSION = 2
 EVALUATION = "evaluation of "
 """How the name of an evaluation begins; any other name is a study's."""
 
-_FOLDERS = ("arrays", "figures", "models")
+_FOLDERS = ("arrays", "figures", "models", "evaluations")
 # Written in place, where everything else is written beside its place and renamed.
 _IN_PLACE = (".lock", *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm", "-journal")))
 _SHOWN = 3

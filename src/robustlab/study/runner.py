@@ -31,6 +31,7 @@ from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe
 from robustlab.study.results import assemble
 from robustlab.study.stages import StudyStage
+from robustlab.study.stages.evaluate import FOLDER, clear_others
 from robustlab.study.workspace import Workspace
 
 RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
@@ -120,6 +121,8 @@ class _Study:
             store.reopen()
             write_json(folder / "results.json", results.model_dump(mode="json"))
             self._forget_networks(plan, store)
+            wanted = [stage.folder for stage in plan.evaluations.values()]
+            clear_others(folder / FOLDER, wanted)
             store.keep_only(_kept_keys(plan, records))
             write_manifest(folder, self._manifest(results, plan))
         return Run(folder=folder, results=results)

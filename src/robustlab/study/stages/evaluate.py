@@ -1,10 +1,14 @@
 """A row of the table: an evaluation on the test images, with its ledger, its checks and its files."""
 
+import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, RunError
+from robustlab.core.files import writing
 from robustlab.core.progress import WithinStage
 from robustlab.evaluation import proportion
 from robustlab.evaluation.checks import Which
@@ -13,10 +17,14 @@ from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluate
 from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.models.files import load_tensors
 from robustlab.runs.manifest import check_unchanged, is_sealed, write_manifest
+from robustlab.runs.owner import refuse_links
 from robustlab.runs.run import load_results
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.sweep import Choice
 from robustlab.study.workspace import Question, Workspace
+
+_PICTURES = re.compile(r"[0-9a-f]{16}\.safetensors")
+"""What an evaluation's pictures are called."""
 
 FOLDER = "evaluations"
 """In the study's folder; each evaluation has a folder of its own in there."""
@@ -71,8 +79,9 @@ class EvaluateStage(StudyStage):
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
         folder, split = self.path(workspace), workspace.dataset.test
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "manifest.json").unlink(missing_ok=True)
+        clear(folder)
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
         # An image that is left alone can't be doubted.
         checks = self.checks != "none" and self.question.attacks is not None
         with workspace.asked(self.question, split, checks=checks) as asked:
@@ -88,6 +97,34 @@ class EvaluateStage(StudyStage):
             "checks": [check.model_dump() for check in done.results.checks],
             **figures(done, workspace.dataset.classes),
         }
+
+
+def clear(folder: Path) -> None:
+    """Remove the files of an evaluation, the report that was made of it included; other files stay.
+
+    Raises:
+        RunError: a link stands in the place of one of them.
+    """
+    if folder.is_symlink():
+        raise RunError(f"{folder} is a link; remove it, or choose another folder with --out")
+    refuse_links(folder)
+    with writing(folder):
+        for name in ("manifest.json", "report.html", "report.md", "results.json", "images.csv"):
+            (folder / name).unlink(missing_ok=True)
+        for path in (folder / "arrays").glob("*.safetensors"):
+            if _PICTURES.fullmatch(path.name):
+                path.unlink()
+
+
+def clear_others(evaluations: Path, wanted: Iterable[str]) -> None:
+    """Remove the files of the evaluations that a study no longer has."""
+    for folder in evaluations.iterdir() if evaluations.is_dir() else ():
+        if folder.is_dir() and not folder.is_symlink() and folder.name not in set(wanted):
+            with suppress(RunError):
+                clear(folder)
+            for path in (folder / "arrays", folder):
+                with suppress(OSError):  # it holds files of somebody else
+                    path.rmdir()
 
 
 def figures(done: Evaluated, classes: int) -> dict[str, Any]:
