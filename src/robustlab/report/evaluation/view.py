@@ -2,7 +2,7 @@
 
 from typing import Literal, NamedTuple
 
-from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade
+from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
 Kind = Literal["proven", "held", "broken", "wrong"]
 
@@ -136,6 +136,11 @@ class EvaluationView:
     def flips(self) -> list[Flip]:
         """Which class was taken for which, the most frequent first."""
         return sorted(self.results.flips, key=lambda flip: (-flip.n, flip.label, flip.prediction))
+
+    @property
+    def targets(self) -> list[Reached]:
+        """How often each class was reached, the most frequent first; empty unless all were targets."""
+        return sorted(self.results.targets, key=lambda part: (-part.reached, part.label, part.target))
 
     @property
     def broken(self) -> int:

@@ -14,7 +14,7 @@ def meaning(view: EvaluationView) -> str:
     classifier = f"Of {counted(n, 'image')} the classifier gets"
     if view.right == 0:
         return f"{classifier} none right even without an attack, so there is nothing left to attack."
-    if n == 1 and results.rows:
+    if n == 1 and results.rows and not results.goal:
         now = "still right" if view.withstood else "wrong"
         after = "the attack" if len(results.rows) == 1 else f"the {len(results.rows)} attacks"
         return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
@@ -24,7 +24,17 @@ def meaning(view: EvaluationView) -> str:
     left = {0: "none", view.right: "all of them"}.get(view.withstood, count(view.withstood))
     several = "all" if view.withstood == 0 else "the worst of"
     attacks = "the attack" if len(results.rows) == 1 else f"{several} {len(results.rows)} attacks"
+    if results.goal:
+        wanted = f"The attacker wants {results.goal}; {left} withstood {attacks}"
+        return f"{classifier} {right} right as they are. {wanted}. {_attacker(results)}"
     return f"{classifier} {right} right as they are, and {left} still after {attacks}. {_attacker(results)}"
+
+
+def reached(view: EvaluationView) -> str:
+    """Tell how often each class was reached, where all of them were targets."""
+    targets = view.results.targets
+    tried, won = sum(part.tried for part in targets), sum(part.reached for part in targets)
+    return f"Of {counted(tried, 'pair')} of an image and another class, {count(won)} reached the class."
 
 
 def bounds(view: EvaluationView) -> str:
