@@ -146,7 +146,7 @@ def test_annotations_that_are_text(folder: Path) -> None:
     text = "from __future__ import annotations\n" + (folder / "my.py").read_text()
     (folder / "my.py").write_text(text)
     (attack,) = attack_list("my.py:Mine(steps=2, inner=fgsm)")
-    assert repr(attack) == "mine(steps=2, inner=fgsm(random_start=False, step=None))"
+    assert repr(attack) == "mine(steps=2, inner=fgsm(random_start=False, step=None, gradient=exact()))"
     with pytest.raises(SpecError, match=r"^mine: steps should be greater than or equal to 1, found 0"):
         attack_list("my.py:Mine(steps=0)")
 

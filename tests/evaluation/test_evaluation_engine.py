@@ -93,7 +93,7 @@ def test_an_old_report_does_not_stay_beside_a_new_run(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("robustlab.evaluation.engine.cascade.Cascade._block", killed)
+        patch.setattr("robustlab.evaluation.engines.serial.perform", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate(tmp_path, model, split, n=30)
     assert not any(path.exists() for path in report)

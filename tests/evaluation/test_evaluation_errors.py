@@ -52,7 +52,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
         ({"n": 1.5}, "n must be a whole number, at least 1; found 1.5"),
         (
             {"mode": "verdikt"},
-            "mode must be one of verdict, max-loss; found 'verdikt' (did you mean 'verdict'?)",
+            "mode must be one of verdict, max-loss, test-set; found 'verdikt' (did you mean 'verdict'?)",
         ),
         ({"precision": "fp16"}, "precision must be one of auto, fp32, bf16; found 'fp16'"),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps; found 'tpu'"),

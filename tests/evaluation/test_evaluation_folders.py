@@ -119,7 +119,7 @@ def test_killed_while_it_replaces_another_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("robustlab.evaluation.engine.cascade.Cascade._block", killed)
+        patch.setattr("robustlab.evaluation.engines.serial.perform", killed)
         with pytest.raises(KeyboardInterrupt):
             evaluate(tmp_path, model, split, seed=1, overwrite=True)
     for name in ("results.json", "images.csv", "manifest.json", "report.html"):

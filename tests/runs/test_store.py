@@ -33,6 +33,7 @@ OUTCOMES = st.builds(
     forwards=st.integers(0, 10**9),
     backwards=st.integers(0, 10**9),
     restart=st.integers(-1, 100),
+    success=st.integers(0, 1),
 )
 
 

@@ -50,6 +50,15 @@ def events(folder: Path) -> list[tuple[str, str]]:
         db.close()
 
 
+def keyed_events(folder: Path) -> list[tuple[str, str, str]]:
+    """Return (stage, event, key); evaluations have stages of the same names."""
+    db = sqlite3.connect(folder / "ledger.sqlite")
+    try:
+        return list(db.execute("SELECT name, event, key FROM events ORDER BY id"))
+    finally:
+        db.close()
+
+
 def kill_when(folder: Path, condition: Callable[[], bool]) -> bool:
     """Start the study and kill it, without warning, once the condition holds; False if it ended before."""
     process = start(folder)
@@ -111,11 +120,11 @@ def test_killed_in_every_stage_ends_with_the_same_results(undisturbed: Path, tmp
     assert hashes(folder) == hashes(undisturbed)
     assert verdicts(folder) == verdicts(undisturbed) != {}
     finished: set[str] = set()
-    for name, event in events(folder):
+    for name, event, key in keyed_events(folder):
         if event == "started":
-            assert name not in finished, f"{name} was done again after it was finished"
+            assert key not in finished, f"{name} was done again after it was finished"
         else:
-            finished.add(name)
+            finished.add(key)
 
 
 def test_killed_between_epochs_goes_on_from_the_checkpoint(undisturbed: Path, tmp_path: Path) -> None:

@@ -128,10 +128,12 @@ def stages(
     tmp_path: Path, digits: Splits, *lines: str, pixels: tuple[float, ...] = (0.5,)
 ) -> list[TrainStage]:
     text = GOOD.replace("epochs = 3", "\n".join(("epochs = 3", *lines)))
-    head, _, rest = text.partition("[[units]]")
+    head, _, rest = text.partition("[[factors")
     _, _, rest = rest.partition("[networks")
-    units = "".join(f'[[units]]\nid = "u{k}"\ntitle = "u{k}"\npixels = {p}\n' for k, p in enumerate(pixels))
-    text = f"{head}{units}[networks{rest}".replace('"study"', '"u0"')
+    values = "".join(
+        f'[[factors.scale.values]]\nid = "u{k}"\ntitle = "u{k}"\nvalue = {p}\n' for k, p in enumerate(pixels)
+    )
+    text = f"{head}{values}[networks{rest}".replace('"study"', '"u0"')
     plan = make_plan(load_recipe(write(tmp_path, text)), digits, CPU, 0, quick=False)
     return [stage for name, _, stage in plan.networks if name == "baseline"]
 
@@ -150,7 +152,7 @@ def test_the_stages_key_depends_on_each_field(name: str, tmp_path: Path, digits:
 def test_the_lengths_of_an_objective_and_of_validation_are_scaled(tmp_path: Path, digits: Splits) -> None:
     (plain,) = stages(tmp_path, digits, pixels=(0.5, 1.0))
     assert plain.network == "baseline"
-    lines = ('validation_attack = "pgd"', 'validation_threat = "linf(eps=0.2)"')
+    lines = ('validation_attack = "pgd"', 'validation_threat = "linf(eps=0.2*scale)"')
     half, whole = stages(tmp_path, digits, *lines, pixels=(0.5, 1.0))
     assert [stage.network for stage in (half, whole)] == ["baseline-u0", "baseline-u1"]
     assert [stage.config.validation.threat.eps for stage in (half, whole) if stage.config.validation] == [
@@ -162,9 +164,8 @@ def test_the_lengths_of_an_objective_and_of_validation_are_scaled(tmp_path: Path
 
 def test_the_lengths_of_an_objective_are_scaled(tmp_path: Path, digits: Splits) -> None:
     text = GOOD.replace(
-        'objective = "cross_entropy"\nepochs = 3', 'objective = "fgsm_training(threat=linf(eps=0.2))"'
+        'objective = "cross_entropy"\nepochs = 3', 'objective = "fgsm_training(threat=linf(eps=0.2*scale))"'
     )
-    # What is built on a network that exists once per unit needs a unit too.
     plan = make_plan(load_recipe(write(tmp_path, text)), digits, CPU, 0, quick=False)
     stage = next(stage for name, _, stage in plan.networks if name == "baseline")
     assert stage.network == "baseline-study"

@@ -225,7 +225,7 @@ def test_results_of_an_older_version_are_refused(copy: Path, recipe: Path) -> No
     assert robustlab.load_run(copy) == again
 
 
-def test_an_evaluation_that_the_recipe_no_longer_has_goes(copy: Path, recipe: Path, tmp_path: Path) -> None:
+def test_an_evaluation_that_the_recipe_no_longer_has_goes(copy: Path, recipe: Path) -> None:
     folder = copy / "evaluations"
     (folder / "two" / "mine.txt").write_text("mine")
     (folder / "notes").mkdir()

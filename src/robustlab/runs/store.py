@@ -368,8 +368,8 @@ class RunStore:
 
 def _drop_older_tables(db: sqlite3.Connection) -> None:
     """Drop the rows of a version that kept no success: no key of this one leads to them."""
-    columns = [row[1] for row in db.execute("PRAGMA table_info(outcomes)")]
-    if columns and "success" not in columns:
+    columns = {row[1] for row in db.execute("PRAGMA table_info(outcomes)")}
+    if columns == {"key", *Outcome.__dataclass_fields__} - {"success"}:
         with db:
             for table in ("outcomes", "examples", "blocks"):
                 db.execute(f"DROP TABLE IF EXISTS {table}")

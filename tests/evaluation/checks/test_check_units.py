@@ -162,7 +162,7 @@ def test_an_evaluation_runs_those_that_are_asked_for(
     def some(*args: Any) -> Any:
         return whole(*args, which=which)
 
-    monkeypatch.setattr("robustlab.evaluation.engine.run.checked", some)
+    monkeypatch.setattr("robustlab.evaluation.engine.evaluate.checked", some)
     results = run(tmp_path, model).results
     assert [check.id for check in results.checks] == [check.id for check in checks_of(which)]
     monkeypatch.undo()

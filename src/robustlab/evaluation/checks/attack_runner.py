@@ -73,8 +73,8 @@ class AttackRunner:
         model: nn.Module | None = None,
     ) -> AttackResult:
         """Attack images as `Attack.run` does, with other random numbers than the evaluation's."""
-        criterion = self.criterion if targets is None else MISCLASSIFIED
-        if (criterion.targeted or targets is not None) and not attack.core.targetable:
+        criterion: Criterion | str = self.criterion if targets is None else "misclassified"
+        if (self.criterion.targeted or targets is not None) and not attack.core.targetable:
             raise NotApplicable(f"{attack.core.name} can't move towards a target class")
         result = attack.run(
             model or self.model,

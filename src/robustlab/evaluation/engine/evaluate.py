@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from robustlab.attacks import Attack
 from robustlab.core import environment
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
@@ -35,6 +36,16 @@ class Evaluated:
     findings: CascadeResult
 
 
+def attacks_of(request: LoadedInputs, problem: EvaluationContext) -> tuple[Attack, ...]:
+    """Return the attacks that are asked for, in order.
+
+    Raises:
+        SpecError: one is not made for the threat model, or for a target.
+    """
+    targeted = any(criterion.targeted for criterion in problem.criteria)
+    return resolved(request.asked, problem.threat, problem.classes, targeted=targeted)
+
+
 def cascade_of(
     request: LoadedInputs,
     options: EvaluationOptions,
@@ -43,8 +54,7 @@ def cascade_of(
     progress: Progress,
 ) -> Cascade:
     """Return the cascade of the attacks that are asked for."""
-    targeted = any(criterion.targeted for criterion in problem.criteria)
-    attacks = resolved(request.asked, problem.threat, problem.classes, targeted=targeted)
+    attacks = attacks_of(request, problem)
     return Cascade(
         problem,
         store,

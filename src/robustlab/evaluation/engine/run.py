@@ -7,12 +7,13 @@ from robustlab.core.batches import enough_memory
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.evaluate import cascade_of, evaluated, manifest
+from robustlab.evaluation.engine.evaluate import attacks_of, cascade_of, evaluated, manifest
 from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.replaced import earlier_results, loss
 from robustlab.evaluation.engine.setup import LoadedInputs, placed, read
+from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
@@ -51,7 +52,7 @@ def _execute(
     with (
         enough_memory("take a machine or a --device with more"),
         placed(request, options, progress) as problem,
-        RunStore(folder, owner, overwrite=options.overwrite) as store,
+        _store(request, options, problem, folder, owner) as store,
     ):
         earlier = earlier_results(folder)
         problem = measured(problem, options, store, progress)
@@ -63,3 +64,11 @@ def _execute(
         store.keep_only([problem.key, problem.measured_key])
         write_manifest(folder, manifest(request, options, problem, results))
     return EvaluationRun(folder=folder, results=results)
+
+
+def _store(
+    request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, folder: Path, owner: Owner
+) -> RunStore:
+    """Return the run's store, before it is made on the disk; what can't be attacked makes none."""
+    attacks_of(request, problem)
+    return RunStore(folder, owner, overwrite=options.overwrite)
