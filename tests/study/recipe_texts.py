@@ -97,7 +97,13 @@ id = "eps"
 title = "Eps"
 x_label = "eps"
 x = [0.0, 0.5]
-series = [{ label = "FGSM", model = "adversarial", values = { scale = "study" }, attacks = "fgsm", threat = "linf(eps=x)" }]
+
+[[curves.series]]
+label = "FGSM"
+model = "adversarial"
+values = { scale = "study" }
+attacks = "fgsm"
+threat = "linf(eps=x)"
 
 [[claims]]
 id = "fragile"
@@ -109,7 +115,7 @@ holds = ["clean - fgsm >= 0.1", "found.natural_detection > 0.5", "grey_found.aur
 
 [gallery]
 evaluations = ["clean"]
-"""  # noqa: E501 (a line of the recipe)
+"""
 
 
 def write(tmp_path: Path, text: str) -> Path:

@@ -141,7 +141,13 @@ def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name
 
     before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
     meanings = "\n".join(
-        textwrap.fill(f"{key}: {said.help}.", 100, initial_indent=" " * 4, subsequent_indent=" " * 8)
+        textwrap.fill(
+            f"{key}: {said.help}.",
+            100,
+            initial_indent=" " * 4,
+            subsequent_indent=" " * 8,
+            break_on_hyphens=False,
+        )
         for key, (_, said) in known.items()
     )
     function.__doc__ = f"{before}\n\nArgs:\n{meanings}{mark}{after}"
