@@ -190,7 +190,8 @@ def test_a_damaged_file_is_restored_and_nothing_else(
     assert started(copy)[len(begun) :] == stages.done, "the ledger had all that was needed"
     assert again.results.rows == run.results.rows
     after = files(copy / "evaluations")
-    assert after.keys() == before.keys()
+    # A report that was made of it is an old one now.
+    assert after.keys() == before.keys() - {f"pgd-pixel/{file}" for file in ("report.html", "report.md")}
     # These two hold the time at which they were written.
     timed = {f"pgd-pixel/{file}" for file in ("results.json", "manifest.json")}
     assert {name for name in after if after[name] != before[name]} <= timed
@@ -236,8 +237,12 @@ def test_an_evaluation_that_the_recipe_no_longer_has_goes(copy: Path, recipe: Pa
         robustlab.run_study(recipe, out=copy, quick=True)
     finally:
         recipe.write_text(text)
-    assert {path.name for path in folder.iterdir()} == {"clean", "fgsm-study", "fgsm-pixel", "noise", "two"}
-    assert [path.name for path in (folder / "two").iterdir()] == ["mine.txt"]
+    gone = {path.name for path in folder.iterdir()} - {"clean", "fgsm-study", "fgsm-pixel", "noise"}
+    assert "two" in gone
+    for name in gone:
+        left = {path.name for path in (folder / name).iterdir()}
+        assert not left & {"results.json", "images.csv", "manifest.json", "arrays", "report.html"}, name
+    assert (folder / "two" / "mine.txt").read_text() == "mine"
 
 
 def test_no_link_leads_an_evaluation_out_of_its_folder(copy: Path, recipe: Path, tmp_path: Path) -> None:
