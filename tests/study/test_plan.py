@@ -9,64 +9,18 @@ from typing import Any
 
 import pytest
 import torch
+from planning import CPU, RECIPE, TEXT, Planner, asked, changed, keys, planner, toy_data, trained
 
 from robustlab.attacks import FGSM, FGSMLiteralClamp, GaussianNoise
 from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
-from robustlab.data import Split, Splits
 from robustlab.defenses import AdversarialTraining, Purifier
 from robustlab.study.loading import load_recipe
-from robustlab.study.plan import Plan, make_plan
+from robustlab.study.plan import make_plan
 from robustlab.study.stages import TrainStage
-from robustlab.study.workspace import Question
-from robustlab.threats import Linf, ThreatModel, Unbounded
+from robustlab.threats import Linf, Unbounded
 
-RECIPE = Path(__file__).parents[2] / "recipes" / "mnist.toml"
-TEXT = RECIPE.read_text(encoding="utf-8")
-CPU = Compute(device="cpu", precision="fp32")
-
-
-def toy_data() -> Splits:
-    def part(name: str, first: int) -> Split:
-        ids = torch.arange(first, first + 4)
-        return Split(images=torch.zeros(4, 1, 28, 28, dtype=torch.uint8), labels=ids % 4, ids=ids, name=name)
-
-    return Splits(
-        name="toy", train=part("train", 0), validation=part("validation", 4), test=part("test", 0), source=""
-    )
-
-
-Planner = Callable[..., Plan]
-
-
-@pytest.fixture
-def plan(tmp_path: Path) -> Planner:
-    def make(
-        *changes: tuple[str, str],
-        data: Splits | None = None,
-        compute: Compute = CPU,
-        seed: int = 0,
-        quick: bool = False,
-    ) -> Plan:
-        text = TEXT
-        for old, new in changes:
-            assert old in text
-            text = text.replace(old, new, 1)
-        path = tmp_path / "changed.toml"
-        path.write_text(text, encoding="utf-8")
-        return make_plan(load_recipe(path), data or toy_data(), compute, seed, quick=quick)
-
-    return make
-
-
-def keys(plan: Plan) -> dict[str, str]:
-    return {stage.name: stage.key for stage in plan.stages}
-
-
-def changed(one: Plan, other: Plan) -> set[str]:
-    before, after = keys(one), keys(other)
-    assert before.keys() == after.keys()
-    return {name for name in before if before[name] != after[name]}
+plan = pytest.fixture(planner)
 
 
 # Factors
@@ -108,14 +62,6 @@ def test_an_evaluation_that_uses_a_factor_is_made_once_per_value(plan: Planner) 
         uses = "scale" in f"{part.attacks} {part.threat}" or part.model == "adversarial"
         found = [choice for evaluation, choice in made.evaluations if evaluation == name]
         assert found == (["study", "pixel"] if uses else [None]), name
-
-
-def asked(question: Question) -> tuple[list[str] | None, ThreatModel]:
-    return question.identity()["attacks"], question.threat
-
-
-def trained(made: Plan, *networks: str) -> set[str]:
-    return {stage.key for _, _, stage in made.networks if stage.network in networks}
 
 
 def test_the_axes_of_curves_are_in_pixels(plan: Planner) -> None:
@@ -215,7 +161,7 @@ def test_stages_come_after_what_they_need(plan: Planner) -> None:
 def test_keys_are_the_same_in_another_process(tmp_path: Path) -> None:
     code = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_plan import *\n"
+        "from planning import *\n"
         "made = make_plan(load_recipe(RECIPE), toy_data(), CPU, 0, quick=False)\n"
         "print(*(f'{s.name}={s.key}' for s in made.stages), sep='\\n')"
     )
@@ -346,72 +292,3 @@ def test_a_defenses_own_arguments_are_part_of_the_key(plan: Planner, monkeypatch
     monkeypatch.setattr(Purifier, "__repr__", lambda _: "purifier(strength=2)")
     touched = changed(before, plan())
     assert touched == {name for name in keys(before) if name.startswith(OF_VAE) or name == "gallery"}
-
-
-# Several factors, and none
-
-TWO = """
-[[factors.width.values]]
-id = "thin"
-title = "thin"
-value = 0.1
-
-[[factors.width.values]]
-id = "wide"
-title = "wide"
-value = 0.3
-
-[[factors.idle.values]]
-id = "unused"
-title = "unused"
-value = 1.0
-
-"""
-
-
-def test_two_factors_multiply_only_where_both_are_used(plan: Planner) -> None:
-    made = plan(
-        ("# Networks", TWO + "# Networks"),
-        (TEXT[TEXT.index("[[curves]]") : TEXT.index("# Claims")], ""),  # its lines would have to choose
-        ("cnn(dropout=0.2)", "cnn(dropout=width)"),  # the baseline's, of which the others' images are made
-    )
-    both = [f"{scale}-{width}" for scale in ("study", "pixel") for width in ("thin", "wide")]
-    choices: dict[str, list[str | None]] = {}
-    for name, choice, _ in made.networks:
-        choices.setdefault(name, []).append(choice.id)
-    assert choices == {
-        "baseline": ["thin", "wide"],
-        "adversarial": both,  # its threat uses the one, its source the other
-        "vae": [None],
-        "vae_kl": [None],
-        "gan": [None],
-    }
-    found: dict[str, list[str | None]] = {}
-    for evaluation, value in made.evaluations:
-        found.setdefault(evaluation, []).append(value)
-    assert found["clean"] == found["vae_clean"] == ["thin", "wide"]
-    assert found["fgsm"] == found["adversarial_clean"] == found["vae_transfer"] == both
-    detections = [value for name, value in made.detections if name == "grey_fgsm"]
-    assert detections == both
-    assert [stage.network for _, _, stage in made.networks if stage.network.startswith("adv")] == [
-        f"adversarial-{value}" for value in both
-    ]
-    assert len(set(keys(made).values())) == len(made.stages) == len(keys(made))
-    for (_, value), stage in made.evaluations.items():
-        if stage.question.model == "baseline":
-            assert trained(made, f"baseline-{str(value).split('-')[-1]}") <= set(stage.inputs)
-
-
-@pytest.mark.parametrize("factor", ["width", "scale"])
-def test_a_detector_may_use_a_factor_that_its_images_do_not(plan: Planner, factor: str) -> None:
-    made = plan(("# Networks", TWO + "# Networks"), ('"grey_pixels"', f'"grey_pixels(margin=0.1*{factor})"'))
-    found = [value for name, value in made.detections if name == "grey_fgsm"]
-    assert found == (
-        [f"{scale}-{width}" for scale in ("study", "pixel") for width in ("thin", "wide")]
-        if factor == "width"
-        else ["study", "pixel"]
-    )
-    stages = [made.detections["grey_fgsm", value] for value in found]
-    assert len({repr(stage.detector) for stage in stages}) == 2
-    # The images are those of the evaluation, made once.
-    assert {stage.question.choice.id for stage in stages} == {"study", "pixel"}

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from small_studies import Stages
 
 import robustlab
 from robustlab.attacks import FGSM
@@ -15,19 +16,6 @@ from robustlab.core.progress import Progress
 from robustlab.models.files import load_tensors, save_tensors
 
 TINY = Path(__file__).parents[1] / "recipes" / "tiny.toml"
-
-
-class Stages(Progress):
-    """Collects what happened to each stage."""
-
-    def __init__(self) -> None:
-        self.done: list[str] = []
-        self.kept: list[str] = []
-
-    def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
-        del seconds, remark
-        if state != "running":
-            {"done": self.done, "kept": self.kept}[state].append(name)
 
 
 @pytest.fixture(scope="module")

@@ -60,7 +60,7 @@ class ActiveSet:
         self.unfinished()
 
     def _retire(self) -> None:
-        """Activate every image, but for those that can't reach the goal."""
+        """Activate every image that can reach the goal."""
         self._retired = torch.zeros_like(self.record.broken)
         self._activate(self._everyone())
         if self._impossible is not None:
@@ -147,7 +147,7 @@ class ActiveSet:
 
     @property
     def copies_at_once(self) -> int:
-        """How many points per active image make a pass that is no larger than the batch."""
+        """How many points per active image fit into a pass as large as the batch."""
         return max(1, len(self._task.labels) // len(self.rows))
 
     def _shrink(self, done: Tensor | None) -> Tensor | None:

@@ -10,10 +10,10 @@ class QueryResult:
     """What the classifier says of n points, one per active image.
 
     Attributes:
-        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros without an answer.
         valid: (n,) whether there is an answer.
         losses: (n,) of the loss asked for.
-        reached: (n,) whether the attacker's goal is reached there, whatever the distance.
+        reached: (n,) whether the attacker's goal is reached there, at any distance.
         gradient: (n, C, H, W) of the losses, if it was asked for.
     """
 

@@ -17,7 +17,7 @@ class Observation:
 
     Attributes:
         points: (n, C, H, W).
-        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where there is no answer.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros without an answer.
         valid: (n,) whether there is an answer.
         labels: (n,) the true classes.
         targets: (n,) what the criterion's `targets` returned for these images.
@@ -45,7 +45,7 @@ class Criterion(Unit, ABC):
     then go for the class whose boundary is the nearest, and leave the criterion's loss aside."""
 
     def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor | None:
-        """Return the classes (n,) to move towards, or None where the goal is no certain class.
+        """Return the classes (n,) to move towards, or None where any wrong class will do.
 
         Args:
             labels: (n,) the true classes.
@@ -61,7 +61,7 @@ class Criterion(Unit, ABC):
 
     @abstractmethod
     def reached(self, seen: Observation) -> Tensor:
-        """Return (n,) whether the goal is reached, whatever the distance."""
+        """Return (n,) whether the goal is reached, at any distance."""
 
     @abstractmethod
     def loss(self, loss: Loss, seen: Observation, rivals: Tensor | None = None) -> Tensor:

@@ -43,7 +43,7 @@ class GradientQuery:
 
     @property
     def copies_at_once(self) -> int:
-        """How many points per image can be asked about in one pass that is no larger than the batch."""
+        """How many points per image fit into one pass as large as the batch."""
         # A function of the logits may hold something of each image, in their order.
         return 1 if callable(self._loss) else self._session.copies_at_once
 
