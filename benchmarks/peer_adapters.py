@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, Mode, frozen
+from robustlab.attacks import Attack, frozen
 from robustlab.core import seeding
 from robustlab.evaluation.engine.curve import nearest_within
 from robustlab.evaluation.ensembles import Ensemble
@@ -78,11 +78,13 @@ def guest(model: nn.Module, seed: int = 0) -> Iterator[None]:
             random.setstate(states[1])
 
 
-def robustlab(attack: Attack, threat: ThreatModel, *, mode: Mode = "verdict", half: bool = False) -> Call:
+def robustlab(attack: Attack, threat: ThreatModel, *, early_stop: bool = True, bf16: bool = False) -> Call:
     """Adapt an attack of ours. Give one that looks for the nearest image a wide eps and ``max-loss``."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
-        return attack.run(model, images, labels, threat, mode=mode, batch_size=batch, half=half).images
+        return attack.run(
+            model, images, labels, threat, early_stop=early_stop, batch_size=batch, bf16=bf16
+        ).images
 
     return call
 
@@ -93,7 +95,7 @@ def nearest(threat: ThreatModel) -> Call:
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
         found, reach = images.clone(), torch.full(labels.shape, torch.inf, device=images.device)
         for stage in nearest_within(threat):
-            result = stage.attack.run(model, images, labels, stage.threat, mode="max-loss", batch_size=batch)
+            result = stage.attack.run(model, images, labels, stage.threat, early_stop=False, batch_size=batch)
             nearer = result.successes & (result.distances < reach)
             found[nearer], reach[nearer] = result.images[nearer], result.distances[nearer]
         return found
@@ -101,7 +103,7 @@ def nearest(threat: ThreatModel) -> Call:
     return call
 
 
-def ensemble(attacks: Ensemble, threat: ThreatModel, *, half: bool = False) -> Call:
+def ensemble(attacks: Ensemble, threat: ThreatModel, *, bf16: bool = False) -> Call:
     """Adapt an ensemble of ours: each attack meets the images that withstood those before it."""
 
     def call(model: nn.Module, images: Tensor, labels: Tensor, batch: int) -> Tensor:
@@ -110,7 +112,7 @@ def ensemble(attacks: Ensemble, threat: ThreatModel, *, half: bool = False) -> C
         found, left = images.clone(), torch.arange(len(images), device=images.device)
         for attack in attacks.stages(threat, classes):
             result = attack.run(
-                model, images[left], labels[left], threat, ids=left, batch_size=batch, half=half
+                model, images[left], labels[left], threat, ids=left, batch_size=batch, bf16=bf16
             )
             found[left] = result.images
             left = left[~result.successes]

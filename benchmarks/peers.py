@@ -39,7 +39,7 @@ from torch import Tensor, nn
 
 import peer_adapters as peers
 from peer_adapters import Call
-from robustlab.attacks import PGD, Mode
+from robustlab.attacks import PGD
 from robustlab.core import device
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.spec import parse
@@ -67,7 +67,7 @@ class Setting:
     steps: int
     step: float
     autoattack: Path | None
-    half: bool
+    bf16: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +84,14 @@ class Row:
     outside: int
 
 
-def pgd(setting: Setting, mode: Mode) -> dict[str, Call]:
+def pgd(setting: Setting, *, early_stop: bool) -> dict[str, Call]:
     """PGD with the same steps from one random start; of the official AutoAttack, APGD with as many steps."""
     threat, steps, step = setting.threat, setting.steps, setting.step
-    calls = {"robustlab": peers.robustlab(PGD(steps=steps, step=step), threat, mode=mode, half=setting.half)}
+    calls = {
+        "robustlab": peers.robustlab(
+            PGD(steps=steps, rel_step_size=step), threat, early_stop=early_stop, bf16=setting.bf16
+        )
+    }
     calls |= peers.pgd(threat, steps, step)
     if setting.autoattack is not None:
         calls["autoattack"] = peers.autoattack(setting.autoattack, threat, attacks=("apgd-ce",), steps=steps)
@@ -97,7 +101,7 @@ def pgd(setting: Setting, mode: Mode) -> dict[str, Call]:
 def autoattack(setting: Setting, ours: Ensemble) -> dict[str, Call]:
     """An ensemble of ours against AutoAttack's standard version, and against what torchattacks calls so."""
     threat = setting.threat
-    calls = {"robustlab": peers.ensemble(ours, threat, half=setting.half)}
+    calls = {"robustlab": peers.ensemble(ours, threat, bf16=setting.bf16)}
     if threat.name in ("linf", "l2"):
         calls["torchattacks"] = peers.torchattacks(
             lambda ta, model: ta.AutoAttack(model, peers.NORMS[threat.name], threat.eps, seed=0)
@@ -110,19 +114,19 @@ def autoattack(setting: Setting, ours: Ensemble) -> dict[str, Call]:
 def curve(setting: Setting) -> dict[str, Call]:
     """The nearest success of every image; beside it, for the cost, PGD of 100 steps at one eps."""
     threat = setting.threat
-    fixed = PGD(steps=100, step=setting.step)
-    theirs = peers.pgd(threat, fixed.steps, fixed.step)
+    fixed = PGD(steps=100, rel_step_size=setting.step)
+    theirs = peers.pgd(threat, fixed.steps, fixed.rel_step_size)
     return {
         "robustlab": peers.nearest(threat),
-        "robustlab-pgd": peers.robustlab(fixed, threat, mode="max-loss", half=setting.half),
+        "robustlab-pgd": peers.robustlab(fixed, threat, early_stop=False, bf16=setting.bf16),
         **{name: call for name, call in theirs.items() if name == "torchattacks"},
         **peers.fmn(threat, 100),
     }
 
 
 TASKS: dict[str, Callable[[Setting], dict[str, Call]]] = {
-    "pgd-verdict": lambda setting: pgd(setting, "verdict"),
-    "pgd-max-loss": lambda setting: pgd(setting, "max-loss"),
+    "pgd-verdict": lambda setting: pgd(setting, early_stop=True),
+    "pgd-max-loss": lambda setting: pgd(setting, early_stop=False),
     "autoattack": lambda setting: autoattack(setting, AutoAttack()),
     "standard": lambda setting: autoattack(setting, Standard()),
     "curve": curve,
@@ -307,7 +311,7 @@ def main(words: list[str] | None = None) -> None:
         steps=options.steps,
         step=options.step,
         autoattack=options.autoattack,
-        half=device.fast_bf16(kind),
+        bf16=device.fast_bf16(kind),
     )
     calls = select(TASKS[options.task](setting), options.tools)
     model = load_classifier(options.model, weights=options.weights).model.eval().to(options.device)

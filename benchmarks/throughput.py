@@ -104,7 +104,9 @@ def main() -> None:
     )
     print("PGD on a CNN of four epochs at eps 0.125, first 3,000 test images: accuracy left, gradients")
     for steps, step in ((40, 1 / 30), (20, 0.1), (20, 0.2), (40, 0.1), (40, 1 / 16), (100, 0.03)):
-        found = PGD(steps=steps, step=step).run(network, images[:3000], labels[:3000], Linf(eps=0.125))
+        found = PGD(steps=steps, rel_step_size=step).run(
+            network, images[:3000], labels[:3000], Linf(eps=0.125)
+        )
         left = (found.predictions == labels[:3000]).float().mean().item()
         print(
             f"{steps} steps of {step:.3f} eps: {100 * left:.1f} %, {int(found.backwards.sum()):,}", flush=True

@@ -105,7 +105,7 @@ def measure(network: nn.Module, data: Splits) -> tuple[float, float]:
     """Return test accuracy clean and under FGSM in study units."""
     images, labels = data.test.pixels(slice(None)), data.test.labels
     clean = (classify(network, images)[0] == labels).float().mean().item()
-    result = FGSM().run(network, images, labels, Linf(eps=0.125), ids=data.test.ids, mode="max-loss")
+    result = FGSM().run(network, images, labels, Linf(eps=0.125), ids=data.test.ids, early_stop=False)
     return clean, (result.predictions == labels).float().mean().item()
 
 

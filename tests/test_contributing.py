@@ -156,7 +156,7 @@ def test_the_attack(tmp_path: Path) -> None:
     install(tmp_path, "attack")
     results = evaluated(tmp_path, attacks="bim(steps=1), bim", certify=False)
     short, whole = results["rows"]
-    assert short["attack"] == "bim(steps=1, step=0.2, gradient=exact())"
+    assert short["attack"] == "bim(steps=1, rel_step_size=0.2, gradient=exact())"
     # One step is a fifth of eps, ten reach all of it.
     assert short["broken"] == count(lambda level: abs(level - 0.5) < 0.02) > 0
     assert short["broken"] + whole["broken"] == count(lambda level: abs(level - 0.5) < 0.1) < N

@@ -17,7 +17,7 @@ import robustlab
 from robustlab.cli.main import app
 from robustlab.cli.options import with_options
 from robustlab.core.errors import SpecError
-from robustlab.core.options import check_options, options_of, taking, texts_for_paths, told
+from robustlab.core.options import check_options, option_info, options_of, taking, texts_for_paths
 from robustlab.options import EvaluationOptions, StudyOptions
 
 JOBS: list[tuple[str, type, Any]] = [
@@ -58,12 +58,14 @@ def test_the_command_line_shows_its_help_without_torch() -> None:
 class Few:
     """A few options."""
 
-    place: str | Path = field(kw_only=False, metadata=told("where", command_line="text", by_place=True))
-    many: int = field(default=3, metadata=told("how many", least=2, most=9))
-    kind: Literal["one", "other"] = field(default="one", metadata=told("which"))
-    fast: bool = field(default=True, metadata=told("whether it is fast"))
+    place: str | Path = field(
+        kw_only=False, metadata=option_info("where", command_line="text", by_place=True)
+    )
+    many: int = field(default=3, metadata=option_info("how many", least=2, most=9))
+    kind: Literal["one", "other"] = field(default="one", metadata=option_info("which"))
+    fast: bool = field(default=True, metadata=option_info("whether it is fast"))
     parts: list[str] = field(
-        default_factory=list, metadata=told("its parts", command_line="texts", flag="-p")
+        default_factory=list, metadata=option_info("its parts", command_line="texts", flag="-p")
     )
 
     def __post_init__(self) -> None:

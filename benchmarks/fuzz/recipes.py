@@ -44,11 +44,11 @@ defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source
 [networks.vae]
 title = "VAE"
 model = "vae(latent=4)"
-objective = "reconstruction"
+objective = "vae_loss"
 [networks.gan]
 title = "GAN"
 model = "gan"
-objective = "adversarial_game"
+objective = "gan_loss"
 lr = 2e-4
 betas = [0.5, 0.999]
 [models.purified]
@@ -75,7 +75,7 @@ checks = "all"
 id = "pgd"
 title = "PGD"
 model = "mnist_cnn"
-attacks = "pgd(steps=3, step=width), fgsm"
+attacks = "pgd(steps=3, rel_step_size=width), fgsm"
 threat = "l2(eps=scale)"
 mode = "max-loss"
 [[detections]]

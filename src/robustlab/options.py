@@ -14,9 +14,9 @@ from robustlab.core.options import (
     DeviceChoice,
     EvaluationMode,
     PrecisionChoice,
+    option_info,
     options_of,
     texts_for_paths,
-    told,
 )
 from robustlab.core.text import printable
 
@@ -33,15 +33,15 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
 
 _FOLDER = {"command_line": "text", "metavar": "FOLDER"}
 _SEED = "of every random choice"
-_PROGRESS = told(
+_PROGRESS = option_info(
     "where to show progress; default nowhere",
     command_line=None,
     accepted="a robustlab.core.progress.Progress",
 )
-_DATA_ROOT = told(
+_DATA_ROOT = option_info(
     "folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder", **_FOLDER
 )
-_OVERWRITE = told("replace another run that the folder holds; else it is refused")
+_OVERWRITE = option_info("replace another run that the folder holds; else it is refused")
 
 
 class _Options:
@@ -62,7 +62,7 @@ class EvaluationOptions(_Options):
 
     model: "str | Path | nn.Module" = field(
         kw_only=False,
-        metadata=told(
+        metadata=option_info(
             "images (N, C, H, W) in [0, 1] to logits (N, K): FILE.py:NAME or package.module:NAME, a module "
             "there or a function that returns one; a name of `ls zoo`; run(FOLDER, NETWORK) of a study; a "
             ".safetensors or TorchScript file; or a composition of these, purifier(network=..., "
@@ -73,19 +73,19 @@ class EvaluationOptions(_Options):
     )
     weights: str | Path | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "weights to load into it: safetensors, or what torch.save wrote, such as a checkpoint",
             command_line="text",
             metavar="FILE",
         ),
     )
-    network: str | None = field(default=None, metadata=told("which network, of a study's run folder"))
+    network: str | None = field(default=None, metadata=option_info("which network, of a study's run folder"))
     name: str | None = field(
-        default=None, metadata=told("what to call it; default: a name made from the above")
+        default=None, metadata=option_info("what to call it; default: a name made from the above")
     )
     mean: "str | float | Sequence[float] | None" = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "with std, the normalisation that the network was trained with and does not do itself, put in "
             "front of it: mnist, cifar10, imagenet, 0.5, or numbers, one or one per channel, separated by "
             "commas. eps stays on the scale of the images in [0, 1]",
@@ -93,15 +93,15 @@ class EvaluationOptions(_Options):
         ),
     )
     std: "str | float | Sequence[float] | None" = field(
-        default=None, metadata=told("see mean", command_line="text")
+        default=None, metadata=option_info("see mean", command_line="text")
     )
     scale: float = field(
         default=1.0,
-        metadata=told("what the images are multiplied by first: 255 for a network trained on 0..255"),
+        metadata=option_info("what the images are multiplied by first: 255 for a network trained on 0..255"),
     )
     dataset: "str | Path | Split" = field(
         default="mnist",
-        metadata=told(
+        metadata=option_info(
             "one of `ls datasets`, whose test split is attacked, or FILE.py:FUNCTION that returns (images, "
             "labels). In Python also a split",
             command_line="text",
@@ -111,17 +111,17 @@ class EvaluationOptions(_Options):
     data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
     images: "Tensor | np.ndarray[Any, Any] | None" = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1]",
             command_line=None,
         ),
     )
     labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
-        default=None, metadata=told("of those, (N,) integers", command_line=None)
+        default=None, metadata=option_info("of those, (N,) integers", command_line=None)
     )
     threat: "str | ThreatModel" = field(
         default="linf(eps=0.3)",
-        metadata=told(
+        metadata=option_info(
             "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded; or a "
             "class of yours, FILE.py:CLASS(eps=8/255)",
             command_line="text",
@@ -129,7 +129,7 @@ class EvaluationOptions(_Options):
     )
     attacks: "str | Attack | Ensemble | Sequence[str | Attack | Ensemble]" = field(
         default="standard",
-        metadata=told(
+        metadata=option_info(
             "attacks and ensembles in the order in which an image meets them, such as standard, or "
             "pgd(steps=40), fgsm; comma-separated or repeated; default standard. `ls attacks` and "
             "`ls ensembles` list them; a class of yours is FILE.py:CLASS(steps=5)",
@@ -139,7 +139,7 @@ class EvaluationOptions(_Options):
     )
     n: int | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "how many images, the first ones; default 1000 of a named dataset, all of your own",
             least=1,
             flag="-n",
@@ -147,7 +147,7 @@ class EvaluationOptions(_Options):
     )
     mode: EvaluationMode = field(
         default="verdict",
-        metadata=told(
+        metadata=option_info(
             "stop at an image's first success (verdict); spend each attack's full budget on every image "
             "that is left (max-loss); or perturb all images by each attack, those that are misclassified "
             "or broken too, and report the accuracy on each perturbed set (test-set)"
@@ -155,7 +155,7 @@ class EvaluationOptions(_Options):
     )
     target: str | int | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
             "all, each other class in turn, for a table of what was reached. Default: any but the label",
             command_line="text",
@@ -164,19 +164,19 @@ class EvaluationOptions(_Options):
     )
     eight_bit: bool = field(
         default=False,
-        metadata=told("only images that a file of 8 bits per value can hold count as adversarial"),
+        metadata=option_info("only images that a file of 8 bits per value can hold count as adversarial"),
     )
     curve: bool = field(
         default=False,
-        metadata=told("also search for each image's nearest success, for robust accuracy against eps"),
+        metadata=option_info("also search for each image's nearest success, for robust accuracy against eps"),
     )
-    checks: bool = field(default=True, metadata=told("compute the reasons to doubt the figure"))
+    checks: bool = field(default=True, metadata=option_info("compute the reasons to doubt the figure"))
     certify: bool = field(
-        default=True, metadata=told("look for proofs before attacking; a proven image needs no attack")
+        default=True, metadata=option_info("look for proofs before attacking; a proven image needs no attack")
     )
-    samples: int | None = field(
+    eot_samples: int | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "how often a random classifier is asked about each point; default as the attacks wish",
             least=1,
             most=MOST_SAMPLES,
@@ -184,7 +184,7 @@ class EvaluationOptions(_Options):
     )
     surrogates: "Sequence[str | Path | nn.Module]" = field(
         default=(),
-        metadata=told(
+        metadata=option_info(
             "other classifiers of the same kind, given as the model is, for attacks that transfer; they get "
             "the images in [0, 1] as they are",
             command_line="texts",
@@ -194,18 +194,20 @@ class EvaluationOptions(_Options):
     )
     device: DeviceChoice = field(
         default="auto",
-        metadata=told("where to compute; auto takes a GPU if there is one, of a module the device it is on"),
+        metadata=option_info(
+            "where to compute; auto takes a GPU if there is one, of a module the device it is on"
+        ),
     )
     precision: PrecisionChoice = field(
         default="auto",
-        metadata=told(
+        metadata=option_info(
             "of the search; every success is confirmed in fp32. auto takes bf16 where it is faster, by timed "
             "passes over the first images"
         ),
     )
     batch_size: int | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
             "out. No verdict depends on it, except of a classifier that draws random numbers",
             least=1,
@@ -213,17 +215,17 @@ class EvaluationOptions(_Options):
     )
     engine: "str | Engine" = field(
         default="serial",
-        metadata=told(
+        metadata=option_info(
             "where the work runs: serial, one block of images after another in this process; `ls engines` "
             "lists those of other packages. No figure depends on it",
             command_line="text",
             accepted="an engine's spec, or an engine",
         ),
     )
-    seed: int = field(default=0, metadata=told(_SEED))
+    seed: int = field(default=0, metadata=option_info(_SEED))
     out: str | Path | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "the run's folder; default runs/evaluate-NAME-DATASET-NORM-EPS-HASH. The hash is of all that "
             "makes it another evaluation: model, images, threat model, seed and so on",
             **_FOLDER,
@@ -261,7 +263,7 @@ class StudyOptions(_Options):
     recipe: str | Path = field(
         default="mnist",
         kw_only=False,
-        metadata=told(
+        metadata=option_info(
             "a TOML file, or the name of a recipe that comes with robustlab",
             command_line="text",
             by_place=True,
@@ -269,26 +271,26 @@ class StudyOptions(_Options):
     )
     out: str | Path | None = field(
         default=None,
-        metadata=told(
+        metadata=option_info(
             "the run's folder; default runs/NAME, of a quick run runs/NAME-quick; other data than the "
             "recipe's, or another seed than 0, are in its name too",
             **_FOLDER,
         ),
     )
     dataset: str | None = field(
-        default=None, metadata=told("one of `ls datasets`; default: what the recipe says")
+        default=None, metadata=option_info("one of `ls datasets`; default: what the recipe says")
     )
     data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
     device: DeviceChoice = field(
-        default="auto", metadata=told("where to compute; auto takes a GPU if there is one")
+        default="auto", metadata=option_info("where to compute; auto takes a GPU if there is one")
     )
     precision: PrecisionChoice = field(
         default="auto",
-        metadata=told("of the matrix products in training; auto takes bf16 where it is faster"),
+        metadata=option_info("of the matrix products in training; auto takes bf16 where it is faster"),
     )
-    seed: int = field(default=0, metadata=told(_SEED))
+    seed: int = field(default=0, metadata=option_info(_SEED))
     quick: bool = field(
-        default=False, metadata=told("a few epochs on a part of the images, to see everything work")
+        default=False, metadata=option_info("a few epochs on a part of the images, to see everything work")
     )
     overwrite: bool = field(default=False, metadata=_OVERWRITE)
     progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)

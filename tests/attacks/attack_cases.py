@@ -25,17 +25,17 @@ from robustlab.attacks import (
     Corruption,
     DeepFool,
     FGSMLiteralClamp,
-    Focused,
     GaussianNoise,
     HopSkipJump,
-    Nearest,
+    IfMasked,
+    IfShattered,
+    MarginSearch,
     RandomPoints,
     Restarts,
     RotationTranslation,
     SigmaZero,
-    Smoothed,
     Square,
-    WhereMasked,
+    SteepestMinNorm,
 )
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
@@ -49,13 +49,13 @@ DETERMINISTIC: list[Attack] = [
 RANDOM: list[Attack] = [
     RotationTranslation(rotation=20, shift=1, draws=4),
     FGSM(random_start=True),
-    PGD(steps=5, step=0.3),
-    PGD(steps=3, step=0.5, restarts=3),
+    PGD(steps=5, rel_step_size=0.3),
+    PGD(steps=3, rel_step_size=0.5, restarts=3),
     GaussianNoise(std=0.2),
     APGD(steps=5),
     APGDL1(steps=9),
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
-    Focused(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
+    MarginSearch(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),
@@ -64,19 +64,19 @@ RANDOM: list[Attack] = [
     RandomPoints(count=4),
     RandomPoints(count=4, draw="corners"),
     Restarts(attack=RandomPoints(count=2), times=2),
-    WhereMasked(attack=Square(queries=15), steps=1, points=20),
-    Smoothed(attack=PGD(steps=3, step=0.5), draws=3, agreement=1.0),
-    Smoothed(attack=FMN(steps=6), draws=2, agreement=1.0),
+    IfMasked(attack=Square(queries=15), steps=1, points=20),
+    IfShattered(attack=PGD(steps=3, rel_step_size=0.5), draws=3, agreement=1.0),
+    IfShattered(attack=FMN(steps=6), draws=2, agreement=1.0),
 ]
 MINIMAL: list[Attack] = [
-    CW(steps=5, rounds=2),
+    CW(steps=5, binary_search_steps=2),
     DDN(steps=8),
     DeepFool(steps=4),
-    EAD(steps=5, rounds=2),
+    EAD(steps=5, binary_search_steps=2),
     FAB(steps=5, targets=2),
     FAB(steps=3, targets=0, restarts=2),
     FMN(steps=8),
-    Nearest(steps=8),
+    SteepestMinNorm(steps=8),
     SigmaZero(steps=8),
 ]
 ATTACKS = DETERMINISTIC + RANDOM + MINIMAL
@@ -84,7 +84,7 @@ THREATS: list[ThreatModel] = [Linf(eps=0.2), L2(eps=0.6), L1(eps=1.5), L0(eps=3)
 
 
 def made_for(attack: Attack, threat: ThreatModel) -> bool:
-    return attack.suits(threat)
+    return attack.supports(threat)
 
 
 def one_for(attack: Attack) -> ThreatModel:
@@ -95,7 +95,7 @@ PAIRS = [(attack, threat) for threat in THREATS for attack in ATTACKS if made_fo
 
 every_attack = pytest.mark.parametrize("attack", ATTACKS, ids=map(repr, ATTACKS))
 every_pair = pytest.mark.parametrize(("attack", "threat"), PAIRS, ids=[f"{a}-{t}" for a, t in PAIRS])
-both_modes = pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+both_modes = pytest.mark.parametrize("early_stop", [True, False])
 
 
 def with_mistakes(batch: Any, model: nn.Module) -> Any:

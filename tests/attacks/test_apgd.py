@@ -54,7 +54,7 @@ def next_point(point: float, before: float, fraction: float) -> float:
 def test_on_an_oscillating_loss_the_step_halves_at_each_checkpoint_back_at_the_best_point() -> None:
     network = Tent().eval()
     images = torch.full((1, 1, 1, 1), 0.5)
-    APGD().run(network, images, torch.zeros(1, dtype=torch.int64), Linf(eps=EPS), mode="max-loss")
+    APGD().run(network, images, torch.zeros(1, dtype=torch.int64), Linf(eps=EPS), early_stop=False)
     points, fraction, jumps = network.points[:101], 2.0, 0
     before = points[0]
     assert points[1] == pytest.approx(within(before + 2 * EPS * (1 if before < PEAK else -1)))

@@ -27,7 +27,7 @@ def way(attack: APGDL1) -> tuple[list[Tensor], Tensor, Tensor]:
     with torch.no_grad():
         label = model(clean).argmax(dim=1)
     recorded = Recorded(model).eval()
-    attack.run(recorded, clean, label, L1(eps=EPS), mode="max-loss")
+    attack.run(recorded, clean, label, L1(eps=EPS), early_stop=False)
     rise = layer.weight[1 - label] - layer.weight[label]
     return recorded.points[:-1], clean, rise.detach().view_as(clean)
 

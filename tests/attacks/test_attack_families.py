@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, HopSkipJump
 from robustlab.core import seeding
-from robustlab.threats import L0, L1, L2, Linf, ThreatModel, allowance
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, with_tolerance
 
 few = settings(max_examples=3)
 NORMS: dict[str, Callable[..., ThreatModel]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}
@@ -88,7 +88,7 @@ def test_what_is_found_is_allowed_and_true_and_depends_on_no_other_image(
     found = run(attack, case.model, case, threat)
     assert 0 <= found.images.min() <= found.images.max() <= 1
     assert torch.equal(found.distances, threat.distance(found.images, case.images))
-    assert (found.distances <= allowance(threat.eps)).all()
+    assert (found.distances <= with_tolerance(threat.eps)).all()
     assert torch.equal(found.predictions, predictions(case, found.images))
     assert torch.equal(found.successes, found.predictions != case.labels)
 
@@ -114,7 +114,7 @@ NEAREST = [
     for attack in [*MINIMAL, HopSkipJump(steps=2, samples=10)]
     for norm in attack.norms
     # The path of `nearest` depends on eps, and so do the starts of FAB's further restarts.
-    if attack.name != "nearest" and getattr(attack, "restarts", 1) == 1
+    if attack.name != "steepest_min_norm" and getattr(attack, "restarts", 1) == 1
 ]
 
 
@@ -125,12 +125,12 @@ def test_a_nearest_success_is_found_within_every_radius_that_reaches_it(
     attack: Attack, norm: str, case: Case, shares: list[float]
 ) -> None:
     everywhere = NORMS[norm](eps=1 if norm == "linf" else case.images[0].numel())
-    free = run(attack, case.model, case, everywhere, mode="max-loss")
+    free = run(attack, case.model, case, everywhere, early_stop=False)
     before: Any = torch.zeros_like(free.successes)
     for share in sorted(shares):
         threat = everywhere.at(share * float(free.distances.max()))
-        found = run(attack, case.model, case, threat, mode="max-loss")
-        within = free.successes & (free.distances <= allowance(threat.eps))
+        found = run(attack, case.model, case, threat, early_stop=False)
+        within = free.successes & (free.distances <= with_tolerance(threat.eps))
         assert torch.equal(found.successes, within)
         torch.testing.assert_close(found.distances[within], free.distances[within], atol=1e-5, rtol=1e-5)
         assert not (before & ~found.successes).any(), "a larger radius broke fewer images"

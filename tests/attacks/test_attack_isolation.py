@@ -12,7 +12,7 @@ from small_networks import mlp
 from torch import Tensor, nn
 
 from hostile_settings import SETTINGS, TOGETHER, change_everything, settings
-from robustlab.attacks import FGSM, PGD, Attack, AttackResult, Mode, WhereMasked
+from robustlab.attacks import FGSM, PGD, Attack, AttackResult, IfMasked
 from robustlab.core.errors import RobustlabError
 from robustlab.threats import Linf, ThreatModel
 
@@ -46,7 +46,7 @@ def same(
 @both_modes
 @every_attack
 def test_nothing_but_the_result_changes(
-    attack: Attack, mode: Mode, fails: bool, model: nn.Module, batch: Any
+    attack: Attack, early_stop: bool, fails: bool, model: nn.Module, batch: Any
 ) -> None:
     parameters = dict(model.named_parameters())
     first = next(iter(parameters.values()))
@@ -59,9 +59,9 @@ def test_nothing_but_the_result_changes(
     hook = model.register_forward_hook(lambda *_: torch.full((1, 3), torch.nan)) if fails else None
     if fails:
         with pytest.raises(RobustlabError):
-            run(attack, model, batch, one_for(attack), mode=mode)
+            run(attack, model, batch, one_for(attack), early_stop=early_stop)
     else:
-        run(attack, model, batch, one_for(attack), mode=mode)
+        run(attack, model, batch, one_for(attack), early_stop=early_stop)
     if hook is not None:
         hook.remove()
     assert torch.equal(torch.get_rng_state(), state)
@@ -91,25 +91,25 @@ def test_the_result_is_no_part_of_the_input(attack: Attack, model: nn.Module, ba
 @both_modes
 @every_pair
 def test_batch_size_and_order_do_not_matter(
-    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+    attack: Attack, threat: ThreatModel, early_stop: bool, model: nn.Module, batch: Any
 ) -> None:
-    whole = run(attack, model, batch, threat, mode=mode)
+    whole = run(attack, model, batch, threat, early_stop=early_stop)
     # Which finished images fill up a batch, and are passed once more, depends on who else is in it.
-    finishes = attack.core.minimal_norm or isinstance(attack, WhereMasked)
-    counts = mode == "max-loss" and not finishes
+    finishes = attack.inner.minimum_norm or isinstance(attack, IfMasked)
+    counts = not early_stop and not finishes
     for size in (7, 40):
-        same(whole, run(attack, model, batch, threat, mode=mode, batch_size=size), counts=counts)
+        same(whole, run(attack, model, batch, threat, early_stop=early_stop, batch_size=size), counts=counts)
     order = torch.randperm(40, generator=torch.Generator().manual_seed(1))[:25]
     part = dataclasses.replace(
         batch, images=batch.images[order], labels=batch.labels[order], ids=batch.ids[order]
     )
-    same(whole, run(attack, model, part, threat, mode=mode, batch_size=10), order, counts=counts)
+    same(whole, run(attack, model, part, threat, early_stop=early_stop, batch_size=10), order, counts=counts)
 
 
 @every_attack
 def test_random_numbers_go_by_seed_and_id(attack: Attack, model: nn.Module, batch: Any) -> None:
     def images(**more: Any) -> Tensor:
-        return run(attack, model, batch, one_for(attack), mode="max-loss", **more).images
+        return run(attack, model, batch, one_for(attack), early_stop=False, **more).images
 
     first = images(seed=3)
     assert torch.equal(images(seed=3), first)

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 import torch
-from attack_cases import ATTACKS, both_modes, every_attack, every_pair, made_for, one_for, run, with_mistakes
+from attack_cases import (
+    ATTACKS,
+    both_modes,
+    every_attack,
+    every_pair,
+    made_for,
+    one_for,
+    run,
+    with_mistakes,
+)
 from small_networks import Counting, mlp
 from torch import nn
 
@@ -19,13 +28,12 @@ from robustlab.attacks import (
     FGSM,
     PGD,
     Attack,
-    Focused,
     GaussianNoise,
-    Mode,
+    IfMasked,
+    MarginSearch,
     RandomPoints,
     Restarts,
     Square,
-    WhereMasked,
 )
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import units
@@ -49,9 +57,9 @@ def test_every_registered_attack_is_tried() -> None:
 @both_modes
 @every_pair
 def test_results_are_allowed_and_true(
-    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+    attack: Attack, threat: ThreatModel, early_stop: bool, model: nn.Module, batch: Any
 ) -> None:
-    result = run(attack, model, batch, threat, mode=mode)
+    result = run(attack, model, batch, threat, early_stop=early_stop)
     assert result.images.shape == batch.images.shape
     assert result.images.dtype == torch.float32
     assert result.images.min() >= 0
@@ -82,17 +90,17 @@ def test_a_verdict_leaves_misclassified_images_alone(
     assert (result.restarts[wrong] == -1).all()
     assert (result.forwards[wrong] >= 2).all()  # looked at in the beginning and in the end
     unbroken = result.predictions == batch.labels
-    if isinstance(attack, WhereMasked):  # it may leave an image alone as it is
+    if isinstance(attack, IfMasked):  # it may leave an image alone as it is
         assert torch.equal(result.restarts < 0, wrong | (unbroken & (result.restarts < 0)))
     else:
-        assert torch.equal(result.restarts < 0, wrong | (unbroken & attack.core.minimal_norm))
+        assert torch.equal(result.restarts < 0, wrong | (unbroken & attack.inner.minimum_norm))
 
 
 @both_modes
 @every_attack
-def test_eps_0_changes_nothing(attack: Attack, mode: Mode, model: nn.Module, batch: Any) -> None:
+def test_eps_0_changes_nothing(attack: Attack, early_stop: bool, model: nn.Module, batch: Any) -> None:
     for threat in filter(partial(made_for, attack), (Linf(eps=0.0), L2(eps=0.0), L1(eps=0.0))):
-        result = run(attack, model, batch, threat, mode=mode)
+        result = run(attack, model, batch, threat, early_stop=early_stop)
         assert torch.equal(result.images, batch.images)
         assert not result.distances.any()
         with torch.no_grad():
@@ -105,7 +113,7 @@ def test_the_modes_break_the_same_images(
 ) -> None:
     # Stopping at the first success saves passes and loses nothing: a success is never given up again.
     verdict = run(attack, model, batch, threat)
-    full = run(attack, model, batch, threat, mode="max-loss")
+    full = run(attack, model, batch, threat, early_stop=False)
     with torch.no_grad():
         right = model(batch.images).argmax(dim=1) == batch.labels
     broken = verdict.predictions != batch.labels
@@ -118,12 +126,12 @@ def test_the_modes_break_the_same_images(
 @both_modes
 @every_attack
 def test_any_number_of_classes_and_channels_and_any_shape(
-    attack: Attack, mode: Mode, make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
+    attack: Attack, early_stop: bool, make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
 ) -> None:
     threat = one_for(attack)
     for classes, shape in ((2, (2, 3, 7)), (100, (4, 6, 2)), (10, (3, 1, 8))):
         model, batch = make_linear(classes=classes, shape=shape), make_batch(6, shape=shape, classes=classes)
-        result = run(attack, model, batch, threat, mode=mode)
+        result = run(attack, model, batch, threat, early_stop=early_stop)
         assert result.images.shape == batch.images.shape
         assert (result.distances <= threat.eps * (1 + 1e-6) + 1e-6).all()
 
@@ -165,7 +173,7 @@ def test_a_success_towards_a_class_is_that_class(
     attack: Attack, threat: ThreatModel, model: nn.Module, batch: Any
 ) -> None:
     targets = (batch.labels + 1) % 3
-    if not attack.core.targetable:
+    if not attack.inner.targetable:
         with pytest.raises(RobustlabError, match="can't move towards a target class"):
             run(attack, model, batch, threat, targets=targets)
         return
@@ -177,7 +185,7 @@ def test_a_success_towards_a_class_is_that_class(
     assert torch.equal(predictions, result.predictions)
     assert torch.equal(result.images[already], batch.images[already])
     # Those that only try, leave images alone or have too few steps may find none, and so may three pixels.
-    tries = WhereMasked | GaussianNoise | RandomPoints | Restarts | CW | DDN | EAD
+    tries = IfMasked | GaussianNoise | RandomPoints | Restarts | CW | DDN | EAD
     assert isinstance(attack, tries) or threat.name == "l0" or (result.successes & ~already).any()
 
 
@@ -187,19 +195,19 @@ def test_a_success_towards_a_class_is_that_class(
 @both_modes
 @every_pair
 def test_the_counted_passes_are_those_the_model_sees(
-    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+    attack: Attack, threat: ThreatModel, early_stop: bool, model: nn.Module, batch: Any
 ) -> None:
     counting = Counting(model).eval()
-    result = run(attack, counting, batch, threat, mode=mode, batch_size=16)
+    result = run(attack, counting, batch, threat, early_stop=early_stop, batch_size=16)
     assert int(result.forwards.sum()) == counting.forwards
     assert int(result.backwards.sum()) == counting.backwards
 
 
 @every_attack
 def test_an_attack_that_needs_no_gradient_says_so(attack: Attack, model: nn.Module, batch: Any) -> None:
-    asks = run(attack, model, batch, one_for(attack), mode="max-loss").backwards.any()
+    asks = run(attack, model, batch, one_for(attack), early_stop=False).backwards.any()
     # Two look for gradients first, and find what they find without.
-    assert attack.needs_gradient == asks or isinstance(attack, WhereMasked | Focused)
+    assert attack.needs_gradient == asks or isinstance(attack, IfMasked | MarginSearch)
 
 
 @pytest.mark.parametrize(
@@ -217,8 +225,8 @@ def test_the_price_of_an_image(
     attack: Attack, forwards: int, backwards: int, batch: Any, model: nn.Module
 ) -> None:
     # In max-loss mode: the search, and one look at the returned image.
-    ball = attack.suits(Linf(eps=0.2))
-    full = run(attack, model, batch, Linf(eps=0.2) if ball else Unbounded(), mode="max-loss")
+    ball = attack.supports(Linf(eps=0.2))
+    full = run(attack, model, batch, Linf(eps=0.2) if ball else Unbounded(), early_stop=False)
     assert (full.forwards == forwards).all()
     assert (full.backwards == backwards).all()
     # A verdict on an image that withstands costs a look at the clean image on top.

@@ -285,7 +285,7 @@ def test_its_spec() -> None:
 def test_it_proposes_one_image_and_knows_no_target() -> None:
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 3)).eval()
     images, labels = drawing(4), torch.zeros(4, dtype=torch.int64)
-    result = Corruption(effect="stripe").run(model, images, labels, Unbounded(), mode="max-loss")
+    result = Corruption(effect="stripe").run(model, images, labels, Unbounded(), early_stop=False)
     assert torch.equal(result.images, corrupted("stripe", images))
     assert (result.forwards == 2).all()
     assert not result.backwards.any()

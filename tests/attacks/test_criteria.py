@@ -20,7 +20,6 @@ from robustlab.attacks import (
     Criterion,
     DeepFool,
     Misclassified,
-    Mode,
     Observation,
     Square,
     Targeted,
@@ -59,7 +58,7 @@ def wanted(goal: str, labels: Tensor, clean_logits: Tensor) -> Tensor:
 def test_a_success_is_what_the_criterion_says_of_the_returned_image(
     attack: Attack, goal: str, model: nn.Module, batch: Any
 ) -> None:
-    if goal != "misclassified" and not attack.core.targetable:
+    if goal != "misclassified" and not attack.inner.targetable:
         with pytest.raises(RobustlabError, match="can't move towards a target class"):
             run(attack, model, batch, one_for(attack), criterion=goal)
         return
@@ -85,12 +84,12 @@ def test_a_success_is_what_the_criterion_says_of_the_returned_image(
 @both_modes
 @every_pair
 def test_a_fixed_class_is_the_same_as_targets(
-    attack: Attack, threat: ThreatModel, mode: Mode, model: nn.Module, batch: Any
+    attack: Attack, threat: ThreatModel, early_stop: bool, model: nn.Module, batch: Any
 ) -> None:
-    if not attack.core.targetable:
+    if not attack.inner.targetable:
         return
-    one = run(attack, model, batch, threat, mode=mode, targets=1)
-    other = run(attack, model, batch, threat, mode=mode, criterion=Targeted(classes=1))
+    one = run(attack, model, batch, threat, early_stop=early_stop, targets=1)
+    other = run(attack, model, batch, threat, early_stop=early_stop, criterion=Targeted(classes=1))
     for name in vars(one):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
 
@@ -98,19 +97,19 @@ def test_a_fixed_class_is_the_same_as_targets(
 @both_modes
 @every_attack
 def test_an_image_of_the_wanted_class_is_left_alone(
-    attack: Attack, mode: Mode, model: nn.Module, batch: Any
+    attack: Attack, early_stop: bool, model: nn.Module, batch: Any
 ) -> None:
-    if not attack.core.targetable:
+    if not attack.inner.targetable:
         return
     alone = batch.labels == 1
     assert 0 < alone.sum() < 40
     for choice in ({"targets": 1}, {"criterion": "1"}):
-        result = run(attack, model, batch, one_for(attack), mode=mode, **choice)
+        result = run(attack, model, batch, one_for(attack), early_stop=early_stop, **choice)
         assert torch.equal(result.images[alone], batch.images[alone])
         assert not result.successes[alone].any()
         assert (result.restarts[alone] == -1).all()
     everyone = dataclasses.replace(batch, labels=torch.ones_like(batch.labels))
-    result = run(attack, model, everyone, one_for(attack), mode=mode, criterion=1)
+    result = run(attack, model, everyone, one_for(attack), early_stop=early_stop, criterion=1)
     assert torch.equal(result.images, batch.images)
     assert not result.successes.any()
     assert (result.forwards <= 2).all()  # a look at the beginning, and one at the end
@@ -120,7 +119,9 @@ def test_an_image_of_the_wanted_class_is_left_alone(
 @pytest.mark.parametrize("goal", GOALS)
 def test_passes_are_counted_with_those_that_find_the_target(goal: str, model: nn.Module, batch: Any) -> None:
     counting = Counting(model).eval()
-    result = run(PGD(steps=3), counting, batch, Linf(eps=0.2), mode="max-loss", criterion=goal, batch_size=16)
+    result = run(
+        PGD(steps=3), counting, batch, Linf(eps=0.2), early_stop=False, criterion=goal, batch_size=16
+    )
     assert int(result.forwards.sum()) == counting.forwards
     assert int(result.backwards.sum()) == counting.backwards
     assert int(result.forwards.max()) == 3 + 2 + (goal in {"next", "+2", "least-likely"})
@@ -133,10 +134,10 @@ def test_no_answer_misclassifies_and_is_no_target(make_batch: Callable[..., Any]
 
     batch = make_batch(10)
     for attack, threat in ((PGD(steps=2), Linf(eps=0.1)), (FMN(steps=2), L2(eps=0.5))):
-        for mode in ("verdict", "max-loss"):
+        for early_stop in (True, False):
             goals = ("misclassified", "next", "least-likely")
             won = [
-                run(attack, Silent().eval(), batch, threat, mode=mode, criterion=goal).successes
+                run(attack, Silent().eval(), batch, threat, early_stop=early_stop, criterion=goal).successes
                 for goal in goals
             ]
             assert [bool(one.all()) for one in won] == [True, False, False]

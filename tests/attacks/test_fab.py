@@ -19,7 +19,7 @@ def test_restarts_begin_on_the_sphere_of_half_of_eps(threat: ThreatModel, target
     with torch.no_grad():
         labels = model(clean).argmax(dim=1)
     model.points.clear()
-    FAB(steps=1, targets=targets, restarts=3).run(model, clean, labels, threat, mode="max-loss")
+    FAB(steps=1, targets=targets, restarts=3).run(model, clean, labels, threat, early_stop=False)
     # The clean images; in each restart, or for each target in it, a start and a step; the best points.
     searches = 3 * max(1, targets)
     assert len(model.points) == 1 + 2 * searches + 1

@@ -18,7 +18,7 @@ import torch
 from attack_cases import PAIRS
 from torch import Tensor, nn
 
-from robustlab.attacks import CW, DDN, EAD, FAB, Attack, Mode, Nearest, SigmaZero
+from robustlab.attacks import CW, DDN, EAD, FAB, Attack, SigmaZero, SteepestMinNorm
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 TABLE = Path(__file__).parent / "frozen.json"
@@ -35,23 +35,23 @@ WIDE: dict[str, ThreatModel] = {
     "l1": L1(eps=40.0),
     "l0": L0(eps=40),
 }
-FOLLOW = {"fgsm", "pgd", "mi_fgsm", "apgd", "apgd_l1", "focused"}
+FOLLOW = {"fgsm", "pgd", "mi_fgsm", "apgd", "apgd_l1", "margin_search"}
 
 
 def within(attack: Attack, threat: ThreatModel) -> ThreatModel:
-    if attack.core.minimal_norm:
+    if attack.inner.minimum_norm:
         return WIDE[threat.name]
-    return NARROW[threat.name] if attack.core.name in FOLLOW else threat
+    return NARROW[threat.name] if attack.inner.name in FOLLOW else threat
 
 
 # As short as they are elsewhere, these find nothing, or nothing better than their first success.
 LONGER: list[tuple[Attack, ThreatModel]] = [
-    (CW(steps=20, rounds=4, c=1.0), WIDE["l2"]),
-    (EAD(steps=20, rounds=6, c=0.1), WIDE["l1"]),
+    (CW(steps=20, binary_search_steps=4, initial_const=1.0), WIDE["l2"]),
+    (EAD(steps=20, binary_search_steps=6, initial_const=0.1), WIDE["l1"]),
     (SigmaZero(steps=30), WIDE["l0"]),
     (DDN(steps=30), WIDE["l2"]),
     (FAB(steps=3, targets=0, restarts=3), NARROW["l2"]),
-    *((Nearest(steps=30), WIDE[norm]) for norm in Nearest.norms),
+    *((SteepestMinNorm(steps=30), WIDE[norm]) for norm in SteepestMinNorm.norms),
 ]
 ROWS = list(dict.fromkeys([*((attack, within(attack, threat)) for attack, threat in PAIRS), *LONGER]))
 N, SHAPE, HIDDEN, CLASSES = 24, (2, 4, 5), 16, 5
@@ -83,8 +83,8 @@ def row(attack: Attack, threat: ThreatModel) -> Row:
     images = (0.5 + 0.55 * waves(N, 40, 0.21)).clamp(0, 1).float().view(N, *SHAPE)
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
-    mode: Mode = "max-loss" if attack.core.minimal_norm else "verdict"
-    found = attack.run(model, images, labels, threat, mode=mode, seed=1)
+    early_stop = not attack.inner.minimum_norm
+    found = attack.run(model, images, labels, threat, early_stop=early_stop, seed=1)
     won = found.successes
     distance = found.distances[won].mean().item() if won.any() else 0.0
     confidence = found.confidences[~won].mean().item() if not won.all() else 0.0

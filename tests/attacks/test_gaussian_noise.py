@@ -22,7 +22,7 @@ def noisy(make_linear: Callable[..., nn.Module]) -> Callable[..., Tensor]:
         images = torch.full((N, *SHAPE), level)
         labels = torch.zeros(N, dtype=torch.int64)
         model = make_linear(shape=SHAPE)
-        return GaussianNoise(std=std).run(model, images, labels, threat, seed=seed, mode="max-loss").images
+        return GaussianNoise(std=std).run(model, images, labels, threat, seed=seed, early_stop=False).images
 
     return make
 

@@ -24,13 +24,12 @@ from robustlab.attacks import (
     FiniteDifferences,
     Gradient,
     GradientAttack,
-    Mode,
+    IfMasked,
+    IfShattered,
     Session,
-    Smoothed,
     SmoothedGradient,
     SPSAGradient,
     SurrogateGradient,
-    WhereMasked,
 )
 from robustlab.attacks.initialization import begin
 from robustlab.core import seeding
@@ -84,17 +83,17 @@ def test_every_attack_that_follows_gradients_takes_them_as_an_argument() -> None
         assert not issubclass(unit, GradientAttack) or names[-1] == "gradient"
 
 
-@pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+@pytest.mark.parametrize("early_stop", [True, False])
 @every_estimator
 @pytest.mark.parametrize("attack", FOLLOWING, ids=repr)
 def test_every_attack_takes_every_estimator(
-    attack: Attack, gradient: Gradient, mode: Mode, make_batch: Callable[..., Any]
+    attack: Attack, gradient: Gradient, early_stop: bool, make_batch: Callable[..., Any]
 ) -> None:
     model, surrogate = Partial(nn.Identity(), mlp()).eval(), mlp(seed=1)
     batch = with_mistakes(make_batch(12), model)
     threat, attack = one_for(attack), taking(attack, gradient)
     seen, others = Counting(model).eval(), [Counting(surrogate).eval(), Counting(mlp(seed=2)).eval()]
-    result = run(attack, seen, batch, threat, mode=mode, surrogates=others, batch_size=8)
+    result = run(attack, seen, batch, threat, early_stop=early_stop, surrogates=others, batch_size=8)
     assert (result.distances <= threat.eps * (1 + 1e-6) + 1e-6).all()
     assert result.images.min() >= 0
     assert result.images.max() <= 1
@@ -104,7 +103,7 @@ def test_every_attack_takes_every_estimator(
         assert torch.equal(result.successes, model(result.images).argmax(dim=1) != batch.labels)
     asks = isinstance(gradient, SurrogateGradient) or gradient.needs_gradient
     assert bool(result.backwards.any()) == asks
-    assert attack.needs_gradient == (gradient.needs_gradient and attack.name != "focused")
+    assert attack.needs_gradient == (gradient.needs_gradient and attack.name != "margin_search")
 
 
 class Probe(GradientAttack):
@@ -150,7 +149,7 @@ def test_on_a_linear_classifier_every_estimator_is_exact(
     with torch.no_grad():
         labels, weight = model(images).argmax(dim=1), linear[1].weight.detach()
     probe = Probe(gradient)
-    probe.run(model, images, labels, Linf(eps=0.0), mode="max-loss", surrogates=[linear])
+    probe.run(model, images, labels, Linf(eps=0.0), early_stop=False, surrogates=[linear])
     margin, jacobian = probe.found
 
     def off(found: Tensor, true: Tensor) -> float:
@@ -163,7 +162,7 @@ def test_on_a_linear_classifier_every_estimator_is_exact(
 def test_the_sum_of_surrogates(make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]) -> None:
     networks: list[Any] = [make_linear(classes=3, seed=seed) for seed in (1, 2)]
     batch, probe = make_batch(5), Probe(SurrogateGradient())
-    probe.run(mlp(), batch.images, batch.labels, Linf(eps=0.1), mode="max-loss", surrogates=networks)
+    probe.run(mlp(), batch.images, batch.labels, Linf(eps=0.1), early_stop=False, surrogates=networks)
     true = networks[0][1].weight + networks[1][1].weight
     torch.testing.assert_close(probe.found[1].flatten(2), true[[0, 2]].detach().expand(5, 2, 16))
 
@@ -176,10 +175,10 @@ def test_fgsm_on_surrogates_is_fgsm_on_the_surrogate(
 ) -> None:
     model, surrogate, batch = mlp(), mlp(seed=3), make_batch(30)
     attack = FGSM(random_start=random_start)
-    white = run(attack, surrogate, batch, threat, mode="max-loss", criterion=goal, seed=5)
+    white = run(attack, surrogate, batch, threat, early_stop=False, criterion=goal, seed=5)
     black = run(
         taking(attack, SurrogateGradient()), model, batch, threat,
-        mode="max-loss", criterion=goal, seed=5, surrogates=[surrogate],
+        early_stop=False, criterion=goal, seed=5, surrogates=[surrogate],
     )  # fmt: skip
     assert torch.equal(white.images, black.images)
     with torch.no_grad():
@@ -192,17 +191,17 @@ def test_a_path_of_gradients_alone_is_shown_at_its_end(
     attack: Attack, make_batch: Callable[..., Any]
 ) -> None:
     surrogate, batch = Recorded(mlp(seed=3)).eval(), make_batch(30)
-    run(attack, surrogate, batch, Linf(eps=0.1), mode="max-loss")
+    run(attack, surrogate, batch, Linf(eps=0.1), early_stop=False)
     last = surrogate.points[-2]  # before the one that is measured in the end
     seen, black = Recorded(mlp()).eval(), taking(attack, SurrogateGradient())
-    result = run(black, seen, batch, Linf(eps=0.1), mode="max-loss", surrogates=[mlp(seed=3)])
+    result = run(black, seen, batch, Linf(eps=0.1), early_stop=False, surrogates=[mlp(seed=3)])
     assert torch.equal(result.images, last)
     assert len(seen.points) == 2
 
 
 def test_without_surrogates_it_says_so(make_batch: Callable[..., Any]) -> None:
     with pytest.raises(RobustlabError, match="needs --surrogate, or surrogates="):
-        run(APGD(gradient=SurrogateGradient()), mlp(), make_batch(5), Linf(eps=0.1), mode="max-loss")
+        run(APGD(gradient=SurrogateGradient()), mlp(), make_batch(5), Linf(eps=0.1), early_stop=False)
 
 
 @pytest.mark.parametrize(
@@ -222,7 +221,7 @@ def test_what_changes_nothing_changes_nothing(
 def test_the_wrapper_smooths_as_the_estimator_does(attack: Attack, make_batch: Callable[..., Any]) -> None:
     model = mlp()
     batch = with_mistakes(make_batch(30), model)
-    one = run(Smoothed(attack=attack, draws=3, agreement=1.0), model, batch, one_for(attack))
+    one = run(IfShattered(attack=attack, draws=3, agreement=1.0), model, batch, one_for(attack))
     other = run(taking(attack, SmoothedGradient(draws=3)), model, batch, one_for(attack))
     for name in vars(one):
         assert torch.equal(getattr(one, name), getattr(other, name)), name
@@ -231,9 +230,9 @@ def test_the_wrapper_smooths_as_the_estimator_does(attack: Attack, make_batch: C
 def test_a_wrapper_looks_at_exact_gradients(make_batch: Callable[..., Any]) -> None:
     model, batch = mlp(), make_batch(30)
     inner = PGD(steps=2, gradient=SPSAGradient(pairs=2))
-    for wrapper in (WhereMasked(attack=inner, steps=2, points=1), Smoothed(attack=inner)):
-        assert run(wrapper, model, batch, Linf(eps=0.1), mode="max-loss").backwards.max() == (
-            6 + 2 * isinstance(wrapper, WhereMasked)
+    for wrapper in (IfMasked(attack=inner, steps=2, points=1), IfShattered(attack=inner)):
+        assert run(wrapper, model, batch, Linf(eps=0.1), early_stop=False).backwards.max() == (
+            6 + 2 * isinstance(wrapper, IfMasked)
         )
 
 
@@ -252,7 +251,7 @@ def test_means_over_draws_are_nearer_to_the_mean(make_linear: Callable[..., nn.M
     deviations = []
     for samples in (1, 25):
         probe = Probe(EOTGradient(samples=samples))
-        probe.run(model, images, labels, Linf(eps=0.1), mode="max-loss")
+        probe.run(model, images, labels, Linf(eps=0.1), early_stop=False)
         deviations.append(float((probe.found[1].flatten(2) - true).std()))
     assert deviations[1] == pytest.approx(deviations[0] / 5, rel=0.1)
 
@@ -296,13 +295,13 @@ def test_bpda_finds_its_part(make_linear: Callable[..., nn.Module], make_batch: 
         if name == "rest":
             problem = r"the part 'rest' returns \(10, 3\), and its stand-in \(10, 1, 4, 4\)"
         if problem is None:
-            run(attack, deep, batch, Linf(eps=0.1), mode="max-loss")
+            run(attack, deep, batch, Linf(eps=0.1), early_stop=False)
         else:
             with pytest.raises(RobustlabError, match=problem):
-                run(attack, deep, batch, Linf(eps=0.1), mode="max-loss")
+                run(attack, deep, batch, Linf(eps=0.1), early_stop=False)
     twice = nn.Sequential(inner, Partial(Stairs(), nn.Identity())).eval()
     with pytest.raises(RobustlabError, match=r"several parts 'part': 0\.part, 1\.part"):
-        run(PGD(gradient=BPDAGradient(part="part")), twice, batch, Linf(eps=0.1), mode="max-loss")
+        run(PGD(gradient=BPDAGradient(part="part")), twice, batch, Linf(eps=0.1), early_stop=False)
 
 
 @pytest.mark.parametrize("gradient", ESTIMATORS, ids=repr)
@@ -320,7 +319,7 @@ def test_differences_are_taken_in_fp32(gradient: Gradient, make_batch: Callable[
     model = Listening().eval()
     run(
         PGD(steps=2, gradient=gradient), model, make_batch(10), Linf(eps=0.1),
-        half=True, mode="max-loss", surrogates=[mlp()],
+        bf16=True, early_stop=False, surrogates=[mlp()],
     )  # fmt: skip
     assert model.in_half == (not gradient.small_differences)
 
@@ -335,7 +334,7 @@ def test_starts_and_functions_of_the_logits_take_every_estimator(make_batch: Cal
     found = {}
     for gradient in ESTIMATORS:
         probe = Starts(gradient)
-        run(probe, model, batch, Linf(eps=0.1), mode="max-loss", surrogates=[model])
+        run(probe, model, batch, Linf(eps=0.1), early_stop=False, surrogates=[model])
         found[gradient.name] = probe.found[0]
     for name in ("eot", "surrogates", "bpda"):
         assert torch.equal(found[name], found["exact"])

@@ -27,7 +27,7 @@ def test_on_a_linear_classifier_it_comes_near_the_nearest_point(
     nearest = (logits[:, 1] - logits[:, 0]).abs() / (weight.norm() if norm is L2 else weight.abs().sum())
     threat = norm(eps=3.0 if norm is L2 else 1.0)
     attack = HopSkipJump(steps=25, samples=60)
-    result = attack.run(model, images, logits.argmax(dim=1), threat, mode="max-loss")
+    result = attack.run(model, images, logits.argmax(dim=1), threat, early_stop=False)
     assert result.successes.all()
     ratio = result.distances / nearest
     assert ratio.min() >= 1 - 1e-3
@@ -41,7 +41,7 @@ def test_more_steps_come_nearer(make_linear: Callable[..., nn.Module]) -> None:
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     distances = [
-        HopSkipJump(steps=steps).run(model, images, labels, L2(eps=6.0), mode="max-loss").distances
+        HopSkipJump(steps=steps).run(model, images, labels, L2(eps=6.0), early_stop=False).distances
         for steps in (1, 4, 12)
     ]
     assert (distances[1] <= distances[0]).all()
@@ -60,22 +60,22 @@ def test_only_classes_are_looked_at(make_linear: Callable[..., nn.Module]) -> No
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     one, other = (
-        HopSkipJump(steps=3, samples=20).run(m, images, labels, L2(eps=5.0), mode="max-loss")
+        HopSkipJump(steps=3, samples=20).run(m, images, labels, L2(eps=5.0), early_stop=False)
         for m in (model, Decisions().eval())
     )
     assert torch.equal(one.images, other.images)
     assert not one.backwards.any()
 
 
-@pytest.mark.parametrize("mode", ["verdict", "max-loss"])
-def test_where_no_random_image_is_misclassified_it_gives_up(mode: Any) -> None:
+@pytest.mark.parametrize("early_stop", [True, False])
+def test_where_no_random_image_is_misclassified_it_gives_up(early_stop: bool) -> None:
     class Always(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return torch.tensor([1.0, 0.0]).expand(len(x), 2) + 0 * x.sum()
 
     images = seeding.uniform(8, torch.arange(6), SHAPE)
     labels = torch.tensor([0, 0, 1, 0, 1, 0])
-    result = HopSkipJump().run(Always().eval(), images, labels, L2(eps=5.0), mode=mode)
+    result = HopSkipJump().run(Always().eval(), images, labels, L2(eps=5.0), early_stop=early_stop)
     assert torch.equal(result.successes, labels == 1)
     assert torch.equal(result.images, images)
     assert result.forwards.max() < 60
@@ -92,13 +92,13 @@ def test_towards_a_class_it_comes_near_the_nearest_point_of_that_class(
     labels, targets = order[:, 0], order[:, 2]
     threat = norm(eps=3.0 if norm is L2 else 1.0)
     attack = HopSkipJump(steps=20, samples=60)
-    towards = attack.run(model, images, labels, threat, targets=targets, mode="max-loss")
-    away = attack.run(model, images, labels, threat, mode="max-loss")
+    towards = attack.run(model, images, labels, threat, targets=targets, early_stop=False)
+    away = attack.run(model, images, labels, threat, early_stop=False)
     found = towards.successes
     assert found.sum() > N / 2
     assert torch.equal(towards.predictions[found], targets[found])
     # No point of the target class is nearer than the nearest that is not of the label.
     assert (towards.distances[found] >= 0.75 * away.distances[found]).all()
     seeing = DDN(steps=200) if norm is L2 else FMN(steps=200)
-    nearest = seeing.run(model, images, labels, threat, targets=targets, mode="max-loss").distances
+    nearest = seeing.run(model, images, labels, threat, targets=targets, early_stop=False).distances
     assert (towards.distances / nearest)[found].median() < 1.2

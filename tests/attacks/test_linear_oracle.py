@@ -51,7 +51,7 @@ def attack_each(
     )
 
 
-@pytest.mark.parametrize("attack", [FGSM(), PGD(steps=20, step=0.25)], ids=["fgsm", "pgd"])
+@pytest.mark.parametrize("attack", [FGSM(), PGD(steps=20, rel_step_size=0.25)], ids=["fgsm", "pgd"])
 @pytest.mark.parametrize("norm", [Linf, L2])
 def test_the_nearest_adversarial_image_is_found_and_no_nearer_one(
     attack: FGSM | PGD, norm: type[Linf] | type[L2], model: nn.Module
@@ -70,7 +70,9 @@ def test_the_nearest_adversarial_image_is_found_and_no_nearer_one(
 
 
 @pytest.mark.parametrize("eps", [0.03, 0.2, 0.6, 1.0])
-@pytest.mark.parametrize("attack", [FGSM(), PGD(steps=30, step=0.2, restarts=2)], ids=["fgsm", "pgd"])
+@pytest.mark.parametrize(
+    "attack", [FGSM(), PGD(steps=30, rel_step_size=0.2, restarts=2)], ids=["fgsm", "pgd"]
+)
 def test_in_the_box_each_pixel_goes_as_far_as_it_may(
     attack: FGSM | PGD, eps: float, model: nn.Module
 ) -> None:
@@ -82,7 +84,7 @@ def test_in_the_box_each_pixel_goes_as_far_as_it_may(
     flat = images.double().flatten(1)
     room = torch.where(direction > 0, 1 - flat, flat).clamp(max=eps)
     worst = f + (room * direction * w).sum(dim=1)
-    result = attack.run(model, images, labels, Linf(eps=eps), mode="max-loss")
+    result = attack.run(model, images, labels, Linf(eps=eps), early_stop=False)
     assert torch.allclose(margin(model, result.images), worst, atol=1e-4)
     assert torch.equal(result.predictions == labels, worst.sign() == f.sign())
 
@@ -99,7 +101,7 @@ def test_pgd_is_at_least_as_strong_as_fgsm(
         labels = model(images).argmax(dim=1)
     threat = norm(eps=eps if norm is Linf else 4 * eps)
     fgsm = FGSM().run(model, images, labels, threat).predictions != labels
-    pgd = PGD(steps=20, step=0.2).run(model, images, labels, threat).predictions != labels
+    pgd = PGD(steps=20, rel_step_size=0.2).run(model, images, labels, threat).predictions != labels
     assert not (fgsm & ~pgd).any()
     assert 0 < fgsm.sum() <= pgd.sum()
 

@@ -50,7 +50,7 @@ def test_momentum_is_that_of_the_paper(model: nn.Module, images: Tensor) -> None
         momentum = 0.7 * momentum + gradient / gradient.flatten(1).norm(p=1, dim=1).view(-1, 1, 1, 1)
         points = (points + 0.1 / 5 * momentum.sign()).clamp(0, 1)
     attack = MIFGSM(steps=5, decay=0.7, gradient=SurrogateGradient())
-    result = attack.run(model, images, labels, Linf(eps=0.1), surrogates=[model], mode="max-loss")
+    result = attack.run(model, images, labels, Linf(eps=0.1), surrogates=[model], early_stop=False)
     assert torch.allclose(result.images, points, atol=1e-6)
 
 
@@ -60,9 +60,9 @@ def test_with_the_classifier_as_its_surrogate_nothing_is_lost(
     # On a linear classifier of two classes the last point is the best one.
     model = make_linear(classes=2, shape=(1, 5, 6), scale=0.3)
     labels = labels_of(model, images)
-    white = MIFGSM().run(model, images, labels, Linf(eps=0.05), mode="max-loss")
+    white = MIFGSM().run(model, images, labels, Linf(eps=0.05), early_stop=False)
     black = MIFGSM(gradient=SurrogateGradient()).run(
-        model, images, labels, Linf(eps=0.05), mode="max-loss", surrogates=[model]
+        model, images, labels, Linf(eps=0.05), early_stop=False, surrogates=[model]
     )
     assert torch.allclose(white.images, black.images, atol=1e-6)
     assert 0 < white.successes.sum() < N
@@ -76,7 +76,7 @@ def test_only_the_result_is_shown_to_the_classifier(
     handle = model.register_forward_hook(lambda *a: seen.append(len(a[2])))
     surrogates = [make_linear(classes=4, shape=(1, 5, 6), seed=s) for s in (1, 2, 3)]
     result = MIFGSM(steps=6, gradient=SurrogateGradient()).run(
-        model, images, labels, Linf(eps=0.1), surrogates=surrogates, mode="max-loss"
+        model, images, labels, Linf(eps=0.1), surrogates=surrogates, early_stop=False
     )
     handle.remove()
     assert seen == [N, N]  # the proposal and the verdict on it
@@ -134,7 +134,7 @@ def test_diversity_looks_at_shrunk_images_and_pulls_the_gradient_back(images: Te
     seen: list[Tensor] = []
     labels = torch.zeros(N, dtype=torch.int64)
     flat = torch.full_like(images, 0.5)
-    MIFGSM(steps=2, diversity=1.0).run(Brightness().eval(), flat, labels, Linf(eps=0.1), mode="max-loss")
+    MIFGSM(steps=2, diversity=1.0).run(Brightness().eval(), flat, labels, Linf(eps=0.1), early_stop=False)
     share = seen[0].sum(dim=(1, 2, 3)) / flat.sum(dim=(1, 2, 3))
     assert (share <= 1.0 + 1e-5).all()
     assert (share > 0.75).all()

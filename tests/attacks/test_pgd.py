@@ -47,7 +47,7 @@ THREATS = [Linf(eps=0.03), L2(eps=0.08)]
 
 @pytest.mark.parametrize("threat", THREATS, ids=repr)
 def test_more_restarts_break_more_images(threat: ThreatModel, task: Task) -> None:
-    found = [broken(PGD(steps=2, step=0.3, restarts=n), threat, task) for n in (1, 2, 4, 8)]
+    found = [broken(PGD(steps=2, rel_step_size=0.3, restarts=n), threat, task) for n in (1, 2, 4, 8)]
     for fewer, more in pairwise(found):
         assert not (fewer & ~more).any()
         assert fewer.sum() < more.sum()
@@ -55,7 +55,7 @@ def test_more_restarts_break_more_images(threat: ThreatModel, task: Task) -> Non
 
 @pytest.mark.parametrize("threat", THREATS, ids=repr)
 def test_more_steps_break_more_images(threat: ThreatModel, task: Task) -> None:
-    found = [broken(PGD(steps=n, step=0.3), threat, task) for n in (1, 2, 4, 8)]
+    found = [broken(PGD(steps=n, rel_step_size=0.3), threat, task) for n in (1, 2, 4, 8)]
     for fewer, more in pairwise(found):
         assert not (fewer & ~more).any()
     assert found[0].sum() < found[-1].sum()
@@ -65,8 +65,8 @@ def test_more_restarts_find_a_higher_loss(task: Task) -> None:
     model, images, labels, ids = task
 
     def losses(restarts: int) -> Tensor:
-        attack = PGD(steps=2, step=0.3, restarts=restarts)
-        result = attack.run(model, images, labels, Linf(eps=0.03), ids=ids, mode="max-loss")
+        attack = PGD(steps=2, rel_step_size=0.3, restarts=restarts)
+        result = attack.run(model, images, labels, Linf(eps=0.03), ids=ids, early_stop=False)
         with torch.no_grad():
             losses = F.cross_entropy(model(result.images), labels, reduction="none")
         # A success is kept even where its loss is lower than that of an image that is no success.
@@ -78,9 +78,9 @@ def test_more_restarts_find_a_higher_loss(task: Task) -> None:
 
 def test_the_restart_that_broke_an_image_is_told(task: Task) -> None:
     model, images, labels, ids = task
-    result = PGD(steps=2, step=0.3, restarts=6).run(model, images, labels, Linf(eps=0.03), ids=ids)
+    result = PGD(steps=2, rel_step_size=0.3, restarts=6).run(model, images, labels, Linf(eps=0.03), ids=ids)
     for n in range(1, 6):
-        first_n = broken(PGD(steps=2, step=0.3, restarts=n), Linf(eps=0.03), task)
+        first_n = broken(PGD(steps=2, rel_step_size=0.3, restarts=n), Linf(eps=0.03), task)
         assert torch.equal(first_n, (result.restarts < n) & (result.predictions != labels))
 
 
@@ -88,7 +88,7 @@ def test_broken_images_leave_the_batch(task: Task) -> None:
     model, images, labels, ids = task
     sizes: list[int] = []
     hook = model.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
-    attack = PGD(steps=4, step=0.3, restarts=2)
+    attack = PGD(steps=4, rel_step_size=0.3, restarts=2)
     result = attack.run(model, images, labels, Linf(eps=0.03), ids=ids, batch_size=1000)
     hook.remove()
     middle = sizes[1:-1]  # between the first look and the last
@@ -103,7 +103,7 @@ def test_batches_shrink_in_few_steps_at_a_small_price(task: Task) -> None:
     model, images, labels, ids = task
     sizes: set[int] = set()
     hook = model.register_forward_pre_hook(lambda _, inputs: sizes.add(len(inputs[0])))
-    attack = PGD(steps=5, step=0.1, restarts=10)
+    attack = PGD(steps=5, rel_step_size=0.1, restarts=10)
     together = attack.run(model, images, labels, Linf(eps=0.02), ids=ids, batch_size=300)
     hook.remove()
     alone = attack.run(model, images, labels, Linf(eps=0.02), ids=ids, batch_size=1)
@@ -135,8 +135,8 @@ def test_one_step_across_the_ball_is_fgsm(
     model = nn.Sequential(nn.Flatten(), layer).eval()
     batch = make_batch(8, shape=(1, 28, 28), classes=2)
     threat = Linf(eps=0.2)
-    one = PGD(steps=1, step=2.0).run(model, batch.images, batch.labels, threat, mode="max-loss")
-    other = FGSM().run(model, batch.images, batch.labels, threat, mode="max-loss")
+    one = PGD(steps=1, rel_step_size=2.0).run(model, batch.images, batch.labels, threat, early_stop=False)
+    other = FGSM().run(model, batch.images, batch.labels, threat, early_stop=False)
     assert torch.allclose(one.images, other.images, atol=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_the_start_is_random_and_inside(task: Task) -> None:
     # With steps of no length the returned image is the start.
     model, images, labels, ids = task
     threat = Linf(eps=0.1)
-    result = PGD(steps=1, step=1e-12).run(model, images, labels, threat, ids=ids, mode="max-loss")
+    result = PGD(steps=1, rel_step_size=1e-12).run(model, images, labels, threat, ids=ids, early_stop=False)
     moved = ((result.images - images) / 0.1).flatten()
     inside = moved[((images > 0.1) & (images < 0.9)).flatten()]
     assert abs(float(inside.mean())) < 0.05

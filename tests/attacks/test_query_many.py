@@ -10,7 +10,7 @@ import torch
 from small_networks import Counting
 from torch import nn
 
-from robustlab.attacks import FMN, Attack, Mode, QueryResult, Session
+from robustlab.attacks import FMN, Attack, QueryResult, Session
 from robustlab.core import seeding
 from robustlab.threats import L2, Linf, ThreatModel
 
@@ -27,7 +27,7 @@ class Asking(Attack):
     readings: list[QueryResult]
 
     @property
-    def core(self) -> Attack:
+    def inner(self) -> Attack:
         return FMN() if self.nearest else self
 
     @property
@@ -51,12 +51,12 @@ class Asking(Attack):
         )
 
 
-@pytest.mark.parametrize("options", [{}, {"samples": 3}, {"half": True}], ids=str)
+@pytest.mark.parametrize("options", [{}, {"eot_samples": 3}, {"bf16": True}], ids=str)
 @pytest.mark.parametrize("threat", [Linf(eps=0.17), L2(eps=0.6)], ids=repr)
 @pytest.mark.parametrize("nearest", [False, True])
-@pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+@pytest.mark.parametrize("early_stop", [True, False])
 def test_at_once_is_one_by_one(
-    mode: Mode,
+    early_stop: bool,
     nearest: bool,
     threat: ThreatModel,
     options: dict[str, Any],
@@ -70,7 +70,7 @@ def test_at_once_is_one_by_one(
             labels = model(images).argmax(dim=1)
         model.sizes.clear()
         attack = Asking(at_once=at_once, nearest=nearest, readings=[])
-        results.append(attack.run(model, images, labels, threat, mode=mode, **options))
+        results.append(attack.run(model, images, labels, threat, early_stop=early_stop, **options))
         readings.append(attack.readings)
         models.append(model)
     one, other = results
@@ -78,13 +78,13 @@ def test_at_once_is_one_by_one(
     for name in vars(one):
         assert torch.allclose(getattr(one, name).float(), getattr(other, name).float(), atol=1e-6), name
     for a, b in zip(*readings, strict=True):
-        assert torch.allclose(a.logits, b.logits, atol=0.05 if options.get("half") else 1e-5)
+        assert torch.allclose(a.logits, b.logits, atol=0.05 if options.get("bf16") else 1e-5)
         assert a.losses.shape == b.losses.shape
-        assert torch.equal(a.reached, b.reached) or options.get("half")
+        assert torch.equal(a.reached, b.reached) or options.get("bf16")
     assert models[0].forwards == models[1].forwards == int(other.forwards.sum())
     assert max(models[1].sizes) <= N
     left = readings[1][1].losses.shape[1]  # in the second restart
-    if "half" not in options:
-        passes = 1 + K + math.ceil(K / (N // left)) + 1 - (mode == "max-loss" and not nearest)
-        assert len(models[1].sizes) == passes * options.get("samples", 1)
-    assert (left < N / 2) == (mode == "verdict")
+    if "bf16" not in options:
+        passes = 1 + K + math.ceil(K / (N // left)) + 1 - (not early_stop and not nearest)
+        assert len(models[1].sizes) == passes * options.get("eot_samples", 1)
+    assert (left < N / 2) == (early_stop)

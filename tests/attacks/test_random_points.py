@@ -26,7 +26,7 @@ class Seen(nn.Module):
 def asked(attack: RandomPoints, threat: ThreatModel) -> tuple[Tensor, Tensor]:
     clean = torch.full((6, 1, 4, 5), 0.5)
     model = Seen().eval()
-    attack.run(model, clean, torch.zeros(6, dtype=torch.int64), threat, mode="max-loss")
+    attack.run(model, clean, torch.zeros(6, dtype=torch.int64), threat, early_stop=False)
     points = torch.stack(model.points[:-1])
     return points, torch.stack([threat.distance(p, clean) for p in points])
 

@@ -54,7 +54,7 @@ def test_it_is_the_attacks_own_restarts(model: nn.Module, images: Tensor, labels
 
 
 def test_later_runs_look_only_at_what_withstood(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    single = PGD(steps=1, step=0.3)
+    single = PGD(steps=1, rel_step_size=0.3)
     once = single.run(model, images, labels, Linf(eps=0.06))
     often = Restarts(attack=single, times=12).run(model, images, labels, Linf(eps=0.06))
     assert not (once.successes & ~often.successes).any()
@@ -82,8 +82,8 @@ def test_attacks_that_look_for_the_nearest_success_keep_the_nearest(
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     single = HopSkipJump(steps=1, samples=20)
-    once = single.run(model, images, labels, L2(eps=4.0), mode="max-loss")
-    often = Restarts(attack=single, times=4).run(model, images, labels, L2(eps=4.0), mode="max-loss")
+    once = single.run(model, images, labels, L2(eps=4.0), early_stop=False)
+    often = Restarts(attack=single, times=4).run(model, images, labels, L2(eps=4.0), early_stop=False)
     assert (often.distances <= once.distances).all()
     assert often.distances.mean() < once.distances.mean()
     assert often.successes.all()

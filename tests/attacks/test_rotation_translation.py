@@ -79,7 +79,7 @@ def test_it_is_the_worst_of_the_grid(model: nn.Module) -> None:
         own = logits.gather(1, labels[:, None]).squeeze(1)
         worst = worst.maximum(logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - own)
     attack = RotationTranslation(rotation=90, shift=2, angles=3, shifts=3)
-    result = attack.run(model, images, labels, Unbounded(), mode="max-loss")
+    result = attack.run(model, images, labels, Unbounded(), early_stop=False)
     with torch.no_grad():
         logits = model(result.images)
     own = logits.gather(1, labels[:, None]).squeeze(1)

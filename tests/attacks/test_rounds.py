@@ -25,7 +25,7 @@ class Scripted(Attack):
     """Does what a function tells it to."""
 
     name = "scripted"
-    minimal_norm = True
+    minimum_norm = True
     act: Callable[[Session], None]
 
     def search(self, session: Session) -> None:
@@ -35,7 +35,7 @@ class Scripted(Attack):
 class Rounded(Scripted):
     """Looks for any success."""
 
-    minimal_norm = False
+    minimum_norm = False
 
 
 class Exact(Rounded):
@@ -45,13 +45,13 @@ class Exact(Rounded):
 
 
 def run(
-    act: Callable[[Session], None], *, half: bool = False, eps: float = 1.0, kind: type[Scripted] = Scripted
+    act: Callable[[Session], None], *, bf16: bool = False, eps: float = 1.0, kind: type[Scripted] = Scripted
 ) -> AttackResult:
     images = torch.tensor([0.1, 0.2, 0.3, 0.4]).view(4, 1, 1, 1).expand(4, 1, 2, 2).clone()
     labels = torch.zeros(4, dtype=torch.int64)
     threat = Linf(eps=eps)
     return kind(act=act).run(
-        Bright().eval(), images, labels, threat, mode="max-loss", half=half, batch_size=4
+        Bright().eval(), images, labels, threat, early_stop=False, bf16=bf16, batch_size=4
     )
 
 
@@ -106,7 +106,7 @@ def test_nothing_is_recorded_for_images_that_fill_up_the_batch() -> None:
 
     images = torch.full((20, 1, 2, 2), 0.3)
     labels = torch.zeros(20, dtype=torch.int64)
-    result = Scripted(act=act).run(Bright().eval(), images, labels, Linf(eps=1.0), mode="max-loss")
+    result = Scripted(act=act).run(Bright().eval(), images, labels, Linf(eps=1.0), early_stop=False)
     assert result.successes.tolist() == 2 * [False] + 18 * [True]
 
 
@@ -139,7 +139,7 @@ def test_the_nearest_success_is_looked_for_in_fp32() -> None:
             reading = session.query(grey(session, level))
             assert bool((reading.logits[:, 1] > 0).all()) == (level > 0.6), "the classifier ran in bf16"
 
-    result = run(act, half=True)
+    result = run(act, bf16=True)
     assert torch.allclose(result.images, torch.tensor(0.65))
     assert result.successes.all()
 
@@ -153,7 +153,7 @@ def test_a_success_in_bf16_counts_if_it_is_one_in_fp32(exact: bool) -> None:
             reading = session.query(grey(session, level))
             said.append((bool((reading.logits[:, 1] > 0).all()), bool(reading.reached.all())))
 
-    result = run(act, half=True, kind=Exact if exact else Rounded)
+    result = run(act, bf16=True, kind=Exact if exact else Rounded)
     assert said == [(not exact, False), (True, True)]
     assert result.successes.all()
 
@@ -165,6 +165,6 @@ def test_an_image_is_set_aside_only_if_fp32_too_gets_it_wrong() -> None:
         session.query(grey(session, 0.65))
 
     attack = Rounded(act=act)
-    result = attack.run(Bright().eval(), images, torch.zeros(2, dtype=torch.int64), Linf(eps=1.0), half=True)
+    result = attack.run(Bright().eval(), images, torch.zeros(2, dtype=torch.int64), Linf(eps=1.0), bf16=True)
     assert result.successes.all()
     assert (result.forwards > 2).all()

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, AttackResult, Mode, Session
+from robustlab.attacks import Attack, AttackResult, Session
 from robustlab.core.errors import RobustlabError
 from robustlab.threats import L2, Linf, ThreatModel
 
@@ -41,17 +41,17 @@ class Threshold(nn.Module):
         return torch.stack([5 * (0.6 - level), bright * 10 * (0.9 - level).abs()], dim=1) - 0 * x.sum()
 
 
-def run(levels: tuple[float, ...], threat: ThreatModel = WIDE, mode: Mode = "verdict") -> AttackResult:
+def run(levels: tuple[float, ...], threat: ThreatModel = WIDE, early_stop: bool = True) -> AttackResult:
     images = torch.full((2, 1, 2, 2), 0.4)
     return Scripted(levels=levels).run(
-        Threshold().eval(), images, torch.zeros(2, dtype=torch.int64), threat, mode=mode
+        Threshold().eval(), images, torch.zeros(2, dtype=torch.int64), threat, early_stop=early_stop
     )
 
 
 def test_the_highest_loss_is_kept_in_any_order() -> None:
     for levels in permutations([0.1, 0.3, 0.5, 0.2]):
-        for mode in ("verdict", "max-loss"):
-            result = run(levels, mode=mode)
+        for early_stop in (True, False):
+            result = run(levels, early_stop=early_stop)
             assert torch.allclose(result.images, torch.tensor(0.5))
             assert (result.restarts == levels.index(0.5)).all()
             assert (result.predictions == 0).all()
@@ -60,11 +60,11 @@ def test_the_highest_loss_is_kept_in_any_order() -> None:
 def test_a_success_beats_any_loss() -> None:
     # At 0.9 class 1 wins by little: 5 * (0.6 - 0.9) against 0. At 0.55 class 0 wins, at 0.65 class 1 by more.
     for levels in permutations([0.1, 0.55, 0.9]):
-        result = run(levels, mode="max-loss")
+        result = run(levels, early_stop=False)
         assert torch.allclose(result.images, torch.tensor(0.9))
         assert (result.predictions == 1).all()
     for levels in permutations([0.55, 0.65, 0.9]):
-        assert torch.allclose(run(levels, mode="max-loss").images, torch.tensor(0.65))
+        assert torch.allclose(run(levels, early_stop=False).images, torch.tensor(0.65))
 
 
 def test_a_verdict_stops_at_the_first_success() -> None:
@@ -75,7 +75,7 @@ def test_a_verdict_stops_at_the_first_success() -> None:
 
 
 def test_of_equals_the_first_is_kept() -> None:
-    assert (run((0.5, 0.5), mode="max-loss").restarts == 0).all()
+    assert (run((0.5, 0.5), early_stop=False).restarts == 0).all()
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=0.1), L2(eps=0.2)], ids=repr)
@@ -104,7 +104,7 @@ def test_restarts_see_what_is_left() -> None:
     assert result.restarts.tolist() == [0, -1, 0]
     assert result.predictions.tolist() == [0, 1, 1]
     full = Scripted(levels=(1.0, 0.1))
-    full.run(Threshold().eval(), images, labels, Linf(eps=0.16), mode="max-loss")
+    full.run(Threshold().eval(), images, labels, Linf(eps=0.16), early_stop=False)
     assert full.looks == [3, 3]
 
 

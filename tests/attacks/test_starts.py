@@ -44,7 +44,7 @@ def starts(make_linear: Make, make_batch: Make) -> Starts:
         recorder = Recorder(start=kind)
         model = make_linear(shape=SHAPE, scale=0.01)
         labels = model(batch.images).argmax(dim=1)[rows]
-        recorder.run(model, batch.images[rows], labels, threat, ids=batch.ids[rows], mode="max-loss")
+        recorder.run(model, batch.images[rows], labels, threat, ids=batch.ids[rows], early_stop=False)
         return batch.images[rows], recorder.seen
 
     return begun
@@ -91,7 +91,7 @@ def test_surface_points_reach_eps(make_linear: Make, make_batch: Make) -> None:
     batch = make_batch(12, shape=SHAPE)
     grey = torch.full_like(batch.images, 0.5)
     recorder = Recorder(start="surface")
-    recorder.run(make_linear(shape=SHAPE), grey, batch.labels, L2(eps=0.3), mode="max-loss")
+    recorder.run(make_linear(shape=SHAPE), grey, batch.labels, L2(eps=0.3), early_stop=False)
     distances = L2(eps=0.3).distance(recorder.seen[0], grey)
     assert torch.allclose(distances, torch.full((12,), 0.3), atol=1e-5)
 

@@ -14,8 +14,8 @@ from robustlab.attacks import (
     MIFGSM,
     PGD,
     Attack,
-    Focused,
-    Realise,
+    MarginSearch,
+    Quantize,
     Session,
     Square,
     losses,
@@ -44,31 +44,31 @@ def test_only_what_can_exist_counts(attack: Attack, threat: ThreatModel) -> None
     labels = model(batch.images).argmax(dim=1)
     asked: list[Tensor] = []
 
-    def realise(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+    def quantize(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
         asked.append(eps)
         return halfway(points, clean, eps)
 
     free = attack.run(model, batch.images, labels, threat)
-    result = attack.run(model, batch.images, labels, threat, realise=realise)
+    result = attack.run(model, batch.images, labels, threat, quantize=quantize)
     assert asked, "the test tells nothing"
     assert 0 < result.successes.sum() <= free.successes.sum()
     # What is returned is what can exist, and it was measured as such.
     won = result.successes
     assert torch.equal(model(result.images).argmax(dim=1)[won], result.predictions[won])
-    if not attack.minimal_norm:  # else its points may lie outside the ball
+    if not attack.minimum_norm:  # else its points may lie outside the ball
         assert won.sum() < free.successes.sum()
         assert result.distances[won].max() <= 0.5 * threat.eps + 1e-5
 
 
-def small_steps(threat: ThreatModel) -> Realise:
+def small_steps(threat: ThreatModel) -> Quantize:
     """What a coarse file can hold: changes rounded to hundredths; outside the ball the clean image."""
 
-    def realise(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
+    def quantize(points: Tensor, clean: Tensor, eps: Tensor) -> Tensor:
         rounded = (clean + ((points - clean) * 100).round() / 100).clamp(0, 1)
         inside = threat.distance(rounded, clean) <= eps
         return torch.where(per_image(inside, points), rounded, clean)
 
-    return realise
+    return quantize
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def small_steps(threat: ThreatModel) -> Realise:
         (FMN(), L2(eps=0.6)),
         (FMN(), Linf(eps=0.2)),
         (FAB(targets=2), L2(eps=0.6)),
-        (CW(steps=100, rounds=6, c=0.01, step=0.02), L2(eps=0.6)),
+        (CW(steps=100, binary_search_steps=6, initial_const=0.01, lr=0.02), L2(eps=0.6)),
     ],
 )
 def test_a_search_from_outside_sees_successes_that_can_not_count(attack: Attack, threat: ThreatModel) -> None:
@@ -86,7 +86,7 @@ def test_a_search_from_outside_sees_successes_that_can_not_count(attack: Attack,
     model, batch = linear_classifier(scale=0.4), random_batch(60)
     labels = model(batch.images).argmax(dim=1)
     free = attack.run(model, batch.images, labels, threat).successes
-    result = attack.run(model, batch.images, labels, threat, realise=small_steps(threat))
+    result = attack.run(model, batch.images, labels, threat, quantize=small_steps(threat))
     assert free.sum() > 30
     assert result.successes[free].float().mean() > 0.9
     moved = (result.images - batch.images) * 100
@@ -113,12 +113,12 @@ class NoEmptyBatch(nn.Module):
 
 def test_focused_asks_about_no_empty_batch() -> None:
     image, label = torch.full((1, 1, 4, 4), 0.5), torch.ones(1, dtype=torch.int64)
-    assert Focused().run(NoEmptyBatch().eval(), image, label, Linf(eps=1.0)).successes.all()
+    assert MarginSearch().run(NoEmptyBatch().eval(), image, label, Linf(eps=1.0)).successes.all()
 
 
-def test_a_wrong_mode_or_size_is_refused() -> None:
+def test_a_wrong_switch_or_size_is_refused() -> None:
     model, batch = linear_classifier(), random_batch(4)
-    for wrong in ({"mode": "max_loss"}, {"batch_size": 0}, {"samples": 0}):
+    for wrong in ({"early_stop": "max-loss"}, {"batch_size": 0}, {"eot_samples": 0}):
         with pytest.raises(RobustlabError, match="must be"):
             PGD(steps=2).run(model, batch.images, batch.labels, Linf(eps=0.1), **wrong)
 
@@ -136,8 +136,8 @@ class Deceptive(nn.Module):
 
 def test_the_confirmed_success_is_returned_where_the_highest_loss_is_none() -> None:
     image, label = torch.full((1, 1, 1, 1), 0.5), torch.zeros(1, dtype=torch.int64)
-    attack = PGD(steps=3, step=1 / 3, start="clean")
-    result = attack.run(Deceptive().eval(), image, label, Linf(eps=0.3), mode="max-loss", half=True)
+    attack = PGD(steps=3, rel_step_size=1 / 3, start="clean")
+    result = attack.run(Deceptive().eval(), image, label, Linf(eps=0.3), early_stop=False, bf16=True)
     assert result.successes.all()
     assert float(result.images) == pytest.approx(0.6)
     assert result.restarts.tolist() == [0]
@@ -163,7 +163,7 @@ def test_points_compare_by_one_loss_whatever_is_followed() -> None:
         layer.bias.copy_(torch.tensor([5.0, -5.0]))
     image, label = torch.zeros(1, 1, 1, 1), torch.zeros(1, dtype=torch.int64)
     model = nn.Sequential(nn.Flatten(), layer).eval()
-    result = Zigzag().run(model, image, label, Linf(eps=0.5), mode="max-loss")
+    result = Zigzag().run(model, image, label, Linf(eps=0.5), early_stop=False)
     assert float(result.images) == pytest.approx(0.3)
 
 
@@ -201,7 +201,7 @@ def test_focused_needs_no_gradient() -> None:
     labels = model(batch.images).argmax(dim=1)
     # A gradient through the rounding, as if it were not there, finds what there is to find.
     can_be = PGD(steps=40).run(linear, batch.images, labels, Linf(eps=0.22)).successes
-    found = Focused().run(model, batch.images, labels, threat).successes
+    found = MarginSearch().run(model, batch.images, labels, threat).successes
     assert can_be.sum() > 20
     assert found[can_be].float().mean() > 0.9
 

@@ -90,9 +90,9 @@ def test_eps_0_needs_no_allowance() -> None:
 def test_less_is_proven_as_eps_grows(case: Case, kind: Any) -> None:
     before = torch.ones(8, dtype=torch.bool)
     for eps in (0.0, 1e-3, 0.01, 0.1):
-        proven = IBP().certify(case.model, case.images, case.labels, kind(eps=eps))
-        assert not (proven & ~before).any()
-        before = proven
+        certified = IBP().certify(case.model, case.images, case.labels, kind(eps=eps))
+        assert not (certified & ~before).any()
+        before = certified
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=repr)
@@ -101,10 +101,10 @@ def test_only_what_is_classified_correctly_is_proven(
 ) -> None:
     with torch.no_grad():
         right = mlp()(images).argmax(dim=1) == labels
-    proven = IBP().certify(mlp(), images, labels, threat)
-    assert not proven[~right].any()
-    assert proven.sum() < right.sum()
-    assert proven.any() or threat.name == "l0"  # one of 16 pixels decides all there
+    certified = IBP().certify(mlp(), images, labels, threat)
+    assert not certified[~right].any()
+    assert certified.sum() < right.sum()
+    assert certified.any() or threat.name == "l0"  # one of 16 pixels decides all there
 
 
 @pytest.mark.parametrize("threat", THREATS, ids=repr)
@@ -126,9 +126,9 @@ def test_nothing_but_the_result_changes(images: Tensor, labels: Tensor) -> None:
         parameter.grad = torch.ones_like(parameter)
     weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     inputs, state = (images.clone(), labels.clone()), torch.get_rng_state()
-    proven = IBP().certify(model, images, labels, Linf(eps=0.003))
-    assert proven.shape == (N,)
-    assert proven.dtype == torch.bool
+    certified = IBP().certify(model, images, labels, Linf(eps=0.003))
+    assert certified.shape == (N,)
+    assert certified.dtype == torch.bool
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
     assert [p.requires_grad for p in model.parameters()] == [p is not first for p in model.parameters()]
@@ -150,8 +150,8 @@ def test_progress_is_told_in_images(images: Tensor, labels: Tensor) -> None:
 def test_no_images_are_no_work() -> None:
     told: list[int] = []
     none = torch.zeros(0, dtype=torch.int64)
-    proven = IBP().certify(mlp(), torch.zeros(0, 1, 4, 4), none, Linf(eps=0.1), on_batch=told.append)
-    assert proven.shape == (0,)
+    certified = IBP().certify(mlp(), torch.zeros(0, 1, 4, 4), none, Linf(eps=0.1), on_batch=told.append)
+    assert certified.shape == (0,)
     assert told == []
 
 

@@ -77,7 +77,7 @@ def run(folder: Path, model: nn.Module, **options: Any) -> tuple[Any, list[str]]
     return evaluate(model, images=IMAGES, labels=labels, **given | options).results, notes.notes
 
 
-def proven(results: Any) -> int | None:
+def certified(results: Any) -> int | None:
     return None if results.certified is None else round(results.certified.value * N)
 
 
@@ -87,7 +87,7 @@ def test_a_certifier_of_another_package_proves_what_intervals_can_not(tmp_path: 
     mean_certifier()
     results, notes = run(tmp_path / "after", Sorted().eval())
     far = int(((torch.linspace(0.2, 0.8, N) - 0.5).abs() > EPS + 1e-5).sum())
-    assert proven(results) == far
+    assert certified(results) == far
     assert 0 < far < N
     assert results.rows[0].attacked == N - far, "a proven image needs no attack"
     assert not [note for note in notes if "certifier" in note]
@@ -145,7 +145,7 @@ def test_one_that_fails_is_left_out_and_named(result: Any, said: str, tmp_path: 
     (note,) = (note for note in notes if "certifier" in note)
     assert note.startswith("the certifier broken is left out: ")
     assert re.search(said, note), note
-    assert proven(results), "the next one proved"
+    assert certified(results), "the next one proved"
 
 
 def test_one_that_does_not_know_the_model_says_nothing(tmp_path: Path) -> None:
@@ -193,8 +193,8 @@ def test_proofs_are_kept_until_the_code_changes(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(globals(), "SLACK", 1.0)
     changed, _ = run(tmp_path, Sorted().eval())
     assert started() == 2
-    assert proven(before)
-    assert proven(changed) == 0
+    assert certified(before)
+    assert certified(changed) == 0
 
 
 def test_the_look_at_a_model_is_within_the_certifiers_own_norm() -> None:

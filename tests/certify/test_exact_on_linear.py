@@ -67,10 +67,10 @@ def test_proven_is_what_the_dual_norm_allows(
         assert (found[others] <= worst[others]).all()
         least = worst.where(others, torch.inf).amin(dim=1)
         sure = least.abs() > 5e-3  # the allowances for rounding and for measured distances decide the rest
-        proven = IBP().certify(model, images, labels, norm(eps=eps))
+        certified = IBP().certify(model, images, labels, norm(eps=eps))
         assert sure.sum() > 0.9 * N
-        assert torch.equal(proven[sure], least[sure] > 0)
-        shares.append(int(proven.sum()))
+        assert torch.equal(certified[sure], least[sure] > 0)
+        shares.append(int(certified.sum()))
     assert N > shares[0] > shares[2] >= 0
     assert shares[0] >= 3
 

@@ -70,22 +70,22 @@ def test_float64_is_spent_only_where_there_is_hope(trained: Any) -> None:
         passes[None if bounds is None else bounds.dtype] += len(inputs[0])
 
     handle = model.register_forward_pre_hook(count)
-    proven = IBP().certify(model, images, labels, Linf(eps=EPS))
+    certified = IBP().certify(model, images, labels, Linf(eps=EPS))
     handle.remove()
     with torch.no_grad():
         right = model(images).argmax(dim=1) == labels
     # A few more are looked at to learn whether the model is understood.
     assert passes[None] == len(images) + 4
     assert passes[torch.float32] == right.sum() + 1
-    assert proven.sum() <= passes[torch.float64] - 1 <= proven.sum() + 2
+    assert certified.sum() <= passes[torch.float64] - 1 <= certified.sum() + 2
 
 
 @pytest.mark.parametrize("threat", [Linf(eps=EPS), L2(eps=0.5), L1(eps=2.0)], ids=repr)
 def test_no_attack_contradicts_a_proof(threat: ThreatModel, trained: Any) -> None:
     model, images, labels = trained
-    proven = IBP().certify(model, images, labels, threat)
-    result = PGD(steps=15, step=0.2, restarts=4).run(model, images, labels, threat, mode="max-loss")
-    assert (result.predictions == labels)[proven].all()
+    certified = IBP().certify(model, images, labels, threat)
+    result = PGD(steps=15, rel_step_size=0.2, restarts=4).run(model, images, labels, threat, early_stop=False)
+    assert (result.predictions == labels)[certified].all()
     assert not (result.predictions == labels).all()  # the attack does break others
     margins = IBP().margins(model, images, labels, threat)
     assert (apart(model, result.images, labels) >= margins).all()
@@ -94,10 +94,10 @@ def test_no_attack_contradicts_a_proof(threat: ThreatModel, trained: Any) -> Non
 @pytest.mark.parametrize("threat", [Linf(eps=EPS), L2(eps=0.5)], ids=repr)
 def test_no_point_of_10000_contradicts_a_proof(threat: ThreatModel, trained: Any) -> None:
     model, images, labels = trained
-    proven = IBP().certify(model, images, labels, threat)
+    certified = IBP().certify(model, images, labels, threat)
     margins = IBP().margins(model, images, labels, threat)
     # The images with the narrowest proofs, where an error would show first.
-    least = margins.amin(dim=1).where(proven, torch.inf)
+    least = margins.amin(dim=1).where(certified, torch.inf)
     for image in least.argsort()[:2].tolist():
         clean = images[image].expand(5000, -1, -1, -1)
         ids, key = torch.arange(5000), seeding.derive(9, image)

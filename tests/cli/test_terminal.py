@@ -19,7 +19,7 @@ def shown(*, quiet: bool = False, terminal: bool = True) -> tuple[TerminalProgre
 def test_a_bar_shows_the_share_the_remark_and_the_time_left() -> None:
     progress, screen = shown()
     with progress, progress.track("apgd()", 200) as bar:
-        tell = BlockProgress(bar, 100, standing=180, n=200)
+        tell = BlockProgress(bar, 100, survivors=180, n=200)
         for step in range(1, 6):
             tell(step / 10, 4 * step)
             progress._bars.refresh()
@@ -66,7 +66,7 @@ class Bar:
 @pytest.mark.parametrize("shares", [[], [0.3, 0.6], [0.9, 0.2, 1.0]])
 def test_a_block_counts_once_however_often_it_tells(shares: list[float]) -> None:
     bar = Bar()
-    tell = BlockProgress(bar, 40, standing=None, n=100)  # type: ignore[arg-type]
+    tell = BlockProgress(bar, 40, survivors=None, n=100)  # type: ignore[arg-type]
     for share in [*shares, 1.0]:
         tell(share, 3)
     assert bar.done == pytest.approx(40)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 import robustlab
 from robustlab.attacks import Attack
 from robustlab.core import errors
-from robustlab.core.aliases import ALIASES, normalized
+from robustlab.core.aliases import ALIASES, RENAMED, RenamedWarning, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
 from robustlab.core.spec import parse, units
 from robustlab.defenses import Defense
@@ -51,11 +52,11 @@ def test_every_error_is_a_robustlab_error_with_exit_code_2() -> None:
         ("jsma", ["sigma_zero", "spsa"], " (did you mean 'sigma_zero'?)"),
         ("boundary", ["cw", "hop_skip_jump"], " (did you mean 'hop_skip_jump'?)"),
         *(
-            (word, ["step", "steps"], " (did you mean 'step'?)")
+            (word, ["rel_step_size", "steps"], " (did you mean 'rel_step_size'?)")
             for word in ("step_size", "alpha", "eps_iter")
         ),
         *(
-            (word, ["step", "steps"], " (did you mean 'steps'?)")
+            (word, ["rel_step_size", "steps"], " (did you mean 'steps'?)")
             for word in ("iterations", "num_steps", "max_iter")
         ),
         ("--epsilon", ["eps"], " (did you mean 'eps'?)"),
@@ -86,3 +87,31 @@ def test_every_alias_stands_for_something_that_there_is() -> None:
         assert all(normalized(word) == word for word in words), words
         if "(" in name:
             parse(Attack, name)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("pgd(step=0.2)", "pgd(rel_step_size=0.2)"),
+        ("fmn(step=0.5)", "fmn(step_size=0.5)"),
+        ("cw(step=0.5, rounds=3, c=0.1)", "cw(lr=0.5, binary_search_steps=3, initial_const=0.1)"),
+        ("where_masked(attack=focused(rounds=3))", "if_masked(attack=margin_search(rounds=3))"),
+        ("smoothed(attack=nearest)", "if_shattered(attack=steepest_min_norm)"),
+    ],
+)
+def test_a_name_of_the_last_version_is_accepted_with_a_warning(old: str, new: str) -> None:
+    with pytest.warns(RenamedWarning, match="is now called"):
+        assert parse(Attack, old) == parse(Attack, new)
+
+
+def test_no_old_name_hides_a_new_one() -> None:
+    for old, names in RENAMED.items():
+        assert old not in names
+        for unit in units(Attack).values():
+            fields = {field.name for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
+            assert old not in fields or not fields.intersection(names), (old, unit)
+
+
+def test_an_option_of_the_last_version_is_accepted(tmp_path: Path) -> None:
+    with pytest.warns(RenamedWarning), pytest.raises(RobustlabError, match=r"^eot_samples must be"):
+        robustlab.evaluate("mnist_cnn", threat="linf(eps=0.1)", samples=0, out=tmp_path)  # type: ignore[call-arg]

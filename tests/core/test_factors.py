@@ -57,5 +57,7 @@ def test_a_bound_spec_holds_the_product(eps: float, factor: float) -> None:
 
 
 def test_it_reads_what_specs_read() -> None:
-    attack = parse(Attack, bound("restarts(attack=pgd(steps=3, step=scale), times=2)", {"scale": 0.25}))
-    assert attack == parse(Attack, "restarts(attack=pgd(steps=3, step=0.25), times=2)")
+    attack = parse(
+        Attack, bound("restarts(attack=pgd(steps=3, rel_step_size=scale), times=2)", {"scale": 0.25})
+    )
+    assert attack == parse(Attack, "restarts(attack=pgd(steps=3, rel_step_size=0.25), times=2)")

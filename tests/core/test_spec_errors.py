@@ -39,13 +39,13 @@ REFUSED: list[tuple[type[Unit], str, tuple[str, ...]]] = [
     (Model, "cn", ("unknown model 'cn'", "'cnn'")),
     (Objective, "crossentropy", ("unknown objective", "'cross_entropy'")),
     (Detector, "discriminater()", ("unknown detector", "'discriminator'")),
-    (Attack, "pgd(restart=4)", ("pgd", "'restart'", "'restarts'", "steps, step")),
-    (Attack, "fgsm(eps=0.3)", ("fgsm", "'eps'", "linf(eps=0.3)", "random_start, step")),
+    (Attack, "pgd(restart=4)", ("pgd", "'restart'", "'restarts'", "steps, rel_step_size")),
+    (Attack, "fgsm(eps=0.3)", ("fgsm", "'eps'", "linf(eps=0.3)", "random_start, rel_step_size")),
     (Attack, "pgd(steps=1, steps=2)", ("pgd", "'steps'")),
     *((Attack, f"pgd(steps={value})", ("pgd: steps", value)) for value in ("0", "-3", "2.5", "None")),
     *((Attack, f"pgd(steps={value})", ("pgd: steps", f"found {value!r}")) for value in ("many", "true")),
     *(
-        (Attack, f"pgd(step={value})", ("pgd: step",))
+        (Attack, f"pgd(rel_step_size={value})", ("pgd: rel_step_size",))
         for value in ("0", "inf", "1e999", "nan", "1e39", "True")
     ),
     (Attack, "pgd(restarts=0)", ("restarts", "found 0")),
@@ -71,8 +71,8 @@ REFUSED: list[tuple[type[Unit], str, tuple[str, ...]]] = [
     (ThreatModel, "l2(eps=1e39)", ("l2: eps", "found 1e+39")),
     (Model, "cnn(dropout=1)", ("dropout",)),
     (Model, "vae(latent=0)", ("latent",)),
-    (Objective, "reconstruction(kl_weight=-1)", ("kl_weight",)),
-    (Objective, "adversarial_game(smoothing=0.5)", ("smoothing",)),
+    (Objective, "vae_loss(kl_weight=-1)", ("kl_weight",)),
+    (Objective, "gan_loss(smoothing=0.5)", ("smoothing",)),
     (Defense, "purifier(network=vae)", ("purifier", "classifier")),
     (Defense, "purifier(network=3, classifier=b)", ("purifier: network", "found 3")),
     (

@@ -120,7 +120,9 @@ def test_a_class_of_a_file(folder: Path) -> None:
         f"standard, {folder}/my.py:Mine(steps=5, inner=pgd(steps=2, loss=margin)), my.py:Mine, fgsm"
     )
     assert attack == Standard()
-    assert repr(ensemble).startswith("mine(steps=5, inner=pgd(steps=2, step=0.1, restarts=1, loss=margin")
+    assert repr(ensemble).startswith(
+        "mine(steps=5, inner=pgd(steps=2, rel_step_size=0.1, restarts=1, loss=margin"
+    )
     assert (repr(other), last) == (f"mine(steps=3, inner={PGD()!r})", FGSM())
     assert imports(folder) == 1
     assert parse(Attack, repr(ensemble)) == ensemble
@@ -146,7 +148,9 @@ def test_annotations_that_are_text(folder: Path) -> None:
     text = "from __future__ import annotations\n" + (folder / "my.py").read_text()
     (folder / "my.py").write_text(text)
     (attack,) = attack_list("my.py:Mine(steps=2, inner=fgsm)")
-    assert repr(attack) == "mine(steps=2, inner=fgsm(random_start=False, step=None, gradient=exact()))"
+    assert (
+        repr(attack) == "mine(steps=2, inner=fgsm(random_start=False, rel_step_size=None, gradient=exact()))"
+    )
     with pytest.raises(SpecError, match=r"^mine: steps should be greater than or equal to 1, found 0"):
         attack_list("my.py:Mine(steps=0)")
 

@@ -87,5 +87,5 @@ def test_rand(classes: int) -> None:
 
 
 def test_samples() -> None:
-    assert parse(Ensemble, "autoattack(version=rand)").samples == 20
-    assert AutoAttack(version="plus").samples == AutoAttack().samples == 1
+    assert parse(Ensemble, "autoattack(version=rand)").eot_samples == 20
+    assert AutoAttack(version="plus").eot_samples == AutoAttack().eot_samples == 1

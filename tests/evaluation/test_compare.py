@@ -74,7 +74,7 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
     ("change", "told"),
     [
         ({"mode": "max-loss"}, ["mode: verdict and max-loss"]),
-        ({"samples": 2}, ["samples: 1 and 2"]),
+        ({"eot_samples": 2}, ["samples: 1 and 2"]),
         ({"seed": 3}, ["seed: 0 and 3"]),
         ({"attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),
         ({"curve": True}, ["attacks: apgd(steps=20, "]),
@@ -83,15 +83,15 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
     ],
 )
 def test_other_settings_are_told(
-    model: nn.Module, tmp_path: Path, change: dict[str, Any], told: list[str]
+    model: nn.Module, tmp_path: Path, change: dict[str, Any], reported: list[str]
 ) -> None:
     split = grey_split(model)
     one = evaluate(tmp_path / "one", model, split, attacks=ATTACKS)
     two = evaluate(tmp_path / "two", model, split, **({"attacks": ATTACKS} | change))
     found = robustlab.compare(one, two).other_settings
-    assert len(found) == len(told)
-    assert all(line.startswith(start) for line, start in zip(found, told, strict=True))
-    if told:
+    assert len(found) == len(reported)
+    assert all(line.startswith(start) for line, start in zip(found, reported, strict=True))
+    if reported:
         with pytest.raises(RobustlabError, match="evaluated otherwise"):
             robustlab.gate(two, baseline=one)
 
@@ -200,7 +200,7 @@ def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
         ({"min_robust": 0.1, "max_drop": 0.1}, "needs a baseline"),
         ({"baseline": stronger}, "evaluated otherwise"),
         ({"min_robust": 0.1, "allow_fewer_images": True}, "about the images of a baseline"),
-        ({"no_red_flags": True, "confident": True}, "confident needs min_robust"),
+        ({"strict": True, "confident": True}, "confident needs min_robust"),
     ):
         with pytest.raises(RobustlabError, match=expected):
             robustlab.gate(runs[0], **options)
@@ -231,7 +231,7 @@ def test_files_that_disagree_are_refused(runs: list[EvaluationRun]) -> None:
 
 
 def test_no_check_is_no_clean_bill(runs: list[EvaluationRun]) -> None:
-    decision = robustlab.gate(runs[0], no_red_flags=True)
+    decision = robustlab.gate(runs[0], strict=True)
     assert not decision.passed
     assert decision.conditions[0].found == "no check was computed"
 

@@ -14,7 +14,7 @@ import torch
 from evaluation_runs import SHAPE, Notes, evaluate, grey_split, table, verdicts
 from torch import nn
 
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import register
 from robustlab.evaluation.engines import Engine, as_engine
@@ -110,7 +110,9 @@ def test_a_job_says_what_to_do_in_a_few_bytes(make_linear: Callable[..., nn.Modu
     split = grey_split(model)
     evaluate(tmp_path, model, split, attacks=ATTACKS, batch_size=25, engine=Listening())
     image = torch.zeros(SHAPE).numel() * 4
-    assert {job.stage.name for job in seen} >= {"clean images", "pgd(steps=1, step=0.1)"} or len(seen) > 4
+    assert {job.stage.name for job in seen} >= {"clean images", "pgd(steps=1, rel_step_size=0.1)"} or len(
+        seen
+    ) > 4
     for job in seen:
         again = pickle.loads(pickle.dumps(job))
         assert (again.stage, again.ids, dict(again.stored)) == (job.stage, job.ids, dict(job.stored))

@@ -309,7 +309,7 @@ def test_samples_average_a_random_classifier(model: nn.Module, tmp_path: Path) -
 
     noisy = Noisy().eval()
     one = evaluate(tmp_path / "one", noisy, split, attacks="pgd(steps=3)").results
-    many = evaluate(tmp_path / "many", noisy, split, attacks="pgd(steps=3)", samples=16).results
+    many = evaluate(tmp_path / "many", noisy, split, attacks="pgd(steps=3)", eot_samples=16).results
     # An image counts by the class of the highest mean probability, which a single draw often misses.
     assert many.clean.value > one.clean.value + 0.1
     assert many.rows[0].forwards > 10 * one.rows[0].forwards

@@ -64,7 +64,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "mode": {"mode": "max-loss"},
     "threat": {"threat": "linf(eps=0.03)"},
     "close eps": {"threat": "linf(eps=0.0200000001)"},
-    "samples": {"samples": 2},
+    "samples": {"eot_samples": 2},
     "name": {"name": "other"},
     "long name": {"name": "ü/" * 300},
 }

@@ -47,7 +47,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "cascade": {},
     "max-loss": {
         "threat": "l2(eps=0.1)",
-        "attacks": "pgd(steps=3), square(queries=30), cw(steps=5, rounds=1)",
+        "attacks": "pgd(steps=3), square(queries=30), cw(steps=5, binary_search_steps=1)",
         "mode": "max-loss",
     },
     "proofs": {"attacks": "fgsm", "certify": True},

@@ -8,7 +8,7 @@ import pytest
 from evaluation_runs import SHAPE, Notes, evaluate, grey_split
 from torch import nn
 
-from robustlab.attacks import watch
+from robustlab.attacks import progress_reporter
 from robustlab.core.progress import Task
 from robustlab.evaluation.metrics import percent
 
@@ -73,7 +73,7 @@ class Bars(Notes):
 def test_progress_tells_the_running_robust_accuracy_inside_a_batch(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "_OFTEN", 0.0)
+    monkeypatch.setattr(progress_reporter, "_OFTEN", 0.0)
     bars = Bars()
     run = evaluate(tmp_path, model, grey_split(model), bars, attacks="pgd(steps=10), fgsm", batch_size=100)
     final = percent(run.results.robust.value)

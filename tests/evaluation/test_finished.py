@@ -73,9 +73,9 @@ def first(rows: Rows, state: str) -> dict[str, str]:
     return next(row for row in rows if row["state"] == state)
 
 
-def refused(run: Path, told: str) -> None:
+def refused(run: Path, reported: str) -> None:
     for read in (lambda: robustlab.gate(run, min_robust=0.0), lambda: robustlab.compare(run, run)):
-        with pytest.raises(RunError, match=told) as caught:
+        with pytest.raises(RunError, match=reported) as caught:
             read()
         assert len(str(caught.value)) <= 300
         assert "\n" not in str(caught.value)
@@ -85,7 +85,7 @@ CELLS = [
     ("misclassified", "label", "-5"),
     ("misclassified", "state", "robust"),
     ("misclassified", "prediction", "3000000000"),
-    ("misclassified", "attack", "fgsm(random_start=False, step=None)"),
+    ("misclassified", "attack", "fgsm(random_start=False, rel_step_size=None)"),
     ("broken", "label", "4"),
     ("broken", "clean_confidence", "nan"),
     ("broken", "confidence", "1.5"),
@@ -147,9 +147,9 @@ def test_rows_that_cannot_be_are_refused(old: Path) -> None:
         ('"' + "x" * 1000, "unexpected end of data"),
     ],
 )
-def test_another_file_is_refused(old: Path, text: str, told: str) -> None:
+def test_another_file_is_refused(old: Path, text: str, reported: str) -> None:
     (old / "images.csv").write_text(text)
-    refused(old, told)
+    refused(old, reported)
 
 
 def test_a_file_that_is_far_too_large_is_not_read(old: Path) -> None:
@@ -172,9 +172,9 @@ def test_figures_that_the_verdicts_do_not_give_are_refused(old: Path, whole: Eva
             ("value", "0.9", "valid number"),
             ("value", None, "valid number"),
         ]
-        for part, value, told in changes:
+        for part, value, reported in changes:
             change_results(old, name, part, value=value)
-            refused(old, told)
+            refused(old, reported)
             (old / "results.json").write_text(original)
     change_results(old, "rows", 0, "broken", value=0)
     refused(old, "which attack broke how many images")

@@ -31,7 +31,7 @@ def split(model: nn.Module) -> Split:
 def perturbed(model: nn.Module, split: Split, attack: Attack, threat: ThreatModel) -> list[bool]:
     """Return which images are right after an attack on all of them."""
     pixels = split.pixels(slice(None))
-    result = attack.run(model, pixels, split.labels, threat, ids=split.ids, mode="max-loss")
+    result = attack.run(model, pixels, split.labels, threat, ids=split.ids, early_stop=False)
     found: list[bool] = (model(result.images).argmax(dim=1) == split.labels).tolist()
     return found
 

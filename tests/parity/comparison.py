@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from peer_adapters import Call, robustlab
 from peers import correct, inside
-from robustlab.attacks import FGSM, Attack, Mode
+from robustlab.attacks import FGSM, Attack
 from robustlab.core import seeding
 from robustlab.data import Splits
 from robustlab.threats import Linf, ThreatModel
@@ -49,7 +49,7 @@ def trained(digits: Splits, count: int) -> Subject:
         for _ in range(8):
             for rows in torch.split(torch.randperm(len(images)), 64):
                 clean, truth = images[rows], labels[rows]
-                attacked = FGSM().run(model, clean, truth, Linf(eps=0.1), mode="max-loss").images
+                attacked = FGSM().run(model, clean, truth, Linf(eps=0.1), early_stop=False).images
                 optimizer.zero_grad()
                 logits = model(torch.cat([clean, attacked]))
                 F.cross_entropy(logits, truth.repeat(2)).backward()  # type: ignore[no-untyped-call]
@@ -112,10 +112,10 @@ def against(
     measure: Measure,
     *,
     images: int,
-    mode: Mode = "verdict",
+    early_stop: bool = True,
 ) -> list[Any]:
     """Return a case per peer that runs the attack; ours runs once for all of them."""
-    ours = functools.cache(robustlab(attack, threat, mode=mode))
+    ours = functools.cache(robustlab(attack, threat, early_stop=early_stop))
     return [
         pytest.param(peer, ours, call, threat, measure, images, id=f"{name}-{threat.name}-{peer}")
         for peer, call in calls.items()

@@ -82,7 +82,7 @@ def test_an_ensemble_breaks_what_its_attacks_break_on_their_own(small_cnn: nn.Mo
 @pytest.mark.parametrize("task", peers.TASKS)
 def test_every_task_knows_robustlab_and_the_tools_beside_it(task: str, tmp_path: Path) -> None:
     threat = L2(eps=1.0)
-    setting = peers.Setting(threat=threat, limit=threat, steps=2, step=0.1, autoattack=tmp_path, half=False)
+    setting = peers.Setting(threat=threat, limit=threat, steps=2, step=0.1, autoattack=tmp_path, bf16=False)
     calls = peers.TASKS[task](setting)
     assert next(iter(calls)) == "robustlab"
     assert "torchattacks" in calls
@@ -123,7 +123,7 @@ def test_an_image_outside_the_ball_or_the_box_breaks_nothing(small_cnn: nn.Modul
         return torch.rand_like(images) * 100
 
     threat = Linf(eps=0.1)
-    setting = peers.Setting(threat=threat, limit=threat, steps=1, step=1.0, autoattack=None, half=False)
+    setting = peers.Setting(threat=threat, limit=threat, steps=1, step=1.0, autoattack=None, bf16=False)
     row = peers.measure("cheat", cheat, peers.Counted(small_cnn).eval(), images, labels, setting, 4)
     assert (row.accuracy, row.outside) == (1.0, 4)
 

@@ -53,7 +53,9 @@ def ways(
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Return the points that our attack asks about, and those of the original with the same settings."""
     model = Recorded(subject.model, subject.images).eval()
-    attack.run(model, subject.images, subject.labels, threat, mode="max-loss", batch_size=len(subject.images))
+    attack.run(
+        model, subject.images, subject.labels, threat, early_stop=False, batch_size=len(subject.images)
+    )
     ours, model.points = model.points, []
     # The original draws once: APGD in its only search, FAB in its second.
     key = seeding.derive(seeding.derive(0, attack.name), "start", attack.restarts - 1)

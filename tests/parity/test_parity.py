@@ -37,10 +37,10 @@ from robustlab.attacks import (
     SPSA,
     DeepFool,
     HopSkipJump,
-    Nearest,
     RotationTranslation,
     SigmaZero,
     Square,
+    SteepestMinNorm,
 )
 from robustlab.data import Splits
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
@@ -49,7 +49,7 @@ IMAGES = 256
 """A power of two, so that a mean loss has the same gradient as a summed one up to an exact factor."""
 
 bounded = functools.partial(against, images=IMAGES)
-nearest = functools.partial(against, images=IMAGES // 2, mode="max-loss")
+nearest = functools.partial(against, images=IMAGES // 2, early_stop=False)
 """For attacks that look for the nearest image: they are given a wide threat model and their full budget."""
 
 INF, TWO, ONE = Linf(eps=0.15), L2(eps=1.5), L1(eps=8.0)
@@ -57,23 +57,23 @@ ANY_L0, ANY_L1, ANY_L2, ANY_LINF = L0(eps=784), L1(eps=784.0), L2(eps=28.0), Lin
 
 # fmt: off
 CASES = [
-    *bounded("fgsm", FGSM(), INF, peers.fgsm(INF), same_images(1e-6), mode="max-loss"),
-    *bounded("fgsm", FGSM(), TWO, peers.fgsm(TWO), same_images(1e-6), mode="max-loss"),
+    *bounded("fgsm", FGSM(), INF, peers.fgsm(INF), same_images(1e-6), early_stop=False),
+    *bounded("fgsm", FGSM(), TWO, peers.fgsm(TWO), same_images(1e-6), early_stop=False),
     *bounded("fgsm-rs", FGSM(random_start=True), INF, {
         "torchattacks": torchattacks(lambda ta, model: ta.FFGSM(model, INF.eps, 1.25 * INF.eps)),
-    }, accuracy_within(0.02), mode="max-loss"),
-    *bounded("fgsm-rs", FGSM(random_start=True, step=1.0), INF, {
+    }, accuracy_within(0.02), early_stop=False),
+    *bounded("fgsm-rs", FGSM(random_start=True, rel_step_size=1.0), INF, {
         "foolbox": foolbox(lambda fb: fb.attacks.FGSM(random_start=True), eps=INF.eps),
         "art": art(lambda a, c, batch: a.FastGradientMethod(
             c, np.inf, INF.eps, INF.eps, num_random_init=1, batch_size=batch
         )),
-    }, accuracy_within(0.02), mode="max-loss"),
-    *bounded("fgsm-rs", FGSM(random_start=True, step=1.0), TWO, {
+    }, accuracy_within(0.02), early_stop=False),
+    *bounded("fgsm-rs", FGSM(random_start=True, rel_step_size=1.0), TWO, {
         "foolbox": foolbox(lambda fb: fb.attacks.FGM(random_start=True), eps=TWO.eps),
         "art": art(lambda a, c, batch: a.FastGradientMethod(
             c, 2, TWO.eps, TWO.eps, num_random_init=1, batch_size=batch
         )),
-    }, accuracy_within(0.02), mode="max-loss"),
+    }, accuracy_within(0.02), early_stop=False),
     *bounded("mi_fgsm", MIFGSM(steps=20), INF, {
         "torchattacks": torchattacks(lambda ta, model: ta.MIFGSM(model, INF.eps, INF.eps / 20, 20)),
         "foolbox": foolbox(lambda fb: fb.attacks.MIFGSM(steps=20, abs_stepsize=INF.eps / 20), eps=INF.eps),
@@ -96,7 +96,7 @@ CASES = [
             model, INF.eps, INF.eps / 20, 20, decay=1.0, len_kernel=15, nsig=3, diversity_prob=0.5
         ))),
     }, accuracy_within(0.02), images=64),
-    *bounded("spsa", SPSA(steps=12, pairs=32, step=0.2), INF, {
+    *bounded("spsa", SPSA(steps=12, pairs=32, rel_step_size=0.2), INF, {
         # Adam's first step is as long as its rate, whatever the gradient.
         "torchattacks": torchattacks(lambda ta, model: ta.SPSA(
             model, INF.eps, 0.01, lr=0.2 * INF.eps, nb_iter=12, nb_sample=32, max_batch_size=8
@@ -160,7 +160,7 @@ CASES = [
         "foolbox": foolbox(lambda fb: fb.attacks.DDNAttack()),
         "adv-lib": adv_lib(lambda al, *task: al.ddn(*task, levels=None)),
     }, median_within(1.01)),
-    *nearest("cw", CW(steps=50, rounds=5, c=1.0), ANY_L2, {
+    *nearest("cw", CW(steps=50, binary_search_steps=5, initial_const=1.0), ANY_L2, {
         "foolbox": foolbox(
             lambda fb: fb.attacks.L2CarliniWagnerAttack(5, 50, stepsize=0.01, initial_const=1.0)
         ),
@@ -168,7 +168,7 @@ CASES = [
             *task, initial_const=1.0, binary_search_steps=5, max_iterations=50
         )),
     }, median_within(1.01)),
-    *nearest("cw", CW(steps=110, rounds=4, c=10.0), ANY_L2, {
+    *nearest("cw", CW(steps=110, binary_search_steps=4, initial_const=10.0), ANY_L2, {
         "torchattacks": torchattacks(lambda ta, model: ta.CW(model, c=10, steps=440, lr=0.01)),
         # Ten steps and their line searches are 897 passes, forward and backward; ours are 880.
         "art": art(lambda a, c, batch: a.CarliniL2Method(
@@ -200,10 +200,10 @@ CASES = [
         "foolbox": foolbox(lambda fb: fb.attacks.L0FMNAttack(steps=60)),
         "adv-lib": adv_lib(lambda al, *task: al.fmn(*task, 0, steps=60)),
     }, median_within(1.0)),
-    *nearest("ead", EAD(steps=50, rounds=5), ANY_L1, {
+    *nearest("ead", EAD(steps=50, binary_search_steps=5), ANY_L1, {
         "foolbox": foolbox(lambda fb: fb.attacks.EADAttack(5, 50, decision_rule="L1")),
     }, median_within(1.02)),
-    *nearest("ead", EAD(steps=60, rounds=6, c=0.01), ANY_L1, {
+    *nearest("ead", EAD(steps=60, binary_search_steps=6, initial_const=0.01), ANY_L1, {
         # It drops the squared distance too where an image is misclassified, and so comes nearer in as many
         # steps; but a step costs it some 17 backward passes of an image, and ours one.
         "art": art(lambda a, c, batch: a.ElasticNet(
@@ -217,18 +217,18 @@ CASES = [
     *nearest("sigma_zero", SigmaZero(steps=150), ANY_L0, {
         "adv-lib": adv_lib(lambda al, *task: al.vfga(*task, False)),
     }, median_within(1.0)),
-    *nearest("nearest", Nearest(steps=60), ANY_L2, {
+    *nearest("nearest", SteepestMinNorm(steps=60), ANY_L2, {
         "foolbox": foolbox(lambda fb: fb.attacks.DDNAttack(steps=60)),
         "adv-lib": adv_lib(lambda al, *task: al.sdf(*task)),
     }, median_within(1.01), images=64),
-    *nearest("nearest-alma", Nearest(steps=60), ANY_L2, {
+    *nearest("nearest-alma", SteepestMinNorm(steps=60), ANY_L2, {
         "adv-lib": adv_lib(lambda al, *task: al.alma(*task, num_steps=60)),
     }, median_within(1.0), images=64),
-    *nearest("nearest", Nearest(steps=60), ANY_LINF, {
+    *nearest("nearest", SteepestMinNorm(steps=60), ANY_LINF, {
         "foolbox": foolbox(lambda fb: fb.attacks.LInfFMNAttack(steps=60)),
         "adv-lib": adv_lib(lambda al, *task: al.pdpgd(*task, norm=math.inf, num_steps=60)),
     }, median_within(1.01), images=64),
-    *nearest("nearest", Nearest(steps=60), ANY_L1, {
+    *nearest("nearest", SteepestMinNorm(steps=60), ANY_L1, {
         "adv-lib": adv_lib(lambda al, *task: al.alma(*task, distance="l1", num_steps=60)),
     }, median_within(1.0), images=64),
     *nearest("hop_skip_jump", HopSkipJump(steps=5, samples=50), ANY_L2, {

@@ -14,7 +14,7 @@ from comparison import Measure, Subject, accuracy_within, against, median_within
 import peer_adapters as peers
 from peer_adapters import Call, adv_lib, foolbox, torchattacks
 from peers import correct
-from robustlab.attacks import APGD, DDN, FGSM, FMN, PGD, DeepFool, Nearest, Square
+from robustlab.attacks import APGD, DDN, FGSM, FMN, PGD, DeepFool, Square, SteepestMinNorm
 from robustlab.data import load_dataset
 from robustlab.models import load_from_zoo
 from robustlab.threats import L2, Linf, ThreatModel
@@ -25,7 +25,7 @@ IMAGES = 50
 """One is 0.02; another random start changes what PGD leaves by two of them, on the second network by four."""
 
 bounded = functools.partial(against, images=IMAGES)
-nearest = functools.partial(against, images=IMAGES, mode="max-loss")
+nearest = functools.partial(against, images=IMAGES, early_stop=False)
 LOW, HIGH = Linf(eps=0.15), Linf(eps=0.35)
 ANY_L2, ANY_LINF = L2(eps=28.0), Linf(eps=1.0)
 
@@ -88,7 +88,7 @@ MISLEADING = [
         "adv-lib": adv_lib(lambda al, *task: al.fmn(*task, math.inf, steps=60)),
     }, median_within(1.02)),
     # adv-lib's FMN scales its moves up to the radius, too, and is the best of the peers here.
-    *nearest("nearest", Nearest(steps=30), ANY_L2, fmn(2), median_within(0.8)),
+    *nearest("nearest", SteepestMinNorm(steps=30), ANY_L2, fmn(2), median_within(0.8)),
     *nearest("ddn", DDN(steps=60), ANY_L2, {
         "adv-lib": adv_lib(lambda al, *task: al.ddn(*task, steps=60, levels=None)),
     }, median_within(1.01)),

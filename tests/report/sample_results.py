@@ -105,7 +105,8 @@ def full_results() -> dict[str, Any]:
         for variant in VARIANTS
     ]
     rows += [
-        row("pgd", variant, 0.0123, group="more", attacks="pgd(step=0.03333333333)") for variant in VARIANTS
+        row("pgd", variant, 0.0123, group="more", attacks="pgd(rel_step_size=0.03333333333)")
+        for variant in VARIANTS
     ]
     rows += [row("odd", None, 0.1234, group="footnote", note="Not a bounded attack.")]
     shown = [

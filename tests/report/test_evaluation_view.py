@@ -27,8 +27,8 @@ def test_the_parts_are_all_images(data: st.DataObject) -> None:
     for left, right in pairwise(parts):
         assert left.end == right.start
     sizes = {part.kind: part.images for part in parts}
-    assert sizes.get("proven", 0) == (proven or 0)
-    assert sizes.get("held", 0) == robust - (proven or 0)
+    assert sizes.get("certified", 0) == (proven or 0)
+    assert sizes.get("robust", 0) == robust - (proven or 0)
     assert sizes.get("broken", 0) == clean - robust
 
 

@@ -37,12 +37,12 @@ defense = "adversarial_training(attack=fgsm, threat=linf(eps=0.25*scale), source
 [networks.vae]
 title = "VAE"
 model = "vae(latent=4)"
-objective = "reconstruction"
+objective = "vae_loss"
 
 [networks.gan]
 title = "GAN"
 model = "gan"
-objective = "adversarial_game"
+objective = "gan_loss"
 lr = 2e-4
 betas = [0.5, 0.999]
 

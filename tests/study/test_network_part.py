@@ -94,7 +94,7 @@ def test_what_has_its_default_is_left_out_so_that_keys_stay_as_they_were() -> No
         ({"validation_attack": "pgd"}, "^validation_attack: pgd supports"),
         ({"validation_attack": "pgd", "validation_threat": "linf(eps=7)"}, "^validation_threat: linf: eps"),
         (
-            {"validation_attack": "pgd", "validation_threat": "linf(eps=0.1)", "objective": "reconstruction"},
+            {"validation_attack": "pgd", "validation_threat": "linf(eps=0.1)", "objective": "vae_loss"},
             "^validation_attack: it needs a classifier",
         ),
     ],
@@ -178,7 +178,7 @@ def test_the_masked_network_is_the_papers_recipe() -> None:
     assert network.config() == TrainConfig(
         epochs=10, batch_size=100, optimizer=Adam(lr=5e-3), schedule=Triangle(peak=0.4)
     )
-    assert network.objective == "fgsm_training(threat=linf(eps=0.3), step=1.25)"
+    assert network.objective == "fgsm_training(threat=linf(eps=0.3), rel_step_size=1.25)"
     assert recipe.data.validation_fraction == 0.01
 
 

@@ -85,7 +85,7 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         'model = "gann"',
         ("networks.gan.model", "model 'gann'", "did you mean 'gan'?"),
     ),
-    ('"reconstruction"', '"fgsm"', ("networks.vae.objective", "unknown objective 'fgsm'")),
+    ('"vae_loss"', '"fgsm"', ("networks.vae.objective", "unknown objective 'fgsm'")),
     ('"grey_pixels"', '"grey_pixels("', ("detectors.grey.detector", "can't parse detector")),
     (
         THREAT,
@@ -145,12 +145,12 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     (MODEL, 'model = ""\nref', ("evaluations.clean.model: no model ''",)),
     # Networks that do not fit
     (
-        '"reconstruction"',
+        '"vae_loss"',
         '"cross_entropy"',
         ("networks.vae.objective", "cross_entropy", "classifier", "autoencoder"),
     ),
     ('model = "gan"', 'model = "vae"', ("networks.gan.objective", "gan", "autoencoder")),
-    ('objective = "cross_entropy"', 'objective = "reconstruction"', ("networks.baseline.objective",)),
+    ('objective = "cross_entropy"', 'objective = "vae_loss"', ("networks.baseline.objective",)),
     (
         "network=vae",
         "network=baseline",

@@ -109,7 +109,7 @@ def test_manifest_says_what_was_asked_and_resolved(run: robustlab.Run) -> None:
     manifest = json.loads((run.folder / "manifest.json").read_text())
     assert manifest["asked"]["precision"] == "auto"
     assert manifest["resolved"]["compute"]["training_precision"] in {"fp32", "bf16"}
-    assert manifest["resolved"]["recipe"]["networks"]["vae"]["objective"] == "reconstruction(kl_weight=0.5)"
+    assert manifest["resolved"]["recipe"]["networks"]["vae"]["objective"] == "vae_loss(kl_weight=0.5)"
 
 
 def files(folder: Path) -> dict[str, bytes]:

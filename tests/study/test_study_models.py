@@ -40,7 +40,7 @@ MODELS = """
 [networks.vae]
 title = "VAE"
 model = "vae(hidden=16, latent=4)"
-objective = "reconstruction"
+objective = "vae_loss"
 
 [models.guarded]
 title = "Guarded"

@@ -136,7 +136,7 @@ def test_without_walls_a_move_is_as_long_as_the_steepness_says(norm: str) -> Non
     rise = 2 * seeding.uniform(5, torch.arange(N), ()) - 1
     moves = THREATS[norm].straight_move(slope, rise)
     assert torch.allclose(rise_of(moves, slope).float(), rise, rtol=1e-4, atol=1e-6)
-    assert torch.allclose(length(norm, moves), rise.abs() / THREATS[norm].steepness(slope), rtol=1e-4)
+    assert torch.allclose(length(norm, moves), rise.abs() / THREATS[norm].dual_norm(slope), rtol=1e-4)
 
 
 @every_norm
@@ -145,11 +145,11 @@ def test_no_unit_move_rises_more_than_the_steepness(norm: str) -> None:
     moves = seeding.normal(6, torch.arange(N), SHAPE)
     if norm == "l0":
         moves = (seeding.uniform(7, torch.arange(N), SHAPE) < 0.2) * moves.clamp(-1, 1)  # a pixel moves by 1
-    assert (rise_of(moves, slope).float() <= threat.steepness(slope) * length(norm, moves) + 1e-5).all()
+    assert (rise_of(moves, slope).float() <= threat.dual_norm(slope) * length(norm, moves) + 1e-5).all()
     steepest = threat.steepest(slope)
     rises = rise_of(steepest, slope).float()
     scale = steepest.abs().flatten(1).amax(dim=1) if norm == "l0" else length(norm, steepest)
-    assert torch.allclose(rises, threat.steepness(slope) * scale, rtol=1e-4)
+    assert torch.allclose(rises, threat.dual_norm(slope) * scale, rtol=1e-4)
 
 
 @every_norm

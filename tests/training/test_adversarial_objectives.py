@@ -202,7 +202,11 @@ def test_on_a_linear_classifier_pgd_is_the_worst_corner(make_linear: Callable[..
     corner = step.images + 0.2 * pull
     loss = F.cross_entropy(network(corner), step.labels)
     clean = F.cross_entropy(network(step.images), step.labels)
-    for attack in (PGD(steps=10, step=0.25), PGD(steps=4, step=0.5), PGD(steps=3, step=0.5, start="clean")):
+    for attack in (
+        PGD(steps=10, rel_step_size=0.25),
+        PGD(steps=4, rel_step_size=0.5),
+        PGD(steps=3, rel_step_size=0.5, start="clean"),
+    ):
         objective = PGDTraining(threat=Linf(eps=0.2), attack=attack)
         torch.testing.assert_close(objective.perturbed(step), corner)
         torch.testing.assert_close(objective.loss(step), loss)
@@ -216,11 +220,11 @@ def test_the_search_is_that_of_the_attack(loss: str) -> None:
     network = Flattened(dropout=0.0).eval()
     network.layers[2] = nn.Identity()
     step = step_on(network)
-    attack = parse(Attack, f"pgd(steps=5, step=0.3, start=clean, loss={loss})")
+    attack = parse(Attack, f"pgd(steps=5, rel_step_size=0.3, start=clean, loss={loss})")
     objective = PGDTraining(threat=L2(eps=0.8), attack=attack)
     found = objective.perturbed(step)
     network.eval()
-    result = attack.run(network, step.images, step.labels, L2(eps=0.8), mode="max-loss")
+    result = attack.run(network, step.images, step.labels, L2(eps=0.8), early_stop=False)
     # The attack returns the best of its points and the objective the last: on most images that is the same.
     same = (result.images - found).flatten(1).abs().amax(dim=1) < 1e-5
     assert same.double().mean() > 0.6
@@ -240,7 +244,7 @@ def test_an_attack_that_it_has_no_search_for_is_refused(attack: str) -> None:
 def test_one_step_from_a_start_that_may_leave_the_box(make_linear: Callable[..., nn.Module]) -> None:
     network, step, pull = linear(make_linear)
     dark = dataclasses.replace(step, images=step.images * 0.0)
-    objective = FGSMTraining(threat=Linf(eps=0.3), step=0.5)
+    objective = FGSMTraining(threat=Linf(eps=0.3), rel_step_size=0.5)
     start = objective.start(dark)
     assert -0.3 <= float(start.min()) < -0.29
     assert 0.29 < float(start.max()) <= 0.3
@@ -266,7 +270,7 @@ def test_the_loss_of_trades_is_the_papers() -> None:
     divergence = (p * (p.log() - q.log())).sum(dim=1).mean()
     expected = F.nll_loss(p.log(), step.labels) + 3.0 * divergence
     assert objective.loss(step).item() == pytest.approx(expected.item(), rel=1e-5)
-    nearer = dataclasses.replace(objective, steps=1, step=0.01).perturbed(step)
+    nearer = dataclasses.replace(objective, steps=1, rel_step_size=0.01).perturbed(step)
     with torch.no_grad():
         q = network(nearer).double().softmax(dim=1)
     assert (p * (p.log() - q.log())).sum(dim=1).mean() < divergence / 10
@@ -323,8 +327,8 @@ def undefended(digits: Splits) -> float:
 @pytest.mark.parametrize(
     "text",
     [
-        "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=4, step=0.5))",
-        "trades(threat=linf(eps=0.1), steps=3, step=0.5)",
+        "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=4, rel_step_size=0.5))",
+        "trades(threat=linf(eps=0.1), steps=3, rel_step_size=0.5)",
         "fgsm_training(threat=linf(eps=0.1))",
     ],
 )

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -193,7 +194,9 @@ def test_an_interrupted_training_ends_with_the_same_bits(
     assert_same(weights(again), weights(whole))
 
 
-@pytest.mark.parametrize("damage", ["truncated", "overwritten", "empty", "another training's"])
+@pytest.mark.parametrize(
+    "damage", ["truncated", "overwritten", "empty", "another training's", "another recipe's"]
+)
 def test_an_unusable_checkpoint_is_ignored(
     damage: str, small: tuple[Split, Split], fp32: Compute, tmp_path: Path
 ) -> None:
@@ -201,14 +204,19 @@ def test_an_unusable_checkpoint_is_ignored(
     checkpoint, config = tmp_path / "checkpoint", TrainConfig(epochs=2)
     whole = build(model)
     expected = train(whole, objective, *small, config=config, compute=fp32, key=7)
-    other = 8 if damage == "another training's" else 7
-    train(build(model), objective, *small, config=config, compute=fp32, key=other, checkpoint=checkpoint)
+    others: dict[str, dict[str, Any]] = {
+        "another training's": {"key": 8},
+        "another recipe's": {"identity": "other"},
+    }
+    other = others.get(damage)
+    settings: dict[str, Any] = {"config": config, "compute": fp32, "key": 7, "checkpoint": checkpoint}
+    train(build(model), objective, *small, **settings | (other or {}))
     content = checkpoint.read_bytes()
-    if other == 7:
+    if other is None:
         cut = {"truncated": content[:-1], "overwritten": b"\xff" * len(content), "empty": b""}
         checkpoint.write_bytes(cut[damage])
     network = build(model)
-    found = train(network, objective, *small, config=config, compute=fp32, key=7, checkpoint=checkpoint)
+    found = train(network, objective, *small, **settings)
     assert found == expected
     assert_same(weights(network), weights(whole))
 

@@ -33,7 +33,7 @@ from robustlab.training import (
     train,
 )
 
-VALIDATION = RobustValidation(attack=PGD(steps=2, step=0.5), threat=Linf(eps=0.1), images=20)
+VALIDATION = RobustValidation(attack=PGD(steps=2, rel_step_size=0.5), threat=Linf(eps=0.1), images=20)
 RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "momentum": (
         "cross_entropy",
@@ -42,7 +42,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "plain gradient": ("cross_entropy", {"optimizer": SGD(lr=0.05, momentum=0.0), "schedule": Cosine()}),
     "average": ("cross_entropy", {"averaging": EMA(decay=0.8), "augmentation": (Shift(), HorizontalFlip())}),
     "all": (
-        "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=2, step=0.6), clean=0.3)",
+        "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=2, rel_step_size=0.6), clean=0.3)",
         {
             "optimizer": Adam(lr=3e-3, weight_decay=1e-4),
             "schedule": Triangle(peak=0.3),

@@ -23,7 +23,7 @@ from robustlab.training import (
     train,
 )
 
-SHORT = RobustValidation(attack=PGD(steps=3, step=0.5), threat=Linf(eps=0.1), images=50)
+SHORT = RobustValidation(attack=PGD(steps=3, rel_step_size=0.5), threat=Linf(eps=0.1), images=50)
 
 
 def test_it_is_the_accuracy_under_the_attack_on_the_first_images(digits: Splits, fp32: Compute) -> None:

@@ -3,7 +3,7 @@
 from robustlab.attacks.apgd import APGD
 from robustlab.attacks.apgd_l1 import APGDL1
 from robustlab.attacks.base import Attack
-from robustlab.attacks.batch import Realise
+from robustlab.attacks.batch import Quantize
 from robustlab.attacks.bpda import BPDA
 from robustlab.attacks.corruption import Corruption
 from robustlab.attacks.criteria import Criterion, Misclassified, Observation, Targeted, as_criterion
@@ -14,7 +14,6 @@ from robustlab.attacks.ead import EAD
 from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
 from robustlab.attacks.fmn import FMN
-from robustlab.attacks.focused import Focused
 from robustlab.attacks.freezing import frozen
 from robustlab.attacks.gaussian_noise import GaussianNoise
 from robustlab.attacks.gradient_attack import GradientAttack
@@ -30,9 +29,11 @@ from robustlab.attacks.gradients import (
     SurrogateGradient,
 )
 from robustlab.attacks.hop_skip_jump import HopSkipJump
+from robustlab.attacks.if_masked import IfMasked
+from robustlab.attacks.if_shattered import IfShattered
 from robustlab.attacks.literal_clamp import FGSMLiteralClamp
+from robustlab.attacks.margin_search import MarginSearch
 from robustlab.attacks.mi_fgsm import MIFGSM
-from robustlab.attacks.nearest import Nearest
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.query_result import QueryResult
 from robustlab.attacks.random_points import RandomPoints
@@ -41,11 +42,9 @@ from robustlab.attacks.result import AttackResult
 from robustlab.attacks.rotation_translation import RotationTranslation
 from robustlab.attacks.session import Session
 from robustlab.attacks.sigma_zero import SigmaZero
-from robustlab.attacks.smoothed import Smoothed
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
-from robustlab.attacks.where_masked import WhereMasked
-from robustlab.core.options import Mode
+from robustlab.attacks.steepest_min_norm import SteepestMinNorm
 
 __all__ = [
     "APGD",
@@ -70,30 +69,29 @@ __all__ = [
     "ExactGradient",
     "FGSMLiteralClamp",
     "FiniteDifferences",
-    "Focused",
     "GaussianNoise",
     "Gradient",
     "GradientAttack",
     "GradientQuery",
     "HopSkipJump",
+    "IfMasked",
+    "IfShattered",
+    "MarginSearch",
     "Misclassified",
-    "Mode",
-    "Nearest",
     "Observation",
+    "Quantize",
     "QueryResult",
     "RandomPoints",
-    "Realise",
     "Restarts",
     "RotationTranslation",
     "SPSAGradient",
     "Session",
     "SigmaZero",
-    "Smoothed",
     "SmoothedGradient",
     "Square",
+    "SteepestMinNorm",
     "SurrogateGradient",
     "Targeted",
-    "WhereMasked",
     "as_criterion",
     "frozen",
 ]

@@ -32,15 +32,15 @@ class ActiveSet:
         threat: the threat model; proposed points are projected onto it.
         restart: which restart runs; -1 before the first.
         rows: (n,) the places of the active images in the batch.
-        record: the best point of every image of the batch so far, dropped ones included.
+        best_so_far: the best point of every image of the batch so far, dropped ones included.
     """
 
-    def __init__(self, task: AttackBatch, targets: Tensor | None = None) -> None:
-        self._task, self._targets = task, targets
-        self._impossible = task.criterion.impossible(task.labels, targets)
-        self.threat = task.threat
+    def __init__(self, batch: AttackBatch, targets: Tensor | None = None) -> None:
+        self._batch, self._targets = batch, targets
+        self._impossible = batch.criterion.impossible(batch.labels, targets)
+        self.threat = batch.threat
         self.restart = -1
-        self.record = BestSoFar(task)
+        self.best_so_far = BestSoFar(batch)
         self._retire()
 
     @property
@@ -49,9 +49,9 @@ class ActiveSet:
         return len(self.rows) == 0
 
     @property
-    def verdict(self) -> bool:
+    def early_stop(self) -> bool:
         """Whether an image is done with at its first success."""
-        return self._task.mode == "verdict"
+        return self._batch.early_stop
 
     def begin(self, restart: int) -> None:
         """Start a restart on the images that are still to be broken."""
@@ -61,7 +61,7 @@ class ActiveSet:
 
     def _retire(self) -> None:
         """Activate every image that can reach the goal."""
-        self._retired = torch.zeros_like(self.record.broken)
+        self._retired = torch.zeros_like(self.best_so_far.broken)
         self._activate(self._everyone())
         if self._impossible is not None:
             self.unfinished(done=self._impossible)
@@ -91,7 +91,7 @@ class ActiveSet:
 
     def _draw(self, purpose: tuple[object, ...]) -> int:
         first, *rest = purpose
-        return seeding.derive(self._task.key, first, self.restart, *rest)
+        return seeding.derive(self._batch.key, first, self.restart, *rest)
 
     # Geometry, with each image's own eps
 
@@ -148,13 +148,13 @@ class ActiveSet:
     @property
     def copies_at_once(self) -> int:
         """How many points per active image fit into a pass as large as the batch."""
-        return max(1, len(self._task.labels) // len(self.rows))
+        return max(1, len(self._batch.labels) // len(self.rows))
 
     def _shrink(self, done: Tensor | None) -> Tensor | None:
         """Activate the images that remain and return their places, or None if all do."""
         if done is not None:
             self._retired = self._retired.scatter(0, self.rows, self._retired[self.rows] | done)
-        elif not self.verdict:
+        elif not self.early_stop:
             return None
         closed = self.closed
         left = len(closed) - int(closed.sum())
@@ -170,16 +170,16 @@ class ActiveSet:
     def closed(self) -> Tensor:
         """(n,) for which of the active images nothing more is recorded: they only fill up the batch."""
         retired = self._retired[self.rows]
-        return retired | self.record.broken[self.rows] if self.verdict else retired
+        return retired | self.best_so_far.broken[self.rows] if self.early_stop else retired
 
     def _everyone(self) -> Tensor:
-        return torch.arange(len(self._task.labels), device=self._task.labels.device)
+        return torch.arange(len(self._batch.labels), device=self._batch.labels.device)
 
     def _activate(self, rows: Tensor) -> None:
-        task = self._task
+        batch = self._batch
         self.rows = rows
-        self.clean, self.labels, self.ids = task.images[rows], task.labels[rows], task.ids[rows]
-        self.eps = task.eps[rows]
+        self.clean, self.labels, self.ids = batch.images[rows], batch.labels[rows], batch.ids[rows]
+        self.eps = batch.eps[rows]
         self.targets = None if self._targets is None else self._targets[rows]
 
 

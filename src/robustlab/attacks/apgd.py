@@ -97,8 +97,8 @@ class _State:
 
 
 def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | None) -> None:
-    reading = session.query(points, attack.loss, toward=toward, gradient=True)
-    losses, gradient = reading.losses, reading.ascent
+    result = session.query(points, attack.loss, toward=toward, gradient=True)
+    losses, gradient = result.losses, result.ascent
     state = _State(
         points=points,
         gradient=gradient,
@@ -124,9 +124,9 @@ def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | Non
         drift = weight * (moved - state.points) + (1 - weight) * (state.points - state.before)
         state.before, state.points = state.points, session.project(state.points + drift)
         more = step < attack.steps
-        reading = session.query(state.points, attack.loss, toward=state.toward, gradient=more)
+        result = session.query(state.points, attack.loss, toward=state.toward, gradient=more)
         if more:
-            _remember(state, reading.losses, reading.ascent)
+            _remember(state, result.losses, result.ascent)
             if step in checks:
                 _reconsider(state, attack.rho * (step - last_check))
                 last_check = step

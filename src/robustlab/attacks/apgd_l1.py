@@ -100,17 +100,17 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
     every = max(1, int(_CHECK_EVERY * steps))
     for step in range(steps + 1):
         more = step < steps
-        reading = session.query(
+        result = session.query(
             state.points, attack.loss, toward=state.toward, gradient=more, propose=multiple == 1
         )
-        better = reading.losses > state.best_loss
+        better = result.losses > state.best_loss
         chosen = per_image(better, state.points)
         state.best = torch.where(chosen, state.points, state.best)
-        state.best_loss = torch.where(better, reading.losses, state.best_loss)
+        state.best_loss = torch.where(better, result.losses, state.best_loss)
         if not more:
             state.points = state.best
             break
-        state.gradient = reading.ascent
+        state.gradient = result.ascent
         state.best_gradient = torch.where(chosen, state.gradient, state.best_gradient)
         if step and step % every == 0:
             _reconsider(session, state)

@@ -8,19 +8,18 @@ import numpy as np
 from torch import Tensor, nn
 
 from robustlab.attacks.attack_input import AttackInput
-from robustlab.attacks.batch import Realise
+from robustlab.attacks.batch import Quantize
 from robustlab.attacks.criteria import Criterion
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.attacks.result import AttackResult
 from robustlab.attacks.running import RunSettings, run_in_batches
 from robustlab.attacks.session import Session
-from robustlab.attacks.watch import OnPass
 from robustlab.core.batches import BatchSize
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import Numbers
 from robustlab.core.isolation import own_settings
-from robustlab.core.options import Mode
 from robustlab.core.spec import Unit
 from robustlab.threats import ThreatModel
 
@@ -35,34 +34,37 @@ class Attack(Unit, ABC):
     example = "pgd(steps=40)"
     norms: ClassVar[tuple[str, ...]] = ()
     """The names of the threat models that the attack is made for; empty: all that bound a distance."""
-    minimal_norm: ClassVar[bool] = False
+    minimum_norm: ClassVar[bool] = False
     """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
-    nearest one inside is kept, in ``max-loss`` mode after the full budget."""
+    nearest one inside is kept, without early stop after the full budget."""
     exact: ClassVar[bool] = False
     """Whether the search goes by differences between losses so small that bf16 would round them off; one that
     looks for the nearest success always does."""
     targetable: ClassVar[bool] = True
     """Whether the attack can move towards given classes."""
 
+    drawn_as: ClassVar[str] = ""
+    """The name by which random numbers are drawn, of an attack that had another name once."""
+
     @property
-    def core(self) -> "Attack":
+    def inner(self) -> "Attack":
         """The attack that searches: a wrapper is made for the same threat models and draws the same."""
         return self
 
     @final
-    def suits(self, threat: ThreatModel) -> bool:
+    def supports(self, threat: ThreatModel) -> bool:
         """Tell whether the attack is made for a threat model."""
-        norms = self.core.norms
+        norms = self.inner.norms
         return threat.is_one_of(norms) if norms else threat.bounded
 
     @property
-    def made_for(self) -> str:
+    def supported_norms(self) -> str:
         """The threat models that the attack is made for, in words."""
-        return ", ".join(self.core.norms) or "threat models that bound a distance"
+        return ", ".join(self.inner.norms) or "threat models that bound a distance"
 
     @property
-    def yardstick(self) -> Loss:
-        """The loss by which points compare, of which ``max-loss`` mode returns the best: the attack's own."""
+    def selection_loss(self) -> Loss:
+        """The loss by which points compare; without early stop the best one is returned. The attack's own."""
         own: Loss = getattr(self, "loss", "cross_entropy")
         return own if own in get_args(Loss) else "cross_entropy"
 
@@ -113,12 +115,12 @@ class Attack(Unit, ABC):
         eps: Numbers | float | None = None,
         ids: Numbers | None = None,
         seed: int = 0,
-        mode: Mode = "verdict",
+        early_stop: bool = True,
         batch_size: int | BatchSize = 250,
-        samples: int = 1,
+        eot_samples: int = 1,
         surrogates: Sequence[nn.Module] = (),
-        half: bool = False,
-        realise: Realise | None = None,
+        bf16: bool = False,
+        quantize: Quantize | None = None,
         on_batch: Callable[[int], None] | None = None,
         on_pass: OnPass | None = None,
     ) -> AttackResult:
@@ -137,25 +139,25 @@ class Attack(Unit, ABC):
             eps: (N,) one radius per image, or one for all, in the place of the threat model's.
             ids: (N,) dataset ids, by which random numbers are drawn; default 0..N-1.
             seed: of the random numbers.
-            mode: ``"verdict"`` leaves misclassified images alone and stops at an image's first success;
-                ``"max-loss"`` spends the full budget on every image.
+            early_stop: leave misclassified images alone and stop at an image's first success; otherwise the
+                full budget is spent on every image.
             batch_size: images per pass; it changes speed and memory, not the draws. Halved where memory
                 runs out.
-            samples: how often a random classifier is asked about each point: losses and gradients are means
-                (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are the
-                probabilities that decide the class.
+            eot_samples: how often a random classifier is asked about each point: losses and gradients are
+                means (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are
+                the probabilities that decide the class.
             surrogates: other classifiers of the same kind, for attacks that transfer.
-            half: search in bf16, where the attack's search bears it; whatever succeeds is confirmed in fp32.
-            realise: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
+            bf16: search in bf16, where the attack's search bears it; whatever succeeds is confirmed in fp32.
+            quantize: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
                 exist, inside the threat model; only a success that is one there counts.
             on_batch: called with the number of images finished.
             on_pass: called a few times a second with the share of the batch's search that is done and the
                 number of the batch's images that are broken.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; an unknown
-                mode; a model in train mode; targets and a criterion; a threat model, or a class to move
-                towards, that the attack is not made for.
+            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; a model
+                in train mode; targets and a criterion; a threat model, or a class to move towards, that the
+                attack does not support.
         """
         given = AttackInput.checked(
             model,
@@ -170,11 +172,11 @@ class Attack(Unit, ABC):
         )
         settings = RunSettings(
             seed=seed,
-            mode=mode,
+            early_stop=early_stop,
             batch_size=batch_size,
-            samples=samples,
-            half=half,
-            realise=realise,
+            eot_samples=eot_samples,
+            bf16=bf16,
+            quantize=quantize,
             on_batch=on_batch,
             on_pass=on_pass,
         )
@@ -182,8 +184,8 @@ class Attack(Unit, ABC):
         return run_in_batches(self, given, settings)
 
     def _check_support(self, given: AttackInput) -> None:
-        core = self.core
-        if not self.suits(given.threat):
-            raise RobustlabError(f"{core.name} supports {core.made_for}, not {given.threat!r}")
-        if given.is_targeted and not core.targetable:
-            raise RobustlabError(f"{core.name} can't move towards a target class")
+        inner = self.inner
+        if not self.supports(given.threat):
+            raise RobustlabError(f"{inner.name} supports {inner.supported_norms}, not {given.threat!r}")
+        if given.is_targeted and not inner.targetable:
+            raise RobustlabError(f"{inner.name} can't move towards a target class")

@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from robustlab.attacks.criteria import Criterion
 from robustlab.attacks.gradients import Gradient
 from robustlab.attacks.losses import Loss
-from robustlab.attacks.watch import Watch
-from robustlab.core.options import Mode
+from robustlab.attacks.progress_reporter import ProgressReporter
 from robustlab.threats import ThreatModel
 
-Realise = Callable[[Tensor, Tensor, Tensor], Tensor]
+Quantize = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Turns points (n, C, H, W), given the clean images and each one's eps (n,), into images that can exist."""
 
 
@@ -29,11 +28,11 @@ class AttackBatch:
     threat: ThreatModel
     eps: Tensor
     key: int
-    mode: Mode
-    minimal_norm: bool
-    yardstick: Loss
-    samples: int
+    early_stop: bool
+    minimum_norm: bool
+    selection_loss: Loss
+    eot_samples: int
     surrogates: Sequence[nn.Module]
-    half: bool
-    realise: Realise | None
-    watch: Watch | None = None
+    bf16: bool
+    quantize: Quantize | None
+    reporter: ProgressReporter | None = None

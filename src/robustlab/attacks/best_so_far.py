@@ -7,7 +7,7 @@ from robustlab.attacks.batch import AttackBatch
 from robustlab.threats import per_image
 
 
-def put(images: Tensor, rows: Tensor, points: Tensor, where: Tensor) -> None:
+def masked_write(images: Tensor, rows: Tensor, points: Tensor, where: Tensor) -> None:
     """Write points (n, C, H, W) into rows (n,) of images (N, C, H, W), in place, where (n,) it says so."""
     if images.device.type == "cpu":
         # In a random search few points are better, and moving all images would cost a good part of a pass.
@@ -26,15 +26,15 @@ class BestSoFar:
         found_by: (N,) the restart that found ``best``; -1 where that is the clean image.
     """
 
-    def __init__(self, task: AttackBatch) -> None:
-        self._minimal_norm = task.minimal_norm
-        self.best = task.images.clone()
-        self.broken = torch.zeros_like(task.labels, dtype=torch.bool)
-        self.found_by = torch.full_like(task.labels, -1)
+    def __init__(self, batch: AttackBatch) -> None:
+        self._minimum_norm = batch.minimum_norm
+        self.best = batch.images.clone()
+        self.broken = torch.zeros_like(batch.labels, dtype=torch.bool)
+        self.found_by = torch.full_like(batch.labels, -1)
         # Of an attack that looks for the nearest image, minus the distance takes the place of the loss.
-        self._score = torch.full(task.labels.shape, -torch.inf, device=task.images.device)
+        self._score = torch.full(batch.labels.shape, -torch.inf, device=batch.images.device)
         # Later and higher successes are not confirmed one by one where that costs a pass each.
-        unsure = task.half and task.mode == "max-loss" and task.realise is None
+        unsure = batch.bf16 and not batch.early_stop and batch.quantize is None
         self._confirmed = (self.best.clone(), self.found_by.clone()) if unsure else None
 
     def keep(
@@ -52,15 +52,15 @@ class BestSoFar:
         """
         broken, higher = self.broken[rows], scores > self._score[rows]
         # A success beats any loss; among equals the higher loss, or the nearer success, is kept.
-        better = success & higher if self._minimal_norm else torch.where(success == broken, higher, success)
+        better = success & higher if self._minimum_norm else torch.where(success == broken, higher, success)
         better = better & counts
-        put(self.best, rows, points, better)
+        masked_write(self.best, rows, points, better)
         self._score[rows] = torch.where(better, scores, self._score[rows])
         self.found_by[rows] = torch.where(better, restart, self.found_by[rows])
         if self._confirmed is not None:
             images, restarts = self._confirmed
             first = success & counts & ~broken
-            put(images, rows, points, first)
+            masked_write(images, rows, points, first)
             restarts[rows] = torch.where(first, restart, restarts[rows])
         self.broken[rows] |= success & counts
 

@@ -33,14 +33,14 @@ class CountedModel:
         random: whether the classifier has drawn from torch's global generators so far.
     """
 
-    def __init__(self, task: AttackBatch) -> None:
-        self._task = task
-        self._highest_class = int(task.labels.max())
-        self.forwards = torch.zeros_like(task.labels)
-        self.backwards = torch.zeros_like(task.labels)
+    def __init__(self, batch: AttackBatch) -> None:
+        self._batch = batch
+        self._highest_class = int(batch.labels.max())
+        self.forwards = torch.zeros_like(batch.labels)
+        self.backwards = torch.zeros_like(batch.labels)
         self.random = False
         self.targets: Tensor | None = None
-        self.targets = task.criterion.targets(task.labels, self._clean_logits)
+        self.targets = batch.criterion.targets(batch.labels, self._clean_logits)
         if self.targets is not None:
             self._highest_class = max(self._highest_class, int(self.targets.max()))
 
@@ -58,7 +58,7 @@ class CountedModel:
         Raises:
             RobustlabError: what the classifier returns is no logits, or of too few classes.
         """
-        return self._judged(points, rows, self._readings(points, rows, exact=exact), loss)
+        return self._judged(points, rows, self._draws(points, rows, exact=exact), loss)
 
     def ask_surrogate(self, surrogate: nn.Module, points: Tensor, rows: Tensor, loss: Measure) -> QueryResult:
         """Return what another classifier says; otherwise as `ask`."""
@@ -79,42 +79,42 @@ class CountedModel:
         """
         # An image may be there several times.
         self.backwards.index_add_(0, rows, torch.full_like(rows, passes))
-        return slope(total, points, again=again).nan_to_num(0.0, 0.0, 0.0)
+        return input_gradient(total, points, again=again).nan_to_num(0.0, 0.0, 0.0)
 
     def observation(self, points: Tensor, logits: Tensor, valid: Tensor, rows: Tensor) -> Observation:
         """Return what the criterion judges."""
         targets = None if self.targets is None else self.targets[rows]
         return Observation(
-            points=points, logits=logits, valid=valid, labels=self._task.labels[rows], targets=targets
+            points=points, logits=logits, valid=valid, labels=self._batch.labels[rows], targets=targets
         )
 
     @torch.no_grad()
     def _clean_logits(self) -> Tensor:
-        rows = torch.arange(len(self._task.labels), device=self._task.labels.device)
-        return _mean(self._readings(self._task.images, rows, exact=True))[0]
+        rows = torch.arange(len(self._batch.labels), device=self._batch.labels.device)
+        return _mean(self._draws(self._batch.images, rows, exact=True))[0]
 
     def _judged(
-        self, points: Tensor, rows: Tensor, readings: list[tuple[Tensor, Tensor]], loss: Measure
+        self, points: Tensor, rows: Tensor, draws: list[tuple[Tensor, Tensor]], loss: Measure
     ) -> QueryResult:
-        logits, valid = _mean(readings)
+        logits, valid = _mean(draws)
         seen = self.observation(points, logits, valid, rows)
-        if len(readings) == 1:
+        if len(draws) == 1:
             losses = loss(seen)
         else:  # the mean of the losses, whose gradient is the expected gradient
-            each = [loss(self.observation(points, *reading, rows)) for reading in readings]
+            each = [loss(self.observation(points, *result, rows)) for result in draws]
             losses = torch.stack(each).mean(dim=0)
         with torch.no_grad():
-            reached = self._task.criterion.reached(seen)
+            reached = self._batch.criterion.reached(seen)
         return QueryResult(logits=logits, valid=valid, losses=losses, reached=reached)
 
-    def _readings(self, points: Tensor, rows: Tensor, *, exact: bool) -> list[tuple[Tensor, Tensor]]:
-        half = self._task.half and not exact
-        return [self._forward(points, rows, half=half) for _ in range(self._task.samples)]
+    def _draws(self, points: Tensor, rows: Tensor, *, exact: bool) -> list[tuple[Tensor, Tensor]]:
+        bf16 = self._batch.bf16 and not exact
+        return [self._forward(points, rows, bf16=bf16) for _ in range(self._batch.eot_samples)]
 
-    def _forward(self, points: Tensor, rows: Tensor, *, half: bool) -> tuple[Tensor, Tensor]:
+    def _forward(self, points: Tensor, rows: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor]:
         state = None if self.random else seeding.global_state(points.device)
-        with torch.autocast(points.device.type, torch.bfloat16, enabled=half):
-            logits = ask(self._task.model, points)
+        with torch.autocast(points.device.type, torch.bfloat16, enabled=bf16):
+            logits = ask(self._batch.model, points)
         if state is not None:
             self.random = not torch.equal(state, seeding.global_state(points.device))
         return finite(self._checked(logits, points, rows))
@@ -129,18 +129,18 @@ class CountedModel:
         return logits
 
 
-def _mean(readings: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def _mean(draws: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the logits (n, K) that stand for all readings, and (n,) whether each of them is an answer."""
-    if len(readings) == 1:
-        return readings[0]
+    if len(draws) == 1:
+        return draws[0]
     # The class of a random classifier is the one of the highest mean probability: one lucky draw is no
     # success.
-    chances = torch.stack([logits.softmax(dim=1) for logits, _ in readings]).mean(dim=0)
+    chances = torch.stack([logits.softmax(dim=1) for logits, _ in draws]).mean(dim=0)
     logits = chances.clamp(min=torch.finfo(chances.dtype).tiny).log()
-    return logits, torch.stack([valid for _, valid in readings]).all(dim=0)
+    return logits, torch.stack([valid for _, valid in draws]).all(dim=0)
 
 
-def slope(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
+def input_gradient(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
     """Return the gradient; zeros if the classifier cuts the path to its input, as a comparison does."""
     if not total.requires_grad:
         return torch.zeros_like(points)

@@ -1,4 +1,7 @@
-"""Carlini & Wagner's L2 attack (2017, arXiv:1608.04644). Budget: at most `steps * rounds` gradients."""
+"""Carlini & Wagner's L2 attack (2017, arXiv:1608.04644).
+
+Budget: at most `steps * binary_search_steps` gradients.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,14 +28,14 @@ class CW(GradientAttack):
     """Adam on squared distance minus c times the margin, in tanh space; c by binary search."""
 
     norms = ("l2",)
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 1000
-    rounds: Annotated[int, Field(ge=1)] = 9
+    binary_search_steps: Annotated[int, Field(ge=1)] = 9
     """How many values of c are tried."""
-    step: Annotated[float, Field(gt=0.0)] = 0.01
+    lr: Annotated[float, Field(gt=0.0)] = 0.01
     """Adam's learning rate."""
-    c: Annotated[float, Field(gt=0.0)] = 1e-3
+    initial_const: Annotated[float, Field(gt=0.0)] = 1e-3
     """The weight of the margin in the first round."""
     confidence: Annotated[float, Field(ge=0.0)] = 0.0
     """The margin, in logits, to be won by."""
@@ -42,10 +45,10 @@ class CW(GradientAttack):
 
     @property
     def passes(self) -> int:
-        return self.steps * self.rounds
+        return self.steps * self.binary_search_steps
 
     def search(self, session: Session) -> None:
-        search_weight(session, self.c, self.rounds, self._descend)
+        search_weight(session, self.initial_const, self.binary_search_steps, self._descend)
 
     def _descend(self, session: Session, weight: Tensor) -> Tensor:
         found = torch.zeros_like(session.labels, dtype=torch.bool)
@@ -62,12 +65,12 @@ class CW(GradientAttack):
         for step in range(1, self.steps + 1):
             tanh = state.coordinates.tanh()
             points = (session.clean + (tanh - state.start) / 2).clamp(0.0, 1.0)
-            reading = session.query(points, "margin", gradient=True)
-            moves, short = points - session.clean, self.confidence - reading.losses
-            found[state.place] |= reading.reached & (short <= 0) & ~session.closed
+            result = session.query(points, "margin", gradient=True)
+            moves, short = points - session.clean, self.confidence - result.losses
+            found[state.place] |= result.reached & (short <= 0) & ~session.closed
             pull = torch.where(short > 0, state.weight, 0.0)
-            slope = (2 * moves - per_image(pull, moves) * reading.ascent) * (1 - tanh.square()) / 2
-            state.coordinates = state.coordinates - self.step * adam(state, slope, step)
+            gradient = (2 * moves - per_image(pull, moves) * result.ascent) * (1 - tanh.square()) / 2
+            state.coordinates = state.coordinates - self.lr * adam(state, gradient, step)
             done = None
             if self.abort_early and step % max(1, self.steps // _CHECKS) == 0:
                 objective = moves.square().flatten(1).sum(dim=1) + pull * short

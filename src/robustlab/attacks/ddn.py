@@ -22,7 +22,7 @@ class DDN(GradientAttack):
     """Steps along the gradient, each brought to a sphere that shrinks after a success and grows otherwise."""
 
     norms = ("l2",)
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
@@ -44,8 +44,8 @@ class DDN(GradientAttack):
         )
         points, shape = session.clean, tuple(session.clean.shape[1:])
         for step in range(self.steps):
-            reading = session.query(points, gradient=True)
-            state.gradient, state.reached = reading.ascent, reading.reached
+            result = session.query(points, gradient=True)
+            state.gradient, state.reached = result.ascent, result.reached
             state = session.unfinished(state)
             if session.finished:
                 return

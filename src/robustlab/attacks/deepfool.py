@@ -28,7 +28,7 @@ class DeepFool(GradientAttack):
     """
 
     norms = ("linf", "l2")
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 50
     candidates: Annotated[int, Field(ge=2)] = 10
@@ -44,12 +44,12 @@ class DeepFool(GradientAttack):
     def search(self, session: Session) -> None:
         threat, state = session.threat, _State(session.clean, likeliest(session, self.candidates))
         for step in range(self.steps):
-            gap, slope, reached = nearest_boundary(session, state.points, state.classes)
-            rise = (1 + self.overshoot) * gap + _LEAST_STEP * threat.steepness(slope)
+            gap, gradient, reached = nearest_boundary(session, state.points, state.classes)
+            rise = (1 + self.overshoot) * gap + _LEAST_STEP * threat.dual_norm(gradient)
             move = (
-                threat.straight_move(slope, rise)
+                threat.straight_move(gradient, rise)
                 if 2 * step < self.steps
-                else threat.move_inside(state.points, slope, rise)
+                else threat.move_inside(state.points, gradient, rise)
             )
             state.points = (state.points + move).clamp(0.0, 1.0)
             state = session.unfinished(state, done=reached)

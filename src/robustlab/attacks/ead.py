@@ -1,7 +1,7 @@
 """Elastic-net attack (Chen et al. 2018, arXiv:1709.04114), L1 decision rule.
 
-Budget: `steps * rounds` gradients and twice as many forward passes. Unlike in the paper, the point ahead, at
-which the gradient is taken, stays in [0, 1] too.
+Budget: `steps * binary_search_steps` gradients and twice as many forward passes. Unlike in the paper, the
+point ahead, at which the gradient is taken, stays in [0, 1] too.
 """
 
 from dataclasses import dataclass
@@ -24,14 +24,14 @@ class EAD(GradientAttack):
     """FISTA on squared plus beta times L1 distance, minus c times the margin; c by binary search."""
 
     norms = ("l1",)
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 1000
-    rounds: Annotated[int, Field(ge=1)] = 9
+    binary_search_steps: Annotated[int, Field(ge=1)] = 9
     """How many values of c are tried."""
-    step: Annotated[float, Field(gt=0.0)] = 0.01
+    lr: Annotated[float, Field(gt=0.0)] = 0.01
     """Of the first step; it falls as the square root of the steps left."""
-    c: Annotated[float, Field(gt=0.0)] = 1e-3
+    initial_const: Annotated[float, Field(gt=0.0)] = 1e-3
     """The weight of the margin in the first round."""
     beta: Annotated[float, Field(ge=0.0)] = 0.01
     """The weight of the L1 distance; changes up to it are undone."""
@@ -41,26 +41,26 @@ class EAD(GradientAttack):
 
     @property
     def passes(self) -> int:
-        return 2 * self.steps * self.rounds
+        return 2 * self.steps * self.binary_search_steps
 
     def search(self, session: Session) -> None:
-        search_weight(session, self.c, self.rounds, self._descend)
+        search_weight(session, self.initial_const, self.binary_search_steps, self._descend)
 
     def _descend(self, session: Session, weight: Tensor) -> Tensor:
         found = torch.zeros_like(session.labels, dtype=torch.bool)
         place = torch.arange(len(weight), device=weight.device)
         state = _State(place=place, weight=weight, points=session.clean, ahead=session.clean)
         for step in range(self.steps):
-            reading = session.query(state.ahead, "margin", gradient=True, propose=False)
-            pull = torch.where(reading.losses < self.confidence, state.weight, 0.0)
-            slope = 2 * (state.ahead - session.clean) - per_image(pull, state.ahead) * reading.ascent
-            moves = state.ahead - self.step * (1 - step / self.steps) ** 0.5 * slope - session.clean
+            result = session.query(state.ahead, "margin", gradient=True, propose=False)
+            pull = torch.where(result.losses < self.confidence, state.weight, 0.0)
+            gradient = 2 * (state.ahead - session.clean) - per_image(pull, state.ahead) * result.ascent
+            moves = state.ahead - self.lr * (1 - step / self.steps) ** 0.5 * gradient - session.clean
             moves = moves.sign() * (moves.abs() - self.beta).clamp(min=0.0)
             points = (session.clean + moves).clamp(0.0, 1.0)
             drift = step / (step + 3) * (points - state.points)
             state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
-            reading = session.query(points, "margin")
-            found[state.place] |= reading.reached & (reading.losses >= self.confidence)
+            result = session.query(points, "margin")
+            found[state.place] |= result.reached & (result.losses >= self.confidence)
             state = session.unfinished(state)
             if session.finished:
                 break

@@ -25,7 +25,7 @@ class FAB(GradientAttack):
     """Projects point and clean image onto the linearised boundary, in the box; turns back on success."""
 
     norms = ("linf", "l2", "l1")
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
     targets: Annotated[int, Field(ge=0)] = 9
@@ -68,11 +68,11 @@ class FAB(GradientAttack):
             if session.finished:
                 return
 
-    def _step(self, session: Session, points: Tensor, rise: Tensor, slope: Tensor) -> Tensor:
+    def _step(self, session: Session, points: Tensor, rise: Tensor, gradient: Tensor) -> Tensor:
         """Go to, and a bit beyond, a mean of both projections, in which the nearer of them counts more."""
         clean, threat = session.clean, session.threat
-        further = rise + (slope * (points - clean)).flatten(1).sum(dim=1)
-        own, first = threat.move_inside(points, slope, rise), threat.move_inside(clean, slope, further)
+        further = rise + (gradient * (points - clean)).flatten(1).sum(dim=1)
+        own, first = threat.move_inside(points, gradient, rise), threat.move_inside(clean, gradient, further)
         zero = torch.zeros_like(clean)
         near, far = (threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
         alpha = per_image((near / (near + far)).clamp(max=self.alpha_max), clean)
@@ -81,11 +81,11 @@ class FAB(GradientAttack):
 
 
 def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
-    """Return what is missing (n,) to the boundary, in logits, and its slope."""
+    """Return what is missing (n,) to the boundary, in logits, and its gradient."""
     if state.classes is not None:
         return nearest_boundary(session, state.points, state.classes)[:2]
-    reading = session.query(state.points, "margin", toward=state.toward, gradient=True)
-    return -reading.losses, reading.ascent
+    result = session.query(state.points, "margin", toward=state.toward, gradient=True)
+    return -result.losses, result.ascent
 
 
 @dataclass

@@ -20,7 +20,7 @@ class FGSM(GradientAttack):
 
     random_start: bool = False
     """Whether the step begins at a random point and not at the clean image."""
-    step: Annotated[float, Field(gt=0.0)] | None = None
+    rel_step_size: Annotated[float, Field(gt=0.0)] | None = None
     """Step length as a fraction of eps; default 1, with a random start 1.25."""
     gradient: Gradient = ExactGradient()
 
@@ -30,5 +30,5 @@ class FGSM(GradientAttack):
 
     def search(self, session: Session) -> None:
         start = session.random_start() if self.random_start else session.clean
-        step = self.step or (1.25 if self.random_start else 1.0)
+        step = self.rel_step_size or (1.25 if self.random_start else 1.0)
         session.propose(session.ascend(start, session.gradient(start, propose=False), step))

@@ -28,10 +28,10 @@ class FMN(GradientAttack):
     """Steps along the gradient in a ball whose radius follows the estimated distance of the boundary."""
 
     norms = ("l0", "l1", "l2", "linf")
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
-    step: Annotated[float, Field(gt=0.0)] = 1.0
+    step_size: Annotated[float, Field(gt=0.0)] = 1.0
     """The Euclidean length of the first step; the last is a hundredth of it."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
     """By how much of itself the radius changes in the first step."""
@@ -51,14 +51,14 @@ class FMN(GradientAttack):
             gradient=session.clean,
         )
         for step in range(self.steps):
-            reading = session.query(state.points, "margin", gradient=True)
-            state.losses, state.reached, state.gradient = reading.losses, reading.reached, reading.ascent
+            result = session.query(state.points, "margin", gradient=True)
+            state.losses, state.reached, state.gradient = result.losses, result.reached, result.ascent
             state = session.unfinished(state)
             if session.finished:
                 return
             share = step / self.steps
             _resize(state, session, cosine(self.gamma, _LAST_GAMMA, share))
-            length = self.step * cosine(1.0, _LAST_STEP, share)
+            length = self.step_size * cosine(1.0, _LAST_STEP, share)
             moved = _EUCLIDEAN.ascend(state.points, state.gradient, length)
             if not session.threat.projects_exactly:
                 # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
@@ -101,7 +101,7 @@ def _resize(state: _State, session: Session, gamma: float) -> None:
         smaller = smaller.floor().minimum(state.radius - 1).clamp(min=0.0)
         larger = larger.floor().maximum(state.radius + 1)
     else:
-        ahead = state.losses.abs() / session.threat.steepness(state.gradient)
+        ahead = state.losses.abs() / session.threat.dual_norm(state.gradient)
         # Beyond it by gamma: a flat boundary would be reached at the estimate, and never crossed.
         larger = torch.where(found, larger, (distance + ahead) * (1 + gamma))
     state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)

@@ -35,7 +35,7 @@ class HopSkipJump(Attack):
     """
 
     norms = ("l2", "linf")
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 40
     samples: Annotated[int, Field(ge=1)] = 100
@@ -114,10 +114,10 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
         length: Tensor = torch.linalg.vector_norm(draws, dim=(2, 3, 4), keepdim=True)
         asked = (points + width * draws / length).clamp(0.0, 1.0)
         directions = (asked - points) / width
-        verdict = 2.0 * session.query_many(asked).reached - 1
-        verdicts = verdicts + verdict.sum(dim=0)
+        early_stop = 2.0 * session.query_many(asked).reached - 1
+        verdicts = verdicts + early_stop.sum(dim=0)
         plain = plain + directions.sum(dim=0)
-        signed = signed + (verdict[:, :, None, None, None] * directions).sum(dim=0)
+        signed = signed + (early_stop[:, :, None, None, None] * directions).sum(dim=0)
     # The mean verdict is taken off to lower the variance, unless the points all lie on one side.
     mean = per_image(verdicts / count, points)
     normal = torch.where(mean.abs() < 1, signed - mean * plain, mean * plain)

@@ -11,7 +11,7 @@ from robustlab.attacks.batch import AttackBatch
 from robustlab.attacks.counted_model import CountedModel, Measure
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.query_result import QueryResult
-from robustlab.threats import allowance
+from robustlab.threats import with_tolerance
 
 _ASKED_AGAIN = 10
 """How often a random classifier must repeat that the goal is reached."""
@@ -24,22 +24,22 @@ class ResultKeeper(ActiveSet):
     """The active images, the classifier, and what it says of proposed points.
 
     Attributes:
-        oracle: the classifier, and the passes spent on each image of the batch.
+        counted_model: the classifier, and the passes spent on each image of the batch.
     """
 
-    def __init__(self, task: AttackBatch) -> None:
-        self.oracle = CountedModel(task)
-        super().__init__(task, self.oracle.targets)
+    def __init__(self, batch: AttackBatch) -> None:
+        self.counted_model = CountedModel(batch)
+        super().__init__(batch, self.counted_model.targets)
 
     @property
     def model(self) -> nn.Module:
         """The attacked classifier."""
-        return self._task.model
+        return self._batch.model
 
     @property
     def surrogates(self) -> Sequence[nn.Module]:
         """Other classifiers of the same kind."""
-        return self._task.surrogates
+        return self._batch.surrogates
 
     # Asking
 
@@ -56,27 +56,27 @@ class ResultKeeper(ActiveSet):
         measure = self._measure(loss, toward)
         with torch.set_grad_enabled(gradient):
             if surrogate is not None:
-                return self.oracle.ask_surrogate(surrogate, points, self.rows, measure)
-            return self.oracle.ask(points, self.rows, measure)
+                return self.counted_model.ask_surrogate(surrogate, points, self.rows, measure)
+            return self.counted_model.ask(points, self.rows, measure)
 
     def differentiate(
         self, total: Tensor, points: Tensor, *, again: bool = False, surrogate: nn.Module | None = None
     ) -> Tensor:
         """Return the gradient of a sum of what was asked; ``again``: another one of the same follows."""
-        passes = self._task.samples if surrogate is None else 1
-        return self.oracle.gradient(total, points, self.rows, passes=passes, again=again)
+        passes = self._batch.eot_samples if surrogate is None else 1
+        return self.counted_model.gradient(total, points, self.rows, passes=passes, again=again)
 
     def _measure(self, loss: Objective, toward: Tensor | None = None) -> Measure:
         if callable(loss):
             return lambda seen: loss(seen.logits)
-        return lambda seen: self._task.criterion.loss(loss, seen, toward)
+        return lambda seen: self._batch.criterion.loss(loss, seen, toward)
 
     # Keeping
 
     def keep(
         self,
         points: Tensor,
-        answer: QueryResult,
+        result: QueryResult,
         measured: Objective | None,
         *,
         propose: bool,
@@ -86,42 +86,42 @@ class ResultKeeper(ActiveSet):
 
         Args:
             points: (n, C, H, W).
-            answer: of the classifier, at the points.
+            result: of the classifier, at the points.
             measured: what its losses are; None: something that points are not compared by.
             propose: whether the points count as results.
             gradient: (n, C, H, W) to return with it.
         """
-        logits, losses, reached = answer.logits.detach(), answer.losses.detach(), answer.reached
+        logits, losses, reached = result.logits.detach(), result.losses.detach(), result.reached
         if propose:
             # An attack may follow several losses; its points compare by one.
-            scores, yardstick = losses, self._task.yardstick
-            if measured != yardstick and not self._task.minimal_norm:
-                scores = self.measure(yardstick, points, answer)
+            scores, selection_loss = losses, self._batch.selection_loss
+            if measured != selection_loss and not self._batch.minimum_norm:
+                scores = self.measure(selection_loss, points, result)
             reached = self._keep(points, scores, reached)
-        if self._task.watch is not None:
-            self._task.watch.look(self.oracle.forwards, self.record.broken)
-        return replace(answer, logits=logits, losses=losses, reached=reached, gradient=gradient)
+        if self._batch.reporter is not None:
+            self._batch.reporter.look(self.counted_model.forwards, self.best_so_far.broken)
+        return replace(result, logits=logits, losses=losses, reached=reached, gradient=gradient)
 
-    def measure(self, loss: Loss, points: Tensor, answer: QueryResult) -> Tensor:
+    def measure(self, loss: Loss, points: Tensor, result: QueryResult) -> Tensor:
         """Return a loss (n,) of an answer that there is."""
-        seen = self.oracle.observation(points, answer.logits.detach(), answer.valid, self.rows)
+        seen = self.counted_model.observation(points, result.logits.detach(), result.valid, self.rows)
         return self._measure(loss)(seen)
 
     @torch.no_grad()
     def _keep(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:
         """Keep the points where they are better, and return (n,) where the goal is reached after all."""
-        rows, task, counts = self.rows, self._task, ~self.closed
-        if task.minimal_norm:
+        rows, batch, counts = self.rows, self._batch, ~self.closed
+        if batch.minimum_norm:
             distances = self.threat.distance(points, self.clean)
-            counts &= distances <= allowance(self.eps)
-        if task.realise is not None:
+            counts &= distances <= with_tolerance(self.eps)
+        if batch.quantize is not None:
             points, reached = self.confirmed(points, reached, reached & counts)
         elif self.unsure:
-            first = task.minimal_norm | ~self.record.broken[rows]
+            first = batch.minimum_norm | ~self.best_so_far.broken[rows]
             points, reached = self.confirmed(points, reached, reached & counts & first)
-        if task.minimal_norm:
+        if batch.minimum_norm:
             scores = -self.threat.distance(points, self.clean)
-        self.record.keep(rows, points, scores, reached & counts, counts, self.restart)
+        self.best_so_far.keep(rows, points, scores, reached & counts, counts, self.restart)
         return reached
 
     # Confirming
@@ -129,7 +129,7 @@ class ResultKeeper(ActiveSet):
     @property
     def unsure(self) -> bool:
         """Whether a success may be none when the classifier is asked once more."""
-        return self._task.half or self.oracle.random
+        return self._batch.bf16 or self.counted_model.random
 
     def confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Ask again about points that reached the goal, as they would count: real images, in fp32.
@@ -141,13 +141,13 @@ class ResultKeeper(ActiveSet):
             The points, those that were asked about as real images; where the goal is reached.
         """
         places = asked.nonzero().squeeze(1)
-        if self._task.realise is not None and len(places):
-            real = self._task.realise(points[places], self.clean[places], self.eps[places])
+        if self._batch.quantize is not None and len(places):
+            real = self._batch.quantize(points[places], self.clean[places], self.eps[places])
             points = points.index_copy(0, places, real)
-        for _ in range(_ASKED_AGAIN if self.oracle.random else 1):
+        for _ in range(_ASKED_AGAIN if self.counted_model.random else 1):
             if len(places) == 0:
                 break
-            again = self.oracle.ask(points[places], self.rows[places], exact=True).reached
+            again = self.counted_model.ask(points[places], self.rows[places], exact=True).reached
             reached = reached.scatter(0, places, again)
             places = places[again]
         return points, reached
@@ -160,20 +160,22 @@ class ResultKeeper(ActiveSet):
             Predictions, -1 where the classifier gives no answer, as `core.logits` explains; their
             confidences; where the goal is reached. All (N,).
         """
-        task, record = self._task, self.record
-        if task.realise is not None:
-            rest = (~record.broken).nonzero().squeeze(1)
-            record.best[rest] = task.realise(record.best[rest], task.images[rest], task.eps[rest])
+        batch, best_so_far = self._batch, self.best_so_far
+        if batch.quantize is not None:
+            rest = (~best_so_far.broken).nonzero().squeeze(1)
+            best_so_far.best[rest] = batch.quantize(
+                best_so_far.best[rest], batch.images[rest], batch.eps[rest]
+            )
         verified = self._verified(self._everyone())
-        failed = (record.broken & ~verified[2]).nonzero().squeeze(1)
-        if len(failed) and record.fall_back(failed):
+        failed = (best_so_far.broken & ~verified[2]).nonzero().squeeze(1)
+        if len(failed) and best_so_far.fall_back(failed):
             for whole, part in zip(verified, self._verified(failed), strict=True):
                 whole[failed] = part
         return verified
 
     def _verified(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        answer = self.oracle.ask(self.record.best[rows], rows, exact=True)
-        predictions = answer.logits.argmax(dim=1)
-        confidences = answer.logits.softmax(dim=1).gather(1, predictions[:, None]).squeeze(1)
-        predictions = torch.where(answer.valid, predictions, -1)
-        return predictions, torch.where(answer.valid, confidences, 0.0), answer.reached
+        result = self.counted_model.ask(self.best_so_far.best[rows], rows, exact=True)
+        predictions = result.logits.argmax(dim=1)
+        confidences = result.logits.softmax(dim=1).gather(1, predictions[:, None]).squeeze(1)
+        predictions = torch.where(result.valid, predictions, -1)
+        return predictions, torch.where(result.valid, confidences, 0.0), result.reached

@@ -28,14 +28,15 @@ def nearest_boundary(session: Session, points: Tensor, classes: Tensor) -> tuple
             them.
 
     Returns:
-        (n,) what the slope must rise by, in logits; (n, C, H, W) the slope; (n,) where the goal is reached.
+        (n,) what the difference of logits must rise by; (n, C, H, W) its gradient; (n,) where the goal is
+        reached.
     """
     if not session.any_rival:
-        reading = session.query(points, "margin", gradient=True)
-        return -reading.losses, reading.ascent, reading.reached
-    reading, gradients = session.jacobian(points, classes)
-    logits = reading.logits.gather(1, classes)
-    gaps, slopes = logits[:, :1] - logits[:, 1:], gradients[:, 1:] - gradients[:, :1]
-    nearest = (gaps.abs() / session.threat.steepness(slopes)).argmin(dim=1, keepdim=True)
-    slope = slopes.take_along_dim(nearest[:, :, None, None, None], dim=1).squeeze(1)
-    return gaps.gather(1, nearest).squeeze(1), slope, reading.reached
+        result = session.query(points, "margin", gradient=True)
+        return -result.losses, result.ascent, result.reached
+    result, gradients = session.jacobian(points, classes)
+    logits = result.logits.gather(1, classes)
+    gaps, gradients = logits[:, :1] - logits[:, 1:], gradients[:, 1:] - gradients[:, :1]
+    nearest = (gaps.abs() / session.threat.dual_norm(gradients)).argmin(dim=1, keepdim=True)
+    gradient = gradients.take_along_dim(nearest[:, :, None, None, None], dim=1).squeeze(1)
+    return gaps.gather(1, nearest).squeeze(1), gradient, result.reached

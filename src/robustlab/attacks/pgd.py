@@ -14,10 +14,10 @@ from robustlab.core.spec import register
 
 @register("pgd")
 class PGD(GradientAttack):
-    """Repeated steps of length ``step * eps``, each projected back; from random starts."""
+    """Repeated steps of length ``rel_step_size * eps``, each projected back; from random starts."""
 
     steps: Annotated[int, Field(ge=1)] = 40
-    step: Annotated[float, Field(gt=0.0)] = 0.1
+    rel_step_size: Annotated[float, Field(gt=0.0)] = 0.1
     """Step length as a fraction of eps. On the study's CNN 1/10 finds more than the 1/30 of Madry et al."""
     restarts: Annotated[int, Field(ge=1)] = 1
     loss: Loss = "cross_entropy"
@@ -39,5 +39,5 @@ class PGD(GradientAttack):
             points, gradient = session.unfinished(points, gradient)
             if session.finished:
                 return
-            points = session.ascend(points, gradient, self.step)
+            points = session.ascend(points, gradient, self.rel_step_size)
         session.propose(points, self.loss)

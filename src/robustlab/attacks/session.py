@@ -18,23 +18,23 @@ __all__ = ["Objective", "Session"]
 class Session(ResultKeeper):
     """What an attack sees of its task: the images that are still active, and what it may ask about them."""
 
-    def __init__(self, task: AttackBatch) -> None:
-        super().__init__(task)
+    def __init__(self, batch: AttackBatch) -> None:
+        super().__init__(batch)
         self._clean: QueryResult | None = None
-        self._estimator, self._estimates = task.gradient, 0
+        self._estimator, self._estimates = batch.gradient, 0
 
     def start(self) -> None:
         """In verdict mode, set aside the images that are as the attacker wishes already.
 
         An attack that looks for the nearest success learns of them in max-loss mode too: their distance is 0.
         """
-        if self.verdict or self._task.minimal_norm:
+        if self.early_stop or self._batch.minimum_norm:
             with self._all_active():
-                clean = self._clean = self.query(self.clean, propose=not self.verdict)
+                clean = self._clean = self.query(self.clean, propose=not self.early_stop)
                 reached = clean.reached
                 if self.unsure:
                     reached = self.confirmed(self.clean, reached, reached)[1]
-                self.record.broken |= reached
+                self.best_so_far.broken |= reached
 
     def begin(self, restart: int) -> None:
         super().begin(restart)
@@ -60,7 +60,7 @@ class Session(ResultKeeper):
     @property
     def any_rival(self) -> bool:
         """Whether the goal is reached wherever some class lies above the label, whichever it is."""
-        return self._task.criterion.any_rival
+        return self._batch.criterion.any_rival
 
     # Gradients
 
@@ -80,11 +80,11 @@ class Session(ResultKeeper):
         An estimator that asks other classifiers alone costs no pass of the attacked one: the points don't
         count as results then, as they don't without ``propose``.
         """
-        gradients, answer = self._estimate(GradientQuery(self, points, loss, number=self._estimates))
-        if answer is None and propose and self._estimator.asks_classifier:
-            answer = self.ask(points.detach(), loss)
-        if answer is not None:
-            self.keep(points.detach(), answer, loss, propose=propose)
+        gradients, result = self._estimate(GradientQuery(self, points, loss, number=self._estimates))
+        if result is None and propose and self._estimator.asks_classifier:
+            result = self.ask(points.detach(), loss)
+        if result is not None:
+            self.keep(points.detach(), result, loss, propose=propose)
         return gradients[:, 0]
 
     def jacobian(self, points: Tensor, classes: Tensor) -> tuple[QueryResult, Tensor]:
@@ -94,10 +94,10 @@ class Session(ResultKeeper):
         """
         points = points.detach()
         wanted = GradientQuery(self, points, "margin", number=self._estimates, classes=classes)
-        gradients, answer = self._estimate(wanted)
-        if answer is None:
-            answer = self.ask(points, "margin")
-        return self.keep(points, answer, "margin", propose=True), gradients
+        gradients, result = self._estimate(wanted)
+        if result is None:
+            result = self.ask(points, "margin")
+        return self.keep(points, result, "margin", propose=True), gradients
 
     def _estimate(self, wanted: GradientQuery) -> tuple[Tensor, QueryResult | None]:
         self._estimates += 1
@@ -129,15 +129,15 @@ class Session(ResultKeeper):
             gradient: whether to return the gradient of the loss.
             propose: whether the points count as results.
         """
-        points, ascent, answer = points.detach(), None, None
+        points, ascent, result = points.detach(), None, None
         if gradient:
             wanted = GradientQuery(self, points, loss, number=self._estimates, toward=toward)
-            gradients, answer = self._estimate(wanted)
+            gradients, result = self._estimate(wanted)
             ascent = gradients[:, 0]
-        if answer is None:
-            answer = self.ask(points, loss, toward)
+        if result is None:
+            result = self.ask(points, loss, toward)
         measured = loss if toward is None else None
-        return self.keep(points, answer, measured, propose=propose, gradient=ascent)
+        return self.keep(points, result, measured, propose=propose, gradient=ascent)
 
     def query_many(
         self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True
@@ -154,13 +154,13 @@ class Session(ResultKeeper):
         Returns:
             A result whose tensors are (k, n, ...).
         """
-        answers: list[QueryResult] = []
+        asked: list[QueryResult] = []
         for some in torch.split(points, self.copies_at_once):
             with self.repeated(len(some)):
-                answers += _split(self.ask(some.flatten(0, 1), loss), len(some))
+                asked += _split(self.ask(some.flatten(0, 1), loss), len(some))
         # One by one, as if they had been asked about so.
         results = [
-            self.keep(one, answer, loss, propose=propose) for one, answer in zip(points, answers, strict=True)
+            self.keep(one, each, loss, propose=propose) for one, each in zip(points, asked, strict=True)
         ]
         return QueryResult(
             logits=torch.stack([result.logits for result in results]),
@@ -177,9 +177,9 @@ class Session(ResultKeeper):
         self._activate(rows)
 
 
-def _split(answer: QueryResult, copies: int) -> list[QueryResult]:
+def _split(result: QueryResult, copies: int) -> list[QueryResult]:
     """Return the answers about each of several points per image."""
-    columns = (answer.logits, answer.valid, answer.losses, answer.reached)
+    columns = (result.logits, result.valid, result.losses, result.reached)
     return [
         QueryResult(logits=logits, valid=valid, losses=losses, reached=reached)
         for logits, valid, losses, reached in zip(*(part.chunk(copies) for part in columns), strict=True)

@@ -25,10 +25,10 @@ class SigmaZero(GradientAttack):
     """Descends on a smooth count of the changed values; small changes are undone as long as it succeeds."""
 
     norms = ("l0",)
-    minimal_norm = True
+    minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 1000
-    step: Annotated[float, Field(gt=0.0)] = 1.0
+    step_size: Annotated[float, Field(gt=0.0)] = 1.0
     """Of the first step, on the largest value; the last is a tenth of it."""
     sigma: Annotated[float, Field(gt=0.0)] = 1e-3
     """How smooth the count is: a change of its square root counts as a half."""
@@ -51,17 +51,17 @@ class SigmaZero(GradientAttack):
             threshold=torch.full_like(session.eps, self.threshold),
             reached=torch.zeros_like(session.labels, dtype=torch.bool),
         )
-        length = self.step
+        length = self.step_size
         for step in range(self.steps):
-            reading = session.query(session.clean + state.moves, "margin", gradient=True)
-            wish = torch.where(per_image(reading.losses < 0, state.moves), reading.ascent, 0.0)
-            state.gradient, state.reached = wish - self._count_slope(state.moves), reading.reached
+            result = session.query(session.clean + state.moves, "margin", gradient=True)
+            wish = torch.where(per_image(result.losses < 0, state.moves), result.ascent, 0.0)
+            state.gradient, state.reached = wish - self._count_slope(state.moves), result.reached
             state = session.unfinished(state)
             if session.finished:
                 return
             moved = session.clean + state.moves + length * adam(state, _largest_one(state.gradient), step + 1)
             state.moves = moved.clamp(0.0, 1.0) - session.clean
-            length = self.step * cosine(1.0, _LAST_STEP, step / self.steps)
+            length = self.step_size * cosine(1.0, _LAST_STEP, step / self.steps)
             rise = torch.where(state.reached, 1.0, -1.0) * self.threshold_step * length
             state.threshold = (state.threshold + rise).clamp(0.0, 1.0)
             small = state.moves.abs() < per_image(state.threshold, state.moves)

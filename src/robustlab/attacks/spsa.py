@@ -34,7 +34,7 @@ class SPSA(Attack):
     """Pairs of points from which a gradient is estimated."""
     delta: PixelLength = 0.01
     """How far each pixel of a pair's points lies from where the gradient is estimated."""
-    step: Annotated[float, Field(gt=0.0)] = 0.1
+    rel_step_size: Annotated[float, Field(gt=0.0)] = 0.1
     """Step length as a fraction of eps."""
     loss: Loss = "margin"
 
@@ -60,7 +60,7 @@ class SPSA(Attack):
                 return
             gradient = session.gradient(state.points, self.loss, propose=False)
             state.mean = _DECAY * state.mean + gradient
-            state.points = session.ascend(state.points, state.mean, self.step)
+            state.points = session.ascend(state.points, state.mean, self.rel_step_size)
             session.query(state.points, self.loss)
 
 

@@ -11,8 +11,8 @@ class Wrapper(Attack, ABC):
     attack: Attack
 
     @property
-    def core(self) -> Attack:
-        return self.attack.core
+    def inner(self) -> Attack:
+        return self.attack.inner
 
     @property
     def needs_gradient(self) -> bool:

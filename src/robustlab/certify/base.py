@@ -50,9 +50,9 @@ class Certifier(Unit, ABC):
             NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
         """
 
-    def passes(self, proven: Tensor) -> Tensor:
+    def passes(self, certified: Tensor) -> Tensor:
         """Return (N,) how many forward passes each image took, given (N,) whether it was proven."""
-        return torch.full_like(proven, 2, dtype=torch.int64)
+        return torch.full_like(certified, 2, dtype=torch.int64)
 
     @final
     @own_settings()
@@ -89,17 +89,17 @@ class Certifier(Unit, ABC):
         if not threat.is_one_of(self.norms):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
-        proven = torch.zeros_like(labels, dtype=torch.bool)
+        certified = torch.zeros_like(labels, dtype=torch.bool)
         understood = len(images) > 0 and self.explain(model, images) is None
 
         def certify_rows(rows: Tensor) -> None:
             if understood:
-                proven[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
+                certified[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
             if on_batch is not None:
                 on_batch(len(rows))
 
         in_batches(torch.arange(len(images), device=images.device), batch_size, certify_rows)
-        return proven
+        return certified
 
     @final
     @own_settings()
@@ -157,14 +157,16 @@ class Certifier(Unit, ABC):
         with torch.no_grad():
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
-            proven = (logits.argmax(dim=1) == labels) & answered(logits)
-            if threat.eps > 0 and proven.any():
+            certified = (logits.argmax(dim=1) == labels) & answered(logits)
+            if threat.eps > 0 and certified.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 try:
-                    proven[proven.clone()] = self._proved(model, images[proven], labels[proven], threat)
+                    certified[certified.clone()] = self._proved(
+                        model, images[certified], labels[certified], threat
+                    )
                 except NoRuleError:
-                    proven.zero_()
-        return proven
+                    certified.zero_()
+        return certified
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

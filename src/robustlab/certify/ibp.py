@@ -34,15 +34,15 @@ class IBP(Certifier):
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         hopeful = (_margins(model, images, labels, threat, torch.float32) > 0).all(dim=1)
-        proven = torch.zeros_like(hopeful)
+        certified = torch.zeros_like(hopeful)
         if hopeful.any():
             margins = self.margins(model, images[hopeful], labels[hopeful], threat)
-            proven[hopeful] = (margins > 0).all(dim=1)
-        return proven
+            certified[hopeful] = (margins > 0).all(dim=1)
+        return certified
 
-    def passes(self, proven: Tensor) -> Tensor:
+    def passes(self, certified: Tensor) -> Tensor:
         # The class; bounds in fp32, centre and radius; where these may do, in fp64, too.
-        return 3 + 2 * proven.long()
+        return 3 + 2 * certified.long()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.

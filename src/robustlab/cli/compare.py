@@ -64,7 +64,7 @@ def gate(
         baseline=baseline,
         max_drop=max_drop,
         allow_fewer_images=allow_fewer_images,
-        no_red_flags=strict,
+        strict=strict,
     )
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")

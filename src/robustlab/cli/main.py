@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands
 from robustlab.cli.interrupt import leave_on_ctrl_c
 from robustlab.cli.output import Forgiving, close_for_the_rest, open_all_streams
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
+from robustlab.core.aliases import RenamedWarning
 from robustlab.core.arguments import as_path
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
@@ -56,6 +58,16 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     checks.show(None if data_root is None else as_path("data_root", data_root), as_json=as_json)
 
 
+_show_as_usual = warnings.showwarning
+
+
+def _show_warning(message: Any, category: Any, *where: Any, **more: Any) -> None:
+    if category is RenamedWarning:  # where it was raised is no help to whoever typed the name
+        typer.echo(printable(str(message)), err=True)
+    else:
+        _show_as_usual(message, category, *where, **more)
+
+
 def main() -> None:
     """Run the command line."""
     open_all_streams()
@@ -64,6 +76,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign
     forgiving: Any = Forgiving(sys.stderr)
     sys.stderr = forgiving
+    warnings.showwarning = _show_warning
     leave_on_ctrl_c()
     keep_freed_memory()
     try:

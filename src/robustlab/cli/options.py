@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 import typer
 
-from robustlab.core.options import Told, options_of
+from robustlab.core.aliases import RENAMED
+from robustlab.core.options import OptionInfo, options_of
 
 _HERE = "given"
 """The argument of a command that stands for all the options."""
@@ -45,7 +46,7 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
-def _parameter(name: str, field: Any, said: Told) -> inspect.Parameter:
+def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
     """Return what typer makes an option of."""
     required = field.default is field.default_factory is MISSING
     kind, default = _type(field.type, said, required=required), field.default
@@ -56,17 +57,18 @@ def _parameter(name: str, field: Any, said: Told) -> inspect.Parameter:
     flag = said.flag or f"--{name.replace('_', '-')}"
     # A switch that is on has a --no- form, which typer makes where no name is given.
     flags = [] if default is True else [flag]
+    flags += [f"--{old}" for old, new in RENAMED.items() if name in new]
     shared: dict[str, Any] = {"help": f"{said.help[0].upper()}{said.help[1:]}.", "metavar": said.metavar}
-    told = typer.Argument(**shared) if said.by_place else typer.Option(*flags, **shared)
+    info = typer.Argument(**shared) if said.by_place else typer.Option(*flags, **shared)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=inspect.Parameter.empty if required else default,
-        annotation=Annotated[kind, told],
+        annotation=Annotated[kind, info],
     )
 
 
-def _type(hint: Any, said: Told, *, required: bool) -> Any:
+def _type(hint: Any, said: OptionInfo, *, required: bool) -> Any:
     """Return the type of an option on the command line."""
     if said.command_line == "text":
         return str if required else str | None

@@ -4,6 +4,10 @@ A name of ours may carry arguments; the words are lower case, with underscores. 
 """
 
 import re
+import warnings
+from collections.abc import Collection
+
+_STEP = ("stepsize", "alpha", "eps_iter", "eps_step", "rel_stepsize", "step")
 
 ALIASES: dict[str, tuple[str, ...]] = {
     # attacks and ensembles
@@ -60,19 +64,22 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "unbounded": ("none", "semantic"),
     # objectives, models, data
     "cross_entropy": ("ce", "crossentropy", "cross_entropy_loss", "xent", "nll"),
-    "reconstruction": ("mse", "elbo", "vae_loss"),
-    "adversarial_game": ("gan_loss", "minimax"),
+    "vae_loss": ("mse", "elbo"),
+    "gan_loss": ("minimax",),
     # arguments
     "confidence": ("kappa",),
     "decay": ("momentum", "mu"),
+    "binary_search_steps": ("search_steps", "n_binary_search_steps"),
     "eps": ("epsilon", "epsilons", "eps_max", "radius", "max_norm"),
-    "lr": ("learning_rate", "learningrate", "eta"),
+    "lr": ("learning_rate", "learningrate", "eta", *_STEP, "step_size", "rel_step_size"),
     "loss": ("loss_fn", "criterion", "objective"),
+    "initial_const": ("initial_c", "c_init", "c"),
     "queries": ("n_queries", "max_queries", "query_limit", "iterations", "max_iter", "steps"),
     "random_start": ("rand_init", "random_init", "rs"),
     "restarts": ("n_restarts", "num_restarts", "num_random_init", "random_starts", "nb_restarts"),
     "std": ("sigma", "stddev", "scale"),
-    "step": ("step_size", "stepsize", "alpha", "eps_iter", "eps_step", "rel_stepsize", "rel_step_size", "lr"),
+    "rel_step_size": (*_STEP, "step_size", "lr"),
+    "step_size": (*_STEP, "rel_step_size", "lr"),
     "steps": (
         *("iterations", "iteration", "iters", "iter", "n_iter", "niter", "n_iters", "num_iter", "nb_iter"),
         *("max_iter", "maxiter", "max_iterations", "num_steps", "n_steps", "nb_steps", "epochs", "queries"),
@@ -83,7 +90,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "batch_size": ("batch", "bs", "batchsize"),
     "data_root": ("data", "data_dir", "datadir", "data_path", "root"),
     "device": ("gpu", "cuda"),
-    "n": ("num", "num_images", "n_ex", "n_examples", "limit", "samples"),
+    "eot_samples": ("samples", "eot_iter", "n_eot", "num_eot", "eot"),
+    "n": ("num", "num_images", "n_ex", "n_examples", "limit"),
     "out": ("output", "output_dir", "save_dir", "log_dir", "outdir"),
     "threat": ("eps", "epsilon", "norm", "threat_model"),
     "weights": ("checkpoint", "ckpt", "state_dict", "model_path", "pretrained"),
@@ -105,3 +113,31 @@ def ours(word: str) -> list[str]:
     if numbered:
         return [f"{'apgd' if numbered[1] == 'apgd' else 'pgd'}(steps={numbered[2]})"]
     return [name for name, words in ALIASES.items() if word in words]
+
+
+RENAMED: dict[str, tuple[str, ...]] = {
+    "adversarial_game": ("gan_loss",),
+    "c": ("initial_const",),
+    "focused": ("margin_search",),
+    "nearest": ("steepest_min_norm",),
+    "reconstruction": ("vae_loss",),
+    "rounds": ("binary_search_steps",),
+    "samples": ("eot_samples",),
+    "smoothed": ("if_shattered",),
+    "step": ("rel_step_size", "step_size", "lr"),
+    "where_masked": ("if_masked",),
+}
+"""Names of the last version, which are still accepted in this one, with what they are called now."""
+
+
+class RenamedWarning(FutureWarning):
+    """A name of the last version was used."""
+
+
+def current(name: str, known: Collection[str]) -> str:
+    """Return the name itself, or what a name of the last version is called now, with a warning."""
+    new = next((new for new in RENAMED.get(name, ()) if new in known), name)
+    if name in known or new == name:
+        return name
+    warnings.warn(f"{name} is now called {new}; the old name will be refused", RenamedWarning, stacklevel=2)
+    return new

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pydantic
 
-from robustlab.core.aliases import normalized
+from robustlab.core.aliases import current, normalized
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
@@ -29,6 +29,7 @@ def with_clear_errors(unit: Any) -> Callable[..., None]:
     def init(self: object, *values: object, **arguments: object) -> None:
         if values:
             raise SpecError(by_name(unit, unit.__name__, [shown(value) for value in values]))
+        arguments = {current(name, argument_names(unit)): value for name, value in arguments.items()}
         checked = {name: _checked(unit, name, value) for name, value in arguments.items()}
         try:
             construct(self, **checked)

@@ -1,7 +1,7 @@
 """Options that are written once, for Python, the command line and the checks.
 
-An option is a field of a dataclass; `told` says of it what the type and the default do not. Nothing here
-loads torch, so that the command line can show its help at once.
+An option is a field of a dataclass; `option_info` says of it what the type and the default do not. Nothing
+here loads torch, so that the command line can show its help at once.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
+from robustlab.core.aliases import current
 from robustlab.core.arguments import LARGEST_WHOLE, check_choice, check_kind, check_text, check_whole
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.progress import Progress
@@ -32,7 +33,7 @@ RunT = TypeVar("RunT")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Told:
+class OptionInfo:
     """What is said of an option.
 
     Attributes:
@@ -56,14 +57,14 @@ class Told:
     command_line: Literal["text", "texts", "as in Python"] | None = "as in Python"
 
 
-def told(help: str, **more: Any) -> dict[str, Told]:  # noqa: A002 (as in typer)
-    """Return the metadata of a field: what it means, and `Told`'s other attributes."""
-    return {"told": Told(help=help, **more)}
+def option_info(help: str, **more: Any) -> dict[str, OptionInfo]:  # noqa: A002 (as in typer)
+    """Return the metadata of a field: what it means, and `OptionInfo`'s other attributes."""
+    return {"option": OptionInfo(help=help, **more)}
 
 
-def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], Told]]:
+def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], OptionInfo]]:
     """Return the fields of a dataclass of options with what is said of them."""
-    return {field.name: (field, field.metadata["told"]) for field in dataclasses.fields(kind)}
+    return {field.name: (field, field.metadata["option"]) for field in dataclasses.fields(kind)}
 
 
 def texts_for_paths(options: object) -> None:
@@ -130,14 +131,15 @@ def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name
 
     @functools.wraps(run)
     def function(*args: P.args, **kwargs: P.kwargs) -> RunT:
-        for unknown in kwargs.keys() - known.keys():
+        given: Any = {current(key, known): value for key, value in kwargs.items()}
+        for unknown in given.keys() - known.keys():
             hint = did_you_mean(unknown, known)
             raise SpecError(f"{name} has no argument {shown(unknown)}{hint}; {offer(known)}")
         try:
-            signature.bind(*args, **kwargs)
+            signature.bind(*args, **given)
         except TypeError as error:  # Python would name the dataclass
             raise SpecError(f"{name}: {error}") from None
-        return run(options(*args, **kwargs))
+        return run(options(*args, **given))
 
     before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
     meanings = "\n".join(

@@ -28,7 +28,7 @@ import pydantic
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from robustlab.core.aliases import ours
+from robustlab.core.aliases import current, ours
 from robustlab.core.calling import calling
 from robustlab.core.construction import argument_names, by_name, with_clear_errors
 from robustlab.core.errors import SpecError, did_you_mean, offer
@@ -213,10 +213,11 @@ def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     if not isinstance(call.func, ast.Name) or _unpacks(call):
         raise SpecError(_unreadable(kind, text))
     known = units(kind)
-    if call.func.id not in known:
-        hint = did_you_mean(call.func.id, known)
-        raise SpecError(f"unknown {kind.kind} {shown(call.func.id)}{hint}; {offer(known, f'{kind.kind}s')}")
-    return _of_class(known[call.func.id], call, text)
+    name = current(call.func.id, known)
+    if name not in known:
+        hint = did_you_mean(name, known)
+        raise SpecError(f"unknown {kind.kind} {shown(name)}{hint}; {offer(known, f'{kind.kind}s')}")
+    return _of_class(known[name], call, text)
 
 
 def _unpacks(call: ast.Call) -> bool:

@@ -32,14 +32,14 @@ class AdversarialTraining(TrainedDefense):
     """The share of adversarial images in training."""
 
     def __post_init__(self) -> None:
-        if not self.attack.suits(self.threat):
-            core = self.attack.core
-            raise ValueError(f"{core.name} supports {core.made_for}, not {self.threat!r}")
+        if not self.attack.supports(self.threat):
+            inner = self.attack.inner
+            raise ValueError(f"{inner.name} supports {inner.supported_norms}, not {self.threat!r}")
 
     def training_set(
         self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
     ) -> Split:
-        key = seeding.derive(seed, repr(self), split.name)
+        key = seeding.derive(seed, self.name, split.name)
         draws = seeding.uniform(key, split.ids, (1,)).squeeze(1)
         chosen = draws.argsort()[: round(self.fraction * len(split))].sort().values
         images = split.pixels(slice(None))
@@ -53,7 +53,7 @@ class AdversarialTraining(TrainedDefense):
                 self.threat,
                 ids=split.ids[chosen],
                 seed=key,
-                mode="max-loss",
+                early_stop=False,
                 on_batch=bar.advance,
             )
         images[chosen] = result.images.cpu()

@@ -47,7 +47,7 @@ def responses(
     images: Tensor,
     *,
     batch_size: int | BatchSize = 250,
-    samples: int = 1,
+    eot_samples: int = 1,
     key: int = 0,
 ) -> Responses:
     """Return what a classifier says of images.
@@ -56,14 +56,14 @@ def responses(
         model: (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
         images: (N, C, H, W) float32.
         batch_size: images per pass; halved where memory runs out.
-        samples: how often a random classifier is asked; its class is the one of the highest mean probability.
+        eot_samples: how often a random classifier is asked; its class has the highest mean probability.
         key: of the global generator, from which only such a classifier draws.
     """
 
     def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        logits, valid = finite(torch.stack([model(batch) for _ in range(samples)]))
+        logits, valid = finite(torch.stack([model(batch) for _ in range(eot_samples)]))
         mean = logits.softmax(dim=2).mean(dim=0)
-        alone = logits[0] if samples == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
+        alone = logits[0] if eot_samples == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
         classes = alone.argmax(dim=1)
         return alone, valid.all(dim=0), classes, mean.gather(1, classes[:, None]).squeeze(1)
 

@@ -36,7 +36,7 @@ def gate(
     baseline: str | Path | EvaluationRun | None = None,
     max_drop: float | None = None,
     allow_fewer_images: bool = False,
-    no_red_flags: bool = False,
+    strict: bool = False,
 ) -> GateResult:
     """Check an evaluation against what is asked of it.
 
@@ -49,7 +49,7 @@ def gate(
         baseline: an earlier evaluation of the same images under the same threat model.
         max_drop: how far robust accuracy may lie below the baseline's; default 0.
         allow_fewer_images: whether the run may lack some of the baseline's images; the others decide.
-        no_red_flags: whether a check that failed fails the gate, as does an evaluation without checks.
+        strict: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
         RobustlabError: nothing is asked for, or nothing to be confident of; a number is out of
@@ -64,8 +64,8 @@ def gate(
         raise RobustlabError("max_drop needs a baseline to drop from")
     if allow_fewer_images and baseline is None:
         raise RobustlabError("allow_fewer_images is about the images of a baseline; give one")
-    if baseline is None and not no_red_flags and not any(v is not None for v in least.values()):
-        raise RobustlabError("no condition given: pass min_robust, baseline or no_red_flags (--strict)")
+    if baseline is None and not strict and not any(v is not None for v in least.values()):
+        raise RobustlabError("no condition given: pass min_robust, baseline or strict")
     if confident and all(value is None for value in least.values()):
         raise RobustlabError("confident needs min_robust, min_clean or min_certified")
     if baseline is not None and not isinstance(baseline, EvaluationRun):
@@ -91,7 +91,7 @@ def gate(
                 f"evaluate all of them (-n {comparison.first_n}), or pass --allow-fewer-images"
             )
         conditions.append(_small_drop(comparison, max_drop or 0.0))
-    if no_red_flags:
+    if strict:
         flags = ", ".join(check.title for check in results.red_flags)
         found = flags or ("none" if results.checks else "no check was computed")
         conditions.append(Condition(asked="no red flags", found=found, holds=found == "none"))

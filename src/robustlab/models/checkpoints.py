@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustlab.core.errors import ModelFileError
 from robustlab.core.files import reason
-from robustlab.models.files import fill, load_tensors, problems_of
+from robustlab.models.files import load_checked, load_tensors, problems_of
 
 _DEEPEST = 5
 
@@ -47,7 +47,7 @@ def load_weights(network: nn.Module, path: Path) -> str:
     nearest = min(found, key=lambda weights: len(problems_of(network, weights.tensors)))
     # A running average is seldom what was trained, so plain weights come first, as they stand in the file.
     chosen = min(fitting, key=lambda weights: _is_average(weights.place)) if fitting else nearest
-    fill(network, chosen.tensors, path)
+    load_checked(network, chosen.tensors, path)
     others = [weights.place for weights in fitting if not _equal(weights, chosen)]
     if not others:
         return ""

@@ -74,7 +74,7 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
     # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md).
-    return fill(network, tensors, path).to(device).to(memory_format=torch.channels_last)
+    return load_checked(network, tensors, path).to(device).to(memory_format=torch.channels_last)
 
 
 def network_kind(path: Path) -> str:
@@ -82,7 +82,7 @@ def network_kind(path: Path) -> str:
     return parse(Model, load_tensors(path)[1]["model"]).network_kind
 
 
-def fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Module:
+def load_checked(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> nn.Module:
     """Load weights into a network and return it in eval mode.
 
     Raises:

@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -211,7 +211,7 @@ class RunStore:
         """Return the record of a finished stage, or None, also where it is not as it was written."""
         with self._database() as db:
             row = db.execute("SELECT name, payload, seconds FROM stages WHERE key = ?", (key,)).fetchone()
-            digests = self._digests(db, key + _RECORD)
+            digests = self._digests(db, key + _RECORD, 0, 0)
         if row is None or digests != {0: (_hash(key, *row), None)}:
             return None
         return StageRecord(key=key, name=row[0], payload=json.loads(row[1]), seconds=row[2])
@@ -287,24 +287,26 @@ class RunStore:
                 "INSERT INTO blocks (key, images, seconds) VALUES (?, ?, ?)", (key, len(rows), seconds)
             )
 
-    def outcomes(self, key: str) -> list[Outcome]:
-        """Return the rows of a measurement in the order of the images' ids.
+    def outcomes(self, key: str, image_ids: Collection[int] | None = None) -> list[Outcome]:
+        """Return the rows of a measurement in the order of the images' ids: all, or those of some images.
 
         A row that is not as it was written, or whose example is missing, is left out: it is measured again.
         """
+        wanted = (key, -(2**63), 2**63 - 1)
+        if image_ids is not None:
+            wanted = (key, min(image_ids, default=0), max(image_ids, default=-1))
+        where = "WHERE key = ? AND image_id BETWEEN ? AND ?"
         with self._database() as db:
             found = db.execute(
                 "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart, "
-                "success FROM outcomes WHERE key = ? ORDER BY image_id",
-                (key,),
+                f"success FROM outcomes {where} ORDER BY image_id",
+                wanted,
             ).fetchall()
-            digests = self._digests(db, key)
-            stored = {
-                number for (number,) in db.execute("SELECT image_id FROM examples WHERE key = ?", (key,))
-            }
+            digests = self._digests(db, *wanted)
+            stored = {number for (number,) in db.execute(f"SELECT image_id FROM examples {where}", wanted)}
         names = tuple(Outcome.__dataclass_fields__)
         rows = []
-        for row in found:
+        for row in found if image_ids is None else (row for row in found if row[0] in image_ids):
             digest, example = digests.get(row[0], (b"", None))
             if digest == _hash(key, *row, example) and (example is None or row[0] in stored):
                 rows.append(Outcome(**dict(zip(names, row, strict=True))))
@@ -344,15 +346,28 @@ class RunStore:
                 "DELETE FROM outcomes WHERE key = ? AND image_id = ?", [(key, number) for number in image_ids]
             )
 
+    def drop_examples(self, prefix: str) -> None:
+        """Remove the perturbed images of all measurements whose keys have a prefix before their slash.
+
+        Their rows stay, but are not read any more: where one is needed again, it is measured again.
+        """
+        with self._database() as db:
+            db.execute("DELETE FROM examples WHERE key > ? AND key < ?", (f"{prefix}/", f"{prefix}0"))
+
     def seconds(self, key: str) -> float:
         """Return what a measurement's blocks took together, over all the runs that worked on it."""
         with self._database() as db:
             (total,) = db.execute("SELECT TOTAL(seconds) FROM blocks WHERE key = ?", (key,)).fetchone()
         return min(max(float(total), 0.0), _LONGEST)
 
-    def _digests(self, db: sqlite3.Connection, key: str) -> dict[int, tuple[bytes, bytes | None]]:
+    def _digests(
+        self, db: sqlite3.Connection, key: str, first: int, last: int
+    ) -> dict[int, tuple[bytes, bytes | None]]:
         """Return by image id the digest of each row, and of the example that was stored with it."""
-        found = db.execute("SELECT image_id, row, example FROM digests WHERE key = ?", (key,))
+        found = db.execute(
+            "SELECT image_id, row, example FROM digests WHERE key = ? AND image_id BETWEEN ? AND ?",
+            (key, first, last),
+        )
         return {number: (row, example) for number, row, example in found}
 
     # Files

@@ -142,7 +142,7 @@ def _rows(recipe: Recipe, plan: Plan, records: Records) -> list[Row]:
     rows = []
     for (name, variant), stage in plan.evaluations.items():
         part, question = parts[name], stage.question
-        payload = {key: value for key, value in records[stage.key].payload.items() if key != "problem"}
+        payload = {key: value for key, value in records[stage.key].payload.items() if key != "problems"}
         described = {
             "id": name,
             "title": part.title,

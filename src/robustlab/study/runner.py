@@ -218,4 +218,3 @@ def _kept_keys(plan: Plan, records: dict[str, StageRecord]) -> Iterator[str]:
         payload = records[stage.key].payload
         yield stage.key
         yield from payload.get("problems", ())
-        yield from filter(None, [payload.get("problem")])

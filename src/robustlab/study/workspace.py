@@ -17,7 +17,7 @@ from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation.engine.evaluate import cascade_of
-from robustlab.evaluation.engine.setup import LoadedInputs, placed
+from robustlab.evaluation.engine.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import EvaluationImages
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -107,16 +107,33 @@ class Workspace:
         return True
 
     @contextmanager
-    def asked(self, question: Question, images: Split, *, checks: bool = False) -> Iterator[Asked]:
-        """Yield what answers a question about some test images, with the classifiers on the device."""
+    def asked(
+        self,
+        question: Question,
+        split: Split,
+        *,
+        n: int | None = None,
+        checks: bool = False,
+        certify: bool = False,
+    ) -> Iterator[Asked]:
+        """Yield what answers a question about some test images, with the classifiers on the device.
+
+        Args:
+            question: what is asked.
+            split: the images.
+            n: how many of them, the first ones; default: all.
+            checks: whether the checks are wanted.
+            certify: whether proofs are looked for.
+        """
         options = EvaluationOptions(
             model=question.model,
             threat=question.threat,
             attacks=question.attacks or "none",
-            dataset=images,
+            dataset=split,
             surrogates=question.surrogates,
             mode=question.mode,
             checks=checks,
+            certify=certify,
             precision="fp32",
             batch_size=BATCH,
             device=self.compute.device,  # type: ignore[arg-type]
@@ -127,9 +144,9 @@ class Workspace:
             asked=() if question.attacks is None else attack_list(question.attacks),
             subject=self.models.classifier(question.model, question.choice),
             surrogates=tuple(self.models.classifier(text, question.choice) for text in question.surrogates),
-            chosen=EvaluationImages(split=images, name=self.dataset.name, n=len(images)),
+            chosen=EvaluationImages(split=split, name=self.dataset.name, n=len(split) if n is None else n),
         )
-        with placed(request, options, self.progress) as problem:
+        with on_device(request, options, self.progress) as problem:
             yield Asked(request=request, options=options, problem=problem)
 
     def perturbed(self, question: Question, images: Split) -> Tensor:

@@ -21,7 +21,7 @@ _TOLERANCE = 1e-6
 Length = TypeVar("Length", float, Tensor)
 
 
-def allowance(eps: Length) -> Length:
+def with_tolerance(eps: Length) -> Length:
     """Return how far images may be within eps: a little more, for what float32 rounds off in a projection."""
     return eps * (1 + _TOLERANCE) + _TOLERANCE
 
@@ -107,42 +107,42 @@ class ThreatModel(Unit, ABC):
             eps: (N,) one radius per image.
         """
 
-    def steepness(self, slopes: Tensor) -> Tensor:
-        """Return (...) by how much slopes (..., C, H, W) rise at most per unit of distance; above 0."""
+    def dual_norm(self, gradients: Tensor) -> Tensor:
+        """Return the dual norms (...), above 0, of gradients (..., C, H, W): the most gained per unit."""
         dual = math.inf if self.order <= 1 else 1 / (1 - 1 / self.order)
-        size: Tensor = torch.linalg.vector_norm(slopes.flatten(-3), ord=dual, dim=-1)
+        size: Tensor = torch.linalg.vector_norm(gradients.flatten(-3), ord=dual, dim=-1)
         return size.clamp(min=1e-12)
 
     @abstractmethod
-    def steepest(self, slope: Tensor) -> Tensor:
-        """Return (N, C, H, W) the direction in which slopes rise most per unit of distance, of any length."""
+    def steepest(self, gradient: Tensor) -> Tensor:
+        """Return (N, C, H, W) the direction of steepest ascent, per unit of distance; of any length."""
 
     @final
-    def straight_move(self, slope: Tensor, rise: Tensor) -> Tensor:
-        """Return the smallest moves along which the slope rises, or falls, by as much as is asked.
+    def straight_move(self, gradient: Tensor, rise: Tensor) -> Tensor:
+        """Return the smallest moves along which a linear function rises by as much as is asked.
 
         Args:
-            slope: (N, C, H, W).
-            rise: (N,) of the slope; negative: it is to fall. The moves may leave [0, 1].
+            gradient: (N, C, H, W), of the function.
+            rise: (N,) of the function; negative: it is to fall. The moves may leave [0, 1].
         """
-        direction = self.steepest(slope)
-        gain = (slope * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
-        return direction * per_image((rise / gain).nan_to_num(), slope)
+        direction = self.steepest(gradient)
+        gain = (gradient * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
+        return direction * per_image((rise / gain).nan_to_num(), gradient)
 
     @final
-    def move_inside(self, starts: Tensor, slope: Tensor, rise: Tensor) -> Tensor:
-        """Return the smallest moves inside [0, 1] along which the slope rises, or falls, as far as asked.
+    def move_inside(self, starts: Tensor, gradient: Tensor, rise: Tensor) -> Tensor:
+        """Return the smallest moves inside [0, 1] along which a linear function rises as far as asked.
 
         Where no move does, the one that comes nearest: every pixel at its wall.
 
         Args:
             starts: (N, C, H, W) in [0, 1].
-            slope: (N, C, H, W).
-            rise: (N,) of the slope; negative: it is to fall.
+            gradient: (N, C, H, W), of the function.
+            rise: (N,) of the function; negative: it is to fall.
         """
-        toward = slope.sign() * per_image(rise.sign(), slope)
+        toward = gradient.sign() * per_image(rise.sign(), gradient)
         room = torch.where(toward > 0, 1 - starts, starts).flatten(1)
-        size = self._sizes(slope.flatten(1).abs(), room, rise.abs()[:, None])
+        size = self._sizes(gradient.flatten(1).abs(), room, rise.abs()[:, None])
         return toward * size.view_as(starts)
 
     @abstractmethod

@@ -28,8 +28,8 @@ class Box(ThreatModel):
     ) -> Tensor:
         return images + self._radius(images, eps, fraction) * gradient.sign()
 
-    def steepest(self, slope: Tensor) -> Tensor:
-        return slope.sign()
+    def steepest(self, gradient: Tensor) -> Tensor:
+        return gradient.sign()
 
     def between(self, clean: Tensor, images: Tensor, share: Tensor) -> Tensor:
         moved = images - clean

@@ -57,8 +57,8 @@ class L0(ThreatModel):
         count = torch.where(count > 0, count.ceil(), 0.0)
         return torch.where(self._first(promise, count) & (promise > 0), wished, images)
 
-    def steepest(self, slope: Tensor) -> Tensor:
-        return torch.where(self._first(slope.abs(), torch.ones_like(slope[:, 0, 0, 0])), slope, 0.0)
+    def steepest(self, gradient: Tensor) -> Tensor:
+        return torch.where(self._first(gradient.abs(), torch.ones_like(gradient[:, 0, 0, 0])), gradient, 0.0)
 
     def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
         return cheapest_first(weight, room, need, weight * room)

@@ -69,10 +69,10 @@ class L1(ThreatModel):
         share = max(1, round(_STEP_SHARE * images[0].numel())) if len(images) else 1
         return images + self._radius(images, eps, fraction) * sparse_sign(images, gradient, share)
 
-    def steepest(self, slope: Tensor) -> Tensor:
-        flat = slope.flatten(1)
+    def steepest(self, gradient: Tensor) -> Tensor:
+        flat = gradient.flatten(1)
         first = flat.abs().argmax(dim=1, keepdim=True)
-        return torch.zeros_like(flat).scatter(1, first, flat.gather(1, first)).view_as(slope)
+        return torch.zeros_like(flat).scatter(1, first, flat.gather(1, first)).view_as(gradient)
 
     def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
         return cheapest_first(weight, room, need, weight)
@@ -109,7 +109,7 @@ def _excess(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     left = surplus - falls.cumsum(dim=1)
     # The knot before which the surplus is used up; the amount lies on the segment that ends there.
     place = (left > 0).sum(dim=1, keepdim=True).clamp(max=knots.shape[1] - 1)
-    steepness = slope.gather(1, (place - 1).clamp(min=0)).clamp(min=1)
-    rest = left.gather(1, place) / steepness
+    steepest_slope = slope.gather(1, (place - 1).clamp(min=0)).clamp(min=1)
+    rest = left.gather(1, place) / steepest_slope
     amount = knots.gather(1, place) + rest
     return torch.where(surplus > 0, amount, 0.0).clamp_(min=0.0).squeeze(1)

@@ -58,8 +58,8 @@ class L2(ThreatModel):
         length = per_image(_length(gradient), images).clamp(min=1e-12)
         return images + gradient * (self._radius(images, eps, fraction) / length)
 
-    def steepest(self, slope: Tensor) -> Tensor:
-        return slope
+    def steepest(self, gradient: Tensor) -> Tensor:
+        return gradient
 
     def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
         return all_at_once(weight, room, need, weight)

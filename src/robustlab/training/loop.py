@@ -52,6 +52,7 @@ def train(
     compute: Compute,
     key: int,
     checkpoint: Path | None = None,
+    identity: str = "",
     progress: Progress | None = None,
     description: str = "training",
 ) -> History:
@@ -66,8 +67,9 @@ def train(
         compute: device and precision.
         key: from `seeding.derive`; the order of the images and all noise follow from it and the epoch.
         checkpoint: a file in which every finished epoch is kept, so that a run that was killed goes on
-            from there with the same result; removed at the end by whoever stores the network. It is of the
-            trainings with this key, which therefore stands for the objective, the data and the config too.
+            from there with the same result; removed at the end by whoever stores the network.
+        identity: stands for the objective, the data and the config; a checkpoint of another key or identity
+            is left alone, and the training begins at its first epoch.
         progress: where to show progress.
         description: the bar's label.
 
@@ -77,7 +79,7 @@ def train(
     if config.validation is not None and objective.network_kind != "classifier":
         raise RobustlabError(f"robust validation needs a classifier; {objective.name} trains another network")
     network.to(compute.device).to(memory_format=torch.channels_last)
-    loop = _Loop(network, objective, config, compute, key)
+    loop = _Loop(network, objective, config, compute, key, identity)
     loop.resume(checkpoint)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
     total = config.epochs * len(data)
@@ -102,10 +104,16 @@ class _Loop:
     """
 
     def __init__(
-        self, network: nn.Module, objective: Objective, config: TrainConfig, compute: Compute, key: int
+        self,
+        network: nn.Module,
+        objective: Objective,
+        config: TrainConfig,
+        compute: Compute,
+        key: int,
+        identity: str,
     ) -> None:
         self.network, self.objective, self.config, self.compute = network, objective, config, compute
-        self.key = key
+        self.key, self.identity = key, identity
         self.players = objective.players(network)
         self.optimizers = {
             name: config.optimizer.build(part.parameters(), fused=compute.device != "mps")
@@ -235,6 +243,7 @@ class _Loop:
         header = {
             "layout": _LAYOUT,
             "key": self.key,
+            "identity": self.identity,
             "epochs": self.history.epochs,
             "best_epoch": self.history.best_epoch,
             "optimizers": {name: checkpoints.plain_of(part) for name, part in self.optimizers.items()},
@@ -249,7 +258,8 @@ class _Loop:
             tensors, header = load_tensors(path)
         except ModelFileError:
             return  # a damaged checkpoint costs time, not correctness: the training starts again
-        if header.get("key") != self.key or header.get("layout") != _LAYOUT:
+        expected = {"layout": _LAYOUT, "key": self.key, "identity": self.identity}
+        if any(header.get(name) != value for name, value in expected.items()):
             return
         device = self.compute.device
         self.network.load_state_dict(_below("now", tensors))

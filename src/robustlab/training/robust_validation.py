@@ -30,9 +30,9 @@ class RobustValidation:
     images: int = 1000
 
     def __post_init__(self) -> None:
-        if not self.attack.suits(self.threat):
-            core = self.attack.core
-            raise SpecError(f"{core.name} supports {core.made_for}, not {self.threat!r}")
+        if not self.attack.supports(self.threat):
+            inner = self.attack.inner
+            raise SpecError(f"{inner.name} supports {inner.supported_norms}, not {self.threat!r}")
 
     def accuracy(self, network: nn.Module, split: Split, seed: int) -> float:
         """Return the share of the images that are classified correctly under attack."""

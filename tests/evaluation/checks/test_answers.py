@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from toy_defenses import WEAK, Detached, Noisy, Probabilities, Rounded, Wrapped, evaluated, look, trained
 
-from robustlab.attacks import APGD, Focused, RandomPoints, Restarts, Square, WhereMasked
+from robustlab.attacks import APGD, IfMasked, MarginSearch, RandomPoints, Restarts, Square
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
@@ -260,7 +260,7 @@ def test_a_missing_gradient_is_told(
 
 def test_without_attacks_by_gradient_it_is_a_warning(network: nn.Module, images: Split) -> None:
     context = evaluated(Detached(network).eval(), images, WEAK, ())
-    for attack in (Square(), Restarts(attack=RandomPoints()), WhereMasked(attack=Square()), Focused()):
+    for attack in (Square(), Restarts(attack=RandomPoints()), IfMasked(attack=Square()), MarginSearch()):
         check = look("no-gradient", replace(context, attacks={"": attack}))
         assert check.grade == "warn"
         assert "the attacks asked for need none" in check.found
@@ -273,14 +273,14 @@ def test_without_attacks_by_gradient_it_is_a_warning(network: nn.Module, images:
 
 class Notes(Progress):
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.reported: list[str] = []
 
     def note(self, message: str) -> None:
-        self.told.append(message)
+        self.reported.append(message)
 
     def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
         del seconds, remark
-        self.told.append(f"{name} {state}")
+        self.reported.append(f"{name} {state}")
 
 
 @pytest.mark.parametrize("checks", [True, False])
@@ -293,15 +293,15 @@ def test_it_is_told_before_anything_else_and_whatever_the_options(
         options = EvaluationOptions(
             model=model, dataset=few, threat="linf(eps=0.05)", out=str(tmp_path), **given
         )
-        return execute(options, progress).results, progress.told
+        return execute(options, progress).results, progress.reported
 
     model = HardLabel(network).eval()
-    results, told = run(model)
-    assert told[0].startswith("no gradient at all: the output is cut off")
+    results, reported = run(model)
+    assert reported[0].startswith("no gradient at all: the output is cut off")
     assert "no-gradient" in {check.id for check in results.red_flags}
-    again, told = run(model)
+    again, reported = run(model)
     assert again.checks == results.checks
-    assert told[0].startswith("no gradient at all"), "a run that goes on says so too"
+    assert reported[0].startswith("no gradient at all"), "a run that goes on says so too"
 
 
 class Viewing(Wrapped):

@@ -215,11 +215,11 @@ def test_nothing_to_look_at(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images.take(slice(1)))
     assert look("batch-dependence", context).found == "there is only one image"
     found = context.found
-    none_left = replace(context, found=replace(found, broken=dict.fromkeys(found.right, 0.0)))
+    none_left = replace(context, found=replace(found, broken=dict.fromkeys(found.correct, 0.0)))
     assert look("more-steps", none_left).found == "no image is left: all are broken, or proven"
-    unproven = replace(context, found=replace(found, proven=frozenset()))
+    unproven = replace(context, found=replace(found, certified=frozenset()))
     assert look("proofs-under-attack", unproven).found == "no image is proven"
-    all_wrong = replace(context, found=replace(found, right=frozenset()))
+    all_wrong = replace(context, found=replace(found, correct=frozenset()))
     assert look("zero-gradients", all_wrong).found == "no image is classified correctly"
 
 
@@ -233,5 +233,5 @@ def test_a_network_that_learned_nothing_is_no_test(network: nn.Module, images: S
 
 def test_one_image_is_no_more_than_a_warning(network: nn.Module, images: Split) -> None:
     alone = evaluated(Detached(network).eval(), images.take(slice(1)))
-    assert len(alone.found.right) == 1
+    assert len(alone.found.correct) == 1
     assert look("decision-based-attack", alone).grade == "warn"

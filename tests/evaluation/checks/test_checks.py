@@ -112,7 +112,7 @@ def test_gradients_that_disagree_are_shattered_if_they_lead_astray(
 
 
 def test_a_random_classifier_that_is_asked_often_is_a_warning(network: nn.Module, images: Split) -> None:
-    check = look("randomness", evaluated(Noisy(network).eval(), images, samples=8))
+    check = look("randomness", evaluated(Noisy(network).eval(), images, eot_samples=8))
     assert check.grade == "warn"
     assert "8 passes" in check.found
 
@@ -129,7 +129,7 @@ def test_what_an_evaluation_missed_is_found(name: str, network: nn.Module, image
     check = look(name, credulous(context))
     assert check.grade == "fail", check
     assert "lower by" in check.found
-    assert check.n <= len(context.found.right)
+    assert check.n <= len(context.found.correct)
     assert check.forwards > 0
     left = look(name, context)
     assert left.grade in {"skip", "pass"}, left
@@ -212,12 +212,12 @@ def test_books(network: nn.Module, images: Split) -> None:
 
 def test_false_proofs(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images, STRONG)
-    everything = replace(context.found, proven=context.found.right)
+    everything = replace(context.found, certified=context.found.correct)
     assert look("proofs-under-attack", replace(context, found=everything)).grade == "fail"
     robust = replace(evaluated(network, images, Linf(eps=0.001)).found, broken={})
-    proven = replace(robust, proven=robust.right)
+    certified = replace(robust, certified=robust.correct)
     sound = evaluated(network, images, Linf(eps=0.001))
-    assert look("proofs-under-attack", replace(sound, found=proven)).grade == "pass"
+    assert look("proofs-under-attack", replace(sound, found=certified)).grade == "pass"
 
 
 def test_noise_alone_is_flagged(network: nn.Module, images: Split) -> None:
@@ -237,7 +237,7 @@ class Drowned(Wrapped):
 def test_too_few_samples_raise_a_flag(network: nn.Module, images: Split) -> None:
     context = evaluated(Drowned(network).eval(), images, STRONG, attacks=(PGD(steps=1),))
     assert look("more-samples", context).grade == "skip"
-    asked = replace(context, lab=replace(context.lab, samples=32))
+    asked = replace(context, lab=replace(context.lab, eot_samples=32))
     found = look("more-samples", credulous(asked))
     assert found.grade == "fail"
     assert "means over 64 passes instead of 32" in found.found
@@ -246,5 +246,5 @@ def test_too_few_samples_raise_a_flag(network: nn.Module, images: Split) -> None
 
 def test_enough_samples_raise_none(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images, WEAK)
-    asked = replace(context, lab=replace(context.lab, samples=2))
+    asked = replace(context, lab=replace(context.lab, eot_samples=2))
     assert look("more-samples", asked).grade == "pass"

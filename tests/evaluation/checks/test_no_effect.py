@@ -10,7 +10,7 @@ from test_checks_in_engine import run
 from torch import Tensor, nn
 from toy_defenses import ATTACKS, STRONG, WEAK, Rounded, evaluated, look, outcomes, trained
 
-from robustlab.attacks import DDN, FGSM, MIFGSM, PGD, Attack, RandomPoints, Square, WhereMasked
+from robustlab.attacks import DDN, FGSM, MIFGSM, PGD, Attack, IfMasked, RandomPoints, Square
 from robustlab.attacks.gradients import SurrogateGradient
 from robustlab.attacks.session import Session
 from robustlab.core import spec
@@ -59,9 +59,9 @@ def perturbed(model: nn.Module, images: Split, attack: Attack, threat: ThreatMod
     """An evaluation by one attack that perturbs every image, misclassified ones too."""
     context = evaluated(model, images, threat, attacks=())
     result = attack.run(
-        model, images.pixels(slice(None)), images.labels, threat, ids=images.ids, mode="max-loss"
+        model, images.pixels(slice(None)), images.labels, threat, ids=images.ids, early_stop=False
     )
-    row = AttackedRow.of(attack, outcomes(images, result), context.found.right, met=len(images), broken=0)
+    row = AttackedRow.of(attack, outcomes(images, result), context.found.correct, met=len(images), broken=0)
     return replace(context, found=replace(context.found, rows=(row,)))
 
 
@@ -97,7 +97,7 @@ def test_a_few_images_may_stay(network: nn.Module, images: Split) -> None:
     ("attack", "threat", "reason"),
     [
         (RandomPoints(count=1), WEAK, "no attack followed gradients within eps"),
-        (WhereMasked(attack=Square(queries=5)), WEAK, "no attack followed gradients within eps"),
+        (IfMasked(attack=Square(queries=5)), WEAK, "no attack followed gradients within eps"),
         (DDN(steps=3), L2(eps=0.5), "no attack followed gradients within eps"),
         (FGSM(), Linf(eps=0.0), "eps is 0: no image may change"),
         (None, Unbounded(), "unbounded() bounds no distance"),
@@ -117,7 +117,7 @@ def test_an_attack_that_goes_down_the_loss_is_named(
 ) -> None:
     context = perturbed(network, doubtful, downhill())
     (row,) = context.found.rows
-    wrong = len(doubtful) - len(context.found.right)
+    wrong = len(doubtful) - len(context.found.correct)
     assert row.attacked == row.searched == len(doubtful)
     assert row.misclassified == wrong
     assert 2 <= row.gained <= wrong
@@ -133,7 +133,7 @@ def test_an_attack_that_goes_up_is_not(network: nn.Module, doubtful: Split) -> N
     context = perturbed(network, doubtful, PGD(steps=5), STRONG)
     (row,) = context.found.rows
     assert row.gained == 0
-    assert row.lost == len(context.found.right)
+    assert row.lost == len(context.found.correct)
     context = perturbed(network, doubtful, PGD(steps=5))
     assert look("above-clean", context).grade == "pass"
 

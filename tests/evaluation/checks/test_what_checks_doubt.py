@@ -42,12 +42,12 @@ def images(digits: Splits) -> Split:
     return digits.test.take(slice(24))
 
 
-def settled(context: Context, *, proven: int = 0) -> Context:
+def settled(context: Context, *, certified: int = 0) -> Context:
     """The same, but every image that is right is proven, so many of them, or broken."""
-    right = sorted(context.found.right)
-    broken = dict.fromkeys(right[proven:], 0.01)
+    correct = sorted(context.found.correct)
+    broken = dict.fromkeys(correct[certified:], 0.01)
     return replace(
-        context, found=replace(context.found, broken=broken, proven=frozenset(right[:proven]) or None)
+        context, found=replace(context.found, broken=broken, certified=frozenset(correct[:certified]) or None)
     )
 
 
@@ -58,12 +58,12 @@ def test_every_check_says_what_it_doubts() -> None:
     } - OTHERWISE
 
 
-@pytest.mark.parametrize("proven", [0, 5])
+@pytest.mark.parametrize("certified", [0, 5])
 @pytest.mark.parametrize("unit", [p for p in all_checks() if p.doubts == "attacks"], ids=lambda unit: unit.id)
 def test_it_is_silent_where_no_attack_can_find_more(
-    unit: Check, proven: int, network: nn.Module, images: Split
+    unit: Check, certified: int, network: nn.Module, images: Split
 ) -> None:
-    context = settled(evaluated(Detached(network).eval(), images, attacks=()), proven=proven)
+    context = settled(evaluated(Detached(network).eval(), images, attacks=()), certified=certified)
     check = unit.run(context)
     assert (check.grade, check.found) == ("skip", "no image is left: all are broken, or proven")
     assert (check.n, check.forwards, unit.state(context)) == (0, 0, None)

@@ -174,18 +174,18 @@ def evaluated(
         logits = model(images.pixels(slice(None))).detach()
     valid = answered(logits)
     standing = images.take((valid & (logits.argmax(dim=1) == images.labels)).nonzero().squeeze(1))
-    right, broken, adversarial, rows = frozenset(standing.ids.tolist()), {}, {}, []
+    correct, broken, adversarial, rows = frozenset(standing.ids.tolist()), {}, {}, []
     for attack in attacks:
         result = attack.run(model, standing.pixels(slice(None)), standing.labels, threat, ids=standing.ids)
         for row in result.successes.nonzero().squeeze(1).tolist():
             broken[int(standing.ids[row])] = float(result.distances[row])
             adversarial[int(standing.ids[row])] = result.images[row]
         met, won = len(standing), int(result.successes.sum())
-        rows.append(AttackedRow.of(attack, outcomes(standing, result), right, met=met, broken=won))
+        rows.append(AttackedRow.of(attack, outcomes(standing, result), correct, met=met, broken=won))
         standing = standing.take((~result.successes).nonzero().squeeze(1))
     found = EvaluationSummary(
-        right=right,
-        proven=None,
+        correct=correct,
+        certified=None,
         broken=broken,
         no_answer=frozenset(images.ids[~valid].tolist()),
         no_answer_near=frozenset(),

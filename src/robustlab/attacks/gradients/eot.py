@@ -28,8 +28,8 @@ class EOTGradient(Gradient):
         return self.samples
 
     def estimate(self, query: GradientQuery) -> tuple[Tensor, QueryResult]:
-        gradient, answer = query.exact()
+        gradient, result = query.exact()
         total = gradient / self.samples
         for _ in range(self.samples - 1):
             total = total + query.exact()[0] / self.samples
-        return total, answer
+        return total, result

@@ -62,16 +62,16 @@ class GradientQuery:
         """
         leaf = (self.points if points is None else points).detach().requires_grad_()
         with self._session.repeated(copies):
-            answer = self._session.ask(
+            result = self._session.ask(
                 leaf, self._loss, _repeated(self._toward, copies), gradient=True, surrogate=surrogate
             )
-            totals = self._values(answer, copies).sum(dim=0)
+            totals = self._values(result, copies).sum(dim=0)
             last = len(totals) - 1
             gradients = [
                 self._session.differentiate(total, leaf, again=k < last, surrogate=surrogate)
                 for k, total in enumerate(totals)
             ]
-        return gradients[0][:, None] if last == 0 else torch.stack(gradients, dim=1), answer
+        return gradients[0][:, None] if last == 0 else torch.stack(gradients, dim=1), result
 
     def values(self, points: Tensor) -> Tensor:
         """Return the values (k, n, m) at k points of each image (k, n, C, H, W); k forward passes of each."""
@@ -79,8 +79,8 @@ class GradientQuery:
         for some in torch.split(points, self.copies_at_once):
             copies = len(some)
             with self._session.repeated(copies):
-                answer = self._session.ask(some.flatten(0, 1), self._loss, _repeated(self._toward, copies))
-            values = self._values(answer, copies)
+                result = self._session.ask(some.flatten(0, 1), self._loss, _repeated(self._toward, copies))
+            values = self._values(result, copies)
             parts.append(values.view(copies, len(self.points), values.shape[1]))
         return torch.cat(parts)
 
@@ -95,10 +95,10 @@ class GradientQuery:
         first, *rest = purpose
         return self._session.uniform(first, self._number, *rest, shape=shape)
 
-    def _values(self, answer: QueryResult, copies: int) -> Tensor:
+    def _values(self, result: QueryResult, copies: int) -> Tensor:
         if self._classes is None:
-            return answer.losses[:, None]
-        return answer.logits.gather(1, self._classes.repeat(copies, 1))
+            return result.losses[:, None]
+        return result.logits.gather(1, self._classes.repeat(copies, 1))
 
 
 def _repeated(toward: Tensor | None, copies: int) -> Tensor | None:

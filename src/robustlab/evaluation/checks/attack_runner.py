@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, AttackResult, Mode, Realise, frozen
-from robustlab.attacks.counted_model import slope
+from robustlab.attacks import Attack, AttackResult, Quantize, frozen
+from robustlab.attacks.counted_model import input_gradient
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.attacks.losses import Loss, measure
 from robustlab.core import seeding
@@ -35,9 +35,9 @@ class AttackRunner:
         surrogates: other classifiers, for attacks that transfer.
         threat: what the attacks search.
         criterion: what they look for.
-        samples: how often a random classifier is asked about each point.
-        half: whether attacks search in bf16.
-        realise: turns what they find into images that count, as in `Attack.run`.
+        eot_samples: how often a random classifier is asked about each point.
+        bf16: whether attacks search in bf16.
+        quantize: turns what they find into images that count, as in `Attack.run`.
         batch_size: images per pass, halved where memory runs out; no outcome depends on it.
         spent: the passes of the check that runs.
     """
@@ -48,9 +48,9 @@ class AttackRunner:
     threat: ThreatModel
     criterion: Criterion = MISCLASSIFIED
     seed: int = 0
-    samples: int = 1
-    half: bool = False
-    realise: Realise | None = None
+    eot_samples: int = 1
+    bf16: bool = False
+    quantize: Quantize | None = None
     device: str = "cpu"
     batch_size: int | BatchSize = 250
     spent: Passes = field(default_factory=Passes)
@@ -69,13 +69,13 @@ class AttackRunner:
         targets: Tensor | None = None,
         threat: ThreatModel | None = None,
         eps: Tensor | None = None,
-        mode: Mode = "verdict",
+        early_stop: bool = True,
         model: nn.Module | None = None,
     ) -> AttackResult:
         """Attack images as `Attack.run` does, with other random numbers than the evaluation's."""
         criterion: Criterion | str = self.criterion if targets is None else "misclassified"
-        if (self.criterion.targeted or targets is not None) and not attack.core.targetable:
-            raise NotApplicable(f"{attack.core.name} can't move towards a target class")
+        if (self.criterion.targeted or targets is not None) and not attack.inner.targetable:
+            raise NotApplicable(f"{attack.inner.name} can't move towards a target class")
         result = attack.run(
             model or self.model,
             block.pixels(slice(None)),
@@ -86,12 +86,12 @@ class AttackRunner:
             eps=eps,
             ids=block.ids,
             seed=seeding.derive(self.seed, "checks"),
-            mode=mode,
+            early_stop=early_stop,
             batch_size=self.batch_size,
-            samples=self.samples,
+            eot_samples=self.eot_samples,
             surrogates=self.surrogates,
-            half=self.half,
-            realise=self.realise,
+            bf16=self.bf16,
+            quantize=self.quantize,
         )
         self.spent.forwards += int(result.forwards.sum())
         self.spent.backwards += int(result.backwards.sum())
@@ -109,7 +109,7 @@ class AttackRunner:
 
         def slopes(rows: Tensor) -> Tensor:
             leaf = images[rows].detach().requires_grad_()
-            return slope(measure(loss, finite(ask(self.model, leaf))[0], labels[rows]).sum(), leaf)
+            return input_gradient(measure(loss, finite(ask(self.model, leaf))[0], labels[rows]).sum(), leaf)
 
         with frozen(self.model), torch.enable_grad():
             parts = in_batches(torch.arange(len(images), device=images.device), self.batch_size, slopes)

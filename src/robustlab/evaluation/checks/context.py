@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack, WhereMasked
+from robustlab.attacks import Attack, IfMasked
 from robustlab.core import seeding
 from robustlab.data import Split
 from robustlab.evaluation.checks.applicable import NotApplicable
@@ -48,35 +48,35 @@ class AttackedRow:
 
     @classmethod
     def of(
-        cls, attack: Attack, outcomes: Collection[Outcome], right: Collection[int], *, met: int, broken: int
+        cls, attack: Attack, outcomes: Collection[Outcome], correct: Collection[int], *, met: int, broken: int
     ) -> "AttackedRow":
         """Return what an attack did.
 
         Args:
             attack: that ran.
             outcomes: of the images that it ran on, which in the mode ``"test-set"`` are all.
-            right: ids of the images that are classified correctly as they are.
+            correct: ids of the images that are classified correctly as they are.
             met: images that were left to it, of those that are right.
             broken: images that it was the first to break.
         """
         by_gradient = any(row.backwards for row in outcomes)
         # Restart -1 is of an image that was left alone.
         searched = [row for row in outcomes if row.restart >= 0]
-        correct = {row.image_id for row in outcomes if row.prediction == row.label}
+        after = {row.image_id for row in outcomes if row.prediction == row.label}
         ran = {row.image_id for row in outcomes}
         return cls(
             attack=repr(attack),
             attacked=met,
             broken=broken,
-            blind=isinstance(attack, WhereMasked) or not by_gradient,
+            blind=isinstance(attack, IfMasked) or not by_gradient,
             by_gradient=by_gradient,
-            minimum_norm=attack.core.minimal_norm,
-            white_box=not attack.core.transfers,
+            minimum_norm=attack.inner.minimum_norm,
+            white_box=not attack.inner.transfers,
             searched=len(searched),
             still=sum(row.distance == 0 for row in searched),
-            misclassified=sum(row.image_id not in right for row in searched),
-            gained=len(correct.difference(right)),
-            lost=len(ran.intersection(right) - correct),
+            misclassified=sum(row.image_id not in correct for row in searched),
+            gained=len(after.difference(correct)),
+            lost=len(ran.intersection(correct) - after),
         )
 
 
@@ -85,8 +85,8 @@ class EvaluationSummary:
     """What the evaluation found.
 
     Attributes:
-        right: ids of the images that are classified correctly as they are.
-        proven: ids of those for which no attack can exist; None without a certifier.
+        correct: ids of the images that are classified correctly as they are.
+        certified: ids of those for which no attack can exist; None without a certifier.
         broken: the distance of the adversarial image, as it was confirmed, by id.
         no_answer: ids of images at which the classifier gives no answer.
         no_answer_near: ids of images of which an adversarial image has no answer.
@@ -95,8 +95,8 @@ class EvaluationSummary:
         in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
     """
 
-    right: frozenset[int]
-    proven: frozenset[int] | None
+    correct: frozenset[int]
+    certified: frozenset[int] | None
     broken: dict[int, float]
     no_answer: frozenset[int]
     no_answer_near: frozenset[int]
@@ -107,7 +107,7 @@ class EvaluationSummary:
     @property
     def survivors(self) -> frozenset[int]:
         """Ids of the images that withstood all attacks, and are not proven to withstand any."""
-        return self.right - self.broken.keys() - (self.proven or frozenset())
+        return self.correct - self.broken.keys() - (self.certified or frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +157,7 @@ class Context:
 
     def check_unsettled(self) -> None:
         """Raise `NotApplicable` where every image is settled: no attack can find more."""
-        if not self.found.right:
+        if not self.found.correct:
             raise NotApplicable("no image is classified correctly")
         if not self.found.survivors:
             raise NotApplicable("no image is left: all are broken, or proven")
@@ -173,19 +173,19 @@ class Context:
         split = self.split or self.images
         return self._sample(split.ids.tolist(), most, "there are no images", split)
 
-    def right_images(self, most: int) -> Sample:
+    def correct_images(self, most: int) -> Sample:
         """Return at most so many of the images that are classified correctly."""
-        return self._sample(self.found.right, most, "no image is classified correctly")
+        return self._sample(self.found.correct, most, "no image is classified correctly")
 
     def survivors(self, most: int) -> Sample:
         """Return at most so many of the images that withstood all attacks and are not proven to."""
         return self._sample(self.found.survivors, most, "no image is left: all are broken, or proven")
 
-    def proven_images(self, most: int) -> Sample:
+    def certified_images(self, most: int) -> Sample:
         """Return at most so many of the images that are proven to withstand all attacks."""
-        if self.found.proven is None:
+        if self.found.certified is None:
             raise NotApplicable("no proofs were looked for, or the certifier does not know this classifier")
-        return self._sample(self.found.proven, most, "no image is proven")
+        return self._sample(self.found.certified, most, "no image is proven")
 
     def _sample(self, ids: Iterable[int], most: int, otherwise: str, split: Split | None = None) -> Sample:
         wanted = torch.tensor(sorted(ids), dtype=torch.int64)

@@ -7,10 +7,10 @@ from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
 
-MOST = 10
-BLIND = HopSkipJump(steps=8, samples=40)
-SEEING = APGD(steps=100, loss="margin")
-HALF = 0.5
+MAX_IMAGES = 10
+DECISION_BASED = HopSkipJump(steps=8, samples=40)
+WHITE_BOX = APGD(steps=100, loss="margin")
+MAX_MISSED = 0.5
 """If more than half of the images are missed, the blind attack's median distance is the smaller one."""
 
 
@@ -28,22 +28,22 @@ class Decisions(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.right_images(MOST)
+        return context.correct_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        if not BLIND.suits(lab.threat):
+        if not DECISION_BASED.supports(lab.threat):
             raise NotApplicable(f"robustlab has no attack by decisions alone for {lab.threat.name}")
         wide = lab.threat.at(lab.widest(sample.images))
-        blind = lab.attack(BLIND, sample.images, threat=wide, mode="max-loss")
+        blind = lab.attack(DECISION_BASED, sample.images, threat=wide, early_stop=False)
         rows = blind.successes.nonzero().squeeze(1)
         if len(rows) == 0:
             raise NotApplicable("HopSkipJump found no misclassified image to start from")
         distances = blind.distances[rows]
-        seeing = lab.attack(SEEING, sample.images.take(rows), threat=wide, eps=distances)
+        seeing = lab.attack(WHITE_BOX, sample.images.take(rows), threat=wide, eps=distances)
         n, missed = len(rows), int((~seeing.successes).sum())
         found = (
             f"APGD broke {n - missed} of {n} images at the distances that HopSkipJump needed, "
             f"a median of {float(distances.median()):.3g}"
         )
-        grade = graded(missed, n, HALF, sampled=n < sample.drawn_from)
+        grade = graded(missed, n, MAX_MISSED, sampled=n < sample.drawn_from)
         return CheckResult(grade=grade, found=found, n=n)

@@ -12,15 +12,15 @@ from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 from robustlab.threats import ThreatModel
 
-MOST = 100
+MAX_IMAGES = 100
 ATTACK = PGD(steps=20, loss="margin")
-NOWHERE = PGD(steps=5, loss="margin")
-FREE = PGD(steps=50, loss="margin")
+AT_ZERO = PGD(steps=5, loss="margin")
+UNLIMITED = PGD(steps=50, loss="margin")
 FRACTIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 """Of the threat model's eps."""
-RISE = 0.02
+MAX_RISE = 0.02
 """Our choice: on a hundred images, PGD's luck may cost one or two."""
-ANYTHING = 0.01
+MAX_ROBUST = 0.01
 """What may withstand an attacker who may do anything; ours, after Carlini et al. 2019 (arXiv:1902.06705)."""
 
 
@@ -31,14 +31,14 @@ class Monotone(ActiveCheck):
     by_distance = True
     doubts = "attacks"
     title = "More freedom breaks more"
-    expected = f"accuracy that never rises by more than {percent(RISE)} from one eps to a larger one"
+    expected = f"accuracy that never rises by more than {percent(MAX_RISE)} from one eps to a larger one"
     meaning = (
         "What an attacker may do at a small eps he may do at a larger one. An attack that does worse "
         "there has not found what exists: it is led astray, or broken."
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block, widest = sample.images, lab.widest(sample.images)
@@ -47,7 +47,7 @@ class Monotone(ActiveCheck):
         left = [_left(lab, block, threat, ATTACK) for threat in threats]
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
         steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
-        grade: Grade = "pass" if rise <= RISE * len(block) else "fail" if rise >= FEW else "warn"
+        grade: Grade = "pass" if rise <= MAX_RISE * len(block) else "fail" if rise >= FEW else "warn"
         return CheckResult(grade=grade, found=f"of {len(block)} images {steps}", n=len(block))
 
 
@@ -65,7 +65,7 @@ class Extremes(ActiveCheck):
     expected = (
         "of the images that are right, at eps 0 all; where every image can become the same grey one, at most "
         "the share of the largest class; where every image can become any other, at most "
-        f"{percent(ANYTHING)}, if any two images are known to have different answers"
+        f"{percent(MAX_ROBUST)}, if any two images are known to have different answers"
     )
     meaning = (
         "With such an eps success is certain to exist: an attack that misses it can't be believed at a "
@@ -73,7 +73,7 @@ class Extremes(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.right_images(MOST)
+        return context.correct_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block, n, widest = sample.images, len(sample.images), lab.widest(sample.images)
@@ -84,15 +84,15 @@ class Extremes(ActiveCheck):
             found.append(answers)
             return int((answers == labels).sum())
 
-        at_zero, free = left(0.0, NOWHERE), left(widest, FREE)
+        at_zero, free = left(0.0, AT_ZERO), left(widest, UNLIMITED)
         text = f"{percent(at_zero / n)} at eps 0, {percent(free / n)} at eps {widest:.3g}"
         wrong = at_zero != n
         if (half := lab.threat.eps_to_grey(tuple(block.images.shape[1:]))) < widest:
-            grey, largest = left(half, FREE), int(labels.bincount().max())
+            grey, largest = left(half, UNLIMITED), int(labels.bincount().max())
             text += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
             wrong |= grey > largest
         if (torch.cat([labels, *found]) != labels[0]).any():
-            wrong |= free > ANYTHING * n
+            wrong |= free > MAX_ROBUST * n
         else:
             text += "; no image with another answer is known"
         return CheckResult(grade="fail" if wrong else "pass", found=text, n=n)

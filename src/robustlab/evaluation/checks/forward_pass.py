@@ -16,7 +16,7 @@ from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.runs.evaluation import Grade
 
-MOST = 4
+MAX_IMAGES = 4
 _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)
 
 
@@ -53,7 +53,7 @@ class ForwardPass(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         with _watched() as calls:
@@ -77,7 +77,7 @@ class FixedState(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         model = unguarded(lab.model)

@@ -30,7 +30,7 @@ class GradientFree(SurvivorCheck):
     most, limit = 50, LIMIT
 
     def attack(self, lab: AttackRunner) -> Attack:
-        if not SQUARE.suits(lab.threat):
+        if not SQUARE.supports(lab.threat):
             raise NotApplicable(
                 f"robustlab has no search without gradients for {lab.threat.name}; "
                 "random-points and random-corners draw without any search"

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustlab.attacks import PGD, Attack, Smoothed
+from robustlab.attacks import PGD, Attack, IfShattered
 from robustlab.attacks.gradient_agreement import AGREED, LOOKS, compared
 from robustlab.attacks.gradients.smoothed import STD
 from robustlab.attacks.losses import measure
@@ -17,15 +17,15 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 
-MOST = 250
+MAX_IMAGES = 250
 LIMIT = 0.05
-FARTHER = 2.0
+STEP_RATIO = 2.0
 """How much farther means of gradients must lead than gradients themselves; our choice. Where these work it is
 less for nine images in ten at least, and more for as many behind a sine of fifty periods (LOG.md)."""
-TRIED = 30
-DESCENTS = (PGD(steps=10, step=0.2, loss="margin"), PGD(steps=10, step=0.13, loss="margin"))
+STEPPED_IMAGES = 30
+DESCENTS = (PGD(steps=10, rel_step_size=0.2, loss="margin"), PGD(steps=10, rel_step_size=0.13, loss="margin"))
 """Of two lengths, since steps of a whole number of an oscillation's periods would not notice it."""
-SAME = 1e-4
+TOLERANCE = 1e-4
 """Relative and absolute, between two answers to one question."""
 
 
@@ -51,7 +51,7 @@ class ZeroGradients(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.right_images(MOST)
+        return context.correct_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
@@ -82,7 +82,7 @@ class ShatteredGradients(ActiveCheck):
     title = "Gradients lead as far as their means"
     expected = (
         f"gradients nearby with a mean cosine of {AGREED:g}, or else means of them that raise the margin at "
-        f"most {FARTHER:g} times as far; at all but {percent(LIMIT)} of the images"
+        f"most {STEP_RATIO:g} times as far; at all but {percent(LIMIT)} of the images"
     )
     meaning = (
         "A gradient that is another one a little further does not say where a step leads (shattered "
@@ -90,12 +90,14 @@ class ShatteredGradients(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.right_images(MOST)
+        return context.correct_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         clean = block.pixels(slice(None))
-        if not torch.allclose(lab.logits(clean), lab.logits(clean), rtol=SAME, atol=SAME, equal_nan=True):
+        if not torch.allclose(
+            lab.logits(clean), lab.logits(clean), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+        ):
             raise NotApplicable("the classifier is random; its gradients differ by themselves")
         key = seeding.derive(lab.seed, "checks", self.id)
 
@@ -109,13 +111,13 @@ class ShatteredGradients(ActiveCheck):
             return CheckResult(grade="pass", found=found, n=n)
         # Only a sample of them, since a mean costs many gradients.
         rank = seeding.uniform(key, block.ids[disagree], (1,)).squeeze(1)
-        tried = block.take(disagree[rank.argsort(stable=True)[:TRIED]])
+        tried = block.take(disagree[rank.argsort(stable=True)[:STEPPED_IMAGES]])
         astray = torch.zeros_like(tried.labels, dtype=torch.bool)
         for descent in DESCENTS:
             own, means = (
-                _gain(lab, tried, each) for each in (descent, Smoothed(attack=descent, agreement=1.0))
+                _gain(lab, tried, each) for each in (descent, IfShattered(attack=descent, agreement=1.0))
             )
-            astray |= means > FARTHER * own
+            astray |= means > STEP_RATIO * own
         shattered = int(astray.sum())
         found += f"; their means lead farther at {shattered} of {len(tried)} of these"
         grade = graded(shattered, len(tried), LIMIT, sampled=True, weight=len(disagree) / n)
@@ -124,6 +126,6 @@ class ShatteredGradients(ActiveCheck):
 
 def _gain(lab: AttackRunner, block: Split, attack: Attack) -> Tensor:
     """Return (N,) how far an attack raises the margin from where it is."""
-    clean, reached = block.pixels(slice(None)), lab.attack(attack, block, mode="max-loss").images
+    clean, reached = block.pixels(slice(None)), lab.attack(attack, block, early_stop=False).images
     before, after = (measure("margin", lab.logits(images), block.labels) for images in (clean, reached))
     return after - before

@@ -30,7 +30,7 @@ class MoreSteps(SurvivorCheck):
 
     def attack(self, lab: AttackRunner) -> Attack:
         del lab
-        return PGD(steps=STEPS, step=0.05)
+        return PGD(steps=STEPS, rel_step_size=0.05)
 
 
 @register("more_restarts")

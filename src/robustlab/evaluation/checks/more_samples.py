@@ -11,7 +11,7 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.survivors import missed
 from robustlab.evaluation.metrics import percent
 
-MOST = 20
+MAX_IMAGES = 20
 ATTACK = PGD(steps=20, loss="margin")
 LIMIT = 0.01
 """Our choice."""
@@ -31,12 +31,12 @@ class MoreSamples(ActiveCheck):
     by_distance = True
 
     def sample(self, context: Context) -> Sample:
-        if context.lab.samples == 1:
+        if context.lab.eot_samples == 1:
             raise NotApplicable("every point was asked about once: no means were taken")
-        return context.survivors(MOST)
+        return context.survivors(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        twice = replace(lab, samples=2 * lab.samples)
+        twice = replace(lab, eot_samples=2 * lab.eot_samples)
         broken = int(twice.attack(ATTACK, sample.images).successes.sum())
-        what = f"{ATTACK.brief()} with means over {twice.samples} passes instead of {lab.samples}"
+        what = f"{ATTACK.brief()} with means over {twice.eot_samples} passes instead of {lab.eot_samples}"
         return missed(what, broken, sample, LIMIT)

@@ -13,9 +13,9 @@ from robustlab.runs.evaluation import Grade
 
 LIMIT = 0.01
 """The share of the images that may stay where they are; our choice."""
-CHANCE = 0.01
+ALPHA = 0.01
 """How rarely chance may make the images of a search without gradients easier; our choice."""
-NAMED = 2
+MAX_NAMED = 2
 """Attacks of which the figures are given."""
 
 
@@ -63,7 +63,7 @@ class AboveClean(PassiveCheck):
     title = "An attack makes no image easier"
     expected = (
         "no more images classified correctly after an attack than before it; of one without gradients not "
-        f"significantly more (sign test, {CHANCE:g})"
+        f"significantly more (sign test, {ALPHA:g})"
     )
     meaning = (
         "The attack goes the wrong way: without any attack there are more errors, so that its figure says "
@@ -98,7 +98,7 @@ def _easier(row: AttackedRow) -> Grade:
     if row.gained <= row.lost:
         return "pass"
     changed = row.gained + row.lost
-    if not row.by_gradient and binomtest(row.gained, changed, alternative="greater").pvalue >= CHANCE:
+    if not row.by_gradient and binomtest(row.gained, changed, alternative="greater").pvalue >= ALPHA:
         return "pass"
     return "fail" if row.gained - row.lost >= FEW else "warn"
 
@@ -111,5 +111,5 @@ def _worst(grades: dict[AttackedRow, Grade]) -> Grade:
 def _named(grades: dict[AttackedRow, Grade], words: Callable[[AttackedRow], str], otherwise: str) -> str:
     """Return what is to be said of the attacks that did not pass, the worst first."""
     doubtful = sorted((row for row in grades if grades[row] != "pass"), key=lambda row: grades[row] != "fail")
-    more = [f"and so for {len(doubtful) - NAMED} more"] if len(doubtful) > NAMED else []
-    return "; ".join([*map(words, doubtful[:NAMED]), *more]) or otherwise
+    more = [f"and so for {len(doubtful) - MAX_NAMED} more"] if len(doubtful) > MAX_NAMED else []
+    return "; ".join([*map(words, doubtful[:MAX_NAMED]), *more]) or otherwise

@@ -19,7 +19,7 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.gradients import useless
 from robustlab.threats import ThreatModel
 
-FIRST, MOST = 4, 16
+FIRST_IMAGES, MAX_IMAGES = 4, 16
 """Images that are looked at, and those in whose surroundings nothing must be found either."""
 
 
@@ -39,7 +39,7 @@ class NoGradient(ActiveCheck):
 
     def sample(self, context: Context) -> Sample:
         misled = {attack.brief(): attack for attack in context.attacks.values() if attack.needs_gradient}
-        return replace(context.any_images(MOST), attacks=misled)
+        return replace(context.any_images(MAX_IMAGES), attacks=misled)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         n = len(sample.images)
@@ -61,7 +61,7 @@ def gradient_free(threat: ThreatModel) -> list[str]:
     for name, kind in units(Attack).items():
         if not any(field.default is MISSING for field in fields(kind)):  # type: ignore[arg-type]
             attack = kind()
-            if attack.suits(threat) and not attack.needs_gradient:
+            if attack.supports(threat) and not attack.needs_gradient:
                 found.append(name)
     return found
 
@@ -70,9 +70,9 @@ def _reason(lab: AttackRunner, block: Split) -> str:
     """Return why there is no gradient; empty if one was found, or if nothing ever changes the answer."""
     clean = block.pixels(slice(None))
     near = lab.threat.random_start(clean, seeding.derive(lab.seed, "checks", NoGradient.id), block.ids)
-    lab.logits(clean[:FIRST])  # a model that fails here fails without a gradient too
+    lab.logits(clean[:FIRST_IMAGES])  # a model that fails here fails without a gradient too
     try:
-        for points in (clean[:FIRST], near):
+        for points in (clean[:FIRST_IMAGES], near):
             for loss in get_args(Loss):
                 if not useless(lab.gradients(points, block.labels[: len(points)], loss)).all():
                     return ""

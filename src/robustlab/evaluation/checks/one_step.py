@@ -9,7 +9,7 @@ from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 
-MOST = 500
+MAX_IMAGES = 500
 MANY: tuple[Attack, ...] = (APGD(steps=50), APGDL1(steps=50))
 """Steps whose length adapts. PGD's is fixed, and misses what lies just inside an L2 or L1 ball."""
 LIMIT = 0.005
@@ -32,7 +32,7 @@ class OneStep(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        sample = context.right_images(MOST)
+        sample = context.correct_images(MAX_IMAGES)
         return replace(sample, survivors=context.found.survivors & set(sample.images.ids.tolist()))
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
@@ -40,7 +40,7 @@ class OneStep(ActiveCheck):
         fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
         missed = set(fallen.ids.tolist()) & sample.survivors
         # Only what FGSM breaks is of interest, and on most classifiers that breaks fast.
-        for attack in (attack for attack in MANY if attack.suits(lab.threat)):
+        for attack in (attack for attack in MANY if attack.supports(lab.threat)):
             many = lab.attack(attack, fallen)
             missed |= set(fallen.ids[~many.successes].tolist())
         found = f"FGSM broke {len(fallen)} of {len(block)} images, {len(missed)} of them missed by the others"

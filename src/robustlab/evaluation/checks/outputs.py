@@ -9,10 +9,10 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 
-MOST = 250
+MAX_IMAGES = 250
 SUMS_TO_ONE = 1e-5
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
-FLAT, MOSTLY = 0.01, 0.5
+FLAT_BELOW, FLAT_SHARE = 0.01, 0.5
 """Nearer to 0 or 1 a sigmoid has lost 96 % of its gradient; the share of them that fails. Our choice."""
 LARGEST_GAP = 87.0
 """Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
@@ -32,7 +32,7 @@ class Softmax(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
@@ -45,12 +45,12 @@ class Softmax(ActiveCheck):
         grade: Grade = "pass"
         found = f"outputs from {low:.3g} to {high:.3g}, sums up to {off:.2g} away from 1"
         if low >= 0 and high <= 1:
-            flat = ((outputs < FLAT) | (outputs > 1 - FLAT)).double().mean().item()
+            flat = ((outputs < FLAT_BELOW) | (outputs > 1 - FLAT_BELOW)).double().mean().item()
             softmax = off <= SUMS_TO_ONE
             kind = "a softmax" if softmax else "a sigmoid for each class (as trained with BCELoss)"
             found += f"; they look like {kind}, flat at {percent(flat)} of the outputs"
             # Scores that merely happen to lie in [0, 1] have a gradient.
-            grade = "fail" if softmax or flat > MOSTLY else "warn"
+            grade = "fail" if softmax or flat > FLAT_SHARE else "warn"
         return CheckResult(grade=grade, found=found, n=len(outputs))
 
 
@@ -68,7 +68,7 @@ class LogitScale(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images

@@ -19,11 +19,11 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent, proportion
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 
-MOST, TIMES = 2000, 10
+MAX_IMAGES, MAX_RATIO = 2000, 10
 """Images looked at: at most so many, and so many times the evaluation's, whose cost this must not exceed."""
 ALPHA = 0.01
 """How often chance alone may raise the flag, over all candidates. Our choice."""
-KNOWS = 1 / 3
+MIN_KNOWN = 1 / 3
 """The share of what guessing the commonest class leaves that must then be right. Our choice."""
 
 
@@ -54,24 +54,24 @@ class UsualPreprocessing(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.of_whole_split(min(MOST, TIMES * len(context.images)))
+        return context.of_whole_split(min(MAX_IMAGES, MAX_RATIO * len(context.images)))
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        own = _right(lab, block, lab.model, lambda images: images)
+        own = _correct(lab, block, lab.model, lambda images: images)
         found = f"{percent(own.double().mean().item())} right as it is"
         candidates = _candidates(lab, block.pixels(slice(1)))
-        answers = [(_right(lab, block, other.model, other.turn), other) for other in candidates]
+        answers = [(_correct(lab, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
-        for right, other in answers:
+        for correct, other in answers:
             # Of two that are as good, to leave out an option is the simpler remedy.
-            if other.drops and _chance(int((best & ~right).sum()), int((right & ~best).sum())) >= ALPHA:
-                best, candidate = right, other
+            if other.drops and _chance(int((best & ~correct).sum()), int((correct & ~best).sum())) >= ALPHA:
+                best, candidate = correct, other
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
         found += f", at best {percent(best.double().mean().item())} {candidate.title}"
         # An untrained network may do significantly better by luck, but it never does well.
         common = int(block.labels.bincount().max()) / len(block)
-        knows = proportion(int(best.sum()), len(block)).low > common + KNOWS * (1 - common)
+        knows = proportion(int(best.sum()), len(block)).low > common + MIN_KNOWN * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:
             found += f" ({gained} images gained, {lost} lost): {candidate.remedy}"
             return CheckResult(grade="fail", found=found, n=len(block))
@@ -84,7 +84,7 @@ def _chance(gained: int, lost: int) -> float:
     return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0
 
 
-def _right(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
+def _correct(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
     """Return (N,) which images are classified correctly; none, if the classifier refuses their form."""
     parts = []
     try:

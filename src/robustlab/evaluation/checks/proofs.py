@@ -8,7 +8,7 @@ from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 
-MOST = 64
+MAX_IMAGES = 64
 ATTACKS = (
     PGD(steps=20),
     PGD(steps=20, loss="margin"),
@@ -27,7 +27,7 @@ class Proofs(ActiveCheck):
     meaning = "The certifier is unsound: no certified figure of it can be believed."
 
     def sample(self, context: Context) -> Sample:
-        return context.proven_images(MOST)
+        return context.certified_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images

@@ -11,7 +11,7 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.survivors import missed
 from robustlab.evaluation.metrics import percent
 
-MOST, DRAWS = 20, 200
+MAX_IMAGES, MOVES = 20, 200
 LIMIT = 0.01
 """Our choice. A grid is the strong attack (Engstrom et al. 2019, arXiv:1712.02779), if it is fine enough."""
 
@@ -22,7 +22,7 @@ class RandomMoves(ActiveCheck):
 
     doubts = "attacks"
     title = "Random rotations and translations find no more"
-    expected = f"{DRAWS} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"
+    expected = f"{MOVES} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (
         "The classifier fails between the points that were searched: robust accuracy goes on falling with "
         "the number of angles and shifts."
@@ -30,16 +30,16 @@ class RandomMoves(ActiveCheck):
 
     def sample(self, context: Context) -> Sample:
         named = context.attacks.items()
-        grids = {spec: attack for spec, attack in named if isinstance(attack.core, RotationTranslation)}
+        grids = {spec: attack for spec, attack in named if isinstance(attack.inner, RotationTranslation)}
         if not grids:
             raise NotApplicable("no rotations and translations were searched")
-        return replace(context.survivors(MOST), attacks=grids)
+        return replace(context.survivors(MAX_IMAGES), attacks=grids)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        cores = [attack.core for attack in sample.attacks.values()]
-        grids = [core for core in cores if isinstance(core, RotationTranslation)]
+        cores = [attack.inner for attack in sample.attacks.values()]
+        grids = [inner for inner in cores if isinstance(inner, RotationTranslation)]
         widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))
         # Other random numbers than the evaluation's, if that drew some too.
-        broken = int(lab.attack(replace(widest, draws=DRAWS), sample.images).successes.sum())
-        what = f"{DRAWS} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels"
+        broken = int(lab.attack(replace(widest, draws=MOVES), sample.images).successes.sum())
+        what = f"{MOVES} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels"
         return missed(what, broken, sample, LIMIT)

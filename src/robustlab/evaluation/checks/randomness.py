@@ -9,10 +9,10 @@ from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 
-ASKED, MOST = 5, 250
-ALIKE = 1e-4
+PASSES, MAX_IMAGES = 5, 250
+TOLERANCE = 1e-4
 """Of logits, relative to their length. Both as in AutoAttack's checks (arXiv:2003.01690)."""
-ALONE = 16
+MAX_ALONE = 16
 """Images that are also asked about one by one, our choice."""
 
 
@@ -31,26 +31,28 @@ class Randomness(ActiveCheck):
     cheap = True
     doubts = "evaluation"
     title = "The same question has the same answer"
-    expected = f"in {ASKED} passes equally many correct, and logits within {ALIKE:g} of their length"
+    expected = f"in {PASSES} passes equally many correct, and logits within {TOLERANCE:g} of their length"
     meaning = (
         "The classifier draws random numbers (dropout, noise, random resizing): an attack that asks "
         "once follows chance, and its success or failure is luck."
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(MOST)
+        return context.any_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        answers = [lab.logits(block.pixels(slice(None))) for _ in range(ASKED)]
+        answers = [lab.logits(block.pixels(slice(None))) for _ in range(PASSES)]
         correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
         apart = max(float(_differences(answers[0], other).max()) for other in answers[1:])
-        found = f"{ASKED} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
-        if len(correct) == 1 and apart <= ALIKE:
+        found = (
+            f"{PASSES} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
+        )
+        if len(correct) == 1 and apart <= TOLERANCE:
             return CheckResult(grade="pass", found=found, n=len(block))
-        if lab.samples > 1:
-            found += f"; every attack took means over {lab.samples} passes"
-        return CheckResult(grade="warn" if lab.samples > 1 else "fail", found=found, n=len(block))
+        if lab.eot_samples > 1:
+            found += f"; every attack took means over {lab.eot_samples} passes"
+        return CheckResult(grade="warn" if lab.eot_samples > 1 else "fail", found=found, n=len(block))
 
 
 @register("batch_dependence")
@@ -60,23 +62,23 @@ class BatchDependence(ActiveCheck):
     cheap = True
     doubts = "evaluation"
     title = "An answer does not depend on the other images"
-    expected = f"logits of an image alone within {ALIKE:g} of those in a batch"
+    expected = f"logits of an image alone within {TOLERANCE:g} of those in a batch"
     meaning = (
         "The classifier mixes the images of a batch (statistics of the batch, for instance): the "
         "prediction depends on the rest of the batch, and no verdict on one image holds."
     )
 
     def sample(self, context: Context) -> Sample:
-        return context.any_images(ALONE)
+        return context.any_images(MAX_ALONE)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         images = sample.images.pixels(slice(None))
         if len(images) == 1:
             raise NotApplicable("there is only one image")
         together = lab.logits(images)
-        if _differences(together, lab.logits(images)).max() > ALIKE:
+        if _differences(together, lab.logits(images)).max() > TOLERANCE:
             raise NotApplicable("the answers change from pass to pass; see randomness")
         alone = torch.cat([lab.logits(image) for image in torch.split(images, 1)])
         apart = float(_differences(together, alone).max())
         found = f"logits at most {apart:.1e} apart"
-        return CheckResult(grade="pass" if apart <= ALIKE else "fail", found=found, n=len(images))
+        return CheckResult(grade="pass" if apart <= TOLERANCE else "fail", found=found, n=len(images))

@@ -7,11 +7,11 @@ from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.metrics import percent, proportion
-from robustlab.threats import allowance
+from robustlab.threats import with_tolerance
 
-SAME = 1e-5
+TOLERANCE = 1e-5
 """Relative and absolute, between two measurements of one distance: in other batches, on another device."""
-ENOUGH = 1000
+MIN_IMAGES = 1000
 """Our choice: a 95 % interval of three points on each side at worst."""
 
 
@@ -38,10 +38,10 @@ class StoredImages(PassiveCheck):
             images = context.found.adversarial(numbers)
             distances = threat.distance(images, clean.pixels(slice(None)))
             inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
-            allowed = distances <= allowance(threat.eps)
+            allowed = distances <= with_tolerance(threat.eps)
             confirmed = torch.tensor([context.found.broken[number] for number in numbers])
             outside += int((~(inside & allowed)).sum())
-            changed += int((~torch.isclose(distances, confirmed, rtol=SAME, atol=SAME)).sum())
+            changed += int((~torch.isclose(distances, confirmed, rtol=TOLERANCE, atol=TOLERANCE)).sum())
             farthest = max(farthest, float(distances.max()))
         found = (
             f"{outside} of {len(ids)} outside, {changed} not as they were confirmed; the farthest at "
@@ -64,7 +64,7 @@ class CleanAccuracy(PassiveCheck):
 
     def look(self, context: Context) -> CheckResult:
         n = len(context.images)
-        clean, chance = proportion(len(context.found.right), n), 1 / context.lab.classes
+        clean, chance = proportion(len(context.found.correct), n), 1 / context.lab.classes
         found = f"{percent(clean.value)} of {n} images, chance is {percent(chance)}"
         return CheckResult(grade="pass" if clean.low > chance else "fail", found=found, n=n)
 
@@ -75,16 +75,16 @@ class SampleSize(PassiveCheck):
 
     doubts = "evaluation"
     title = "There are enough images"
-    expected = f"at least {ENOUGH} images"
+    expected = f"at least {MIN_IMAGES} images"
     meaning = (
         "Other images of the same kind may give quite another figure: two classifiers can't be told apart."
     )
 
     def look(self, context: Context) -> CheckResult:
         n = len(context.images)
-        robust = proportion(len(context.found.right - context.found.broken.keys()), n)
+        robust = proportion(len(context.found.correct - context.found.broken.keys()), n)
         found = f"{n} images, a 95 % interval from {percent(robust.low)} to {percent(robust.high)}"
-        return CheckResult(grade="pass" if n >= ENOUGH else "warn", found=found, n=n)
+        return CheckResult(grade="pass" if n >= MIN_IMAGES else "warn", found=found, n=n)
 
 
 @register("train_mode")

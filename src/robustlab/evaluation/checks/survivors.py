@@ -51,8 +51,8 @@ class SurvivorCheck(ActiveCheck):
     @final
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         attack, images = self.attack(lab), sample.images
-        if not attack.suits(lab.threat):
-            raise NotApplicable(f"{attack.core.name} is not made for {lab.threat.name}")
+        if not attack.supports(lab.threat):
+            raise NotApplicable(f"{attack.inner.name} does not support {lab.threat.name}")
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)

@@ -16,10 +16,10 @@ from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.threats import ThreatModel
 
-LEARNED, STEPS, RATE, WIDTH = 64, 40, 0.01, 64
-LEAST, MOST = 16, 32
+TRAINING_IMAGES, STEPS, LR, WIDTH = 64, 40, 0.01, 64
+MIN_IMAGES, MAX_IMAGES = 16, 32
 """Images that are attacked. On fewer the share of the largest class says little."""
-LEFT = 0.01
+MAX_ROBUST = 0.01
 """Our choice, for the eps of the literature (0.3 for MNIST)."""
 
 
@@ -35,8 +35,8 @@ class Undefended(ActiveCheck):
     doubts = "attacks"
     title = "The attacks break a network without a defense"
     expected = (
-        f"at most {percent(LEFT)} of the images withstand the evaluation's attacks; if eps is too small for "
-        "that, at most the share of the largest class where all images can become the same grey one"
+        f"at most {percent(MAX_ROBUST)} of the images withstand the evaluation's attacks; if eps is too "
+        "small for that, at most the share of the largest class where all images can become the same grey one"
     )
     meaning = (
         "The evaluation's attacks can't break what nothing protects: they are too weak, or broken, and that "
@@ -44,21 +44,21 @@ class Undefended(ActiveCheck):
     )
 
     def sample(self, context: Context) -> Sample:
-        return replace(context.any_images(LEARNED), attacks=context.attacks)
+        return replace(context.any_images(TRAINING_IMAGES), attacks=context.attacks)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         learned, attacks = sample.images, sample.attacks.values()
-        if len(learned) < LEAST:
-            raise NotApplicable(f"it takes {LEAST} images; here are {len(learned)}")
+        if len(learned) < MIN_IMAGES:
+            raise NotApplicable(f"it takes {MIN_IMAGES} images; here are {len(learned)}")
         network = _fitted(learned, lab.classes, lab.spent)
         with torch.no_grad():
             known = network(learned.pixels(slice(None))).argmax(dim=1) == learned.labels
-        block = learned.take(known.nonzero().squeeze(1)[:MOST])
-        if len(block) < LEAST:
+        block = learned.take(known.nonzero().squeeze(1)[:MAX_IMAGES])
+        if len(block) < MIN_IMAGES:
             raise NotApplicable(f"a small network learned only {len(block)} of {len(learned)} images")
         n, left = len(block), _left(lab, block, network, attacks, lab.threat)
         found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
-        if left <= LEFT * n:
+        if left <= MAX_ROBUST * n:
             return CheckResult(grade="pass", found=found, n=n)
         # A small eps may leave even such a network unbroken. With this one nothing is.
         wide = lab.threat.at(lab.threat.eps_to_grey(tuple(block.images.shape[1:])))
@@ -85,7 +85,7 @@ def _fitted(images: Split, classes: int, spent: Passes) -> nn.Module:
     network = nn.Sequential(
         nn.Flatten(), nn.Linear(pixels[0].numel(), WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
     ).to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=RATE)
+    optimizer = torch.optim.Adam(network.parameters(), lr=LR)
     with torch.enable_grad():
         for _ in range(STEPS):
             loss: Tensor = nn.functional.cross_entropy(network(pixels), images.labels)

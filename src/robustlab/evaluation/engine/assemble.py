@@ -51,7 +51,7 @@ def assemble(
     problem, n = cascade.problem, len(found)
     with calling("the model", " when its weights were counted"):
         parameters = sum(parameter.numel() for parameter in problem.model.parameters())
-    rows, once = _rows(cascade, findings), len(findings.clean) * problem.samples
+    rows, once = _rows(cascade, findings), len(findings.clean) * problem.eot_samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
     proving = [row for _, outcomes in findings.proofs.values() for row in outcomes.values()]
     _, channels, height, width = problem.images.images.shape
@@ -61,7 +61,7 @@ def assemble(
         seed=problem.seed,
         command=command,
         mode=problem.mode,
-        samples=problem.samples,
+        samples=problem.eot_samples,
         subject=Subject(
             name=problem.subject.name,
             source=problem.subject.source,
@@ -87,9 +87,9 @@ def assemble(
         attacks=attacks,
         remarks=list(remarks),
         eight_bit=problem.eight_bit,
-        clean=proportion(len(findings.right), n),
+        clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),
-        certified=None if findings.proven is None else proportion(len(findings.proven), n),
+        certified=None if findings.certified is None else proportion(len(findings.certified), n),
         rows=rows,
         not_finite=_not_finite(findings, problem.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
@@ -105,7 +105,7 @@ def assemble(
             device=problem.device,
             device_name=device.hardware(problem.device.partition(":")[0]),
             threads=torch.get_num_threads(),
-            training_precision="bf16" if problem.half else short_name(dtype_of(problem.model)),
+            training_precision="bf16" if problem.bf16 else short_name(dtype_of(problem.model)),
             instruction_set=device.instruction_set(),
             caps=device.caps(),
             batch_size=int(problem.batch_size),
@@ -132,7 +132,7 @@ def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
 
 
 def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:
-    rows, left = [], len(findings.right)
+    rows, left = [], len(findings.correct)
     for finding in findings.attacks:
         left -= len(finding.won)
         outcomes = finding.outcomes.values()
@@ -169,7 +169,7 @@ def _targets(cascade: Cascade, findings: CascadeResult) -> list[Reached]:
     problem = cascade.problem
     if len(problem.criteria) < 2:
         return []
-    labels = {number: findings.clean[number].label for number in findings.right}
+    labels = {number: findings.clean[number].label for number in findings.correct}
     tried, counts = Counter(labels.values()), []
     for offset, criterion in enumerate(problem.criteria, start=1):
         won = {

@@ -10,19 +10,19 @@ class BlockProgress:
     Args:
         bar: of the stage.
         size: images of the block.
-        standing: images of the evaluation that are not broken when the block begins; None if the stage is not
-            one that breaks them.
+        survivors: images of the evaluation that are not broken when the block begins; None if the
+            stage is not one that breaks them.
         n: images of the evaluation.
     """
 
-    def __init__(self, bar: Task, size: int, standing: int | None, n: int) -> None:
-        self._bar, self._size, self._standing, self._n = bar, size, standing, n
+    def __init__(self, bar: Task, size: int, survivors: int | None, n: int) -> None:
+        self._bar, self._size, self._survivors, self._n = bar, size, survivors, n
         self._done = 0.0
 
     def __call__(self, share: float, broken: int) -> None:
-        """Tell of a share of the block's work, and of how many of its images are broken."""
+        """Report a share of the block's work, and how many of its images are broken."""
         done = max(self._done, share * self._size)
         self._bar.advance(done - self._done)
         self._done = done
-        if self._standing is not None:
-            self._bar.show(f"robust so far {percent((self._standing - broken) / self._n)}")
+        if self._survivors is not None:
+            self._bar.show(f"robust so far {percent((self._survivors - broken) / self._n)}")

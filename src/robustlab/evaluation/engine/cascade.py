@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.evaluation.engine.block_progress import BlockProgress
@@ -15,7 +15,6 @@ from robustlab.evaluation.jobs.stages import (
     Certify,
     Clean,
     EvaluationStage,
-    SearchStage,
     Verify,
     key_of,
     succeeded,
@@ -37,7 +36,7 @@ class AttackFindings:
         won: those that it was the first to break inside the problem's threat model.
     """
 
-    stage: SearchStage
+    stage: AttackStage
     outcomes: Outcomes
     confirmed: Outcomes
     met: list[int]
@@ -55,18 +54,18 @@ class CascadeResult:
 
     Attributes:
         clean: the images as they are.
-        right: ids of those classified correctly.
-        proven: ids of those for which no attack can exist; None without a certifier.
-        proven_wide: ids of those for which this holds as far as the curve reaches, too.
+        correct: ids of those classified correctly.
+        certified: ids of those for which no attack can exist; None without a certifier.
+        certified_wide: ids of those for which this holds as far as the curve reaches, too.
         proofs: the images that each search for proofs looked at, those for the curve included, by its name.
         attacks: in the order in which they ran.
         unconfirmed: ids of images of which a success did not hold when it was measured again.
     """
 
     clean: Outcomes
-    right: list[int]
-    proven: set[int] | None = None
-    proven_wide: set[int] = field(default_factory=set)
+    correct: list[int]
+    certified: set[int] | None = None
+    certified_wide: set[int] = field(default_factory=set)
     proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
     attacks: list[AttackFindings] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
@@ -100,28 +99,28 @@ class Cascade:
         *,
         engine: Engine,
         stages: tuple[AttackStage, ...],
-        nearest: tuple[SearchStage, ...] = (),
+        nearest: tuple[AttackStage, ...] = (),
         certify: Certify | None = None,
         further: tuple[str, ...] = (),
     ) -> None:
         self.problem, self.store, self.progress, self.engine = problem, store, progress, engine
         self.stages, self.nearest, self.certify = stages, nearest, certify
         self.further = further
-        self._standing = set(problem.images.ids.tolist())
+        self._survivors = set(problem.images.ids.tolist())
         self._filled: set[str] = set()
 
     def run(self) -> CascadeResult:
         """Do what is left to do and return everything found."""
         first = [Clean(), *([self.certify] if self.certify else [])]
         self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
-        clean = self.fill(Clean(), self.problem.images.ids.tolist())
-        right = [number for number, row in clean.items() if row.prediction == row.label]
-        findings = CascadeResult(clean=clean, right=right)
+        clean = self.outcomes_for(Clean(), self.problem.images.ids.tolist())
+        correct = [number for number, row in clean.items() if row.prediction == row.label]
+        findings = CascadeResult(clean=clean, correct=correct)
         if self.certify:
-            findings.proven = set(self.prove(self.certify, right, findings))
+            findings.certified = set(self.prove(self.certify, correct, findings))
         if self.certify and self.nearest:
-            wide = replace(self.certify, threat=self.nearest[0].threat, told=False)
-            findings.proven_wide = set(self.prove(wide, sorted(findings.proven or ()), findings))
+            wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
+            findings.certified_wide = set(self.prove(wide, sorted(findings.certified or ()), findings))
         # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
         withdrawn: set[tuple[str, int]] = set()
         while True:
@@ -142,60 +141,61 @@ class Cascade:
 
     def prove(self, certify: Certify, ids: list[int], findings: CascadeResult) -> list[int]:
         """Look for proofs and return the ids of the images for which there is one."""
-        looked = self.fill(certify, ids)
+        looked = self.outcomes_for(certify, ids)
         # The curve looks at the threat model's own eps too: its rows are the same ones.
         _, before = findings.proofs.get(certify.name, (certify, {}))
         findings.proofs[certify.name] = certify, before | looked
         return [number for number, row in looked.items() if row.restart >= 0]
 
     def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
-        proven = findings.proven or set()
-        self._standing = set(findings.right)
-        left = {stage.criterion: self._standing - proven for stage in (*self.stages, *self.nearest)}
-        further = [number for number in findings.right if number not in findings.proven_wide]
+        certified = findings.certified or set()
+        self._survivors = set(findings.correct)
+        left = {stage.criterion: self._survivors - certified for stage in (*self.stages, *self.nearest)}
+        further = [number for number in findings.correct if number not in findings.certified_wide]
         found = []
         for stage in (*self.stages, *self.nearest):
-            standing = [number for number in findings.right if number in left[stage.criterion]]
-            asked = further if stage in self.nearest else standing
+            survivors = [number for number in findings.correct if number in left[stage.criterion]]
+            asked = further if stage in self.nearest else survivors
             if self.problem.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
-            outcomes = self.fill(stage, asked)
+            outcomes = self.outcomes_for(stage, asked)
             broken = {
                 number
-                for number in standing
+                for number in survivors
                 if succeeded(outcomes[number], self.problem.threat.eps)
                 and (stage.name, number) not in withdrawn
             }
-            won = sorted(broken & self._standing)
+            won = sorted(broken & self._survivors)
             left[stage.criterion] -= broken
-            self._standing -= broken
-            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=standing, won=won))
+            self._survivors -= broken
+            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=survivors, won=won))
         for finding in found:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
-            finding.confirmed.update(self.fill(Verify(searching=finding.stage), claimed))
+            finding.confirmed.update(self.outcomes_for(Verify(searching=finding.stage), claimed))
         return found
 
     def _check_proofs(self, findings: CascadeResult) -> None:
         for finding in findings.attacks:
             for number, row in finding.confirmed.items():
-                if number in (findings.proven or ()) and succeeded(row, self.problem.threat.eps):
+                if number in (findings.certified or ()) and succeeded(row, self.problem.threat.eps):
                     raise RobustlabError(
                         f"image {number} is proven robust and yet broken by {finding.stage.name}: a bug "
                         "in the certifier; evaluate with --no-certify, and please report it"
                     )
 
-    def fill(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
+    def outcomes_for(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
         """Return the rows of the given images, doing those that the ledger does not have yet."""
-        found = {row.image_id: row for row in self.store.outcomes(key_of(self.problem, stage))}
+        key = key_of(self.problem, stage)
+        found = {row.image_id: row for row in self.store.outcomes(key, set(ids))}
         missing = [number for number in ids if number not in found]
         if missing:
             before = self._broken(stage, (found[number] for number in ids if number in found))
             found |= self._do(stage, missing, len(before))
-            if stage.told:
-                seconds = self.store.seconds(key_of(self.problem, stage))
+            if stage.reported:
+                seconds = self.store.seconds(key)
                 self.progress.stage(stage.title, "done", seconds, self._remark(stage, found, ids))
-        elif stage.told and stage.name not in self._filled:
+        elif stage.reported and stage.name not in self._filled:
             self.progress.stage(stage.title, "kept" if ids else "done")
         self._filled.add(stage.name)
         return {number: found[number] for number in ids}
@@ -211,18 +211,18 @@ class Cascade:
         key, found, shown = key_of(self.problem, stage), {}, {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
-        if stage.told:
+        if stage.reported:
             self.progress.stage(stage.title, "running")
         with self.progress.track(stage.title, len(ids)) as bar:
 
             def watch(job: Job) -> OnPass:
-                left = len(self._standing) - broken if stage in self.stages else None
+                left = len(self._survivors) - broken if stage in self.stages else None
                 shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.problem.images))
                 return shown[job.ids]
 
             for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
                 self.store.add_outcomes(key, result.outcomes, result.examples, result.seconds)
-                if isinstance(stage, SearchStage):  # what was measured of other examples, before a repair
+                if isinstance(stage, AttackStage):  # what was measured of other examples, before a repair
                     self.store.forget(key_of(self.problem, Verify(searching=stage)), result.examples)
                 found.update({row.image_id: row for row in result.outcomes})
                 new = len(self._broken(stage, result.outcomes))
@@ -251,7 +251,7 @@ class Cascade:
             return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
         if stage not in self.stages:
             return ""
-        left = self._standing - self._broken(stage, (found[i] for i in ids))
+        left = self._survivors - self._broken(stage, (found[i] for i in ids))
         return f"robust so far {percent(len(left) / n)}"
 
     def _broken(self, stage: EvaluationStage, rows: Iterable[Outcome]) -> set[int]:
@@ -259,7 +259,7 @@ class Cascade:
         if stage not in self.stages:
             return set()
         eps = self.problem.threat.eps
-        return {row.image_id for row in rows if succeeded(row, eps)} & self._standing
+        return {row.image_id for row in rows if succeeded(row, eps)} & self._survivors
 
 
 def _effort(rows: Iterable[Outcome]) -> int:

@@ -38,7 +38,7 @@ def warned(cascade: Cascade, dataset: str) -> list[CheckRecord]:
     The user is warned at once, also without the other checks.
     """
     # Before the attacks every image is one that they might break.
-    context = _context(cascade, CascadeResult(clean={}, right=cascade.problem.images.ids.tolist()), dataset)
+    context = _context(cascade, CascadeResult(clean={}, correct=cascade.problem.images.ids.tolist()), dataset)
     first = NoGradient()
     state = first.state(context)
     if state is None:
@@ -141,8 +141,8 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         return torch.stack([images[number] for number in ids])
 
     found = EvaluationSummary(
-        right=frozenset(findings.right),
-        proven=None if findings.proven is None else frozenset(findings.proven),
+        correct=frozenset(findings.correct),
+        certified=None if findings.certified is None else frozenset(findings.certified),
         broken={
             number: finding.confirmed[number].distance
             for finding in findings.attacks
@@ -154,7 +154,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
             AttackedRow.of(
                 finding.stage.attack,
                 finding.outcomes.values(),
-                set(findings.right),
+                set(findings.correct),
                 met=len(finding.met),
                 broken=len(finding.won),
             )
@@ -171,9 +171,9 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
         criterion=problem.criterion,
         seed=problem.seed,
-        samples=problem.samples,
-        half=problem.half,
-        realise=eight_bit.realise(problem.threat) if problem.eight_bit else None,
+        eot_samples=problem.eot_samples,
+        bf16=problem.bf16,
+        quantize=eight_bit.quantize(problem.threat) if problem.eight_bit else None,
         device=problem.device,
         batch_size=problem.batch_size,
     )

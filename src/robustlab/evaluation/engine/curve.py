@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from robustlab.attacks import FMN, Attack, Nearest, SigmaZero
+from robustlab.attacks import FMN, Attack, SigmaZero, SteepestMinNorm
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
-from robustlab.evaluation.jobs.stages import Certify, MinNormStage, succeeded
+from robustlab.evaluation.jobs.stages import AttackStage, Certify, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import RobustCurve
 from robustlab.threats import ThreatModel
@@ -16,24 +16,24 @@ _STEPS, _AT_EPS = 32, 24
 
 def nearest_within(
     threat: ThreatModel, criteria: tuple[Criterion, ...] = (MISCLASSIFIED,)
-) -> tuple[MinNormStage, ...]:
+) -> tuple[AttackStage, ...]:
     """Return the stages that look for each image's nearest success, as far as the curve reaches.
 
     Together they cost less than twice what a PGD of 100 steps does. Of two, each makes up for the other's
-    weakness: FMN stays far from it on some robust classifiers, and `Nearest` is less exact where several
-    classes are near (LOG.md).
+    weakness: FMN stays far from it on some robust classifiers, and `SteepestMinNorm` is less exact where
+    several classes are near (LOG.md).
     """
-    attacks: tuple[Attack, ...] = (Nearest(steps=50), FMN(steps=140))
+    attacks: tuple[Attack, ...] = (SteepestMinNorm(steps=50), FMN(steps=140))
     if threat.discrete:
         attacks = (SigmaZero(steps=190),)
     elif threat.separable:
-        attacks = (Nearest(steps=100), FMN(steps=75))
+        attacks = (SteepestMinNorm(steps=100), FMN(steps=75))
     wider = threat.at(points(threat)[-1])
     return tuple(
-        MinNormStage(attack=attack, threat=wider, criterion=criterion)
+        AttackStage(attack=attack, threat=wider, criterion=criterion, min_norm=True)
         for criterion in criteria
         for attack in attacks
-        if attack.suits(threat)
+        if attack.supports(threat)
     )
 
 
@@ -46,11 +46,11 @@ def points(threat: ThreatModel) -> list[float]:
     return [eps for eps in found if eps <= threat.largest_eps]
 
 
-def _proven(cascade: Cascade, findings: CascadeResult, certify: Certify) -> list[int]:
+def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> list[int]:
     """Return how many images are proven at each eps of the curve."""
-    left, counts = findings.right, []
+    left, counts = findings.correct, []
     for eps in points(certify.threat):
-        stage = replace(certify, threat=certify.threat.at(eps), told=False)
+        stage = replace(certify, threat=certify.threat.at(eps), reported=False)
         # What is not proven at one eps is not at a larger one.
         left = cascade.prove(stage, left, findings)
         counts.append(len(left))
@@ -64,10 +64,12 @@ def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
     searched = [finding for finding in findings.attacks if finding.stage in cascade.nearest]
     passes = [row for finding in searched for row in finding.outcomes.values()]
     left = [
-        len(findings.right) - len({row.image_id for row in found if succeeded(row, eps)})
+        len(findings.correct) - len({row.image_id for row in found if succeeded(row, eps)})
         for eps in points(problem.threat)
     ]
-    certified = None if certify is None else [proportion(c, n) for c in _proven(cascade, findings, certify)]
+    certified = (
+        None if certify is None else [proportion(c, n) for c in _certified(cascade, findings, certify)]
+    )
     return RobustCurve(
         attack=", ".join(repr(stage.attack) for stage in nearest_within(problem.threat)),
         eps=points(problem.threat),

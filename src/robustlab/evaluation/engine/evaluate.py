@@ -126,7 +126,7 @@ def manifest(
             "code": request.subject.code,
             "threat": repr(problem.threat),
             "attacks": [row.attack for row in results.rows],
-            "samples": problem.samples,
+            "samples": problem.eot_samples,
             "batch_size": int(problem.batch_size),
             "compute": results.compute.model_dump(),
         },

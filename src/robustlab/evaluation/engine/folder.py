@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from robustlab.evaluation.engine.setup import LoadedInputs, samples
+from robustlab.evaluation.engine.setup import LoadedInputs, eot_samples
 from robustlab.options import EvaluationOptions
 from robustlab.runs.owner import EVALUATION, Owner
 
@@ -25,7 +25,7 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
         "threat": repr(request.threat),
         "seed": str(options.seed),
         "mode": options.mode,
-        "samples": str(samples(request, options)),
+        "samples": str(eot_samples(request, options)),
         "eight_bit": str(options.eight_bit),
         "surrogates": _hash([[model.code, model.sha256()] for model in request.surrogates]),
     }

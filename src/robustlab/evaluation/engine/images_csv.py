@@ -16,7 +16,7 @@ from robustlab.core.untrusted import read_bytes
 from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import AGAIN
-from robustlab.threats import allowance
+from robustlab.threats import with_tolerance
 
 FILE = "images.csv"
 
@@ -101,6 +101,6 @@ def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]
     if verdict.attack not in attacks:
         return f"attack: {shown(verdict.attack)} is not an attack of results.json"
     # Twice the tolerance: the last bit is another one where it is measured again.
-    if verdict.distance > allowance(allowance(results.eps)):
+    if verdict.distance > with_tolerance(with_tolerance(results.eps)):
         return f"distance: {verdict.distance:g} is larger than eps, {results.eps:g}"
     return ""

@@ -5,7 +5,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 from robustlab.attacks import frozen
-from robustlab.attacks.counted_model import slope
+from robustlab.attacks.counted_model import input_gradient
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RunError
@@ -67,6 +67,8 @@ def forget_other_answers(
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
+    else:  # what is known of the classifier was asked about another problem, and not compared
+        store.keep_only([problem.measured_key])
     payload = {} if varies else now
     store.finish_stage(StageRecord(key=key, name="answers", payload=payload, seconds=0.0))
 
@@ -126,7 +128,7 @@ def _answers(problem: EvaluationContext, count: int) -> Answers:
 def _slope(total: Tensor, points: Tensor) -> Tensor:
     """Return the gradient; zeros where the backward pass fails, for not every attack needs one."""
     try:
-        return slope(total, points)
+        return input_gradient(total, points)
     except UserCodeError as error:
         if error.quits:
             raise

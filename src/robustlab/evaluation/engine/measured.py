@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import frozen
-from robustlab.attacks.counted_model import slope
+from robustlab.attacks.counted_model import input_gradient
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, is_out_of_memory
@@ -47,18 +47,18 @@ def measured(
     The precision is kept in the run's ledger, so that the same command goes on in the same one.
     """
 
-    def tell(tried: int, following: int) -> None:
+    def report(tried: int, following: int) -> None:
         progress.note(f"memory does not suffice for {tried} images at once; going on with {following}")
 
-    size = BatchSize(options.batch_size or _fitting(problem, half=False), tell)
+    size = BatchSize(options.batch_size or _fitting(problem, bf16=False), report)
     exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (problem.subject, *problem.surrogates))
-    problem = replace(problem, batch_size=size, half=options.precision == "bf16" and not exact)
+    problem = replace(problem, batch_size=size, bf16=options.precision == "bf16" and not exact)
     if options.precision == "auto" and fast_bf16(problem.kind) and not exact:
         pass_time = _recorded(problem, store)
-        half = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
-        problem = replace(problem, half=half, pass_time=pass_time)
-    if problem.half and options.batch_size is None:
-        size = BatchSize(min(int(size), _fitting(problem, half=True)), tell)
+        bf16 = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
+        problem = replace(problem, bf16=bf16, pass_time=pass_time)
+    if problem.bf16 and options.batch_size is None:
+        size = BatchSize(min(int(size), _fitting(problem, bf16=True)), report)
     return replace(problem, batch_size=size)
 
 
@@ -86,7 +86,7 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
 def _timed(problem: EvaluationContext) -> PassTime | None:
     """Time passes of as many images as the attacks will send; of a few, where bf16 is far slower on these."""
     most = min(int(problem.batch_size), len(problem.images))
-    count, fp32, bf16 = min(2, most), _Clock(problem, half=False), _Clock(problem, half=True)
+    count, fp32, bf16 = min(2, most), _Clock(problem, bf16=False), _Clock(problem, bf16=True)
     while fp32.timed(count) < _ONE_PASS and count < most:
         count = min(most, 4 * count)
     for images in dict.fromkeys((count, most)):
@@ -106,8 +106,8 @@ def _timed(problem: EvaluationContext) -> PassTime | None:
 class _Clock:
     """Times passes in one precision; `best` is of the largest number of images so far."""
 
-    def __init__(self, problem: EvaluationContext, *, half: bool) -> None:
-        self._problem, self._half = problem, half
+    def __init__(self, problem: EvaluationContext, *, bf16: bool) -> None:
+        self._problem, self._bf16 = problem, bf16
         self._count, self.best, self.finite = 0, 0.0, torch.empty(0)
 
     def timed(self, count: int) -> float:
@@ -116,7 +116,7 @@ class _Clock:
         images = problem.images.take(slice(count)).to(problem.device).pixels(slice(None))
 
         def all_models(points: Tensor) -> Tensor:
-            return torch.cat([_pass(model, points, half=self._half) for model in problem.models], dim=1)
+            return torch.cat([_pass(model, points, bf16=self._bf16) for model in problem.models], dim=1)
 
         started = time.perf_counter()
         self.finite = torch.cat(in_batches(images, problem.batch_size, all_models)).cpu()  # waits for a GPU
@@ -126,14 +126,14 @@ class _Clock:
         return seconds
 
 
-def _fitting(problem: EvaluationContext, *, half: bool) -> int:
+def _fitting(problem: EvaluationContext, *, bf16: bool) -> int:
     """Return how many images to send through the models at once, by the memory of a pass each way."""
     most, memory = _MOST.get(problem.kind, _MOST["cpu"]), available_memory(problem.device)
     budget = _CPU_MEMORY if memory is None else memory // 2
     budget = min(budget, _CPU_MEMORY) if problem.kind == "cpu" else budget
     image = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
     try:
-        per_image = max(_bytes_per_image(model, image, half=half) for model in problem.models)
+        per_image = max(_bytes_per_image(model, image, bf16=bf16) for model in problem.models)
     except Exception as error:  # of code that can't be watched
         if isinstance(error, UserCodeError) and error.quits:
             raise
@@ -141,21 +141,21 @@ def _fitting(problem: EvaluationContext, *, half: bool) -> int:
     return max(1, min(most, int(budget / (_OVERHEAD * per_image))))
 
 
-def _bytes_per_image(model: nn.Module, image: Tensor, *, half: bool) -> int:
+def _bytes_per_image(model: nn.Module, image: Tensor, *, bf16: bool) -> int:
     """Return what a second image adds to the tensors of a pass each way."""
     needed: list[int] = []
     for images in (image, image.expand(2, -1, -1, -1).contiguous()):
         with TensorMemory() as memory:
-            _pass(model, images, half=half)
+            _pass(model, images, bf16=bf16)
         needed.append(memory.most)
     return max(needed[1] - needed[0], image.numel() * image.element_size())
 
 
-def _pass(model: nn.Module, images: Tensor, *, half: bool) -> Tensor:
+def _pass(model: nn.Module, images: Tensor, *, bf16: bool) -> Tensor:
     """Send images (N, C, H, W) forward and back; return where logits and gradients are finite."""
     with torch.enable_grad(), seeding.isolated(0), frozen(model):
         points = images.clone().requires_grad_()
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
+        with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
             logits = model(points)
-        gradient = slope(logits.float().sum(), points)
+        gradient = input_gradient(logits.float().sum(), points)
     return torch.isfinite(torch.cat([logits.detach(), gradient.flatten(1).sum(dim=1, keepdim=True)], dim=1))

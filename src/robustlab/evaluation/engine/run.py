@@ -12,7 +12,7 @@ from robustlab.evaluation.engine.folder import default_folder, owner_of
 from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.engine.measured import measured
 from robustlab.evaluation.engine.replaced import earlier_results, loss
-from robustlab.evaluation.engine.setup import LoadedInputs, placed, read
+from robustlab.evaluation.engine.setup import LoadedInputs, on_device, read
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
 from robustlab.runs.manifest import write_manifest
@@ -51,7 +51,7 @@ def _execute(
     check_owner(folder, owner, overwrite=options.overwrite)
     with (
         enough_memory("take a machine or a --device with more"),
-        placed(request, options, progress) as problem,
+        on_device(request, options, progress) as problem,
         _store(request, options, problem, folder, owner) as store,
     ):
         earlier = earlier_results(folder)
@@ -61,7 +61,7 @@ def _execute(
         results = evaluated(cascade, request, options, folder).results
         if earlier is not None and (lost := loss(earlier, results)):
             progress.note(lost)
-        store.keep_only([problem.key, problem.measured_key])
+        store.keep_only([problem.key, problem.classifier_key, problem.measured_key])
         write_manifest(folder, manifest(request, options, problem, results))
     return EvaluationRun(folder=folder, results=results)
 

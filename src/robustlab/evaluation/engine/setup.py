@@ -92,14 +92,14 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     return LoadedInputs(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
-def samples(request: LoadedInputs, options: EvaluationOptions) -> int:
+def eot_samples(request: LoadedInputs, options: EvaluationOptions) -> int:
     """Return how often the classifier is asked about each point: as the user or an ensemble says."""
-    needed = max((unit.samples for unit in request.asked if isinstance(unit, Ensemble)), default=1)
-    return options.samples or needed
+    needed = max((unit.eot_samples for unit in request.asked if isinstance(unit, Ensemble)), default=1)
+    return options.eot_samples or needed
 
 
 @contextmanager
-def placed(
+def on_device(
     request: LoadedInputs, options: EvaluationOptions, progress: Progress
 ) -> Iterator[EvaluationContext]:
     """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
@@ -174,11 +174,11 @@ def _problem(
         criteria=criteria_of(options.target, classes),
         seed=options.seed,
         mode=options.mode,
-        samples=samples(request, options),
+        eot_samples=eot_samples(request, options),
         eight_bit=options.eight_bit,
         device=device,
         # `measured` settles both, once there is a ledger that keeps what was chosen.
-        half=False,
+        bf16=False,
         batch_size=BatchSize(options.batch_size or 1),
     )
 
@@ -225,7 +225,7 @@ def certification(problem: EvaluationContext, note: Callable[[str], None]) -> Ce
     out, which is noted.
     """
     # Rounding is bounded for float32 alone.
-    if problem.samples > 1 or dtype_of(problem.model) != torch.float32:
+    if problem.eot_samples > 1 or dtype_of(problem.model) != torch.float32:
         return None
     known = units(Certifier).values()
     for kind in sorted(known, key=lambda kind: not kind.__module__.startswith("robustlab.")):

@@ -3,11 +3,11 @@
 from torch import Tensor
 
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.evaluation.jobs.stages import SearchStage, decoded, key_of
+from robustlab.evaluation.jobs.stages import AttackStage, decoded, key_of
 from robustlab.runs.store import RunStore
 
 
-def stored_images(store: RunStore, problem: EvaluationContext, stage: SearchStage, ids: list[int]) -> Tensor:
+def stored_images(store: RunStore, problem: EvaluationContext, stage: AttackStage, ids: list[int]) -> Tensor:
     """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
     found = store.examples(key_of(problem, stage), ids)
     return decoded(problem, [found[number] for number in ids])

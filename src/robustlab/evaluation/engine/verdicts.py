@@ -43,7 +43,7 @@ class ImageVerdict:
 def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
     """Return the verdict on each image, in the order of the images."""
     broken = {number: finding for finding in findings.attacks for number in finding.won}
-    right, proven = set(findings.right), findings.proven or set()
+    correct, certified = set(findings.correct), findings.certified or set()
     result = []
     for number, clean in findings.clean.items():
         verdict = ImageVerdict(
@@ -67,7 +67,7 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
                 distance=found.distance,
                 restart=finding.outcomes[number].restart,
             )
-        elif number in right:
-            verdict = replace(verdict, state="certified" if number in proven else "robust")
+        elif number in correct:
+            verdict = replace(verdict, state="certified" if number in certified else "robust")
         result.append(verdict)
     return result

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
 from robustlab.core.text import a_kind

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.spec import register
 from robustlab.evaluation.engines.base import Engine
 from robustlab.evaluation.jobs.context import EvaluationContext

@@ -32,7 +32,7 @@ class AutoAttack(Ensemble):
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         targets = min(TARGETS, classes - 1)
-        dense = APGD().suits(threat)
+        dense = APGD().supports(threat)
         tuned = not dense and self.version == "standard"
         restarts = 5 if tuned or self.version == "plus" else 1
 
@@ -50,8 +50,8 @@ class AutoAttack(Ensemble):
             "plus": [ascent, scaled, anywhere, square, targeted, border],
             "rand": [ascent, scaled],
         }
-        return tuple(attack for attack in chosen[self.version] if attack.suits(threat))
+        return tuple(attack for attack in chosen[self.version] if attack.supports(threat))
 
     @property
-    def samples(self) -> int:
+    def eot_samples(self) -> int:
         return 20 if self.version == "rand" else 1

@@ -18,6 +18,6 @@ class Ensemble(Unit, ABC):
         """Return the attacks in order; those that are not made for the threat model are left out."""
 
     @property
-    def samples(self) -> int:
+    def eot_samples(self) -> int:
         """How often a random classifier is asked about each point, unless the user says otherwise."""
         return 1

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from robustlab.attacks import Attack
-from robustlab.core.aliases import ours
+from robustlab.core.aliases import current, ours
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.spec import parse, syntax, units
 from robustlab.core.text import a_kind, shown
@@ -76,7 +76,7 @@ def _one(node: ast.expr) -> Attack | Ensemble:
         raise SpecError(f"can't parse attack {shown(text)}{hint}; {_EXPECTED}")
     if name.id in units(Ensemble):
         return parse(Ensemble, text)
-    if name.id in units(Attack):
+    if current(name.id, units(Attack)) in units(Attack):
         return parse(Attack, text)
     hint = did_you_mean(name.id, accepted)
     raise SpecError(f"unknown attack or ensemble {shown(name.id)}{hint}; {offer(accepted, 'attacks')}")
@@ -100,13 +100,15 @@ def resolved(
     for unit in asked:
         members = unit.stages(threat, classes) if isinstance(unit, Ensemble) else (unit,)
         if targeted and isinstance(unit, Ensemble):
-            members = tuple(attack for attack in members if attack.core.targetable)
+            members = tuple(attack for attack in members if attack.inner.targetable)
         if not members:
             raise SpecError(f"{unit!r} has no attack for {threat!r}")
         for attack in members:
-            if not attack.suits(threat):
-                raise SpecError(f"{attack.core.name} supports {attack.core.made_for}, not {threat!r}")
-            if targeted and not attack.core.targetable:
-                raise SpecError(f"{attack.core.name} can't move towards a target class")
+            if not attack.supports(threat):
+                raise SpecError(
+                    f"{attack.inner.name} supports {attack.inner.supported_norms}, not {threat!r}"
+                )
+            if targeted and not attack.inner.targetable:
+                raise SpecError(f"{attack.inner.name} can't move towards a target class")
         attacks += members
     return tuple(dict.fromkeys(attacks))

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 import robustlab
-from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks import Attack, AttackResult
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Observation
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
 from robustlab.core.options import EvaluationMode
@@ -68,7 +68,7 @@ class EvaluationContext:
         data: the hash of that; so more of them share a ledger.
         device: where to compute.
         batch_size: images per pass and transaction, halved where memory runs out; no outcome depends on it.
-        half: whether attacks search in bf16.
+        bf16: whether attacks search in bf16.
         pass_time: what a pass took in both precisions, where this decided.
         in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
     """
@@ -83,19 +83,25 @@ class EvaluationContext:
     criteria: tuple[Criterion, ...]
     seed: int
     mode: EvaluationMode
-    samples: int
+    eot_samples: int
     eight_bit: bool
-    half: bool
+    bf16: bool
     device: str
     batch_size: BatchSize
     pass_time: PassTime | None = None
     in_train_mode: tuple[str, ...] = ()
 
     @cached_property
+    def classifier_key(self) -> str:
+        """The hash of what the classifier's answers depend on beside the image, whoever attacks it."""
+        model = [self.subject.code, self.subject.sha256()]
+        return digest("classifier", program(), model, self.data, self.seed, self.eot_samples, self.eight_bit)
+
+    @cached_property
     def key(self) -> str:
         """The hash of all that an outcome depends on beside the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
-        settings = [self.seed, self.mode, self.samples, self.eight_bit, self.half]
+        settings = [self.seed, self.mode, self.eot_samples, self.eight_bit, self.bf16]
         threat = f"{self.threat!r}{code_of(self.threat)}"
         return digest("evaluation", program(), models, self.data, threat, settings)
 
@@ -137,7 +143,9 @@ class EvaluationContext:
     def responses(self, images: Tensor, *purpose: object) -> Responses:
         """Return what the classifier says of images; a random one draws by the purpose."""
         key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
-        return responses(self._guarded, images, batch_size=self.batch_size, samples=self.samples, key=key)
+        return responses(
+            self._guarded, images, batch_size=self.batch_size, eot_samples=self.eot_samples, key=key
+        )
 
     def attack(
         self,
@@ -146,8 +154,8 @@ class EvaluationContext:
         threat: ThreatModel,
         criterion: Criterion,
         *,
-        mode: Mode,
-        tell: OnPass,
+        early_stop: bool,
+        report: OnPass,
     ) -> AttackResult:
         """Attack a block of images that lies on the device, and tell how far that is."""
         return attack.run(
@@ -158,13 +166,13 @@ class EvaluationContext:
             criterion=criterion,
             ids=block.ids,
             seed=self.seed,
-            mode=mode,
+            early_stop=early_stop,
             batch_size=self.batch_size,
-            samples=self.samples,
+            eot_samples=self.eot_samples,
             surrogates=self.surrogate_models,
-            half=self.half,
-            realise=eight_bit.realise(threat) if self.eight_bit else None,
-            on_pass=tell,
+            bf16=self.bf16,
+            quantize=eight_bit.quantize(threat) if self.eight_bit else None,
+            on_pass=report,
         )
 
     @property

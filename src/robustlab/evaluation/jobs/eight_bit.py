@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from robustlab.attacks import BPDA, Realise
+from robustlab.attacks import BPDA, Quantize
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import to_eval_mode
-from robustlab.threats import ThreatModel, allowance, per_image
+from robustlab.threats import ThreatModel, per_image, with_tolerance
 
 _LEVELS = 255
 _CHANNELS = (1, 2, 3, 4)
@@ -65,7 +65,7 @@ def searched(threat: ThreatModel) -> ThreatModel:
     return threat.at(levels / _LEVELS)
 
 
-def realise(threat: ThreatModel) -> Realise:
+def quantize(threat: ThreatModel) -> Quantize:
     """Return what turns the points of an attack into images that count."""
     return lambda points, clean, eps: to_8_bit(points, clean, threat, eps)
 
@@ -82,7 +82,7 @@ def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel, eps: Tensor | N
     for start in _ROUND_UP_FROM:
         steps = moved.sign() * (moved.abs() + (1 - start)).floor()
         rounded = (_grid(clean) * _LEVELS + steps).round().clamp(0, _LEVELS).div(_LEVELS)
-        inside = threat.distance(rounded, clean) <= allowance(radius)
+        inside = threat.distance(rounded, clean) <= with_tolerance(radius)
         result = torch.where(per_image(inside & ~settled, clean), rounded, result)
         settled |= inside
     return result

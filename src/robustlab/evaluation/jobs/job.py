@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.calling import blaming
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import EvaluationStage
@@ -38,13 +38,13 @@ class JobResult:
     seconds: float
 
 
-def perform(job: Job, context: EvaluationContext, tell: OnPass) -> JobResult:
+def perform(job: Job, context: EvaluationContext, report: OnPass) -> JobResult:
     """Do a job.
 
     Args:
         job: what to do.
         context: the evaluation that it belongs to; the rows depend on these two alone.
-        tell: called now and then with the share that is done and the number of images that are broken.
+        report: called now and then with the share that is done and the number of images that are broken.
 
     Raises:
         RobustlabError: the classifier fails; see `robustlab.core.errors`.
@@ -52,6 +52,6 @@ def perform(job: Job, context: EvaluationContext, tell: OnPass) -> JobResult:
     started = time.perf_counter()
     images = context.images.take(context.places(torch.tensor(job.ids))).to(context.device)
     with blaming(job.stage.title):
-        found = job.stage.run(context, images, job.stored, tell)
+        found = job.stage.run(context, images, job.stored, report)
     seconds = time.perf_counter() - started
     return JobResult(job=job, outcomes=found.outcomes, examples=found.examples, seconds=seconds)

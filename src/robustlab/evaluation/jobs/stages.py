@@ -3,20 +3,21 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack, AttackResult, Mode
+from robustlab.attacks import Attack, AttackResult
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
-from robustlab.attacks.watch import OnPass
+from robustlab.attacks.progress_reporter import OnPass
 from robustlab.certify import Certifier
 from robustlab.data import Split
 from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.runs.store import Outcome
-from robustlab.threats import ThreatModel, allowance
+from robustlab.threats import ThreatModel, with_tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +31,11 @@ class Block:
 class EvaluationStage(ABC):
     """One kind of work on every image it is given; an image's row depends on no other image."""
 
-    told: bool = True
+    reported: bool = True
     """Whether people are told of it: a second measurement of successes, say, goes without saying."""
+
+    of_classifier: ClassVar[bool] = False
+    """Whether the rows depend on no attacker, so that other evaluations of the classifier have the same."""
 
     @property
     @abstractmethod
@@ -50,7 +54,7 @@ class EvaluationStage(ABC):
 
     @abstractmethod
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         """Do the work on a block of images that lies on the device.
 
@@ -58,7 +62,7 @@ class EvaluationStage(ABC):
             problem: what is evaluated, and how.
             block: the images.
             stored: by id, adversarial images that an earlier stage kept; see `Job.stored`.
-            tell: may be called with how far it is.
+            report: may be called with how far it is.
         """
 
 
@@ -66,16 +70,18 @@ class EvaluationStage(ABC):
 class Clean(EvaluationStage):
     """Classifies the images as they are."""
 
+    of_classifier = True
+
     @property
     def name(self) -> str:
         return "clean images"
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
-        del stored, tell
+        del stored, report
         found = problem.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
-        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
+        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
         said = (found.classes, found.confidences, nothing.float())
         return Block(outcomes=rows(block, *said, once, nothing, nothing - 1, nothing))
 
@@ -84,9 +90,11 @@ class Clean(EvaluationStage):
 class Certify(EvaluationStage):
     """Looks for a proof that no attack can succeed; ``restart`` is 0 where there is one, else -1."""
 
+    of_classifier = True
+
     certifier: Certifier
     threat: ThreatModel
-    told: bool = True
+    reported: bool = True
 
     @property
     def name(self) -> str:
@@ -94,28 +102,37 @@ class Certify(EvaluationStage):
 
     @property
     def code(self) -> str:
-        return code_of(self.certifier)
+        return code_of(self.certifier) + code_of(self.threat)
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
-        del stored, tell
+        del stored, report
         images = block.pixels(slice(None))
-        proven = self.certifier.certify(
+        certified = self.certifier.certify(
             problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
         )
         nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
-        forwards = once if self.threat.eps == 0 else self.certifier.passes(proven)
+        forwards = once if self.threat.eps == 0 else self.certifier.passes(certified)
         said = (block.labels, nothing.float(), nothing.float())
-        return Block(outcomes=rows(block, *said, forwards, nothing, proven.long() - 1, nothing))
+        return Block(outcomes=rows(block, *said, forwards, nothing, certified.long() - 1, nothing))
 
 
-class SearchStage(EvaluationStage):
-    """Looks for adversarial images, and keeps them."""
+@dataclass(frozen=True, kw_only=True)
+class AttackStage(EvaluationStage):
+    """Looks for adversarial images with an attack, and keeps them.
+
+    Attributes:
+        attack: what searches.
+        threat: what it may do: the problem's threat model, or a wider one.
+        criterion: what the attacker wants.
+        min_norm: whether each image's nearest success is wanted, for the curve, instead of the verdict.
+    """
 
     attack: Attack
     threat: ThreatModel
-    criterion: Criterion
+    criterion: Criterion = MISCLASSIFIED
+    min_norm: bool = False
 
     @property
     def goal(self) -> str:
@@ -123,18 +140,22 @@ class SearchStage(EvaluationStage):
         return "" if self.criterion == MISCLASSIFIED else f" for {self.criterion!r}"
 
     @property
+    def name(self) -> str:
+        return f"{self.attack!r}{f' within {self.threat!r}' if self.min_norm else ''}{self.goal}"
+
+    @property
+    def title(self) -> str:
+        return f"{'nearest success: ' if self.min_norm else ''}{self.attack.brief()}{self.goal}"
+
+    @property
     def code(self) -> str:
         return code_of(self.attack) + code_of(self.criterion)
 
-    @abstractmethod
-    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        """Return what was found for a block of images that lies on the device."""
-
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del stored
-        result = self.search(problem, block, tell)
+        result = self.search(problem, block, report)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
         won = result.successes.nonzero().squeeze(1).tolist()
         found = (result.predictions, result.confidences, result.distances)
@@ -144,54 +165,20 @@ class SearchStage(EvaluationStage):
             examples={int(block.ids[row]): encode(result.images[row]) for row in won},
         )
 
-
-@dataclass(frozen=True, kw_only=True)
-class AttackStage(SearchStage):
-    """Runs an attack of the cascade."""
-
-    attack: Attack
-    threat: ThreatModel
-    criterion: Criterion = MISCLASSIFIED
-
-    @property
-    def name(self) -> str:
-        return f"{self.attack!r}{self.goal}"
-
-    @property
-    def title(self) -> str:
-        return f"{self.attack.brief()}{self.goal}"
-
-    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        mode: Mode = "verdict" if problem.mode == "verdict" else "max-loss"
-        return problem.attack(self.attack, block, self.threat, self.criterion, mode=mode, tell=tell)
-
-
-@dataclass(frozen=True, kw_only=True)
-class MinNormStage(SearchStage):
-    """Looks for each image's nearest success, with an attack that is made for that."""
-
-    attack: Attack
-    threat: ThreatModel
-    criterion: Criterion = MISCLASSIFIED
-
-    @property
-    def name(self) -> str:
-        return f"{self.attack!r} within {self.threat!r}{self.goal}"
-
-    @property
-    def title(self) -> str:
-        return f"nearest success: {self.attack.brief()}"
-
-    def search(self, problem: EvaluationContext, block: Split, tell: OnPass) -> AttackResult:
-        return problem.attack(self.attack, block, self.threat, self.criterion, mode="max-loss", tell=tell)
+    def search(self, problem: EvaluationContext, block: Split, report: OnPass) -> AttackResult:
+        """Return what is found for a block of images that lies on the device."""
+        early_stop = problem.mode == "verdict" and not self.min_norm
+        return problem.attack(
+            self.attack, block, self.threat, self.criterion, early_stop=early_stop, report=report
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(EvaluationStage):
     """Reads an attack's successes back from the disk and measures them again, in fp32."""
 
-    searching: SearchStage
-    told: bool = False
+    searching: AttackStage
+    reported: bool = False
 
     @property
     def name(self) -> str:
@@ -202,9 +189,9 @@ class Verify(EvaluationStage):
         return self.searching.code
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], tell: OnPass
+        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
-        del tell
+        del report
         clean = block.pixels(slice(None))
         images = decoded(problem, [stored[number] for number in block.ids.tolist()]).to(clean.device)
         found = problem.responses(images, self.name, int(block.ids[0]))
@@ -212,14 +199,14 @@ class Verify(EvaluationStage):
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
-        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.samples)
+        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
         said = (found.classes, found.confidences, distances)
         return Block(outcomes=rows(block, *said, once, nothing, nothing, reached.long()))
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
     """Tell whether a row is of an image inside the ball on which the attacker's goal is reached."""
-    return bool(outcome.success) and outcome.distance <= allowance(eps)
+    return bool(outcome.success) and outcome.distance <= with_tolerance(eps)
 
 
 def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:
@@ -236,8 +223,9 @@ def to_bytes(image: Tensor) -> bytes:
 
 
 def key_of(problem: EvaluationContext, stage: EvaluationStage) -> str:
-    """Return the key of a stage's rows; the part before the slash is the problem's."""
-    return f"{problem.key}/{stage.name}{stage.code}"
+    """Return the key of a stage's rows; the part before the slash is the problem's or the classifier's."""
+    key = problem.classifier_key if stage.of_classifier else problem.key
+    return f"{key}/{stage.name}{stage.code}"
 
 
 def rows(block: Split, *columns: Tensor) -> list[Outcome]:

@@ -19,9 +19,9 @@ def robust_curve_chart(curve: RobustCurve, norm: str, eps: float, headline: Figu
         axes = figure.add_subplot()
         attacked = [f.value for f in curve.robust]
         if curve.certified is not None:
-            proven = [f.value for f in curve.certified]
+            certified = [f.value for f in curve.certified]
             axes.fill_between(
-                curve.eps, proven, attacked, color=GREY, alpha=0.16, linewidth=0, label="unknown"
+                curve.eps, certified, attacked, color=GREY, alpha=0.16, linewidth=0, label="unknown"
             )
             _draw(axes, curve.eps, curve.certified, GREEN, "s", "--", "proven (certified)")
         _draw(axes, curve.eps, curve.robust, BLUE, "o", "-", "not broken (attacked)")

@@ -93,10 +93,10 @@ def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     curve = view.results.curve
     if curve is None or charts.curve is None:
         return []
-    certified: Sequence[Figure | None] = curve.certified or [None] * len(curve.eps)
+    proofs: Sequence[Figure | None] = curve.certified or [None] * len(curve.eps)
     lines = [
-        [level(eps), _figure(robust), _figure(proven) if proven else "–"]
-        for eps, robust, proven in zip(curve.eps, curve.robust, certified, strict=True)
+        [level(eps), _figure(robust), _figure(certified) if certified else "–"]
+        for eps, robust, certified in zip(curve.eps, curve.robust, proofs, strict=True)
     ]
     return [
         "## Robust accuracy against eps",

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
-Kind = Literal["proven", "held", "broken", "wrong"]
+Kind = Literal["certified", "robust", "broken", "misclassified"]
 
 NO_ANSWER = -1
 """The adversarial class where the classifier gives no answer."""
@@ -61,35 +61,35 @@ class EvaluationView:
         return [(grade, f"{count} {GRADES[grade]}") for grade, count in counts.items() if count]
 
     @property
-    def right(self) -> int:
+    def correct(self) -> int:
         """Images that are classified correctly as they are."""
         return round(self.results.clean.value * self.results.clean.n)
 
     @property
-    def withstood(self) -> int:
+    def robust(self) -> int:
         """Images that are still classified correctly after the worst of all attacks."""
         return round(self.results.robust.value * self.results.robust.n)
 
     @property
-    def proven(self) -> int | None:
+    def certified(self) -> int | None:
         """Images that are proven to withstand every attack; None if no certifier ran."""
-        certified = self.results.certified
-        return None if certified is None else round(certified.value * certified.n)
+        figure = self.results.certified
+        return None if figure is None else round(figure.value * figure.n)
 
     @property
     def open(self) -> bool:
         """Whether the truth is known to lie between two bounds, and not known exactly."""
-        return not self.results.doubtful and self.withstood > (self.proven or 0)
+        return not self.results.doubtful and self.robust > (self.certified or 0)
 
     @property
     def parts(self) -> list[Part]:
         """All images in four parts: proven, not broken, broken, and wrong from the start."""
-        held = "Not broken by these attacks" if self.proven is None else "Neither proven nor broken"
+        robust = "Not broken by these attacks" if self.certified is None else "Neither proven nor broken"
         named: list[tuple[Kind, str, int]] = [
-            ("proven", "Proven for every change allowed", self.proven or 0),
-            ("held", held, self.withstood),
-            ("broken", "Broken by an attack", self.right),
-            ("wrong", "Wrong without any attack", self.results.clean.n),
+            ("certified", "Proven for every change allowed", self.certified or 0),
+            ("robust", robust, self.robust),
+            ("broken", "Broken by an attack", self.correct),
+            ("misclassified", "Wrong without any attack", self.results.clean.n),
         ]
         parts, start, n = [], 0, self.results.clean.n
         for kind, title, end in named:
@@ -145,7 +145,7 @@ class EvaluationView:
     @property
     def broken(self) -> int:
         """Images that were right and that an attack broke."""
-        return max(0, self.right - self.withstood)
+        return max(0, self.correct - self.robust)
 
     @property
     def confusion(self) -> list[list[int]]:

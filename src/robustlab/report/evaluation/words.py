@@ -12,22 +12,22 @@ def meaning(view: EvaluationView) -> str:
     """Tell in plain words what the figure says."""
     results, n = view.results, view.results.clean.n
     classifier = f"Of {counted(n, 'image')} the classifier gets"
-    if view.right == 0:
+    if view.correct == 0:
         return f"{classifier} none right even without an attack, so there is nothing left to attack."
     if n == 1 and results.rows and not results.goal:
-        now = "still right" if view.withstood else "wrong"
+        now = "still right" if view.robust else "wrong"
         after = "the attack" if len(results.rows) == 1 else f"the {len(results.rows)} attacks"
         return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
-    right = "all" if view.right == n else count(view.right)
+    correct = "all" if view.correct == n else count(view.correct)
     if not results.rows:
-        return f"{classifier} {right} right as they are. No attack ran, so this says nothing of robustness."
-    left = {0: "none", view.right: "all of them"}.get(view.withstood, count(view.withstood))
-    several = "all" if view.withstood == 0 else "the worst of"
+        return f"{classifier} {correct} right as they are. No attack ran, so this says nothing of robustness."
+    left = {0: "none", view.correct: "all of them"}.get(view.robust, count(view.robust))
+    several = "all" if view.robust == 0 else "the worst of"
     attacks = "the attack" if len(results.rows) == 1 else f"{several} {len(results.rows)} attacks"
     if results.goal:
         wanted = f"The attacker wants {results.goal}; {left} withstood {attacks}"
-        return f"{classifier} {right} right as they are. {wanted}. {_attacker(results)}"
-    return f"{classifier} {right} right as they are, and {left} still after {attacks}. {_attacker(results)}"
+        return f"{classifier} {correct} right as they are. {wanted}. {_attacker(results)}"
+    return f"{classifier} {correct} right as they are, and {left} still after {attacks}. {_attacker(results)}"
 
 
 def reached(view: EvaluationView) -> str:
@@ -40,7 +40,7 @@ def reached(view: EvaluationView) -> str:
 def bounds(view: EvaluationView) -> str:
     """Tell how the true figure on these images lies to the attacked and the proven one."""
     results = view.results
-    if view.right == 0:
+    if view.correct == 0:
         return ""
     if results.doubtful:
         if any(check.doubts == "evaluation" for check in results.red_flags):
@@ -49,29 +49,29 @@ def bounds(view: EvaluationView) -> str:
             f"A check failed, so {share(results.robust)} is no more than an upper bound, "
             "and perhaps far from the truth."
         )
-    if view.withstood == 0:
+    if view.robust == 0:
         return "On these images this is exact: for every one that was right, an adversarial image was found."
     if not results.bounded:
         return "A finer grid or other draws may find more; changes of other kinds are another question."
-    if results.certified is None or not view.proven:
+    if results.certified is None or not view.certified:
         lower = "" if results.certified is None else ", and no image is proven to withstand all of them"
         return f"The true figure can only be lower, never higher: a stronger attack may exist{lower}."
-    if view.proven >= view.withstood:
+    if view.certified >= view.robust:
         return "Every image that withstood is proven to withstand any attack: on these images this is exact."
     low, high = share(results.certified), share(results.robust)
     return (
-        f"For {counted(view.proven, 'image')} it is proven that no attack can succeed. "
+        f"For {counted(view.certified, 'image')} it is proven that no attack can succeed. "
         f"The true figure on these images lies between {low} (proven) and {high} (attacked)."
     )
 
 
 def order(view: EvaluationView) -> str:
     """Tell which images each attack met."""
-    settled = "not broken" if view.proven is None else "neither proven nor broken"
+    settled = "not broken" if view.certified is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
         said += " The last ones looked for the nearest success of every image that was right, for the curve"
-        said += "." if view.proven is None else ", but for those that are proven as far as it reaches."
+        said += "." if view.certified is None else ", but for those that are proven as far as it reaches."
     return said
 
 
@@ -99,9 +99,9 @@ def cliff(view: EvaluationView) -> str:
 
 def nothing_broken(view: EvaluationView) -> str:
     """Tell how to read an evaluation in which no attack succeeded."""
-    if view.right == 0 or not view.results.rows:
+    if view.correct == 0 or not view.results.rows:
         return "There was nothing to break."
-    if view.proven is not None and view.proven >= view.withstood:
+    if view.certified is not None and view.certified >= view.robust:
         return "No image was broken, and the proofs say that none can be."
     if not view.results.bounded:
         return "No attack broke a single image."

@@ -84,15 +84,16 @@ class EvaluateStage(StudyStage):
             folder.mkdir(parents=True, exist_ok=True)
         # An image that is left alone can't be doubted.
         checks = self.checks != "none" and self.question.attacks is not None
-        with workspace.asked(self.question, split, checks=checks) as asked:
+        with workspace.asked(self.question, split, checks=checks, certify=True) as asked:
             request, options, problem = asked.request, asked.options, asked.problem
             progress = WithinStage(workspace.progress)
             cascade = cascade_of(request, options, problem, workspace.store, progress)
             which: Which = "all" if self.checks == "all" else "cheap"
             done = evaluated(cascade, request, options, folder, which)
             write_manifest(folder, manifest(request, options, problem, done.results))
+        workspace.store.drop_examples(problem.key)  # some of them are in the folder's pictures
         return {
-            "problem": problem.key,
+            "problems": [problem.key, problem.classifier_key],
             "folder": str(folder.relative_to(workspace.store.folder)),
             "checks": [check.model_dump() for check in done.results.checks],
             **figures(done, workspace.dataset.classes),
@@ -161,4 +162,4 @@ def accuracy(findings: CascadeResult, mode: str) -> Any:
     if mode == "test-set":
         return proportion(sum(row.prediction == row.label for row in final(findings).values()), n)
     broken = {number for finding in findings.attacks for number in finding.won}
-    return proportion(len(findings.right) - len(broken), n)
+    return proportion(len(findings.correct) - len(broken), n)

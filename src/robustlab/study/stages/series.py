@@ -24,20 +24,21 @@ class SeriesStage(StudyStage):
         return {"points": points, "images": self.images, "program": program(), "seed": self.seed}
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
-        split = workspace.dataset.test.take(slice(self.images))
-        figures, problems, passes = [], [], {"forwards": 0, "backwards": 0}
-        with workspace.progress.track(self.name, len(split) * len(self.points)) as bar:
+        split, n = workspace.dataset.test, self.images
+        figures, problems, passes = [], set(), {"forwards": 0, "backwards": 0}
+        with workspace.progress.track(self.name, n * len(self.points)) as bar:
             for point in self.points:
-                with workspace.asked(point, split) as asked:
+                with workspace.asked(point, split, n=n) as asked:
                     cascade = cascade_of(
                         asked.request, asked.options, asked.problem, workspace.store, Progress()
                     )
                     findings = cascade.run()
                 figures.append(accuracy(findings, point.mode).model_dump())
-                problems.append(asked.problem.key)
+                problems |= {asked.problem.key, asked.problem.classifier_key}
+                workspace.store.drop_examples(asked.problem.key)
                 for finding in findings.attacks:
                     for row in finding.outcomes.values():
                         passes["forwards"] += row.forwards
                         passes["backwards"] += row.backwards
-                bar.advance(len(split))
-        return {"accuracy": figures, "problems": problems, **passes}
+                bar.advance(n)
+        return {"accuracy": figures, "problems": sorted(problems), **passes}

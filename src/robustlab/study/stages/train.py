@@ -71,8 +71,10 @@ class TrainStage(StudyStage):
             *splits,
             config=self.config,
             compute=workspace.compute,
-            key=seeding.derive(self.seed, "training", self.key),
+            # By the name alone: a word that changes in a spec changes no draw.
+            key=seeding.derive(self.seed, "training", self.network),
             checkpoint=checkpoint,
+            identity=self.key,
             progress=workspace.progress,
             description=self.title,
         )

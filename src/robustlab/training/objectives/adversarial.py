@@ -75,7 +75,7 @@ def climb(
     loss: Callable[[Tensor], Tensor],
     *,
     steps: int,
-    step: float,
+    rel_step_size: float,
 ) -> Tensor:
     """Return allowed points that steps of steepest ascent lead to, each projected back.
 
@@ -86,11 +86,11 @@ def climb(
         start: (N, C, H, W) where the first step begins; it need not be allowed.
         loss: of logits (N, K), in fp32; a scalar, the sum over the images.
         steps: how many.
-        step: their length as a fraction of eps.
+        rel_step_size: their length as a fraction of eps.
     """
     points = start
     for _ in range(steps):
         points = points.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(loss(network(points).float()), points)
-        points = threat.project(threat.ascend(points.detach(), gradient, step), clean)
+        points = threat.project(threat.ascend(points.detach(), gradient, rel_step_size), clean)
     return points

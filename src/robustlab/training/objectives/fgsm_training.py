@@ -29,7 +29,7 @@ class FGSMTraining(AdversarialObjective):
     """
 
     threat: ThreatModel
-    step: Annotated[float, Field(gt=0.0)] = 1.25
+    rel_step_size: Annotated[float, Field(gt=0.0)] = 1.25
     """Step length as a fraction of eps."""
 
     def __post_init__(self) -> None:
@@ -48,7 +48,7 @@ class FGSMTraining(AdversarialObjective):
                 self.start(step),
                 lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"),
                 steps=1,
-                step=self.step,
+                rel_step_size=self.rel_step_size,
             )
 
     def start(self, step: TrainingStep) -> Tensor:

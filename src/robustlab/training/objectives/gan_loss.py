@@ -13,7 +13,7 @@ from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
 
-@register("adversarial_game")
+@register("gan_loss")
 class GanLoss(Objective):
     """The non-saturating game (Goodfellow et al. 2014, arXiv:1406.2661): discriminator, then generator."""
 

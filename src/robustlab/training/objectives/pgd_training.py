@@ -26,7 +26,7 @@ class PGDTraining(AdversarialObjective):
     """
 
     threat: ThreatModel
-    attack: Attack = PGD(steps=10, step=0.25)
+    attack: Attack = PGD(steps=10, rel_step_size=0.25)
     """A `pgd` without restarts, from a random start or from the clean image."""
     clean: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     """The weight of the loss on the clean images; the adversarial loss has the rest of 1."""
@@ -34,12 +34,12 @@ class PGDTraining(AdversarialObjective):
     def __post_init__(self) -> None:
         attack = self.attack
         if not isinstance(attack, PGD) or attack.restarts != 1 or attack.start not in ("random", "clean"):
-            example = "pgd(steps=10, step=0.25)"
+            example = "pgd(steps=10, rel_step_size=0.25)"
             raise ValueError(
                 f"attack must be a pgd with restarts=1, start=random or clean; such as {example}"
             )
-        if not attack.suits(self.threat):
-            raise ValueError(f"{attack.name} supports {attack.made_for}, not {self.threat!r}")
+        if not attack.supports(self.threat):
+            raise ValueError(f"{attack.name} supports {attack.supported_norms}, not {self.threat!r}")
 
     def adversarial_loss(self, step: TrainingStep) -> Tensor:
         if self.clean == 1:
@@ -62,5 +62,5 @@ class PGDTraining(AdversarialObjective):
                 start,
                 lambda logits: measure(attack.loss, logits, step.labels).sum(),
                 steps=attack.steps,
-                step=attack.step,
+                rel_step_size=attack.rel_step_size,
             )

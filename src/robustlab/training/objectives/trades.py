@@ -35,7 +35,7 @@ class Trades(AdversarialObjective):
     beta: Annotated[float, Field(ge=0.0)] = 6.0
     """The weight of the divergence (1 / lambda in the paper); 0 is cross-entropy."""
     steps: Annotated[int, Field(ge=1)] = 10
-    step: Annotated[float, Field(gt=0.0)] = 0.25
+    rel_step_size: Annotated[float, Field(gt=0.0)] = 0.25
     """Step length as a fraction of eps."""
 
     def __post_init__(self) -> None:
@@ -63,7 +63,7 @@ class Trades(AdversarialObjective):
                 step.images + _START_STD * noise,
                 lambda logits: _divergence(natural, logits),
                 steps=self.steps,
-                step=self.step,
+                rel_step_size=self.rel_step_size,
             )
 
 

@@ -12,7 +12,7 @@ from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
 
-@register("reconstruction")
+@register("vae_loss")
 class VaeLoss(Objective):
     """Squared error of a VAE, summed over pixels, plus ``kl_weight`` times the KL divergence.
 

@@ -1,4 +1,4 @@
-"""Focused search finds what a linear model has, and leaves the images that resist."""
+"""MarginSearch search finds what a linear model has, and leaves the images that resist."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Focused
+from robustlab.attacks import MarginSearch
 from robustlab.threats import Linf
 
 Make = Callable[..., Any]
@@ -28,7 +28,7 @@ def test_it_breaks_exactly_what_can_be_broken_on_a_linear_model(make_linear: Mak
     labels = model(batch.images).argmax(dim=1)
     best = linear_margins(model, batch.images, labels, 0.1)
     clear = best.abs() > 1e-4
-    result = Focused().run(model, batch.images, labels, Linf(eps=0.1))
+    result = MarginSearch().run(model, batch.images, labels, Linf(eps=0.1))
     assert 20 < (best > 0).sum() < 180
     assert torch.equal(result.successes[clear], (best > 0)[clear])
 
@@ -40,14 +40,14 @@ def test_images_that_resist_cost_the_survey_and_one_round(make_linear: Make, mak
     # Within so small a ball no margin shrinks to a quarter, unless it was tiny.
     left = linear_margins(model, batch.images, labels, 1e-3)
     before = linear_margins(model, batch.images, labels, 0.0)
-    attack = Focused(survey=3, steps=5, rounds=10, patches=20)
+    attack = MarginSearch(survey=3, steps=5, rounds=10, patches=20)
     result = attack.run(model, batch.images, labels, Linf(eps=1e-3))
     stiff = left < 0.9 * before
     assert stiff.sum() > 30
     assert (result.backwards[stiff] == 4 * 5).all()
     # The patches, a look at the clean image, the last point of each descent, and the verdict.
     assert (result.forwards[stiff] == 4 * 5 + 20 + 4 + 2).all()
-    full = attack.run(model, batch.images, labels, Linf(eps=1e-3), mode="max-loss")
+    full = attack.run(model, batch.images, labels, Linf(eps=1e-3), early_stop=False)
     assert (full.backwards == (3 + 10) * 5).all()
 
 
@@ -62,7 +62,7 @@ def test_a_margin_that_gives_way_keeps_an_image_in(make_linear: Make, make_batch
         eps = torch.where(linear_margins(model, batch.images, labels, eps) > 0.05 * before, eps * 0.9, eps)
     near = linear_margins(model, batch.images, labels, eps) > 0.3 * before
     assert near.sum() > 20
-    attack = Focused(survey=1, steps=5, rounds=2, patches=5, keep=0.5, tighten=1.0)
+    attack = MarginSearch(survey=1, steps=5, rounds=2, patches=5, keep=0.5, tighten=1.0)
     result = attack.run(model, batch.images, labels, Linf(eps=1.0), eps=eps)
     assert not result.successes.any()
     assert (result.backwards[near] == 3 * 5).all()
@@ -72,7 +72,7 @@ def test_the_scale_of_the_logits_does_not_matter(make_linear: Make, make_batch: 
     batch = make_batch(60, classes=2)
     plain = make_linear(classes=2)
     labels = plain(batch.images).argmax(dim=1)
-    attack = Focused(survey=2, steps=5, rounds=3, patches=10)
+    attack = MarginSearch(survey=2, steps=5, rounds=3, patches=10)
     found = [
         attack.run(make_linear(classes=2, scale=scale), batch.images, labels, Linf(eps=0.05)).successes
         for scale in (1.0, 1e-3, 1e3)

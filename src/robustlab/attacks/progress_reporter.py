@@ -12,17 +12,17 @@ _OFTEN = 0.25
 """Seconds between two looks: each waits for the device."""
 
 
-class Watch:
+class ProgressReporter:
     """Watches the passes of one batch.
 
     Args:
-        tell: whom to tell.
+        report: whom to tell.
         passes: how many forward passes of an image a restart takes at most; None where that isn't known.
         restarts: how many there are.
     """
 
-    def __init__(self, tell: OnPass, *, passes: int | None, restarts: int) -> None:
-        self._tell, self._passes, self._restarts = tell, passes, restarts
+    def __init__(self, report: OnPass, *, passes: int | None, restarts: int) -> None:
+        self._report, self._passes, self._restarts = report, passes, restarts
         self._restart = self._before = 0
         self._told = time.monotonic()
 
@@ -43,4 +43,4 @@ class Watch:
         self._told = now
         spent = int(forwards.max()) - self._before
         part = min(1.0, spent / self._passes) if self._passes else 0.0
-        self._tell((self._restart + part) / self._restarts, int(broken.sum()))
+        self._report((self._restart + part) / self._restarts, int(broken.sum()))

@@ -20,8 +20,8 @@ from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import PixelLength, register
 
 
-@register("smoothed")
-class Smoothed(Wrapper):
+@register("if_shattered")
+class IfShattered(Wrapper):
     """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
 
     An image is left alone where they agree, and where one of them is zero, for then the mean is next to
@@ -52,6 +52,6 @@ class Smoothed(Wrapper):
                 self.attack.search(session)
 
     def _estimating(self, session: Session) -> AbstractContextManager[None]:
-        if self.core.estimator != ExactGradient():
+        if self.inner.estimator != ExactGradient():
             return nullcontext()
         return session.estimating(SmoothedGradient(draws=self.draws, std=self.std))

@@ -26,15 +26,16 @@ _LAST_STEP, _LAST_GAMMA = 0.02, 0.005
 _EUCLIDEAN = L2(eps=1.0)
 
 
-@register("nearest")
-class Nearest(GradientAttack):
+@register("steepest_min_norm")
+class SteepestMinNorm(GradientAttack):
     """Steepest steps in a ball that shrinks to within each success and else grows."""
 
     norms = ("linf", "l2", "l1")
-    minimal_norm = True
+    minimum_norm = True
+    drawn_as = "nearest"
 
     steps: Annotated[int, Field(ge=1)] = 100
-    step: Annotated[float, Field(gt=0.0)] = 0.6
+    rel_step_size: Annotated[float, Field(gt=0.0)] = 0.6
     """The length of the first step as a share of the radius."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
     """By how much of itself the radius changes in the first step."""
@@ -48,14 +49,14 @@ class Nearest(GradientAttack):
     def search(self, session: Session) -> None:
         state = _start(session)
         for step in range(self.steps):
-            reading = session.query(state.points, self.loss, gradient=True)
-            state.gradient = reading.ascent
+            result = session.query(state.points, self.loss, gradient=True)
+            state.gradient = result.ascent
             share = step / self.steps
-            _resize(session, state, reading.reached, cosine(self.gamma, _LAST_GAMMA, share))
+            _resize(session, state, result.reached, cosine(self.gamma, _LAST_GAMMA, share))
             state = session.unfinished(state)
             if session.finished:
                 return
-            _move(session, state, cosine(self.step, _LAST_STEP, share))
+            _move(session, state, cosine(self.rel_step_size, _LAST_STEP, share))
         session.query(state.points, self.loss)
 
 

@@ -23,8 +23,8 @@ _ROUNDING = 1e-4
 """The share of the clean image's margin by which it may seem to rise where nothing has changed."""
 
 
-@register("where_masked")
-class WhereMasked(Wrapper):
+@register("if_masked")
+class IfMasked(Wrapper):
     """Runs an attack where gradient steps raise the margin no more than random points do, or disagree nearby.
 
     A long search without gradients brings little where gradients work, and everything where they do not. The
@@ -58,9 +58,9 @@ def _masked(session: Session, steps: int, points: int) -> Tensor:
     shattered = agreement(session).cosine < AGREED
     at, found = session.clean, []
     for step in range(steps):
-        reading = session.query(at, "margin", gradient=True, propose=False)
-        found.append(reading.losses)
-        at = session.ascend(at, reading.ascent, cosine(1.0, 0.0, step / steps))
+        result = session.query(at, "margin", gradient=True, propose=False)
+        found.append(result.losses)
+        at = session.ascend(at, result.ascent, cosine(1.0, 0.0, step / steps))
     clean, *gained = [*found, session.query(at, "margin", propose=False).losses]
     chance = clean * (1 - _ROUNDING)  # chance may as well stay where it is
     for number in range(points):

@@ -1,4 +1,4 @@
-"""Focused search: gradients and patches by turns, on the images whose margin gives way.
+"""MarginSearch search: gradients and patches by turns, on the images whose margin gives way.
 
 Our own, from four published observations. A good search starts again and again, from far apart
 (arXiv:2003.06878). On networks trained against Linf attacks, patches cross thresholds that gradients miss
@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks import initialization
-from robustlab.attacks.best_so_far import put
+from robustlab.attacks.best_so_far import masked_write
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
@@ -30,8 +30,8 @@ _BLOCK = 10
 _SIDES = (3, 2, 4, 1, 5, 6)
 
 
-@register("focused")
-class Focused(GradientAttack):
+@register("margin_search")
+class MarginSearch(GradientAttack):
     """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
 
     An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
@@ -42,6 +42,7 @@ class Focused(GradientAttack):
 
     norms = ("linf",)
     exact = True
+    drawn_as = "focused"
 
     survey: Annotated[int, Field(ge=1)] = 2
     """Descents for each image before any is given up."""
@@ -60,7 +61,7 @@ class Focused(GradientAttack):
         return False  # its patches need none
 
     @property
-    def yardstick(self) -> Loss:
+    def selection_loss(self) -> Loss:
         return "margin"
 
     @property
@@ -76,7 +77,7 @@ class Focused(GradientAttack):
                 return
         for turn in range(self.rounds):
             # Not before the first patches: there may be nothing that gradients could tell.
-            if session.verdict and turn > 0:
+            if session.early_stop and turn > 0:
                 # Both margins are negative; the broken images, at 0 or above, leave by themselves.
                 stiff = state.margin < self.keep * self.tighten**turn * state.clean
                 state = session.unfinished(state, done=stiff & (state.margin < 0.9 * state.before))
@@ -104,7 +105,7 @@ class _State:
 
     def keep(self, points: Tensor, margins: Tensor) -> None:
         better = margins > self.margin
-        put(self.best, torch.arange(len(better), device=better.device), points, better)
+        masked_write(self.best, torch.arange(len(better), device=better.device), points, better)
         self.margin = torch.where(better, margins, self.margin)
 
 
@@ -112,10 +113,10 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int)
     """Take gradient steps of falling length, the very first time from the clean image."""
     state.points = _start(session, state, turn)
     for step in range(steps):
-        reading = session.query(state.points, loss, gradient=True)
-        state.gradient = reading.ascent
-        margins = session.measure("margin", state.points, reading)
-        state.keep(state.points, torch.where(reading.valid, margins, -torch.inf))
+        result = session.query(state.points, loss, gradient=True)
+        state.gradient = result.ascent
+        margins = session.measure("margin", state.points, result)
+        state.keep(state.points, torch.where(result.valid, margins, -torch.inf))
         state = session.unfinished(state)
         if session.finished:
             return state

@@ -21,9 +21,9 @@ from robustlab.attacks import (
     Attack,
     AttackResult,
     DeepFool,
-    Nearest,
     Restarts,
     SigmaZero,
+    SteepestMinNorm,
 )
 from robustlab.core import seeding
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
@@ -54,11 +54,11 @@ class Claim:
 
 
 CLAIMS = [
-    Claim(CW(steps=150, rounds=6, c=0.01, step=0.02), "l2", 1.05, 1.15, 0.01),
+    Claim(CW(steps=150, binary_search_steps=6, initial_const=0.01, lr=0.02), "l2", 1.05, 1.15, 0.01),
     Claim(DeepFool(), "linf", 1.03, 1.4),
     Claim(DeepFool(), "l2", 1.03, 1.25),
     Claim(DDN(), "l2", 1.15, 1.15),
-    Claim(EAD(steps=100, rounds=6, c=0.01), "l1", 1.15, 1.25, 0.05),
+    Claim(EAD(steps=100, binary_search_steps=6, initial_const=0.01), "l1", 1.15, 1.25, 0.05),
     Claim(FAB(targets=2), "linf", 1.02, 1.25),
     Claim(FAB(targets=2), "l2", 1.02, 1.1),
     Claim(FAB(targets=2), "l1", 1.02, 1.25),
@@ -67,9 +67,9 @@ CLAIMS = [
     Claim(FMN(), "l2", 1.01, 1.15),
     Claim(FMN(), "l1", 1.01, 1.3),
     Claim(FMN(), "l0", 1.25, 1.25, 1.0),
-    Claim(Nearest(), "linf", 1.02, 1.2),
-    Claim(Nearest(), "l2", 1.02, 1.2),
-    Claim(Nearest(), "l1", 1.05, 1.3),
+    Claim(SteepestMinNorm(), "linf", 1.02, 1.2),
+    Claim(SteepestMinNorm(), "l2", 1.02, 1.2),
+    Claim(SteepestMinNorm(), "l1", 1.05, 1.3),
     Claim(SigmaZero(steps=200), "l0", 1.01, 1.1, 1.0),
 ]
 every_claim = pytest.mark.parametrize("claim", CLAIMS, ids=lambda c: f"{c.attack}-{c.norm}")
@@ -153,7 +153,7 @@ def solved(norm: str, *choice: Any) -> tuple[Case, Tensor]:
 
 
 def run(attack: Attack, case: Case, threat: ThreatModel, **more: Any) -> AttackResult:
-    settings = {"ids": case.ids, "targets": case.targets, "mode": "max-loss", **more}
+    settings = {"ids": case.ids, "targets": case.targets, "early_stop": False, **more}
     return attack.run(case.model, case.images, case.labels, threat, **settings)
 
 
@@ -187,32 +187,32 @@ def test_the_nearest_success_is_found(
 # What is not as usual
 
 ATTACKS = [
-    (CW(steps=40, rounds=4, c=0.1, step=0.05), "l2"),
+    (CW(steps=40, binary_search_steps=4, initial_const=0.1, lr=0.05), "l2"),
     (DeepFool(), "linf"),
     (DDN(steps=30), "l2"),
-    (EAD(steps=20, rounds=4, c=0.1), "l1"),
+    (EAD(steps=20, binary_search_steps=4, initial_const=0.1), "l1"),
     (FAB(steps=20, targets=2), "linf"),
     (FAB(steps=20, targets=0), "l1"),
     (FMN(steps=30), "linf"),
     (FMN(steps=30), "l0"),
-    (Nearest(steps=30), "l2"),
+    (SteepestMinNorm(steps=30), "l2"),
     (SigmaZero(steps=30), "l0"),
 ]
 every_attack = pytest.mark.parametrize(("attack", "norm"), ATTACKS, ids=[f"{a}-{n}" for a, n in ATTACKS])
 SHAPE = (1, 4, 6)
 
 
-def bumpy(steepness: float) -> nn.Module:
+def bumpy(dual_norm: float) -> nn.Module:
     with seeding.isolated(0):
         network = nn.Sequential(nn.Flatten(), nn.Linear(24, 30), nn.Tanh(), nn.Linear(30, 4))
     with torch.no_grad():
         for parameter in network.parameters():
-            parameter.mul_(steepness)
+            parameter.mul_(dual_norm)
     return network.eval()
 
 
-def bumpy_case(n: int = 30, steepness: float = 4) -> Case:
-    model, batch = bumpy(steepness), random_batch(n, shape=SHAPE)
+def bumpy_case(n: int = 30, dual_norm: float = 4) -> Case:
+    model, batch = bumpy(dual_norm), random_batch(n, shape=SHAPE)
     with torch.no_grad():
         labels = model(batch.images).argmax(dim=1)
     return Case(model=model, images=batch.images, labels=labels, ids=batch.ids)
@@ -240,12 +240,14 @@ def test_a_target_that_is_reached_already_is_at_distance_0(attack: Attack, norm:
     assert not result.distances.any()
 
 
-@pytest.mark.parametrize("mode", ["verdict", "max-loss"])
+@pytest.mark.parametrize("early_stop", [True, False])
 @every_attack
-def test_where_nothing_is_found_the_clean_image_is_returned(attack: Attack, norm: str, mode: str) -> None:
+def test_where_nothing_is_found_the_clean_image_is_returned(
+    attack: Attack, norm: str, early_stop: bool
+) -> None:
     case = bumpy_case()
     threat = L0(eps=0) if norm == "l0" else dataclasses.replace(EVERYWHERE[norm], eps=1e-5)  # type: ignore[type-var]
-    result = run(attack, case, threat, mode=mode)
+    result = run(attack, case, threat, early_stop=early_stop)
     assert not result.successes.any()
     assert torch.equal(result.images, case.images)
     assert (result.restarts == -1).all()
@@ -290,7 +292,7 @@ def test_each_image_has_its_own_radius(attack: Attack, norm: str) -> None:
 def test_a_verdict_stops_at_the_first_success_within_eps(attack: Attack, norm: str) -> None:
     case = bumpy_case()
     free = run(attack, case, EVERYWHERE[norm])
-    verdict = run(attack, case, EVERYWHERE[norm], mode="verdict", batch_size=1)
+    verdict = run(attack, case, EVERYWHERE[norm], early_stop=True, batch_size=1)
     assert torch.equal(verdict.successes, free.successes)
     assert verdict.successes.float().mean() > 0.9
     assert (verdict.distances >= free.distances * (1 - 1e-5)).all()
@@ -305,9 +307,17 @@ def test_a_verdict_stops_at_the_first_success_within_eps(attack: Attack, norm: s
         (FAB(steps=4, targets=2), FAB(steps=16, targets=2), "linf"),
         (FAB(steps=4, targets=0), FAB(steps=16, targets=0), "l2"),
         (FAB(steps=8, targets=1), FAB(steps=8, targets=3), "l1"),
-        (CW(steps=30, rounds=2, c=1.0), CW(steps=30, rounds=5, c=1.0), "l2"),
-        (EAD(steps=20, rounds=2, c=1.0), EAD(steps=20, rounds=5, c=1.0), "l1"),
-        (Nearest(steps=20), Restarts(attack=Nearest(steps=20), times=3), "linf"),
+        (
+            CW(steps=30, binary_search_steps=2, initial_const=1.0),
+            CW(steps=30, binary_search_steps=5, initial_const=1.0),
+            "l2",
+        ),
+        (
+            EAD(steps=20, binary_search_steps=2, initial_const=1.0),
+            EAD(steps=20, binary_search_steps=5, initial_const=1.0),
+            "l1",
+        ),
+        (SteepestMinNorm(steps=20), Restarts(attack=SteepestMinNorm(steps=20), times=3), "linf"),
     ],
     ids=repr,
 )
@@ -328,9 +338,9 @@ def test_more_of_the_same_search_finds_nothing_farther(few: Attack, many: Attack
         (FMN(steps=10), FMN(steps=100), "l2"),
         (FMN(steps=10), FMN(steps=100), "l1"),
         (FMN(steps=10), FMN(steps=100), "l0"),
-        (Nearest(steps=10), Nearest(steps=100), "linf"),
-        (Nearest(steps=10), Nearest(steps=100), "l2"),
-        (Nearest(steps=10), Nearest(steps=100), "l1"),
+        (SteepestMinNorm(steps=10), SteepestMinNorm(steps=100), "linf"),
+        (SteepestMinNorm(steps=10), SteepestMinNorm(steps=100), "l2"),
+        (SteepestMinNorm(steps=10), SteepestMinNorm(steps=100), "l1"),
         (SigmaZero(steps=20), SigmaZero(steps=200), "l0"),
     ],
     ids=repr,
@@ -345,7 +355,7 @@ def test_more_steps_come_nearer_in_the_mean(few: Attack, many: Attack, norm: str
 
 
 def test_further_restarts_of_fab_begin_at_random_points() -> None:
-    case, threat = bumpy_case(steepness=20), Linf(eps=0.1)
+    case, threat = bumpy_case(dual_norm=20), Linf(eps=0.1)
     one = run(FAB(steps=6, targets=2), case, threat)
     more = run(FAB(steps=6, targets=2, restarts=8), case, threat)
     assert (more.distances <= one.distances + 1e-6)[one.successes].all()
@@ -360,23 +370,27 @@ def test_cw_moves_pixels_that_are_black_or_white() -> None:
     with torch.no_grad():
         labels = case.model(case.images).argmax(dim=1)
     case = dataclasses.replace(case, labels=labels)
-    result = run(CW(steps=300, rounds=6, c=0.01), case, EVERYWHERE["l2"])
+    result = run(CW(steps=300, binary_search_steps=6, initial_const=0.01), case, EVERYWHERE["l2"])
     assert result.successes.all()
     assert (result.distances <= 1.05 * nearest_distances("l2", case) + 0.01).all()
 
 
 def test_cw_wins_by_its_confidence() -> None:
     case = linear_case((3, 5, 7), 8, 3, False)
-    sure = run(CW(steps=100, rounds=4, c=0.1, confidence=2.0), case, EVERYWHERE["l2"])
-    plain = run(CW(steps=100, rounds=4, c=0.1), case, EVERYWHERE["l2"])
+    sure = run(
+        CW(steps=100, binary_search_steps=4, initial_const=0.1, confidence=2.0), case, EVERYWHERE["l2"]
+    )
+    plain = run(CW(steps=100, binary_search_steps=4, initial_const=0.1), case, EVERYWHERE["l2"])
     assert sure.successes.all()
     assert plain.successes.all()
 
 
 def test_cw_aborts_what_brings_nothing() -> None:
     case = linear_case((1, 4, 6), 8, 3, False)
-    short = run(CW(steps=600, rounds=3, c=0.01), case, EVERYWHERE["l2"])
-    full = run(CW(steps=600, rounds=3, c=0.01, abort_early=False), case, EVERYWHERE["l2"])
+    short = run(CW(steps=600, binary_search_steps=3, initial_const=0.01), case, EVERYWHERE["l2"])
+    full = run(
+        CW(steps=600, binary_search_steps=3, initial_const=0.01, abort_early=False), case, EVERYWHERE["l2"]
+    )
     assert (full.backwards == 1800).all()
     assert short.backwards.float().mean() < 1000
     assert (short.distances <= 1.02 * full.distances + 0.01).all()

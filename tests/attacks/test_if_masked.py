@@ -7,7 +7,7 @@ import torch
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import Square, WhereMasked
+from robustlab.attacks import IfMasked, Square
 from robustlab.attacks.gradient_agreement import LOOKS
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
@@ -15,7 +15,7 @@ from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 QUERIES, STEPS, POINTS = 60, 6, 4
 SEARCH = Square(queries=QUERIES)
-ATTACK = WhereMasked(attack=SEARCH, steps=STEPS, points=POINTS)
+ATTACK = IfMasked(attack=SEARCH, steps=STEPS, points=POINTS)
 TEST = 1 + LOOKS + STEPS + 1 + POINTS + 1
 """Forward passes of an image on which gradients lead somewhere: the clean one, the test, what is returned."""
 
@@ -80,7 +80,7 @@ def test_what_it_attacks_it_attacks_as_the_attack_would(
 def test_max_loss_mode_spends_all_of_it_on_masked_images(
     model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
-    result = ATTACK.run(model, images, labels, Linf(eps=0.05), mode="max-loss")
+    result = ATTACK.run(model, images, labels, Linf(eps=0.05), early_stop=False)
     start = 1  # in verdict mode alone
     assert (result.forwards[40:] == TEST + QUERIES - start).all()
     assert (result.forwards[:40] == TEST - start).float().mean() > 0.8

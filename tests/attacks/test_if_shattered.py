@@ -7,7 +7,7 @@ import torch
 from small_networks import Counting, mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import FAB, FGSM, PGD, Attack, DeepFool, Session, Smoothed, Square, WhereMasked
+from robustlab.attacks import FAB, FGSM, PGD, Attack, DeepFool, IfMasked, IfShattered, Session, Square
 from robustlab.attacks.gradient_agreement import LOOKS, compared
 from robustlab.core import seeding
 from robustlab.threats import L2, Linf, ThreatModel
@@ -92,7 +92,7 @@ def test_gradients_of_any_size_agree_with_themselves(factor: float) -> None:
 def test_it_attacks_where_gradients_are_shattered(
     threat: ThreatModel, model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
-    result = Smoothed(attack=PGD(steps=5, step=1e-6, start="clean"), draws=DRAWS).run(
+    result = IfShattered(attack=PGD(steps=5, rel_step_size=1e-6, start="clean"), draws=DRAWS).run(
         model, images, labels, threat
     )
     spent = (result.backwards, result.forwards)
@@ -110,7 +110,7 @@ def test_it_breaks_what_plain_gradients_do_not(model: nn.Module, images: Tensor)
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
     plain, smooth = (
-        attack.run(model, images, labels, threat).successes for attack in (pgd, Smoothed(attack=pgd))
+        attack.run(model, images, labels, threat).successes for attack in (pgd, IfShattered(attack=pgd))
     )
     assert smooth.sum() >= 2 * plain.sum() > 0, (int(smooth.sum()), int(plain.sum()))
 
@@ -121,8 +121,8 @@ def test_a_smoothed_gradient_is_the_mean_of_those_nearby(images: Tensor) -> None
             return torch.stack([x.square().flatten(1).sum(dim=1), 0 * x.flatten(1).sum(dim=1)], dim=1)
 
     inner, labels = images.clamp(0.1, 0.9), torch.zeros(60, dtype=torch.int64)
-    Smoothed(attack=Steps(), draws=200, std=0.02, agreement=1.0).run(
-        Linear().eval(), inner, labels, Linf(eps=0.0), mode="max-loss"
+    IfShattered(attack=Steps(), draws=200, std=0.02, agreement=1.0).run(
+        Linear().eval(), inner, labels, Linf(eps=0.0), early_stop=False
     )
     first, second = Steps.seen
     # Of the margin 0 - |x|^2 the gradient is -2 x, and its mean is that at the mean of the points.
@@ -133,7 +133,7 @@ def test_a_smoothed_gradient_is_the_mean_of_those_nearby(images: Tensor) -> None
 
 def test_without_noise_it_is_the_attack_itself(model: nn.Module, images: Tensor, labels: Tensor) -> None:
     plain = PGD(steps=4).run(model, images, labels, Linf(eps=0.1))
-    same = Smoothed(attack=PGD(steps=4), draws=1, std=0.0, agreement=1.0).run(
+    same = IfShattered(attack=PGD(steps=4), draws=1, std=0.0, agreement=1.0).run(
         model, images, labels, Linf(eps=0.1)
     )
     assert torch.equal(plain.images, same.images)
@@ -145,8 +145,8 @@ def test_gradients_of_several_logits_are_smoothed(
 ) -> None:
     threat = L2(eps=0.5)
     plain = attack.run(model, images, labels, threat)
-    same = Smoothed(attack=attack, draws=1, std=0.0, agreement=1.0).run(model, images, labels, threat)
-    smooth = Smoothed(attack=attack, draws=2, agreement=1.0).run(model, images, labels, threat)
+    same = IfShattered(attack=attack, draws=1, std=0.0, agreement=1.0).run(model, images, labels, threat)
+    smooth = IfShattered(attack=attack, draws=2, agreement=1.0).run(model, images, labels, threat)
     assert torch.equal(plain.images, same.images)
     assert torch.equal(plain.backwards, same.backwards)
     assert not torch.equal(plain.images, smooth.images)
@@ -158,13 +158,13 @@ def test_few_images_are_asked_about_together(start: Any, model: nn.Module, image
     images[30:50, 0, 0, 0] = 0.0
     with torch.no_grad():
         labels = model(images).argmax(dim=1)
-    attack = Smoothed(attack=PGD(steps=4, start=start), draws=DRAWS)
+    attack = IfShattered(attack=PGD(steps=4, start=start), draws=DRAWS)
     counting = Counting(model)
-    whole = attack.run(counting.eval(), images, labels, Linf(eps=0.02), mode="max-loss")
+    whole = attack.run(counting.eval(), images, labels, Linf(eps=0.02), early_stop=False)
     assert counting.forwards == whole.forwards.sum()
     assert counting.backwards == whole.backwards.sum()
     assert max(counting.sizes) == 60
-    few = attack.run(model, images, labels, Linf(eps=0.02), mode="max-loss", batch_size=1)
+    few = attack.run(model, images, labels, Linf(eps=0.02), early_stop=False, batch_size=1)
     # The others may fill up a batch here and there.
     assert torch.equal(few.forwards[50:], whole.forwards[50:])
     torch.testing.assert_close(few.images, whole.images)
@@ -174,7 +174,7 @@ def test_few_images_are_asked_about_together(start: Any, model: nn.Module, image
 def test_gradients_are_smoothed_no_longer_than_the_attack_runs(
     model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
-    smoothed = Smoothed(attack=FGSM(), agreement=1.0)
+    smoothed = IfShattered(attack=FGSM(), agreement=1.0)
     before = FGSM().run(model, images, labels, Linf(eps=0.05))
     smoothed.run(model, images, labels, Linf(eps=0.05))
     after = FGSM().run(model, images, labels, Linf(eps=0.05))
@@ -186,7 +186,7 @@ def test_a_factor_on_the_logits_changes_nothing(model: nn.Module, images: Tensor
         def forward(self, x: Tensor) -> Any:
             return 1024 * model(x)
 
-    attack = Smoothed(attack=PGD(steps=4, loss="margin"), draws=3)
+    attack = IfShattered(attack=PGD(steps=4, loss="margin"), draws=3)
     one = attack.run(model, images, labels, Linf(eps=0.05))
     other = attack.run(Scaled().eval(), images, labels, Linf(eps=0.05))
     assert torch.equal(one.images, other.images)
@@ -194,7 +194,7 @@ def test_a_factor_on_the_logits_changes_nothing(model: nn.Module, images: Tensor
 
 
 def test_square_is_run_there_too(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    attack = WhereMasked(attack=Square(queries=50))
-    result = attack.run(model, images, labels, Linf(eps=0.01), mode="max-loss")
+    attack = IfMasked(attack=Square(queries=50))
+    result = attack.run(model, images, labels, Linf(eps=0.01), early_stop=False)
     assert (result.forwards[30:] > 50).all()
     assert (result.forwards[:30] < 50).float().mean() > 0.8
