@@ -1,4 +1,4 @@
-"""The main jobs as functions: run a study or an evaluation with its report, and write a report anew."""
+"""The main jobs as functions: run a study or an evaluation with its report, and write a report again."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ evaluate = taking(EvaluationOptions, _evaluate, "evaluate")
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write the report of a finished run anew and return the path of its ``report.html``.
+    """Write the report of a finished run again and return the path of its ``report.html``.
 
     Raises:
         RunError: the folder holds no finished run, or one of a newer robustlab.

@@ -117,7 +117,7 @@ def test_no_part_of_a_file_passes_for_the_whole(
     content = path.read_bytes()
     kept = data.draw(st.integers(0, len(content) - 1))
     path.write_bytes(content[:kept])
-    with pytest.raises(ModelFileError, match=r"vae\.safetensors is no readable safetensors file"):
+    with pytest.raises(ModelFileError, match=r"vae\.safetensors is not a readable safetensors file"):
         load_network(path)
 
 

@@ -70,12 +70,12 @@ def checkpoints(steps: int) -> list[int]:
     """Return the iterations at which the step length is reconsidered, ever more often."""
     period, least = max(int(_FIRST_CHECK * steps), 1), max(int(_LAST_CHECK * steps), 1)
     shrink = max(int(_CHECK_SHRINKS * steps), 1)
-    found, at = [], 0
+    places, at = [], 0
     while at + period <= steps:
         at += period
-        found.append(at)
+        places.append(at)
         period = max(period - shrink, least)
-    return found
+    return places
 
 
 @dataclass

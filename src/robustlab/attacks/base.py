@@ -147,7 +147,7 @@ class Attack(Unit, ABC):
                 means (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are
                 the probabilities that decide the class.
             surrogates: other classifiers of the same kind, for attacks that transfer.
-            bf16: search in bf16, where the attack's search bears it; whatever succeeds is confirmed in fp32.
+            bf16: search in bf16, where the attack's search bears it; every success is confirmed in fp32.
             quantize: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
                 exist, inside the threat model; only a success that is one there counts.
             on_batch: called with the number of images finished.

@@ -56,7 +56,7 @@ class CountedModel:
             exact: in fp32, even where the task searches in bf16.
 
         Raises:
-            RobustlabError: what the classifier returns is no logits, or of too few classes.
+            RobustlabError: what the classifier returns are not logits, or of too few classes.
         """
         return self._judged(points, rows, self._draws(points, rows, exact=exact), loss)
 
@@ -123,8 +123,8 @@ class CountedModel:
         # An image may be there several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
-            found = tuple(logits.shape) if isinstance(logits, Tensor) else no_tensor(logits)
-            raise RobustlabError(f"the model must return logits of shape (N, K), found {found}")
+            shape = tuple(logits.shape) if isinstance(logits, Tensor) else no_tensor(logits)
+            raise RobustlabError(f"the model must return logits of shape (N, K), found {shape}")
         check_classes(logits.shape[1], self._highest_class, "labels and targets")
         return logits
 
@@ -145,5 +145,5 @@ def input_gradient(total: Tensor, points: Tensor, *, again: bool = False) -> Ten
     if not total.requires_grad:
         return torch.zeros_like(points)
     with calling("the model", " in its backward pass"):
-        (found,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
-    return torch.zeros_like(points) if found is None else found
+        (gradient,) = torch.autograd.grad(total, points, retain_graph=again, allow_unused=True)
+    return torch.zeros_like(points) if gradient is None else gradient

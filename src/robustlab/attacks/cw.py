@@ -51,7 +51,7 @@ class CW(GradientAttack):
         search_weight(session, self.initial_const, self.binary_search_steps, self._descend)
 
     def _descend(self, session: Session, weight: Tensor) -> Tensor:
-        found = torch.zeros_like(session.labels, dtype=torch.bool)
+        reached = torch.zeros_like(session.labels, dtype=torch.bool)
         start = ((2 * session.clean - 1) * (1 - 2 * _MARGIN)).atanh()
         state = _State(
             place=torch.arange(len(weight), device=weight.device),
@@ -67,7 +67,7 @@ class CW(GradientAttack):
             points = (session.clean + (tanh - state.start) / 2).clamp(0.0, 1.0)
             result = session.query(points, "margin", gradient=True)
             moves, short = points - session.clean, self.confidence - result.losses
-            found[state.place] |= result.reached & (short <= 0) & ~session.closed
+            reached[state.place] |= result.reached & (short <= 0) & ~session.closed
             pull = torch.where(short > 0, state.weight, 0.0)
             gradient = (2 * moves - per_image(pull, moves) * result.ascent) * (1 - tanh.square()) / 2
             state.coordinates = state.coordinates - self.lr * adam(state, gradient, step)
@@ -78,7 +78,7 @@ class CW(GradientAttack):
             state = session.unfinished(state, done=done)
             if session.finished:
                 break
-        return found
+        return reached
 
 
 @dataclass
@@ -118,9 +118,9 @@ def search_weight(
     state = _Weights(weight, torch.zeros_like(weight), torch.full_like(weight, torch.inf))
     for _ in range(rounds):
         with session.round():
-            found = descend(session, state.weight)
-        state.low = torch.where(found, state.low, state.weight)
-        state.high = torch.where(found, state.weight, state.high)
+            reached = descend(session, state.weight)
+        state.low = torch.where(reached, state.low, state.weight)
+        state.high = torch.where(reached, state.weight, state.high)
         middle = (state.low + state.high) / 2
         state.weight = torch.where(state.high.isfinite(), middle, 10 * state.weight)
         state = session.unfinished(state)

@@ -47,7 +47,7 @@ class EAD(GradientAttack):
         search_weight(session, self.initial_const, self.binary_search_steps, self._descend)
 
     def _descend(self, session: Session, weight: Tensor) -> Tensor:
-        found = torch.zeros_like(session.labels, dtype=torch.bool)
+        reached = torch.zeros_like(session.labels, dtype=torch.bool)
         place = torch.arange(len(weight), device=weight.device)
         state = _State(place=place, weight=weight, points=session.clean, ahead=session.clean)
         for step in range(self.steps):
@@ -60,11 +60,11 @@ class EAD(GradientAttack):
             drift = step / (step + 3) * (points - state.points)
             state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
             result = session.query(points, "margin")
-            found[state.place] |= result.reached & (result.losses >= self.confidence)
+            reached[state.place] |= result.reached & (result.losses >= self.confidence)
             state = session.unfinished(state)
             if session.finished:
                 break
-        return found
+        return reached
 
 
 @dataclass

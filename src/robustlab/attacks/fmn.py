@@ -1,8 +1,8 @@
 """Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients.
 
 Unlike in the paper, the estimated radius is widened by gamma, so that a flat boundary is crossed and not
-merely reached; but for L0, a step that ends inside the ball is brought out to its surface, as adv-lib's code
-does within L2; and there a step is clipped to [0, 1] before it is projected, too.
+merely reached. Except for L0, a step that ends inside the ball is moved to its surface, as adv-lib's code does
+within L2, and is clipped to [0, 1] before it is projected, too.
 """
 
 from dataclasses import dataclass
@@ -95,7 +95,7 @@ def _resize(state: _State, session: Session, gamma: float) -> None:
     """Shrink the radius after a success; else grow it, before the first to the boundary foreseen."""
     distance = session.threat.distance(state.points, session.clean)
     state.nearest = torch.where(state.reached, state.nearest.minimum(distance), state.nearest)
-    found = state.nearest.isfinite()
+    has_success = state.nearest.isfinite()
     smaller, larger = state.radius * (1 - gamma), state.radius * (1 + gamma)
     if session.threat.discrete:
         smaller = smaller.floor().minimum(state.radius - 1).clamp(min=0.0)
@@ -103,5 +103,5 @@ def _resize(state: _State, session: Session, gamma: float) -> None:
     else:
         ahead = state.losses.abs() / session.threat.dual_norm(state.gradient)
         # Beyond it by gamma: a flat boundary would be reached at the estimate, and never crossed.
-        larger = torch.where(found, larger, (distance + ahead) * (1 + gamma))
+        larger = torch.where(has_success, larger, (distance + ahead) * (1 + gamma))
     state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)

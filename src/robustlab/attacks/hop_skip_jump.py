@@ -30,7 +30,7 @@ class HopSkipJump(Attack):
     """From a misclassified random image along the boundary towards the clean one.
 
     Each step estimates the boundary's normal from the classes of nearby points, jumps along it, and searches
-    the boundary anew towards the clean image. Towards a class it begins at a random image of that class, and
+    the boundary again towards the clean image. Towards a class it begins at a random image of that class, and
     gives up where none is.
     """
 
@@ -46,10 +46,10 @@ class HopSkipJump(Attack):
         return False
 
     def search(self, session: Session) -> None:
-        points, found = _starts(session)
+        points, has_start = _starts(session)
         state = _State(points)
         wrong = session.query(session.clean, propose=False).reached
-        state = session.unfinished(state, done=~found | wrong)
+        state = session.unfinished(state, done=~has_start | wrong)
         if session.finished:
             return
         state.points = _to_boundary(session, state.points)
@@ -71,17 +71,17 @@ class _State:
 
 def _starts(session: Session) -> tuple[Tensor, Tensor]:
     """Return misclassified images, blends of noise and the clean image, and where there are such."""
-    start, found = session.clean, torch.zeros_like(session.labels, dtype=torch.bool)
+    start, has_start = session.clean, torch.zeros_like(session.labels, dtype=torch.bool)
     for number in range(_STARTS):
         noise = session.uniform("start", number, shape=tuple(start.shape[1:]))
         weight = 1 - (number % 4) / 4
         blend = weight * noise + (1 - weight) * session.clean
         reached = session.query(blend, propose=False).reached
-        start = torch.where(per_image(reached & ~found, blend), blend, start)
-        found |= reached
-        if found.all():
+        start = torch.where(per_image(reached & ~has_start, blend), blend, start)
+        has_start |= reached
+        if has_start.all():
             break
-    return start, found
+    return start, has_start
 
 
 def _to_boundary(session: Session, points: Tensor) -> Tensor:
@@ -130,14 +130,14 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
 def _jump(session: Session, points: Tensor, normal: Tensor, step: int) -> Tensor:
     """Go along the normal, half as far again and again until the points are misclassified."""
     length = session.threat.distance(points, session.clean) / math.sqrt(step)
-    landed, found = points, torch.zeros_like(session.labels, dtype=torch.bool)
+    landed, arrived = points, torch.zeros_like(session.labels, dtype=torch.bool)
     for _ in range(_HALVINGS):
         tried = (points + per_image(length, points) * normal).clamp(0.0, 1.0)
         # The search from there finds nearer ones, which count for each image alike.
         reached = session.query(tried, propose=False).reached
-        landed = torch.where(per_image(reached & ~found, tried), tried, landed)
-        found |= reached
-        if found.all():
+        landed = torch.where(per_image(reached & ~arrived, tried), tried, landed)
+        arrived |= reached
+        if arrived.all():
             break
         length = length / 2
     return landed

@@ -56,12 +56,12 @@ def _masked(session: Session, steps: int, points: int) -> Tensor:
     What is found on the way does not count, for it would be taken for a find of the attack.
     """
     shattered = agreement(session).cosine < AGREED
-    at, found = session.clean, []
+    at, margins = session.clean, []
     for step in range(steps):
         result = session.query(at, "margin", gradient=True, propose=False)
-        found.append(result.losses)
+        margins.append(result.losses)
         at = session.ascend(at, result.ascent, cosine(1.0, 0.0, step / steps))
-    clean, *gained = [*found, session.query(at, "margin", propose=False).losses]
+    clean, *gained = [*margins, session.query(at, "margin", propose=False).losses]
     chance = clean * (1 - _ROUNDING)  # chance may as well stay where it is
     for number in range(points):
         direction = session.normal("chance", number, shape=tuple(session.clean.shape[1:]))

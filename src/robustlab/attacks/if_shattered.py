@@ -45,8 +45,8 @@ class IfShattered(Wrapper):
 
     def search(self, session: Session) -> None:
         if self.agreement < 1:
-            found = agreement(session)
-            session.unfinished(done=(found.cosine >= self.agreement) | found.silent)
+            nearby = agreement(session)
+            session.unfinished(done=(nearby.cosine >= self.agreement) | nearby.silent)
         if not session.finished:
             with self._estimating(session):
                 self.attack.search(session)

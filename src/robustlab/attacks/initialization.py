@@ -17,7 +17,7 @@ _SIDES = (2, 3, 4, 5, 7, 1)
 
 
 def begin(kind: Start, session: Session) -> Tensor:
-    """Return a start for each active image, another one in each restart (but for ``"clean"``)."""
+    """Return a start for each active image, another one in each restart (except ``"clean"``)."""
     starts: dict[Start, Callable[[], Tensor]] = {
         "clean": lambda: session.clean,
         "random": session.random_start,

@@ -14,7 +14,7 @@ from robustlab.core.spec import register
 class FGSMLiteralClamp(GradientAttack):
     """FGSM on images normalised to [-1, 1], clamped to [0, 1] there; eps in normalised units.
 
-    The clamp lifts every pixel darker than mid-grey to mid-grey, whatever eps is, so this is no bounded
+    The clamp lifts every pixel darker than mid-grey to mid-grey, for every eps, so this is not a bounded
     attack. It reproduces a common mistake; use `FGSM` for anything else.
     """
 

@@ -1,4 +1,4 @@
-"""Tells, a few times a second, how far a search has come."""
+"""Reports, a few times a second, how far a search has come."""
 
 import time
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 OnPass = Callable[[float, int], None]
-"""Is told which share of a batch's search is done, and how many of its images are broken."""
+"""Called with the share of a batch's search that is done, and the number of its images that are broken."""
 
 _OFTEN = 0.25
 """Seconds between two looks: each waits for the device."""

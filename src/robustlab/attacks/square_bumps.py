@@ -113,6 +113,6 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
         # Too long, as in AutoAttack's code: the projection leaves the highest pixels, and more is found.
         return session.project(session.clean + torch.where(either, 0.0, moved) + channels * new)
     moved = torch.where(either, 0.0, moved) + new
-    # The norm is right but for rounding, so that clipping is the projection, for L1 too.
+    # The norm is right up to rounding, so that clipping is the projection, for L1 too.
     excess = session.eps / torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1).clamp(min=1e-12)
     return (session.clean + moved * per_image(excess.clamp(max=1.0), moved)).clamp(0.0, 1.0)

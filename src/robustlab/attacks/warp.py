@@ -16,7 +16,7 @@ def warp(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
     """
     height, width = images.shape[2:]
     half = images.new_tensor([width / 2, height / 2])
-    # affine_grid counts from -1 to 1 along each side, whatever its length.
+    # affine_grid counts from -1 to 1 along each side of any length.
     theta = torch.cat([matrix * half / half[:, None], (shift / half)[:, :, None]], dim=2)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

@@ -78,7 +78,7 @@ class Certifier(Unit, ABC):
 
         Raises:
             RobustlabError: an image out of [0, 1]; labels that do not fit; a model in train mode; a threat
-                model that the certifier does not know. A model that it does not know is no error: nothing is
+                model that the certifier does not know. An unknown model is not an error: nothing is
                 proven then, and `explain` says why.
         """
         with calling("the model", " when its parts were looked at"):
@@ -104,14 +104,14 @@ class Certifier(Unit, ABC):
     @final
     @own_settings()
     def explain(self, model: nn.Module, images: Tensor) -> str | None:
-        """Return why the certifier can prove nothing about a model, whatever the image; None if it can.
+        """Return why the certifier can prove nothing about a model, for any image; None if it can.
 
         Args:
             model: in eval mode.
             images: (N, C, H, W) float32 in [0, 1]; the first one is passed through the model.
         """
-        found = self.obstacle(model, images)
-        return found if found is None or isinstance(found, str) else _blame(model, found)
+        obstacle = self.obstacle(model, images)
+        return obstacle if obstacle is None or isinstance(obstacle, str) else _blame(model, obstacle)
 
     @final
     @own_settings()
@@ -141,17 +141,17 @@ class Certifier(Unit, ABC):
                 return error.__cause__ if isinstance(error.__cause__, Exception) else error
             except Exception as error:
                 if isinstance(error, RobustlabError) and not isinstance(error, NoRuleError):
-                    raise  # it is no classifier
+                    raise  # it is not a classifier
                 return error
         return None
 
     def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        found = self.prove(model, images, labels, threat)
+        proven = self.prove(model, images, labels, threat)
         # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
-        if not isinstance(found, Tensor) or found.dtype != torch.bool or found.shape != labels.shape:
-            what = f"{found.dtype} {tuple(found.shape)}" if isinstance(found, Tensor) else a_kind(found)
+        if not isinstance(proven, Tensor) or proven.dtype != torch.bool or proven.shape != labels.shape:
+            what = f"{proven.dtype} {tuple(proven.shape)}" if isinstance(proven, Tensor) else a_kind(proven)
             raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
-        return found
+        return proven
 
     def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         with torch.no_grad():

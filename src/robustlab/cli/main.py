@@ -25,7 +25,7 @@ def report(
     run: Annotated[str, typer.Argument(help="The folder of a finished run.")],
     open_report: Open = False,
 ) -> None:
-    """Write the report of a finished run anew."""
+    """Write the report of a finished run again."""
     import robustlab
     from robustlab.cli import browser
 
@@ -62,7 +62,7 @@ _show_as_usual = warnings.showwarning
 
 
 def _show_warning(message: Any, category: Any, *where: Any, **more: Any) -> None:
-    if category is RenamedWarning:  # where it was raised is no help to whoever typed the name
+    if category is RenamedWarning:  # where it was raised is no help to the person who typed the name
         typer.echo(printable(str(message)), err=True)
     else:
         _show_as_usual(message, category, *where, **more)

@@ -1,4 +1,4 @@
-"""Calls a user's code: whatever it raises becomes one line, and the settings that it changes are put back."""
+"""Calls a user's code: an exception becomes one line, and the settings that it changes are put back."""
 
 import traceback
 from collections.abc import Iterator

@@ -23,8 +23,8 @@ def available_memory(device: str) -> int | None:
         return int(free) + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     if kind == "mps":
         return int(torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory())
-    found = [_of_the_system(), *of_control_groups(), _of_the_process()]
-    return min((max(0, number) for number in found if number is not None), default=None)
+    limits = [_of_the_system(), *of_control_groups(), _of_the_process()]
+    return min((max(0, number) for number in limits if number is not None), default=None)
 
 
 def _of_the_system() -> int | None:
@@ -53,7 +53,7 @@ def of_control_groups(
     for folder in folders:
         for limit, usage in _GROUPS.items():
             most, used = _read(folder / limit), _read(folder / usage)
-            if most is None or used is None or not most.strip().isdecimal():  # "max" is no limit
+            if most is None or used is None or not most.strip().isdecimal():  # "max" is not a limit
                 continue
             # Pages of files can be given back, and count as in use.
             files = [

@@ -18,7 +18,7 @@ class Compute:
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
         precision: the format of the matrix products in training, ``"fp32"`` or ``"bf16"``. Attacks and
-            every figure that is reported are computed in fp32 whatever it says.
+            every figure that is reported are computed in fp32 in any case.
     """
 
     device: str
@@ -40,7 +40,7 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     chosen = next(name for name in ("cuda", "mps", "cpu") if available[name]) if device == "auto" else device
     if not available.get(chosen, False):
-        there = ", ".join(name for name, found in available.items() if found)
+        there = ", ".join(name for name, kinds in available.items() if kinds)
         raise SetupError(f"device {chosen!r} is not available here; available: {there}")
     if precision == "auto":
         precision = "bf16" if fast_bf16(chosen) else "fp32"

@@ -14,13 +14,13 @@ _REPORTED = ("robustlab", "torch", "torchvision", "numpy", "scipy", "scikit-lear
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that figures depend on."""
-    found = {"python": platform.python_version()}
+    known = {"python": platform.python_version()}
     for name in _REPORTED:
         try:
-            found[name] = importlib.metadata.version(name)
+            known[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            known[name] = "not installed"
+    return known
 
 
 def check_torchvision() -> None:

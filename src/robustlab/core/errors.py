@@ -69,11 +69,11 @@ def did_you_mean(word: str, accepted: Iterable[str]) -> str:
     """
     names = {normalized(name): name for name in accepted}
     word = normalized(word[:_LONGEST_WORD])
-    found = names.get(word) or next((names.get(n, n) for n in ours(word) if n.partition("(")[0] in names), "")
-    if not found:
+    guess = names.get(word) or next((names.get(n, n) for n in ours(word) if n.partition("(")[0] in names), "")
+    if not guess:
         near = difflib.get_close_matches(word, names, n=1, cutoff=0.5)
-        found = names[near[0]] if near else ""
-    return f" (did you mean {shown(found)}?)" if found else ""
+        guess = names[near[0]] if near else ""
+    return f" (did you mean {shown(guess)}?)" if guess else ""
 
 
 def offer(accepted: Iterable[str], where: str = "") -> str:

@@ -21,7 +21,7 @@ def names_in(text: str) -> set[str]:
     """Return the names that a spec, or several with commas between them, uses as values.
 
     Those are names of factors and of networks; the names of units and of arguments are none of them. A text
-    that is no spec, such as a path, has none.
+    that is not a spec, such as a path, has none.
     """
     node = syntax(text)
     return set() if node is None else {part.id for part in _values(node) if isinstance(part, ast.Name)}
@@ -43,7 +43,7 @@ def bound(text: str, factors: Mapping[str, float]) -> str:
 
 
 def _values(node: ast.AST) -> list[ast.AST]:
-    """Return a node and all below it, but for the names of what is called."""
+    """Return a node and all below it, without the names of what is called."""
     below = ast.iter_child_nodes(node)
     if isinstance(node, ast.Call):
         below = iter([*node.args, *node.keywords])

@@ -59,5 +59,5 @@ def refusal(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    found = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
-    return f"{place}: {message[:1].lower()}{message[1:]}{found}".removeprefix(": ")
+    given = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
+    return f"{place}: {message[:1].lower()}{message[1:]}{given}".removeprefix(": ")

@@ -157,9 +157,9 @@ def scope_of(path: Path, prefix: str) -> tuple[str, Scope]:
 
 
 def _is_installed(name: str) -> bool:
-    found = PathFinder.find_spec(name) if name not in sys.builtin_module_names else None
+    spec = PathFinder.find_spec(name) if name not in sys.builtin_module_names else None
     return name in sys.stdlib_module_names or (
-        found is not None and is_library_file(found.origin or "<folder>")
+        spec is not None and is_library_file(spec.origin or "<folder>")
     )
 
 
@@ -169,9 +169,9 @@ def hash_of_sources(path: Path, scope: Scope) -> str:
     queue += [Path(file) for module in scope.modules.values() if (file := getattr(module, "__file__", None))]
     while queue:
         file = queue.pop()
-        found = {other for other in _imported(file, scope) if not is_library_file(str(other))}
-        queue += found - files
-        files |= found | {file}
+        others = {other for other in _imported(file, scope) if not is_library_file(str(other))}
+        queue += others - files
+        files |= others | {file}
     contents = sorted((file.name, file.read_bytes()) for file in files if file.suffix == ".py")
     digest = hashlib.sha256()
     for name, content in contents:

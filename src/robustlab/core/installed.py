@@ -49,7 +49,7 @@ def _lists(folder: Path, name: str) -> bool:
     listed = re.compile(rf"^{re.escape(name)}[/\\,]", re.MULTILINE)
     try:
         return any(
-            listed.search(found.read_text("RECORD") or "") for found in distributions(path=[str(folder)])
+            listed.search(match.read_text("RECORD") or "") for match in distributions(path=[str(folder)])
         )
     except OSError:  # a folder that can't be read holds nothing that could be imported
         return False

@@ -1,7 +1,7 @@
 """What counts as an answer of a classifier, and the numbers that losses can work with.
 
 Minus infinity is a valid logit: the class is excluded (a mask, or the log of a probability that underflowed).
-A row of logits is no answer where its highest value is not a number to compare with: a NaN anywhere, plus
+A row of logits is not an answer where its highest value is not a number to compare with: a NaN anywhere, plus
 infinity, or nothing but minus infinity.
 """
 
@@ -23,7 +23,7 @@ def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Return logits (..., K) in float32 without infinities, and (...) whether each row is an answer.
 
     An excluded class gets a constant below the row's other logits: prediction, probabilities and the other
-    classes' gradients stay as they were. A row that is no answer becomes zeros.
+    classes' gradients stay as they were. A row that is not an answer becomes zeros.
     """
     if logits.grad_fn is not None:
         logits.grad_fn.register_hook(_without_nan)

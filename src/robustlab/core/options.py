@@ -115,7 +115,7 @@ def progress_of(options: Any, given: Progress | None) -> Progress:
     """
     said = options_of(type(options))["progress"][1]
     check_kind("progress", options.progress, (Progress, NoneType), said.accepted)
-    return next((found for found in (given, options.progress) if found is not None), Progress())
+    return next((progress for progress in (given, options.progress) if progress is not None), Progress())
 
 
 def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name: str) -> Callable[P, RunT]:

@@ -45,7 +45,7 @@ class Task:
     """One bar."""
 
     def advance(self, amount: float) -> None:
-        """Report ``amount`` more units done; a part of one where that can be told."""
+        """Report ``amount`` more units done; a part of one where that is known."""
 
     def show(self, remark: str) -> None:
-        """Tell how it stands, in a few words, in the place of what was told before."""
+        """Show how it stands, in a few words, in the place of what was shown before."""

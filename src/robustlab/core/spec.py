@@ -154,7 +154,7 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
             Python literals, names (references to networks) or nested specs.
 
     Raises:
-        SpecError: the text is no spec, or an unknown name or argument, or a value out of range.
+        SpecError: the text is not a spec, or an unknown name or argument, or a value out of range.
     """
     node = syntax(text) if isinstance(text, str) else None
     if node is None:

@@ -39,7 +39,7 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:\w+")
 def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[Any, str]:
     """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
-    A network, or any other object that is no function, is taken as it is. The file can import the modules
+    A network, or any other object that is not a function, is taken as it is. The file can import the modules
     beside it, those in the working directory, and those of its package.
 
     Args:

@@ -37,17 +37,17 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
 
     Raises:
         SetupError: there is no such file or class, or the file can't be imported.
-        SpecError: it is no registered unit of these kinds, or an argument does not fit.
+        SpecError: it is not a registered unit of these kinds, or an argument does not fit.
     """
-    found = _REFERENCE.fullmatch(text.strip())
-    if found is None:
+    match = _REFERENCE.fullmatch(text.strip())
+    if match is None:
         raise SpecError(f"can't parse {shown(text)}; expected FILE.py:CLASS or package.module:CLASS")
-    reference, arguments = found["reference"], found["arguments"]
+    reference, arguments = match["reference"], match["arguments"]
     own = {
         unit for kind in kinds for unit in units(kind).values() if unit.__module__.startswith("robustlab.")
     }
     unit = user_code.find(reference, note)
-    for one in own:  # they keep their names, whatever the file registers
+    for one in own:  # they keep their names, also where the file registers the same
         known_again(one)
     if isinstance(unit, kinds) and arguments is None:
         return unit
@@ -55,7 +55,7 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
         bases = " or ".join(kind.__name__ for kind in kinds)
         what = f"the class {unit.__name__}" if inspect.isclass(unit) else a_kind(unit)
         raise SpecError(f"{reference} must be a class derived from {bases}, found {what}")
-    # A class that is derived from a unit has its name, but is no unit until it is registered itself.
+    # A class that is derived from a unit has its name, but is not a unit until it is registered itself.
     if not {"name", "__dataclass_fields__"} <= vars(unit).keys():
         raise SpecError(f'{reference} is not registered: write @register("a_name") above the class')
     if unit not in own and unit.name in {one.name for one in own}:

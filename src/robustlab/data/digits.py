@@ -18,7 +18,7 @@ TEST_FRACTION = 0.2
 class Digits(Dataset):
     """1,797 handwritten digits, 8x8 brought to 28x28, that come with scikit-learn.
 
-    A fifth of the images (the choice is fixed, whatever the seed) is the test set. They are smaller and
+    A fifth of the images (the same for every seed) is the test set. They are smaller and
     smoother than MNIST's, so figures measured on them can't be compared with figures on MNIST.
     """
 

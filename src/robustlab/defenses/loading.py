@@ -97,11 +97,11 @@ def _composed(defense: ComposedDefense, note: Note, known: Known) -> Loaded:
         with chdir(here):  # the code of one part may have changed it
             parts[text] = load(text, note, known)
     for argument, needed in defense.network_kinds.items():
-        found = parts[getattr(defense, argument)].network_kind
-        if found not in {None, needed}:
+        kind = parts[getattr(defense, argument)].network_kind
+        if kind not in {None, needed}:
             raise SpecError(
                 f"{defense.name}: {argument} must be {ARTICLES[needed]}; "
-                f"{getattr(defense, argument)} is {ARTICLES[found or '']}"
+                f"{getattr(defense, argument)} is {ARTICLES[kind or '']}"
             )
     names = [one_line(part.name, _LONGEST_PART) for part in parts.values()]
     files = [part.files for part in parts.values()]

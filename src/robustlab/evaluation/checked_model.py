@@ -1,4 +1,4 @@
-"""A classifier as an evaluation asks it: whatever goes wrong inside is told in one line."""
+"""A classifier as an evaluation asks it: what goes wrong inside becomes one line."""
 
 from torch import Tensor, nn
 

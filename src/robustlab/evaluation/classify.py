@@ -18,10 +18,10 @@ def classify(model: nn.Module, images: Tensor, batch_size: int | BatchSize = 250
     Raises:
         RobustlabError: an image has no answer, as `core.logits` explains.
     """
-    found = responses(model, images, batch_size=batch_size)
-    if not found.valid.all():
+    answers = responses(model, images, batch_size=batch_size)
+    if not answers.valid.all():
         raise RobustlabError("the classifier returned NaN or infinity instead of logits")
-    return found.classes, found.confidences
+    return answers.classes, answers.confidences
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ DEFAULT_N = 1000
 class EvaluationImages:
     """A whole split, of which the first ``n`` images are attacked.
 
-    ``remarks`` are what the user must be told.
+    ``remarks`` are what the user must know.
     """
 
     split: Split

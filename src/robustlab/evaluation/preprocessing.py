@@ -99,8 +99,8 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
             f"{given} needs {missing}: give both, such as mnist and mnist; {none} leaves {missing} out"
         )
     values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
-    found = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
-    return None if found == Preprocessing() else found
+    steps = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
+    return None if steps == Preprocessing() else steps
 
 
 def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int) -> LoadedClassifier:

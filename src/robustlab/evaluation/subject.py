@@ -72,7 +72,7 @@ def load_classifier(
         note: where to say that a user's file takes long to import.
 
     Raises:
-        SetupError, ModelFileError: there is no such thing, or it is no classifier.
+        SetupError, ModelFileError: there is no such thing, or it is not a classifier.
     """
     here = working_folder() or Path()  # before the model's own code may change it
     if isinstance(model, nn.Module):
@@ -100,7 +100,7 @@ def classifier_of(
         folder: from which that path leads.
 
     Raises:
-        SetupError, ModelFileError: it is no classifier, or the weights do not fit.
+        SetupError, ModelFileError: it is not a classifier, or the weights do not fit.
     """
     if loaded.network_kind not in {None, "classifier"}:
         raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")

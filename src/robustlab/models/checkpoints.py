@@ -41,10 +41,10 @@ def load_weights(network: nn.Module, path: Path) -> str:
     held = list(_state_dicts(content))
     if not held:
         raise ModelFileError(f"{path} holds no state_dict: a dict of tensors by name")
-    found = [fitted for weights in held for fitted in _fitted(weights, network)]
-    fitting = [weights for weights in found if not problems_of(network, weights.tensors)]
+    fits = [fitted for weights in held for fitted in _fitted(weights, network)]
+    fitting = [weights for weights in fits if not problems_of(network, weights.tensors)]
     # Where none fits, the message is about the one that comes nearest.
-    nearest = min(found, key=lambda weights: len(problems_of(network, weights.tensors)))
+    nearest = min(fits, key=lambda weights: len(problems_of(network, weights.tensors)))
     # A running average is seldom what was trained, so plain weights come first, as they stand in the file.
     chosen = min(fitting, key=lambda weights: _is_average(weights.place)) if fitting else nearest
     load_checked(network, chosen.tensors, path)

@@ -45,7 +45,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     except FileNotFoundError:
         raise ModelFileError(f"{path} does not exist") from None
     except (SafetensorError, ValueError, OSError) as error:
-        raise ModelFileError(f"{path} is no readable safetensors file ({error})") from None
+        raise ModelFileError(f"{path} is not a readable safetensors file ({error})") from None
 
 
 def save_network(path: Path, network: nn.Module, model: Model, shape: Shape, card: dict[str, Any]) -> None:

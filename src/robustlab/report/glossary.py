@@ -69,15 +69,15 @@ _TERMS = {
 
 
 class Glossary:
-    """Explains each term, but for those known, in the first text that uses it."""
+    """Explains each term, except the known ones, in the first text that uses it."""
 
     def __init__(self, *known: str) -> None:
-        self._left = {term: told for term, told in _TERMS.items() if term not in known}
+        self._left = {term: text for term, text in _TERMS.items() if term not in known}
 
     def explain(self, *texts: str | None) -> list[tuple[str, str]]:
         """Return the terms in these texts that were not explained before."""
         whole = " ".join(text for text in texts if text).replace("_", " ")
-        found = [
+        terms = [
             term for term, (pattern, _) in self._left.items() if re.search(pattern, whole, re.IGNORECASE)
         ]
-        return [(term, self._left.pop(term)[1]) for term in found]
+        return [(term, self._left.pop(term)[1]) for term in terms]

@@ -99,12 +99,12 @@ def machine(compute: ComputeRecord) -> str:
 
 def search(compute: ComputeRecord) -> str:
     """Return the precision of an evaluation's search, what it was chosen by, and the batch size."""
-    found, timed = f"search in {compute.training_precision}", compute.pass_time
+    groups, timed = f"search in {compute.training_precision}", compute.pass_time
     if timed is not None:
         times = f"{timed.fp32:.3g}{NBSP}s in fp32, {timed.bf16:.3g}{NBSP}s in bf16"
-        found += f" (a pass of {counted(timed.images, 'image')} forward and back takes {times})"
+        groups += f" (a pass of {counted(timed.images, 'image')} forward and back takes {times})"
     size = compute.batch_size
-    return f"{found}, {counted(size, 'image')} at once" if size is not None else found
+    return f"{groups}, {counted(size, 'image')} at once" if size is not None else groups
 
 
 def spec(text: str | None) -> str:

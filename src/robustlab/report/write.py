@@ -60,14 +60,14 @@ def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
 def recorded_figures(folder: Path) -> dict[str, list[str]]:
     """Return the hashes, by name, of the figures that reports of a folder wrote; none if it does not say."""
     try:
-        found = read_json(folder / _RECORD)
+        record = read_json(folder / _RECORD)
     except (OSError, ValueError):
-        found = None
-    if not isinstance(found, dict):
+        record = None
+    if not isinstance(record, dict):
         return {}
     return {
         name: [hash_ for hash_ in hashes if isinstance(hash_, str)]
-        for name, hashes in found.items()
+        for name, hashes in record.items()
         if isinstance(hashes, list) and name.endswith(".svg") and Path(name).name == name
     }
 

@@ -2,7 +2,7 @@
 
 The report, the terminal, `compare` and `gate` read these classes. ``seconds``, ``created`` and
 ``peak_memory_mb`` depend on the clock and the machine. Passes depend a little on batch size and precision,
-and whatever is just at the edge on the last bits of the machine's sums; the rest is the command's alone.
+and what is just at the edge on the last bits of the machine's sums; the rest is the command's alone.
 """
 
 from typing import Literal, Self
@@ -55,7 +55,7 @@ class AttackRow(Record):
     """One attack of the cascade, which met only the images that were left to it.
 
     With a curve, the searches for the nearest success are the last rows; they run on all images that were
-    right, but for those that are proven as far as the curve reaches.
+    right, except those that are proven as far as the curve reaches.
 
     Attributes:
         attacked: images it ran on.

@@ -98,16 +98,16 @@ def check_owner(folder: Path, wanted: Owner, *, overwrite: bool = False) -> Owne
     Raises:
         RunError: it is something else, or a link leads out of it.
     """
-    found = read_owner(folder)
+    owned_by = read_owner(folder)
     refuse_links(folder)
-    if found is not None and (difference := found.other_than(wanted)):
-        if found.kind != wanted.kind:
+    if owned_by is not None and (difference := owned_by.other_than(wanted)):
+        if owned_by.kind != wanted.kind:
             raise RunError(f"{folder} {difference}; choose another folder with --out")
         if not overwrite:
             raise RunError(
                 f"{folder} {difference}; choose another folder with --out, or replace it with --overwrite"
             )
-    return found
+    return owned_by
 
 
 def write_owner(folder: Path, owner: Owner) -> None:
@@ -128,12 +128,12 @@ def refuse_links(folder: Path) -> None:
     """
     for name in (*_FOLDERS, *_IN_PLACE):
         try:
-            found = os.lstat(folder / name)
+            status = os.lstat(folder / name)
         except OSError:
             continue
         # A second name of the same file is a link too, and changes with it.
-        twice = stat.S_ISREG(found.st_mode) and found.st_nlink > 1
-        if stat.S_ISLNK(found.st_mode) or twice:
+        twice = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
+        if stat.S_ISLNK(status.st_mode) or twice:
             raise RunError(
                 f"{folder / name} is a link; robustlab writes only inside the run's own folder: "
                 "remove the link, or choose another folder with --out"

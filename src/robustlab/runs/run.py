@@ -88,8 +88,8 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         )
     kind: type[Evaluation | Results] = Evaluation if evaluation else Results
     try:
-        # From the text, for in strict mode Python's lists are no tuples.
-        found = kind.model_validate_json(text, strict=True)
+        # From the text, for in strict mode Python's lists are not tuples.
+        results = kind.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         raise RunError(f"{path} is damaged: {refusal(error)}; {AGAIN}") from None
     if not (path.parent / "manifest.json").exists():
@@ -98,7 +98,7 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     check_unchanged(path)
     if (owner := path.with_name("run.json")).exists():  # a baseline in version control needs none
         check_unchanged(owner)
-    return found
+    return results
 
 
 def _read(path: Path) -> bytes:

@@ -75,7 +75,7 @@ class Outcome:
     """One image under one measurement: a row of the ledger.
 
     ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
-    ``success``: 1 where the attacker's goal is reached, whatever the distance, else 0.
+    ``success``: 1 where the attacker's goal is reached, at any distance, else 0.
     """
 
     image_id: int
@@ -137,10 +137,10 @@ class RunStore:
                 ) from None
         try:
             # Once more: another process may have come and gone since.
-            found = check_owner(self.folder, self.owner, overwrite=self.overwrite)
-            if found is None:
+            earlier = check_owner(self.folder, self.owner, overwrite=self.overwrite)
+            if earlier is None:
                 write_owner(self.folder, self.owner)
-            elif found.other_than(self.owner):
+            elif earlier.other_than(self.owner):
                 self.reopen("results.json", "images.csv")
                 write_owner(self.folder, self.owner)
             with self._database():
@@ -239,8 +239,10 @@ class RunStore:
         """Remove records, ledger rows and arrays of stages that no longer belong to the run."""
         wanted, tables = set(keys), ("stages", "outcomes", "examples", "blocks", "digests")
         with self._database() as db:
-            found = {key for table in tables for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")}
-            stale = {key for key in found if str(key).split("/")[0] not in wanted}
+            keys_there = {
+                key for table in tables for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")
+            }
+            stale = {key for key in keys_there if str(key).split("/")[0] not in wanted}
             # The ledger is the record of what is ours: no other file in there is touched.
             with writing(self.folder / "arrays"):
                 names = {key.split("/")[0] for key in stale if isinstance(key, str)}
@@ -297,7 +299,7 @@ class RunStore:
             wanted = (key, min(image_ids, default=0), max(image_ids, default=-1))
         where = "WHERE key = ? AND image_id BETWEEN ? AND ?"
         with self._database() as db:
-            found = db.execute(
+            rows_there = db.execute(
                 "SELECT image_id, label, prediction, confidence, distance, forwards, backwards, restart, "
                 f"success FROM outcomes {where} ORDER BY image_id",
                 wanted,
@@ -306,7 +308,7 @@ class RunStore:
             stored = {number for (number,) in db.execute(f"SELECT image_id FROM examples {where}", wanted)}
         names = tuple(Outcome.__dataclass_fields__)
         rows = []
-        for row in found if image_ids is None else (row for row in found if row[0] in image_ids):
+        for row in rows_there if image_ids is None else (row for row in rows_there if row[0] in image_ids):
             digest, example = digests.get(row[0], (b"", None))
             if digest == _hash(key, *row, example) and (example is None or row[0] in stored):
                 rows.append(Outcome(**dict(zip(names, row, strict=True))))
@@ -319,7 +321,7 @@ class RunStore:
             RunError: one is missing, or not as it was written; the row of its image is removed, so that the
                 next run measures it again.
         """
-        found, damaged = {}, []
+        images, damaged = {}, []
         with self._database() as db:
             for number in image_ids:
                 row = db.execute(
@@ -328,7 +330,7 @@ class RunStore:
                     (key, number),
                 ).fetchone()
                 if row and row[1] == _hash(row[0]):
-                    found[number] = row[0]
+                    images[number] = row[0]
                 else:
                     damaged.append(number)
         if damaged:
@@ -337,7 +339,7 @@ class RunStore:
                 f"{self.folder / 'ledger.sqlite'}: the adversarial image of image {damaged[0]} is damaged; "
                 "run the same command again: it will be looked for once more"
             )
-        return found
+        return images
 
     def forget(self, key: str, image_ids: Iterable[int]) -> None:
         """Remove rows of a measurement, so that they are measured again."""
@@ -364,11 +366,11 @@ class RunStore:
         self, db: sqlite3.Connection, key: str, first: int, last: int
     ) -> dict[int, tuple[bytes, bytes | None]]:
         """Return by image id the digest of each row, and of the example that was stored with it."""
-        found = db.execute(
+        digests = db.execute(
             "SELECT image_id, row, example FROM digests WHERE key = ? AND image_id BETWEEN ? AND ?",
             (key, first, last),
         )
-        return {number: (row, example) for number, row, example in found}
+        return {number: (row, example) for number, row, example in digests}
 
     # Files
 
@@ -393,7 +395,7 @@ def _drop_older_tables(db: sqlite3.Connection) -> None:
 def _inode(path: Path) -> tuple[int, int] | None:
     """Return what tells a file from any other; None if it is not there."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino

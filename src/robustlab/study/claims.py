@@ -45,7 +45,7 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
         figures: the measured figures by name.
 
     Raises:
-        RecipeError: the text is no such comparison, or names an unknown figure.
+        RecipeError: the text is not such a comparison, or names an unknown figure.
     """
     node = syntax(comparison)
     if not isinstance(node, ast.Compare) or len(node.ops) != 1 or type(node.ops[0]) not in _COMPARISONS:

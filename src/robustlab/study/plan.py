@@ -255,9 +255,9 @@ def at(series: SeriesPart, x: float) -> Attacked:
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:
     """Return the values that a line of a curve chooses, and of factors with one value that one."""
-    found: dict[str, ValuePart] = {}
+    values: dict[str, ValuePart] = {}
     for name, part in recipe.factors.items():
         only = part.values[0].id if len(part.values) == 1 else None
         wanted = series.values.get(name, only)
-        found.update({name: value for value in part.values if value.id == wanted})  # noqa: B035
-    return Choice(values=found)
+        values.update({name: value for value in part.values if value.id == wanted})  # noqa: B035
+    return Choice(values=values)

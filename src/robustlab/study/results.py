@@ -118,8 +118,8 @@ def _choices(recipe: Recipe, plan: Plan) -> list[Choice]:
     for claim in recipe.claims:
         for reading in claim.readings:
             choices += _judged(recipe, plan, reading)
-    found = {choice.id: choice for choice in choices if choice.id is not None}
-    return sorted(found.values(), key=lambda choice: list(choice.values))
+    by_id = {choice.id: choice for choice in choices if choice.id is not None}
+    return sorted(by_id.values(), key=lambda choice: list(choice.values))
 
 
 def _instance(sweep: Sweep, model: str, choice: Choice) -> str:

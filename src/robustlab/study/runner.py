@@ -40,7 +40,7 @@ RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "r
 
 @own_settings()
 def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
-    """Run a study, or what is left of it, up to ``results.json``; the report is no part of it.
+    """Run a study, or what is left of it, up to ``results.json``; the report is not part of it.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.

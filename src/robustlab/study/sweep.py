@@ -57,8 +57,8 @@ class Sweep:
 
     def factors_in(self, *texts: str | None) -> set[str]:
         """Return the factors that specs use themselves."""
-        found = {name for text in texts if text for name in names_in(text)}
-        return found & self.recipe.factors.keys()
+        names = {name for text in texts if text for name in names_in(text)}
+        return names & self.recipe.factors.keys()
 
     def factors_of(self, source: str) -> set[str]:
         """Return the factors that a source depends on, also through the networks that it names."""

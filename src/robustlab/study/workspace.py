@@ -157,11 +157,11 @@ class Workspace:
             self._fixed_sets.move_to_end(known)
             return self._fixed_sets[known]
         with self.asked(question, images) as asked:
-            found = self._attacked(asked, images).images.cpu()
-        self._fixed_sets[known] = found
+            points = self._attacked(asked, images).images.cpu()
+        self._fixed_sets[known] = points
         while len(self._fixed_sets) > _CACHED_SETS:
             self._fixed_sets.popitem(last=False)
-        return found
+        return points
 
     def _attacked(self, asked: Asked, images: Split) -> AttackResult:
         (stage,) = cascade_of(asked.request, asked.options, asked.problem, self.store, self.progress).stages

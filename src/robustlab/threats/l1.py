@@ -47,17 +47,17 @@ class L1(ThreatModel):
         total = shrunk.sum(dim=1).clamp(min=1e-12)
         shrunk = shrunk * (radius / total).clamp(max=1.0)[:, None]
         move = (shrunk * moved.sign()).view_as(clean)
-        found = (clean + move).clamp_(0.0, 1.0)
+        projected = (clean + move).clamp_(0.0, 1.0)
         # Adding to the clean image rounds each pixel, and on a large one that adds up.
         for spare in _SPARE:
-            total = self.distance(found, clean)
+            total = self.distance(projected, clean)
             over = total > radius * (1 + _SPARE[0])
             if not over.any():
                 break
             scale = torch.where(over, radius * (1 - spare) / total, 1.0)
             move = per_image(scale, clean) * move
-            found = (clean + move).clamp_(0.0, 1.0)
-        return found
+            projected = (clean + move).clamp_(0.0, 1.0)
+        return projected
 
     def random_start(self, clean: Tensor, key: int, ids: Tensor, eps: Tensor | None = None) -> Tensor:
         # Noise projected onto the ball moves few pixels, as the attacks' own steps do.

@@ -1,4 +1,4 @@
-"""What a training's checkpoint holds of an optimizer, of whatever kind."""
+"""What a training's checkpoint holds of an optimizer of any kind."""
 
 from typing import Any
 

@@ -27,8 +27,8 @@ def _canonical(classes: int | str) -> int | str:
         return "least-likely"
     elif classes in {"next", "+1"}:
         return "next"
-    elif found := _OFFSET.fullmatch(classes):
-        return "next" if found[1] == "1" else f"+{found[1]}"
+    elif offset := _OFFSET.fullmatch(classes):
+        return "next" if offset[1] == "1" else f"+{offset[1]}"
     raise ValueError(f"Input should be {_ACCEPTED}")
 
 

@@ -45,8 +45,8 @@ class BPDAGradient(Gradient):
         def replace(_: nn.Module, inputs: tuple[Any, ...], values: Tensor) -> Tensor:
             smooth = stand_in(*inputs)
             if smooth.shape != values.shape:
-                found = f"{tuple(values.shape)}, and its stand-in {tuple(smooth.shape)}"
-                raise RobustlabError(f"bpda: the part {shown(self.part)} returns {found}")
+                shapes = f"{tuple(values.shape)}, and its stand-in {tuple(smooth.shape)}"
+                raise RobustlabError(f"bpda: the part {shown(self.part)} returns {shapes}")
             return straight_through(values, smooth)
 
         handle = part.register_forward_hook(replace)
@@ -60,9 +60,9 @@ def _find(model: nn.Module, name: str) -> nn.Module:
     """Return the submodule of a name; or of those whose names end in it, the one that lies the least deep."""
     known: dict[str, nn.Module] = {path: module for path, module in model.named_modules() if path}
     # What is attacked may be the user's model inside another module, as one that casts its images.
-    found = [path for path in known if f".{path}".endswith(f".{name}")]
-    least = min((path.count(".") for path in found), default=0)
-    highest = [path for path in found if path.count(".") == least]
+    matching = [path for path in known if f".{path}".endswith(f".{name}")]
+    least = min((path.count(".") for path in matching), default=0)
+    highest = [path for path in matching if path.count(".") == least]
     if len(highest) == 1:
         return known[highest[0]]
     if highest:

@@ -18,15 +18,15 @@ Pick = Callable[[Interval], Tensor]
 
 def register(rule: Rule, names: str, homes: Iterable[Any] = (torch, F, Tensor)) -> set[Any]:
     """Give functions a rule wherever torch keeps them, their variants in place included; return them."""
-    found = set()
+    kinds = set()
     for name in names.split():
         for home in homes:
             if hasattr(home, name):
-                found.add(getattr(home, name))
+                kinds.add(getattr(home, name))
                 if hasattr(home, name + "_"):
                     IN_PLACE[getattr(home, name + "_")] = getattr(home, name)
-    RULES.update(dict.fromkeys(found, rule))
-    return found
+    RULES.update(dict.fromkeys(kinds, rule))
+    return kinds
 
 
 def at(func: Any, args: Any, options: dict[str, Any], pick: Pick) -> Tensor:
@@ -52,9 +52,9 @@ def number(value: Any, pick: Pick, dtype: torch.dtype) -> Any:
         entries = [number(entry, pick, dtype) for entry in value]
         return tuple(entries) if isinstance(value, tuple) else entries
     if isinstance(value, torch.dtype) or (isinstance(value, Tensor) and value.is_floating_point()):
-        found = value if isinstance(value, torch.dtype) else value.dtype
-        if found not in _FLOATS:
-            raise NoRuleError(f"it computes in {found}; proofs hold for float32")
+        own = value if isinstance(value, torch.dtype) else value.dtype
+        if own not in _FLOATS:
+            raise NoRuleError(f"it computes in {own}; proofs hold for float32")
         return dtype if isinstance(value, torch.dtype) else value.to(dtype)
     return value
 

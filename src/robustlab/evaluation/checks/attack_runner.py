@@ -28,7 +28,7 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRunner:
-    """The classifier, and how it is attacked: the same for every image and whatever the evaluation found.
+    """The classifier, and how it is attacked: the same for every image and every result of the evaluation.
 
     Attributes:
         model: as the attacks see it, on the device and in eval mode.

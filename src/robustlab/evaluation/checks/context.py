@@ -162,7 +162,7 @@ class Context:
         if not self.found.survivors:
             raise NotApplicable("no image is left: all are broken, or proven")
 
-    # Samples: the same images whatever the batches and the order
+    # Samples: the same images in all batches and orders
 
     def any_images(self, most: int) -> Sample:
         """Return at most so many images."""

@@ -77,11 +77,11 @@ class Extremes(ActiveCheck):
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block, n, widest = sample.images, len(sample.images), lab.widest(sample.images)
-        labels, found = block.labels, []
+        labels, shares = block.labels, []
 
         def left(eps: float, attack: PGD) -> int:
             answers = lab.attack(attack, block, threat=lab.threat.at(eps)).predictions
-            found.append(answers)
+            shares.append(answers)
             return int((answers == labels).sum())
 
         at_zero, free = left(0.0, AT_ZERO), left(widest, UNLIMITED)
@@ -91,7 +91,7 @@ class Extremes(ActiveCheck):
             grey, largest = left(half, UNLIMITED), int(labels.bincount().max())
             text += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
             wrong |= grey > largest
-        if (torch.cat([labels, *found]) != labels[0]).any():
+        if (torch.cat([labels, *shares]) != labels[0]).any():
             wrong |= free > MAX_ROBUST * n
         else:
             text += "; no image with another answer is known"

@@ -22,7 +22,7 @@ _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)
 
 @contextmanager
 def _watched() -> Iterator[list[str]]:
-    """Note the calls of autograd inside the block, by whatever name the caller knows it."""
+    """Note the calls of autograd inside the block, under every name that a caller may know it by."""
     calls: list[str] = []
 
     def note(frame: FrameType, event: str, argument: object) -> None:

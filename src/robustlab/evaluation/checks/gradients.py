@@ -74,7 +74,7 @@ class ShatteredGradients(ActiveCheck):
     """Compares gradients around the images with each other and, where they disagree, what descents reach.
 
     In many dimensions gradients with little in common may lead to the same place: networks with kinks, on
-    photos, are attacked by them as well as by their means. So disagreement alone is no alarm.
+    photos, are attacked by them as well as by their means. So disagreement alone is not an alarm.
     """
 
     by_distance = True

@@ -104,8 +104,8 @@ def _easier(row: AttackedRow) -> Grade:
 
 
 def _worst(grades: dict[AttackedRow, Grade]) -> Grade:
-    found = set(grades.values())
-    return "fail" if "fail" in found else "warn" if "warn" in found else "pass"
+    seen = set(grades.values())
+    return "fail" if "fail" in seen else "warn" if "warn" in seen else "pass"
 
 
 def _named(grades: dict[AttackedRow, Grade], words: Callable[[AttackedRow], str], otherwise: str) -> str:

@@ -57,13 +57,13 @@ class NoGradient(ActiveCheck):
 
 def gradient_free(threat: ThreatModel) -> list[str]:
     """Return the names of the registered attacks within a threat model that need no gradient."""
-    found = []
+    attacks = []
     for name, kind in units(Attack).items():
         if not any(field.default is MISSING for field in fields(kind)):  # type: ignore[arg-type]
             attack = kind()
             if attack.supports(threat) and not attack.needs_gradient:
-                found.append(name)
-    return found
+                attacks.append(name)
+    return attacks
 
 
 def _reason(lab: AttackRunner, block: Split) -> str:

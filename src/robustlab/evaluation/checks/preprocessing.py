@@ -109,16 +109,20 @@ def _candidates(lab: AttackRunner, image: Tensor) -> list[Candidate]:
     if isinstance(inner, Preprocessed):
         network, now = in_own_dtype(inner.network, image), inner.preprocessing
     others = usual(channels) | {"": Preprocessing()}
-    found = []
+    candidates = []
     for option, preprocessing in others.items():
         if preprocessing != now:
             model = CheckedModel(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
             remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
-            found.append(Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option))
+            candidates.append(
+                Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option)
+            )
     if height == width:
         remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
-        found.append(Candidate(lab.model, lambda images: images.mT.contiguous(), "transposed", remedy))
+        candidates.append(Candidate(lab.model, lambda images: images.mT.contiguous(), "transposed", remedy))
     if channels == 3:
         remedy = "reverse the channels (BGR, RGB) where the images are loaded, images.flip(1)"
-        found.append(Candidate(lab.model, lambda images: images.flip(1), "with reversed channels", remedy))
-    return found
+        candidates.append(
+            Candidate(lab.model, lambda images: images.flip(1), "with reversed channels", remedy)
+        )
+    return candidates

@@ -1,4 +1,4 @@
-"""Does the classifier answer alike when it is asked again, and whatever the other images of the batch are?"""
+"""Does the classifier give the same answers when it is asked again, and in another batch?"""
 
 import torch
 from torch import Tensor

@@ -17,7 +17,7 @@ MIN_IMAGES = 1000
 
 @register("stored_images")
 class StoredImages(PassiveCheck):
-    """Measures the adversarial images that are on the disk, each time anew."""
+    """Measures again the adversarial images that are on the disk."""
 
     doubts = "evaluation"
     title = "Every adversarial image is allowed"

@@ -123,7 +123,7 @@ def assemble(
 
 
 def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
-    """Return what all of it took, but for the checks."""
+    """Return what all of it took, without the checks."""
     timed: list[tuple[EvaluationStage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
         verify = Verify(searching=finding.stage)

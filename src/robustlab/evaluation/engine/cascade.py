@@ -124,17 +124,17 @@ class Cascade:
         # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
         withdrawn: set[tuple[str, int]] = set()
         while True:
-            found = self._attacks(findings, withdrawn)
+            ran = self._attacks(findings, withdrawn)
             failed = {
                 (finding.stage.name, number)
-                for finding in found
+                for finding in ran
                 for number in finding.confirmed
                 if not succeeded(finding.confirmed[number], finding.stage.threat.eps)
             }
             if failed <= withdrawn:
                 break
             withdrawn |= failed
-        findings.attacks = found
+        findings.attacks = ran
         self._check_proofs(findings)
         findings.unconfirmed = {number for _, number in withdrawn}
         return findings
@@ -152,7 +152,7 @@ class Cascade:
         self._survivors = set(findings.correct)
         left = {stage.criterion: self._survivors - certified for stage in (*self.stages, *self.nearest)}
         further = [number for number in findings.correct if number not in findings.certified_wide]
-        found = []
+        ran = []
         for stage in (*self.stages, *self.nearest):
             survivors = [number for number in findings.correct if number in left[stage.criterion]]
             asked = further if stage in self.nearest else survivors
@@ -168,12 +168,12 @@ class Cascade:
             won = sorted(broken & self._survivors)
             left[stage.criterion] -= broken
             self._survivors -= broken
-            found.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=survivors, won=won))
-        for finding in found:
+            ran.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=survivors, won=won))
+        for finding in ran:
             eps = finding.stage.threat.eps
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
             finding.confirmed.update(self.outcomes_for(Verify(searching=finding.stage), claimed))
-        return found
+        return ran
 
     def _check_proofs(self, findings: CascadeResult) -> None:
         for finding in findings.attacks:
@@ -187,18 +187,18 @@ class Cascade:
     def outcomes_for(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
         """Return the rows of the given images, doing those that the ledger does not have yet."""
         key = key_of(self.problem, stage)
-        found = {row.image_id: row for row in self.store.outcomes(key, set(ids))}
-        missing = [number for number in ids if number not in found]
+        rows = {row.image_id: row for row in self.store.outcomes(key, set(ids))}
+        missing = [number for number in ids if number not in rows]
         if missing:
-            before = self._broken(stage, (found[number] for number in ids if number in found))
-            found |= self._do(stage, missing, len(before))
+            before = self._broken(stage, (rows[number] for number in ids if number in rows))
+            rows |= self._do(stage, missing, len(before))
             if stage.reported:
                 seconds = self.store.seconds(key)
-                self.progress.stage(stage.title, "done", seconds, self._remark(stage, found, ids))
+                self.progress.stage(stage.title, "done", seconds, self._remark(stage, rows, ids))
         elif stage.reported and stage.name not in self._filled:
             self.progress.stage(stage.title, "kept" if ids else "done")
         self._filled.add(stage.name)
-        return {number: found[number] for number in ids}
+        return {number: rows[number] for number in ids}
 
     def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
         """Return what these rows of a stage took: their share of its passes, where it has more rows."""
@@ -208,7 +208,7 @@ class Cascade:
 
     def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
         """Hand jobs to the engine and write what comes back; ``broken``: images of it that are so already."""
-        key, found, shown = key_of(self.problem, stage), {}, {}
+        key, rows, shown = key_of(self.problem, stage), {}, {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
         if stage.reported:
@@ -224,13 +224,13 @@ class Cascade:
                 self.store.add_outcomes(key, result.outcomes, result.examples, result.seconds)
                 if isinstance(stage, AttackStage):  # what was measured of other examples, before a repair
                     self.store.forget(key_of(self.problem, Verify(searching=stage)), result.examples)
-                found.update({row.image_id: row for row in result.outcomes})
+                rows.update({row.image_id: row for row in result.outcomes})
                 new = len(self._broken(stage, result.outcomes))
                 shown.pop(result.job.ids)(1.0, new)
                 broken += new
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
-        return found
+        return rows
 
     def _jobs(self, stage: EvaluationStage, ids: list[int]) -> Iterator[Job]:
         """Cut images into jobs, each as large as memory suffices when it is asked for."""

@@ -140,7 +140,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
                 images |= zip(won, stored_images(cascade.store, problem, finding.stage, won), strict=True)
         return torch.stack([images[number] for number in ids])
 
-    found = EvaluationSummary(
+    summary = EvaluationSummary(
         correct=frozenset(findings.correct),
         certified=None if findings.certified is None else frozenset(findings.certified),
         broken={
@@ -182,7 +182,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         lab=lab,
         images=problem.images,
         attacks=attacks,
-        found=found,
+        found=summary,
         surrogates=tuple(surrogates),
         split=problem.split,
     )

@@ -39,11 +39,11 @@ def nearest_within(
 
 def points(threat: ThreatModel) -> list[float]:
     """Return the eps of the curve, from 0 to 4/3 of the threat model's, which is one of them."""
-    found = [float(f"{threat.eps * step / _AT_EPS:.6g}") for step in range(_STEPS + 1)]
-    found[_AT_EPS] = threat.eps
+    grid = [float(f"{threat.eps * step / _AT_EPS:.6g}") for step in range(_STEPS + 1)]
+    grid[_AT_EPS] = threat.eps
     if threat.discrete:
-        return sorted({int(eps) for eps in found})
-    return [eps for eps in found if eps <= threat.largest_eps]
+        return sorted({int(eps) for eps in grid})
+    return [eps for eps in grid if eps <= threat.largest_eps]
 
 
 def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> list[int]:
@@ -60,11 +60,11 @@ def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> l
 def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
     """Return the share of images that no attack broke within each eps, and the share that is proven."""
     problem, certify, n = cascade.problem, cascade.certify, len(findings.clean)
-    found = [row for finding in findings.attacks for row in finding.confirmed.values()]
+    rows = [row for finding in findings.attacks for row in finding.confirmed.values()]
     searched = [finding for finding in findings.attacks if finding.stage in cascade.nearest]
     passes = [row for finding in searched for row in finding.outcomes.values()]
     left = [
-        len(findings.correct) - len({row.image_id for row in found if succeeded(row, eps)})
+        len(findings.correct) - len({row.image_id for row in rows if succeeded(row, eps)})
         for eps in points(problem.threat)
     ]
     certified = (

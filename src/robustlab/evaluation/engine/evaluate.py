@@ -86,9 +86,9 @@ def evaluated(
     problem, store = cascade.problem, cascade.store
     warnings = warned(cascade, request.chosen.name)
     findings = cascade.run()
-    found = verdicts(findings)
+    of_images = verdicts(findings)
     curve = robust_curve(cascade, findings) if options.curve else None
-    unsettled = any(verdict.state == "robust" for verdict in found)
+    unsettled = any(verdict.state == "robust" for verdict in of_images)
     computed, seconds = warnings if unsettled else [], 0.0
     if options.checks:
         computed, seconds = checked(cascade, findings, request.chosen.name, checks)
@@ -98,7 +98,7 @@ def evaluated(
     results = assemble(
         cascade,
         findings,
-        found,
+        of_images,
         title=request.title,
         command=options.command(),
         attacks=", ".join(map(repr, request.asked)),
@@ -107,9 +107,9 @@ def evaluated(
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
-        pictures=save_pictures(problem, store, findings, found, folder),
+        pictures=save_pictures(problem, store, findings, of_images, folder),
     )
-    write_verdicts(folder, found)
+    write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))
     return Evaluated(results=results, findings=findings)
 

@@ -12,7 +12,7 @@ def check_target(target: str | int | Criterion | None) -> None:
     """Check what needs no classifier.
 
     Raises:
-        SpecError: it is no target.
+        SpecError: it is not a target.
     """
     if target is not None and target != ALL:
         as_criterion(target)
@@ -22,7 +22,7 @@ def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Cri
     """Return the criteria of a target; of ``all`` one for each distance of the target from the label.
 
     Raises:
-        SpecError: it is no target, or the classifier has no such class.
+        SpecError: it is not a target, or the classifier has no such class.
     """
     if target is None:
         return (MISCLASSIFIED,)

@@ -85,8 +85,8 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
         return False
     kept = [rows[number] for number in split.ids.tolist()]
     pixels = split.to(problem.device).pixels(slice(None))
-    found = problem.responses(pixels, "clean again")
-    classes, confidences = found.classes.cpu(), found.confidences.cpu()
+    answers = problem.responses(pixels, "clean again")
+    classes, confidences = answers.classes.cpu(), answers.confidences.cpu()
     before = torch.tensor([row.prediction for row in kept])
     if varies:
         lost = int(((before == split.labels) & (classes != split.labels)).sum())
@@ -107,7 +107,7 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
 def _answers(problem: EvaluationContext, count: int) -> Answers:
     """Ask every model for its logits of the first images, and for what stands for the gradients."""
     images = problem.split.take(slice(count)).to(problem.device).pixels(slice(None))
-    found: Answers = {name: [] for name in _TOLERANCES}
+    answers: Answers = {name: [] for name in _TOLERANCES}
     for image in images.split(1):  # type: ignore[no-untyped-call]
         for model in problem.models:
             with torch.enable_grad(), seeding.isolated(0), frozen(model):
@@ -119,10 +119,10 @@ def _answers(problem: EvaluationContext, count: int) -> Answers:
                 weights = torch.arange(1, len(logits) + 1)
                 gradient = _slope((logits * weights).sum(), points).flatten().cpu().double().nan_to_num()
             logits = logits.detach()
-            found["logits"].append((logits - logits.max()).tolist())
-            found["finite"].append(finite.double().tolist())
-            found["gradients"].append((_directions(gradient) @ gradient).tolist())
-    return found
+            answers["logits"].append((logits - logits.max()).tolist())
+            answers["finite"].append(finite.double().tolist())
+            answers["gradients"].append((_directions(gradient) @ gradient).tolist())
+    return answers
 
 
 def _slope(total: Tensor, points: Tensor) -> Tensor:

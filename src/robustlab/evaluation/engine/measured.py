@@ -68,15 +68,15 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
     if record is None:
         started = time.perf_counter()
         try:
-            found = _timed(problem)
+            pass_time = _timed(problem)
         except Exception as error:  # quantized layers and sparse products refuse bf16
             if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
                 raise
-            found = None
+            pass_time = None
         record = StageRecord(
             key=problem.measured_key,
             name="pass",
-            payload={} if found is None else found.model_dump(),
+            payload={} if pass_time is None else pass_time.model_dump(),
             seconds=time.perf_counter() - started,
         )
         store.finish_stage(record)

@@ -1,4 +1,4 @@
-"""What a finished evaluation loses when another command goes on in its folder, so that the user is told."""
+"""What a finished evaluation loses when another command goes on in its folder, for a note to the user."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from robustlab.runs.run import load_results
 def earlier_results(folder: Path) -> Evaluation | None:
     """Return the results of the finished evaluation in a folder; None if there is none that can be read."""
     try:
-        found = load_results(folder)
+        results = load_results(folder)
     except RobustlabError:
         return None
-    return found if isinstance(found, Evaluation) else None
+    return results if isinstance(results, Evaluation) else None
 
 
 def loss(earlier: Evaluation, now: Evaluation) -> str:

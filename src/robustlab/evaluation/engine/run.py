@@ -23,7 +23,7 @@ from robustlab.runs.store import RunStore
 
 @own_settings()
 def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationRun:
-    """Run an evaluation, or what is left of it, up to ``results.json``; the report is no part of it.
+    """Run an evaluation, or what is left of it, up to ``results.json``; the report is not part of it.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.

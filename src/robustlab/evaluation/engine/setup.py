@@ -206,10 +206,10 @@ def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -
     # Memory may suffice for one image alone.
     in_batches(first, 2, partial(class_count, request.subject.model))
     for surrogate in request.surrogates:
-        found = in_batches(first, 2, partial(class_count, surrogate.model))[0]
-        if found != classes:
+        count = in_batches(first, 2, partial(class_count, surrogate.model))[0]
+        if count != classes:
             raise RobustlabError(
-                f"the model outputs {classes} logits, and the surrogate {surrogate.name} {found}"
+                f"the model outputs {classes} logits, and the surrogate {surrogate.name} {count}"
             )
     given = (options.model, *options.surrogates)
     for loaded, asked in zip((request.subject, *request.surrogates), given, strict=True):

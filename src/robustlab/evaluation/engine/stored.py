@@ -9,5 +9,5 @@ from robustlab.runs.store import RunStore
 
 def stored_images(store: RunStore, problem: EvaluationContext, stage: AttackStage, ids: list[int]) -> Tensor:
     """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
-    found = store.examples(key_of(problem, stage), ids)
-    return decoded(problem, [found[number] for number in ids])
+    stored = store.examples(key_of(problem, stage), ids)
+    return decoded(problem, [stored[number] for number in ids])

@@ -57,14 +57,14 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
         )
         if number in broken:
             finding = broken[number]
-            found = finding.confirmed[number]
+            row = finding.confirmed[number]
             verdict = replace(
                 verdict,
                 state="broken",
                 attack=finding.stage.name,
-                prediction=found.prediction,
-                confidence=found.confidence,
-                distance=found.distance,
+                prediction=row.prediction,
+                confidence=row.confidence,
+                distance=row.distance,
                 restart=finding.outcomes[number].restart,
             )
         elif number in correct:

@@ -30,22 +30,22 @@ def attack_list(
         note: where to say that such a file takes long to import.
 
     Raises:
-        SpecError, SetupError: a text is no list of specs, or names what does not exist; or nothing was asked
-            for.
+        SpecError, SetupError: a text is not a list of specs, or names what does not exist; or nothing
+            was asked for.
     """
     if isinstance(asked, str | Attack | Ensemble) or not isinstance(asked, Sequence):
         asked = [asked]
-    found: list[Attack | Ensemble] = []
+    attacks: list[Attack | Ensemble] = []
     for item in asked:
         if isinstance(item, str):
-            found += _parsed(item, note)
+            attacks += _parsed(item, note)
         elif isinstance(item, Attack | Ensemble):
-            found.append(item)
+            attacks.append(item)
         else:
             raise SpecError(f"attacks must be specs, attacks or ensembles, found {a_kind(item)}")
-    if not found:
+    if not attacks:
         raise SpecError(f"attacks names no attack; {_EXPECTED}")
-    return tuple(found)
+    return tuple(attacks)
 
 
 def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:

@@ -33,8 +33,8 @@ def _constant(value: object) -> str:
 def functions_of(member: Any) -> list[Any]:
     """Return the functions behind a member of a class: itself, or those of a property or a class method."""
     places = ("__func__", "fget", "fset", "func", "__wrapped__")
-    found = [member, *(getattr(member, place, None) for place in places if not inspect.isclass(member))]
-    return [item for item in found if inspect.isfunction(item)]
+    members = [member, *(getattr(member, place, None) for place in places if not inspect.isclass(member))]
+    return [item for item in members if inspect.isfunction(item)]
 
 
 def names_in(code: CodeType) -> set[str]:
@@ -48,16 +48,16 @@ def files_in(code: CodeType) -> list[Path]:
 
     They are looked for beside the code and in the working directory.
     """
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for text in names_in(code):
         if Path(text).suffix in _SETTINGS and len(text) < _LONGEST:
             for folder in (Path(code.co_filename).parent, Path()):
                 with contextlib.suppress(OSError, ValueError):
                     if (folder / text).is_file() and (folder / text).stat().st_size < _LARGEST:
-                        found[(folder / text).resolve()] = None
+                        files[(folder / text).resolve()] = None
     for name in _imported(code):
-        found |= dict.fromkeys(_files_of(name))
-    return sorted(path for path in found if path.is_file())
+        files |= dict.fromkeys(_files_of(name))
+    return sorted(path for path in files if path.is_file())
 
 
 def _files_of(module: str) -> list[Path]:

@@ -187,7 +187,7 @@ class _Description:
                 raise _SurroundingError
             return f"part {self.parts[id(value)]}"
         if isinstance(value, nn.Module):
-            # One that hangs in a list or a function is no part of the model, but the model may ask it.
+            # One that hangs in a list or a function is not part of the model, but the model may ask it.
             known = id(value) in self.met or depth >= _DEEPEST
             return kind if known else f"{hash_tensors(value)} {self.of_model(value, below)}"
         if isinstance(value, Tensor):
@@ -261,8 +261,8 @@ class _Description:
         done: set[int] = set()
         while True:
             kinds = [kind for kind in self.classes if not is_library(kind)]
-            found = [*self.functions, *(item for kind in kinds for item in self._members(kind, texts))]
-            new = {id(item): item for item in found if hasattr(item, "__code__") and id(item) not in done}
+            members = [*self.functions, *(item for kind in kinds for item in self._members(kind, texts))]
+            new = {id(item): item for item in members if hasattr(item, "__code__") and id(item) not in done}
             if not new:
                 return "\n".join(sorted(texts))
             done.update(new)

@@ -35,7 +35,7 @@ _PROGRAM = (
     "evaluation/jobs",
     *(f"evaluation/{name}.py" for name in ("checked_model", "classify", "preprocessing")),
 )
-"""What attacks and measures. Engines and the cascade are no part of it: they say where and when, not what."""
+"""What attacks and measures. Engines and the cascade decide where and when, and so are not part of it."""
 
 
 @cache

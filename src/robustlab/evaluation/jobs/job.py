@@ -52,6 +52,6 @@ def perform(job: Job, context: EvaluationContext, report: OnPass) -> JobResult:
     started = time.perf_counter()
     images = context.images.take(context.places(torch.tensor(job.ids))).to(context.device)
     with blaming(job.stage.title):
-        found = job.stage.run(context, images, job.stored, report)
+        block = job.stage.run(context, images, job.stored, report)
     seconds = time.perf_counter() - started
-    return JobResult(job=job, outcomes=found.outcomes, examples=found.examples, seconds=seconds)
+    return JobResult(job=job, outcomes=block.outcomes, examples=block.examples, seconds=seconds)

@@ -32,7 +32,7 @@ class EvaluationStage(ABC):
     """One kind of work on every image it is given; an image's row depends on no other image."""
 
     reported: bool = True
-    """Whether people are told of it: a second measurement of successes, say, goes without saying."""
+    """Whether progress shows it; the second measurement of successes is not shown."""
 
     of_classifier: ClassVar[bool] = False
     """Whether the rows depend on no attacker, so that other evaluations of the classifier have the same."""
@@ -80,9 +80,9 @@ class Clean(EvaluationStage):
         self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del stored, report
-        found = problem.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
+        answers = problem.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
-        said = (found.classes, found.confidences, nothing.float())
+        said = (answers.classes, answers.confidences, nothing.float())
         return Block(outcomes=rows(block, *said, once, nothing, nothing - 1, nothing))
 
 
@@ -158,10 +158,10 @@ class AttackStage(EvaluationStage):
         result = self.search(problem, block, report)
         encode = eight_bit.to_png if problem.eight_bit else to_bytes
         won = result.successes.nonzero().squeeze(1).tolist()
-        found = (result.predictions, result.confidences, result.distances)
+        measured = (result.predictions, result.confidences, result.distances)
         spent = (result.forwards, result.backwards, result.restarts)
         return Block(
-            outcomes=rows(block, *found, *spent, result.successes.long()),
+            outcomes=rows(block, *measured, *spent, result.successes.long()),
             examples={int(block.ids[row]): encode(result.images[row]) for row in won},
         )
 
@@ -194,13 +194,13 @@ class Verify(EvaluationStage):
         del report
         clean = block.pixels(slice(None))
         images = decoded(problem, [stored[number] for number in block.ids.tolist()]).to(clean.device)
-        found = problem.responses(images, self.name, int(block.ids[0]))
-        reached = problem.reached(self.searching.criterion, images, found, clean, block.labels)
+        answers = problem.responses(images, self.name, int(block.ids[0]))
+        reached = problem.reached(self.searching.criterion, images, answers, clean, block.labels)
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
-        said = (found.classes, found.confidences, distances)
+        said = (answers.classes, answers.confidences, distances)
         return Block(outcomes=rows(block, *said, once, nothing, nothing, reached.long()))
 
 

@@ -39,13 +39,13 @@ class FromRun(Source):
                 f"{folder} holds a study that did not end: its networks may be of two different runs; "
                 "run the same command again, or give the file of one network"
             )
-        found = {file.stem: file for file in sorted((folder / "models").glob("*.safetensors"))}
-        if not found:
+        networks = {file.stem: file for file in sorted((folder / "models").glob("*.safetensors"))}
+        if not networks:
             raise SetupError(f"{folder} holds no trained networks; expected the folder of a study's run")
-        if self.network is None and len(found) == 1:
-            return next(iter(found.values()))
-        if self.network not in found:
-            hint = "" if self.network is None else did_you_mean(self.network, found)
+        if self.network is None and len(networks) == 1:
+            return next(iter(networks.values()))
+        if self.network not in networks:
+            hint = "" if self.network is None else did_you_mean(self.network, networks)
             wrong = "" if self.network is None else f"unknown network {shown(self.network)}{hint}; "
-            raise SetupError(f"{folder}: {wrong}name a network; it has: {', '.join(found)}")
-        return found[self.network]
+            raise SetupError(f"{folder}: {wrong}name a network; it has: {', '.join(networks)}")
+        return networks[self.network]

@@ -30,5 +30,5 @@ def explanations(shown: Collection[str]) -> dict[str, Markup]:
     def anchored(link: re.Match[str]) -> str:
         return f'<a href="#check-{link[1]}">{link[2]}</a>' if link[1] in shown else link[2]
 
-    found = _SECTION.findall(file.read_text(encoding="utf-8"))
-    return {name: Markup(_LINK.sub(anchored, render(text))) for name, text in found if name in shown}
+    sections = _SECTION.findall(file.read_text(encoding="utf-8"))
+    return {name: Markup(_LINK.sub(anchored, render(text))) for name, text in sections if name in shown}

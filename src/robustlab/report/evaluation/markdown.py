@@ -108,8 +108,8 @@ def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
 
 def _checks(view: EvaluationView) -> list[str]:
     def line(check: CheckRecord) -> list[str]:
-        told = [check.title, check.found, check.expected, check.meaning]
-        return [_GRADES[check.grade], *(plain(part) for part in told), code(f"docs/flags.md#{check.id}")]
+        texts = [check.title, check.found, check.expected, check.meaning]
+        return [_GRADES[check.grade], *(plain(part) for part in texts), code(f"docs/flags.md#{check.id}")]
 
     if not view.results.checks:
         return ["## Checks", "No check was computed: the result has not been checked."]

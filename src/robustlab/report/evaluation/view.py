@@ -123,7 +123,7 @@ class EvaluationView:
         curve, here = self.results.curve, self.results.robust
         if curve is None or self.results.eps == 0:
             return False
-        # The curve's own eps may be the threat model's but for a last bit.
+        # The curve's own eps may differ from the threat model's in the last bit.
         points = [(eps / self.results.eps, f) for eps, f in zip(curve.eps, curve.robust, strict=True)]
         before = [figure for share, figure in points if share < 1 - 1e-6]
         after = [figure for share, figure in points if share > 1 + 1e-6]

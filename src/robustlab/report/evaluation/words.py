@@ -71,7 +71,7 @@ def order(view: EvaluationView) -> str:
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
         said += " The last ones looked for the nearest success of every image that was right, for the curve"
-        said += "." if view.certified is None else ", but for those that are proven as far as it reaches."
+        said += "." if view.certified is None else ", except those that are proven as far as it reaches."
     return said
 
 

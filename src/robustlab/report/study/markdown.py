@@ -26,18 +26,18 @@ def markdown(view: StudyView, charts: StudyCharts) -> str:
 
 
 def _banners(view: StudyView) -> list[str]:
-    data, found = view.results.dataset, []
+    data, banners = view.results.dataset, []
     if view.results.red_flags:
         flags = [f"> - {plain(row)}: {plain(flag.found)}" for row, flag in view.results.red_flags]
         cry = "> **Do not believe these rows:** a check failed there."
-        found.append("\n".join([cry, ">", *flags]))
+        banners.append("\n".join([cry, ">", *flags]))
     if data.fallback:
-        found.append(
+        banners.append(
             f"> **Not the dataset wished for.** All figures are of {plain(data.name)}: {plain(data.fallback)}"
         )
     if view.results.quick:
-        found.append("> **A quick run:** few epochs on a part of the data. Its figures are no results.")
-    return found
+        banners.append("> **A quick run:** few epochs on a part of the data. Its figures are not results.")
+    return banners
 
 
 def _figure(row: Row) -> str:

@@ -66,8 +66,8 @@ def detection_findings(results: Results) -> list[str]:
     detectors: dict[str, list[Detection]] = {}
     for detection in results.detections:
         detectors.setdefault(detection.detector, []).append(detection)
-    found = [_detector_finding(name, parts) for name, parts in detectors.items()]
-    return found + _best_detector(results.detections)
+    findings = [_detector_finding(name, parts) for name, parts in detectors.items()]
+    return findings + _best_detector(results.detections)
 
 
 def _detector_finding(name: str, parts: list[Detection]) -> str:

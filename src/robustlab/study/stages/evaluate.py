@@ -157,7 +157,7 @@ def final(findings: CascadeResult) -> Outcomes:
 
 
 def accuracy(findings: CascadeResult, mode: str) -> Any:
-    """Return the share of images that are right: on the perturbed set, or whatever an attack did."""
+    """Return the share of images that are right: on the perturbed set, or after every attack."""
     n = len(findings.clean)
     if mode == "test-set":
         return proportion(sum(row.prediction == row.label for row in final(findings).values()), n)

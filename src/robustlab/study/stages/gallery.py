@@ -38,13 +38,13 @@ class GalleryStage(StudyStage):
             if column.attacks is not None:
                 images = workspace.perturbed(column, chosen).to(images.device)
             with workspace.asked(column, chosen) as asked:
-                found = asked.problem.responses(images, "gallery")
+                answers = asked.problem.responses(images, "gallery")
                 shown = workspace.seen_by_classifier(asked.problem.model, images)
             columns.append(
                 [
                     {"index": len(pictures) + place, "prediction": prediction, "confidence": confidence}
                     for place, (prediction, confidence) in enumerate(
-                        zip(found.classes.tolist(), found.confidences.tolist(), strict=True)
+                        zip(answers.classes.tolist(), answers.confidences.tolist(), strict=True)
                     )
                 ]
             )

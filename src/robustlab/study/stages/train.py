@@ -43,7 +43,7 @@ class TrainStage(StudyStage):
         path = workspace.store.model_path(self.network)
         if not path.exists():
             return False
-        advice = "remove it and run the same command again to have it trained anew"
+        advice = "remove it and run the same command again to have it trained again"
         try:
             load_network(path)
             header = load_tensors(path)[1]
