@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robustlab.core.arguments import MOST_SAMPLES
+from robustlab.core.arguments import MAX_SAMPLES
 from robustlab.core.options import (
     DeviceChoice,
     EvaluationMode,
@@ -179,7 +179,7 @@ class EvaluationOptions(_Options):
         metadata=option_info(
             "how often a random classifier is asked about each point; default as the attacks wish",
             least=1,
-            most=MOST_SAMPLES,
+            most=MAX_SAMPLES,
         ),
     )
     surrogates: "Sequence[str | Path | nn.Module]" = field(

@@ -1,8 +1,8 @@
 """Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients.
 
 Unlike in the paper, the estimated radius is widened by gamma, so that a flat boundary is crossed and not
-merely reached. Except for L0, a step that ends inside the ball is moved to its surface, as adv-lib's code does
-within L2, and is clipped to [0, 1] before it is projected, too.
+merely reached. Except for L0, a step that ends inside the ball is moved to its surface, as adv-lib's code
+does within L2, and is clipped to [0, 1] before it is projected, too.
 """
 
 from dataclasses import dataclass

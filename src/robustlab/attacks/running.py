@@ -16,7 +16,7 @@ from robustlab.attacks.progress_reporter import OnPass, ProgressReporter
 from robustlab.attacks.result import AttackResult
 from robustlab.attacks.session import Session
 from robustlab.core import seeding
-from robustlab.core.arguments import MOST_SAMPLES, check_kind, check_whole
+from robustlab.core.arguments import MAX_SAMPLES, check_kind, check_whole
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.errors import RobustlabError
 
@@ -45,7 +45,7 @@ class RunSettings:
         check_kind("early_stop", self.early_stop, (bool,), "True or False")
         check_whole("seed", self.seed, 0)
         check_batch_size(self.batch_size)
-        check_whole("eot_samples", self.eot_samples, 1, MOST_SAMPLES)
+        check_whole("eot_samples", self.eot_samples, 1, MAX_SAMPLES)
 
 
 def run_in_batches(attack: Attack, given: AttackInput, settings: RunSettings) -> AttackResult:

@@ -11,7 +11,7 @@ from robustlab.core.text import a_kind, shown
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
 
-MOST_SAMPLES = 10**6
+MAX_SAMPLES = 10**6
 """How often a random classifier may be asked about one point: each time is a pass of all images."""
 
 _LONGEST_NAME = 255

@@ -1,7 +1,8 @@
 """One training loop for every network: set in memory, seeded per epoch, resumable after a kill."""
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,7 +192,7 @@ class _Loop:
         for start in range(0, len(data), _VALIDATION_BATCH):
             rows = slice(start, start + _VALIDATION_BATCH)
             images, labels = data.pixels(rows), data.labels[rows]
-            with self.compute.autocast():
+            with self.compute.autocast(), _answers(self.network) as answers:
                 for name in self.players:
                     step = TrainingStep(
                         network=self.network,
@@ -205,7 +206,10 @@ class _Loop:
                     )
                     losses[name] += float(self.objective.loss(step)) * len(labels)
                 if classifies:
-                    correct += int((self.network(images).argmax(dim=1) == labels).sum())
+                    # The loss has asked about the same images.
+                    logits = next((answer for given, answer in answers if given is images), None)
+                    logits = self.network(images) if logits is None else logits
+                    correct += int((logits.argmax(dim=1) == labels).sum())
         result = {f"validation {name}": total / len(data) for name, total in losses.items()}
         if classifies:
             result["validation accuracy"] = correct / len(data)
@@ -275,6 +279,19 @@ class _Loop:
                 header["optimizers"][player],
             )
         self.history = History(epochs=header["epochs"], best_epoch=header["best_epoch"])
+
+
+@contextmanager
+def _answers(network: nn.Module) -> Iterator[list[tuple[object, Tensor]]]:
+    """Yield a list that fills with what the network is asked inside the block, and what it answers."""
+    answers: list[tuple[object, Tensor]] = []
+    handle = network.register_forward_hook(
+        lambda _, given, answer: answers.append((given[0] if given else None, answer))
+    )
+    try:
+        yield answers
+    finally:
+        handle.remove()
 
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from robustlab.attacks.gradients.base import Gradient
 from robustlab.attacks.gradients.query import GradientQuery
 from robustlab.attacks.query_result import QueryResult
-from robustlab.core.arguments import MOST_SAMPLES
+from robustlab.core.arguments import MAX_SAMPLES
 from robustlab.core.spec import register
 
 
@@ -20,7 +20,7 @@ class EOTGradient(Gradient):
     is decided as ``samples`` of `Attack.run` says. The first draw's answer is the one that the attack sees.
     """
 
-    samples: Annotated[int, Field(ge=1, le=MOST_SAMPLES)] = 20
+    samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 20
     """Draws for each gradient."""
 
     @property

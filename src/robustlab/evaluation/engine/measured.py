@@ -20,7 +20,7 @@ from robustlab.options import EvaluationOptions
 from robustlab.runs.records import PassTime
 from robustlab.runs.store import RunStore, StageRecord
 
-_MOST = {"cpu": 250, "mps": 250, "cuda": 1000}
+_MAX_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
 """Images per pass where memory suffices: the fastest size that was found (LOG.md)."""
 
 _CPU_MEMORY = 3 << 30
@@ -128,7 +128,7 @@ class _Clock:
 
 def _fitting(problem: EvaluationContext, *, bf16: bool) -> int:
     """Return how many images to send through the models at once, by the memory of a pass each way."""
-    most, memory = _MOST.get(problem.kind, _MOST["cpu"]), available_memory(problem.device)
+    most, memory = _MAX_BATCH.get(problem.kind, _MAX_BATCH["cpu"]), available_memory(problem.device)
     budget = _CPU_MEMORY if memory is None else memory // 2
     budget = min(budget, _CPU_MEMORY) if problem.kind == "cpu" else budget
     image = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))

@@ -14,14 +14,14 @@ from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage
 from robustlab.runs.store import RunStore
 
-_MOST = 200
-_MOST_VALUES = 4_000_000
+_MAX_PICTURES = 200
+_MAX_VALUES = 4_000_000
 """Of all pictures together: 16 MB."""
 
 
 def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdict]:
     """Return the broken images to show: the classes take turns, the images of a class come in order."""
-    most = min(_MOST, max(1, _MOST_VALUES // values_per_image))
+    most = min(_MAX_PICTURES, max(1, _MAX_VALUES // values_per_image))
     classes: dict[int, list[ImageVerdict]] = defaultdict(list)
     for verdict in found:
         if verdict.state == "broken":

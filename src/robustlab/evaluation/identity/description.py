@@ -48,7 +48,7 @@ _OF_TORCH = set(vars(nn.Module()))
 
 _DEEPEST = 10
 
-_MOST = 100_000
+_MAX_ITEMS = 100_000
 """How many containers of one attribute are looked at; an object counts as ``_OBJECT`` of them."""
 
 _OBJECT = 5
@@ -138,7 +138,7 @@ class _Description:
         """The names of the model's own modules and weights, by identity."""
         self.met: dict[int, object] = {}
         """Functions and further modules that are described already, or about to be."""
-        self.inside, self.left = False, _MOST
+        self.inside, self.left = False, _MAX_ITEMS
 
     def of_model(self, model: nn.Module, depth: int = 0) -> str:
         # What torch.compile returns is another object in every process.
@@ -168,7 +168,7 @@ class _Description:
         texts = []
         for key in sorted(settings):
             if not self.inside:
-                self.left = _MOST
+                self.left = _MAX_ITEMS
             texts.append(f"{key}={self.of(settings[key], depth)}")
         return " ".join(texts)
 
@@ -306,7 +306,7 @@ class _Description:
                     if not known and not is_library_file(getattr(value, "__file__", None) or ""):
                         spaces.append(vars(value))
                 elif self._counts(value):
-                    self.left = _MOST
+                    self.left = _MAX_ITEMS
                     texts.add(f"{space.get('__name__')}.{name} {self.of(value)}")
 
     def _counts(self, value: object) -> bool:

@@ -9,7 +9,7 @@ from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart
 _SIZE = (330, 330)
 _MOST_CLASSES_WITH_NUMBERS = 12
 
-MOST_CLASSES = 200
+MAX_CLASSES = 200
 """Of a chart: with more, a cell is smaller than a pixel, and the matrix larger than the memory."""
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from robustlab.report.charts import Chart
 from robustlab.report.charts.cascade import cascade_chart
-from robustlab.report.charts.confusion import MOST_CLASSES, confusion_chart
+from robustlab.report.charts.confusion import MAX_CLASSES, confusion_chart
 from robustlab.report.charts.distances import distance_chart
 from robustlab.report.charts.robust_curve import robust_curve_chart
 from robustlab.report.evaluation.view import EvaluationView
@@ -31,7 +31,7 @@ def draw_charts(view: EvaluationView) -> EvaluationCharts:
     return EvaluationCharts(
         cascade=_cascade(view) if results.rows else None,
         curve=robust_curve_chart(curve, results.norm, results.eps, results.robust) if curve else None,
-        flips=_flips(view) if results.flips and results.images.classes <= MOST_CLASSES else None,
+        flips=_flips(view) if results.flips and results.images.classes <= MAX_CLASSES else None,
         distances=(
             distance_chart(results.distances, results.norm, results.eps) if results.distances else None
         ),

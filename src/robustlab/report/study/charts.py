@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from robustlab.report.charts.canvas import Chart
-from robustlab.report.charts.confusion import MOST_CLASSES, confusion_chart
+from robustlab.report.charts.confusion import MAX_CLASSES, confusion_chart
 from robustlab.report.charts.curves import classifier_places, curve_chart
 from robustlab.report.charts.detection import histogram_chart, roc_chart
 from robustlab.report.charts.training import training_chart
@@ -34,7 +34,7 @@ def draw_charts(view: StudyView) -> StudyCharts:
     results = view.results
     places = classifier_places(results.curves)
     detections = by_id(results.detections)
-    summary = [row for row in results.rows if row.group == "summary" and len(row.confusion) <= MOST_CLASSES]
+    summary = [row for row in results.rows if row.group == "summary" and len(row.confusion) <= MAX_CLASSES]
     most = max((_most_errors(row) for row in summary), default=0)
     return StudyCharts(
         curves=[(curve, curve_chart(curve, places)) for curve in results.curves],
