@@ -162,7 +162,7 @@ def test_the_attack(tmp_path: Path) -> None:
     assert short["broken"] + whole["broken"] == count(lambda level: abs(level - 0.5) < 0.1) < N
     assert whole["attacked"] == N - short["broken"]
     assert results["robust"]["value"] == pytest.approx(count(lambda level: abs(level - 0.5) > 0.1) / N)
-    assert "bim(steps=10, step=0.2" in python(tmp_path, "-m", "robustlab", "ls", "attacks")
+    assert "bim(steps=10, rel_step_size=0.2" in python(tmp_path, "-m", "robustlab", "ls", "attacks")
 
 
 def test_the_defense(tmp_path: Path) -> None:

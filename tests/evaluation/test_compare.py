@@ -71,7 +71,7 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "reported"),
     [
         ({"mode": "max-loss"}, ["mode: verdict and max-loss"]),
         ({"eot_samples": 2}, ["samples: 1 and 2"]),

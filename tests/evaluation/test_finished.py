@@ -139,7 +139,7 @@ def test_rows_that_cannot_be_are_refused(old: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "reported"),
     [
         ("", "line 1 must be image_id,label"),
         ("image_id,label\n1,2\n", "line 1 must be image_id,label"),
