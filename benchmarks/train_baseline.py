@@ -26,7 +26,7 @@ from torchvision.datasets import MNIST
 from robustlab.attacks import FGSM
 from robustlab.core import device, seeding
 from robustlab.data import Splits, load_dataset, mnist
-from robustlab.evaluation import classify
+from robustlab.evaluation.classify import classify
 from robustlab.models import CNN, Shape
 from robustlab.threats import Linf
 from robustlab.training import CrossEntropy, TrainConfig, train

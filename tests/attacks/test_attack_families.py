@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, HopSkipJump
 from robustlab.core import seeding
-from robustlab.threats import L0, L1, L2, Linf, ThreatModel, with_tolerance
+from robustlab.core.tolerance import with_tolerance
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 few = settings(max_examples=3)
 NORMS: dict[str, Callable[..., ThreatModel]] = {"linf": Linf, "l2": L2, "l1": L1, "l0": L0}

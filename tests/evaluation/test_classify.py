@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
-from robustlab.evaluation import classify
+from robustlab.evaluation.classify import classify
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 30, 500])

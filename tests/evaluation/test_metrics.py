@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest, norm
 from sklearn.metrics import roc_auc_score
 
-from robustlab.evaluation import auroc, proportion, threshold_at
+from robustlab.evaluation.metrics import Z, proportion
+from robustlab.evaluation.scores import auroc, threshold_at
 
 Scores = NDArray[np.float64]
 
@@ -45,6 +46,10 @@ def test_the_interval_ends_at_0_and_1_exactly(n: int) -> None:
     z2 = 1.959963984540054**2
     assert proportion(0, n).high == pytest.approx(z2 / (n + z2))
     assert proportion(n, n).low == pytest.approx(n / (n + z2))
+
+
+def test_the_quantile_is_scipys() -> None:
+    assert float(norm.ppf(0.975)) == Z
 
 
 def test_more_images_narrow_the_interval() -> None:

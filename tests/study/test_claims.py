@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import RecipeError
-from robustlab.evaluation import proportion
+from robustlab.evaluation.metrics import proportion
 from robustlab.runs.records import Figure
 from robustlab.study.claims import judge
 

@@ -11,7 +11,8 @@ from scipy import stats
 from torch import Tensor
 
 from robustlab.core import seeding
-from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded, with_tolerance
+from robustlab.core.tolerance import with_tolerance
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel, Unbounded
 
 SHAPE = (2, 3, 4)
 THREATS: list[ThreatModel] = [

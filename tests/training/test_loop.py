@@ -15,7 +15,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress, Task
 from robustlab.core.spec import parse
 from robustlab.data import Split, Splits
-from robustlab.evaluation import classify
+from robustlab.evaluation.classify import classify
 from robustlab.models import GAN, GANNetwork, Model, Shape
 from robustlab.training import (
     Adam,

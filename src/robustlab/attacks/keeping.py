@@ -11,7 +11,7 @@ from robustlab.attacks.batch import AttackBatch
 from robustlab.attacks.counted_model import CountedModel, Measure
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.query_result import QueryResult
-from robustlab.threats import with_tolerance
+from robustlab.core.tolerance import with_tolerance
 
 _ASKED_AGAIN = 10
 """How often a random classifier must repeat that the goal is reached."""

@@ -5,12 +5,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from robustlab.attacks import Attack
 from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.core.errors import SpecError
-from robustlab.core.isolation import working_folder
-from robustlab.core.spec import parse
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
 from robustlab.runs.records import Figure
@@ -76,6 +73,8 @@ def show_evaluation(run: EvaluationRun) -> None:
 
 def _shown(folder: Path) -> Path:
     """Return a path as short as it can be typed here."""
+    from robustlab.core.isolation import working_folder
+
     here = working_folder()
     return folder.relative_to(here) if here and folder.is_relative_to(here) else folder
 
@@ -94,6 +93,9 @@ def _split(figure: Figure) -> tuple[str, str]:
 
 def _brief(row: str) -> str:
     """Return a row's attack without the arguments that have their default values."""
+    from robustlab.attacks import Attack
+    from robustlab.core.spec import parse
+
     # A search for the nearest success says how far it looked, and one for a target which it is.
     mark = next((mark for mark in (" within ", " for ") if mark in row), "\0")
     attack, *rest = row.partition(mark)

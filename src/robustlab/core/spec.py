@@ -29,7 +29,6 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from robustlab.core.aliases import current, ours
-from robustlab.core.calling import calling
 from robustlab.core.construction import argument_names, by_name, with_clear_errors
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
@@ -107,7 +106,7 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
         )
         final: Any = checked_dataclass(cls, frozen=True, kw_only=True, repr=False, config=config)
         final.__init__ = with_clear_errors(final)
-        _registry.setdefault(_kind_of(cls), {})[name] = final
+        _registry.setdefault(kind_of(cls), {})[name] = final
         return cast("type[UnitT]", final)
 
     return decorate
@@ -124,10 +123,10 @@ def _resolve_annotations(cls: type[Unit]) -> None:
 
 def known_again(unit: type[Unit]) -> None:
     """Let a registered class be the one that its name means, whichever was registered since."""
-    _registry[_kind_of(unit)][unit.name] = unit
+    _registry[kind_of(unit)][unit.name] = unit
 
 
-def _kind_of(cls: type[Unit]) -> type[Unit]:
+def kind_of(cls: type[Unit]) -> type[Unit]:
     """Return the class directly below `Unit` from which ``cls`` descends."""
     return next(base for base in cls.__mro__ if Unit in base.__bases__)
 
@@ -140,6 +139,8 @@ def units(kind: type[UnitT]) -> dict[str, type[UnitT]]:
     if kind.kind not in _plugins_loaded:
         _plugins_loaded.add(kind.kind)
         for entry in importlib.metadata.entry_points(group=f"robustlab.{kind.kind}"):
+            from robustlab.core.calling import calling  # loads torch
+
             with calling(f"{entry.value}, which registers units,", " when it was imported"):
                 entry.load()
     return dict(sorted(_registry.get(kind, {}).items()))  # type: ignore[arg-type]

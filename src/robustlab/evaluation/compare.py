@@ -3,8 +3,6 @@
 import math
 from pathlib import Path
 
-from scipy.stats import binomtest
-
 from robustlab.core.errors import RunError
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
@@ -92,7 +90,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
         high=high,
         gained=gained,
         lost=lost,
-        p_value=float(binomtest(gained, gained + lost).pvalue) if gained + lost else 1.0,
+        p_value=_mcnemar(gained, lost),
         other_settings=_other_settings(one.results, two.results),
         flipped=[
             FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
@@ -100,6 +98,14 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
             if a.robust != b.robust
         ],
     )
+
+
+def _mcnemar(gained: int, lost: int) -> float:
+    if not gained + lost:
+        return 1.0
+    from scipy.stats import binomtest  # takes a second
+
+    return float(binomtest(gained, gained + lost).pvalue)
 
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
-from robustlab.evaluation.engine.images_csv import FILE, read_verdicts
-from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.images_csv import FILE, ImageVerdict, read_verdicts
 from robustlab.runs.manifest import AGAIN, check_unchanged
 from robustlab.runs.records import Figure
 from robustlab.runs.run import EvaluationRun, load_run

@@ -6,7 +6,7 @@ All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import ClassVar, Self, TypeVar, final
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor
@@ -15,15 +15,6 @@ from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, parse
 from robustlab.core.text import shown
 from robustlab.core.user_units import is_user_unit, user_unit
-
-_TOLERANCE = 1e-6
-
-Length = TypeVar("Length", float, Tensor)
-
-
-def with_tolerance(eps: Length) -> Length:
-    """Return how far images may be within eps: a little more, for what float32 rounds off in a projection."""
-    return eps * (1 + _TOLERANCE) + _TOLERANCE
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:

@@ -3,11 +3,11 @@
 import torch
 
 from robustlab.core.spec import register
+from robustlab.core.tolerance import with_tolerance
 from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.metrics import percent, proportion
-from robustlab.threats import with_tolerance
 
 TOLERANCE = 1e-5
 """Relative and absolute, between two measurements of one distance: in other batches, on another device."""

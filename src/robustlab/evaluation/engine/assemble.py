@@ -11,7 +11,6 @@ from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.evaluation.engine.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
 from robustlab.evaluation.engine.goals import goal_of
-from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify, succeeded
 from robustlab.evaluation.metrics import proportion
@@ -27,6 +26,7 @@ from robustlab.runs.evaluation import (
     RobustCurve,
     Subject,
 )
+from robustlab.runs.images_csv import ImageVerdict
 from robustlab.runs.records import ComputeRecord, Figure
 
 _BINS = 20

@@ -15,7 +15,6 @@ from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
 from robustlab.evaluation.engine.checking import checked, warned
 from robustlab.evaluation.engine.curve import nearest_within, robust_curve
 from robustlab.evaluation.engine.goals import remarks_on
-from robustlab.evaluation.engine.images_csv import write_verdicts
 from robustlab.evaluation.engine.pictures import save_pictures
 from robustlab.evaluation.engine.setup import LoadedInputs, certification
 from robustlab.evaluation.engine.verdicts import verdicts
@@ -25,6 +24,7 @@ from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.options import EvaluationOptions
 from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.images_csv import write_verdicts
 from robustlab.runs.store import RunStore
 
 

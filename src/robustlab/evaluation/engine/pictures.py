@@ -8,10 +8,10 @@ import torch
 
 from robustlab.evaluation.engine.cascade import CascadeResult
 from robustlab.evaluation.engine.stored import stored_images
-from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage
+from robustlab.runs.images_csv import ImageVerdict
 from robustlab.runs.store import RunStore
 
 _MAX_PICTURES = 200

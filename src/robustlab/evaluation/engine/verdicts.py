@@ -1,43 +1,9 @@
 """The verdict on each image."""
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
-from robustlab.core.fields import Answer, Count, Integer, Length, Share
 from robustlab.evaluation.engine.cascade import CascadeResult
-
-State = Literal["misclassified", "broken", "certified", "robust"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageVerdict:
-    """The worst that was found for an image.
-
-    Attributes:
-        state: ``"misclassified"`` as it is; ``"broken"`` by an attack; ``"certified"``: proven to withstand
-            all; ``"robust"``: it withstood those that ran.
-        clean_prediction: -1 where the classifier gives no answer.
-        attack: the spec of the attack that broke it first; else empty.
-        prediction: of the adversarial image, or else of the clean one; so is ``confidence``.
-        distance: of the adversarial image, in the threat model's norm.
-        restart: the attack's restart that found it; else -1.
-    """
-
-    image_id: Integer
-    label: Count
-    state: State
-    clean_prediction: Answer
-    clean_confidence: Share
-    attack: str = ""
-    prediction: Answer
-    confidence: Share
-    distance: Length = 0.0
-    restart: Answer = -1
-
-    @property
-    def robust(self) -> bool:
-        """Whether the image counts as robust."""
-        return self.state in {"certified", "robust"}
+from robustlab.runs.images_csv import ImageVerdict
 
 
 def verdicts(findings: CascadeResult) -> list[ImageVerdict]:

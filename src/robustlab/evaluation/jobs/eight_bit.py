@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from robustlab.attacks import BPDA, Quantize
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import to_eval_mode
-from robustlab.threats import ThreatModel, per_image, with_tolerance
+from robustlab.core.tolerance import with_tolerance
+from robustlab.threats import ThreatModel, per_image
 
 _LEVELS = 255
 _CHANNELS = (1, 2, 3, 4)

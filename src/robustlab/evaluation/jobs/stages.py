@@ -12,12 +12,13 @@ from robustlab.attacks import Attack, AttackResult
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.certify import Certifier
+from robustlab.core.tolerance import with_tolerance
 from robustlab.data import Split
 from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.runs.store import Outcome
-from robustlab.threats import ThreatModel, with_tolerance
+from robustlab.threats import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)

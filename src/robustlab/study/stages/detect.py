@@ -11,8 +11,9 @@ from torch import Tensor
 
 from robustlab.core.batches import in_batches
 from robustlab.detectors import Detector
-from robustlab.evaluation import auroc, proportion, threshold_at
 from robustlab.evaluation.jobs.context import program
+from robustlab.evaluation.metrics import proportion
+from robustlab.evaluation.scores import auroc, threshold_at
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.sweep import Choice
 from robustlab.study.workspace import BATCH, Question, Workspace

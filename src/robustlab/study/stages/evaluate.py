@@ -10,11 +10,11 @@ from typing import Any, Literal
 from robustlab.core.errors import RobustlabError, RunError
 from robustlab.core.files import writing
 from robustlab.core.progress import WithinStage
-from robustlab.evaluation import proportion
 from robustlab.evaluation.checks import Which
 from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
 from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
 from robustlab.evaluation.jobs.context import program, source_of
+from robustlab.evaluation.metrics import proportion
 from robustlab.models.files import load_tensors
 from robustlab.runs.manifest import check_unchanged, is_sealed, write_manifest
 from robustlab.runs.owner import refuse_links

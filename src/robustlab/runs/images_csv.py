@@ -3,22 +3,56 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from dataclasses import astuple, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
 import pydantic
 
 from robustlab.core.errors import RunError
-from robustlab.core.fields import refusal
+from robustlab.core.fields import Answer, Count, Integer, Length, Share, refusal
 from robustlab.core.files import write_text
 from robustlab.core.text import shown
+from robustlab.core.tolerance import with_tolerance
 from robustlab.core.untrusted import read_bytes
-from robustlab.evaluation.engine.verdicts import ImageVerdict
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import AGAIN
-from robustlab.threats import with_tolerance
 
 FILE = "images.csv"
+
+State = Literal["misclassified", "broken", "certified", "robust"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageVerdict:
+    """The worst that was found for an image.
+
+    Attributes:
+        state: ``"misclassified"`` as it is; ``"broken"`` by an attack; ``"certified"``: proven to withstand
+            all; ``"robust"``: it withstood those that ran.
+        clean_prediction: -1 where the classifier gives no answer.
+        attack: the spec of the attack that broke it first; else empty.
+        prediction: of the adversarial image, or else of the clean one; so is ``confidence``.
+        distance: of the adversarial image, in the threat model's norm.
+        restart: the attack's restart that found it; else -1.
+    """
+
+    image_id: Integer
+    label: Count
+    state: State
+    clean_prediction: Answer
+    clean_confidence: Share
+    attack: str = ""
+    prediction: Answer
+    confidence: Share
+    distance: Length = 0.0
+    restart: Answer = -1
+
+    @property
+    def robust(self) -> bool:
+        """Whether the image counts as robust."""
+        return self.state in {"certified", "robust"}
+
 
 _COLUMNS = [field.name for field in fields(ImageVerdict)]
 _ROW_LIMIT = 10_000
