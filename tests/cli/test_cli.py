@@ -46,17 +46,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_help_and_import_do_not_load_torch() -> None:
-    code = (
-        "import sys, robustlab\n"
-        "from robustlab.cli.main import app\n"
-        "try: app(['--help'])\n"
-        "except SystemExit: pass\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
-
-
 def test_study_prints_tables_and_where_the_report_is(finished: Path) -> None:
     result = call("study", TINY, "--out", finished)
     assert result.exit_code == 0

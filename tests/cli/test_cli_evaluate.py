@@ -282,6 +282,25 @@ def test_a_terminal_without_dashes(place: Path, finished: Path) -> None:
     assert found.stdout.isascii()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("--help", "ls", "ls attacks", "ls pgd", "ls more-steps", "ls recipes", "ls zoo"),
+        *("gate RUN --min-robust 0.001 --baseline RUN", "compare RUN RUN"),
+    ],
+)
+def test_what_needs_no_torch_does_not_load_it(command: str, finished: Path) -> None:
+    code = (
+        "import sys\n"
+        "from robustlab.cli.main import app\n"
+        "try: app()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'numpy', 'scipy', 'matplotlib'} & sys.modules.keys()\n"
+    )
+    words = [str(finished) if word == "RUN" else word for word in command.split()]
+    subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
+
+
 def test_compare(place: Path, finished: Path) -> None:
     assert call(*evaluation(place, "stronger", "--attacks", "apgd", "--quiet")).exit_code == 0
     result = call("compare", finished, place / "stronger")

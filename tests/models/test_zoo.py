@@ -18,13 +18,13 @@ from robustlab.data import Split, Splits, load_dataset
 from robustlab.evaluation.checks import AttackRunner
 from robustlab.evaluation.checks.transfer import Transfer
 from robustlab.evaluation.engine import EvaluationOptions, execute
-from robustlab.models import Model, load_from_zoo, zoo_names
-from robustlab.models import zoo as folder_of_the_zoo
+from robustlab.models import Model, load_from_zoo
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
 from robustlab.runs.evaluation import CheckRecord
+from robustlab.shipped import ZOO, zoo_names
 
-OWN = sorted(path.stem for path in folder_of_the_zoo.FOLDER.glob("*.safetensors"))
+OWN = sorted(path.stem for path in ZOO.glob("*.safetensors"))
 
 
 def foreign_network() -> nn.Module:
@@ -62,7 +62,7 @@ def test_every_network_has_a_card() -> None:
     assert OWN == ["mnist_cnn", "mnist_single_step"]
     assert list(zoo_names()) == OWN
     for name in OWN:
-        card = json.loads((folder_of_the_zoo.FOLDER / f"{name}.json").read_text())
+        card = json.loads((ZOO / f"{name}.json").read_text())
         assert repr(parse(Model, card["model"])) == card["model"]
         assert card["title"] == zoo_names()[name]
         assert card["made_by"]

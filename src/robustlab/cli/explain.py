@@ -8,14 +8,14 @@ import json
 import re
 import sys
 import textwrap
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from rich.console import Console
 
+from robustlab.cli import catalogue
 from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.core.spec import Unit
-from robustlab.evaluation.checks import Check
 
 _USUAL = {
     "attack": "The attack that is run.",
@@ -47,10 +47,15 @@ _HEADINGS = {
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
-def show(unit: type[Unit], *, as_json: bool) -> None:
-    """Print what a unit is, from its docstrings."""
+def known_as(unit: Any) -> str:
+    """Return what the command line calls a unit: a check by its id."""
+    return str(unit.id if unit.kind == "check" else unit.name)
+
+
+def described(unit: type[Unit]) -> dict[str, Any]:
+    """Return what a unit is, from its docstrings."""
     meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
-    arguments: list[dict[str, object]] = [
+    arguments = [
         {
             "name": field.name,
             "accepted": _accepted(hints[field.name]),
@@ -59,25 +64,35 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
         | ({} if field.default is dataclasses.MISSING else {"default": _plain_value(field.default)})
         for field in dataclasses.fields(unit)  # type: ignore[arg-type]
     ]
-    source = _plain(inspect.getdoc(inspect.getmodule(unit)) or "")
-    text = _plain("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)]))
-    name = unit.id if issubclass(unit, Check) else unit.name
+    module = catalogue.source(unit)[0] if catalogue.is_own(unit) else None
+    source = ast.get_docstring(module) if module else inspect.getdoc(inspect.getmodule(unit))
+    return {
+        "name": known_as(unit),
+        "kind": unit.kind,
+        "text": _plain("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)])),
+        "source": _plain(source or ""),
+        "arguments": arguments,
+    }
+
+
+def show(unit: type[Unit], *, as_json: bool) -> None:
+    """Print what a unit is."""
+    found = described(unit)
     if as_json:
-        found = {"name": name, "kind": unit.kind, "text": text, "source": source, "arguments": arguments}
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
     console = Console(highlight=False)
-    console.print(f"[bold]{escape(name)}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
-    console.print(escape(f"{text}\n\n{source}"))
-    if arguments:
+    console.print(f"[bold]{escape(found['name'])}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
+    console.print(escape(f"{found['text']}\n\n{found['source']}"))
+    if arguments := found["arguments"]:
         rows = [[escape(str(argument.get(key, ""))) for key in _HEADINGS] for argument in arguments]
         console.print()
         print_texts(console, rows, list(_HEADINGS.values()))
 
 
-def _of_check(unit: type[Unit]) -> list[str]:
+def _of_check(unit: Any) -> list[str]:
     """Return what a check says of itself: what should be so, what passes, what a failure means."""
-    if not issubclass(unit, Check):
+    if unit.kind != "check":
         return []
     passes = f"Passes: {unit.expected}{'' if unit.expected.endswith('.') else '.'}"
     return [f"{unit.title}. {passes}", f"If not: {unit.meaning}"]
@@ -89,16 +104,20 @@ def _meanings(unit: type[Unit]) -> dict[str, str]:
     for kind in reversed(unit.__mro__):
         if not issubclass(kind, Unit) or kind is Unit:
             continue
-        try:
-            (body,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
-        except (OSError, TypeError):  # a unit without a file, such as one typed into a console
-            continue
-        members = body.body if isinstance(body, ast.ClassDef) else []
-        for member, below in itertools.pairwise(members):
+        for member, below in itertools.pairwise(getattr(_definition(kind), "body", [])):
             match member, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     found[name] = _plain(text)
     return found
+
+
+def _definition(kind: type[Unit]) -> ast.stmt | None:
+    if catalogue.is_own(kind):
+        return catalogue.source(kind)[1]
+    try:
+        return ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    except (OSError, TypeError):  # a unit without a file, such as one typed into a console
+        return None
 
 
 def _accepted(hint: object) -> str:

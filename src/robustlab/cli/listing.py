@@ -1,52 +1,24 @@
 """``robustlab ls``: what can be named in a recipe or on the command line."""
 
+import importlib
+import importlib.metadata
 import inspect
 import json
+import re
 import sys
+from collections.abc import Iterable
+from itertools import groupby
 
 from rich.console import Console
 
-from robustlab.attacks import Attack, Criterion, Gradient
-from robustlab.certify import Certifier
-from robustlab.cli import explain
+from robustlab.cli import catalogue, explain
 from robustlab.cli.columns import print_texts
 from robustlab.cli.escaping import escape
 from robustlab.cli.output import kept_for_the_result
 from robustlab.core.errors import SpecError, did_you_mean
-from robustlab.core.spec import Unit, units
+from robustlab.core.spec import Unit, kind_of, units
 from robustlab.core.text import shown
-from robustlab.data import Dataset
-from robustlab.defenses import Defense
-from robustlab.detectors import Detector
-from robustlab.evaluation.checks import Check
-from robustlab.evaluation.engines import Engine
-from robustlab.evaluation.ensembles import Ensemble
-from robustlab.models import Model, zoo_names
-from robustlab.models.sources import Source
-from robustlab.study import shipped_recipes
-from robustlab.threats import ThreatModel
-from robustlab.training import Augmentation, Averaging, Objective, Optimizer, Schedule
-
-_KINDS: dict[str, type[Unit]] = {
-    "attacks": Attack,
-    "augmentations": Augmentation,
-    "averagings": Averaging,
-    "certifiers": Certifier,
-    "checks": Check,
-    "criteria": Criterion,
-    "datasets": Dataset,
-    "defenses": Defense,
-    "detectors": Detector,
-    "engines": Engine,
-    "ensembles": Ensemble,
-    "gradients": Gradient,
-    "models": Model,
-    "objectives": Objective,
-    "optimizers": Optimizer,
-    "schedules": Schedule,
-    "sources": Source,
-    "threats": ThreatModel,
-}
+from robustlab.shipped import shipped_recipes, zoo_names
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
@@ -55,13 +27,11 @@ def show(kind: str | None, *, as_json: bool) -> None:
     Raises:
         SpecError: there is no such kind, and no such unit.
     """
-    with kept_for_the_result():  # other packages register units when they are imported, and may print
-        for base in _KINDS.values():
-            units(base)
-    # Checks go by their ids, for an attack may have the name of one. Of two kinds the first has the name.
-    by_name = {_known_as(unit): unit for base in reversed(_KINDS.values()) for unit in units(base).values()}
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
-    everything = {name: _described(base) for name, base in _KINDS.items()} | files
+    kinds = {} if kind in files else _kinds(kind or "")
+    # Checks go by their ids, for an attack may have the name of one. Of two kinds the first has the name.
+    by_name = {explain.known_as(unit): unit for found in reversed(kinds.values()) for unit in found}
+    everything = {name: _described(found) for name, found in kinds.items()} | files
     if kind is not None:
         named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
         if kind in by_name and kind not in everything:
@@ -87,16 +57,27 @@ def show(kind: str | None, *, as_json: bool) -> None:
         console.print()
 
 
-def _described(kind: type[Unit]) -> dict[str, str]:
+def _kinds(name: str) -> dict[str, list[type[Unit]]]:
+    """Return the units of each kind, or those of a name alone if robustlab has such.
+
+    With units of other packages these are all, and they are imported, which loads torch.
+    """
+    named = [unit for unit in catalogue.own_units(name) if explain.known_as(unit) == name]
+    found = named or catalogue.own_units()
+    if any(re.match(r"robustlab\.(?!zoo$)", group) for group in importlib.metadata.entry_points().groups):
+        bases = dict.fromkeys(map(kind_of, catalogue.own_units()))
+        with kept_for_the_result():  # other packages register units when they are imported, and may print
+            kinds = [getattr(importlib.import_module(base.__module__), base.__name__) for base in bases]
+            for kind in kinds:
+                units(kind)
+        found = [unit for kind in kinds for unit in units(kind).values()]
+    by_kind = groupby(found, key=lambda unit: unit.kind)
+    return {{"criterion": "criteria"}.get(kind, f"{kind}s"): list(same) for kind, same in by_kind}
+
+
+def _described(found: Iterable[type[Unit]]) -> dict[str, str]:
     """Return each unit's signature with the first line of its docstring; of a check what a failure means."""
-    return {
-        f"{_known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "")
-        for unit in units(kind).values()
-    }
-
-
-def _known_as(unit: type[Unit]) -> str:
-    return unit.id if issubclass(unit, Check) else unit.name
+    return {f"{explain.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found}
 
 
 def _arguments(unit: type[Unit]) -> str:

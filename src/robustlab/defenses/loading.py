@@ -17,7 +17,7 @@ from robustlab.core.user_code import is_user_code
 from robustlab.defenses.base import ComposedDefense, Defense
 from robustlab.models.checkpoints import kind_of
 from robustlab.models.sources import FromCode, FromFile, FromRun, FromZoo, Loaded, Note, Source
-from robustlab.models.zoo import zoo_names
+from robustlab.shipped import zoo_names
 
 _LONGEST_PART = 30
 _OF_FILES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pt2"}

@@ -20,7 +20,7 @@ from robustlab.evaluation.checked_model import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.checkpoints import load_weights
 from robustlab.models.sources import FromRun, Loaded, Source
-from robustlab.models.zoo import zoo_names
+from robustlab.shipped import zoo_names
 
 _LONGEST_NAME = 100
 _ONLY_OF_A_RUN = "a network can only be named with the folder of a study's run as the model"

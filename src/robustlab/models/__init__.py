@@ -6,7 +6,7 @@ from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.strided_cnn import StridedCNN
 from robustlab.models.vae import VAE, VAENetwork
-from robustlab.models.zoo import load_from_zoo, zoo_names
+from robustlab.models.zoo import load_from_zoo
 
 __all__ = [
     "CNN",
@@ -21,5 +21,4 @@ __all__ = [
     "load_from_zoo",
     "load_network",
     "save_network",
-    "zoo_names",
 ]

@@ -3,6 +3,6 @@
 from robustlab.options import StudyOptions
 from robustlab.study.loading import load_recipe
 from robustlab.study.recipe import Recipe
-from robustlab.study.runner import execute, find_recipe, shipped_recipes
+from robustlab.study.runner import execute, find_recipe
 
-__all__ = ["Recipe", "StudyOptions", "execute", "find_recipe", "load_recipe", "shipped_recipes"]
+__all__ = ["Recipe", "StudyOptions", "execute", "find_recipe", "load_recipe"]

@@ -17,8 +17,8 @@ from robustlab.defenses.loading import source
 from robustlab.detectors import Detector
 from robustlab.evaluation.ensembles import attack_list, resolved
 from robustlab.models import Model
-from robustlab.models.zoo import zoo_names
 from robustlab.runs.records import Figure
+from robustlab.shipped import zoo_names
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.study.plan import at, chosen, factors_of
 from robustlab.study.recipe import Attacked, CurvePart, Recipe, SeriesPart

@@ -25,6 +25,7 @@ from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.results import Results
 from robustlab.runs.run import Run
 from robustlab.runs.store import RunStore, StageRecord
+from robustlab.shipped import shipped_recipes
 from robustlab.study.loading import load_recipe
 from robustlab.study.models import StudyModels
 from robustlab.study.plan import Plan, make_plan
@@ -33,9 +34,6 @@ from robustlab.study.results import assemble
 from robustlab.study.stages import StudyStage
 from robustlab.study.stages.evaluate import FOLDER, clear_others
 from robustlab.study.workspace import Workspace
-
-RECIPES = (Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes")
-"""Where the recipes that come with robustlab lie: in an installed package, and in a checkout."""
 
 
 @own_settings()
@@ -61,11 +59,6 @@ def _check(options: StudyOptions) -> None:
     check_options(options, {"Progress": Progress})
     if options.dataset is not None:
         check_dataset(options.dataset)
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with robustlab by name."""
-    return {path.stem: path for folder in reversed(RECIPES) for path in sorted(folder.glob("*.toml"))}
 
 
 def find_recipe(recipe: str) -> Path:

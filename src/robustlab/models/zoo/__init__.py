@@ -6,7 +6,6 @@ an ``nn.Module``, images (N, C, H, W) in [0, 1] to logits (N, K).
 """
 
 import importlib.metadata
-from pathlib import Path
 
 from torch import nn
 
@@ -17,19 +16,12 @@ from robustlab.core.text import a_kind, shown
 from robustlab.core.untrusted import read_json
 from robustlab.models.base import Shape
 from robustlab.models.files import load_network
-
-FOLDER = Path(__file__).parent
-
-
-def zoo_names() -> dict[str, str]:
-    """Return the name of every network of the zoo, with what it is in one line."""
-    own = {path.stem: str(read_json(path)["title"]) for path in FOLDER.glob("*.json")}
-    return dict(sorted(({entry.name: f"of {entry.value}" for entry in _entries()} | own).items()))
+from robustlab.shipped import ZOO, zoo_entries, zoo_names
 
 
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
     """Return robustlab's own networks that were trained on a dataset, for images and classes like these."""
-    cards = {path: read_json(path) for path in sorted(FOLDER.glob("*.json"))}
+    cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))
         for path, card in cards.items()
@@ -47,20 +39,16 @@ def load_from_zoo(name: str) -> nn.Module:
         SetupError: the zoo has no such network, or another package fails to make it.
     """
     check_kind("name", name, str, "the name of a network of the zoo")
-    file = FOLDER / f"{name}.safetensors"
+    file = ZOO / f"{name}.safetensors"
     if name in zoo_names() and file.is_file():
         return load_network(file)
-    for entry in _entries():
+    for entry in zoo_entries():
         if entry.name == name:
             return _made(entry)
     names = zoo_names()
     raise SetupError(
         f"the zoo has no network {shown(name)}{did_you_mean(name, names)}; {offer(names, 'zoo')}"
     )
-
-
-def _entries() -> importlib.metadata.EntryPoints:
-    return importlib.metadata.entry_points(group="robustlab.zoo")
 
 
 def _made(entry: importlib.metadata.EntryPoint) -> nn.Module:
