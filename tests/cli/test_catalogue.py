@@ -26,7 +26,7 @@ def registered() -> list[type[Unit]]:
 
 def test_a_unit_is_described_as_if_it_were_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     by_source = [said_of(unit) for unit in catalogue.own_units()]
-    monkeypatch.setattr(catalogue, "is_own", lambda _: False)  # then the imported classes are inspected
+    monkeypatch.setattr(catalogue, "source", lambda _: None)  # then the imported classes are inspected
     imported = sorted(registered(), key=lambda unit: (unit.kind, unit.name))
     assert by_source == [said_of(unit) for unit in imported]
     assert len(by_source) > 100

@@ -1,7 +1,7 @@
 """robustlab's own units as their source files describe them, so that nobody waits for torch.
 
-Of each registered unit `own_units` makes a class with what can be said of it: docstring, fields, and the texts
-of a check. Names in there are looked up in the files too. Where that takes more than an import, an assignment
+Of each registered unit `own_units` makes a class with what can be said of it: docstring, fields, texts of a
+check. Names in there are looked up in the files too. Where that takes more than an assignment, an import
 or a class, the module is imported: slow, and right.
 """
 
@@ -36,13 +36,10 @@ def own_units(name: str = "") -> list[type[Unit]]:
     return sorted(found, key=lambda unit: (unit.kind, unit.name))
 
 
-def is_own(kind: type) -> bool:
-    """Tell whether a class is defined in a file of robustlab."""
-    return kind.__module__.startswith("robustlab.")
-
-
-def source(kind: type) -> tuple[ast.Module, ast.stmt]:
-    """Return the syntax tree of robustlab's file that defines a class, and of the class."""
+def source(kind: type) -> tuple[ast.Module, ast.stmt] | None:
+    """Return the syntax trees of robustlab's file that defines a class, and of the class, if there is one."""
+    if not kind.__module__.startswith("robustlab."):
+        return None
     return _tree(kind.__module__), _definitions(kind.__module__)[kind.__name__]
 
 
@@ -55,21 +52,21 @@ def _tree(module: str) -> ast.Module:
 
 @functools.cache
 def _definitions(module: str) -> dict[str, ast.stmt]:
-    """Return the statement that defines each name of a module, where it is a plain one."""
-    found: dict[str, ast.stmt] = {}
-    for node in _tree(module).body:
-        match node:
-            case ast.Import() | ast.ImportFrom():
-                found |= {alias.asname or alias.name: node for alias in node.names}
-            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
-                found[name] = node
-            case ast.Assign() | ast.AnnAssign():
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                found |= {name: node for target in targets for name in _named(target, ast.Store)}
-    return found
+    return {name: node for node in _tree(module).body for name in _defined(node)}
 
 
-def _named(node: ast.AST, use: type[ast.expr_context]) -> set[str]:
+def _defined(node: ast.stmt) -> set[str]:
+    match node:
+        case ast.Import(names=names) | ast.ImportFrom(names=names):
+            return {alias.asname or alias.name for alias in names}
+        case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+            return {name}
+        case ast.Assign(targets=[target]) | ast.AnnAssign(target=target):
+            return _names(target, ast.Store)
+    return set()
+
+
+def _names(node: ast.AST, use: type[ast.expr_context]) -> set[str]:
     return {part.id for part in ast.walk(node) if isinstance(part, ast.Name) and isinstance(part.ctx, use)}
 
 
@@ -85,8 +82,10 @@ def _value(module: str, name: str) -> Any:
         return _value(node.module, next(n.name for n in node.names if name in (n.asname, n.name)))
     if node is None or isinstance(node, ast.Import | ast.ImportFrom):
         return getattr(importlib.import_module(module), name)
-    node = _stripped(node)
-    used = _named(node, ast.Load) & _definitions(module).keys()
+    if isinstance(node, ast.ClassDef):
+        node = copy.copy(node)
+        node.body = [member for member in node.body if _is_kept(member)]
+    used = _names(node, ast.Load) & _definitions(module).keys()
     if isinstance(node, ast.FunctionDef) and used:  # seldom called
         return lambda *args: getattr(importlib.import_module(module), name)(*args)
     values = {"__name__": module} | {other: _value(module, other) for other in used}
@@ -94,24 +93,10 @@ def _value(module: str, name: str) -> Any:
     return values[name]
 
 
-def _stripped(node: ast.stmt) -> ast.stmt:
-    """Return a class without what says nothing of a unit."""
-    if isinstance(node, ast.ClassDef):
-        body = [member for number, member in enumerate(node.body) if _is_kept(member, first=not number)]
-        node = copy.copy(node)
-        node.body = body or [ast.copy_location(ast.Pass(), node)]
-    return node
-
-
-def _is_kept(member: ast.stmt, *, first: bool) -> bool:
-    match member:
-        case ast.Expr():
-            return first
-        case ast.FunctionDef(name=name) | ast.Assign(targets=[ast.Name(id=name)]):
-            return name in _TEXTS
-        case ast.AnnAssign(target=ast.Name(id=name), annotation=annotation):
-            return name in _TEXTS or not ast.unparse(annotation).startswith("ClassVar")
-    return False
+def _is_kept(member: ast.stmt) -> bool:
+    if isinstance(member, ast.AnnAssign) and "ClassVar" not in ast.unparse(member.annotation):
+        return True
+    return isinstance(member, ast.Expr) or bool(_defined(member) & _TEXTS)
 
 
 def _register(name: str) -> Callable[[type[Unit]], type[Unit]]:

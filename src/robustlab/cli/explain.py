@@ -64,8 +64,8 @@ def described(unit: type[Unit]) -> dict[str, Any]:
         | ({} if field.default is dataclasses.MISSING else {"default": _plain_value(field.default)})
         for field in dataclasses.fields(unit)  # type: ignore[arg-type]
     ]
-    module = catalogue.source(unit)[0] if catalogue.is_own(unit) else None
-    source = ast.get_docstring(module) if module else inspect.getdoc(inspect.getmodule(unit))
+    own = catalogue.source(unit)
+    source = ast.get_docstring(own[0]) if own else inspect.getdoc(inspect.getmodule(unit))
     return {
         "name": known_as(unit),
         "kind": unit.kind,
@@ -112,8 +112,8 @@ def _meanings(unit: type[Unit]) -> dict[str, str]:
 
 
 def _definition(kind: type[Unit]) -> ast.stmt | None:
-    if catalogue.is_own(kind):
-        return catalogue.source(kind)[1]
+    if own := catalogue.source(kind):
+        return own[1]
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     except (OSError, TypeError):  # a unit without a file, such as one typed into a console
