@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from robustlab.core import seeding
 from robustlab.core.device import Compute
-from robustlab.data import MNIST, Splits, load_dataset, search_path
+from robustlab.data import MNIST, ImageSource, Split, Splits, load_dataset, search_path
 from robustlab.data.places import ENVIRONMENT
 from robustlab.models import CNN, Shape
 
@@ -69,6 +69,54 @@ def random_batch(
     images = seeding.uniform(seeding.derive(seed, "images"), ids, shape)
     labels = (seeding.uniform(seeding.derive(seed, "labels"), ids, (1,)).squeeze(1) * classes).long()
     return Batch(images=images, labels=labels, ids=ids)
+
+
+class MadeImages(ImageSource):
+    """Images (N, C, H, W) that are made of their places when they are read; it notes what is asked for.
+
+    Attributes:
+        asked: the places, by call.
+        broken: the places that can't be read.
+        hash: the source's own, where it has one.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8, hash_: str = "", broken: int = -1
+    ) -> None:
+        self.shape, self.dtype, self.hash, self.broken = shape, dtype, hash_, broken
+        self.asked: list[list[int]] = []
+
+    def rows(self, places: Tensor) -> Tensor:
+        self.asked.append(places.tolist())
+        if self.broken in places:
+            raise OSError(f"cannot identify image file 'photos/{self.broken}.png'")
+        pattern = seeding.uniform(3, torch.tensor([0]), tuple(self.shape[1:])).mul(255).to(torch.uint8)
+        first, second = ((part % 251).to(torch.uint8).view(-1, 1, 1, 1) for part in (places, places // 251))
+        images = pattern * first + second
+        return images if self.dtype == torch.uint8 else images / 255
+
+    def sha256(self) -> str:
+        return self.hash
+
+    @property
+    def most(self) -> int:
+        """The largest number of images that was asked for at once."""
+        return max(map(len, self.asked))
+
+    @property
+    def read(self) -> set[int]:
+        """The places that were read."""
+        return {place for call in self.asked for place in call}
+
+    def split(self, labels: Tensor, name: str = "test") -> Split:
+        """All images, read when they are asked for."""
+        return Split.of(self, labels, name=name)
+
+    def in_memory(self, split: Split) -> Split:
+        """The same images as a split of this source has, in one tensor."""
+        whole = replace(split, images=split.tensor())
+        self.asked.clear()
+        return whole
 
 
 @pytest.fixture(scope="session")

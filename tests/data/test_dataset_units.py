@@ -101,7 +101,7 @@ def test_archives_are_unpacked_verified_and_read(
     assert data.train.images.dtype == torch.uint8
     test = contents[NAMES[2]] if issubclass(unit, IdxDataset) else pickle.loads(contents[list(unit.files)[5]])
     first = np.frombuffer(test, np.uint8)[16:800] if isinstance(test, bytes) else test["data"][0]
-    assert np.array_equal(data.test.images[0].numpy().ravel(), first)
+    assert np.array_equal(data.test.tensor()[0].numpy().ravel(), first)
     assert unit().state(nowhere) == f"{nowhere / unit.folder}, verified"
 
 
@@ -160,7 +160,7 @@ def test_the_normalisation_is_that_of_the_training_images(unit: type[FileDataset
     if dataset.find() is None:
         pytest.skip(f"{unit.name} is on no disk here; set ROBUSTLAB_DATA")
     splits = load_dataset(unit.name)
-    images = torch.cat([splits.train.images, splits.validation.images]).float().div_(255)
+    images = torch.cat([splits.train.tensor(), splits.validation.tensor()]).float().div_(255)
     assert images.mean(dim=(0, 2, 3)).tolist() == pytest.approx(unit.mean, abs=2e-4)
     assert images.std(dim=(0, 2, 3)).tolist() == pytest.approx(unit.std, abs=5e-4)
 

@@ -33,7 +33,7 @@ def test_the_images_are_those_of_scikit_learn(digits: Splits) -> None:
     for part in PARTS:
         split = digits.split(part)
         assert np.array_equal(split.labels.numpy(), bunch.target[split.ids.numpy()])
-        assert split.images.max() == 255
+        assert split.tensor().max() == 255
         pixels = split.pixels(slice(None))
         small = F.avg_pool2d(pixels[:, :, 2:-2, 2:-2], 3).squeeze(1).numpy()
         original = bunch.images[split.ids.numpy()] / 16

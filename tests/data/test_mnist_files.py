@@ -289,7 +289,7 @@ def test_the_real_files(mnist_root: Path) -> None:
         pixels = np.fromfile(raw(mnist_root) / images, dtype=np.uint8)[16:].reshape(-1, 1, 28, 28)
         classes = np.fromfile(raw(mnist_root) / labels, dtype=np.uint8)[8:]
         for split in splits:
-            assert np.array_equal(split.images.numpy(), pixels[split.ids.numpy()])
+            assert np.array_equal(split.tensor().numpy(), pixels[split.ids.numpy()])
             assert np.array_equal(split.labels.numpy(), classes[split.ids.numpy()])
 
 

@@ -30,7 +30,7 @@ def test_bytes_become_the_pixel_scale() -> None:
 
 def test_float_images_are_on_the_pixel_scale_already() -> None:
     split = make_split(dtype=torch.float32)
-    assert torch.equal(split.pixels(slice(None)), split.images)
+    assert torch.equal(split.pixels(slice(None)), split.tensor())
 
 
 @given(rows=st.lists(st.integers(0, 4), max_size=8))
@@ -42,7 +42,7 @@ def test_taking_rows(rows: list[int]) -> None:
     assert taken.name == split.name
     assert taken.ids.tolist() == [10 * row for row in rows]
     assert taken.labels.tolist() == [row % 3 for row in rows]
-    assert torch.equal(taken.images, split.images[chosen])
+    assert torch.equal(taken.tensor(), split.tensor()[chosen])
     assert torch.equal(taken.pixels(slice(None)), split.pixels(chosen))
     assert taken.to("cpu").sha256() == taken.sha256()
 
@@ -73,7 +73,7 @@ def test_the_hash_changes_with_anything(part: str) -> None:
 
 def test_the_hash_depends_on_content_alone() -> None:
     split = make_split()
-    other_layout = split.images.to(memory_format=torch.channels_last)
+    other_layout = split.tensor().to(memory_format=torch.channels_last)
     assert not other_layout.is_contiguous()
     same = Split(images=other_layout, labels=split.labels.clone(), ids=split.ids.clone(), name="other")
     assert same.sha256() == split.sha256()

@@ -44,7 +44,7 @@ def made(split: Split, how: AdversarialTraining, seed: int = 0, progress: Progre
 
 
 def changed_rows(split: Split, result: Split) -> Tensor:
-    return (result.images != split.pixels(slice(None))).flatten(1).any(dim=1)
+    return (result.tensor() != split.pixels(slice(None))).flatten(1).any(dim=1)
 
 
 @given(n=st.integers(4, 60), fraction=st.floats(0.05, 1.0), seed=st.integers(0, 100))
@@ -65,19 +65,19 @@ def test_exactly_the_stated_share_is_changed(n: int, fraction: float, seed: int)
 @pytest.mark.parametrize("attack", [FGSM(), PGD(steps=3)], ids=repr)
 def test_the_changed_images_are_the_attacks(dtype: torch.dtype, attack: Attack) -> None:
     split = make_split(50, dtype)
-    before = split.images.clone()
+    before = split.tensor().clone()
     result = made(split, defense(attack=attack))
     changed = changed_rows(split, result)
     clean = split.pixels(slice(None))
-    moved = (result.images - clean).abs().flatten(1).amax(dim=1)
+    moved = (result.tensor() - clean).abs().flatten(1).amax(dim=1)
     assert (moved[changed] > 0.05).all()
     assert moved.max() <= 0.1 + 1e-6
-    assert result.images.min() >= 0
-    assert result.images.max() <= 1
-    assert torch.equal(split.images, before)
+    assert result.tensor().min() >= 0
+    assert result.tensor().max() <= 1
+    assert torch.equal(split.tensor(), before)
     if isinstance(attack, FGSM):
         expected = FGSM().run(source(), clean, split.labels, Linf(eps=0.1), early_stop=False).images
-        assert torch.allclose(result.images[changed], expected[changed], atol=1e-6)
+        assert torch.allclose(result.tensor()[changed], expected[changed], atol=1e-6)
 
 
 def test_misclassified_images_are_attacked_too() -> None:
@@ -103,7 +103,7 @@ def test_the_choice_does_not_depend_on_the_order() -> None:
     order = torch.randperm(101, generator=torch.Generator().manual_seed(1))
     shuffled = split.take(order)
     first, second = made(split, defense()), made(shuffled, defense())
-    assert torch.allclose(second.images, first.images[order], atol=1e-6)
+    assert torch.allclose(second.tensor(), first.tensor()[order], atol=1e-6)
 
 
 def test_the_chosen_come_from_all_classes() -> None:

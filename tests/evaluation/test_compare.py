@@ -127,7 +127,7 @@ def test_paired_difference_is_a_fair_interval(cells: tuple[int, int, int, int]) 
 def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
     split = grey_split(model)
     wider = evaluate(tmp_path / "wider", model, split, attacks=ATTACKS, threat="linf(eps=0.03)")
-    other = split_of(split.images * 0.99, split.labels, split.ids)
+    other = split_of(split.tensor() * 0.99, split.labels, split.ids)
     elsewhere = evaluate(tmp_path / "elsewhere", model, other, attacks=ATTACKS)
     with pytest.raises(RunError, match=r"different threat models: linf\(eps=0.02\) and linf\(eps=0.03\)"):
         robustlab.compare(runs[0], wider)

@@ -70,7 +70,7 @@ def test_any_engine_gives_the_same_evaluation(
     model = make_linear(classes=4, shape=SHAPE, seed=2)
     split = grey_split(model)
     if "eight_bit" in more:
-        split = replace(split, images=split.images.mul(255).round().div(255))
+        split = replace(split, images=split.tensor().mul(255).round().div(255))
     serial = evaluate(tmp_path / "serial", model, split, attacks=ATTACKS, batch_size=7, **more)
     other = evaluate(tmp_path / "other", model, split, attacks=ATTACKS, batch_size=7, engine=engine, **more)
     assert len({row["attack"] for row in verdicts(serial).values()}) >= 3, "one attack did it all"

@@ -109,7 +109,7 @@ def test_only_what_an_earlier_run_did_is_called_kept(model: nn.Module, tmp_path:
     # All are broken by the first attack; of a moody classifier some successes are withdrawn.
     evaluate(tmp_path / "a", model, split, progress, attacks="pgd(steps=5), fgsm", threat="linf(eps=0.5)")
     assert progress.states[-1] == ("fgsm()", "done")
-    moody = Moody(model, split.images).eval()
+    moody = Moody(model, split.tensor()).eval()
     assert evaluate(tmp_path / "b", moody, split, progress, attacks="fgsm, pgd(steps=3)").results.unconfirmed
     assert "kept" not in {state for _, state in progress.states}
 
@@ -154,7 +154,7 @@ def test_what_matters_is_another_evaluation(model: nn.Module, tmp_path: Path, ch
     if change == "weights":
         change_weights(model)
     elif change == "images":
-        split = split_of(split.images * 0.999, split.labels, split.ids)
+        split = split_of(split.tensor() * 0.999, split.labels, split.ids)
     elif change == "setting":
         model.strength = 2.0  # type: ignore[assignment]
     else:
@@ -184,8 +184,8 @@ class Fragile(nn.Module):
 
 def test_images_without_an_answer_are_reported_and_not_robust(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    split.images[10, 0, 0, 0], split.images[11, 0, 0, 0] = 0.123, 0.89
-    split = split_of(split.images, model(split.images).argmax(dim=1), split.ids)
+    split.tensor()[10, 0, 0, 0], split.tensor()[11, 0, 0, 0] = 0.123, 0.89
+    split = split_of(split.tensor(), model(split.tensor()).argmax(dim=1), split.ids)
     run = evaluate(tmp_path, Fragile(model, 0.123, 0.9).eval(), split, attacks="apgd(steps=10)")
     plain = evaluate(tmp_path / "plain", model, split, attacks="apgd(steps=10)")
     found = verdicts(run)
@@ -213,7 +213,7 @@ class Walled(nn.Module):
 def test_no_answer_beyond_eps_is_nobody_s_business(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model, n=20)
     # The curve's search goes beyond the wall, and the attack does not.
-    walled = Walled(model, split.images, 0.022).eval()
+    walled = Walled(model, split.tensor(), 0.022).eval()
     run = evaluate(tmp_path, walled, split, attacks="fgsm", curve=True, checks=True)
     confirmed = table(tmp_path, "outcomes", "prediction, distance")
     assert any(prediction < 0 and distance > 0.022 for prediction, distance in confirmed)
@@ -270,7 +270,7 @@ class Moody(nn.Module):
 
 def test_lucky_successes_do_not_count(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model, wrong=0)
-    run = evaluate(tmp_path, Moody(model, split.images).eval(), split, attacks="fgsm, pgd(steps=3)")
+    run = evaluate(tmp_path, Moody(model, split.tensor()).eval(), split, attacks="fgsm, pgd(steps=3)")
     assert run.results.unconfirmed
     confirmed = {
         (key.removesuffix(" verified"), number): (prediction, label)
@@ -322,8 +322,8 @@ def test_pictures_are_those_of_the_ledger(model: nn.Module, tmp_path: Path) -> N
     arrays = load_file(tmp_path / results.pictures)
     for shown in results.broken:
         place = split.ids.tolist().index(shown.image_id)
-        assert torch.equal(arrays["clean"][shown.index], split.images[place])
-        changed = (arrays["adversarial"][shown.index] - split.images[place]).abs().max().item()
+        assert torch.equal(arrays["clean"][shown.index], split.tensor()[place])
+        changed = (arrays["adversarial"][shown.index] - split.tensor()[place]).abs().max().item()
         assert changed == pytest.approx(shown.distance, abs=1e-6)
         prediction = model(arrays["adversarial"][shown.index][None]).argmax().item()
         assert prediction == shown.prediction != shown.label
@@ -331,7 +331,7 @@ def test_pictures_are_those_of_the_ledger(model: nn.Module, tmp_path: Path) -> N
 
 def test_own_images_of_any_kind(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    levels = split.images.mul(255).round().to(torch.uint8)
+    levels = split.tensor().mul(255).round().to(torch.uint8)
     ids: dict[str, Any] = {"attacks": "fgsm", "dataset": "mnist"}
     whole = evaluate(tmp_path / "a", model, split, images=levels, labels=split.labels, **ids)
     real = evaluate(

@@ -79,10 +79,10 @@ def test_another_evaluation_has_another_folder(change: str, model: nn.Module, sp
 
 
 def test_other_images_have_another_folder(model: nn.Module, split: Split) -> None:
-    darker = split_of(split.images * 0.999, split.labels, split.ids)
+    darker = split_of(split.tensor() * 0.999, split.labels, split.ids)
     assert default(model, split).folder != default(model, darker).folder
     own = EvaluationOptions(
-        model=model, images=split.images, labels=split.labels, attacks="fgsm", checks=False
+        model=model, images=split.tensor(), labels=split.labels, attacks="fgsm", checks=False
     )
     named = execute(own)
     assert named.folder.name.startswith("evaluate-Sequential-own-linf-0.3-")

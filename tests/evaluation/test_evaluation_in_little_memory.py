@@ -65,7 +65,7 @@ def test_nothing_is_lost(
 ) -> None:
     split, notes = grey_split(model, n=12), Notes()
     if case == "8-bit":
-        split = split_of((split.images * 255).byte(), split.labels, split.ids)
+        split = split_of((split.tensor() * 255).byte(), split.labels, split.ids)
     options = {"batch_size": batch_size} | OPTIONS[case]
     greedy = Greedy(model, most, backward=backward)
     found = evaluate(tmp_path / "little", greedy, split, notes, **options)

@@ -61,7 +61,7 @@ def test_robust_accuracy_within_l0_is_exact(
     grey = grey_split(model, shape=shape)
     # Pushed into their classes, each by its own length, so that more than one value must change.
     push = 0.2 * seeding.uniform(6, grey.ids, (1, 1, 1))
-    images = grey.images + push * weights(model)[grey.labels].sign().float().view(-1, *shape)
+    images = grey.tensor() + push * weights(model)[grey.labels].sign().float().view(-1, *shape)
     labels = grey.labels.clone()
     labels[:3] = (labels[:3] + 1) % 4
     split = split_of(images, labels, grey.ids)
@@ -184,7 +184,7 @@ def test_a_curve_costs_at_most_twice_what_pgd_at_one_eps_does(
 
 def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    split = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    split = split_of(split.tensor().mul(255).round().to(torch.uint8), split.labels, split.ids)
     eps, floor = 0.0234, 5 / 255  # five whole levels fit in
     run = evaluate(tmp_path, model, split, attacks=ATTACK, threat=f"linf(eps={eps})", eight_bit=True)
     radii = linear_radii(model, split, "linf")
@@ -198,7 +198,7 @@ def test_8_bit_images_only(model: nn.Module, tmp_path: Path) -> None:
 
 def test_8_bit_images_in_the_l2_ball(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model)
-    split = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    split = split_of(split.tensor().mul(255).round().to(torch.uint8), split.labels, split.ids)
     run = evaluate(tmp_path, model, split, attacks=ATTACK, threat="l2(eps=0.1)", eight_bit=True)
     free = evaluate(tmp_path / "free", model, split, attacks=ATTACK, threat="l2(eps=0.1)")
     broken = [row for row in verdicts(run).values() if row["state"] == "broken"]
@@ -215,7 +215,7 @@ def test_8_bit_images_in_the_l2_ball(model: nn.Module, tmp_path: Path) -> None:
 
 def test_8_bit_images_that_were_rounded_as_floats(model: nn.Module, tmp_path: Path) -> None:
     split = grey_split(model, n=20)
-    whole = split_of(split.images.mul(255).round().to(torch.uint8), split.labels, split.ids)
+    whole = split_of(split.tensor().mul(255).round().to(torch.uint8), split.labels, split.ids)
     off = split_of(whole.pixels(slice(None)) + 5e-7, split.labels, split.ids)
     options = dict[str, Any](attacks="random_points(count=100)", threat="l0(eps=3)", eight_bit=True)
     expected = states(evaluate(tmp_path / "whole", model, whole, **options))
@@ -235,7 +235,7 @@ def test_a_classifier_that_refuses_negatives_is_evaluated_without_proofs(
             return logits
 
     split = grey_split(model, n=20)
-    split = split_of(split.images * 0.2, split.labels, split.ids)
+    split = split_of(split.tensor() * 0.2, split.labels, split.ids)
     results = evaluate(tmp_path, Dark().eval(), split, attacks="fgsm", certify=True).results
     assert results.certified is None
 

@@ -94,6 +94,6 @@ def test_the_loop_augments_training_images_by_epoch_and_id(fp32: Compute) -> Non
         assert one.seen[epoch].keys() == set(IDS.tolist())
         assert all(torch.equal(image, other.seen[epoch][i]) for i, image in one.seen[epoch].items())
     assert sum(torch.equal(one.seen[0][i], one.seen[1][i]) for i in one.seen[0]) < 60
-    assert torch.equal(torch.cat(one.validated[:1]), split.images[:50])
+    assert torch.equal(torch.cat(one.validated[:1]), split.tensor()[:50])
     plain = run(7)
-    assert all(torch.equal(plain.seen[0][int(i)], split.images[k]) for k, i in enumerate(IDS))
+    assert all(torch.equal(plain.seen[0][int(i)], split.tensor()[k]) for k, i in enumerate(IDS))

@@ -33,7 +33,7 @@ def double(network: nn.Module) -> list[Tensor]:
 def slopes(data: Split, weights: list[Tensor]) -> list[Tensor]:
     """The gradient of the mean cross-entropy: (softmax - one-hot) x / N."""
     matrix, bias = weights
-    x = data.images.flatten(1).double()
+    x = data.tensor().flatten(1).double()
     excess = (x @ matrix.T + bias).softmax(dim=1) - nn.functional.one_hot(data.labels, 4)
     return [excess.T @ x / len(x), excess.mean(dim=0)]
 

@@ -124,12 +124,13 @@ def as_images(images: Any) -> Tensor:
     return checked.to(torch.float32).div(255) if checked.dtype == torch.uint8 else checked
 
 
-def split_images(images: Any) -> Tensor:
+def split_images(images: Any, ids: Sequence[int] | None = None) -> Tensor:
     """Return images as they are kept in a split: uint8 in 0..255, or float32 on the pixel scale [0, 1].
 
     Args:
         images: a tensor or NumPy array (N, C, H, W), uint8 or floating. A pixel that rounding left at most
             1e-6 outside [0, 1] is moved to its end.
+        ids: what the images are called in a message; default their places.
 
     Raises:
         DataError: another type, shape or range, or NaN.
@@ -149,7 +150,8 @@ def split_images(images: Any) -> Tensor:
     low, high = (float(end) for end in torch.aminmax(given.detach()))
     if low != low:
         places = given.isnan().flatten(1).any(dim=1).nonzero().flatten().tolist()
-        listed = ", ".join(map(str, places[:5])) + (", ..." if len(places) > 5 else "")
+        names = places if ids is None else [ids[place] for place in places]
+        listed = ", ".join(map(str, names[:5])) + (", ..." if len(places) > 5 else "")
         raise DataError(f"images must lie in [0, 1], but {len(places)} of them contain NaN: images {listed}")
     if low < -_ROUNDING or high > 1 + _ROUNDING:
         remedy = "divide by 255" if low >= 0 and 2 < high <= 255 else "normalise inside the model"

@@ -15,6 +15,7 @@ from robustlab.data.fashion_mnist import FashionMNIST
 from robustlab.data.kmnist import KMNIST
 from robustlab.data.mnist import MNIST
 from robustlab.data.places import search_path
+from robustlab.data.source import ImageSource
 from robustlab.data.split import Split, Splits
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "ImageSource",
     "Split",
     "Splits",
     "check_dataset",
@@ -58,7 +60,7 @@ def load_dataset(
     seed: int = 0,
     download: bool = True,
 ) -> Splits:
-    """Load a dataset into memory.
+    """Load a dataset.
 
     Args:
         name: of a dataset; ``robustlab ls datasets`` lists them.

@@ -7,6 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from robustlab.core.spec import Unit
+from robustlab.data.source import ImageSource
 from robustlab.data.split import Split, Splits
 from robustlab.data.splitting import train_and_validation
 
@@ -49,8 +50,8 @@ class Dataset(Unit, ABC):
 
     def divided(
         self,
-        train: tuple[Tensor, Tensor],
-        test: tuple[Tensor, Tensor],
+        train: tuple[Tensor | ImageSource, Tensor],
+        test: tuple[Tensor | ImageSource, Tensor],
         *,
         validation_fraction: float,
         seed: int,

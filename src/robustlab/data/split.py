@@ -1,10 +1,13 @@
-"""A split: the images of one part of a dataset, resident in memory."""
+"""A split: the images of one part of a dataset, in memory or in files."""
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
+
+from robustlab.data.source import ImageSource, LazyImages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -12,20 +15,22 @@ class Split:
     """Images with their labels and ids.
 
     Attributes:
-        images: (N, C, H, W), uint8 in 0..255 or float32 on the pixel scale [0, 1].
+        images: (N, C, H, W), uint8 in 0..255 or float32 on the pixel scale [0, 1]; in memory or in files,
+            which `pixels`, `tensor` and `sha256` read; a `DataError` then names one that can't be read.
         labels: (N,) int64.
         ids: (N,) int64, the images' places in the dataset's own file; every random draw goes by them.
         name: ``"train"``, ``"validation"`` or ``"test"``.
     """
 
-    images: Tensor
+    images: Tensor | LazyImages
     labels: Tensor
     ids: Tensor
     name: str
 
     @classmethod
-    def of(cls, images: Tensor, labels: Tensor, *, name: str) -> "Split":
-        """Return the split of images that are in the order of their file."""
+    def of(cls, images: Tensor | LazyImages | ImageSource, labels: Tensor, *, name: str) -> "Split":
+        """Return the split of images that are in the order of their file, or of all images of a source."""
+        images = LazyImages.of(images) if isinstance(images, ImageSource) else images
         return cls(images=images, labels=labels, ids=torch.arange(len(labels)), name=name)
 
     def __len__(self) -> int:
@@ -37,26 +42,41 @@ class Split:
 
     def pixels(self, rows: Tensor | slice) -> Tensor:
         """Return the chosen images as a new float32 tensor on the pixel scale."""
-        chosen = self.images[rows]
+        chosen = self.images[rows] if isinstance(self.images, Tensor) else self.take(rows).tensor()
         if chosen.dtype == torch.uint8:
             return chosen.to(torch.float32).div_(255)
         return chosen.clone() if isinstance(rows, slice) else chosen
 
     def take(self, rows: Tensor | slice) -> "Split":
-        """Return the split of the chosen rows."""
+        """Return the split of the chosen rows; nothing is read."""
+        if isinstance(rows, slice) and range(len(self))[rows] == range(len(self)):
+            return self  # with the hash that it knows
         return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
 
     def to(self, device: str) -> "Split":
         """Return the split on a device."""
-        images, labels, ids = self.images.to(device), self.labels.to(device), self.ids.to(device)
-        return replace(self, images=images, labels=labels, ids=ids)
+        images = self.images.to(device) if isinstance(self.images, Tensor) else self.images
+        return replace(self, images=images, labels=self.labels.to(device), ids=self.ids.to(device))
+
+    def tensor(self) -> Tensor:
+        """Return all images in memory, uint8 or float32 as they are kept."""
+        images = self.images
+        return images if isinstance(images, Tensor) else images.read(self.ids).to(self.labels.device)
 
     def sha256(self) -> str:
-        """Return the hash of images, labels and ids."""
+        """Return the hash of images, labels and ids; see also `ImageSource.sha256`."""
+        return self._hash() if isinstance(self.images, Tensor) else self._hash_of_files
+
+    @cached_property
+    def _hash_of_files(self) -> str:
+        return self._hash()
+
+    def _hash(self) -> str:
         digest = hashlib.sha256()
-        for tensor in (self.images, self.labels, self.ids):
-            digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-            digest.update(tensor.cpu().contiguous().numpy().data)
+        for part in (self.images, self.labels, self.ids):
+            digest.update(f"{part.dtype}{tuple(part.shape)}".encode())
+            for values in part.hashed(self.ids) if isinstance(part, LazyImages) else [part]:
+                digest.update(values.cpu().contiguous().numpy().data)
         return digest.hexdigest()
 
 

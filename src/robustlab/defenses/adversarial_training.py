@@ -1,7 +1,7 @@
 """Adversarial training on a fixed mixture of clean images and examples made on another classifier.
 
 The scheme of Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572) with the examples made once, on a
-trained source network, and not at each step against the network in training.
+trained source network, and not at each step against the network in training. The whole mixture is in memory.
 """
 
 from collections.abc import Mapping

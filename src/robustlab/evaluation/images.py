@@ -13,6 +13,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.inputs import as_numbers, split_images
 from robustlab.core.text import a_kind, one_line
 from robustlab.data import Split, load_dataset
+from robustlab.data.source import ImageSource, LazyImages
 
 DEFAULT_N = 1000
 """How many images of a named dataset are attacked unless the user says otherwise."""
@@ -93,12 +94,15 @@ def own_images(images: Any, labels: Any) -> Split:
     """Return a split of a user's own images, on the CPU; their places are their ids.
 
     Args:
-        images: (N, C, H, W), uint8 in 0..255 or floating in [0, 1]; a tensor or a NumPy array.
+        images: (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a tensor, a NumPy array or an `ImageSource`.
         labels: (N,) integers, the true classes.
 
     Raises:
         RobustlabError: they are something else.
     """
-    images = split_images(images).detach().cpu()
-    labels = as_numbers("labels", labels, images)
-    return Split(images=images.contiguous(), labels=labels, ids=torch.arange(len(labels)), name="own")
+    if isinstance(images, ImageSource):
+        images = LazyImages.of(images)
+    elif not isinstance(images, LazyImages):
+        images = split_images(images).detach().cpu().contiguous()
+    labels = as_numbers("labels", labels, torch.empty(images.shape[0], 0))
+    return Split.of(images, labels, name="own")

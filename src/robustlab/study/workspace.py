@@ -150,7 +150,7 @@ class Workspace:
             yield Asked(request=request, options=options, problem=problem)
 
     def perturbed(self, question: Question, images: Split) -> Tensor:
-        """Return test images (N, C, H, W) as the only attack of a question leaves them; the last are kept."""
+        """Return test images (N, C, H, W), all in memory, as a question's only attack leaves them."""
         models = (question.model, question.surrogates, question.choice.id)
         known = (repr(question.identity()), *models, images.name, tuple(images.ids.tolist()))
         if known in self._fixed_sets:

@@ -1,4 +1,4 @@
-"""One training loop for every network: set in memory, seeded per epoch, resumable after a kill."""
+"""One training loop for every network: seeded per epoch, resumable after a kill."""
 
 import math
 from collections.abc import Iterator

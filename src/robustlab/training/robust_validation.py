@@ -19,7 +19,7 @@ class RobustValidation:
     Attributes:
         attack: with the same random numbers after each epoch.
         threat: what it may do.
-        images: how many, the first of the validation split.
+        images: how many, the first of the validation split; in memory at once.
 
     Raises:
         SpecError: the attack is not made for the threat model.

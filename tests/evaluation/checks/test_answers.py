@@ -80,8 +80,8 @@ def test_an_order_left_outside_is_named(network: nn.Module, images: Split) -> No
     check = asked("preprocessing", Turned(network).eval(), images)
     assert check.grade == "fail"
     assert "images.transpose(2, 3)" in check.found
-    dark = torch.zeros_like(images.images)
-    for order, grade in (((images.images, dark, dark), "pass"), ((dark, dark, images.images), "fail")):
+    dark = torch.zeros_like(images.tensor())
+    for order, grade in (((images.tensor(), dark, dark), "pass"), ((dark, dark, images.tensor()), "fail")):
         coloured = replace(images, images=torch.cat(order, dim=1))
         check = asked("preprocessing", Coloured(network).eval(), coloured)
         assert check.grade == grade, check
@@ -314,7 +314,7 @@ class Viewing(Wrapped):
 
 def test_transposed_images_reach_a_network_that_views_them(images: Split) -> None:
     with seeding.isolated(0):
-        linear = nn.Linear(images.images[0].numel(), 10)
+        linear = nn.Linear(images.tensor()[0].numel(), 10)
     labels = linear(images.pixels(slice(None)).flatten(1)).argmax(dim=1)
     found = asked("preprocessing", Viewing(linear).eval(), replace(images, labels=labels))
     assert found.grade == "fail"

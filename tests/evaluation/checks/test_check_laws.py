@@ -225,7 +225,7 @@ def test_nothing_to_look_at(network: nn.Module, images: Split) -> None:
 
 def test_a_network_that_learned_nothing_is_no_test(network: nn.Module, images: Split) -> None:
     grey = Split(
-        images=torch.full_like(images.images, 0), labels=images.labels, ids=images.ids, name=images.name
+        images=torch.full_like(images.tensor(), 0), labels=images.labels, ids=images.ids, name=images.name
     )
     found = look("undefended-network", credulous(evaluated(network, grey))).found
     assert re.fullmatch(r"a small network learned only \d+ of 60 images", found), found

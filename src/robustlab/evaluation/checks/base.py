@@ -157,7 +157,9 @@ class ActiveCheck(Check):
 
     @final
     def find(self, context: Context) -> CheckResult:
-        return self.look(context.lab, self._applicable(context))
+        sample = self._applicable(context)
+        images = replace(sample.images, images=sample.images.tensor())  # which is asked about often
+        return self.look(context.lab, replace(sample, images=images))
 
     def _applicable(self, context: Context) -> Sample:
         self._check_applies(context)

@@ -115,7 +115,7 @@ class Sample:
     """All that an experiment knows of the evaluation, so that its outcome is kept until this changes.
 
     Attributes:
-        images: on the device.
+        images: on the device; in memory when the check looks at them.
         drawn_from: how many images of this kind there are.
         total: all images of the evaluation.
         survivors: ids of those of the images that withstood the evaluation, where this matters.

@@ -66,9 +66,10 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
     """Return what a pass takes in both precisions, as it was measured first; None if a model refuses bf16."""
     record = store.stage(problem.measured_key)
     if record is None:
+        images = problem.images.take(slice(int(problem.batch_size))).to(problem.device).pixels(slice(None))
         started = time.perf_counter()
         try:
-            pass_time = _timed(problem)
+            pass_time = _timed(problem, images)
         except Exception as error:  # quantized layers and sparse products refuse bf16
             if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
                 raise
@@ -83,14 +84,14 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
     return PassTime.model_validate(record.payload) if record.payload else None
 
 
-def _timed(problem: EvaluationContext) -> PassTime | None:
+def _timed(problem: EvaluationContext, images: Tensor) -> PassTime | None:
     """Time passes of as many images as the attacks will send; of a few, where bf16 is far slower on these."""
-    most = min(int(problem.batch_size), len(problem.images))
-    count, fp32, bf16 = min(2, most), _Clock(problem, bf16=False), _Clock(problem, bf16=True)
+    most, fp32, bf16 = len(images), _Clock(problem, images, bf16=False), _Clock(problem, images, bf16=True)
+    count = min(2, most)
     while fp32.timed(count) < _ONE_PASS and count < most:
         count = min(most, 4 * count)
-    for images in dict.fromkeys((count, most)):
-        count, started = images, time.perf_counter()
+    for number in dict.fromkeys((count, most)):
+        count, started = number, time.perf_counter()
         for turn in range(1, _TURNS + 1):
             bf16.timed(count)
             fp32.timed(count)
@@ -106,14 +107,13 @@ def _timed(problem: EvaluationContext) -> PassTime | None:
 class _Clock:
     """Times passes in one precision; `best` is of the largest number of images so far."""
 
-    def __init__(self, problem: EvaluationContext, *, bf16: bool) -> None:
-        self._problem, self._bf16 = problem, bf16
+    def __init__(self, problem: EvaluationContext, images: Tensor, *, bf16: bool) -> None:
+        self._problem, self._images, self._bf16 = problem, images, bf16
         self._count, self.best, self.finite = 0, 0.0, torch.empty(0)
 
     def timed(self, count: int) -> float:
         """Send the first images forward and back through all models; return the seconds."""
-        problem = self._problem
-        images = problem.images.take(slice(count)).to(problem.device).pixels(slice(None))
+        problem, images = self._problem, self._images[:count]
 
         def all_models(points: Tensor) -> Tensor:
             return torch.cat([_pass(model, points, bf16=self._bf16) for model in problem.models], dim=1)

@@ -38,7 +38,7 @@ def save_pictures(
     folder: Path,
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
-    shown = chosen(found, problem.images.images[0].numel())
+    shown = chosen(found, problem.images.images.shape[1:].numel())
     if not shown:
         return [], None
     stages = {finding.stage.name: finding.stage for finding in findings.attacks}

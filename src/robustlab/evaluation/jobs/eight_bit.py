@@ -6,6 +6,7 @@ the rounding as if it were not there.
 
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from robustlab.attacks import BPDA, Quantize
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import to_eval_mode
 from robustlab.core.tolerance import with_tolerance
+from robustlab.data.source import LazyImages
 from robustlab.threats import ThreatModel, per_image
 
 _LEVELS = 255
@@ -41,10 +43,11 @@ def _grid(images: Tensor) -> Tensor:
     return images.mul(_LEVELS).round().div(_LEVELS)
 
 
-def levels(images: Tensor) -> Tensor:
+def levels(images: Tensor | LazyImages) -> Tensor | LazyImages:
     """Return clean images (N, C, H, W) as a PNG file holds them: uint8 in 0..255.
 
-    A value that is off by a rounding would count as changed in every image that a file can hold.
+    A value that is off by a rounding would count as changed in every image that a file can hold. Images that
+    are not in memory are looked at when they are read.
 
     Raises:
         DataError: they are no 8-bit images.
@@ -53,6 +56,10 @@ def levels(images: Tensor) -> Tensor:
         raise DataError(f"8-bit images need 1 to 4 channels, found {images.shape[1]}")
     if images.dtype == torch.uint8:
         return images
+    return replace(images, turn=_levels) if isinstance(images, LazyImages) else _levels(images)
+
+
+def _levels(images: Tensor) -> Tensor:
     if (images - _grid(images)).abs().max() > _TOLERANCE:
         raise DataError("the clean images are not 8-bit images: their values are not all multiples of 1/255")
     return images.mul(_LEVELS).round().to(torch.uint8)

@@ -1,6 +1,6 @@
 """Measures how well a detector tells the perturbed test images of an evaluation from clean ones."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from robustlab.core.batches import in_batches
+from robustlab.data import Split
 from robustlab.detectors import Detector
 from robustlab.evaluation.jobs.context import program
 from robustlab.evaluation.metrics import proportion
@@ -47,11 +48,12 @@ class DetectStage(StudyStage):
         data = workspace.dataset
         total = len(data.validation) + 2 * len(data.test)
         with workspace.progress.track(self.name, total) as bar:
-            validation = self._scores(workspace, data.validation.pixels(slice(None)))
+            validation = self._scores(workspace, data.validation)
             bar.advance(len(data.validation))
-            clean = self._scores(workspace, data.test.pixels(slice(None)))
+            clean = self._scores(workspace, data.test)
             bar.advance(len(data.test))
-            perturbed = self._scores(workspace, workspace.perturbed(self.question, data.test))
+            images = workspace.perturbed(self.question, data.test)
+            perturbed = self._scores(workspace, replace(data.test, images=images))
             bar.advance(len(data.test))
         natural = self.detector.natural_threshold
         low, high = np.quantile(np.concatenate([clean, perturbed]), [0.005, 0.995])
@@ -67,13 +69,14 @@ class DetectStage(StudyStage):
             "perturbed_histogram": np.histogram(np.clip(perturbed, edges[0], edges[-1]), edges)[0].tolist(),
         }
 
-    def _scores(self, workspace: Workspace, images: Tensor) -> Scores:
+    def _scores(self, workspace: Workspace, split: Split) -> Scores:
         networks = {name: workspace.models.network(name) for name in self.detector.networks}
 
-        def score(batch: Tensor) -> Tensor:
-            return self.detector.score(networks, batch.to(workspace.compute.device)).detach().cpu()
+        def score(rows: Tensor) -> Tensor:
+            images = split.pixels(rows).to(workspace.compute.device)
+            return self.detector.score(networks, images).detach().cpu()
 
-        return torch.cat(in_batches(images, BATCH, score)).numpy().astype(np.float64)
+        return torch.cat(in_batches(torch.arange(len(split)), BATCH, score)).numpy().astype(np.float64)
 
 
 def _operating(threshold: float, perturbed: Scores, clean: Scores) -> dict[str, Any]:
