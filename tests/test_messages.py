@@ -88,12 +88,12 @@ CASES: dict[str, Callable[[], object]] = {
     "run, threat of another norm": lambda: PGD().run(nn.Identity().eval(), IMAGES, LABELS, "unbounded"),
     "run, targets '3'": lambda: attack(targets="3"),
     "run, targets and a criterion": lambda: attack(targets=0, criterion="next"),
-    "run, a part that is none": lambda: attack(PGD(gradient=BPDAGradient(part="jpeg")), mode="max-loss"),
+    "run, a part that is none": lambda: attack(PGD(gradient=BPDAGradient(part="jpeg")), early_stop=False),
     "run, labels too high": lambda: attack(labels=LABELS + 1),
     "run, labels of floats": lambda: attack(labels=LABELS.float()),
     "run, eps negative": lambda: attack(eps=-0.1),
     "run, batch_size": lambda: attack(batch_size=10**29),
-    "run, mode": lambda: attack(mode="verdikt"),
+    "run, early stop": lambda: attack(early_stop="verdikt"),
     "images with NaN": lambda: own_images(nan_at(1, 3), LABELS),
     "images 0..255": lambda: own_images(IMAGES * 510, LABELS),
     "images normalised": lambda: own_images(IMAGES - 1, LABELS),
@@ -124,7 +124,7 @@ CASES: dict[str, Callable[[], object]] = {
     "recipe, search that an objective does not have": partial(
         recipe, '"cross_entropy"', '"pgd_training(threat=linf(eps=0.1), attack=apgd)"'
     ),
-    "recipe, objective that does not fit": lambda: recipe('"reconstruction', '"cross_entropy"#'),
+    "recipe, objective that does not fit": lambda: recipe('"vae_loss', '"cross_entropy"#'),
     "recipe, claim": lambda: recipe("clean > fgsm", "clean fgsm"),
     "recipe, nested 5,000 deep": lambda: recipe("schema = 2", "schema = " + "[" * 5000),
     "recipe, 5,000 digits": lambda: recipe("schema = 2", "schema = " + "9" * 5000),

@@ -115,9 +115,9 @@ def _run(draw: random.Random, folder: Path) -> Attempt:
         "eps": None,
         "ids": None,
         "seed": 0,
-        "mode": "verdict",
+        "early_stop": True,
     }
-    right |= {"images": images, "labels": labels, "batch_size": 2, "samples": 1}
+    right |= {"images": images, "labels": labels, "batch_size": 2, "eot_samples": 1}
     attack = draw.choice((FGSM(), PGD(steps=2), Square(queries=3)))
     given = _changed(draw, right)
     return lambda: attack.run(net(), **given)
@@ -142,7 +142,7 @@ def _evaluate(draw: random.Random, folder: Path) -> Attempt:
         "n": None,
         "mode": "verdict",
     }
-    right |= {"eight_bit": False, "curve": False, "samples": None, "surrogates": (), "device": "auto"}
+    right |= {"eight_bit": False, "curve": False, "eot_samples": None, "surrogates": (), "device": "auto"}
     right |= {"precision": "fp32", "batch_size": None, "seed": 0, "progress": None}
     given = _changed(draw, right)
     return lambda: robustlab.evaluate(**given)

@@ -41,7 +41,7 @@ EVALUATE = {
     "--device": "cpu",
     "--precision": "fp32",
     "--mode": "verdict",
-    "--samples": "1",
+    "--eot-samples": "1",
     "--weights": "w.safetensors",
     "--network": "baseline",
     "--surrogate": "net.py:net",

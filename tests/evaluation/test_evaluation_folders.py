@@ -198,7 +198,7 @@ def test_a_refusal_is_one_short_line(model: nn.Module, split: Split, tmp_path: P
     others: dict[str, Any] = {
         "seed": 1,
         "mode": "max-loss",
-        "samples": 2,
+        "eot_samples": 2,
         "threat": "linf(eps=0.1234567890123)",
     }
     with pytest.raises(RunError) as caught:

@@ -186,7 +186,7 @@ def test_wrong_weights(file: Path) -> None:
         ("garbage.pt", "is damaged, or no file of weights"),
         ("half.pt", "is damaged, or no file of weights"),
         ("numbers.pt", "holds no state_dict"),
-        ("text.safetensors", "no readable safetensors"),
+        ("text.safetensors", "not a readable safetensors"),
         ("code.pt", "reading it would run code"),
         ("list.pt", "holds no state_dict"),
         ("part.pt", "layer.bias is missing"),

@@ -127,9 +127,9 @@ def test_no_part_of_a_file_passes_for_the_whole(
 def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(content)
-    with pytest.raises(ModelFileError, match="no readable safetensors file"):
+    with pytest.raises(ModelFileError, match="not a readable safetensors file"):
         load_network(path)
-    with pytest.raises(ModelFileError, match="no readable safetensors file"):
+    with pytest.raises(ModelFileError, match="not a readable safetensors file"):
         load_network(tmp_path)
 
 

@@ -4,6 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from robustlab.core.progress import Progress
+from robustlab.runs.store import Outcome
 
 HEAD = """
 schema = 2
@@ -76,6 +77,15 @@ def write(folder: Path, *parts: str) -> Path:
 def files(folder: Path) -> dict[str, bytes]:
     """Return all files of a folder by their paths."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def outcomes(folder: Path, key: str) -> list[Outcome]:
+    """Return the rows of a measurement, also those whose adversarial image is no longer kept."""
+    columns = ", ".join(Outcome.__dataclass_fields__)
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        rows = db.execute(f"SELECT {columns} FROM outcomes WHERE key = ?", (key,)).fetchall()
+    names = tuple(Outcome.__dataclass_fields__)
+    return [Outcome(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def started(folder: Path) -> list[str]:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from small_studies import HEAD, SCALE, Stages, evaluation, files, started, write
+from small_studies import HEAD, SCALE, Stages, evaluation, files, outcomes, started, write
 from typer.testing import CliRunner
 
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core.errors import RunError
 from robustlab.runs.results import Row
-from robustlab.runs.store import Outcome, RunStore
+from robustlab.runs.store import Outcome
 
 SPECS = {
     "clean": {},
@@ -118,8 +118,7 @@ def test_the_accuracy_is_that_of_the_verdicts(run: robustlab.Run, rows: dict[str
 def left_by(run: robustlab.Run, row: Row, attack: str) -> list[Outcome]:
     """Return how an attack left the images, from the ledger."""
     manifest = json.loads((run.folder / row.folder / "manifest.json").read_text())
-    with RunStore(run.folder, "small") as store:
-        return store.outcomes(f"{manifest['resolved']['problem']}/{attack}")
+    return outcomes(run.folder, f"{manifest['resolved']['problem']}/{attack}")
 
 
 @pytest.mark.parametrize("name", ["fgsm-pixel", "pgd-pixel", "two", "noise"])

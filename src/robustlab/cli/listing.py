@@ -60,11 +60,13 @@ def show(kind: str | None, *, as_json: bool) -> None:
 def _kinds(name: str) -> dict[str, list[type[Unit]]]:
     """Return the units of each kind, or those of a name alone if robustlab has such.
 
-    With units of other packages these are all, and they are imported, which loads torch.
+    With units of other packages these are all, and they are imported, which loads torch; also where that is
+    loaded already.
     """
+    groups = importlib.metadata.entry_points().groups
     named = [unit for unit in catalogue.own_units(name) if explain.known_as(unit) == name]
     found = named or catalogue.own_units()
-    if any(re.match(r"robustlab\.(?!zoo$)", group) for group in importlib.metadata.entry_points().groups):
+    if "torch" in sys.modules or any(re.match(r"robustlab\.(?!zoo$)", group) for group in groups):
         bases = dict.fromkeys(map(kind_of, catalogue.own_units()))
         with kept_for_the_result():  # other packages register units when they are imported, and may print
             kinds = [getattr(importlib.import_module(base.__module__), base.__name__) for base in bases]

@@ -348,13 +348,20 @@ class RunStore:
                 "DELETE FROM outcomes WHERE key = ? AND image_id = ?", [(key, number) for number in image_ids]
             )
 
-    def drop_examples(self, prefix: str) -> None:
-        """Remove the perturbed images of all measurements whose keys have a prefix before their slash.
+    @contextmanager
+    def temporarily(self, prefix: str) -> Iterator[None]:
+        """Remove, after the block, the measurements whose keys have a prefix before their slash.
 
-        Their rows stay, but are not read any more: where one is needed again, it is measured again.
+        If there are rows of some already when the block begins, all of them stay.
         """
+        where, keys = "WHERE key > ? AND key < ?", (f"{prefix}/", f"{prefix}0")
         with self._database() as db:
-            db.execute("DELETE FROM examples WHERE key > ? AND key < ?", (f"{prefix}/", f"{prefix}0"))
+            known = db.execute(f"SELECT 1 FROM outcomes {where} LIMIT 1", keys).fetchone()
+        yield
+        if known is None:
+            with self._database() as db:
+                for table in ("outcomes", "examples", "blocks", "digests"):
+                    db.execute(f"DELETE FROM {table} {where}", keys)
 
     def seconds(self, key: str) -> float:
         """Return what a measurement's blocks took together, over all the runs that worked on it."""

@@ -29,6 +29,7 @@ _PROGRAM = (
     # Every random draw, in what settings and types models are asked, and what counts as an answer.
     *(f"core/{name}.py" for name in ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs")),
     "core/batches.py",
+    "core/tolerance.py",
     "attacks",
     "certify",
     "threats",

@@ -1,5 +1,6 @@
 """What is done to the images, block by block; every kind of work returns rows of the ledger."""
 
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -214,13 +215,15 @@ def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:
     """Return adversarial images (N, C, H, W) as a stage kept them."""
     if problem.eight_bit:
         return torch.stack([eight_bit.from_png(content) for content in stored])
-    pixels = torch.frombuffer(bytearray(b"".join(stored)), dtype=torch.float32)
+    values = bytearray(b"".join(map(zlib.decompress, stored)))
+    pixels = torch.frombuffer(values, dtype=torch.float32)
     return pixels.view(len(stored), *problem.images.images.shape[1:])
 
 
 def to_bytes(image: Tensor) -> bytes:
-    """Return the float32 values of an image."""
-    return image.detach().cpu().contiguous().numpy().tobytes()
+    """Return the float32 values of an image, compressed without loss."""
+    # On MNIST to a quarter (FGSM) or half (PGD), in 0.05 ms an image (LOG.md).
+    return zlib.compress(image.detach().cpu().contiguous().numpy().tobytes(), level=1)
 
 
 def key_of(problem: EvaluationContext, stage: EvaluationStage) -> str:

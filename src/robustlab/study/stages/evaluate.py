@@ -91,7 +91,6 @@ class EvaluateStage(StudyStage):
             which: Which = "all" if self.checks == "all" else "cheap"
             done = evaluated(cascade, request, options, folder, which)
             write_manifest(folder, manifest(request, options, problem, done.results))
-        workspace.store.drop_examples(problem.key)  # some of them are in the folder's pictures
         return {
             "problems": [problem.key, problem.classifier_key],
             "folder": str(folder.relative_to(workspace.store.folder)),

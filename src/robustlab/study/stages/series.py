@@ -28,14 +28,16 @@ class SeriesStage(StudyStage):
         figures, problems, passes = [], set(), {"forwards": 0, "backwards": 0}
         with workspace.progress.track(self.name, n * len(self.points)) as bar:
             for point in self.points:
-                with workspace.asked(point, split, n=n) as asked:
+                with (
+                    workspace.asked(point, split, n=n) as asked,
+                    workspace.store.temporarily(asked.problem.key),
+                ):
                     cascade = cascade_of(
                         asked.request, asked.options, asked.problem, workspace.store, Progress()
                     )
                     findings = cascade.run()
                 figures.append(accuracy(findings, point.mode).model_dump())
                 problems |= {asked.problem.key, asked.problem.classifier_key}
-                workspace.store.drop_examples(asked.problem.key)
                 for finding in findings.attacks:
                     for row in finding.outcomes.values():
                         passes["forwards"] += row.forwards
