@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, frozen
 from robustlab.core import seeding
-from robustlab.evaluation.engine.curve import nearest_within
+from robustlab.evaluation.coordinator.curve import nearest_within
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.threats import ThreatModel
 

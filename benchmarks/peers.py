@@ -44,7 +44,7 @@ from robustlab.core import device
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.spec import parse
 from robustlab.data import load_dataset
-from robustlab.evaluation.engine.curve import points
+from robustlab.evaluation.coordinator.curve import points
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
 from robustlab.evaluation.subject import in_fastest_layout, load_classifier
 from robustlab.threats import ThreatModel

@@ -16,7 +16,7 @@ import robustlab
 from fuzz.damage import damage_ledger, damaged, damaged_csv, damaged_json
 from fuzz.registry import Attempt, family
 from robustlab.data import Split
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.run import EvaluationRun, load_results
 from robustlab.runs.store import Outcome, RunStore, StageRecord

@@ -5,7 +5,7 @@ from pathlib import Path
 from robustlab import report
 from robustlab.core.arguments import as_path
 from robustlab.core.options import taking
-from robustlab.evaluation.engine import execute as execute_evaluation
+from robustlab.evaluation.coordinator import execute as execute_evaluation
 from robustlab.options import EvaluationOptions, StudyOptions
 from robustlab.runs.run import EvaluationRun, Run
 from robustlab.study import execute as execute_study

@@ -162,7 +162,7 @@ def test_the_verdict_comes_last(finished: Path) -> None:
 def test_a_failed_check_is_always_printed(
     option: str | None, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustlab.evaluation.engine.evaluate.checked", red)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.evaluate.checked", red)
     result = call(*evaluation(place, "red", "--checks", *([option] if option else [])))
     assert result.exit_code == 0
     assert result.stderr.splitlines().count("red flag: Square wins: 3 images") == 1
@@ -192,7 +192,7 @@ def test_no_digit_is_lost_on_a_narrow_terminal(
 
 
 def test_strict_fails_on_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustlab.evaluation.engine.evaluate.checked", red)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.evaluate.checked", red)
     assert call(*evaluation(place, "red", "--checks")).exit_code == 0
     result = call(*evaluation(place, "red", "--checks", "--strict", "--json"))
     assert result.exit_code == 1
@@ -202,7 +202,7 @@ def test_strict_fails_on_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_strict_without_a_red_flag(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustlab.evaluation.engine.evaluate.checked", lambda *_: ([], 0.0))
+    monkeypatch.setattr("robustlab.evaluation.coordinator.evaluate.checked", lambda *_: ([], 0.0))
     assert call(*evaluation(place, "one", "--checks", "--strict", "--quiet")).exit_code == 0
 
 

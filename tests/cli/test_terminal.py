@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from robustlab.cli.terminal import TerminalProgress
-from robustlab.evaluation.engine.block_progress import BlockProgress
+from robustlab.evaluation.coordinator.block_progress import BlockProgress
 
 
 def shown(*, quiet: bool = False, terminal: bool = True) -> tuple[TerminalProgress, io.StringIO]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustlab.core import seeding
 from robustlab.core.progress import Progress
 from robustlab.data import Split
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.runs.run import EvaluationRun
 
 SHAPE = (1, 4, 5)

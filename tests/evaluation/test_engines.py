@@ -21,6 +21,8 @@ from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.job import Job, JobResult, perform
 
+WORKER: subprocess.Popen[bytes]
+
 ATTACKS = "pgd(steps=1), apgd(steps=10), square(queries=20)"
 
 
@@ -46,24 +48,34 @@ class Elsewhere(Engine):
         todo = list(jobs)
         for job in todo:
             watch(job)
-        script = (
-            "import pickle, sys; from robustlab.evaluation.jobs.job import perform; "
-            "context, jobs = pickle.load(sys.stdin.buffer); "
-            "pickle.dump([perform(job, context, lambda *_: None) for job in jobs], sys.stdout.buffer)"
-        )
-        path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-        done = subprocess.run(
-            [sys.executable, "-c", script],
-            input=pickle.dumps((context, todo)),
-            stdout=subprocess.PIPE,
-            check=True,
-            env=os.environ | {"PYTHONPATH": path},
-        )
-        yield from pickle.loads(done.stdout)
+        assert WORKER.stdin is not None
+        assert WORKER.stdout is not None
+        pickle.dump((context, todo), WORKER.stdin)
+        WORKER.stdin.flush()
+        yield from pickle.load(WORKER.stdout)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[None]:
+    """The other process; it ends when its input does."""
+    global WORKER  # an engine is hyper-parameters alone
+    script = (
+        "import pickle, sys; from robustlab.evaluation.jobs.job import perform\n"
+        "while sys.stdin.buffer.peek(1):\n"
+        "    context, jobs = pickle.load(sys.stdin.buffer)\n"
+        "    done = [perform(job, context, lambda *_: None) for job in jobs]\n"
+        "    pickle.dump(done, sys.stdout.buffer); sys.stdout.buffer.flush()"
+    )
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    pipe = subprocess.PIPE
+    environment = os.environ | {"PYTHONPATH": path}
+    with subprocess.Popen([sys.executable, "-c", script], env=environment, stdin=pipe, stdout=pipe) as WORKER:
+        yield
 
 
 @pytest.mark.parametrize("engine", ["backwards", Elsewhere()])
 @pytest.mark.parametrize("more", [{}, {"curve": True, "certify": True}, {"eight_bit": True}], ids=str)
+@pytest.mark.usefixtures("worker")
 def test_any_engine_gives_the_same_evaluation(
     engine: str | Engine, more: dict[str, Any], make_linear: Callable[..., nn.Module], tmp_path: Path
 ) -> None:

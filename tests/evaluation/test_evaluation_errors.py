@@ -15,7 +15,7 @@ import robustlab
 from robustlab.attacks import PGD
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.evaluation.images import load_images, own_images
 
 
@@ -148,7 +148,7 @@ def test_a_model_that_refuses_bf16_is_searched_in_fp32(
             logits: torch.Tensor = torch.sparse.mm(self.weight, self.layer(images.flatten(1)).T).T
             return logits
 
-    monkeypatch.setattr("robustlab.evaluation.engine.measured.fast_bf16", lambda _: True)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.measured.fast_bf16", lambda _: True)
     with seeding.isolated(0):
         model, images = Sparse(), torch.rand(6, 1, 4, 5)
     options = EvaluationOptions(

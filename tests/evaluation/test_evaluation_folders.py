@@ -17,7 +17,7 @@ from robustlab.core.errors import RobustlabError, RunError, SpecError
 from robustlab.core.files import part_of
 from robustlab.core.progress import Progress
 from robustlab.data import Split
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.report import write_report
 from robustlab.report.write import recorded_figures
 from robustlab.runs.run import EvaluationRun, load_run

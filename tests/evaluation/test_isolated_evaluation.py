@@ -16,7 +16,7 @@ import robustlab
 from hostile_settings import TOGETHER, change_everything, settings
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
-from robustlab.evaluation.engine import EvaluationOptions, execute, measured
+from robustlab.evaluation.coordinator import EvaluationOptions, execute, measured
 from robustlab.runs.run import EvaluationRun
 
 WHOLE: dict[str, Any] = {"attacks": ["apgd(steps=5)", "ddn(steps=5)"], "threat": "l2(eps=0.1)"}

@@ -15,7 +15,7 @@ import robustlab
 from conftest import MadeImages, linear_classifier
 from robustlab.core.errors import DataError
 from robustlab.data import Split
-from robustlab.evaluation.engine import measured
+from robustlab.evaluation.coordinator import measured
 from robustlab.evaluation.images import load_images
 
 SMALL = (3, 8, 8)

@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import is_in_torch_dispatch_mode
 
 from robustlab.core import capacity
 from robustlab.core.errors import RobustlabError
-from robustlab.evaluation.engine import measured
+from robustlab.evaluation.coordinator import measured
 
 
 @pytest.fixture(autouse=True)
@@ -94,7 +94,7 @@ def test_a_small_difference_is_not_enough(
         seconds = clock.best = times[clock._bf16]
         return seconds
 
-    monkeypatch.setattr("robustlab.evaluation.engine.measured._Clock.timed", timed)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.measured._Clock.timed", timed)
     close = evaluate(tmp_path / "close", model, grey_split(model), precision="auto")
     assert close.results.compute.training_precision == "fp32"
     times[True] = 0.85

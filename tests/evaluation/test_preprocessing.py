@@ -17,7 +17,7 @@ from robustlab.certify import IBP
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.data import Split, Splits
-from robustlab.evaluation.engine import EvaluationOptions
+from robustlab.evaluation.coordinator import EvaluationOptions
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, asked, statistics, usual
 from robustlab.threats import Linf
 

@@ -17,7 +17,7 @@ from robustlab.core.spec import parse
 from robustlab.data import Split, Splits, load_dataset
 from robustlab.evaluation.checks import AttackRunner
 from robustlab.evaluation.checks.transfer import Transfer
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.models import Model, load_from_zoo
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
@@ -150,7 +150,7 @@ def test_they_are_the_surrogates_where_none_is_given(
         return FGSM()
 
     monkeypatch.setattr(Transfer, "attack", look)
-    monkeypatch.setattr("robustlab.evaluation.engine.checking.checks_of", lambda _: (Transfer(),))
+    monkeypatch.setattr("robustlab.evaluation.coordinator.checking.checks_of", lambda _: (Transfer(),))
     last = nn.Linear(10, 10, bias=False)
     with torch.no_grad():
         last.weight.copy_(torch.eye(10))
@@ -187,7 +187,7 @@ def test_other_surrogates_are_another_check(
         return next(check for check in execute(options).results.checks if check.id == "transfer")
 
     assert transferred().grade == "skip"
-    monkeypatch.setattr("robustlab.evaluation.engine.checking.trained_on", lambda *_: known)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.checking.trained_on", lambda *_: known)
     first = transferred()
     assert first.grade != "skip"
     assert transferred() == first

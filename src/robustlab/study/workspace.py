@@ -16,8 +16,8 @@ from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
-from robustlab.evaluation.engine.evaluate import cascade_of
-from robustlab.evaluation.engine.setup import LoadedInputs, on_device
+from robustlab.evaluation.coordinator.evaluate import cascade_of
+from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import EvaluationImages
 from robustlab.evaluation.jobs.context import EvaluationContext

@@ -15,7 +15,7 @@ from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 from robustlab.runs.evaluation import CheckRecord, Evaluation
 from robustlab.threats import L0, Unbounded

@@ -29,7 +29,7 @@ from robustlab.evaluation.checks import (
     all_checks,
     checks_of,
 )
-from robustlab.evaluation.engine import checking
+from robustlab.evaluation.coordinator import checking
 from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.identity.units import _sources
 
@@ -162,7 +162,7 @@ def test_an_evaluation_runs_those_that_are_asked_for(
     def some(*args: Any) -> Any:
         return whole(*args[:3], which=which)
 
-    monkeypatch.setattr("robustlab.evaluation.engine.evaluate.checked", some)
+    monkeypatch.setattr("robustlab.evaluation.coordinator.evaluate.checked", some)
     results = run(tmp_path, model).results
     assert [check.id for check in results.checks] == [check.id for check in checks_of(which)]
     monkeypatch.undo()

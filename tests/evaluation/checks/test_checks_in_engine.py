@@ -17,7 +17,7 @@ from robustlab.evaluation.checks import ActiveCheck, AttackRunner, CheckResult, 
 from robustlab.evaluation.checks.eps_monotonicity import Extremes
 from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
-from robustlab.evaluation.engine import EvaluationOptions, execute
+from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.runs.run import EvaluationRun
 

@@ -3,7 +3,7 @@
 Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
 followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
 processor's instruction set, so no hash of them is the same everywhere, however they are rounded. An
-evaluation that goes on compares them with the kept ones instead (`engine/kept.py`).
+evaluation that goes on compares them with the kept ones instead (`coordinator/kept.py`).
 """
 
 import argparse

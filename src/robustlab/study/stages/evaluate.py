@@ -11,8 +11,8 @@ from robustlab.core.errors import RobustlabError, RunError
 from robustlab.core.files import writing
 from robustlab.core.progress import WithinStage
 from robustlab.evaluation.checks import Which
-from robustlab.evaluation.engine.cascade import CascadeResult, Outcomes
-from robustlab.evaluation.engine.evaluate import Evaluated, cascade_of, evaluated, manifest
+from robustlab.evaluation.coordinator.cascade import CascadeResult, Outcomes
+from robustlab.evaluation.coordinator.evaluate import Evaluated, cascade_of, evaluated, manifest
 from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.evaluation.metrics import proportion
 from robustlab.models.files import load_tensors

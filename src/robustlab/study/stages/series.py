@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.evaluate import cascade_of
+from robustlab.evaluation.coordinator.evaluate import cascade_of
 from robustlab.evaluation.jobs.context import program
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.evaluate import accuracy

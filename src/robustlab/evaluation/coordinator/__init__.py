@@ -1,6 +1,6 @@
 """The engine: which attack meets which image, the ledger, and the verdict on each image."""
 
-from robustlab.evaluation.engine.run import execute
+from robustlab.evaluation.coordinator.run import execute
 from robustlab.options import EvaluationOptions
 
 __all__ = ["EvaluationOptions", "execute"]

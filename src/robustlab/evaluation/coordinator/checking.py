@@ -19,8 +19,8 @@ from robustlab.evaluation.checks import (
 )
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.checks.no_gradient import NoGradient
-from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
-from robustlab.evaluation.engine.stored import stored_images
+from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
+from robustlab.evaluation.coordinator.stored import stored_images
 from robustlab.evaluation.identity import code_of, hash_tensors
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext, source_of

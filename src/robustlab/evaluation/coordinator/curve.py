@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from robustlab.attacks import FMN, Attack, SigmaZero, SteepestMinNorm
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
-from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
+from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.jobs.stages import AttackStage, Certify, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import RobustCurve

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.block_progress import BlockProgress
+from robustlab.evaluation.coordinator.block_progress import BlockProgress
 from robustlab.evaluation.engines import Engine
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.job import Job

@@ -10,14 +10,14 @@ from robustlab.core import environment
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.evaluation.checks import Which
-from robustlab.evaluation.engine.assemble import assemble
-from robustlab.evaluation.engine.cascade import Cascade, CascadeResult
-from robustlab.evaluation.engine.checking import checked, warned
-from robustlab.evaluation.engine.curve import nearest_within, robust_curve
-from robustlab.evaluation.engine.goals import remarks_on
-from robustlab.evaluation.engine.pictures import save_pictures
-from robustlab.evaluation.engine.setup import LoadedInputs, certification
-from robustlab.evaluation.engine.verdicts import verdicts
+from robustlab.evaluation.coordinator.assemble import assemble
+from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
+from robustlab.evaluation.coordinator.checking import checked, warned
+from robustlab.evaluation.coordinator.curve import nearest_within, robust_curve
+from robustlab.evaluation.coordinator.goals import remarks_on
+from robustlab.evaluation.coordinator.pictures import save_pictures
+from robustlab.evaluation.coordinator.setup import LoadedInputs, certification
+from robustlab.evaluation.coordinator.verdicts import verdicts
 from robustlab.evaluation.engines import as_engine
 from robustlab.evaluation.ensembles import resolved
 from robustlab.evaluation.jobs.context import EvaluationContext

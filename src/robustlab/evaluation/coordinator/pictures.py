@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from robustlab.evaluation.engine.cascade import CascadeResult
-from robustlab.evaluation.engine.stored import stored_images
+from robustlab.evaluation.coordinator.cascade import CascadeResult
+from robustlab.evaluation.coordinator.stored import stored_images
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage

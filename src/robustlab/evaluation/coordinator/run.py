@@ -7,12 +7,12 @@ from robustlab.core.batches import enough_memory
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
-from robustlab.evaluation.engine.evaluate import attacks_of, cascade_of, evaluated, manifest
-from robustlab.evaluation.engine.folder import default_folder, owner_of
-from robustlab.evaluation.engine.kept import OtherAnswersError, forget_other_answers
-from robustlab.evaluation.engine.measured import measured
-from robustlab.evaluation.engine.replaced import earlier_results, loss
-from robustlab.evaluation.engine.setup import LoadedInputs, on_device, read
+from robustlab.evaluation.coordinator.evaluate import attacks_of, cascade_of, evaluated, manifest
+from robustlab.evaluation.coordinator.folder import default_folder, owner_of
+from robustlab.evaluation.coordinator.kept import OtherAnswersError, forget_other_answers
+from robustlab.evaluation.coordinator.measured import measured
+from robustlab.evaluation.coordinator.replaced import earlier_results, loss
+from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device, read
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
 from robustlab.runs.manifest import write_manifest

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from robustlab.evaluation.engine.cascade import CascadeResult
+from robustlab.evaluation.coordinator.cascade import CascadeResult
 from robustlab.runs.images_csv import ImageVerdict
 
 

@@ -9,8 +9,8 @@ import torch
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
-from robustlab.evaluation.engine.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
-from robustlab.evaluation.engine.goals import goal_of
+from robustlab.evaluation.coordinator.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
+from robustlab.evaluation.coordinator.goals import goal_of
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify, succeeded
 from robustlab.evaluation.metrics import proportion

@@ -21,8 +21,8 @@ from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.core.spec import units
 from robustlab.evaluation import preprocessing
-from robustlab.evaluation.engine.arguments import check
-from robustlab.evaluation.engine.goals import check_target, criteria_of
+from robustlab.evaluation.coordinator.arguments import check
+from robustlab.evaluation.coordinator.goals import check_target, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.jobs import eight_bit

@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from robustlab.evaluation.engine.setup import LoadedInputs, eot_samples
+from robustlab.evaluation.coordinator.setup import LoadedInputs, eot_samples
 from robustlab.options import EvaluationOptions
 from robustlab.runs.owner import EVALUATION, Owner
 
