@@ -221,7 +221,8 @@ class Scenario:
             if not child.wait(PATIENCE):
                 raise LostError(f"{home} goes on after {how.name}")
             self.kills[how.name] += 1
-            errors = (home / "stderr").read_text()
+            written = home / "stderr"  # not there yet where the kill came first
+            errors = written.read_text() if written.exists() else ""
             # Python drops a Ctrl-C that falls into the callback of a weak reference: the run ends by itself.
             odd = child.code not in ({0, 130} if how == signal.SIGINT else {0, -signal.SIGKILL})
             if odd or (child.code and "Traceback" in errors):
