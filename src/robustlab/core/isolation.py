@@ -12,7 +12,14 @@ import torch
 
 from robustlab.core.errors import RobustlabError
 
-__all__ = ["callers_settings", "other_default_device", "own_settings", "put_back", "working_folder"]
+__all__ = [
+    "callers_settings",
+    "other_default_device",
+    "own_settings",
+    "own_threads",
+    "put_back",
+    "working_folder",
+]
 
 _other_device: ContextVar[bool] = ContextVar("the caller works on another default device", default=False)
 
@@ -151,6 +158,17 @@ def own_settings() -> Iterator[None]:
         devices = range(torch.cuda.device_count()) if used() else ()
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
+
+
+@contextmanager
+def own_threads(threads: int) -> Iterator[None]:
+    """Let torch use so many threads inside the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _refuse_transform() -> None:

@@ -3,6 +3,7 @@
 from robustlab.options import StudyOptions
 from robustlab.study.loading import load_recipe
 from robustlab.study.recipe import Recipe
-from robustlab.study.runner import execute, find_recipe
+from robustlab.study.runner import execute
+from robustlab.study.setup import find_recipe
 
 __all__ = ["Recipe", "StudyOptions", "execute", "find_recipe", "load_recipe"]

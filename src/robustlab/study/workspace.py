@@ -82,6 +82,7 @@ class Workspace:
         store: the run on disk.
         progress: where progress is shown.
         models: the classifiers.
+        training_threads: how many each training uses on the CPU.
     """
 
     dataset: Splits
@@ -90,6 +91,7 @@ class Workspace:
     store: RunStore
     progress: Progress
     models: StudyModels
+    training_threads: int
     _fixed_sets: OrderedDict[tuple[object, ...], Tensor] = field(default_factory=OrderedDict)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError
+from robustlab.core.isolation import own_threads
 from robustlab.defenses import TrainedDefense
 from robustlab.models import Model, load_network, save_network
 from robustlab.models.files import load_tensors
@@ -54,6 +55,10 @@ class TrainStage(StudyStage):
         return bool(header["stage"] == self.key)
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
+        with own_threads(workspace.training_threads):
+            return self._train(workspace)
+
+    def _train(self, workspace: Workspace) -> dict[str, Any]:
         splits = [workspace.dataset.train, workspace.dataset.validation]
         if self.defense is not None:
             sources = {name: workspace.models.network(name) for name in self.defense.networks}

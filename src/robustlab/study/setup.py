@@ -1,0 +1,114 @@
+"""From the options of a study to its plan and all that its stages work with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from robustlab.core import environment
+from robustlab.core.device import resolve
+from robustlab.core.errors import RecipeError, did_you_mean
+from robustlab.core.progress import Progress
+from robustlab.core.text import shown
+from robustlab.data import Splits, load_dataset
+from robustlab.options import StudyOptions
+from robustlab.runs.owner import Owner, check_owner
+from robustlab.runs.store import RunStore
+from robustlab.shipped import shipped_recipes
+from robustlab.study.loading import load_recipe
+from robustlab.study.models import StudyModels
+from robustlab.study.plan import Plan, make_plan
+from robustlab.study.recipe import Recipe
+from robustlab.study.side_by_side import threads_per_training
+from robustlab.study.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedStudy:
+    """A study that can begin; its folder is neither made nor locked yet."""
+
+    recipe: Recipe
+    plan: Plan
+    workspace: Workspace
+
+
+def find_recipe(recipe: str) -> Path:
+    """Return the file of a recipe given by path or by name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if Path(recipe).is_file():
+        return Path(recipe)
+    shipped = shipped_recipes()
+    if recipe in shipped:
+        return shipped[recipe]
+    hint = did_you_mean(Path(recipe).stem, shipped)
+    raise RecipeError(f"no recipe {shown(recipe)}{hint}; give a TOML file, or one of: {', '.join(shipped)}")
+
+
+def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedStudy:
+    """Read the recipe and the data, and plan the study. The same options give the same plan in any process.
+
+    Args:
+        options: checked already.
+        here: the working directory.
+        progress: where progress is shown.
+
+    Raises:
+        RobustlabError: the recipe, the data or the options are not what they should be.
+    """
+    path = here / find_recipe(str(options.recipe))
+    recipe = load_recipe(path)
+    environment.check_torchvision()
+    compute = resolve(options.device, options.precision)
+    if options.out:  # before data are downloaded
+        check_owner(Path(options.out), Owner(name=recipe.name), overwrite=options.overwrite)
+    data = _load(recipe, options)
+    folder = here / (options.out or _default_folder(recipe, options, data))
+    models = StudyModels(recipe=recipe, folder=folder, device=compute.device, note=progress.note)
+    plan = make_plan(recipe, data, compute, options.seed, quick=options.quick, models=models)
+    workspace = Workspace(
+        dataset=data,
+        compute=compute,
+        seed=options.seed,
+        store=RunStore(folder, _owner(recipe, path, options, data), overwrite=options.overwrite),
+        progress=progress,
+        models=models,
+        training_threads=threads_per_training([stage for _, _, stage in plan.networks], len(data.train)),
+    )
+    return PreparedStudy(recipe=recipe, plan=plan, workspace=workspace)
+
+
+def _load(recipe: Recipe, options: StudyOptions) -> Splits:
+    data = load_dataset(
+        options.dataset or recipe.data.dataset,
+        data_root=options.data_root,
+        validation_fraction=recipe.data.validation_fraction,
+        seed=options.seed,
+    )
+    quick = recipe.quick
+    return data.limited(quick.train, quick.validation, quick.test) if options.quick else data
+
+
+def _default_folder(recipe: Recipe, options: StudyOptions, data: Splits) -> Path:
+    """Return where the study goes unless the user says otherwise: on other data or seeds elsewhere."""
+    usual = {"auto": "mnist"}.get(recipe.data.dataset, recipe.data.dataset)
+    parts = [
+        recipe.name,
+        *(["quick"] if options.quick else []),
+        *([data.name] if data.name != usual else []),
+        *([f"seed-{options.seed}"] if options.seed else []),
+    ]
+    return Path("runs") / "-".join(parts)
+
+
+def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> Owner:
+    """Return what the folder records of the study; a changed recipe goes on in the same folder."""
+    # A recipe that comes with robustlab is the same one wherever that is installed.
+    shipped = path.resolve() in {path.resolve() for path in shipped_recipes().values()}
+    identity = {
+        "recipe": path.stem if shipped else str(path.resolve()),
+        "dataset": data.name,
+        "seed": str(options.seed),
+        "quick": str(options.quick),
+    }
+    return Owner(name=recipe.name, identity=identity)

@@ -1,0 +1,103 @@
+"""A process of its own that trains networks for the process which runs the study.
+
+It is started by `robustlab.study.side_by_side`, is told over its standard input what to train, and answers
+over its standard output; both carry pickled tuples. It writes nothing but the networks, and ends when its
+input does: so it never outlives the process that started it.
+"""
+
+import os
+import pickle
+import queue
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from robustlab.core.errors import RobustlabError
+from robustlab.core.progress import Progress, Task
+
+__all__: list[str] = []
+
+
+def _main() -> None:
+    # Ctrl-C reaches every process of the terminal; the one that runs the study decides what then happens.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
+    with os.fdopen(os.dup(1), "wb") as answers:
+        os.dup2(2, 1)  # what a user's code prints
+        with suppress(Exception):  # what fails here is done, or fails, where the study runs
+            _work(orders, answers)
+
+
+def _read(given: BinaryIO, orders: "queue.SimpleQueue[Any]") -> None:
+    try:
+        while True:
+            orders.put(pickle.load(given))
+    except Exception:  # the other process has ended
+        os._exit(0)
+
+
+def _work(orders: "queue.SimpleQueue[Any]", answers: BinaryIO) -> None:
+    sys.path[:], options, threads = orders.get()
+    import torch
+
+    from robustlab.core.isolation import own_settings
+    from robustlab.core.memory import keep_freed_memory
+    from robustlab.options import StudyOptions
+    from robustlab.study.setup import prepare
+
+    def send(*message: Any) -> None:
+        pickle.dump(message, answers)
+        answers.flush()
+
+    keep_freed_memory()
+    torch.set_num_threads(threads)
+    with own_settings():
+        study = prepare(StudyOptions(**options), Path.cwd(), _Sent(send))
+        study.workspace.training_threads = threads
+        stages = {stage.key: stage for stage in study.plan.stages}
+        while True:
+            stage = stages[orders.get()]
+            started = time.perf_counter()
+            try:
+                payload = stage.run(study.workspace)
+            except RobustlabError as error:
+                send("failed", error)
+            else:
+                send("done", payload, time.perf_counter() - started)
+
+
+class _Sent(Progress):
+    """Progress that is shown by the other process."""
+
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
+
+    @contextmanager
+    def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
+        self._send("track", description, total, unit)
+        yield _SentTask(self._send)
+        self._send("end of track")
+
+    def note(self, message: str) -> None:
+        self._send("note", message)
+
+
+class _SentTask(Task):
+    def __init__(self, send: Callable[..., None]) -> None:
+        self._send = send
+
+    def advance(self, amount: float) -> None:
+        self._send("advance", amount)
+
+    def show(self, remark: str) -> None:
+        self._send("show", remark)
+
+
+if __name__ == "__main__":
+    _main()
