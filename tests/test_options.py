@@ -120,6 +120,36 @@ def test_what_an_option_can_not_be_is_one_line(given: dict[str, Any], expected: 
         job(**{"place": "here"} | given)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Either:
+    """An option that may be given by its place or by its name."""
+
+    file: str = field(
+        kw_only=False, metadata=option_info("which", command_line="text", by_place=True, flag="--file")
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (["a"], "a"),
+        (["--file", "a"], "a"),
+        ([], "the file is missing: give FILE or --file"),
+        (["a", "--file", "b"], "--file is given twice: 'a' and 'b'"),
+    ],
+)
+def test_an_option_by_place_or_by_name(line: list[str], expected: str) -> None:
+    few = typer.Typer()
+
+    @few.command()
+    @with_options(Either)
+    def command(given: dict[str, Any]) -> None:
+        typer.echo(given["file"])
+
+    result = CliRunner().invoke(few, line)
+    assert expected in (str(result.exception) if result.exception else result.output)
+
+
 def test_arguments_by_place_are_told_of_the_function() -> None:
     call: Any = robustlab.evaluate
     with pytest.raises(SpecError, match=r"^evaluate: missing a required argument: 'model'"):

@@ -68,6 +68,8 @@ class EvaluationOptions(_Options):
             ".safetensors or TorchScript file; or a composition of these, purifier(network=..., "
             "classifier=...). In Python also the module itself",
             command_line="text",
+            by_place=True,
+            flag="--model",
             accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder or a .safetensors file",
         ),
     )

@@ -127,6 +127,8 @@ def test_the_instruction_set_is_named(
             monkeypatch.setenv(variable, cap)
         found = device.instruction_set()
         assert found == f"{torch.backends.cpu.get_cpu_capability()}, bf16 by {expected}"
-        assert fast_bf16("cpu") == (expected != "emulation")
+        for name, fast in (("AMD EPYC", {"amx_tile", "avx512_bf16"}), ("Intel(R) Xeon(R)", {"amx_tile"})):
+            monkeypatch.setattr(device, "_processor", lambda name=name: name)
+            assert fast_bf16("cpu") == (expected in fast)
         assert device.caps().get(variable, "") == cap
         monkeypatch.delenv(variable, raising=False)

@@ -9,10 +9,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 
 from robustlab.core.aliases import RENAMED
+from robustlab.core.errors import SpecError
 from robustlab.core.options import OptionInfo, options_of
+from robustlab.core.text import shown
 
 _HERE = "given"
 """The argument of a command that stands for all the options."""
+_PLACE = "_by_place"
 
 
 def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -25,7 +28,9 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
         options = {
             name: (field, said) for name, (field, said) in options_of(kind).items() if said.command_line
         }
+        either = [name for name, (_, said) in options.items() if said.by_place and said.flag]
         parameters = [_parameter(name, field, said) for name, (field, said) in options.items()]
+        parameters += [_also_by_place(name, *options[name]) for name in either]
         own = [
             parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
             for parameter in inspect.signature(command).parameters.values()
@@ -33,6 +38,8 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
         ]
 
         def run(**values: Any) -> None:
+            for name in either:
+                _settle(name, values, required=_required(options[name][0]))
             given = {name: values.pop(name) for name in options}
             given = {name: value for name, value in given.items() if value not in (None, [])}
             command(given={k: str(v) if isinstance(v, StrEnum) else v for k, v in given.items()}, **values)
@@ -46,10 +53,41 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
+def _required(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _also_by_place(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
+    """Return the argument that stands for an option which may be given in either way."""
+    info = typer.Argument(help=f"The same as {said.flag}.", metavar=name.upper(), show_default=False)
+    return inspect.Parameter(
+        f"{name}{_PLACE}",
+        inspect.Parameter.KEYWORD_ONLY,
+        default=None,
+        annotation=Annotated[_type(field.type, said, required=False), info],
+    )
+
+
+def _settle(name: str, values: dict[str, Any], *, required: bool) -> None:
+    """Let an option have its value, however it was given.
+
+    Raises:
+        SpecError: it was given in both ways, or in none and there is no default.
+    """
+    by_place = values.pop(f"{name}{_PLACE}")
+    if by_place is not None and values[name] is not None:
+        raise SpecError(f"--{name} is given twice: {shown(by_place)} and {shown(values[name])}")
+    values[name] = by_place if by_place is not None else values[name]
+    if required and values[name] is None:
+        raise SpecError(f"the {name} is missing: give {name.upper()} or --{name}")
+
+
 def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
     """Return what typer makes an option of."""
-    required = field.default is field.default_factory is MISSING
-    kind, default = _type(field.type, said, required=required), field.default
+    either = bool(said.by_place and said.flag)
+    required = _required(field) and not either
+    kind: Any = _type(field.type, said, required=required)
+    default: Any = None if either else field.default
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         default = kind(default)
     elif said.command_line == "texts":
@@ -59,7 +97,7 @@ def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
     flags = [] if default is True else [flag]
     flags += [f"--{old}" for old, new in RENAMED.items() if name in new]
     shared: dict[str, Any] = {"help": f"{said.help[0].upper()}{said.help[1:]}.", "metavar": said.metavar}
-    info = typer.Argument(**shared) if said.by_place else typer.Option(*flags, **shared)
+    info = typer.Argument(**shared) if said.by_place and not either else typer.Option(*flags, **shared)
     return inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,

@@ -42,7 +42,7 @@ class OptionInfo:
         accepted: what it may be, for messages; of a text or a switch it is known.
         flag: on the command line; default: its name.
         metavar: what stands for its value there, if not its type.
-        by_place: whether it stands on the command line without a flag.
+        by_place: whether it stands on the command line without a flag; with `flag` given, in either way.
         command_line: its type there: ``"text"``, ``"texts"`` (repeatable), or that of Python; None: it is of
             Python alone.
     """

@@ -1,20 +1,22 @@
 """Adversarial training on a fixed mixture of clean images and examples made on another classifier.
 
 The scheme of Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572) with the examples made once, on a
-trained source network, and not at each step against the network in training. The whole mixture is in memory.
+trained source network, and not at each step against the network in training.
 """
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
+import torch
 from pydantic import Field
-from torch import nn
+from torch import Tensor, nn
 
 from robustlab.attacks import Attack
 from robustlab.core import seeding
 from robustlab.core.progress import Progress
 from robustlab.core.spec import register
 from robustlab.data import Split
+from robustlab.data.source import ImageSource, LazyImages
 from robustlab.defenses.base import TrainedDefense
 from robustlab.threats import ThreatModel
 
@@ -42,13 +44,12 @@ class AdversarialTraining(TrainedDefense):
         key = seeding.derive(seed, self.name, split.name)
         draws = seeding.uniform(key, split.ids, (1,)).squeeze(1)
         chosen = draws.argsort()[: round(self.fraction * len(split))].sort().values
-        images = split.pixels(slice(None))
         model = networks[self.source]
         device = next(model.parameters()).device
         with progress.track(f"{self.attack.name} on the {split.name} images", len(chosen)) as bar:
             result = self.attack.run(
                 model,
-                images[chosen].to(device),
+                split.pixels(chosen).to(device),
                 split.labels[chosen].to(device),
                 self.threat,
                 ids=split.ids[chosen],
@@ -56,5 +57,21 @@ class AdversarialTraining(TrainedDefense):
                 early_stop=False,
                 on_batch=bar.advance,
             )
-        images[chosen] = result.images.cpu()
-        return Split(images=images, labels=split.labels, ids=split.ids, name=split.name)
+        mixture = LazyImages.of(_Mixture(split, chosen, result.images.cpu()))
+        return Split(images=mixture, labels=split.labels, ids=split.ids, name=split.name)
+
+
+class _Mixture(ImageSource):
+    """A split some of whose images are replaced; the others stay uint8, a quarter of the memory of floats."""
+
+    dtype = torch.float32
+
+    def __init__(self, split: Split, replaced: Tensor, images: Tensor) -> None:
+        self.split, self.images, self.shape = split, images, tuple(split.images.shape)
+        self.place = torch.full((len(split),), -1)
+        self.place[replaced] = torch.arange(len(replaced))
+
+    def rows(self, places: Tensor) -> Tensor:
+        images, among = self.split.pixels(places), self.place[places]
+        images[among >= 0] = self.images[among[among >= 0]]
+        return images

@@ -25,10 +25,10 @@ from robustlab.runs.store import RunStore, StageRecord
 from robustlab.study.plan import Plan
 from robustlab.study.results import assemble
 from robustlab.study.setup import PreparedStudy, prepare
-from robustlab.study.side_by_side import trained_side_by_side
 from robustlab.study.stages import StudyStage
 from robustlab.study.stages.evaluate import FOLDER, clear_others
 from robustlab.study.workspace import Workspace
+from robustlab.training.side_by_side import trained_side_by_side
 
 _REMEDY = "take a machine or a --device with more, or a smaller batch_size in the recipe"
 
@@ -66,7 +66,7 @@ def _run(study: PreparedStudy, options: StudyOptions) -> Run:
                 f"MNIST is not available: this run uses {data.source} instead, "
                 f"and its figures can't be compared with the study's. Why: {data.fallback}"
             )
-        records = _run_stages(plan, workspace, options)
+        records = _run_stages(plan, workspace)
         results = assemble(study.recipe, options.quick, plan, records, workspace)
         store.reopen()
         write_json(store.folder / "results.json", results.model_dump(mode="json"))
@@ -77,7 +77,7 @@ def _run(study: PreparedStudy, options: StudyOptions) -> Run:
     return Run(folder=store.folder, results=results)
 
 
-def _run_stages(plan: Plan, workspace: Workspace, options: StudyOptions) -> dict[str, StageRecord]:
+def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
     """Run what is not finished yet and return every stage's record by key."""
     store, progress = workspace.store, workspace.progress
     records = _kept_records(plan, workspace)
@@ -95,12 +95,14 @@ def _run_stages(plan: Plan, workspace: Workspace, options: StudyOptions) -> dict
         store.finish_stage(records[stage.key])
         progress.stage(stage.name, "done", seconds)
 
-    trained = set()
-    trainings = [stage for _, _, stage in plan.networks if stage.key not in records]
-    threads = workspace.training_threads
-    for training, payload, seconds in trained_side_by_side(trainings, threads, options, progress, begin):
-        end(training, payload, seconds)
-        trained.add(training.key)
+    trainings = {stage.key: stage for _, _, stage in plan.networks if stage.key not in records}
+    jobs = [stage.job(workspace) for stage in trainings.values()]
+    data, trained = workspace.dataset, set()
+    for job, payload, seconds in trained_side_by_side(
+        jobs, (data.train, data.validation), progress, lambda job: begin(trainings[job.key])
+    ):
+        end(trainings[job.key], payload, seconds)
+        trained.add(job.key)
     for stage in plan.stages:
         if stage.key in trained:
             continue

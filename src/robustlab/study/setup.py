@@ -6,6 +6,7 @@ from pathlib import Path
 from robustlab.core import environment
 from robustlab.core.device import resolve
 from robustlab.core.errors import RecipeError, did_you_mean
+from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
 from robustlab.data import Splits, load_dataset
@@ -17,8 +18,8 @@ from robustlab.study.loading import load_recipe
 from robustlab.study.models import StudyModels
 from robustlab.study.plan import Plan, make_plan
 from robustlab.study.recipe import Recipe
-from robustlab.study.side_by_side import threads_per_training
 from robustlab.study.workspace import Workspace
+from robustlab.training.side_by_side import threads_per_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
     data = _load(recipe, options)
     folder = here / (options.out or _default_folder(recipe, options, data))
     models = StudyModels(recipe=recipe, folder=folder, device=compute.device, note=progress.note)
+    give_back_freed_memory()  # of the reading of the data; trainings may run in several processes
     plan = make_plan(recipe, data, compute, options.seed, quick=options.quick, models=models)
     workspace = Workspace(
         dataset=data,
@@ -73,7 +75,7 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
         store=RunStore(folder, _owner(recipe, path, options, data), overwrite=options.overwrite),
         progress=progress,
         models=models,
-        training_threads=threads_per_training([stage for _, _, stage in plan.networks], len(data.train)),
+        training_threads=_threads(plan, len(data.train)),
     )
     return PreparedStudy(recipe=recipe, plan=plan, workspace=workspace)
 
@@ -112,3 +114,10 @@ def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> O
         "quick": str(options.quick),
     }
     return Owner(name=recipe.name, identity=identity)
+
+
+def _threads(plan: Plan, images: int) -> int:
+    stages = [stage for _, _, stage in plan.networks]
+    place = {stage.key: number for number, stage in enumerate(stages)}
+    after = [[place[key] for key in stage.inputs if key in place] for stage in stages]
+    return threads_per_training([stage.config.epochs for stage in stages], after, images)

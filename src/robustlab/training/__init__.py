@@ -3,6 +3,7 @@
 from robustlab.training.augmentations import Augmentation, HorizontalFlip, Shift
 from robustlab.training.averaging import EMA, Averaging
 from robustlab.training.config import TrainConfig
+from robustlab.training.job import TrainingJob
 from robustlab.training.loop import History, train
 from robustlab.training.objectives import (
     AdversarialObjective,
@@ -42,6 +43,7 @@ __all__ = [
     "Shift",
     "Trades",
     "TrainConfig",
+    "TrainingJob",
     "TrainingStep",
     "Triangle",
     "VaeLoss",

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
-from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError
-from robustlab.core.isolation import own_threads
 from robustlab.defenses import TrainedDefense
-from robustlab.models import Model, load_network, save_network
+from robustlab.models import Model, load_network
 from robustlab.models.files import load_tensors
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Workspace
-from robustlab.training import Objective, TrainConfig, train
+from robustlab.training import Objective, TrainConfig, TrainingJob
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,46 +53,25 @@ class TrainStage(StudyStage):
         return bool(header["stage"] == self.key)
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
-        with own_threads(workspace.training_threads):
-            return self._train(workspace)
+        data = workspace.dataset
+        return self.job(workspace).run(data.train, data.validation, workspace.progress)
 
-    def _train(self, workspace: Workspace) -> dict[str, Any]:
-        splits = [workspace.dataset.train, workspace.dataset.validation]
-        if self.defense is not None:
-            sources = {name: workspace.models.network(name) for name in self.defense.networks}
-            splits = [
-                self.defense.training_set(split, sources, seed=self.seed, progress=workspace.progress)
-                for split in splits
-            ]
-        with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
-            network = self.model.build(workspace.shape)
-        path = workspace.store.model_path(self.network)
-        checkpoint = path.with_suffix(".checkpoint")
-        history = train(
-            network,
-            self.objective,
-            *splits,
+    def job(self, workspace: Workspace) -> TrainingJob:
+        """Return the training; the networks that it builds on need not be there yet."""
+        sources = () if self.defense is None else self.defense.networks
+        return TrainingJob(
+            network=self.network,
+            title=self.title,
+            model=self.model,
+            shape=workspace.shape,
+            objective=self.objective,
+            defense=self.defense,
+            sources={name: workspace.store.model_path(name) for name in sources},
             config=self.config,
             compute=workspace.compute,
-            # By the name alone: a word that changes in a spec changes no draw.
-            key=seeding.derive(self.seed, "training", self.network),
-            checkpoint=checkpoint,
-            identity=self.key,
-            progress=workspace.progress,
-            description=self.title,
+            threads=workspace.training_threads,
+            seed=self.seed,
+            dataset=workspace.dataset.name,
+            path=workspace.store.model_path(self.network),
+            key=self.key,
         )
-        parameters = sum(parameter.numel() for parameter in network.parameters())
-        card = {
-            "title": self.title,
-            "objective": repr(self.objective),
-            "defense": self.defense and repr(self.defense),
-            "schedule": self.config.described(),
-            "dataset": workspace.dataset.name,
-            "seed": self.seed,
-            "best_epoch": history.best_epoch,
-            "parameters": parameters,
-            "stage": self.key,
-        }
-        save_network(path, network, self.model, workspace.shape, card)
-        checkpoint.unlink(missing_ok=True)
-        return {"epochs": history.epochs, "best_epoch": history.best_epoch, "parameters": parameters}

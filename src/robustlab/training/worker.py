@@ -1,6 +1,6 @@
-"""A process of its own that trains networks for the process which runs the study.
+"""A process of its own that trains networks for another one.
 
-It is started by `robustlab.study.side_by_side`, is told over its standard input what to train, and answers
+It is started by `robustlab.training.side_by_side`, is told over its standard input what to train, and answers
 over its standard output; both carry pickled tuples. It writes nothing but the networks, and ends when its
 input does: so it never outlives the process that started it.
 """
@@ -14,23 +14,24 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.isolation import own_settings
+from robustlab.core.memory import give_back_freed_memory, keep_freed_memory
 from robustlab.core.progress import Progress, Task
 
 __all__: list[str] = []
 
 
 def _main() -> None:
-    # Ctrl-C reaches every process of the terminal; the one that runs the study decides what then happens.
+    # Ctrl-C reaches every process of the terminal; the other one decides what then happens.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
     with os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what a user's code prints
-        with suppress(Exception):  # what fails here is done, or fails, where the study runs
+        with suppress(Exception):  # what fails here is done, or fails, in the other process
             _work(orders, answers)
 
 
@@ -43,29 +44,20 @@ def _read(given: BinaryIO, orders: "queue.SimpleQueue[Any]") -> None:
 
 
 def _work(orders: "queue.SimpleQueue[Any]", answers: BinaryIO) -> None:
-    sys.path[:], options, threads = orders.get()
-    import torch
-
-    from robustlab.core.isolation import own_settings
-    from robustlab.core.memory import keep_freed_memory
-    from robustlab.options import StudyOptions
-    from robustlab.study.setup import prepare
-
     def send(*message: Any) -> None:
         pickle.dump(message, answers)
         answers.flush()
 
     keep_freed_memory()
-    torch.set_num_threads(threads)
+    sys.path[:], splits = orders.get()
+    give_back_freed_memory()
+    progress = _Sent(send)
     with own_settings():
-        study = prepare(StudyOptions(**options), Path.cwd(), _Sent(send))
-        study.workspace.training_threads = threads
-        stages = {stage.key: stage for stage in study.plan.stages}
         while True:
-            stage = stages[orders.get()]
+            job = orders.get()
             started = time.perf_counter()
             try:
-                payload = stage.run(study.workspace)
+                payload = job.run(*splits, progress)
             except RobustlabError as error:
                 send("failed", error)
             else:

@@ -1,4 +1,4 @@
-"""Trains several networks of a study at the same time, each in a process of its own.
+"""Trains several networks at the same time, each in a process of its own.
 
 A small network makes little use of a second core: two that are trained at once, with one thread each, take
 about two thirds of the time that they take one after another with two threads (LOG.md).
@@ -20,81 +20,89 @@ from typing import Any, Self
 import torch
 
 import robustlab
-from robustlab.core.options import options_of
+from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress, Task
-from robustlab.options import StudyOptions
-from robustlab.study.stages.train import TrainStage
+from robustlab.data import Split
+from robustlab.training.job import TrainingJob
 
+__all__ = ["threads_per_training", "trained_side_by_side"]
+
+_WORKER = "robustlab.training.worker"
 _WORTH_IT = 1_000_000
 """Images per training split times epochs, in all, from which on starting processes pays."""
 
+_Messages = queue.SimpleQueue[tuple["_Worker", Any]]
 
-def threads_per_training(stages: Sequence[TrainStage], images: int) -> int:
-    """Return how many threads each of a plan's trainings uses on this machine.
 
-    The plan alone decides, and not what an earlier run has left to do: the number of threads settles the last
-    bits of the weights.
+def threads_per_training(epochs: Sequence[int], after: Sequence[Sequence[int]], images: int) -> int:
+    """Return how many threads each of a study's trainings uses on this machine's processor.
+
+    All trainings of the study decide, and not what an earlier run has left to do: the number of threads
+    settles the last bits of the weights.
 
     Args:
-        stages: all trainings of the plan, each after those that it builds on.
+        epochs: of each training.
+        after: for each training the places, in the same order, of those before it that it builds on.
         images: in the training split.
     """
     threads = torch.get_num_threads()
-    work = images * sum(stage.config.epochs for stage in stages)
-    if work < _WORTH_IT or any(stage.device != "cpu" for stage in stages):
+    if images * sum(epochs) < _WORTH_IT:
         return threads
-    generation: dict[str, int] = {}
-    for stage in stages:
-        generation[stage.key] = 1 + max((generation.get(key, 0) for key in stage.inputs), default=0)
-    at_once = max(Counter(generation.values()).values())
-    return max(1, threads // at_once)
+    generations: list[int] = []
+    for places in after:
+        generations.append(1 + max((generations[place] for place in places), default=0))
+    return max(1, threads // max(Counter(generations).values()))
 
 
 def trained_side_by_side(
-    stages: Sequence[TrainStage],
-    threads: int,
-    options: StudyOptions,
+    jobs: Sequence[TrainingJob],
+    splits: tuple[Split, Split],
     progress: Progress,
-    begin: Callable[[TrainStage], None],
-) -> Iterator[tuple[TrainStage, dict[str, Any], float]]:
-    """Train networks and yield each as it is done, with the stage's payload and its seconds.
+    begin: Callable[[TrainingJob], None],
+) -> Iterator[tuple[TrainingJob, dict[str, Any], float]]:
+    """Train networks on the CPU and yield each job as it is done, with what it returns and its seconds.
 
     What could not be trained in another process is left out: it is for the caller to do. So it is with all of
     them where there is no core for a second process.
 
     Args:
-        stages: those to be trained, each after those that it builds on.
-        threads: how many each of them uses; see `threads_per_training`.
-        options: of the study.
+        jobs: each after those whose networks it needs.
+        splits: training and validation images.
         progress: where progress is shown.
-        begin: told of each stage before it begins.
+        begin: told of each job before it begins.
 
     Raises:
-        RobustlabError: what a stage raised.
+        RobustlabError: what a job raised.
     """
-    at_once = min(len(stages), torch.get_num_threads() // threads)
-    if at_once < 2 or not sys.executable:
+    at_once = min(len(jobs), torch.get_num_threads() // jobs[0].threads) if jobs else 0
+    if at_once < 2 or jobs[0].compute.device != "cpu" or not sys.executable:
         return
-    waiting, running = list(stages), dict[_Worker, TrainStage]()
-    unfinished = {stage.key for stage in stages}
-    messages: queue.SimpleQueue[tuple[_Worker, Any]] = queue.SimpleQueue()
+    try:
+        images = pickle.dumps((sys.path, splits))
+    except Exception:  # a user's images, which only this process can have
+        return
+    waiting, running = list(jobs), dict[_Worker, TrainingJob]()
+    unfinished = {job.path for job in jobs}
+    messages: _Messages = queue.SimpleQueue()
     with ExitStack() as stack:
-        idle = [stack.enter_context(_Worker(threads, options, progress, messages)) for _ in range(at_once)]
+        idle = [stack.enter_context(_Worker(progress, messages, images)) for _ in range(at_once)]
+        del images
+        give_back_freed_memory()
         while True:
-            for stage in [stage for stage in waiting if unfinished.isdisjoint(stage.inputs)][: len(idle)]:
-                begin(stage)
-                waiting.remove(stage)
-                running[idle[-1]] = stage
-                idle.pop().order(stage.key)
+            for job in [job for job in waiting if unfinished.isdisjoint(job.sources.values())][: len(idle)]:
+                begin(job)
+                waiting.remove(job)
+                running[idle[-1]] = job
+                idle.pop().send(job)
             if not running:
                 return
             worker, message = messages.get()
             match message:
                 case ("done", payload, seconds):
-                    stage = running.pop(worker)
-                    unfinished.remove(stage.key)
+                    job = running.pop(worker)
+                    unfinished.remove(job.path)
                     idle.append(worker)
-                    yield stage, payload, seconds
+                    yield job, payload, seconds
                 case ("failed", error):
                     raise error
                 case ("lost",):
@@ -107,26 +115,19 @@ def trained_side_by_side(
 class _Worker:
     """A process that trains, and the bar of what it is at; use as a context manager, which ends it."""
 
-    def __init__(
-        self,
-        threads: int,
-        options: StudyOptions,
-        progress: Progress,
-        messages: "queue.SimpleQueue[tuple[_Worker, Any]]",
-    ) -> None:
+    def __init__(self, progress: Progress, messages: _Messages, images: bytes) -> None:
         self.progress, self.messages = progress, messages
         self.bar, self.task = ExitStack(), Task()
         above = str(Path(robustlab.__file__).parents[1])
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "robustlab.study.training_worker"],
+            [sys.executable, "-m", _WORKER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join([above, os.environ.get("PYTHONPATH", "")])},
         )
         self.listener = threading.Thread(target=self._listen, daemon=True)
         self.listener.start()
-        asked = {name: getattr(options, name) for name in options_of(StudyOptions) if name != "progress"}
-        self._send((sys.path, asked, threads))
+        self._write(images)
 
     def __enter__(self) -> Self:
         return self
@@ -143,9 +144,12 @@ class _Worker:
                 pipe.close()
         self.bar.close()
 
-    def order(self, key: str) -> None:
-        """Have the network of a stage trained."""
-        self._send(key)
+    def send(self, job: TrainingJob) -> None:
+        """Have a network trained."""
+        try:
+            self._write(pickle.dumps(job))
+        except Exception:  # a unit that only this process has
+            self.process.kill()
 
     def show(self, message: tuple[Any, ...]) -> None:
         """Show progress that the process has told of."""
@@ -161,10 +165,10 @@ class _Worker:
             case ("note", text):
                 self.progress.note(text)
 
-    def _send(self, what: object) -> None:
+    def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None
         with suppress(OSError):  # it has ended, which the listener tells
-            pickle.dump(what, self.process.stdin)
+            self.process.stdin.write(data)
             self.process.stdin.flush()
 
     def _listen(self) -> None:

@@ -1,0 +1,113 @@
+"""A training as pure data: what a network is trained on, by which recipe, and where its weights go."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import nn
+
+from robustlab.core import seeding
+from robustlab.core.device import Compute
+from robustlab.core.isolation import own_threads
+from robustlab.core.progress import Progress
+from robustlab.data import Split
+from robustlab.models import Model, Shape, load_network, save_network
+from robustlab.training.config import TrainConfig
+from robustlab.training.loop import train
+from robustlab.training.objectives import Objective
+
+
+class ChangesTheTrainingSet(Protocol):
+    """A defense that consists in what the classifier is trained on."""
+
+    def training_set(
+        self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
+    ) -> Split:
+        """Return the split to train, or to validate, on in place of the given one."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingJob:
+    """All of a training but the images; the same job gives the same weights in any process.
+
+    Attributes:
+        network: its name, which all draws go by.
+        title: shown to people.
+        model: the architecture.
+        shape: of the images, and the number of classes.
+        objective: the loss.
+        defense: changes what it is trained on; None: nothing does.
+        sources: by name, the files of the trained networks that the defense needs.
+        config: the rest of the recipe.
+        compute: device and precision.
+        threads: how many it uses on the CPU.
+        seed: of all draws.
+        dataset: the name of the images' dataset.
+        path: the file that the weights go to.
+        key: stands for all that they depend on; it is kept in that file.
+    """
+
+    network: str
+    title: str
+    model: Model
+    shape: Shape
+    objective: Objective
+    defense: ChangesTheTrainingSet | None
+    sources: Mapping[str, Path]
+    config: TrainConfig
+    compute: Compute
+    threads: int
+    seed: int
+    dataset: str
+    path: Path
+    key: str
+
+    def run(self, train_split: Split, validation_split: Split, progress: Progress) -> dict[str, Any]:
+        """Train the network, or go on where an earlier run was stopped, and save it; return its history.
+
+        Raises:
+            RobustlabError: the training diverged, or a file can't be read or written.
+        """
+        with own_threads(self.threads):
+            return self._run(train_split, validation_split, progress)
+
+    def _run(self, train_split: Split, validation_split: Split, progress: Progress) -> dict[str, Any]:
+        if self.defense is not None:
+            sources = {name: load_network(path, self.compute.device) for name, path in self.sources.items()}
+            train_split, validation_split = (
+                self.defense.training_set(split, sources, seed=self.seed, progress=progress)
+                for split in (train_split, validation_split)
+            )
+        with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
+            network = self.model.build(self.shape)
+        checkpoint = self.path.with_suffix(".checkpoint")
+        history = train(
+            network,
+            self.objective,
+            train_split,
+            validation_split,
+            config=self.config,
+            compute=self.compute,
+            # By the name alone: a word that changes in a spec changes no draw.
+            key=seeding.derive(self.seed, "training", self.network),
+            checkpoint=checkpoint,
+            identity=self.key,
+            progress=progress,
+            description=self.title,
+        )
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        card = {
+            "title": self.title,
+            "objective": repr(self.objective),
+            "defense": self.defense and repr(self.defense),
+            "schedule": self.config.described(),
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "best_epoch": history.best_epoch,
+            "parameters": parameters,
+            "stage": self.key,
+        }
+        save_network(self.path, network, self.model, self.shape, card)
+        checkpoint.unlink(missing_ok=True)
+        return {"epochs": history.epochs, "best_epoch": history.best_epoch, "parameters": parameters}
