@@ -20,6 +20,9 @@ from robustlab.data.source import ImageSource, LazyImages
 from robustlab.defenses.base import TrainedDefense
 from robustlab.threats import ThreatModel
 
+_AT_ONCE = 2000
+"""Images per attack, which takes several times their memory."""
+
 
 @register("adversarial_training")
 class AdversarialTraining(TrainedDefense):
@@ -47,17 +50,20 @@ class AdversarialTraining(TrainedDefense):
         model = networks[self.source]
         device = next(model.parameters()).device
         with progress.track(f"{self.attack.name} on the {split.name} images", len(chosen)) as bar:
-            result = self.attack.run(
-                model,
-                split.pixels(chosen).to(device),
-                split.labels[chosen].to(device),
-                self.threat,
-                ids=split.ids[chosen],
-                seed=key,
-                early_stop=False,
-                on_batch=bar.advance,
-            )
-        mixture = LazyImages.of(_Mixture(split, chosen, result.images.cpu()))
+            found = [
+                self.attack.run(
+                    model,
+                    split.pixels(rows).to(device),
+                    split.labels[rows].to(device),
+                    self.threat,
+                    ids=split.ids[rows],
+                    seed=key,
+                    early_stop=False,
+                    on_batch=bar.advance,
+                ).images.cpu()
+                for rows in torch.split(chosen, _AT_ONCE)
+            ]
+        mixture = LazyImages.of(_Mixture(split, chosen, torch.cat(found)))
         return Split(images=mixture, labels=split.labels, ids=split.ids, name=split.name)
 
 

@@ -369,6 +369,12 @@ class RunStore:
             (total,) = db.execute("SELECT TOTAL(seconds) FROM blocks WHERE key = ?", (key,)).fetchone()
         return min(max(float(total), 0.0), _LONGEST)
 
+    def effort(self, key: str) -> float:
+        """Return the passes of all rows of a measurement, and one for each row, damaged or not."""
+        with self._database() as db:
+            total = "SELECT TOTAL(1 + forwards + backwards) FROM outcomes WHERE key = ?"
+            return float(db.execute(total, (key,)).fetchone()[0])
+
     def _digests(
         self, db: sqlite3.Connection, key: str, first: int, last: int
     ) -> dict[int, tuple[bytes, bytes | None]]:

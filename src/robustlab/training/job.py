@@ -10,6 +10,7 @@ from torch import nn
 from robustlab.core import seeding
 from robustlab.core.device import Compute
 from robustlab.core.isolation import own_threads
+from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
 from robustlab.data import Split
 from robustlab.models import Model, Shape, load_network, save_network
@@ -79,6 +80,7 @@ class TrainingJob:
                 self.defense.training_set(split, sources, seed=self.seed, progress=progress)
                 for split in (train_split, validation_split)
             )
+            give_back_freed_memory()  # of the attack
         with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
             network = self.model.build(self.shape)
         checkpoint = self.path.with_suffix(".checkpoint")

@@ -203,8 +203,8 @@ class Cascade:
     def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
         """Return what these rows of a stage took: their share of its passes, where it has more rows."""
         key = key_of(self.problem, stage)
-        share = _effort(outcomes.values()) / max(1, _effort(self.store.outcomes(key)))
-        return share * self.store.seconds(key)
+        share = _effort(outcomes.values()) / max(1, self.store.effort(key))
+        return min(share, 1) * self.store.seconds(key)
 
     def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
         """Hand jobs to the engine and write what comes back; ``broken``: images of it that are so already."""

@@ -151,8 +151,8 @@ def _cost(view: StudyView) -> list[str]:
     compute, data = results.compute, results.dataset
     versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
     facts = [
-        f"- total time {text.duration(view.seconds)}, peak memory {text.count(results.peak_memory_mb)} MB, "
-        f"seed {results.seed}",
+        f"- total time {text.duration(view.seconds)}, peak memory of the main process "
+        f"{text.count(results.peak_memory_mb)} MB, seed {results.seed}",
         f"- {plain(text.machine(compute))}; training in {plain(compute.training_precision)}",
         f"- {plain(data.name)}: {plain(data.source)}; {text.count(data.train)} training, "
         f"{text.count(data.validation)} validation and {text.count(data.test)} test images",
