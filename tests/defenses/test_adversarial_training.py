@@ -13,7 +13,7 @@ from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.core import seeding
 from robustlab.core.progress import Progress, Task
 from robustlab.data import Split
-from robustlab.defenses import AdversarialTraining
+from robustlab.defenses import AdversarialTraining, adversarial_training
 from robustlab.threats import Linf
 
 
@@ -78,6 +78,19 @@ def test_the_changed_images_are_the_attacks(dtype: torch.dtype, attack: Attack) 
     if isinstance(attack, FGSM):
         expected = FGSM().run(source(), clean, split.labels, Linf(eps=0.1), early_stop=False).images
         assert torch.allclose(result.tensor()[changed], expected[changed], atol=1e-6)
+
+
+@pytest.mark.parametrize("attack", [FGSM(random_start=True), PGD(steps=3)], ids=repr)
+def test_how_many_are_attacked_at_once_changes_nothing(
+    attack: Attack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = make_split(50)
+    at_once = made(split, defense(attack=attack))
+    monkeypatch.setattr(adversarial_training, "_AT_ONCE", 4)
+    in_blocks = made(split, defense(attack=attack))
+    assert torch.allclose(at_once.tensor(), in_blocks.tensor(), atol=1e-6)
+    rows = torch.tensor([7, 3, 44, 7])
+    assert torch.equal(in_blocks.pixels(rows), in_blocks.tensor()[rows])
 
 
 def test_misclassified_images_are_attacked_too() -> None:
