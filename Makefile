@@ -1,4 +1,4 @@
-# make run     train, attack, defend, detect and report on real data (about 10 minutes on two cores)
+# make run     train, attack, defend, detect and report on real data (10 to 20 minutes on two cores)
 # make quick   the same on few epochs and a part of the images (under 2 minutes)
 # make test    lint, types, tests
 # Each sets itself up first: a virtual environment in .venv, and the install.

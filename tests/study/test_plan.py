@@ -28,7 +28,7 @@ plan = pytest.fixture(planner)
 
 def test_a_network_that_uses_a_factor_is_trained_once_per_value(plan: Planner) -> None:
     networks = {stage.network: (name, choice, stage) for name, choice, stage in plan().networks}
-    assert list(networks) == ["baseline", "adversarial-study", "adversarial-pixel", "vae", "vae_kl", "gan"]
+    assert list(networks) == ["baseline", "gan", "adversarial-study", "adversarial-pixel", "vae", "vae_kl"]
     for value, eps in (("study", 0.125), ("pixel", 0.25)):
         name, choice, stage = networks[f"adversarial-{value}"]
         assert (name, choice.id) == ("adversarial", value)
