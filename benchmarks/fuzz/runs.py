@@ -18,8 +18,9 @@ from fuzz.registry import Attempt, family
 from robustlab.data import Split
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.ledger import Outcome, StageRecord
 from robustlab.runs.run import EvaluationRun, load_results
-from robustlab.runs.store import Outcome, RunStore, StageRecord
+from robustlab.runs.store import RunStore
 from robustlab.study import StudyOptions
 from robustlab.study import execute as execute_study
 

@@ -44,7 +44,7 @@ def known(source: MadeImages, first: int, ids: int = 0) -> Split:
 
 
 def results(folder: Path) -> Any:
-    """Return what results.json says, but for the clock and the memory."""
+    """Return the content of results.json without times and memory."""
 
     def timeless(value: Any) -> Any:
         if isinstance(value, dict):

@@ -1,6 +1,6 @@
 """What the tests of a run's folder write into it."""
 
-from robustlab.runs.store import Outcome, StageRecord
+from robustlab.runs.ledger import Outcome, StageRecord
 
 
 def outcome(image_id: int, confidence: float = 0.5) -> Outcome:

@@ -7,8 +7,9 @@ import pytest
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import part_of
+from robustlab.runs.ledger import StageRecord
 from robustlab.runs.owner import STORE_VERSION, Owner, check_owner, read_owner
-from robustlab.runs.store import RunStore, StageRecord
+from robustlab.runs.store import RunStore
 
 DONE = StageRecord(key="a", name="stage a", payload={}, seconds=1.5)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from store_records import outcome, record
 
 from robustlab.core.errors import RunError
-from robustlab.runs.store import Outcome, RunStore, StageRecord
+from robustlab.runs.ledger import Outcome, StageRecord
+from robustlab.runs.store import RunStore
 
 
 @pytest.fixture

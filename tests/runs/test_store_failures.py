@@ -25,7 +25,8 @@ FILLING = """
 import resource, sys
 from pathlib import Path
 from robustlab.core.errors import OutputError
-from robustlab.runs.store import Outcome, RunStore
+from robustlab.runs.ledger import Outcome
+from robustlab.runs.store import RunStore
 
 values = dict(label=3, prediction=5, confidence=0.5, distance=0.25, forwards=42, backwards=40, restart=-1,
               success=1)

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from robustlab.core.progress import Progress
-from robustlab.runs.store import Outcome
+from robustlab.runs.ledger import Outcome
 
 HEAD = """
 schema = 2
@@ -80,7 +80,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def outcomes(folder: Path, key: str) -> list[Outcome]:
-    """Return the rows of a measurement, also those whose adversarial image is no longer kept."""
+    """Return the rows of a measurement, including rows whose adversarial image was removed."""
     columns = ", ".join(Outcome.__dataclass_fields__)
     with sqlite3.connect(folder / "ledger.sqlite") as db:
         rows = db.execute(f"SELECT {columns} FROM outcomes WHERE key = ?", (key,)).fetchall()

@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core.errors import RunError
+from robustlab.runs.ledger import Outcome
 from robustlab.runs.results import Row
-from robustlab.runs.store import Outcome
 
 SPECS = {
     "clean": {},

@@ -72,7 +72,7 @@ def _settle(name: str, values: dict[str, Any], *, required: bool) -> None:
     """Let an option have its value, however it was given.
 
     Raises:
-        SpecError: it was given in both ways, or in none and there is no default.
+        SpecError: it was given twice, or it is required and was not given.
     """
     by_place = values.pop(f"{name}{_PLACE}")
     if by_place is not None and values[name] is not None:

@@ -16,7 +16,7 @@ from robustlab.core.spec import units
 from robustlab.core.text import shown
 from robustlab.data import Dataset
 from robustlab.evaluation.subject import LoadedClassifier
-from robustlab.runs.store import digest
+from robustlab.runs.ledger import digest
 
 Constants = str | float | Sequence[float]
 """A name of `statistics`, or numbers: one, or one per channel; in a text separated by commas."""

@@ -10,26 +10,22 @@ manifest.json       what was asked and what it was resolved to (written last: pr
 report.html, report.md, figures/, .figures.json (the hashes of the figures)
 """
 
-import hashlib
 import json
 import re
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import filelock
 
 from robustlab.core.errors import OutputError, RunError
 from robustlab.core.files import writing
+from robustlab.runs.ledger import TABLES, Outcome, StageRecord, drop_older_tables, row_digest
 from robustlab.runs.ledger_errors import explained
 from robustlab.runs.owner import Owner, check_owner, write_owner
-
-_PROGRAM = version("robustlab")
 
 _RECORD = "/record"
 """At the end of a stage's key in the table of digests, which has the rows of measurements of that key too."""
@@ -39,68 +35,6 @@ _LONGEST = 1e9
 
 _FILE_NAME = re.compile(r"\w{1,100}")
 """A key that a file of arrays can be named by; a damaged ledger may hold any other."""
-
-_TABLES = """
-CREATE TABLE IF NOT EXISTS stages (
-    key TEXT PRIMARY KEY, name TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS events (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, event TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS outcomes (
-    key TEXT NOT NULL, image_id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
-    confidence REAL NOT NULL, distance REAL NOT NULL, forwards INTEGER NOT NULL, backwards INTEGER NOT NULL,
-    restart INTEGER NOT NULL, success INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS examples (
-    key TEXT NOT NULL, image_id INTEGER NOT NULL, image BLOB NOT NULL, PRIMARY KEY (key, image_id));
-CREATE TABLE IF NOT EXISTS blocks (
-    id INTEGER PRIMARY KEY, key TEXT NOT NULL, images INTEGER NOT NULL, seconds REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS digests (
-    key TEXT NOT NULL, image_id INTEGER NOT NULL, row BLOB NOT NULL, example BLOB,
-    PRIMARY KEY (key, image_id)) WITHOUT ROWID;
-"""
-
-
-def digest(*content: object) -> str:
-    """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
-    return hashlib.sha256(json.dumps([*content, _PROGRAM], sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _hash(*content: object) -> bytes:
-    """Return the digest of values that SQLite gives back as they were."""
-    parts = (part if isinstance(part, bytes) else repr(part).encode() for part in content)
-    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """One image under one measurement: a row of the ledger.
-
-    ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
-    ``success``: 1 where the attacker's goal is reached, at any distance, else 0.
-    """
-
-    image_id: int
-    label: int
-    prediction: int
-    confidence: float
-    distance: float
-    forwards: int
-    backwards: int
-    restart: int
-    success: int
-
-    def values(self) -> tuple[int | float, ...]:
-        """Return the values as SQLite gives them back, which has no minus zero."""
-        return tuple(getattr(self, name) + 0 for name in Outcome.__dataclass_fields__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageRecord:
-    """A finished stage: what it returned, and the seconds it took."""
-
-    key: str
-    name: str
-    payload: dict[str, Any]
-    seconds: float
 
 
 class RunStore:
@@ -170,8 +104,8 @@ class RunStore:
                 self._db = sqlite3.connect(path)
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=NORMAL")
-                _drop_older_tables(self._db)
-                self._db.executescript(_TABLES)
+                drop_older_tables(self._db)
+                self._db.executescript(TABLES)
                 self._ledger = _inode(path)
             self._check_in_place()
             with self._db:
@@ -212,7 +146,7 @@ class RunStore:
         with self._database() as db:
             row = db.execute("SELECT name, payload, seconds FROM stages WHERE key = ?", (key,)).fetchone()
             digests = self._digests(db, key + _RECORD, 0, 0)
-        if row is None or digests != {0: (_hash(key, *row), None)}:
+        if row is None or digests != {0: (row_digest(key, *row), None)}:
             return None
         return StageRecord(key=key, name=row[0], payload=json.loads(row[1]), seconds=row[2])
 
@@ -226,7 +160,7 @@ class RunStore:
         with self._database() as db:
             values = (record.key, record.name, json.dumps(record.payload), record.seconds + 0.0)
             db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, ?)", values)
-            digest = (record.key + _RECORD, 0, _hash(*values), None)
+            digest = (record.key + _RECORD, 0, row_digest(*values), None)
             db.execute("INSERT OR REPLACE INTO digests VALUES (?, ?, ?, ?)", digest)
             db.execute("INSERT INTO events (key, name, event) VALUES (?, ?, 'finished')", values[:2])
 
@@ -269,9 +203,9 @@ class RunStore:
             seconds: what the block took.
         """
         rows = {outcome.image_id: outcome.values() for outcome in outcomes}
-        images = {number: (image, _hash(image)) for number, image in (examples or {}).items()}
+        images = {number: (image, row_digest(image)) for number, image in (examples or {}).items()}
         digests = [
-            (key, number, _hash(key, *row, digest), digest)
+            (key, number, row_digest(key, *row, digest), digest)
             for number, row in rows.items()
             for _, digest in [images.get(number, (b"", None))]
         ]
@@ -310,7 +244,7 @@ class RunStore:
         rows = []
         for row in rows_there if image_ids is None else (row for row in rows_there if row[0] in image_ids):
             digest, example = digests.get(row[0], (b"", None))
-            if digest == _hash(key, *row, example) and (example is None or row[0] in stored):
+            if digest == row_digest(key, *row, example) and (example is None or row[0] in stored):
                 rows.append(Outcome(**dict(zip(names, row, strict=True))))
         return rows
 
@@ -329,7 +263,7 @@ class RunStore:
                     "WHERE key = ? AND image_id = ?",
                     (key, number),
                 ).fetchone()
-                if row and row[1] == _hash(row[0]):
+                if row and row[1] == row_digest(row[0]):
                     images[number] = row[0]
                 else:
                     damaged.append(number)
@@ -394,15 +328,6 @@ class RunStore:
     def array_path(self, key: str) -> Path:
         """Return where a stage's arrays belong."""
         return self.folder / "arrays" / f"{key}.safetensors"
-
-
-def _drop_older_tables(db: sqlite3.Connection) -> None:
-    """Drop the rows of a version that kept no success: no key of this one leads to them."""
-    columns = {row[1] for row in db.execute("PRAGMA table_info(outcomes)")}
-    if columns == {"key", *Outcome.__dataclass_fields__} - {"success"}:
-        with db:
-            for table in ("outcomes", "examples", "blocks"):
-                db.execute(f"DROP TABLE IF EXISTS {table}")
 
 
 def _inode(path: Path) -> tuple[int, int] | None:

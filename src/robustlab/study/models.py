@@ -13,7 +13,7 @@ from robustlab.evaluation.subject import LoadedClassifier, classifier_of
 from robustlab.models import load_network
 from robustlab.models.files import network_kind
 from robustlab.models.sources import Loaded, Note
-from robustlab.runs.store import digest
+from robustlab.runs.ledger import digest
 from robustlab.study.recipe import Recipe
 from robustlab.study.sweep import Choice, Sweep
 

@@ -8,6 +8,7 @@ import torch
 
 from robustlab.core import device, environment
 from robustlab.core.factors import names_in
+from robustlab.runs.ledger import StageRecord
 from robustlab.runs.records import ComputeRecord, Figure
 from robustlab.runs.results import (
     Axis,
@@ -26,7 +27,6 @@ from robustlab.runs.results import (
     Series,
     Variant,
 )
-from robustlab.runs.store import StageRecord
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.study.plan import Plan
 from robustlab.study.recipe import ReadingPart, Recipe

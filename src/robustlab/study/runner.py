@@ -18,10 +18,11 @@ from robustlab.core.progress import Progress
 from robustlab.data import check_dataset
 from robustlab.models.files import load_tensors
 from robustlab.options import StudyOptions
+from robustlab.runs.ledger import StageRecord
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.results import Results
 from robustlab.runs.run import Run
-from robustlab.runs.store import RunStore, StageRecord
+from robustlab.runs.store import RunStore
 from robustlab.study.plan import Plan
 from robustlab.study.results import assemble
 from robustlab.study.setup import PreparedStudy, prepare

@@ -62,8 +62,8 @@ def trained_side_by_side(
 ) -> Iterator[tuple[TrainingJob, dict[str, Any], float]]:
     """Train networks on the CPU and yield each job as it is done, with what it returns and its seconds.
 
-    What could not be trained in another process is left out: it is for the caller to do. So it is with all of
-    them where there is no core for a second process.
+    What could not be trained in another process is left out, and the caller trains it. Nothing is yielded on
+    a machine with one core, on a GPU, or for a single job.
 
     Args:
         jobs: each after those whose networks it needs.

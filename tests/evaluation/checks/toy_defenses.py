@@ -13,7 +13,7 @@ from robustlab.core.logits import answered
 from robustlab.data import Split
 from robustlab.evaluation.checks import AttackedRow, AttackRunner, Context, EvaluationSummary, all_checks
 from robustlab.runs.evaluation import CheckRecord
-from robustlab.runs.store import Outcome
+from robustlab.runs.ledger import Outcome
 from robustlab.threats import Linf, ThreatModel
 
 WEAK = Linf(eps=0.05)

@@ -11,7 +11,7 @@ from robustlab.core import seeding
 from robustlab.data import Split
 from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
-from robustlab.runs.store import Outcome, digest
+from robustlab.runs.ledger import Outcome, digest
 
 
 @dataclass(frozen=True, kw_only=True)

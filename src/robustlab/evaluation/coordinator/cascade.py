@@ -20,7 +20,8 @@ from robustlab.evaluation.jobs.stages import (
     succeeded,
 )
 from robustlab.evaluation.metrics import percent
-from robustlab.runs.store import Outcome, RunStore, StageRecord
+from robustlab.runs.ledger import Outcome, StageRecord
+from robustlab.runs.store import RunStore
 
 Outcomes = dict[int, Outcome]
 

@@ -27,7 +27,8 @@ from robustlab.evaluation.jobs.context import EvaluationContext, source_of
 from robustlab.models.base import Shape
 from robustlab.models.zoo import trained_on
 from robustlab.runs.evaluation import CheckRecord
-from robustlab.runs.store import RunStore, StageRecord
+from robustlab.runs.ledger import StageRecord
+from robustlab.runs.store import RunStore
 
 STAGE = "checks"
 

@@ -13,7 +13,8 @@ from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, key_of
-from robustlab.runs.store import RunStore, StageRecord
+from robustlab.runs.ledger import StageRecord
+from robustlab.runs.store import RunStore
 
 _ASKED = 4
 """Images, asked one by one, so that neither the batch size nor the number of images matters."""

@@ -17,8 +17,9 @@ from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
+from robustlab.runs.ledger import StageRecord
 from robustlab.runs.records import PassTime
-from robustlab.runs.store import RunStore, StageRecord
+from robustlab.runs.store import RunStore
 
 _MAX_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
 """Images per pass where memory suffices: the fastest size that was found (LOG.md)."""

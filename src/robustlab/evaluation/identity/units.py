@@ -8,7 +8,7 @@ from pathlib import Path
 from robustlab.core.installed import is_library
 from robustlab.core.spec import Unit
 from robustlab.evaluation.identity.description import describe_classes
-from robustlab.runs.store import digest
+from robustlab.runs.ledger import digest
 
 
 def code_of(unit: Unit) -> str:

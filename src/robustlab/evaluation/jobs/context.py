@@ -21,8 +21,8 @@ from robustlab.evaluation.classify import Responses, responses
 from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.runs.ledger import digest
 from robustlab.runs.records import PassTime
-from robustlab.runs.store import digest
 from robustlab.threats import ThreatModel
 
 _PROGRAM = (

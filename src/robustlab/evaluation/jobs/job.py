@@ -10,7 +10,7 @@ from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.calling import blaming
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import EvaluationStage
-from robustlab.runs.store import Outcome
+from robustlab.runs.ledger import Outcome
 
 
 @dataclass(frozen=True, kw_only=True)

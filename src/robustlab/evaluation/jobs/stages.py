@@ -18,7 +18,7 @@ from robustlab.data import Split
 from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.runs.store import Outcome
+from robustlab.runs.ledger import Outcome
 from robustlab.threats import ThreatModel
 
 

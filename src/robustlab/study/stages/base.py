@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any
 
-from robustlab.runs.store import digest
+from robustlab.runs.ledger import digest
 from robustlab.study.workspace import Workspace
 
 

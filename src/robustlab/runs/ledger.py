@@ -1,0 +1,81 @@
+"""What the ledger holds: its tables, the rows of images, the records of stages, and their digests."""
+
+import hashlib
+import json
+import sqlite3
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+_PROGRAM = version("robustlab")
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS stages (
+    key TEXT PRIMARY KEY, name TEXT NOT NULL, payload TEXT NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS events (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, name TEXT NOT NULL, event TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outcomes (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, label INTEGER NOT NULL, prediction INTEGER NOT NULL,
+    confidence REAL NOT NULL, distance REAL NOT NULL, forwards INTEGER NOT NULL, backwards INTEGER NOT NULL,
+    restart INTEGER NOT NULL, success INTEGER NOT NULL, PRIMARY KEY (key, image_id)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS examples (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, image BLOB NOT NULL, PRIMARY KEY (key, image_id));
+CREATE TABLE IF NOT EXISTS blocks (
+    id INTEGER PRIMARY KEY, key TEXT NOT NULL, images INTEGER NOT NULL, seconds REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS digests (
+    key TEXT NOT NULL, image_id INTEGER NOT NULL, row BLOB NOT NULL, example BLOB,
+    PRIMARY KEY (key, image_id)) WITHOUT ROWID;
+"""
+
+
+def digest(*content: object) -> str:
+    """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
+    return hashlib.sha256(json.dumps([*content, _PROGRAM], sort_keys=True).encode()).hexdigest()[:16]
+
+
+def row_digest(*content: object) -> bytes:
+    """Return the digest of values that SQLite gives back as they were."""
+    parts = (part if isinstance(part, bytes) else repr(part).encode() for part in content)
+    return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One image under one measurement: a row of the ledger.
+
+    ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
+    ``success``: 1 where the attacker's goal is reached, at any distance, else 0.
+    """
+
+    image_id: int
+    label: int
+    prediction: int
+    confidence: float
+    distance: float
+    forwards: int
+    backwards: int
+    restart: int
+    success: int
+
+    def values(self) -> tuple[int | float, ...]:
+        """Return the values as SQLite gives them back, which has no minus zero."""
+        return tuple(getattr(self, name) + 0 for name in Outcome.__dataclass_fields__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageRecord:
+    """A finished stage: what it returned, and the seconds it took."""
+
+    key: str
+    name: str
+    payload: dict[str, Any]
+    seconds: float
+
+
+def drop_older_tables(db: sqlite3.Connection) -> None:
+    """Drop the rows of a version that kept no success: no key of this one leads to them."""
+    columns = {row[1] for row in db.execute("PRAGMA table_info(outcomes)")}
+    if columns == {"key", *Outcome.__dataclass_fields__} - {"success"}:
+        with db:
+            for table in ("outcomes", "examples", "blocks"):
+                db.execute(f"DROP TABLE IF EXISTS {table}")
