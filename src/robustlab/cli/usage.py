@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from robustlab.cli.examples import EXAMPLES
 from robustlab.core.aliases import ALIASES, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
 
@@ -16,6 +17,10 @@ _UsageError: Any = typer.BadParameter.__base__
 
 class Commands(TyperGroup):
     """The commands; a mistake in the way they are called is one line on standard error, and exit code 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands in the order of `EXAMPLES`, whichever registered itself first."""
+        return sorted(super().list_commands(ctx), key=[*EXAMPLES].index)
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Read the options that stand before a command."""

@@ -1,0 +1,87 @@
+"""Plain texts that fit the terminal. They need no rich, so that `ls`, `gate` and the like answer at once."""
+
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from robustlab.core.text import printable
+
+if TYPE_CHECKING:
+    from robustlab.runs.records import Figure
+
+_SIDE_BY_SIDE = 60
+"""A narrower terminal has no room for texts side by side."""
+_GAP = "  "
+
+
+def width() -> int:
+    """Return the columns of the terminal; 80 where there is none."""
+    return shutil.get_terminal_size((80, 24)).columns
+
+
+def styled(text: str, **style: Any) -> str:
+    """Return a text in a style of `typer.style`, unless the user wants none (``NO_COLOR``)."""
+    return text if os.environ.get("NO_COLOR") else typer.style(text, **style)
+
+
+def print_paragraphs(text: str, indent: str = "") -> None:
+    """Print the lines of a text, each wrapped to the terminal's width."""
+    for line in text.splitlines():
+        typer.echo("\n".join(_wrapped(line, width() - len(indent), indent)))
+
+
+def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = _GAP) -> None:
+    """Print rows of texts side by side, or below each other where the terminal is narrow.
+
+    Args:
+        rows: a name and what there is to say of it.
+        heads: of all columns; default none.
+        indent: before each line.
+    """
+    if width() < _SIDE_BY_SIDE:
+        for name, *texts in rows:
+            print_paragraphs(printable(name))
+            for head, text in zip(heads[1:] or [""] * len(texts), texts, strict=True):
+                if text:
+                    print_paragraphs(printable(f"{head}: {text}" if head else text), _GAP)
+        return
+    cells = [[printable(text) for text in row] for row in ([heads, *rows] if heads else rows)]
+    natural = [max(len(line) for text in column for line in [*text.splitlines(), ""]) for column in zip(*cells)]
+    widths = _fitted(natural, width() - len(indent) - len(_GAP) * (len(natural) - 1))
+    for number, row in enumerate(cells):
+        columns = [
+            [part for line in text.splitlines() or [""] for part in _wrapped(line, size)]
+            for text, size in zip(row, widths, strict=True)
+        ]
+        for line in range(max(map(len, columns))):
+            parts = [column[line] if line < len(column) else "" for column in columns]
+            shown = indent + _GAP.join(f"{part:{size}}" for part, size in zip(parts, widths, strict=True))
+            typer.echo(styled(shown.rstrip(), bold=True) if heads and not number else shown.rstrip())
+
+
+def split_figure(figure: "Figure") -> tuple[str, str]:
+    """Return a figure's value and its interval."""
+    value, _, interval = str(figure).partition(" (")
+    return value, interval.removesuffix(")")
+
+
+def _fitted(natural: Sequence[int], room: int) -> list[int]:
+    """Return widths that fit: narrow columns keep theirs, and the others share what is left."""
+    widths = list(natural)
+    if sum(widths) <= room:
+        return widths
+    wide = sorted(range(len(widths)), key=widths.__getitem__)
+    while wide:
+        share = max(1, room // len(wide))
+        widths[wide[0]] = min(widths[wide[0]], share)
+        room -= widths[wide.pop(0)]
+    return widths
+
+
+def _wrapped(line: str, size: int, indent: str = "") -> Iterable[str]:
+    wrapped = textwrap.wrap(line, max(1, size), break_on_hyphens=False, drop_whitespace=True)
+    return [indent + part for part in wrapped or [""]]
