@@ -5,7 +5,6 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
-
 RECIPES = (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes")
 """Where the recipes that come with robustlab lie: in an installed package, and in a checkout."""
 

@@ -43,7 +43,9 @@ def _files(kind: str) -> Iterable[Path]:
     if not kind:
         return files
     line = f'\n    kind = "{kind}"\n'
-    homes = (path.parent for path in files if path.name == "base.py" and line in path.read_text(encoding="utf-8"))
+    homes = (
+        path.parent for path in files if path.name == "base.py" and line in path.read_text(encoding="utf-8")
+    )
     return next((home.rglob("*.py") for home in homes), ())
 
 

@@ -1,8 +1,6 @@
 """What `robustlab compare` and `robustlab gate` print."""
 
-import typer
-
-from robustlab.cli.texts import print_paragraphs, print_rows, split_figure, styled
+from robustlab.cli.texts import echo, print_paragraphs, print_rows, split_figure, styled
 from robustlab.core.text import printable
 from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
@@ -13,7 +11,7 @@ _SHOWN = 50
 
 def show_comparison(found: Comparison) -> None:
     """Print both figures, their difference and the images that flipped."""
-    typer.echo(styled(f"Robust accuracy on the {found.n} common images", italic=True))
+    echo(styled(f"Robust accuracy on the {found.n} common images", italic=True))
     difference = f"{100 * found.difference:+.2f} points"
     interval = f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
     rows = [
@@ -26,7 +24,7 @@ def show_comparison(found: Comparison) -> None:
         f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
     )
     for setting in found.other_settings:
-        typer.echo(styled(f"The difference may come from other {printable(setting)}", fg="yellow"))
+        echo(styled(f"The difference may come from other {printable(setting)}", fg="yellow"))
     for title, images in (
         ("gained", [flip for flip in found.flipped if flip.second in {"robust", "certified"}]),
         ("lost", [flip for flip in found.flipped if flip.first in {"robust", "certified"}]),
@@ -40,5 +38,5 @@ def show_gate(found: GateResult) -> None:
     """Print every condition, and whether the gate is passed."""
     for condition in found.conditions:
         mark = styled("✓", fg="green") if condition.holds else styled("✗", fg="red")
-        typer.echo(f"{mark} {printable(condition.asked)}: {printable(condition.found)}")
-    typer.echo(styled("passed", fg="green") if found.passed else styled("failed", fg="red", bold=True))
+        echo(f"{mark} {printable(condition.asked)}: {printable(condition.found)}")
+    echo(styled("passed", fg="green") if found.passed else styled("failed", fg="red", bold=True))

@@ -10,11 +10,9 @@ import sys
 import textwrap
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import typer
-
 from robustlab.cli import catalogue
 from robustlab.cli.attack_groups import properties
-from robustlab.cli.texts import print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
 from robustlab.core.spec import Unit
 from robustlab.core.text import printable
 
@@ -83,13 +81,13 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
         return
-    typer.echo(f"{styled(printable(found['name']), bold=True)}  {styled(printable(found['kind']), dim=True)}\n")
+    echo(f"{styled(printable(found['name']), bold=True)}  {styled(printable(found['kind']), dim=True)}\n")
     if "access" in found:
         print_paragraphs(f"{', '.join(dict.fromkeys([found['access'], *found['norms']]))}\n\n")
     print_paragraphs(printable(f"{found['text']}\n\n{found['source']}"))
     if arguments := found["arguments"]:
         rows = [[str(argument.get(key, "")) for key in _HEADINGS] for argument in arguments]
-        typer.echo()
+        echo()
         print_rows(rows, list(_HEADINGS.values()), indent="")
 
 

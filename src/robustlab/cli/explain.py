@@ -5,11 +5,9 @@ import json
 import re
 import sys
 
-import typer
-
 from robustlab.cli import describe
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown
@@ -31,7 +29,7 @@ def show(check: str | None, *, as_json: bool) -> None:
         if as_json:
             _print_json({"id": check, "title": title, "text": plain(text)})
             return
-        typer.echo(f"{styled(check, bold=True)}\n\n{title}\n")
+        echo(f"{styled(check, bold=True)}\n\n{title}\n")
         print_paragraphs(plain(text))
         return
     others = _of_other_packages()

@@ -9,12 +9,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-import typer
-
 from robustlab.cli import catalogue, describe
 from robustlab.cli.attack_groups import grouped, properties
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, kind_of, units
 from robustlab.core.text import shown
@@ -57,12 +55,12 @@ def show(kind: str | None, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(everything | more, indent=2) + "\n")
         return
     for title, entries in everything.items():
-        typer.echo(styled(title, italic=True))
+        echo(styled(title, italic=True))
         if title == "attacks" and attacks:
             _show_attacks(attacks)
         else:
             print_rows(list(entries.items()))
-        typer.echo()
+        echo()
 
 
 def _show_attacks(attacks: Sequence[type[Unit]]) -> None:
@@ -96,7 +94,9 @@ def _kinds(name: str) -> dict[str, list[type[Unit]]]:
 
 def _described(found: Iterable[type[Unit]]) -> dict[str, str]:
     """Return each unit's signature with the first line of its docstring; of a check what a failure means."""
-    return {f"{describe.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found}
+    return {
+        f"{describe.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found
+    }
 
 
 def _arguments(unit: type[Unit]) -> str:

@@ -17,6 +17,7 @@ from robustlab.core.aliases import RenamedWarning
 from robustlab.core.arguments import as_path
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
+from robustlab.shipped import check_texts
 
 __all__ = ["app", "main"]
 
@@ -53,11 +54,19 @@ def report(
         browser.show(path)
 
 
+def _check_names(incomplete: str) -> list[str]:
+    return [name for name in check_texts() if name.startswith(incomplete)]
+
+
 @app.command()
 @friendly
 def explain(
     check: Annotated[
-        str | None, typer.Argument(help="A check's name, e.g. zero-gradients; without it all are listed.")
+        str | None,
+        typer.Argument(
+            help="A check's name, e.g. zero-gradients; without it all are listed.",
+            autocompletion=_check_names,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -115,6 +124,6 @@ def main() -> None:
     leave_on_ctrl_c()
     keep_freed_memory()
     try:
-        app()
+        app(prog_name="robustlab")  # also of `python -m robustlab`
     finally:
         close_for_the_rest()

@@ -48,9 +48,20 @@ def show_evaluation(run: EvaluationRun) -> None:
     n = results.images.n
     rows = [["clean images", str(n), "–", *split_figure(results.clean), str(n * results.samples)]]
     for row in results.rows:
-        counts = [str(row.attacked), str(row.broken), *split_figure(row.robust), str(row.forwards + row.backwards)]
+        counts = [
+            str(row.attacked),
+            str(row.broken),
+            *split_figure(row.robust),
+            str(row.forwards + row.backwards),
+        ]
         rows.append([escape(_brief(row.attack)), *counts])
-    last = ["robust accuracy", str(n), "", *split_figure(results.robust), str(results.forwards + results.backwards)]
+    last = [
+        "robust accuracy",
+        str(n),
+        "",
+        *split_figure(results.robust),
+        str(results.forwards + results.backwards),
+    ]
     rows.append([f"[bold]{cell}[/bold]" for cell in last])
     print_table(console, escape(results.title), "", _CASCADE, rows)
     if results.certified is not None:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,20 @@ def width() -> int:
 
 
 def styled(text: str, **style: Any) -> str:
-    """Return a text in a style of `typer.style`, unless the user wants none (``NO_COLOR``)."""
-    return text if os.environ.get("NO_COLOR") else typer.style(text, **style)
+    """Return a text in a style of `typer.style`, where a terminal shows it and the user wants it."""
+    plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty() or sys.platform == "win32"
+    return text if plain else typer.style(text, **style)
+
+
+def echo(text: str = "") -> None:
+    """Print a line. (That of typer writes UTF-8 to a terminal that can't show it.)"""
+    sys.stdout.write(f"{text}\n")
 
 
 def print_paragraphs(text: str, indent: str = "") -> None:
     """Print the lines of a text, each wrapped to the terminal's width."""
     for line in text.splitlines():
-        typer.echo("\n".join(_wrapped(line, width() - len(indent), indent)))
+        echo("\n".join(_wrapped(line, width() - len(indent), indent)))
 
 
 def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = _GAP) -> None:
@@ -47,10 +54,12 @@ def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent:
             print_paragraphs(printable(name))
             for head, text in zip(heads[1:] or [""] * len(texts), texts, strict=True):
                 if text:
-                    print_paragraphs(printable(f"{head}: {text}" if head else text), _GAP)
+                    joint = " " if len(head) + len(text) + 4 <= width() else "\n"
+                    print_paragraphs(printable(f"{head}:{joint}{text}" if head else text), _GAP)
         return
     cells = [[printable(text) for text in row] for row in ([heads, *rows] if heads else rows)]
-    natural = [max(len(line) for text in column for line in [*text.splitlines(), ""]) for column in zip(*cells)]
+    longest = [[max(map(len, [*text.splitlines(), ""])) for text in row] for row in cells]
+    natural = [max(column) for column in zip(*longest, strict=True)]
     widths = _fitted(natural, width() - len(indent) - len(_GAP) * (len(natural) - 1))
     for number, row in enumerate(cells):
         columns = [
@@ -60,7 +69,7 @@ def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent:
         for line in range(max(map(len, columns))):
             parts = [column[line] if line < len(column) else "" for column in columns]
             shown = indent + _GAP.join(f"{part:{size}}" for part, size in zip(parts, widths, strict=True))
-            typer.echo(styled(shown.rstrip(), bold=True) if heads and not number else shown.rstrip())
+            echo(styled(shown.rstrip(), bold=True) if heads and not number else shown.rstrip())
 
 
 def split_figure(figure: "Figure") -> tuple[str, str]:

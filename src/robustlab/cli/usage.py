@@ -55,5 +55,5 @@ def _hint(error: Any) -> str:
     accepted = [name for parameter in error.ctx.command.params for name in parameter.opts]
     error.possibilities = None  # click's own guess
     if normalized(given) in ALIASES["threat"] and "--threat" in accepted:
-        return ' (did you mean --threat "linf(eps=0.3)"?)'
+        return " (did you mean --norm linf --eps 0.3?)"
     return did_you_mean(given, accepted)
