@@ -285,7 +285,7 @@ def test_a_terminal_without_dashes(place: Path, finished: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("--help", "ls", "ls attacks", "ls pgd", "ls more-steps", "ls recipes", "ls zoo"),
+        *("--help", "ls", "ls attacks", "ls pgd", "ls more-steps", "ls recipes", "ls zoo", "ls criteria"),
         *("gate RUN --min-robust 0.001 --baseline RUN", "compare RUN RUN"),
     ],
 )

@@ -29,8 +29,8 @@ def show(check: str | None, *, as_json: bool) -> None:
         if as_json:
             _print_json({"id": check, "title": title, "text": plain(text)})
             return
-        echo(f"{styled(check, bold=True)}\n\n{title}\n")
-        print_paragraphs(plain(text))
+        echo(styled(check, bold=True))
+        print_paragraphs(f"\n{title}\n\n{plain(text)}")
         return
     others = _of_other_packages()
     titles = {name: section.title for name, section in texts.items()}
