@@ -11,7 +11,7 @@ _SHOWN = 50
 
 def show_comparison(found: Comparison) -> None:
     """Print both figures, their difference and the images that flipped."""
-    echo(styled(f"Robust accuracy on the {found.n} common images", italic=True))
+    print_paragraphs(f"Robust accuracy on the {found.n} common images", italic=True)
     difference = f"{100 * found.difference:+.2f} points"
     interval = f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
     rows = [

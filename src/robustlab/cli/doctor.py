@@ -23,7 +23,7 @@ def show(data_root: Path | None, *, as_json: bool) -> None:
         plans = {name: found.pop(name) for name in ("study", "evaluate") if name in found}
         print_rows([(name, _lines(value)) for name, value in found.items()])
         for name, plan in plans.items():
-            echo(styled(f"\nWhat `robustlab {name}` does here", bold=True))
+            print_paragraphs(f"\nWhat `robustlab {name}` does here", bold=True)
             print_paragraphs(printable(plan["says"]))
         echo()
         for problem in problems:

@@ -7,7 +7,7 @@ import sys
 
 from robustlab.cli import describe
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
+from robustlab.cli.texts import print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown
@@ -29,7 +29,7 @@ def show(check: str | None, *, as_json: bool) -> None:
         if as_json:
             _print_json({"id": check, "title": title, "text": plain(text)})
             return
-        echo(styled(check, bold=True))
+        print_paragraphs(str(check), bold=True)
         print_paragraphs(f"\n{title}\n\n{plain(text)}")
         return
     others = _of_other_packages()

@@ -12,7 +12,7 @@ from itertools import groupby
 from robustlab.cli import catalogue, describe
 from robustlab.cli.attack_groups import grouped, properties
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, kind_of, units
 from robustlab.core.text import shown
@@ -55,7 +55,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(everything | more, indent=2) + "\n")
         return
     for title, entries in everything.items():
-        echo(styled(title, italic=True))
+        print_paragraphs(title, italic=True)
         if title == "attacks" and attacks:
             _show_attacks(attacks)
         else:

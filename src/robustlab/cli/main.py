@@ -17,7 +17,6 @@ from robustlab.core.aliases import RenamedWarning
 from robustlab.core.arguments import as_path
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
-from robustlab.shipped import check_texts
 
 __all__ = ["app", "main"]
 
@@ -55,6 +54,8 @@ def report(
 
 
 def _check_names(incomplete: str) -> list[str]:
+    from robustlab.shipped import check_texts
+
     return [name for name in check_texts() if name.startswith(incomplete)]
 
 

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -35,10 +35,11 @@ def echo(text: str = "") -> None:
     sys.stdout.write(f"{text}\n")
 
 
-def print_paragraphs(text: str, indent: str = "") -> None:
-    """Print the lines of a text, each wrapped to the terminal's width."""
+def print_paragraphs(text: str, indent: str = "", **style: Any) -> None:
+    """Print the lines of a text, each wrapped to the terminal's width, in a style of `typer.style`."""
     for line in text.splitlines():
-        echo("\n".join(_wrapped(line, width() - len(indent), indent)))
+        for part in _wrapped(line, width() - len(indent)):
+            echo(indent + styled(part, **style))
 
 
 def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = _GAP) -> None:
@@ -91,6 +92,5 @@ def _fitted(natural: Sequence[int], room: int) -> list[int]:
     return widths
 
 
-def _wrapped(line: str, size: int, indent: str = "") -> Iterable[str]:
-    wrapped = textwrap.wrap(line, max(1, size), break_on_hyphens=False, drop_whitespace=True)
-    return [indent + part for part in wrapped or [""]]
+def _wrapped(line: str, size: int) -> list[str]:
+    return textwrap.wrap(line, max(1, size), break_on_hyphens=False) or [""]
