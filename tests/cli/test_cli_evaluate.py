@@ -143,6 +143,18 @@ def test_own_data(place: Path) -> None:
     assert json.loads(result.stdout)["images"]["n"] == 12
 
 
+def test_norm_and_eps_are_a_threat_with_eps_as_it_was_typed(place: Path) -> None:
+    arguments = evaluation(place, "fraction", "--norm", "linf", "--eps", "8/255")
+    del arguments[arguments.index("--threat") : arguments.index("--threat") + 2]
+    assert call(*arguments).exit_code == 0
+    command = json.loads((place / "fraction" / "results.json").read_text())["command"]
+    assert "--threat 'linf(eps=8/255)'" in command
+    assert "by up to 8/255" in (place / "fraction" / "report.html").read_text()
+    again = call(*shlex.split(command)[1:])
+    assert again.exit_code == 0
+    assert "running" not in again.stderr
+
+
 def red(*_: Any, **__: Any) -> tuple[list[CheckRecord], float]:
     described = {"id": "square", "title": "Square wins", "grade": "fail", "found": "3 images", "n": 20}
     return [CheckRecord(**described, expected="0", meaning="Masking.", forwards=1, backwards=0)], 0.1

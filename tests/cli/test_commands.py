@@ -5,6 +5,7 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -140,6 +141,42 @@ def test_each_check_can_be_explained() -> None:
         assert max(map(len, shown.splitlines())) <= 50
 
 
+OTHER_CHECK = '''"""A check of another package."""
+from robustlab.core.spec import register
+from robustlab.evaluation.checks import CheckResult, Context, PassiveCheck
+
+@register("full_moon")
+class FullMoon(PassiveCheck):
+    """Looks at the sky."""
+
+    id = "full-moon"
+    doubts = "evaluation"
+    title = "The moon is not full"
+    expected = "a part of it"
+    meaning = "Wait a week."
+
+    def look(self, context: Context) -> CheckResult:
+        raise NotImplementedError
+'''
+
+
+def test_a_check_of_another_package_can_be_explained(tmp_path: Path) -> None:
+    (tmp_path / "moon.py").write_text(OTHER_CHECK)
+    installed = tmp_path / "moon-1.dist-info"
+    installed.mkdir()
+    (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: moon\nVersion: 1\n")
+    (installed / "entry_points.txt").write_text("[robustlab.check]\nfull_moon = moon\n")
+    path = os.pathsep.join([str(tmp_path), *sys.path])
+
+    def explained(*words: str) -> Any:
+        command = [sys.executable, "-m", "robustlab", "explain", *words, "--json"]
+        environment = {**os.environ, "PYTHONPATH": path}
+        return json.loads(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
+
+    assert explained()["full-moon"] == "The moon is not full"
+    assert "Wait a week." in explained("full-moon")["text"]
+
+
 def test_markdown_is_shown_as_text() -> None:
     text = "**Next.** See\n[more](#more-steps) and `a * b`.\n\nThen [this](x.md)."
     assert plain(text) == "Next. See more and a * b.\n\nThen this."
@@ -172,7 +209,7 @@ def test_one_kind_is_listed_as_among_all(kind: str) -> None:
     assert json.loads(process("ls", kind, "--json"))[kind] == everything[kind]
 
 
-def test_doctor_says_what_the_commands_would_do(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_says_what_the_commands_would_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBUSTLAB_DATA", str(tmp_path / "elsewhere"))
     monkeypatch.setattr("platformdirs.user_cache_path", lambda _: tmp_path / "cache")
     monkeypatch.chdir(tmp_path)
