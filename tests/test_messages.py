@@ -128,7 +128,13 @@ CASES: dict[str, Callable[[], object]] = {
     "recipe, claim": lambda: recipe("clean > fgsm", "clean fgsm"),
     "recipe, nested 5,000 deep": lambda: recipe("schema = 2", "schema = " + "[" * 5000),
     "recipe, 5,000 digits": lambda: recipe("schema = 2", "schema = " + "9" * 5000),
-    "evaluate --eps": lambda: command("evaluate", "--eps", "0.3"),
+    "evaluate --epsilon": lambda: command("evaluate", "--epsilon", "0.3"),
+    "evaluate --eps": lambda: command("evaluate", "mnist_cnn", "--eps", "0.3"),
+    "evaluate --norm": lambda: command("evaluate", "mnist_cnn", "--norm", "l2"),
+    "evaluate --norm --threat": lambda: command(
+        "evaluate", "mnist_cnn", "--norm", "l2", "--eps", "2", "--threat", "l2(eps=2)"
+    ),
+    "explain zero_gradient": lambda: command("explain", "zero_gradient"),
     "evaluate --batch": lambda: command("evaluate", "--batch", "3"),
     "ls with a control character": lambda: command("ls", "\x1b[31m"),
     "ls PGD": lambda: command("ls", "PGD"),

@@ -11,6 +11,8 @@ Importing this package is cheap: torch is loaded when something that needs it is
 
 import os
 
+__version__ = "0.1.0"  # pyproject.toml takes it from here
+
 # Before torch is loaded: its threads wait for each other by spinning, so long by default that training was
 # measured to take ten times as long when another process wants a core too. This short, it costs nothing
 # when the machine is quiet (LOG.md).

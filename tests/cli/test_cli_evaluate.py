@@ -143,6 +143,18 @@ def test_own_data(place: Path) -> None:
     assert json.loads(result.stdout)["images"]["n"] == 12
 
 
+def test_norm_and_eps_are_a_threat_with_eps_as_it_was_typed(place: Path) -> None:
+    arguments = evaluation(place, "fraction", "--norm", "linf", "--eps", "8/255")
+    del arguments[arguments.index("--threat") : arguments.index("--threat") + 2]
+    assert call(*arguments).exit_code == 0
+    command = json.loads((place / "fraction" / "results.json").read_text())["command"]
+    assert "--threat 'linf(eps=8/255)'" in command
+    assert "by up to 8/255" in (place / "fraction" / "report.html").read_text()
+    again = call(*shlex.split(command)[1:])
+    assert again.exit_code == 0
+    assert "running" not in again.stderr
+
+
 def red(*_: Any, **__: Any) -> tuple[list[CheckRecord], float]:
     described = {"id": "square", "title": "Square wins", "grade": "fail", "found": "3 images", "n": 20}
     return [CheckRecord(**described, expected="0", meaning="Masking.", forwards=1, backwards=0)], 0.1
@@ -235,8 +247,8 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
         (["--threat", "Linf"], "did you mean 'linf'"),
         (["--attacks", "APGD-CE"], "did you mean 'apgd'"),
         (["--attacks", "pgd(eps=0.3)"], "eps belongs to the threat model"),
-        (["--eps", "0.3"], '--threat "linf(eps=0.3)"'),
-        (["--epsilon=0.3"], '--threat "linf(eps=0.3)"'),
+        (["--epsilon=0.3"], "did you mean --norm linf --eps 0.3?"),
+        (["--eps", "0.3"], "--threat 'linf(eps=0.1)' already says norm and eps"),
         (["--batch", "3"], "did you mean '--batch-size'"),
         (["-n", "many"], "'-n'"),
         (["a\x1b[31m"], r"a\x1b[31m"),
@@ -285,7 +297,7 @@ def test_a_terminal_without_dashes(place: Path, finished: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("--help", "ls", "ls attacks", "ls pgd", "ls more-steps", "ls recipes", "ls zoo"),
+        *("--help", "ls", "ls attacks", "ls pgd", "ls more-steps", "ls recipes", "ls zoo", "ls criteria"),
         *("gate RUN --min-robust 0.001 --baseline RUN", "compare RUN RUN"),
     ],
 )

@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,34 @@ from robustlab.core.spec import Unit
 
 _PACKAGE = Path(__file__).parents[1]
 _REGISTERED = re.compile(r'^@register\("(\w+)"\)\nclass (\w+)', re.MULTILINE)
-_TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__"}
+_TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__", "norms", "needs_gradient"}
 """What is kept of a class beside its docstring and its fields."""
 
 
-def own_units(name: str = "") -> list[type[Unit]]:
-    """Return a class for each registered unit of robustlab, or only for those of a name."""
+def own_units(name: str = "", kind: str = "") -> list[type[Unit]]:
+    """Return a class for each registered unit of robustlab, or only for those of a name or of a kind."""
     found = []
-    for path in _PACKAGE.rglob("*.py"):
+    for path in _files(kind):
         module = ".".join(["robustlab", *path.relative_to(_PACKAGE).with_suffix("").parts])
-        for registered, kind in _REGISTERED.findall(path.read_text(encoding="utf-8")):
+        for registered, class_name in _REGISTERED.findall(path.read_text(encoding="utf-8")):
             if name.replace("-", "_") in {"", registered}:
-                found.append(_value(module, kind))
+                found.append(_value(module, class_name))
     for cached in (_definitions, _tree):  # with them the process takes longer to end than to list
         cached.cache_clear()
+    found = [unit for unit in found if kind in {"", unit.kind}]
     return sorted(found, key=lambda unit: (unit.kind, unit.name))
+
+
+def _files(kind: str) -> Iterable[Path]:
+    """Return the files below the folder in which the base class of a kind is defined; without a kind all."""
+    files = [*_PACKAGE.rglob("*.py")]
+    if not kind:
+        return files
+    line = f'\n    kind = "{kind}"\n'
+    homes = (
+        path.parent for path in files if path.name == "base.py" and line in path.read_text(encoding="utf-8")
+    )
+    return next((home.rglob("*.py") for home in homes), ())
 
 
 def source(kind: type) -> tuple[ast.Module, ast.stmt] | None:

@@ -5,14 +5,11 @@ from typing import NamedTuple
 
 from rich.cells import cell_len
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 _NARROW = 40
 """A narrower terminal has no room for lines between the columns."""
-_SIDE_BY_SIDE = 60
-"""A narrower terminal has no room for texts side by side."""
 _LABEL = 10
 """Where there is more text than that, the first column may wrap."""
 
@@ -61,30 +58,6 @@ def print_table(
     console.print(table)
     if left_out := [column.head for n, column in enumerate(columns) if n not in kept]:
         console.print(f"[dim]Not shown, for lack of width: {', '.join(left_out)}.[/dim]")
-
-
-def print_texts(console: Console, rows: Sequence[Sequence[str]], heads: Sequence[str] = ()) -> None:
-    """Print rows of texts in markup side by side, or below each other where the terminal is narrow.
-
-    Args:
-        console: where; its width decides.
-        rows: a name and what there is to say of it.
-        heads: of all columns; default none.
-    """
-    if console.width >= _SIDE_BY_SIDE:
-        padding = (0, 2, 0, 0) if heads else (0, 2)
-        table = Table(box=None, padding=padding, show_header=bool(heads), header_style="bold")
-        for head in heads or [""] * max(map(len, rows), default=0):
-            table.add_column(head, overflow="fold")
-        for row in rows:
-            table.add_row(*row)
-        console.print(table)
-        return
-    for name, *texts in rows:
-        console.print(name, overflow="fold")
-        for head, text in zip(heads[1:] or [""] * len(texts), texts, strict=True):
-            if text:
-                console.print(Padding(f"{head}: {text}" if head else text, (0, 0, 0, 2)), overflow="fold")
 
 
 def _length(markup: str) -> int:

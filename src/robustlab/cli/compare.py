@@ -17,13 +17,13 @@ def compare(
 ) -> None:
     """Compare two evaluations image by image."""
     import robustlab
-    from robustlab.cli import tables
+    from robustlab.cli import comparison
 
     found = robustlab.compare(first, second)
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
-        tables.show_comparison(found)
+        comparison.show_comparison(found)
 
 
 @app.command()
@@ -53,7 +53,7 @@ def gate(
 ) -> None:
     """Decide whether an evaluation is good enough. Exit code 0: it is; 1: it is not; 2: an error."""
     import robustlab
-    from robustlab.cli import tables
+    from robustlab.cli import comparison
 
     found = robustlab.gate(
         run,
@@ -69,6 +69,6 @@ def gate(
     if as_json:
         sys.stdout.write(found.model_dump_json(indent=2) + "\n")
     else:
-        tables.show_gate(found)
+        comparison.show_gate(found)
     if not found.passed:
         raise typer.Exit(1)

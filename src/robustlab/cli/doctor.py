@@ -1,4 +1,4 @@
-"""``robustlab doctor``: is everything here that a study needs?"""
+"""``robustlab doctor``: is everything here that is needed, and what would the commands do?"""
 
 import json
 import sys
@@ -6,32 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
 
-from robustlab.cli.columns import print_texts
-from robustlab.cli.escaping import escape
+from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
 from robustlab.core import environment
 from robustlab.core.errors import DataError, SetupError
 from robustlab.core.spec import units
+from robustlab.core.text import printable
 
 
 def show(data_root: Path | None, *, as_json: bool) -> None:
-    """Print versions, device, precision and the data found; exit with 2 if a study can't run."""
+    """Print versions, device, data and what the commands would do; exit with 2 if they can't run."""
     found, problems = _look(data_root)
     if as_json:
         sys.stdout.write(json.dumps({**found, "problems": problems}, indent=2) + "\n")
     else:
-        console, rows = Console(highlight=False), []
-        for name, value in found.items():
-            lines = [f"{k} {v}" for k, v in value.items()] if isinstance(value, dict) else [str(value)]
-            rows.append((name, escape("\n".join(lines))))
-        print_texts(console, rows)
+        plans = {name: found.pop(name) for name in ("study", "evaluate") if name in found}
+        print_rows([(name, _lines(value)) for name, value in found.items()])
+        for name, plan in plans.items():
+            print_paragraphs(f"\nWhat `robustlab {name}` does here", bold=True)
+            print_paragraphs(printable(plan["says"]))
+        echo()
         for problem in problems:
-            console.print(f"[red]✗[/red] {escape(problem)}", soft_wrap=True)
+            echo(f"{styled('✗', fg='red')} {printable(problem)}")
         if not problems:
-            console.print("[green]✓[/green] everything is here")
+            echo(f"{styled('✓', fg='green')} everything is here")
     if problems:
         raise typer.Exit(2)
+
+
+def _lines(value: object) -> str:
+    return "\n".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
@@ -52,6 +56,10 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
     found["limited by"] = device.caps() or "nothing"
     found["precision of training"] = compute.precision
     found["data"], damaged = _data(data_root)
+    if not problems:  # with a torchvision that does not fit, nothing runs
+        from robustlab.cli.forecast import forecast
+
+        found |= forecast(data_root)
     return found, problems + damaged
 
 

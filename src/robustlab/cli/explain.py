@@ -1,149 +1,67 @@
-"""``robustlab ls NAME``: what one unit does, where it comes from, and what its arguments mean."""
+"""``robustlab explain CHECK``: what docs/flags.md says of a check. It loads no torch for robustlab's own."""
 
-import ast
-import dataclasses
-import inspect
-import itertools
+import importlib.metadata
 import json
 import re
 import sys
-import textwrap
-from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from rich.console import Console
+from robustlab.cli import describe
+from robustlab.cli.output import kept_for_the_result
+from robustlab.cli.texts import print_paragraphs, print_rows
+from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.spec import Unit, units
+from robustlab.core.text import shown
+from robustlab.shipped import check_texts
 
-from robustlab.cli import catalogue
-from robustlab.cli.columns import print_texts
-from robustlab.cli.escaping import escape
-from robustlab.core.spec import Unit
-
-_USUAL = {
-    "attack": "The attack that is run.",
-    "count": "Points for each image.",
-    "dropout": "The share of values that are dropped in training.",
-    "eps": "The largest distance, on the pixel scale; for l0 a number of pixels.",
-    "hidden": "Width of the hidden layers.",
-    "latent": "Length of the code.",
-    "loss": "What the search raises.",
-    "network": "The name of a trained network.",
-    "queries": "Forward passes per restart.",
-    "restarts": "Searches with other random numbers, each on the images that withstood those before.",
-    "rounds": "Rounds of the search.",
-    "start": "Where the search begins.",
-    "std": "Standard deviation of the noise, on the pixel scale.",
-    "steps": "Steps of the search, per restart.",
-    "threat": "What the attacker may do.",
-    "times": "Runs in all.",
-}
-"""What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
-
-_HEADINGS = {
-    "name": "argument",
-    "default": "default",
-    "accepted": "accepted",
-    "meaning": "what it means",
-}
-
-_BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 
-def known_as(unit: Any) -> str:
-    """Return what the command line calls a unit: a check by its id."""
-    return str(unit.id if unit.kind == "check" else unit.name)
+def show(check: str | None, *, as_json: bool) -> None:
+    """Print what there is to know about a check, or list the checks.
 
-
-def described(unit: type[Unit]) -> dict[str, Any]:
-    """Return what a unit is, from its docstrings."""
-    meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
-    arguments = [
-        {
-            "name": field.name,
-            "accepted": _accepted(hints[field.name]),
-            "meaning": meanings.get(field.name) or _USUAL.get(field.name, ""),
-        }
-        | ({} if field.default is dataclasses.MISSING else {"default": _plain_value(field.default)})
-        for field in dataclasses.fields(unit)  # type: ignore[arg-type]
-    ]
-    own = catalogue.source(unit)
-    source = ast.get_docstring(own[0]) if own else inspect.getdoc(inspect.getmodule(unit))
-    return {
-        "name": known_as(unit),
-        "kind": unit.kind,
-        "text": _plain("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)])),
-        "source": _plain(source or ""),
-        "arguments": arguments,
-    }
-
-
-def show(unit: type[Unit], *, as_json: bool) -> None:
-    """Print what a unit is."""
-    found = described(unit)
-    if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    Raises:
+        SpecError: there is no such check.
+    """
+    texts = check_texts()
+    if check in texts:
+        title, text = texts[check]
+        if as_json:
+            _print_json({"id": check, "title": title, "text": plain(text)})
+            return
+        print_paragraphs(str(check), bold=True)
+        print_paragraphs(f"\n{title}\n\n{plain(text)}")
         return
-    console = Console(highlight=False)
-    console.print(f"[bold]{escape(found['name'])}[/bold]  [dim]{escape(unit.kind)}[/dim]\n")
-    console.print(escape(f"{found['text']}\n\n{found['source']}"))
-    if arguments := found["arguments"]:
-        rows = [[escape(str(argument.get(key, ""))) for key in _HEADINGS] for argument in arguments]
-        console.print()
-        print_texts(console, rows, list(_HEADINGS.values()))
+    others = _of_other_packages()
+    titles = {name: section.title for name, section in texts.items()}
+    titles |= {name: getattr(unit, "title", "") for name, unit in others.items()}
+    if check in others:
+        describe.show(others[check], as_json=as_json)
+    elif check is not None:
+        hint = did_you_mean(check, titles)
+        raise SpecError(f"there is no check {shown(check)}{hint}; `robustlab explain` lists the checks")
+    elif as_json:
+        _print_json(titles)
+    else:
+        print_rows(list(titles.items()), indent="")
 
 
-def _of_check(unit: Any) -> list[str]:
-    """Return what a check says of itself: what should be so, what passes, what a failure means."""
-    if unit.kind != "check":
-        return []
-    passes = f"Passes: {unit.expected}{'' if unit.expected.endswith('.') else '.'}"
-    return [f"{unit.title}. {passes}", f"If not: {unit.meaning}"]
+def plain(text: str) -> str:
+    """Return Markdown for the terminal: one line for each paragraph, without the marks and the links."""
+    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
+    return "\n\n".join(_BOLD.sub(r"\1", _LINK.sub(r"\1", line)).replace("`", "") for line in paragraphs)
 
 
-def _meanings(unit: type[Unit]) -> dict[str, str]:
-    """Return the text below each argument in the source, of the classes above too."""
-    found: dict[str, str] = {}
-    for kind in reversed(unit.__mro__):
-        if not issubclass(kind, Unit) or kind is Unit:
-            continue
-        for member, below in itertools.pairwise(getattr(_definition(kind), "body", [])):
-            match member, below:
-                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = _plain(text)
-    return found
+def _of_other_packages() -> dict[str, type[Unit]]:
+    """Return the checks of other packages by their ids. They are imported, which loads torch."""
+    if not importlib.metadata.entry_points(group="robustlab.check"):
+        return {}
+    with kept_for_the_result():
+        from robustlab.evaluation.checks import Check
+
+        found = units(Check).values()
+    return {describe.known_as(unit): unit for unit in found if not unit.__module__.startswith("robustlab.")}
 
 
-def _definition(kind: type[Unit]) -> ast.stmt | None:
-    if own := catalogue.source(kind):
-        return own[1]
-    try:
-        return ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    except (OSError, TypeError):  # a unit without a file, such as one typed into a console
-        return None
-
-
-def _accepted(hint: object) -> str:
-    """Return the words or the range that an argument takes, or nothing where any value will do."""
-    words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
-    limits = [
-        f"{_BOUNDS[name]} {getattr(limit, name):g}"
-        for part in (hint, *get_args(hint))
-        for field in getattr(part, "__metadata__", ())
-        for limit in getattr(field, "metadata", ())
-        for name in _BOUNDS
-        if hasattr(limit, name)
-    ]
-    return ", ".join(words or limits)
-
-
-def _plain_value(value: object) -> object:
-    """Return a default as JSON holds it."""
-    return repr(value) if isinstance(value, Unit) else value
-
-
-def _choices(hint: object) -> tuple[object, ...]:
-    return get_args(hint) if get_origin(hint) is Literal else ()
-
-
-def _plain(text: str) -> str:
-    """Return a docstring for the terminal: its paragraphs, each in one line, without the marks of code."""
-    paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+def _print_json(content: dict[str, str]) -> None:
+    sys.stdout.write(json.dumps(content, indent=2) + "\n")

@@ -6,19 +6,20 @@ import inspect
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from rich.console import Console
-
-from robustlab.cli import catalogue, explain
-from robustlab.cli.columns import print_texts
-from robustlab.cli.escaping import escape
+from robustlab.cli import catalogue, describe
+from robustlab.cli.attack_groups import grouped, properties
 from robustlab.cli.output import kept_for_the_result
+from robustlab.cli.texts import echo, print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import Unit, kind_of, units
 from robustlab.core.text import shown
 from robustlab.shipped import shipped_recipes, zoo_names
+
+_PLURAL = {"criterion": "criteria"}
+_SINGULAR = {plural: kind for kind, plural in _PLURAL.items()}
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
@@ -30,13 +31,13 @@ def show(kind: str | None, *, as_json: bool) -> None:
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     kinds = {} if kind in files else _kinds(kind or "")
     # Checks go by their ids, for an attack may have the name of one. Of two kinds the first has the name.
-    by_name = {explain.known_as(unit): unit for found in reversed(kinds.values()) for unit in found}
+    by_name = {describe.known_as(unit): unit for found in reversed(kinds.values()) for unit in found}
     everything = {name: _described(found) for name, found in kinds.items()} | files
     if kind is not None:
         named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
         if kind in by_name and kind not in everything:
             if not named:
-                explain.show(by_name[kind], as_json=as_json)
+                describe.show(by_name[kind], as_json=as_json)
                 return
             named[f"{by_name[kind].kind}s"] = {kind: by_name[kind].summary()}
         if kind not in everything and not named:
@@ -47,14 +48,27 @@ def show(kind: str | None, *, as_json: bool) -> None:
                 "of each of these `robustlab ls KIND` shows the units"
             )
         everything = {kind: everything[kind]} if kind in everything else named
+    attacks = kinds.get("attacks", []) if kind in {None, "attacks"} else []
     if as_json:
-        sys.stdout.write(json.dumps(everything, indent=2) + "\n")
+        of_attacks = {attack.name: properties(attack) for attack in attacks}
+        more = {"attack_properties": of_attacks} if of_attacks else {}
+        sys.stdout.write(json.dumps(everything | more, indent=2) + "\n")
         return
-    console = Console(highlight=False)
     for title, entries in everything.items():
-        console.print(f"[italic]{title}[/italic]")
-        print_texts(console, [(escape(name), escape(text)) for name, text in entries.items()])
-        console.print()
+        print_paragraphs(title, italic=True)
+        if title == "attacks" and attacks:
+            _show_attacks(attacks)
+        else:
+            print_rows(list(entries.items()))
+        echo()
+
+
+def _show_attacks(attacks: Sequence[type[Unit]]) -> None:
+    for access, by_norm in grouped(attacks).items():
+        print_paragraphs(access, " " * 2)
+        for norms, found in by_norm.items():
+            print_paragraphs(norms, " " * 4)
+            print_rows(list(_described(found).items()), indent=" " * 6)
 
 
 def _kinds(name: str) -> dict[str, list[type[Unit]]]:
@@ -64,22 +78,25 @@ def _kinds(name: str) -> dict[str, list[type[Unit]]]:
     loaded already.
     """
     groups = importlib.metadata.entry_points().groups
-    named = [unit for unit in catalogue.own_units(name) if explain.known_as(unit) == name]
-    found = named or catalogue.own_units()
+    named = [unit for unit in catalogue.own_units(name) if describe.known_as(unit) == name] if name else []
+    kind = _SINGULAR.get(name, name[:-1])
+    found = named or catalogue.own_units(kind=kind) or catalogue.own_units()
     if "torch" in sys.modules or any(re.match(r"robustlab\.(?!zoo$)", group) for group in groups):
         bases = dict.fromkeys(map(kind_of, catalogue.own_units()))
         with kept_for_the_result():  # other packages register units when they are imported, and may print
             kinds = [getattr(importlib.import_module(base.__module__), base.__name__) for base in bases]
-            for kind in kinds:
-                units(kind)
-        found = [unit for kind in kinds for unit in units(kind).values()]
+            for base in kinds:
+                units(base)
+        found = [unit for base in kinds for unit in units(base).values()]
     by_kind = groupby(found, key=lambda unit: unit.kind)
-    return {{"criterion": "criteria"}.get(kind, f"{kind}s"): list(same) for kind, same in by_kind}
+    return {_PLURAL.get(kind, f"{kind}s"): list(same) for kind, same in by_kind}
 
 
 def _described(found: Iterable[type[Unit]]) -> dict[str, str]:
     """Return each unit's signature with the first line of its docstring; of a check what a failure means."""
-    return {f"{explain.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found}
+    return {
+        f"{describe.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found
+    }
 
 
 def _arguments(unit: type[Unit]) -> str:

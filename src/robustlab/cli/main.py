@@ -1,4 +1,4 @@
-"""``robustlab``: study, evaluate, compare, gate, report, ls, doctor."""
+"""``robustlab``: study, evaluate, compare, gate, report, explain, ls, doctor."""
 
 import io
 import sys
@@ -7,7 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from robustlab import __version__
 from robustlab.cli import compare, evaluate, study  # noqa: F401 (their commands register themselves)
+from robustlab.cli.examples import epilog
 from robustlab.cli.interrupt import leave_on_ctrl_c
 from robustlab.cli.output import Forgiving, close_for_the_rest, open_all_streams
 from robustlab.cli.shared import DataRoot, Json, Open, app, friendly
@@ -17,6 +19,22 @@ from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
 
 __all__ = ["app", "main"]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"robustlab {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_a_command(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
 
 
 @app.command()
@@ -33,6 +51,30 @@ def report(
     typer.echo(printable(str(path)))
     if open_report:
         browser.show(path)
+
+
+def _check_names(incomplete: str) -> list[str]:
+    from robustlab.shipped import check_texts
+
+    return [name for name in check_texts() if name.startswith(incomplete)]
+
+
+@app.command()
+@friendly
+def explain(
+    check: Annotated[
+        str | None,
+        typer.Argument(
+            help="A check's name, e.g. zero-gradients; without it all are listed.",
+            autocompletion=_check_names,
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a check computes, what it means if it fails, and what to do next."""
+    from robustlab.cli import explain as checks
+
+    checks.show(check, as_json=as_json)
 
 
 @app.command(name="ls")
@@ -58,6 +100,9 @@ def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
     checks.show(None if data_root is None else as_path("data_root", data_root), as_json=as_json)
 
 
+for _command in app.registered_commands:
+    _command.epilog = epilog(_command.name or _command.callback.__name__)  # type: ignore[union-attr]
+
 _show_as_usual = warnings.showwarning
 
 
@@ -80,6 +125,6 @@ def main() -> None:
     leave_on_ctrl_c()
     keep_freed_memory()
     try:
-        app()
+        app(prog_name="robustlab")  # also of `python -m robustlab`
     finally:
         close_for_the_rest()

@@ -20,7 +20,7 @@ app = typer.Typer(
     cls=Commands,
     help="Finds out how robust an image classifier really is, and makes it more robust.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )

@@ -7,10 +7,8 @@ from rich.table import Table
 
 from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
+from robustlab.cli.texts import split_figure
 from robustlab.core.errors import SpecError
-from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.gate import GateResult
-from robustlab.runs.records import Figure
 from robustlab.runs.results import Results, Row
 from robustlab.runs.run import EvaluationRun, Run
 
@@ -21,8 +19,6 @@ _CASCADE = (
     Column("95 % interval", 1),
     Column("passes", 4),
 )
-_SHOWN = 50
-"""Flipped images that are listed; --json lists all."""
 
 
 def show_results(run: Run) -> None:
@@ -50,11 +46,22 @@ def show_evaluation(run: EvaluationRun) -> None:
     console = Console(highlight=False)
     results = run.results
     n = results.images.n
-    rows = [["clean images", str(n), "–", *_split(results.clean), str(n * results.samples)]]
+    rows = [["clean images", str(n), "–", *split_figure(results.clean), str(n * results.samples)]]
     for row in results.rows:
-        counts = [str(row.attacked), str(row.broken), *_split(row.robust), str(row.forwards + row.backwards)]
+        counts = [
+            str(row.attacked),
+            str(row.broken),
+            *split_figure(row.robust),
+            str(row.forwards + row.backwards),
+        ]
         rows.append([escape(_brief(row.attack)), *counts])
-    last = ["robust accuracy", str(n), "", *_split(results.robust), str(results.forwards + results.backwards)]
+    last = [
+        "robust accuracy",
+        str(n),
+        "",
+        *split_figure(results.robust),
+        str(results.forwards + results.backwards),
+    ]
     rows.append([f"[bold]{cell}[/bold]" for cell in last])
     print_table(console, escape(results.title), "", _CASCADE, rows)
     if results.certified is not None:
@@ -85,12 +92,6 @@ def show_verdict(run: EvaluationRun) -> None:
     Console(highlight=False).print(escape(run.results.verdict), style=style)
 
 
-def _split(figure: Figure) -> tuple[str, str]:
-    """Return a figure's value and its interval."""
-    value, _, interval = str(figure).partition(" (")
-    return value, interval.removesuffix(")")
-
-
 def _brief(row: str) -> str:
     """Return a row's attack without the arguments that have their default values."""
     from robustlab.attacks import Attack
@@ -103,43 +104,6 @@ def _brief(row: str) -> str:
         return parse(Attack, attack).brief() + "".join(rest)
     except SpecError:  # of an attack that is not registered here
         return row
-
-
-def show_comparison(found: Comparison) -> None:
-    """Print both figures, their difference and the images that flipped."""
-    console = Console(highlight=False)
-    difference = f"{100 * found.difference:+.2f} points"
-    interval = f"{100 * found.low:+.2f} – {100 * found.high:+.2f}"
-    rows = [
-        [f"first: {escape(found.first_name)}", *_split(found.first)],
-        [f"second: {escape(found.second_name)}", *_split(found.second)],
-        [f"[bold]{cell}[/bold]" for cell in ("difference", difference, interval)],
-    ]
-    title = f"Robust accuracy on the {found.n} common images"
-    print_table(console, title, "", [Column("accuracy"), Column("95 % interval", 1)], rows)
-    console.print(
-        f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
-    )
-    for setting in found.other_settings:
-        console.print(
-            f"[yellow]The difference may come from other {escape(setting)}[/yellow]", soft_wrap=True
-        )
-    for title, images in (
-        ("gained", [flip for flip in found.flipped if flip.second in {"robust", "certified"}]),
-        ("lost", [flip for flip in found.flipped if flip.first in {"robust", "certified"}]),
-    ):
-        if images:
-            more = ", …" if len(images) > _SHOWN else ""
-            console.print(f"{title}: {', '.join(str(flip.image_id) for flip in images[:_SHOWN])}{more}")
-
-
-def show_gate(found: GateResult) -> None:
-    """Print every condition, and whether the gate is passed."""
-    console = Console(highlight=False)
-    for condition in found.conditions:
-        mark = "[green]✓[/green]" if condition.holds else "[red]✗[/red]"
-        console.print(f"{mark} {escape(condition.asked)}: {escape(condition.found)}", soft_wrap=True)
-    console.print("[green]passed[/green]" if found.passed else "[bold red]failed[/bold red]")
 
 
 def _print_rows(console: Console, results: Results, group: str, title: str) -> None:
@@ -158,7 +122,7 @@ def _print_rows(console: Console, results: Results, group: str, title: str) -> N
 
 def _cells(rows: list[Row], variant: str) -> tuple[str, str]:
     found = [row.accuracy for row in rows if row.variant in {variant, None}]
-    return _split(found[0]) if found else ("–", "")
+    return split_figure(found[0]) if found else ("–", "")
 
 
 def _claims(results: Results) -> Table:

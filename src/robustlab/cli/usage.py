@@ -7,6 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from robustlab.cli.examples import EXAMPLES
 from robustlab.core.aliases import ALIASES, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
 
@@ -16,6 +17,10 @@ _UsageError: Any = typer.BadParameter.__base__
 
 class Commands(TyperGroup):
     """The commands; a mistake in the way they are called is one line on standard error, and exit code 2."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the commands in the order of `EXAMPLES`, whichever registered itself first."""
+        return sorted(super().list_commands(ctx), key=[*EXAMPLES].index)
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
         """Read the options that stand before a command."""
@@ -50,5 +55,5 @@ def _hint(error: Any) -> str:
     accepted = [name for parameter in error.ctx.command.params for name in parameter.opts]
     error.possibilities = None  # click's own guess
     if normalized(given) in ALIASES["threat"] and "--threat" in accepted:
-        return ' (did you mean --threat "linf(eps=0.3)"?)'
+        return " (did you mean --norm linf --eps 0.3?)"
     return did_you_mean(given, accepted)

@@ -124,4 +124,7 @@ def _problem(unit: type[Any], error: pydantic.ValidationError) -> str:
     message = (
         message.replace("Input should", "should", 1) if message.startswith("Input should") else f": {message}"
     )
-    return f"{unit.name}: {field} {message}, found {shown(first['input'])}"
+    hint = ""
+    if unit.kind == "threat" and first["type"] == "less_than_equal":  # usually meant as steps of 255
+        hint = f"; {field} is on the pixel scale [0, 1], for example 8/255"
+    return f"{unit.name}: {field} {message}, found {shown(first['input'])}{hint}"

@@ -6,15 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+from robustlab import __version__
 from robustlab.core.errors import SetupError
 from robustlab.core.text import shown
 
-_REPORTED = ("robustlab", "torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors")
+_REPORTED = ("torch", "torchvision", "numpy", "scipy", "scikit-learn", "safetensors")
 
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that figures depend on."""
-    known = {"python": platform.python_version()}
+    known = {"python": platform.python_version(), "robustlab": __version__}
     for name in _REPORTED:
         try:
             known[name] = importlib.metadata.version(name)

@@ -4,10 +4,9 @@ import hashlib
 import json
 import sqlite3
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
-_PROGRAM = version("robustlab")
+from robustlab import __version__
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS stages (
@@ -30,7 +29,7 @@ CREATE TABLE IF NOT EXISTS digests (
 
 def digest(*content: object) -> str:
     """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
-    return hashlib.sha256(json.dumps([*content, _PROGRAM], sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps([*content, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def row_digest(*content: object) -> bytes:

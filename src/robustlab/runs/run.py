@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pydantic
 
@@ -12,10 +13,9 @@ from robustlab.core.text import shown
 from robustlab.core.untrusted import JSON_LIMIT, parse_json, read_bytes
 from robustlab.runs.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.runs.manifest import AGAIN, check_unchanged
-from robustlab.runs.results import SCHEMA_VERSION, Results
 
-_OLDEST = SCHEMA_VERSION
-"""Of a study's results: those before have other fields."""
+if TYPE_CHECKING:
+    from robustlab.runs.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class Run:
     """
 
     folder: Path
-    results: Results
+    results: "Results"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
     return Run(folder=Path(folder).absolute(), results=results)
 
 
-def load_results(folder: str | Path) -> Results | Evaluation:
+def load_results(folder: str | Path) -> "Results | Evaluation":
     """Read the results of a finished run, whichever kind it is of.
 
     A run that was begun again keeps its old results until it ends; these are not read.
@@ -75,18 +75,17 @@ def load_results(folder: str | Path) -> Results | Evaluation:
         raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {AGAIN}")
     # A study's results name no kind.
     evaluation = content.get("kind") == "evaluation"
-    newest = EVALUATION_SCHEMA_VERSION if evaluation else SCHEMA_VERSION
+    kind, oldest, newest = _schema(evaluation=evaluation)
     if version > newest:
         raise RunError(
             f"{path} was written by a newer robustlab: its schema_version is {shown(version)}, and this one "
             f"reads up to {newest}; upgrade robustlab, then try again"
         )
-    if not evaluation and version < _OLDEST:
+    if version < oldest:
         raise RunError(
             f"{path} was written by an older robustlab: its schema_version is {shown(version)}, and this one "
-            f"reads from {_OLDEST}; run the same command again in the same folder"
+            f"reads from {oldest}; run the same command again in the same folder"
         )
-    kind: type[Evaluation | Results] = Evaluation if evaluation else Results
     try:
         # From the text, for in strict mode Python's lists are not tuples.
         results = kind.model_validate_json(text, strict=True)
@@ -99,6 +98,15 @@ def load_results(folder: str | Path) -> Results | Evaluation:
     if (owner := path.with_name("run.json")).exists():  # a baseline in version control needs none
         check_unchanged(owner)
     return results
+
+
+def _schema(*, evaluation: bool) -> "tuple[type[Evaluation | Results], int, int]":
+    """Return what reads the results, and the oldest and the newest schema that it reads."""
+    if evaluation:
+        return Evaluation, 1, EVALUATION_SCHEMA_VERSION
+    from robustlab.runs.results import SCHEMA_VERSION, Results  # takes as long as all else that a gate reads
+
+    return Results, SCHEMA_VERSION, SCHEMA_VERSION  # older ones have other fields
 
 
 def _read(path: Path) -> bytes:
