@@ -9,7 +9,7 @@ Kind = Literal["certified", "robust", "broken", "misclassified"]
 NO_ANSWER = -1
 """The adversarial class where the classifier gives no answer."""
 
-_SEVERITY: tuple[Grade, ...] = ("fail", "warn", "pass", "skip")
+_SEVERITY: tuple[Grade, ...] = ("fail", "warn", "skip", "pass")
 
 
 class Part(NamedTuple):
@@ -53,6 +53,16 @@ class EvaluationView:
     def checks(self) -> list[CheckRecord]:
         """The checks, the worst first."""
         return [check for grade in _SEVERITY for check in self.results.graded(grade)]
+
+    @property
+    def passed(self) -> list[CheckRecord]:
+        """The checks that passed, which the page folds."""
+        return self.results.graded("pass")
+
+    @property
+    def unpassed(self) -> list[CheckRecord]:
+        """The other checks, the worst first."""
+        return [check for check in self.checks if check.grade != "pass"]
 
     @property
     def grades(self) -> list[tuple[Grade, str]]:
@@ -111,7 +121,7 @@ class EvaluationView:
     def name(self, attack: str) -> str:
         """Return an attack's number in the table and the first word of its spec."""
         numbers = {row.attack: number for number, row in enumerate(self.results.rows, start=1)}
-        name = attack.partition("(")[0]
+        name = first_word(attack)
         return f"attack {numbers[attack]}, {name}" if attack in numbers else name
 
     @property
@@ -177,6 +187,11 @@ class EvaluationView:
             title = "Clean images, proofs, and confirming the successes"
             parts.append(Spending(title, max(0, forwards), max(0, backwards), None))
         return parts
+
+
+def first_word(attack: str) -> str:
+    """Return the name that a spec begins with."""
+    return attack.partition("(")[0]
 
 
 def _sum(items: list[AttackRow] | list[CheckRecord], name: Literal["forwards", "backwards"]) -> int:

@@ -1,7 +1,7 @@
 """What an evaluation found, in sentences computed from its results."""
 
 from robustlab.core.text import level
-from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
+from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView, first_word
 from robustlab.report.text import count, counted, share
 from robustlab.runs.evaluation import CheckRecord, Evaluation
 
@@ -109,6 +109,19 @@ def nothing_broken(view: EvaluationView) -> str:
         "No attack broke a single image. A classifier is seldom that strong; an attack that does not work "
         "looks the same. The checks tell the two apart."
     )
+
+
+def closest(view: EvaluationView) -> str:
+    """Say at which larger eps the first images break; empty if no curve looked there."""
+    curve = view.results.curve
+    if curve is None:
+        return ""
+    for eps, figure in zip(curve.eps, curve.robust, strict=True):
+        lost = view.correct - round(figure.value * figure.n)
+        if lost > 0:
+            verb = "breaks" if lost == 1 else "break"
+            return f"The closest call: at eps {level(eps)} {counted(lost, 'image')} {verb}."
+    return f"None breaks up to eps {level(curve.eps[-1])} either, where the curve ends." if curve.eps else ""
 
 
 def alarm(view: EvaluationView) -> tuple[str, str]:
