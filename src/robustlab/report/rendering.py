@@ -17,6 +17,7 @@ _FILTERS = (
     text.counted,
     text.distance,
     text.duration,
+    text.first_word,
     text.interval,
     level,
     text.machine,
@@ -57,7 +58,9 @@ def render(template: str, **values: Any) -> str:
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # The page may use its own style and pictures inside it, and nothing else: no script, no address.
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
+    )
     return environment.get_template(template).render(values, style=Markup(style), policy=policy)
 
 

@@ -113,6 +113,11 @@ def spec(text: str | None) -> str:
     return LONG_DECIMAL.sub(lambda match: f"{float(match[0]):.3g}", respelled(text or "–"))
 
 
+def first_word(attack: str) -> str:
+    """Return the name that a spec begins with."""
+    return attack.partition("(")[0]
+
+
 def moment(created: str) -> str:
     """Return an ISO time as ``22 November 2026, 11:35 UTC``, or what was given if it is none."""
     try:

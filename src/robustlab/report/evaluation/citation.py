@@ -2,8 +2,8 @@
 
 import re
 
-from robustlab.report.evaluation.view import EvaluationView, first_word
-from robustlab.report.text import counted, interval, listing, share, spec
+from robustlab.report.evaluation.view import EvaluationView
+from robustlab.report.text import counted, first_word, interval, listing, share, spec
 
 
 def bibtex(view: EvaluationView) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from robustlab.report.text import first_word
 from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
 Kind = Literal["certified", "robust", "broken", "misclassified"]
@@ -187,11 +188,6 @@ class EvaluationView:
             title = "Clean images, proofs, and confirming the successes"
             parts.append(Spending(title, max(0, forwards), max(0, backwards), None))
         return parts
-
-
-def first_word(attack: str) -> str:
-    """Return the name that a spec begins with."""
-    return attack.partition("(")[0]
 
 
 def _sum(items: list[AttackRow] | list[CheckRecord], name: Literal["forwards", "backwards"]) -> int:

@@ -1,7 +1,7 @@
 """What an evaluation found, in sentences computed from its results."""
 
 from robustlab.core.text import level
-from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView, first_word
+from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
 from robustlab.report.text import count, counted, share
 from robustlab.runs.evaluation import CheckRecord, Evaluation
 
