@@ -124,6 +124,20 @@ def test_paired_difference_is_a_fair_interval(cells: tuple[int, int, int, int]) 
     assert narrower[2] - narrower[1] < high - low
 
 
+def test_a_decimal_of_an_older_robustlab_is_the_same_eps(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    runs = [
+        evaluate(tmp_path / name, model, split, attacks="fgsm", threat="linf(eps=8/255)")
+        for name in ("older", "newer")
+    ]
+    assert runs[0].results.threat == "linf(eps=8/255)"
+    assert runs[0].results.title.endswith("under linf(eps=8/255)")
+    older = replace(
+        runs[0], results=runs[0].results.model_copy(update={"threat": "linf(eps=0.03137254901960784)"})
+    )
+    assert robustlab.compare(older, runs[1]).n == 60
+
+
 def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
     split = grey_split(model)
     wider = evaluate(tmp_path / "wider", model, split, attacks=ATTACKS, threat="linf(eps=0.03)")

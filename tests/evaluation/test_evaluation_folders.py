@@ -21,6 +21,7 @@ from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.report import write_report
 from robustlab.report.write import recorded_figures
 from robustlab.runs.run import EvaluationRun, load_run
+from robustlab.threats import Linf
 
 
 @pytest.fixture
@@ -94,6 +95,31 @@ def test_what_extends_an_evaluation_goes_on_in_its_folder(model: nn.Module, spli
     more += [{"precision": "bf16"}, {"precision": "fp32"}, {"curve": True}, {"certify": False}]
     for options in more:
         assert default(model, split, **options).folder == folder
+
+
+@pytest.mark.parametrize("typed", ["linf(eps=8/255)", "linf(eps=0.03137254901960784)", Linf(eps=8 / 255)])
+def test_an_eps_is_the_same_however_it_is_typed(
+    typed: str | Linf, model: nn.Module, split: Split, home: Path
+) -> None:
+    runs = [default(model, split, threat=threat) for threat in ("linf(eps=16/510)", typed)]
+    assert runs[0].folder == runs[1].folder
+    assert runs[1].results.threat == "linf(eps=8/255)"
+    assert runs[1].results.eps == 8 / 255
+    assert len(list((home / "runs").iterdir())) == 1
+
+
+def test_the_folder_of_an_older_robustlab_is_known_again(
+    model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    evaluate(folder, model, split, threat="linf(eps=8/255)")
+    content = (folder / "run.json").read_text()
+    older = content.replace("8/255", "0.03137254901960784")
+    assert older != content
+    (folder / "run.json").write_text(older)
+    evaluate(folder, model, split, threat="linf(eps=8/255)")
+    with pytest.raises(RunError, match="other settings"):
+        evaluate(folder, model, split, threat="linf(eps=7/255)")
 
 
 # Named folders

@@ -227,8 +227,18 @@ def test_grades_are_told_by_words_and_signs(make_evaluation: MakeEvaluation) -> 
     found = [spaced(" ".join(page.words[n : n + 3])) for n in range(len(page.words) - 2)]
     for shown in ("✗ fail", "! warn", "✓ pass", "– skip", "✗ 1 failed", "! 1 warned"):
         assert shown in found
-    places = [html.index(f'id="check-{grade}"') for grade in ("fail", "warn", "pass", "skip")]
+    places = [html.index(f'id="check-{grade}"') for grade in ("fail", "warn", "skip", "pass")]
     assert places == sorted(places)
+
+
+def test_passed_checks_are_folded_into_a_line(sample: Sample) -> None:
+    html, page = sample("full").html, sample("full").page
+    assert "2 checks passed" in spaced(page.text)
+    folded = html[html.index('<details class="passed">') : html.index('<section id="broken">')]
+    assert re.findall(r'id="check-([\w-]+)"', folded) == ["zero-gradients", "more-steps"]
+    before = html[html.index('<section id="checks">') : html.index('<details class="passed">')]
+    assert re.findall(r'id="check-([\w-]+)"', before) == ["square-beats-gradients", "randomness"]
+    assert '<details class="passed">' not in sample("bare").html
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,11 @@ FRAME = """<!DOCTYPE html><body style="margin: 0">
   const page = document.querySelector("iframe").contentDocument;
   const broken = [...page.images].filter(image => !image.naturalWidth).length;
   const panels = [...page.querySelectorAll(".panel")].filter(panel => panel.offsetHeight).length;
-  document.title = [page.documentElement.scrollWidth, page.images.length, broken, panels].join(" ");
+  const attacks = page.querySelector("#attacks .scroll"), flips = page.querySelector(".flips");
+  const hidden = attacks ? attacks.scrollWidth - attacks.clientWidth : 0;
+  const bottom = flips ? Math.round(flips.getBoundingClientRect().bottom) : 0;
+  document.title = [page.documentElement.scrollWidth, page.images.length, broken, panels, hidden, bottom]
+    .join(" ");
 }}</script>"""
 
 
@@ -44,10 +48,18 @@ PAGES: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def chromium(folder: Path, *arguments: str) -> str:
+def started(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     assert CHROMIUM is not None
     command = [CHROMIUM, *FLAGS, f"--user-data-dir={folder / 'profile'}", *arguments]
-    return subprocess.run(command, capture_output=True, check=True, timeout=120, encoding="utf-8").stdout
+    return subprocess.run(command, capture_output=True, check=True, timeout=120, encoding="utf-8")
+
+
+def chromium(folder: Path, *arguments: str) -> str:
+    return started(folder, *arguments).stdout
+
+
+def messages(folder: Path, *arguments: str) -> str:
+    return started(folder, *arguments).stderr
 
 
 @needs_chromium
@@ -57,13 +69,28 @@ def test_nothing_overflows_in_a_browser(tmp_path: Path, name: str, width: int) -
     page, frame = write_report(PAGES[name](tmp_path / "run")), tmp_path / "frame.html"
     frame.write_text(FRAME.format(page=page.as_uri(), width=width), encoding="utf-8")
     dumped = chromium(tmp_path, "--dump-dom", frame.as_uri())
-    title = re.search(r"<title>(\d+) (\d+) (\d+) (\d+)</title>", dumped)
+    title = re.search(r"<title>(\d+) (\d+) (\d+) (\d+) (\d+) (\d+)</title>", dumped)
     assert title is not None
-    laid_out, images, broken, panels = map(int, title.groups())
+    laid_out, images, broken, panels, hidden, bottom = map(int, title.groups())
     assert laid_out == width
     assert images > 0
     assert broken == 0
     assert panels == (0 if name == "study" else 1), "one class is shown, without a script"
+    assert hidden == 0, "the attacks need no scrolling sideways"
+    if width == 1280 and name != "study":
+        assert 0 < bottom <= 800, "adversarial images are on the first screen"
+
+
+@needs_chromium
+@pytest.mark.parametrize("name", ["study", "evaluation"])
+def test_nothing_breaks_the_security_policy(tmp_path: Path, name: str) -> None:
+    page = write_report(PAGES[name](tmp_path / "run"))
+    logged = ("--enable-logging=stderr", "--v=0", "--dump-dom")
+    assert "Content Security Policy" not in messages(tmp_path, *logged, page.as_uri())
+    styled = tmp_path / "styled.html"
+    html = page.read_text(encoding="utf-8").replace("<main>", '<main style="color: red">')
+    styled.write_text(html, encoding="utf-8")
+    assert "Content Security Policy" in messages(tmp_path, *logged, styled.as_uri())
 
 
 @needs_chromium

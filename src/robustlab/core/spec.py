@@ -31,7 +31,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from robustlab.core.aliases import current, ours
 from robustlab.core.construction import argument_names, by_name, with_clear_errors
 from robustlab.core.errors import SpecError, did_you_mean, offer
-from robustlab.core.text import shown
+from robustlab.core.text import shown, spelled
 
 PixelLength = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 """A length on the pixel scale [0, 1], such as a Linf eps or a standard deviation."""
@@ -86,6 +86,8 @@ class Unit:
 
 
 def _spell(value: object) -> str:
+    if type(value) is float:
+        return spelled(value)
     # A reference to a network is an identifier and is written bare: purifier(network=vae).
     # Python reads keywords otherwise, and normalises letters beyond ASCII; those keep their quotes.
     bare = (

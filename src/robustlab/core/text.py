@@ -1,5 +1,6 @@
 """How a message shows what a user gave: one line, not too long, and nothing in it that a terminal obeys."""
 
+import re
 import reprlib
 
 MESSAGE_LIMIT = 300
@@ -9,6 +10,9 @@ _VALUE_LIMIT = 60
 
 _LAYOUT = "\n\t\u00a0\u202f"
 """Line breaks and spaces that no terminal minds."""
+
+LONG_DECIMAL = re.compile(r"\d+\.\d{5,}(e-?\d+)?")
+"""A number in a spec that nobody typed so."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _VALUE_LIMIT
@@ -58,6 +62,22 @@ def shown(value: object) -> str:
     except Exception:  # an integer of 5,000 digits, or an object whose own repr fails
         text = f"<{type(value).__name__}>"
     return one_line(text, 2 * _VALUE_LIMIT)
+
+
+def spelled(value: float) -> str:
+    """Return a number as Python writes it, and a number of 8-bit levels or half ones as ``8/255``.
+
+    Both texts are the same number. 1/3 and 1/30 would be levels, too, but hardly anybody means them so.
+    """
+    halves = round(510 * value) if 0 < value < 256 else 0
+    fraction = f"{halves / 2:g}"
+    of_levels = halves % (17 if halves % 2 else 170) and float(fraction) / 255 == value
+    return f"{fraction}/255" if of_levels and len(fraction) + 4 < len(repr(value)) else repr(value)
+
+
+def respelled(spec: str) -> str:
+    """Return a spec with its long decimals written by `spelled`, as robustlab writes specs now."""
+    return LONG_DECIMAL.sub(lambda match: spelled(float(match[0])), spec)
 
 
 def level(value: float) -> str:

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from robustlab.core.errors import RunError
+from robustlab.core.text import respelled
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
@@ -111,7 +112,8 @@ def _mcnemar(gained: int, lost: int) -> float:
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
     if _data(one) != _data(two):
         raise RunError(f"can't compare different images: {_images(one)} and {_images(two)}")
-    if one.threat != two.threat:
+    # Results of an older robustlab have an eps of 8/255 as a decimal.
+    if respelled(one.threat) != respelled(two.threat):
         raise RunError(f"can't compare different threat models: {one.threat} and {two.threat}")
     if one.eight_bit != two.eight_bit:
         name = (one if one.eight_bit else two).title

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from robustlab.core.text import LONG_DECIMAL, respelled
 from robustlab.runs.records import ComputeRecord, Figure
 
 NBSP = "\u00a0"
@@ -109,7 +110,12 @@ def search(compute: ComputeRecord) -> str:
 
 def spec(text: str | None) -> str:
     """Return a spec with its long decimals shortened: ``step=0.03333333333333333`` to ``step=0.0333``."""
-    return re.sub(r"\d+\.\d{5,}(e-?\d+)?", lambda match: f"{float(match[0]):.3g}", text or "–")
+    return LONG_DECIMAL.sub(lambda match: f"{float(match[0]):.3g}", respelled(text or "–"))
+
+
+def first_word(attack: str) -> str:
+    """Return the name that a spec begins with."""
+    return attack.partition("(")[0]
 
 
 def moment(created: str) -> str:

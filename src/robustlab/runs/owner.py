@@ -9,6 +9,7 @@ from pathlib import Path
 
 from robustlab.core.errors import RunError
 from robustlab.core.files import part_of, write_json
+from robustlab.core.text import respelled
 from robustlab.core.untrusted import read_json
 
 STORE_VERSION = 2
@@ -77,6 +78,8 @@ def read_owner(folder: Path) -> Owner | None:
         version, name = int(content["store_version"]), str(content["study"])
         identity = content.get("identity")
         parts = None if identity is None else {str(key): str(value) for key, value in identity.items()}
+        if parts and "threat" in parts:  # an older robustlab wrote an eps of 8/255 as a decimal
+            parts["threat"] = respelled(parts["threat"])
     except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         raise RunError(f"{path} can't be read ({error}); choose another folder with --out") from None
     if version > STORE_VERSION:

@@ -90,9 +90,13 @@ class Chart:
 
     @property
     def inline(self) -> str:
-        """The SVG for the page: the page's scheme chooses the colours, and no name is used twice."""
+        """The SVG for the page: the page's scheme chooses the colours, and no name is used twice.
+
+        Styles become attributes, for the page's security policy allows no ``style``.
+        """
         svg = re.sub(r'(?<=\bid=")|(?<=href="#)|(?<=url\(#)', f"{self.name}-", self.svg)
-        return re.sub(r"(?<=: )#[0-9a-f]{6}\b", _as_variable, svg)
+        svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _as_variable, svg)
+        return re.sub(r' style="([^"]*)"', _as_attributes, svg)
 
 
 def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> Chart:
@@ -140,3 +144,8 @@ def _tidy(svg: str, title: str) -> str:
 def _as_variable(match: re.Match[str]) -> str:
     name = COLOURS.get(match[0])
     return f"var(--{name})" if name else match[0]
+
+
+def _as_attributes(match: re.Match[str]) -> str:
+    rules = (rule.partition(":") for rule in match[1].split(";") if rule.strip())
+    return "".join(f' {name.strip()}="{value.strip()}"' for name, _, value in rules)

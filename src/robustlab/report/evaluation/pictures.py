@@ -13,6 +13,8 @@ from robustlab.runs.evaluation import BrokenImage, Flip
 
 _BUDGET = 3_500_000
 """Characters of all pictures together: the page stays under 5 MB."""
+_STRIP = 6
+"""Images of the strip on the first screen."""
 _SIDE = 128
 """Pixels of the longest side: larger pictures are thinned out."""
 
@@ -43,12 +45,14 @@ class Album(NamedTuple):
     """All that is pictured.
 
     Attributes:
+        strip: the most convincing images, of as many classes as possible.
         scale: the change that is drawn in full colour.
         colour: whether the images have three channels.
         step: every so manieth pixel is drawn.
     """
 
     groups: list[Group]
+    strip: list[Case]
     scale: float
     colour: bool
     step: int
@@ -74,8 +78,9 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
     change = adversarial - clean
     scale = float(np.abs(change).max())
     step = -(-max(clean.shape[2:]) // _SIDE)
+    strip = [_case(image, clean, adversarial, scale, step) for image in most_convincing(results.broken)]
     cases: list[Case] = []
-    spent = 0
+    spent = sum(len(case.clean) + len(case.adversarial) for case in strip)
     for image in _in_turns(results.broken):
         case = _case(image, clean, adversarial, scale, step)
         spent += len(case.clean) + len(case.adversarial) + len(case.change)
@@ -91,7 +96,19 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
         )
         for label in labels
     ]
-    return Album(groups, scale, clean.shape[1] == 3, step)
+    return Album(groups, strip, scale, clean.shape[1] == 3, step)
+
+
+def most_convincing(images: list[BrokenImage]) -> list[BrokenImage]:
+    """Return the images for the strip: the surest errors, the nearest of those; the classes take turns."""
+
+    def rank(image: BrokenImage) -> tuple[float, float, int]:
+        return -image.confidence, image.distance, image.image_id
+
+    classes: dict[int, list[BrokenImage]] = {}
+    for image in sorted(images, key=rank):
+        classes.setdefault(image.label, []).append(image)
+    return _alternating(classes)[:_STRIP]
 
 
 def _in_turns(images: list[BrokenImage]) -> list[BrokenImage]:
@@ -99,6 +116,10 @@ def _in_turns(images: list[BrokenImage]) -> list[BrokenImage]:
     classes: dict[int, list[BrokenImage]] = {}
     for image in sorted(images, key=lambda image: (image.label, image.image_id)):
         classes.setdefault(image.label, []).append(image)
+    return _alternating(classes)
+
+
+def _alternating(classes: dict[int, list[BrokenImage]]) -> list[BrokenImage]:
     turns = zip_longest(*classes.values())
     return [image for image in chain.from_iterable(turns) if image is not None]
 

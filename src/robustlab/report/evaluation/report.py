@@ -1,7 +1,7 @@
 """The report of an evaluation: its page, its Markdown and its charts."""
 
 from robustlab.report.arrays import Arrays
-from robustlab.report.evaluation import words
+from robustlab.report.evaluation import citation, words
 from robustlab.report.evaluation.charts import draw_charts
 from robustlab.report.evaluation.flags import explanations
 from robustlab.report.evaluation.markdown import markdown
@@ -26,6 +26,7 @@ def report(results: Evaluation, arrays: Arrays) -> Report:
         view=view,
         charts=charts,
         words=words,
+        citation=citation,
         album=album(view, arrays),
         explained=explanations({check.id for check in results.checks}),
         # What eps means depends on the norm, and the headline says it.

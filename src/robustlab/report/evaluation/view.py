@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from robustlab.report.text import first_word
 from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
 Kind = Literal["certified", "robust", "broken", "misclassified"]
@@ -9,7 +10,7 @@ Kind = Literal["certified", "robust", "broken", "misclassified"]
 NO_ANSWER = -1
 """The adversarial class where the classifier gives no answer."""
 
-_SEVERITY: tuple[Grade, ...] = ("fail", "warn", "pass", "skip")
+_SEVERITY: tuple[Grade, ...] = ("fail", "warn", "skip", "pass")
 
 
 class Part(NamedTuple):
@@ -53,6 +54,16 @@ class EvaluationView:
     def checks(self) -> list[CheckRecord]:
         """The checks, the worst first."""
         return [check for grade in _SEVERITY for check in self.results.graded(grade)]
+
+    @property
+    def passed(self) -> list[CheckRecord]:
+        """The checks that passed, which the page folds."""
+        return self.results.graded("pass")
+
+    @property
+    def unpassed(self) -> list[CheckRecord]:
+        """The other checks, the worst first."""
+        return [check for check in self.checks if check.grade != "pass"]
 
     @property
     def grades(self) -> list[tuple[Grade, str]]:
@@ -111,7 +122,7 @@ class EvaluationView:
     def name(self, attack: str) -> str:
         """Return an attack's number in the table and the first word of its spec."""
         numbers = {row.attack: number for number, row in enumerate(self.results.rows, start=1)}
-        name = attack.partition("(")[0]
+        name = first_word(attack)
         return f"attack {numbers[attack]}, {name}" if attack in numbers else name
 
     @property

@@ -111,6 +111,19 @@ def nothing_broken(view: EvaluationView) -> str:
     )
 
 
+def closest(view: EvaluationView) -> str:
+    """Say at which larger eps the first images break; empty if no curve looked there."""
+    curve = view.results.curve
+    if curve is None:
+        return ""
+    for eps, figure in zip(curve.eps, curve.robust, strict=True):
+        lost = view.correct - round(figure.value * figure.n)
+        if lost > 0:
+            verb = "breaks" if lost == 1 else "break"
+            return f"The closest call: at eps {level(eps)} {counted(lost, 'image')} {verb}."
+    return f"None breaks up to eps {level(curve.eps[-1])} either, where the curve ends." if curve.eps else ""
+
+
 def alarm(view: EvaluationView) -> tuple[str, str]:
     """Tell that checks failed, in a cry and a sentence: what the figure is worth now."""
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")

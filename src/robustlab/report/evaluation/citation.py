@@ -1,0 +1,41 @@
+"""How to cite robustlab, and the settings of an evaluation in one sentence."""
+
+import re
+
+from robustlab.report.evaluation.view import EvaluationView
+from robustlab.report.text import counted, first_word, interval, listing, share, spec
+
+
+def bibtex(view: EvaluationView) -> str:
+    """Return a BibTeX entry of the robustlab that ran."""
+    year = view.results.created[:4]
+    fields = {
+        "author": "{The robustlab authors}",
+        "title": "{robustlab}: the robustness of image classifiers",
+        "version": _version(view),
+        "year": year if re.fullmatch(r"\d{4}", year) else "",
+    }
+    lines = [f"  {name} = {{{value}}}," for name, value in fields.items() if value]
+    return "\n".join(["@software{robustlab,", *lines, "}"])
+
+
+def settings(view: EvaluationView) -> str:
+    """Return what was measured, and how, as a sentence for a paper."""
+    results = view.results
+    names = list(dict.fromkeys(first_word(row.attack) for row in results.rows))
+    ran = f" ({listing(names)})" if names else ""
+    images = f"{counted(results.images.n, 'image')} of {results.images.name} ({results.images.split})"
+    more = [f"mode {results.mode}", f"seed {results.seed}"]
+    more += ["8-bit images alone"] if results.eight_bit else []
+    more += [f"the attacker wants {results.goal}"] if results.goal else []
+    version = _version(view)
+    sentence = (
+        f"robustlab{' ' + version if version else ''} measured a robust accuracy of {share(results.robust)} "
+        f"(95 % interval {interval(results.robust)}) for {results.subject.name} on {images} within "
+        f"{spec(results.threat)}, by the attacks {spec(results.attacks)}{ran}; {', '.join(more)}."
+    )
+    return sentence.replace("\u00a0", " ")
+
+
+def _version(view: EvaluationView) -> str:
+    return view.results.compute.versions.get("robustlab", "")
