@@ -55,6 +55,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
         console.print(f"[italic]{title}[/italic]")
         print_texts(console, [(escape(name), escape(text)) for name, text in entries.items()])
         console.print()
+    if kind is None:
+        console.print("Your model contains a defense? docs/evaluate-a-defense.md says what to run.")
 
 
 def _kinds(name: str) -> dict[str, list[type[Unit]]]:
