@@ -15,7 +15,8 @@ DOCUMENTS = [
 ]
 MEAN_WORDS, MAX_WORDS, MAX_LINE = 25, 40, 120
 DIALECT = re.compile(
-    r"\b(?<!there )(?:is|are) no (?!longer\b)\w+|\banew\b|\btell(?:s|ing)?\b|\btold\b|\bwhatever\b|\bbut for\b|\bvouch",
+    r"\b(?<!there )(?:is|are) no (?!longer\b)"
+    r"|\b(?:anew|tell|tells|told|whatever|but for|vouch\w*)\b",
     flags=re.IGNORECASE,
 )
 
@@ -60,7 +61,7 @@ def test_words_are_standard(document: str) -> None:
 
 
 def test_a_sentence_is_counted() -> None:
-    text = "# A heading\n\nTwo words. `a b c` is code, (see [here](there.md)).\n\n- One\n  item.\n\n| a | table |\n"
+    text = "# A head\n\nTwo words. `a b c` is code, (see [here](there.md)).\n\n- One\n  item.\n\n| a | b |\n"
     assert list(map(words, sentences(text))) == [2, 5, 2]
     assert words("Words - of a sentence.") == 4
     assert DIALECT.search("A list is no tensor.")
