@@ -53,7 +53,7 @@ class Attack(Unit, ABC):
 
     @final
     def supports(self, threat: ThreatModel) -> bool:
-        """Tell whether the attack is made for a threat model."""
+        """Return whether the attack is made for a threat model."""
         norms = self.inner.norms
         return threat.is_one_of(norms) if norms else threat.bounded
 
@@ -93,7 +93,7 @@ class Attack(Unit, ABC):
         """How many forward passes of an image one `search` takes at most; None where that isn't known.
 
         That is with exact gradients: `run` multiplies it by the passes that the `estimator` takes for one. It
-        serves to tell the time left, so a few more do no harm.
+        is used to estimate the time left, so it need not be exact.
         """
         return None
 
@@ -155,9 +155,9 @@ class Attack(Unit, ABC):
                 number of the batch's images that are broken.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; a model
-                in train mode; targets and a criterion; a threat model, or a class to move towards, that the
-                attack does not support.
+            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids do not fit; the model is in
+                train mode; both targets and a criterion are given; the attack does not support the threat
+                model or a target class.
         """
         given = AttackInput.checked(
             model,

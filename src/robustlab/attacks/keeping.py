@@ -134,8 +134,8 @@ class ResultKeeper(ActiveSet):
     def confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Ask again about points that reached the goal, as they would count: real images, in fp32.
 
-        A random classifier is asked several times: an image that left at a lucky draw would not be attacked
-        any more, and would in the end count as robust.
+        A random classifier is asked several times: an image dropped after one successful draw would not be
+        attacked any more, and could count as robust in the end.
 
         Returns:
             The points, those that were asked about as real images; where the goal is reached.

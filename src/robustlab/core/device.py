@@ -48,7 +48,7 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
 
 
 def fast_bf16(device: str) -> bool:
-    """Tell whether the device multiplies bf16 matrices faster than fp32 ones."""
+    """Return whether the device multiplies bf16 matrices faster than fp32 ones."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":

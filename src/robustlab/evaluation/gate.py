@@ -52,9 +52,9 @@ def gate(
         strict: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
-        RobustlabError: nothing is asked for, or nothing to be confident of; a number is out of
-            [0, 1]; a folder holds no finished evaluation; the baseline can't be compared, or attacked
-            images that the run did not.
+        RobustlabError: no condition is given, or ``confident`` without a minimum; a number is out of
+            [0, 1]; a folder holds no finished evaluation. Or the baseline can't be compared, or it attacked images that
+            the run did not.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():

@@ -17,8 +17,9 @@ EVALUATION_SCHEMA_VERSION = 2
 Grade = Literal["pass", "warn", "fail", "skip"]
 
 Doubt = Literal["attacks", "evaluation"]
-"""What a failed check puts in doubt: the strength of the attacks alone, so that the truth can only be lower;
-or anything else (the images, the classifier, the stored files), so that the truth can be any figure."""
+"""What a failed check puts in doubt: ``attacks`` is the strength of the attacks alone; the true figure can
+only be lower. ``evaluation`` is anything else (the images, the classifier, the stored files); the true figure
+can be any."""
 
 
 class Subject(Record):
@@ -161,7 +162,7 @@ class CheckRecord(Record):
     Attributes:
         found: what was computed, in words with figures.
         expected: what would pass.
-        meaning: what a failure would tell, in one sentence.
+        meaning: what a failure means, in one sentence.
         n: images it was computed on.
         doubts: what a failure puts in doubt.
     """

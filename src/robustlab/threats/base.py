@@ -57,7 +57,7 @@ class ThreatModel(Unit, ABC):
 
     @final
     def is_one_of(self, names: Collection[str]) -> bool:
-        """Tell whether a method that is made for threat models of these names is made for this one."""
+        """Return whether a method that is made for threat models of these names is made for this one."""
         return self.name in names
 
     @abstractmethod

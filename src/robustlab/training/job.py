@@ -46,7 +46,7 @@ class TrainingJob:
         seed: of all draws.
         dataset: the name of the images' dataset.
         path: the file that the weights go to.
-        key: stands for all that they depend on; it is kept in that file.
+        key: the hash of all that they depend on; it is kept in that file.
     """
 
     network: str

@@ -132,7 +132,7 @@ class Sample:
 
     @property
     def state(self) -> str:
-        """The hash of it. Which image an id stands for is the problem's to say."""
+        """Its hash. The context of the evaluation, not this hash, says which image an id means."""
         counts, others = [self.drawn_from, self.total], [*self.attacks, *self.surrogates]
         return digest(self.images.ids.tolist(), counts, sorted(self.survivors), others)
 

@@ -90,7 +90,7 @@ def resolved(
     Args:
         asked: in the order in which an image meets them.
         threat: what the attacker may do.
-        classes: how many the classifier tells apart.
+        classes: the number of the classifier's classes.
         targeted: whether the attacker wants a certain class; members of ensembles that can't are left out.
 
     Raises:

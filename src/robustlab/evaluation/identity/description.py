@@ -310,7 +310,7 @@ class _Description:
                     texts.add(f"{space.get('__name__')}.{name} {self.of(value)}")
 
     def _counts(self, value: object) -> bool:
-        """Tell whether a module's variable or a class's attribute counts: settings, code, networks.
+        """Return whether a module's variable or a class's attribute counts: settings, code, networks.
 
         Of the objects that libraries made, those count that hold settings or can be called; a logger or a
         lock decides nothing. A variable that changes by itself, as a cache may, makes another model of the
