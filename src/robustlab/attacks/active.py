@@ -14,7 +14,7 @@ from robustlab.attacks.best_so_far import BestSoFar
 from robustlab.core import seeding
 
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
-"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
+"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each size."""
 
 Kept = TypeVar("Kept")
 

@@ -1,4 +1,4 @@
-"""How far float32 arithmetic may stray from the real numbers, so that a proof holds for the network as run.
+"""How far float32 arithmetic may differ from the real numbers, so that a proof holds for the network as run.
 
 The bounds are computed in float64, but the network they speak about is evaluated in float32: the proof has
 to cover that evaluation. With the unit roundoff u = 2^-24, a sum of n products in any order obeys (Higham,

@@ -31,7 +31,7 @@ class UserCodeError(RobustlabError):
 
     @property
     def quits(self) -> bool:
-        """Whether it was meant to end the program, as `sys.exit` is: nobody may take that for an answer."""
+        """Whether it was meant to end the program, as `sys.exit` is: no code may treat this as an answer."""
         return not isinstance(self.__cause__, Exception)
 
 

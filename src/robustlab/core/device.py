@@ -87,7 +87,7 @@ def caps() -> dict[str, str]:
 def instruction_set() -> str:
     """Return the instruction set for which torch chose its kernels, and the one that multiplies in bf16.
 
-    Both settle the order in which products are summed up, and so the last bits of every figure.
+    Both determine the order of sums of products, and so the last bits of every figure.
     """
     return f"{torch.backends.cpu.get_cpu_capability()}, bf16 by {_bf16_instructions() or 'emulation'}"
 

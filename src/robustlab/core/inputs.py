@@ -1,4 +1,4 @@
-"""What a user hands over as images, labels and numbers: made plain tensors, or refused in one line.
+"""A user's images, labels and numbers: converted to plain tensors, or refused in one line.
 
 Attacks, certifiers and evaluations share it, so that all of them take the same.
 """

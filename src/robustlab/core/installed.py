@@ -24,7 +24,7 @@ def is_library_file(file: str) -> bool:
     """Return whether a file belongs to Python or to an installed package; so does no file at all.
 
     A package is installed where a distribution's RECORD lists it, in whichever folder (``pip install
-    --target``). The files of an editable install stand in no RECORD: they are what the user is editing, so
+    --target``). No RECORD lists the files of an editable install: they are what the user is editing, so
     they count as the user's own.
     """
     path = Path(file)

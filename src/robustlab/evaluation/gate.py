@@ -53,8 +53,8 @@ def gate(
 
     Raises:
         RobustlabError: no condition is given, or ``confident`` without a minimum; a number is out of
-            [0, 1]; a folder holds no finished evaluation. Or the baseline can't be compared, or it attacked images that
-            the run did not.
+            [0, 1]; a folder holds no finished evaluation. Or the baseline can't be compared, or it attacked
+            images that the run did not.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():

@@ -157,7 +157,7 @@ class RobustCurve(Record):
 
 
 class CheckRecord(Record):
-    """One computed reason to believe or doubt the figure; ``id`` is its heading in docs/flags.md.
+    """One computed reason to trust or doubt the figure; ``id`` is its heading in docs/flags.md.
 
     Attributes:
         found: what was computed, in words with figures.
@@ -288,7 +288,7 @@ class Evaluation(Record):
 
     @property
     def verdict(self) -> str:
-        """What the figure is worth, and how the checks went, in one sentence; the failed ones come first."""
+        """One sentence: how far to trust the figure, and how the checks went; failed ones come first."""
         return f"{_worth(self)}: {_checked(self)}."
 
 

@@ -72,7 +72,7 @@ class Row(Record):
         confidence: the mean probability of the predicted class.
         confusion: ``confusion[true][predicted]`` counts images; those without an answer are left out.
         distance: the mean over the images, in the threat model's norm; ``max_distance`` the largest.
-        checks: the reasons to believe or doubt the figure.
+        checks: the reasons to trust or doubt the figure.
     """
 
     id: Text

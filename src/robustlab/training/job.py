@@ -33,7 +33,7 @@ class TrainingJob:
     """All of a training but the images; the same job gives the same weights in any process.
 
     Attributes:
-        network: its name, which all draws go by.
+        network: its name; all draws depend on it.
         title: shown to people.
         model: the architecture.
         shape: of the images, and the number of classes.

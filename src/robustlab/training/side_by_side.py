@@ -38,7 +38,7 @@ def threads_per_training(epochs: Sequence[int], after: Sequence[Sequence[int]], 
     """Return how many threads each of a study's trainings uses on this machine's processor.
 
     All trainings of the study decide, and not what an earlier run has left to do: the number of threads
-    settles the last bits of the weights.
+    determines the last bits of the weights.
 
     Args:
         epochs: of each training.

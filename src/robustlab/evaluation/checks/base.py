@@ -38,7 +38,7 @@ class _HyphenatedName:
 
 
 class Check(Unit, ABC):
-    """One reason to believe or to doubt a robust accuracy.
+    """One reason to trust or to doubt a robust accuracy.
 
     A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` where the question makes no sense.
     Another package adds one through the entry-point group ``robustlab.check``.

@@ -156,7 +156,7 @@ class Context:
     split: Split | None = None
 
     def check_unsettled(self) -> None:
-        """Raise `NotApplicable` where every image is settled: no attack can find more."""
+        """Raise `NotApplicable` if no attack can find more: all images are wrong, broken or proven."""
         if not self.found.correct:
             raise NotApplicable("no image is classified correctly")
         if not self.found.survivors:

@@ -110,7 +110,7 @@ def describe(model: nn.Module) -> str:
 
 
 def describe_classes(kinds: Iterable[type]) -> str:
-    """Return the code of classes and what it goes by; empty if all of them are libraries'."""
+    """Return the code of classes and what it depends on; empty if all of them are libraries'."""
     description, kinds = _Description(), set(kinds)
     for kind in kinds:
         description.of_class(kind)
@@ -164,7 +164,7 @@ class _Description:
         return "\n".join(texts)
 
     def of_each(self, settings: Mapping[str, object], depth: int) -> str:
-        """Describe attributes, each with an allowance of its own."""
+        """Describe attributes, each with its own limit."""
         texts = []
         for key in sorted(settings):
             if not self.inside:
