@@ -299,7 +299,7 @@ class StudyOptions(_Options):
 
 
 def _can_be_typed(value: object) -> bool:
-    """Tell whether a value's text is what the command line takes: a plain value, or a unit's spec."""
+    """Return whether a value's text is what the command line takes: a plain value, or a unit's spec."""
     return isinstance(value, bool | int | float | str) or hasattr(value, "brief")
 
 

@@ -14,7 +14,7 @@ from robustlab.attacks.best_so_far import BestSoFar
 from robustlab.core import seeding
 
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
-"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each it meets."""
+"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each size."""
 
 Kept = TypeVar("Kept")
 
@@ -24,9 +24,9 @@ class ActiveSet:
 
     ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` (the classes that the criterion wants, if it
     wants certain ones) hold the images that are still active, in the order of the points that the attack
-    proposes. After a success in verdict mode an image's result is final, and `unfinished` drops it, as it
-    drops an image that the attack says it is done with; a few such images may stay for a while to fill up a
-    batch, and what is proposed for them is ignored.
+    proposes. After a success in verdict mode an image's result is final, and `unfinished` drops it. It also
+    drops an image that the attack names as done. A few such images may stay for a while to fill up a batch;
+    points proposed for them are ignored.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.

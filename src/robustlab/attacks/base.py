@@ -33,12 +33,12 @@ class Attack(Unit, ABC):
     kind = "attack"
     example = "pgd(steps=40)"
     norms: ClassVar[tuple[str, ...]] = ()
-    """The names of the threat models that the attack is made for; empty: all that bound a distance."""
+    """The names of the threat models that the attack supports; empty: all that bound a distance."""
     minimum_norm: ClassVar[bool] = False
     """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
     nearest one inside is kept, without early stop after the full budget."""
     exact: ClassVar[bool] = False
-    """Whether the search goes by differences between losses so small that bf16 would round them off; one that
+    """Whether the search relies on differences between losses so small that bf16 would lose them; one that
     looks for the nearest success always does."""
     targetable: ClassVar[bool] = True
     """Whether the attack can move towards given classes."""
@@ -48,18 +48,18 @@ class Attack(Unit, ABC):
 
     @property
     def inner(self) -> "Attack":
-        """The attack that searches: a wrapper is made for the same threat models and draws the same."""
+        """The attack that searches: a wrapper supports the same threat models and has the same draws."""
         return self
 
     @final
     def supports(self, threat: ThreatModel) -> bool:
-        """Tell whether the attack is made for a threat model."""
+        """Return whether the attack supports a threat model."""
         norms = self.inner.norms
         return threat.is_one_of(norms) if norms else threat.bounded
 
     @property
     def supported_norms(self) -> str:
-        """The threat models that the attack is made for, in words."""
+        """The threat models that the attack supports, in words."""
         return ", ".join(self.inner.norms) or "threat models that bound a distance"
 
     @property
@@ -93,7 +93,7 @@ class Attack(Unit, ABC):
         """How many forward passes of an image one `search` takes at most; None where that isn't known.
 
         That is with exact gradients: `run` multiplies it by the passes that the `estimator` takes for one. It
-        serves to tell the time left, so a few more do no harm.
+        is used to estimate the time left, so it need not be exact.
         """
         return None
 
@@ -147,7 +147,7 @@ class Attack(Unit, ABC):
                 means (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are
                 the probabilities that decide the class.
             surrogates: other classifiers of the same kind, for attacks that transfer.
-            bf16: search in bf16, where the attack's search bears it; every success is confirmed in fp32.
+            bf16: search in bf16, if the attack's search allows it; every success is confirmed in fp32.
             quantize: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
                 exist, inside the threat model; only a success that is one there counts.
             on_batch: called with the number of images finished.
@@ -155,9 +155,9 @@ class Attack(Unit, ABC):
                 number of the batch's images that are broken.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids that do not fit; a model
-                in train mode; targets and a criterion; a threat model, or a class to move towards, that the
-                attack does not support.
+            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids do not fit; the model is in
+                train mode; both targets and a criterion are given; the attack does not support the threat
+                model or a target class.
         """
         given = AttackInput.checked(
             model,

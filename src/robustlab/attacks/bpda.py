@@ -28,6 +28,6 @@ class BPDA(nn.Module):
 
 
 def straight_through(values: Tensor, smooth: Tensor) -> Tensor:
-    """Return the values, with the gradient of what stands in for them."""
+    """Return the values, with the gradient of their stand-in."""
     # Zero forwards, so that not a bit of the values changes; the stand-in's gradient backwards.
     return values.detach() + (smooth - smooth.detach())

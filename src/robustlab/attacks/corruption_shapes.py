@@ -126,7 +126,7 @@ def canny_edges(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _is_ridge(size: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Tell where a gradient (N, H, W) is at least as long as the two next to it along its direction."""
+    """Return where a gradient (N, H, W) is at least as long as the two next to it along its direction."""
     height, width = size.shape[1:]
     padded = F.pad(size, (1, 1, 1, 1))
 

@@ -133,8 +133,8 @@ def _mean(draws: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """Return the logits (n, K) that stand for all readings, and (n,) whether each of them is an answer."""
     if len(draws) == 1:
         return draws[0]
-    # The class of a random classifier is the one of the highest mean probability: one lucky draw is no
-    # success.
+    # The class of a random classifier is the one of the highest mean probability: success in one draw is
+    # not enough.
     chances = torch.stack([logits.softmax(dim=1) for logits, _ in draws]).mean(dim=0)
     logits = chances.clamp(min=torch.finfo(chances.dtype).tiny).log()
     return logits, torch.stack([valid for _, valid in draws]).all(dim=0)

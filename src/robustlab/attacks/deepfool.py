@@ -23,7 +23,7 @@ _LEAST_STEP = 1e-5
 class DeepFool(GradientAttack):
     """Steps onto the nearest class boundary of the linearised classifier, until the class changes.
 
-    Each step is the paper's, cut off at the walls of [0, 1]. Where half of the steps did not arrive, the
+    Each step is the paper's, clipped at the limits of [0, 1]. Where half of the steps did not arrive, the
     others are the shortest inside the walls. Every step overshoots by itself; in the paper their sum does.
     """
 

@@ -7,14 +7,14 @@ from robustlab.attacks.gradients import ExactGradient, Gradient
 
 
 class GradientAttack(Attack, ABC):
-    """An attack that follows gradients: its argument ``gradient`` says how they are had.
+    """An attack that follows gradients: its argument ``gradient`` names the estimator.
 
     An attack repeats the line ``gradient: Gradient = ExactGradient()`` as its last argument. Its search asks
     the session (`Session.gradient`, ``query(gradient=True)``, `Session.jacobian`), which asks the estimator.
     """
 
     gradient: Gradient = ExactGradient()
-    """How gradients are had: exactly, or by another estimator (`robustlab ls gradients`)."""
+    """How gradients are computed: exactly, or by another estimator (`robustlab ls gradients`)."""
 
     @property
     def estimator(self) -> Gradient:

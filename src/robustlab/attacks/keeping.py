@@ -128,14 +128,14 @@ class ResultKeeper(ActiveSet):
 
     @property
     def unsure(self) -> bool:
-        """Whether a success may be none when the classifier is asked once more."""
+        """Whether a success may not be repeated when the classifier is asked again."""
         return self._batch.bf16 or self.counted_model.random
 
     def confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
         """Ask again about points that reached the goal, as they would count: real images, in fp32.
 
-        A random classifier is asked several times: an image that left at a lucky draw would not be attacked
-        any more, and would in the end count as robust.
+        A random classifier is asked several times: an image dropped after one successful draw would not be
+        attacked any more, and could count as robust in the end.
 
         Returns:
             The points, those that were asked about as real images; where the goal is reached.
@@ -154,7 +154,7 @@ class ResultKeeper(ActiveSet):
 
     @torch.no_grad()
     def verify(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Measure the best points once more, in fp32 on the whole batch.
+        """Measure the best points again, in fp32 on the whole batch.
 
         Returns:
             Predictions, -1 where the classifier gives no answer, as `core.logits` explains; their

@@ -1,4 +1,4 @@
-"""FGSM as it comes out when images normalised to [-1, 1] are clamped to [0, 1]: a mistake worth seeing."""
+"""FGSM as it comes out when images normalised to [-1, 1] are clamped to [0, 1]: a mistake."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What attacks maximise: each loss is positive exactly, or high, where the attacker has reached his goal.
+"""What attacks maximise: each loss is positive exactly, or high, where the attacker has reached the goal.
 
 Each takes logits (N, K), the true classes (N,) and, for an attack towards a class, the targets (N,); it
 returns (N,).

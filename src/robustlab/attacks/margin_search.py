@@ -34,10 +34,10 @@ _SIDES = (3, 2, 4, 1, 5, 6)
 class MarginSearch(GradientAttack):
     """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
 
-    An image is given up when the margin of its best point is still more than ``keep`` of the clean image's
-    (``keep`` shrinks by ``tighten`` in each round) and the last round lowered it by less than a tenth. The
-    rule looks at one image alone, and at no scale: neither other images nor a factor on the logits change it.
-    In ``max-loss`` mode none is given up.
+    The search gives an image up if two conditions hold. The margin of its best point is more than ``keep`` of
+    the clean image's margin. And the last round lowered it by less than a tenth. ``keep`` shrinks by
+    ``tighten`` in each round. The rule depends neither on other images nor on a factor on the logits. In
+    ``max-loss`` mode no image is given up.
     """
 
     norms = ("linf",)
@@ -76,7 +76,7 @@ class MarginSearch(GradientAttack):
             if session.finished:
                 return
         for turn in range(self.rounds):
-            # Not before the first patches: there may be nothing that gradients could tell.
+            # Not before the first patches: gradients may carry no information here.
             if session.early_stop and turn > 0:
                 # Both margins are negative; the broken images, at 0 or above, leave by themselves.
                 stiff = state.margin < self.keep * self.tighten**turn * state.clean

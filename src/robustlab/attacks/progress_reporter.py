@@ -16,7 +16,7 @@ class ProgressReporter:
     """Watches the passes of one batch.
 
     Args:
-        report: whom to tell.
+        report: the function that receives the progress.
         passes: how many forward passes of an image a restart takes at most; None where that isn't known.
         restarts: how many there are.
     """
@@ -31,7 +31,7 @@ class ProgressReporter:
         self._restart, self._before = restart, int(forwards.max())
 
     def look(self, forwards: Tensor, broken: Tensor) -> None:
-        """Tell how far it is, if the last time was long enough ago.
+        """Report the progress, if the last report was long enough ago.
 
         Args:
             forwards: (N,) passes spent on each image of the batch.

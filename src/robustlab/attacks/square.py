@@ -124,7 +124,7 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
     height, width = points.shape[2:]
     rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
     raised = draws[..., 2:] < 0.5
-    # A window that is as wished already would cost a query and change nothing.
+    # A window that already has these values would cost a query and change nothing.
     at_ends = (points == high).float().sub_((points == low).float())
     across = torch.einsum("nkh,nchw->nckw", rows, at_ends)
     sums = torch.einsum("nckw,nkw->nkc", across, columns)

@@ -6,7 +6,7 @@ from robustlab.attacks.base import Attack
 
 
 class Wrapper(Attack, ABC):
-    """Runs another attack, in a way of its own: made for the same threat models, with the same draws."""
+    """Runs another attack in a special way; it supports the same threat models, with the same draws."""
 
     attack: Attack
 

@@ -1,11 +1,12 @@
 """Interval bound propagation (Gowal et al. 2018, arXiv:1810.12715).
 
-Every layer turns bounds of its inputs into bounds of its outputs. The last linear layer is not bounded
-output by output: the difference of two logits is itself linear in that layer's input, and bounding it
-directly (the paper's section 3, "elision of the last layer") is tighter.
+Every layer turns bounds of its inputs into bounds of its outputs. The outputs of the last linear layer are
+not bounded one by one. The difference of two logits is itself linear in that layer's input, and a direct
+bound of it is tighter (the paper's section 3, "elision of the last layer").
 
-Cost per image: a forward pass for the verdict on the clean image, two for a quick look in float32 (centre
-and radius), which settles most images that can't be proven, and two in float64 for each that is left.
+Cost per image: one forward pass for the verdict on the clean image, and two for a quick test in float32
+(centre and radius). This excludes most images that can't be proven. Each other image takes two passes in
+float64.
 """
 
 import torch

@@ -1,10 +1,9 @@
 """Intervals in the place of tensors: the network's own code runs on bounds instead of values.
 
-An `Interval` is a tensor without values that knows a lower and an upper bound for each. Passed to a
-network, it meets every torch function that the network calls, and answers by that function's rule (`rules`)
-or with `NoRuleError`. So there is no second description of the network that could differ from the first:
-subclasses, hooks, parametrised weights and control flow on shapes are followed as they run, and control flow
-on values ends in `NoRuleError`.
+An `Interval` is a tensor without values that knows a lower and an upper bound for each. When a network gets
+it, every torch function that the network calls uses that function's rule (`rules`) or raises `NoRuleError`.
+So there is no second description of the network that could differ from the first. Subclasses, hooks,
+parametrised weights and control flow on shapes work as they run. Control flow on values raises `NoRuleError`.
 """
 
 from collections.abc import Callable, Iterator
@@ -167,5 +166,5 @@ def intervals(*values: Any) -> Iterator[Interval]:
 
 
 def depends(*values: Any) -> bool:
-    """Tell whether there is an interval among the values."""
+    """Return whether there is an interval among the values."""
     return next(intervals(*values), None) is not None

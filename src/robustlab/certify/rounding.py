@@ -1,4 +1,4 @@
-"""How far float32 arithmetic may stray from the real numbers, so that a proof holds for the network as run.
+"""How far float32 arithmetic may differ from the real numbers, so that a proof holds for the network as run.
 
 The bounds are computed in float64, but the network they speak about is evaluated in float32: the proof has
 to cover that evaluation. With the unit roundoff u = 2^-24, a sum of n products in any order obeys (Higham,
@@ -9,14 +9,14 @@ Accuracy and Stability of Numerical Algorithms, 2002, section 3.1)
 which is what the exact layer could do if every input moved by g_n times its own size. So each rule widens
 the interval it was given, or the one it returns, by such a term, and by induction every value that the
 float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about
-fused multiplications, which only round less often. Two spare roundings (6e-8 of the terms' size each) in
-every g_n cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms), and
+fused multiplications, which only round less often. Every g_n includes two more roundings (6e-8 of the terms'
+size each). They cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms).
 2^-125 per term covers products too small for float32.
 
 What is assumed: no TF32, no 16-bit types (`robustlab.core.isolation`; a network that asks for autocast
 is refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
-filters, has another error term; it is of the order of 10 u times the size of the terms, and so below g_n
-for a fan-in of more than about ten, but that is experience and no theorem.
+filters, has another error term. It is of the order of 10 u times the size of the terms, so it is below g_n
+for a fan-in of more than about ten. This is experience and not a theorem.
 """
 
 import torch

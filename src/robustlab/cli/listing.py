@@ -61,6 +61,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
         else:
             print_rows(list(entries.items()))
         echo()
+    if kind is None:
+        echo("Your model contains a defense? docs/evaluate-a-defense.md says what to run.")
 
 
 def _show_attacks(attacks: Sequence[type[Unit]]) -> None:

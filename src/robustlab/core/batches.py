@@ -30,7 +30,7 @@ class BatchSize:
         return self._size
 
     def __reduce__(self) -> tuple[type["BatchSize"], tuple[int]]:
-        """Another process has a number of its own, and nobody there to tell."""
+        """A copy in another process has its own size, which is not shared."""
         return BatchSize, (self._size,)
 
     def halve(self, tried: int) -> None:

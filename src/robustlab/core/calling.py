@@ -31,7 +31,7 @@ class UserCodeError(RobustlabError):
 
     @property
     def quits(self) -> bool:
-        """Whether it was meant to end the program, as `sys.exit` is: nobody may take that for an answer."""
+        """Whether it was meant to end the program, as `sys.exit` is: no code may treat this as an answer."""
         return not isinstance(self.__cause__, Exception)
 
 
@@ -64,12 +64,12 @@ class calling:  # noqa: N801 (used as a function)
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Tell whether the user stops the program; a class that is derived of that is the code's own."""
+    """Return whether the user stops the program; a class that is derived of that is the code's own."""
     return type(error) is KeyboardInterrupt
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Tell whether an error is robustlab's own; a user's code may derive another one from it."""
+    """Return whether an error is robustlab's own; a user's code may derive another one from it."""
     return isinstance(error, RobustlabError) and type(error).__module__.startswith("robustlab.")
 
 
@@ -108,14 +108,14 @@ def ask(model: nn.Module, images: Tensor) -> Any:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error says that memory did not suffice, on whichever device."""
+    """Return whether an error says that memory did not suffice, on whichever device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(sign in _message(error) for sign in _NO_MEMORY)
     )
 
 
 def raised_by_users_code(error: BaseException) -> bool:
-    """Tell whether the line that raised an error is the user's own, as in the handler of a signal."""
+    """Return whether the line that raised an error is the user's own, as in the handler of a signal."""
     return bool(_own(traceback.extract_tb(error.__traceback__)[-1:]))
 
 

@@ -92,7 +92,7 @@ def _plain_number(unit: Any, name: str, value: object, kinds: set[type]) -> obje
 
 
 def _takes_several(hint: Any) -> bool:
-    """Tell whether an argument takes a tuple or a list."""
+    """Return whether an argument takes a tuple or a list."""
     return get_origin(hint) in {tuple, list} or any(map(_takes_several, get_args(hint)))
 
 

@@ -48,7 +48,7 @@ def resolve(device: DeviceChoice = "auto", precision: PrecisionChoice = "auto") 
 
 
 def fast_bf16(device: str) -> bool:
-    """Tell whether the device multiplies bf16 matrices faster than fp32 ones."""
+    """Return whether the device multiplies bf16 matrices faster than fp32 ones."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":
@@ -87,7 +87,7 @@ def caps() -> dict[str, str]:
 def instruction_set() -> str:
     """Return the instruction set for which torch chose its kernels, and the one that multiplies in bf16.
 
-    Both settle the order in which products are summed up, and so the last bits of every figure.
+    Both determine the order of sums of products, and so the last bits of every figure.
     """
     return f"{torch.backends.cpu.get_cpu_capability()}, bf16 by {_bf16_instructions() or 'emulation'}"
 

@@ -58,7 +58,7 @@ def git_revision() -> str | None:
 
 
 def peak_memory_mb() -> float:
-    """Return the largest resident memory of this process so far, in MB; 0 on Windows, which does not tell."""
+    """Return the largest resident memory of this process so far, in MB; 0 on Windows, where it is unknown."""
     if sys.platform == "win32":
         return 0.0
     status = Path("/proc/self/status")

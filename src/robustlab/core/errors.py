@@ -1,4 +1,4 @@
-"""The errors a user can cause or meet; every one names what was found and what is accepted, in one line.
+"""The errors that a user can cause; each names the value found and what is accepted, in one line.
 
 RobustlabError          the root; the command line prints it and exits with code 2
 ├── SpecError           a unit's name or an argument of it (``pgd(stepz=40)``)

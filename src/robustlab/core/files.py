@@ -51,7 +51,7 @@ def part_of(path: Path) -> Path:
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a new file beside ``path``; after the block it is flushed to the disk and takes that place.
 
-    The file is a new one even where a killed run, or a link, stands in its way. A link at ``path`` itself is
+    The file is a new one even if a killed run left one, or a link has its name. A link at ``path`` itself is
     replaced, and what it leads to stays as it was.
     """
     part = part_of(path)

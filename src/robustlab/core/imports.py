@@ -2,7 +2,7 @@
 
 Two files may have helpers of the same name, and a helper may be edited between two loads. So the modules of a
 file are in `sys.modules` only while its code imports something: when it is loaded, and also when a function
-of it imports later, as a ``forward`` may. For this, its modules get an ``__import__`` of their own.
+of it imports later, as a ``forward`` may. For this, its modules get their own ``__import__``.
 """
 
 import ast

@@ -1,4 +1,4 @@
-"""What a user hands over as images, labels and numbers: made plain tensors, or refused in one line.
+"""A user's images, labels and numbers: converted to plain tensors, or refused in one line.
 
 Attacks, certifiers and evaluations share it, so that all of them take the same.
 """
@@ -62,7 +62,7 @@ def check_dense(name: str, tensor: Tensor) -> None:
 
 
 def to_eval_mode(model: nn.Module) -> bool:
-    """Put a model into eval mode, and tell whether its own ``eval()`` did it.
+    """Put a model into eval mode; return whether its own ``eval()`` did it.
 
     That of a torch.export program raises, for its mode was fixed when it was exported; some change nothing.
     """

@@ -21,10 +21,10 @@ _LIBRARIES = (
 
 @cache
 def is_library_file(file: str) -> bool:
-    """Tell whether a file belongs to Python or to an installed package; so does no file at all.
+    """Return whether a file belongs to Python or to an installed package; so does no file at all.
 
     A package is installed where a distribution's RECORD lists it, in whichever folder (``pip install
-    --target``). The files of an editable install stand in no RECORD: they are what the user is editing, so
+    --target``). No RECORD lists the files of an editable install: they are what the user is editing, so
     they count as the user's own.
     """
     path = Path(file)
@@ -34,7 +34,7 @@ def is_library_file(file: str) -> bool:
 
 
 def is_library(code: Any) -> bool:
-    """Tell whether a class or a function belongs to Python or to an installed package."""
+    """Return whether a class or a function belongs to Python or to an installed package."""
     name = getattr(code, "__module__", None) or ""
     if not isinstance(name, str):  # of a class that was compiled
         return True
@@ -45,7 +45,7 @@ def is_library(code: Any) -> bool:
 
 @cache
 def _lists(folder: Path, name: str) -> bool:
-    """Tell whether a distribution that is installed in a folder lists a package or a module of this name."""
+    """Return whether a distribution installed in a folder lists a package or a module of this name."""
     listed = re.compile(rf"^{re.escape(name)}[/\\,]", re.MULTILINE)
     try:
         return any(

@@ -126,7 +126,7 @@ def put_back(values: list[Any]) -> None:
 
 
 def other_default_device() -> bool:
-    """Tell whether the caller of robustlab has made another device than the CPU the default."""
+    """Return whether the caller of robustlab has made another device than the CPU the default."""
     return _other_device.get()
 
 

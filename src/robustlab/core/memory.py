@@ -9,12 +9,12 @@ _LARGE = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to reuse freed blocks of up to 1 GiB, as it does with small ones; tell if it will.
+    """Ask the C library to reuse freed blocks of up to 1 GiB, as small ones; return whether it will.
 
     By default glibc gives a freed block of over 32 MiB back to the system at once. The activations of a large
-    batch are such blocks, and with every pass the system then fills them with zeros again: a pass of 1,000
-    MNIST images was measured to take 1.9 times as long, of 250 the same (LOG.md). For a process of our own:
-    what it has freed stays with it until it ends.
+    batch are such blocks, and the system fills them with zeros again in every pass. A pass of 1,000 MNIST
+    images was measured to take 1.9 times as long, one of 250 images the same time (LOG.md). Use this only in
+    a process of our own: it keeps freed memory until it ends.
     """
     if not sys.platform.startswith("linux"):
         return False

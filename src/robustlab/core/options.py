@@ -41,7 +41,7 @@ class OptionInfo:
         least, most: the range of a whole number.
         accepted: what it may be, for messages; of a text or a switch it is known.
         flag: on the command line; default: its name.
-        metavar: what stands for its value there, if not its type.
+        metavar: the placeholder of its value there, if not its type.
         by_place: whether it stands on the command line without a flag; with `flag` given, in either way.
         command_line: its type there: ``"text"``, ``"texts"`` (repeatable), or that of Python; None: it is of
             Python alone.

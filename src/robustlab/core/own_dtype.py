@@ -16,8 +16,8 @@ class InOwnDtype(nn.Module):
     """A classifier of float32 images (N, C, H, W), which are cast before it sees them.
 
     The images of an attack stay float32, and so do all distances; gradients pass through the cast. In float16
-    the gradient of a confident answer, the probability of another class, would be rounded to zero: inside the
-    model it is computed with its largest value at the logits scaled to 1, image by image.
+    the gradient of a confident answer is the probability of another class, which would be rounded to zero. So
+    inside the model the gradient of each image is scaled: its largest value at the logits is 1.
 
     Args:
         model: the classifier of images in ``dtype``, in eval mode.

@@ -1,4 +1,4 @@
-"""How long-running work tells what it is doing; the terminal's version of it lives in `robustlab.cli`."""
+"""Reports the progress of long-running work; the terminal's version is in `robustlab.cli`."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ class Progress:
         """Announce the names of all stages, in order."""
 
     def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
-        """Tell that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run).
+        """Report that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run).
 
         ``remark``: what came out, in a few words.
         """
@@ -23,7 +23,7 @@ class Progress:
         yield Task()
 
     def note(self, message: str) -> None:
-        """Tell the user something that must not be missed."""
+        """Show the user an important message."""
 
 
 class WithinStage(Progress):

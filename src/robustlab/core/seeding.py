@@ -1,9 +1,9 @@
 """Random draws that depend on (seed, image id, purpose) and on nothing else.
 
-A draw for an image never comes from a global generator or from the image's place in a batch, so the
-same image gets the same numbers for any batch size, order, number of workers and resume point. The
-generator is counter based: element j of a draw is a hash of (key, image id, j), computed for the whole
-batch at once with the SplitMix64 finaliser (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195).
+A draw for an image depends neither on a global generator nor on the image's place in a batch. So the same
+image gets the same numbers for any batch size, order, number of workers and resume point. The generator is
+counter based: element j of a draw is a hash of (key, image id, j), computed for the whole batch at once with
+the SplitMix64 finaliser (Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195).
 """
 
 import contextlib

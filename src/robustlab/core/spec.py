@@ -273,7 +273,7 @@ def _bare(node: ast.expr, text: str) -> object:
 
 
 def _is_plain(node: ast.expr) -> bool:
-    """Tell whether a node is a name, a path of names such as ``runs/mnist-2``, or a spec."""
+    """Return whether a node is a name, a path of names such as ``runs/mnist-2``, or a spec."""
     match node:
         case ast.Name() | ast.Call(func=ast.Name()):
             return True

@@ -29,7 +29,7 @@ _SLOW = 10.0
 
 
 def is_user_code(text: str) -> bool:
-    """Tell whether a text means a Python file, with or without a function, or a function of a module."""
+    """Return whether a text means a Python file, with or without a function, or a function of a module."""
     return text.rpartition(":")[0].endswith(".py") or text.endswith(".py") or bool(_MODULE.fullmatch(text))
 
 

@@ -22,7 +22,7 @@ _OPEN, _CLOSED, _QUOTES = "([{", ")]}", "'\""
 
 
 def is_user_unit(text: str) -> bool:
-    """Tell whether a text means a class of a user's file or module, with arguments or without."""
+    """Return whether a text means a class of a user's file or module, with arguments or without."""
     return len(text) <= _LONGEST and bool(_REFERENCE.fullmatch(text.strip()))
 
 

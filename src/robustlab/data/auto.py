@@ -1,4 +1,4 @@
-"""MNIST, and what stands in for it where there is neither file nor network."""
+"""MNIST, or its replacement where there is neither file nor network."""
 
 from dataclasses import replace
 from pathlib import Path

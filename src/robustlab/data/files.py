@@ -34,7 +34,7 @@ class FileDataset(Dataset):
 
     @abstractmethod
     def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        """Return torchvision's dataset; with ``download`` it shows a progress bar of its own."""
+        """Return torchvision's dataset; with ``download`` it shows its own progress bar."""
 
     @abstractmethod
     def unpack(self, root: Path) -> None:

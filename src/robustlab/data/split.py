@@ -88,7 +88,7 @@ class Splits:
         name: the registered name, e.g. ``"mnist"``.
         source: where the files came from, for the report.
         class_names: one per class; empty where the dataset has none.
-        fallback: why another dataset than the one wished for was loaded, or an empty string.
+        fallback: why another dataset than the requested one was loaded, or an empty string.
     """
 
     name: str

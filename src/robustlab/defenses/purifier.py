@@ -33,7 +33,7 @@ class Purifier(ComposedDefense):
     network: BareText
     """The network that reconstructs."""
     classifier: BareText
-    """The network that classifies what it gives back."""
+    """The network that classifies the reconstruction."""
 
     def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         return PurifiedClassifier(networks[self.network], networks[self.classifier]).eval()

@@ -145,7 +145,7 @@ def _attacks(results: Evaluation) -> str:
 
 
 def _data(results: Evaluation) -> str:
-    """Return the hash of the images; the same ones may go by another name."""
+    """Return the hash of the images; the same images may have another name."""
     return results.images.split_sha256 or results.images.sha256
 
 

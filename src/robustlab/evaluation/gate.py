@@ -52,8 +52,8 @@ def gate(
         strict: whether a check that failed fails the gate, as does an evaluation without checks.
 
     Raises:
-        RobustlabError: nothing is asked for, or nothing to be confident of; a number is out of
-            [0, 1]; a folder holds no finished evaluation; the baseline can't be compared, or attacked
+        RobustlabError: no condition is given, or ``confident`` without a minimum; a number is out of
+            [0, 1]; a folder holds no finished evaluation. Or the baseline can't be compared, or it attacked
             images that the run did not.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}

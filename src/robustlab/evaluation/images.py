@@ -50,7 +50,7 @@ def load_images(
         dataset: a dataset's name, whose test split is meant; ``FILE.py:FUNCTION``, which returns images and
             labels as `own_images` takes them; or a split.
         data_root: the first folder in which data is looked for.
-        n: how many images are wished for; default 1,000 of a named dataset, all of one's own.
+        n: the number of images; default 1,000 of a named dataset, all of one's own.
         note: where to say that a user's file takes long to import.
 
     Raises:

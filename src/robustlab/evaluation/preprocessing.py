@@ -51,7 +51,7 @@ class Preprocessing:
         return ", ".join(scaled + normalised) or "no preprocessing"
 
     def fits(self, channels: int) -> bool:
-        """Tell whether there is one number for all channels or one for each."""
+        """Return whether there is one number for all channels or one for each."""
         return {len(self.mean), len(self.std)} <= {1, channels}
 
 

@@ -139,7 +139,7 @@ def _named(model: str, network: str | None) -> Source | ComposedDefense:
 
 
 def class_count(model: nn.Module, images: Tensor) -> int:
-    """Return how many classes a model tells apart, from its answer to images (N, C, H, W).
+    """Return the number of a model's classes, from its answer to images (N, C, H, W).
 
     Raises:
         RobustlabError: it refuses the images, changes them, or returns something other than logits.

@@ -91,7 +91,7 @@ def _fitted(weights: Weights, network: nn.Module) -> Iterator[Weights]:
     # A long name stands once in a file for each prefix; one that may be missing does not help.
     anchor = max((name for name in own if not name.endswith("num_batches_tracked")), key=len, default="")
     for prefix in dict.fromkeys(name[: -len(anchor)] for name in tensors if name.endswith("." + anchor)):
-        # What stands beside the network in a larger module, a loss for instance, is left out.
+        # Other parts of a larger module, a loss for instance, are left out.
         inside = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
         place = f"{weights.place} {prefix}*".strip()
         yield Weights(place, {own.get(name, name): value for name, value in inside.items()})

@@ -17,8 +17,9 @@ EVALUATION_SCHEMA_VERSION = 2
 Grade = Literal["pass", "warn", "fail", "skip"]
 
 Doubt = Literal["attacks", "evaluation"]
-"""What a failed check puts in doubt: the strength of the attacks alone, so that the truth can only be lower;
-or anything else (the images, the classifier, the stored files), so that the truth can be any figure."""
+"""What a failed check puts in doubt: ``attacks`` is the strength of the attacks alone; the true figure can
+only be lower. ``evaluation`` is anything else (the images, the classifier, the stored files); the true figure
+can be any."""
 
 
 class Subject(Record):
@@ -156,12 +157,12 @@ class RobustCurve(Record):
 
 
 class CheckRecord(Record):
-    """One computed reason to believe or doubt the figure; ``id`` is its heading in docs/flags.md.
+    """One computed reason to trust or doubt the figure; ``id`` is its heading in docs/flags.md.
 
     Attributes:
         found: what was computed, in words with figures.
         expected: what would pass.
-        meaning: what a failure would tell, in one sentence.
+        meaning: what a failure means, in one sentence.
         n: images it was computed on.
         doubts: what a failure puts in doubt.
     """
@@ -287,7 +288,7 @@ class Evaluation(Record):
 
     @property
     def verdict(self) -> str:
-        """What the figure is worth, and how the checks went, in one sentence; the failed ones come first."""
+        """One sentence: how far to trust the figure, and how the checks went; failed ones come first."""
         return f"{_worth(self)}: {_checked(self)}."
 
 

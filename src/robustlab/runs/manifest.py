@@ -54,7 +54,7 @@ def check_unchanged(path: Path) -> None:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Tell whether a run's manifest is there, with the hashes that `check_unchanged` looks at."""
+    """Return whether a run's manifest is there, with the hashes that `check_unchanged` looks at."""
     try:
         content = read_json(folder / FILE)
     except (OSError, ValueError):

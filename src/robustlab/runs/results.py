@@ -16,7 +16,7 @@ SCHEMA_VERSION = 3
 
 
 class DatasetInfo(Record):
-    """What was learnt from and measured on. ``fallback`` says why it is not the dataset wished for."""
+    """What was learnt from and measured on. ``fallback`` says why it is not the requested dataset."""
 
     name: Text
     source: Text
@@ -72,7 +72,7 @@ class Row(Record):
         confidence: the mean probability of the predicted class.
         confusion: ``confusion[true][predicted]`` counts images; those without an answer are left out.
         distance: the mean over the images, in the threat model's norm; ``max_distance`` the largest.
-        checks: the reasons to believe or doubt the figure.
+        checks: the reasons to trust or doubt the figure.
     """
 
     id: Text
@@ -117,7 +117,7 @@ class Operating(Record):
 
 
 class Detection(Record):
-    """How well a detector tells the perturbed test images of an evaluation from the clean ones.
+    """How well a detector separates the perturbed test images of an evaluation from the clean ones.
 
     ``natural`` is at the detector's own threshold (for the discriminator, D(x) < 0.5), ``calibrated`` at
     the one that gives 5 % false positives on clean validation images. The histograms share ``edges``.

@@ -331,7 +331,7 @@ class RunStore:
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from any other; None if it is not there."""
+    """Return what identifies a file; None if it is not there."""
     try:
         status = path.stat()
     except OSError:

@@ -36,7 +36,7 @@ class ThreatModel(Unit, ABC):
     kind = "threat"
     example = "linf(eps=0.3)"
     bounded: ClassVar[bool] = True
-    """Whether eps bounds a distance; if not, it is for attacks that keep a measure of their own."""
+    """Whether eps bounds a distance; if not, it is for attacks with their own limits."""
     order: ClassVar[float]
     """The p of the norm."""
     separable: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class ThreatModel(Unit, ABC):
 
     @final
     def is_one_of(self, names: Collection[str]) -> bool:
-        """Tell whether a method that is made for threat models of these names is made for this one."""
+        """Return whether a method that supports threat models of these names supports this one."""
         return self.name in names
 
     @abstractmethod

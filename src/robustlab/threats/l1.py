@@ -97,8 +97,9 @@ def sparse_sign(images: Tensor, gradient: Tensor, count: int | Tensor) -> Tensor
 def _excess(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """Return (N,) the least amount by which the sizes must shrink to sum up to the radius within the room.
 
-    The sum of ``clip(size - amount, 0, room)`` is piecewise linear in the amount: it falls by one per unit
-    for each pixel between ``size - room``, where it leaves its room's end, and ``size``, where it vanishes.
+    The sum of ``clip(size - amount, 0, room)`` is piecewise linear in the amount. It falls by one per unit
+    for each pixel between ``size - room``, where it leaves the end of its room, and ``size``, where it
+    becomes 0.
     """
     begins, ends = (size - room).clamp(min=0.0), size
     knots, order = torch.cat([begins, ends], dim=1).sort(dim=1)

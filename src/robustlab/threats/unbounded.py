@@ -1,4 +1,4 @@
-"""No bound but the pixel range, for changes whose size no distance between pixels tells."""
+"""No bound except the pixel range, for changes that no distance between pixels measures."""
 
 from typing import ClassVar
 

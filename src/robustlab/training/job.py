@@ -33,7 +33,7 @@ class TrainingJob:
     """All of a training but the images; the same job gives the same weights in any process.
 
     Attributes:
-        network: its name, which all draws go by.
+        network: its name; all draws depend on it.
         title: shown to people.
         model: the architecture.
         shape: of the images, and the number of classes.
@@ -46,7 +46,7 @@ class TrainingJob:
         seed: of all draws.
         dataset: the name of the images' dataset.
         path: the file that the weights go to.
-        key: stands for all that they depend on; it is kept in that file.
+        key: the hash of all that they depend on; it is kept in that file.
     """
 
     network: str

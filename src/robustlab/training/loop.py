@@ -69,7 +69,7 @@ def train(
         key: from `seeding.derive`; the order of the images and all noise follow from it and the epoch.
         checkpoint: a file in which every finished epoch is kept, so that a run that was killed goes on
             from there with the same result; removed at the end by whoever stores the network.
-        identity: stands for the objective, the data and the config; a checkpoint of another key or identity
+        identity: represents the objective, the data and the config; a checkpoint of another key or identity
             is left alone, and the training begins at its first epoch.
         progress: where to show progress.
         description: the bar's label.

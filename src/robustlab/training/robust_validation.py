@@ -22,7 +22,7 @@ class RobustValidation:
         images: how many, the first of the validation split; in memory at once.
 
     Raises:
-        SpecError: the attack is not made for the threat model.
+        SpecError: the attack does not support the threat model.
     """
 
     attack: Attack

@@ -1,7 +1,7 @@
-"""Trains several networks at the same time, each in a process of its own.
+"""Trains several networks at the same time, each in its own process.
 
-A small network makes little use of a second core: two that are trained at once, with one thread each, take
-about two thirds of the time that they take one after another with two threads (LOG.md).
+A small network makes little use of a second core. Two trainings at the same time, with one thread each, take
+about two thirds of the time of two trainings one after another with two threads (LOG.md).
 """
 
 import os
@@ -38,7 +38,7 @@ def threads_per_training(epochs: Sequence[int], after: Sequence[Sequence[int]], 
     """Return how many threads each of a study's trainings uses on this machine's processor.
 
     All trainings of the study decide, and not what an earlier run has left to do: the number of threads
-    settles the last bits of the weights.
+    determines the last bits of the weights.
 
     Args:
         epochs: of each training.
@@ -69,7 +69,7 @@ def trained_side_by_side(
         jobs: each after those whose networks it needs.
         splits: training and validation images.
         progress: where progress is shown.
-        begin: told of each job before it begins.
+        begin: called with each job before it begins.
 
     Raises:
         RobustlabError: what a job raised.
@@ -152,7 +152,7 @@ class _Worker:
             self.process.kill()
 
     def show(self, message: tuple[Any, ...]) -> None:
-        """Show progress that the process has told of."""
+        """Show progress that the process has reported."""
         match message:
             case ("track", *bar):
                 self.task = self.bar.enter_context(self.progress.track(*bar))
@@ -167,7 +167,7 @@ class _Worker:
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # it has ended, which the listener tells
+        with suppress(OSError):  # it has ended, which the listener reports
             self.process.stdin.write(data)
             self.process.stdin.flush()
 

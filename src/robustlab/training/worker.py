@@ -1,6 +1,6 @@
-"""A process of its own that trains networks for another one.
+"""A separate process that trains networks for another one.
 
-It is started by `robustlab.training.side_by_side`, is told over its standard input what to train, and answers
+It is started by `robustlab.training.side_by_side`, reads from its standard input what to train, and answers
 over its standard output; both carry pickled tuples. It writes nothing but the networks, and ends when its
 input does: so it never outlives the process that started it.
 """

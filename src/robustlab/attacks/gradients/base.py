@@ -23,7 +23,7 @@ class Gradient(Unit, ABC):
     asks_classifier: ClassVar[bool] = True
     """Whether it asks the attacked classifier at all. If not, `Session.gradient` shows it no point either."""
     small_differences: ClassVar[bool] = False
-    """Whether it goes by differences so small that bf16 would round them off: the search is in fp32 then."""
+    """Whether it relies on differences so small that bf16 would lose them: then the search is in fp32."""
 
     @property
     def passes(self) -> int | None:

@@ -9,5 +9,5 @@ def ends(points: Tensor, delta: float) -> tuple[Tensor, Tensor]:
 
 
 def spans(low: Tensor, high: Tensor) -> Tensor:
-    """Return how far apart they are: less at the walls of [0, 1]."""
+    """Return how far apart they are: less at the limits of [0, 1]."""
     return (high - low).clamp(min=1e-12)

@@ -9,7 +9,7 @@ from robustlab.attacks.gradients.query import GradientQuery
 from robustlab.core.spec import PixelLength, register
 
 _BLOCK = 8
-"""Values of an image that are moved at once, each in a pair of images of its own."""
+"""Values of an image that are moved at once, each in its own pair of images."""
 
 
 @register("finite_differences")

@@ -18,7 +18,7 @@ STD = 0.01
 class SmoothedGradient(Gradient):
     """The mean gradient of points nearby: one forward and one backward pass each, and a forward pass more.
 
-    A gradient that is another one a hair's breadth away does not say where a step leads; the mean does.
+    Where gradients change within a short distance, only their mean says where a step leads.
     """
 
     draws: Annotated[int, Field(ge=1)] = 16

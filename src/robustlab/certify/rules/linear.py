@@ -1,9 +1,9 @@
 """Linear layers: the centre of the interval through the weights, its radius through their sizes.
 
-Interval bound propagation (Gowal et al. 2018, arXiv:1810.12715), section 3. Where the input is still an
-affine image of the pixels, the radius of an L2, L1 or L0 ball is measured by its dual norm, too: the bound of
-an output is ``eps`` times the L2 norm, the largest size, or the sum of the ``eps`` largest sizes of its
-weights.
+Interval bound propagation (Gowal et al. 2018, arXiv:1810.12715), section 3. If the input is an affine
+function of the pixels, the dual norm of an L2, L1 or L0 ball gives its radius too. The bound of an output is
+``eps`` times the L2 norm of its weights, ``eps`` times their largest size, or the sum of their ``eps``
+largest sizes.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Checks: computed reasons to believe or to doubt a robust accuracy; docs/flags.md explains each one."""
+"""Checks: computed reasons to trust or to doubt a robust accuracy; docs/flags.md explains each one."""
 
 from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner

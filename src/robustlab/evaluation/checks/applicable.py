@@ -2,4 +2,4 @@
 
 
 class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
-    """A check does not apply; the message tells why."""
+    """A check does not apply; the message says why."""

@@ -18,7 +18,7 @@ CRASHED = "could not be computed"
 """How the finding of a check begins that raised an error; it is computed again the next time."""
 
 FEW = 2
-"""Images that a failure needs, our choice: one alone may be a stroke of luck, and is a warning."""
+"""Images that a failure needs, our choice: one alone may be chance, and is a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class _HyphenatedName:
 
 
 class Check(Unit, ABC):
-    """One reason to believe or to doubt a robust accuracy.
+    """One reason to trust or to doubt a robust accuracy.
 
     A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` where the question makes no sense.
     Another package adds one through the entry-point group ``robustlab.check``.

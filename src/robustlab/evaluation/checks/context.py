@@ -132,7 +132,7 @@ class Sample:
 
     @property
     def state(self) -> str:
-        """The hash of it. Which image an id stands for is the problem's to say."""
+        """Its hash. The context of the evaluation, not this hash, says which image an id means."""
         counts, others = [self.drawn_from, self.total], [*self.attacks, *self.surrogates]
         return digest(self.images.ids.tolist(), counts, sorted(self.survivors), others)
 
@@ -156,7 +156,7 @@ class Context:
     split: Split | None = None
 
     def check_unsettled(self) -> None:
-        """Raise `NotApplicable` where every image is settled: no attack can find more."""
+        """Raise `NotApplicable` if no attack can find more: all images are wrong, broken or proven."""
         if not self.found.correct:
             raise NotApplicable("no image is classified correctly")
         if not self.found.survivors:

@@ -19,7 +19,7 @@ UNLIMITED = PGD(steps=50, loss="margin")
 FRACTIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
 """Of the threat model's eps."""
 MAX_RISE = 0.02
-"""Our choice: on a hundred images, PGD's luck may cost one or two."""
+"""Our choice: on a hundred images, chance may cost PGD one or two."""
 MAX_ROBUST = 0.01
 """What may withstand an attacker who may do anything; ours, after Carlini et al. 2019 (arXiv:1902.06705)."""
 

@@ -55,7 +55,7 @@ class MoreRestarts(SurvivorCheck):
 
 @register("targeted_attack")
 class Targets(SurvivorCheck):
-    """A descent towards each of the likeliest wrong classes by itself, made for the norm."""
+    """A search towards each of the likeliest wrong classes, with an attack for the norm."""
 
     title = "Aiming at single classes finds no more"
     expected = (

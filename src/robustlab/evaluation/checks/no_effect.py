@@ -54,8 +54,8 @@ class ZeroDistance(PassiveCheck):
 class AboveClean(PassiveCheck):
     """Compares what is classified correctly after an attack with what was before it.
 
-    Only an attack that perturbs misclassified images too can gain some. Who follows the gradients of the
-    classifier itself could have left them as they are; who draws at random may be unlucky.
+    Only an attack that also perturbs misclassified images can gain some. An attack that follows the
+    classifier's own gradients could have left them unchanged; an attack that draws at random may be unlucky.
     """
 
     by_distance = True

@@ -90,7 +90,7 @@ def _reason(lab: AttackRunner, block: Split) -> str:
 
 
 def _connected(lab: AttackRunner, image: Tensor) -> bool:
-    """Tell whether torch knows a way back from the output to the input."""
+    """Return whether torch knows a way back from the output to the input."""
     lab.spent.forwards += 1
     with frozen(lab.model), torch.enable_grad():
         logits: Tensor = lab.model(image.clone().requires_grad_())

@@ -69,7 +69,7 @@ class UsualPreprocessing(ActiveCheck):
                 best, candidate = correct, other
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
         found += f", at best {percent(best.double().mean().item())} {candidate.title}"
-        # An untrained network may do significantly better by luck, but it never does well.
+        # An untrained network may do significantly better by chance, but it never does well.
         common = int(block.labels.bincount().max()) / len(block)
         knows = proportion(int(best.sum()), len(block)).low > common + MIN_KNOWN * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:

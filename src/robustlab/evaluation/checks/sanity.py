@@ -71,7 +71,7 @@ class CleanAccuracy(PassiveCheck):
 
 @register("sample_size")
 class SampleSize(PassiveCheck):
-    """Tells how far chance alone may move the figure."""
+    """Says how far chance alone may move the figure."""
 
     doubts = "evaluation"
     title = "There are enough images"

@@ -27,7 +27,7 @@ MAX_ROBUST = 0.01
 class Undefended(ActiveCheck):
     """Fits a small network to the images themselves, without any defense, and attacks it on them.
 
-    Such a network knows these images by heart. That says nothing of its use, and needs none: what matters is
+    Such a network has memorized these images. That says nothing of its use, and needs none: what matters is
     that the attacks, which are the evaluation's own, break it within the same threat model.
     """
 

@@ -1,4 +1,4 @@
-"""The engine: which attack meets which image, the ledger, and the verdict on each image."""
+"""The coordinator: which attack gets which image, the ledger, and the verdict on each image."""
 
 from robustlab.evaluation.coordinator.run import execute
 from robustlab.options import EvaluationOptions

@@ -1,4 +1,4 @@
-"""Tells how a stage goes while it works on a block: images done, and the robust accuracy so far."""
+"""Reports the progress of a stage within a block: images done, and the robust accuracy so far."""
 
 from robustlab.core.progress import Task
 from robustlab.evaluation.metrics import percent

@@ -51,7 +51,7 @@ class AttackFindings:
 
 @dataclass(kw_only=True)
 class CascadeResult:
-    """What the cascade found; every dict goes by image id.
+    """What the cascade found; the keys of every dict are image ids.
 
     Attributes:
         clean: the images as they are.

@@ -1,4 +1,4 @@
-"""One evaluation on a ledger: cascade, checks and files, of a run of its own or of a row of a study."""
+"""One evaluation on a ledger: cascade, checks and files, of a separate run or of a row of a study."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def attacks_of(request: LoadedInputs, problem: EvaluationContext) -> tuple[Attac
     """Return the attacks that are asked for, in order.
 
     Raises:
-        SpecError: one is not made for the threat model, or for a target.
+        SpecError: one does not support the threat model, or a target.
     """
     targeted = any(criterion.targeted for criterion in problem.criteria)
     return resolved(request.asked, problem.threat, problem.classes, targeted=targeted)

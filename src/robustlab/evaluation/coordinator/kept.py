@@ -39,7 +39,7 @@ Answers = dict[str, list[list[float]]]
 
 
 class OtherAnswersError(RunError):
-    """A finished run is of a model that no look tells from this one, but that answers otherwise."""
+    """The model of a finished run has the same hash as this one, but its answers differ."""
 
 
 def forget_other_answers(
@@ -75,7 +75,7 @@ def forget_other_answers(
 
 
 def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
-    """Tell whether the clean images have other classes or confidences than in the ledger.
+    """Return whether the clean images have other classes or confidences than in the ledger.
 
     Of a model that varies by itself, whether significantly more or fewer of them are right.
     """
@@ -106,7 +106,7 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
 
 
 def _answers(problem: EvaluationContext, count: int) -> Answers:
-    """Ask every model for its logits of the first images, and for what stands for the gradients."""
+    """Ask every model for its logits of the first images, and for values that represent the gradients."""
     images = problem.split.take(slice(count)).to(problem.device).pixels(slice(None))
     answers: Answers = {name: [] for name in _TOLERANCES}
     for image in images.split(1):  # type: ignore[no-untyped-call]
@@ -143,7 +143,7 @@ def _directions(gradient: Tensor) -> Tensor:
 
 
 def _alike(problem: EvaluationContext, one: Answers, other: Answers) -> bool:
-    """Tell whether answers are the same, as nearly as the models' precision lets them be."""
+    """Return whether answers are the same, as nearly as the models' precision lets them be."""
     exact = all(dtype_of(model) in {torch.float32, torch.float64} for model in problem.models)
     for name, tolerance in _TOLERANCES.items():
         for a, b in zip(one[name], other[name], strict=True):

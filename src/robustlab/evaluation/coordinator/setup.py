@@ -177,7 +177,7 @@ def _problem(
         eot_samples=eot_samples(request, options),
         eight_bit=options.eight_bit,
         device=device,
-        # `measured` settles both, once there is a ledger that keeps what was chosen.
+        # `measured` decides both, once there is a ledger that keeps what was chosen.
         bf16=False,
         batch_size=BatchSize(options.batch_size or 1),
     )

@@ -27,7 +27,7 @@ class Engine(Unit, ABC):
             context: the evaluation that the jobs belong to; `perform` takes both.
             jobs: made when they are asked for, as large as memory suffices at that moment. Ask for them in
                 the thread that called, for they are read from the ledger.
-            watch: returns what a job tells of its progress to.
+            watch: returns the function to which a job reports its progress.
         """
 
 

@@ -19,12 +19,12 @@ _QUERIES = 5001
 class AutoAttack(Ensemble):
     """The field's standard ensemble: APGD, targeted APGD, targeted FAB, Square.
 
-    Members and budgets are those of the authors' code, for which L1 is tuned in the standard version alone;
-    with fewer classes than it supposes there are fewer targets, and the margin stands in for a DLR loss that
-    lacks classes. Where the code departs from the papers or wastes its budget, the attacks do not follow: at
-    its first check APGD compares the first step with the start, not with 0; APGD within L1 moves no pixel
-    that is at its wall; Square draws for each image by itself, reaches the last row and column, and draws
-    again what would change nothing; of a random classifier the mean counts, not one lucky answer.
+    Members and budgets are those of the authors' code, which tunes L1 in the standard version alone. With
+    fewer classes than it assumes there are fewer targets, and the margin replaces a DLR loss that lacks
+    classes. Where the code differs from the papers or wastes its budget, the attacks here do not copy it. At
+    its first check APGD compares the first step with the start, not with 0. APGD within L1 moves no pixel
+    that is at its limit. Square draws for each image separately, reaches the last row and column, and repeats
+    a draw that would change nothing. For a random classifier the mean answer counts, not a single one.
     """
 
     version: Literal["standard", "plus", "rand"] = "standard"

@@ -1,4 +1,4 @@
-"""What every ensemble is: attacks in the order in which an image meets them, until one breaks it."""
+"""What every ensemble is: attacks in their order on an image, until one breaks it."""
 
 from abc import ABC, abstractmethod
 
@@ -8,14 +8,14 @@ from robustlab.threats import ThreatModel
 
 
 class Ensemble(Unit, ABC):
-    """A named list of attacks, made for a threat model and a number of classes."""
+    """A named list of attacks for a threat model and a number of classes."""
 
     kind = "ensemble"
     example = "standard"
 
     @abstractmethod
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
-        """Return the attacks in order; those that are not made for the threat model are left out."""
+        """Return the attacks in order; those that do not support the threat model are left out."""
 
     @property
     def eot_samples(self) -> int:

@@ -88,13 +88,13 @@ def resolved(
     """Return the attacks that will run, in order; one that is named twice runs once.
 
     Args:
-        asked: in the order in which an image meets them.
+        asked: in the order in which they attack an image.
         threat: what the attacker may do.
-        classes: how many the classifier tells apart.
+        classes: the number of the classifier's classes.
         targeted: whether the attacker wants a certain class; members of ensembles that can't are left out.
 
     Raises:
-        SpecError: an attack is not made for the threat model, or an ensemble has none that is.
+        SpecError: an attack does not support the threat model, or an ensemble has none that does.
     """
     attacks: list[Attack] = []
     for unit in asked:

@@ -29,7 +29,7 @@ from robustlab.threats import ThreatModel
 class Standard(Ensemble):
     """A quick descent, a longer one, then the search that the norm asks for, on what withstands them.
 
-    Within Linf that search is `MarginSearch`, which stands in for AutoAttack's last three members at a
+    Within Linf that search is `MarginSearch`, which replaces AutoAttack's last three members at a
     fraction of their passes. For L2 and L1 it is AutoAttack's own mix, after searches for the nearest
     success, which find for a few hundred passes an image some that the mix does not; for L0 sigma-zero.
     Smoothed gradients and Square are for the images on which gradients are masked: elsewhere they would cost

@@ -83,7 +83,7 @@ def _imported(code: CodeType) -> set[str]:
 
 
 def variables_in(code: CodeType) -> set[str]:
-    """Return which of `names_in` can be variables of the module that the code stands in."""
+    """Return which of `names_in` can be variables of the module that contains the code."""
     names = names_in(code)
     if "globals" in names:
         return names

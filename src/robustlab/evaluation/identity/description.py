@@ -110,7 +110,7 @@ def describe(model: nn.Module) -> str:
 
 
 def describe_classes(kinds: Iterable[type]) -> str:
-    """Return the code of classes and what it goes by; empty if all of them are libraries'."""
+    """Return the code of classes and what it depends on; empty if all of them are libraries'."""
     description, kinds = _Description(), set(kinds)
     for kind in kinds:
         description.of_class(kind)
@@ -164,7 +164,7 @@ class _Description:
         return "\n".join(texts)
 
     def of_each(self, settings: Mapping[str, object], depth: int) -> str:
-        """Describe attributes, each with an allowance of its own."""
+        """Describe attributes, each with its own limit."""
         texts = []
         for key in sorted(settings):
             if not self.inside:
@@ -310,7 +310,7 @@ class _Description:
                     texts.add(f"{space.get('__name__')}.{name} {self.of(value)}")
 
     def _counts(self, value: object) -> bool:
-        """Tell whether a module's variable or a class's attribute counts: settings, code, networks.
+        """Return whether a module's variable or a class's attribute counts: settings, code, networks.
 
         Of the objects that libraries made, those count that hold settings or can be called; a logger or a
         lock decides nothing. A variable that changes by itself, as a cache may, makes another model of the

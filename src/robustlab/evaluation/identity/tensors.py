@@ -39,7 +39,7 @@ def hash_of(tensors: Mapping[str, Any]) -> str:
 def graph_of(module: torch.jit.ScriptModule) -> str:
     """Describe what a TorchScript module computes."""
     graph: Any = module.inlined_graph
-    # Without the lines that it came from, and the numbers that tell classes of one name apart.
+    # Without the lines that it came from, and the numbers that distinguish classes of one name.
     text = re.sub(r" # \S+:\d+:\d+$", "", str(graph), flags=re.MULTILINE)
     nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
     tensors = {str(place): node.t("value") for place, node in enumerate(nodes) if node.kindOf("value") == "t"}

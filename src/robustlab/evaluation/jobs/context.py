@@ -158,7 +158,7 @@ class EvaluationContext:
         early_stop: bool,
         report: OnPass,
     ) -> AttackResult:
-        """Attack a block of images that lies on the device, and tell how far that is."""
+        """Attack a block of images on the device, and report the progress."""
         return attack.run(
             self.attacked,
             block.pixels(slice(None)),

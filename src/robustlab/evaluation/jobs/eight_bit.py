@@ -50,7 +50,7 @@ def levels(images: Tensor | LazyImages) -> Tensor | LazyImages:
     are not in memory are looked at when they are read.
 
     Raises:
-        DataError: they are no 8-bit images.
+        DataError: they are not 8-bit images.
     """
     if images.shape[1] not in _CHANNELS:
         raise DataError(f"8-bit images need 1 to 4 channels, found {images.shape[1]}")

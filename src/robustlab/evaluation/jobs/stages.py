@@ -207,7 +207,7 @@ class Verify(EvaluationStage):
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
-    """Tell whether a row is of an image inside the ball on which the attacker's goal is reached."""
+    """Return whether a row is of an image inside the ball on which the attacker's goal is reached."""
     return bool(outcome.success) and outcome.distance <= with_tolerance(eps)
 
 
