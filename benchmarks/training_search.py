@@ -1,7 +1,7 @@
 """What would the bookkeeping of `Attack.run` cost an adversarial training? Times both searches on one batch.
 
     OMP_NUM_THREADS=1 python benchmarks/training_search.py
-    python benchmarks/training_search.py --steps 2 --repeats 1    # a quick look
+    python benchmarks/training_search.py --steps 2 --rounds 1    # a quick look
 
 Each search is ten steps of PGD at Linf 0.3 on a batch of 64 MNIST images. Printed are milliseconds of the
 process's own time, the best of the rounds: for the loop of adversarial objectives, and for `Attack.run` when
@@ -10,7 +10,7 @@ every step is taken.
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -25,15 +25,15 @@ from robustlab.training.step import TrainingStep
 BATCH, THREAT = 64, Linf(eps=0.3)
 
 
-def milliseconds(work: Callable[[], object], repeats: int) -> float:
-    """Return the least process time of a call; the first call is not timed."""
-    work()
-    times = []
-    for _ in range(repeats):
-        started = time.process_time()
-        work()
-        times.append(time.process_time() - started)
-    return 1000 * min(times)
+def milliseconds(searches: Sequence[Callable[[], object]], rounds: int) -> list[float]:
+    """Return the least process time of each search; they take turns, and the first round is not timed."""
+    times: list[list[float]] = [[] for _ in searches]
+    for _ in range(rounds + 1):
+        for search, found in zip(searches, times, strict=True):
+            started = time.process_time()
+            search()
+            found.append(time.process_time() - started)
+    return [1000 * min(found[1:]) for found in times]
 
 
 def main() -> None:
@@ -42,7 +42,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     block = load_dataset("mnist").train.take(slice(BATCH))
     images, labels, ids = block.pixels(slice(None)), block.labels, block.ids
@@ -55,13 +55,15 @@ def main() -> None:
             network=network, player="network", images=images, labels=labels, ids=ids, progress=0.0, key=1
         )
 
-        for bf16 in (False, True):
+        def loop(step: TrainingStep = step, *, bf16: bool) -> object:
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                loop = milliseconds(partial(objective.perturbed, step), options.repeats)
+                return objective.perturbed(step)
+
+        run = partial(attack.run, network, images, labels, THREAT, ids=ids, early_stop=False)
+        for bf16 in (False, True):
+            own, whole = milliseconds((partial(loop, bf16=bf16), partial(run, bf16=bf16)), options.rounds)
             precision = "bf16" if bf16 else "fp32"
-            search = partial(attack.run, network, images, labels, THREAT, ids=ids, bf16=bf16)
-            run = milliseconds(partial(search, early_stop=False), options.repeats)
-            print(f"{model!r}, {precision}: loop {loop:.0f} ms, Attack.run {run:.0f} ms")
+            print(f"{model!r}, {precision}: loop {own:.0f} ms, Attack.run {whole:.0f} ms", flush=True)
 
 
 if __name__ == "__main__":
