@@ -13,7 +13,7 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives a freed block of over 32 MiB back to the system at once. The activations of a large
     batch are such blocks, and with every pass the system then fills them with zeros again: a pass of 1,000
-    MNIST images was measured to take up to 1.9 times as long, of 250 the same (LOG.md, "Speed of
+    MNIST images was measured to take up to 1.8 times as long, of 250 the same (LOG.md, "Speed of
     gradients and training"). For a process of our own: what it has freed stays with it until it ends.
     """
     if not sys.platform.startswith("linux"):
