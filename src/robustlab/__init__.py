@@ -14,8 +14,8 @@ import os
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
 # Before torch is loaded: its threads wait for each other by spinning, so long by default that training was
-# measured to take ten times as long when another process wants a core too. This short, it costs nothing
-# when the machine is quiet (LOG.md).
+# measured to take at least seven times as long when another process wants a core too. This short, it costs
+# nothing when the machine is quiet (LOG.md, "Threads that wait by spinning").
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 TYPE_CHECKING = False  # as in typing, which takes a while to load: Ctrl-C would find nobody who handles it

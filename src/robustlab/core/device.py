@@ -54,7 +54,8 @@ def fast_bf16(device: str) -> bool:
     if device == "mps":
         return False
     # Without bf16 instructions the processor emulates them and is slower than in fp32. With Intel's for
-    # vectors it is slower too: a Xeon without AMX did 270 GFLOP/s in fp32 and 154 in bf16 (LOG.md).
+    # vectors it is slower too: a Xeon without AMX did 271 GFLOP/s in fp32 and 154 in bf16 (LOG.md, "Trainings
+    # side by side on a Xeon").
     instructions = _bf16_instructions()
     return instructions == "amx_tile" or (instructions == "avx512_bf16" and "Intel" not in _processor())
 

@@ -13,8 +13,8 @@ def keep_freed_memory() -> bool:
 
     By default glibc gives a freed block of over 32 MiB back to the system at once. The activations of a large
     batch are such blocks, and the system fills them with zeros again in every pass. A pass of 1,000 MNIST
-    images was measured to take 1.9 times as long, one of 250 images the same time (LOG.md). Use this only in
-    a process of our own: it keeps freed memory until it ends.
+    images was measured to take up to 1.8 times as long, one of 250 images the same time (LOG.md, "Speed of
+    gradients and training"). Use this only in a process of our own: it keeps freed memory until it ends.
     """
     if not sys.platform.startswith("linux"):
         return False

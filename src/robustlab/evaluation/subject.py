@@ -157,8 +157,8 @@ def class_count(model: nn.Module, images: Tensor) -> int:
 
 def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
     """Put a network that belongs to us into channels-last layout, unless its code can't do with that."""
-    # About one and a half times as fast on processors with AVX-512 (LOG.md). Some reshapes fail in it, and
-    # weights of three-dimensional convolutions refuse it.
+    # About one and a half times as fast on processors with AVX-512 (LOG.md, "Speed of gradients and
+    # training"). Some reshapes fail in it, and weights of three-dimensional convolutions refuse it.
     try:
         with torch.no_grad(), seeding.isolated(0), calling("the model"):
             model.to(memory_format=torch.channels_last)

@@ -73,7 +73,8 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
         network = parse(Model, header["model"]).build(shape)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
-    # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md).
+    # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md,
+    # "Speed of gradients and training").
     return load_checked(network, tensors, path).to(device).to(memory_format=torch.channels_last)
 
 

@@ -30,7 +30,8 @@ from robustlab.study.sweep import Choice
 from robustlab.threats import ThreatModel, Unbounded, as_threat
 
 BATCH = 250
-"""Images per pass, and per transaction of the ledger: the fastest size that was found (LOG.md)."""
+"""Images per pass, and per transaction of the ledger: the fastest size that was found (LOG.md,
+"Speed of gradients and training")."""
 
 _CACHED_SETS = 4
 

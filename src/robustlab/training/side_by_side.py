@@ -1,7 +1,7 @@
 """Trains several networks at the same time, each in its own process.
 
 A small network makes little use of a second core. Two trainings at the same time, with one thread each, take
-about two thirds of the time of two trainings one after another with two threads (LOG.md).
+less time than one after another with two threads (LOG.md, "Trainings side by side on a Xeon").
 """
 
 import os

@@ -21,7 +21,8 @@ MAX_IMAGES = 250
 LIMIT = 0.05
 STEP_RATIO = 2.0
 """How much farther means of gradients must lead than gradients themselves; our choice. Where these work it is
-less for nine images in ten at least, and more for as many behind a sine of fifty periods (LOG.md)."""
+less for at least nine images in ten, and behind a sine of fifty periods it is more for most images (LOG.md,
+"Disagreeing gradients are not always shattered")."""
 STEPPED_IMAGES = 30
 DESCENTS = (PGD(steps=10, rel_step_size=0.2, loss="margin"), PGD(steps=10, rel_step_size=0.13, loss="margin"))
 """Of two lengths, since steps of a whole number of an oscillation's periods would not notice it."""

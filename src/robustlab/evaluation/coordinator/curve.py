@@ -21,7 +21,7 @@ def nearest_within(
 
     Together they cost less than twice what a PGD of 100 steps does. Of two, each makes up for the other's
     weakness: FMN stays far from it on some robust classifiers, and `SteepestMinNorm` is less exact where
-    several classes are near (LOG.md).
+    several classes are near (LOG.md, "The nearest success of each image").
     """
     attacks: tuple[Attack, ...] = (SteepestMinNorm(steps=50), FMN(steps=140))
     if threat.discrete:

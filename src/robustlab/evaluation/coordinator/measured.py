@@ -22,13 +22,15 @@ from robustlab.runs.records import PassTime
 from robustlab.runs.store import RunStore
 
 _MAX_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
-"""Images per pass where memory suffices: the fastest size that was found (LOG.md)."""
+"""Images per pass where memory suffices. 250 was the fastest size on a processor (LOG.md,
+"Speed of gradients and training")."""
 
 _CPU_MEMORY = 3 << 30
 """Of a pass on a processor, our choice: 24 images of a ResNet-50 at 224 x 224."""
 
 _OVERHEAD = 1.5
-"""Memory that a process takes for each byte of its tensors, as measured, at most (LOG.md)."""
+"""Memory that a process takes for each byte of its tensors, about the most that was measured (LOG.md,
+"bf16 where it is faster, and the batch by memory")."""
 
 _FASTER = 0.9
 """The part of fp32's time below which bf16 is chosen: a clear difference, not the clock's noise."""

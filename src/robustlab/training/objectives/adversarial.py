@@ -1,7 +1,8 @@
 """What adversarial objectives share: the search for the worst image near each training image.
 
 The search is their own and not `Attack.run`, whose bookkeeping (best points, counts, checks, a last pass)
-a training does not need: with it a search of 10 steps takes 14 to 39 % longer (LOG.md).
+a training does not need: with it a search of 10 steps took 14 to 39 % longer (LOG.md, "Objectives that attack
+the network in training").
 """
 
 from abc import abstractmethod

@@ -22,7 +22,8 @@ class PGDTraining(AdversarialObjective):
 
     The network stays in train mode during the search, as in the authors' code. Each image gets the search's
     last point, whether it fools the network or not. With a large eps a fresh network may give all images the
-    same answer for long (a loss of 2.30 for ten classes); a ``clean`` of 0.5 helps it off (LOG.md).
+    same answer for long (the loss is then the logarithm of the number of classes); a ``clean`` of 0.5 helps
+    against that (LOG.md, "Objectives that attack the network in training").
     """
 
     threat: ThreatModel
