@@ -85,8 +85,10 @@ def verdicts(reading: str, **holds: bool) -> list[dict[str, Any]]:
         {
             "reading": reading,
             "variant": variant,
-            "holds": held,
-            "figures": "clean 99.1 % > fgsm 82.7 %; a > b",
+            "comparisons": [
+                {"text": "“Clean” 99.1 % > “FGSM” 82.7 %", "state": "holds"},
+                {"text": "“A” 1.0 % > “B” 2.0 %", "state": "holds" if held else "refuted"},
+            ],
         }
         for variant, held in holds.items()
     ]

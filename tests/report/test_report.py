@@ -102,7 +102,7 @@ def test_every_summary_figure_appears(make_run: MakeRun) -> None:
     assert "82.7 % (study units) or 40.8 % (pixel units)" in page.text.replace("\u00a0", " ")
     assert "1 of 1 hold in study units and 0 of 1 hold in pixel units" in page.text
     assert "✓ holds" in page.text
-    assert "✗ does not hold" in page.text
+    assert "✗ refuted" in page.text
     assert "Not a bounded attack." in page.text
     assert "The images were in [-1, 1]." in page.text
     assert "1 h 03 min" in page.text.replace("\u00a0", " ")

@@ -21,7 +21,7 @@ from robustlab.report import write_report
         ("[]", "no schema_version"),
         ('{"schema_version": "one"}', "no schema_version"),
         ('{"schema_version": 1}', "written by an older robustlab"),
-        ('{"schema_version": 3}', "damaged: study"),
+        ('{"schema_version": 4}', "damaged: study"),
         ('{"schema_version": 99, "unheard_of": 1}', "upgrade robustlab"),
         ('{"schema_version": 1, "kind": "evaluation"}', "damaged: title"),
         ('{"schema_version": 99, "kind": "evaluation", "unheard_of": 1}', "upgrade robustlab"),

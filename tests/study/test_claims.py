@@ -7,7 +7,12 @@ from hypothesis import strategies as st
 from robustlab.core.errors import RecipeError
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.records import Figure
+from robustlab.runs.results import ClaimVerdict
 from robustlab.study.claims import judge
+
+
+def holds(comparison: str, figures: dict[str, Figure]) -> bool:
+    return judge(comparison, figures, {}).state == "holds"
 
 
 def figure(low: float, high: float) -> Figure:
@@ -23,7 +28,7 @@ FIGURES = {
 
 
 @pytest.mark.parametrize(
-    ("comparison", "holds"),
+    ("comparison", "expected"),
     [
         ("clean > fgsm", True),
         ("fgsm < clean", True),
@@ -50,11 +55,11 @@ FIGURES = {
         ("found.auroc > 0.65", False),
     ],
 )
-def test_judgements(comparison: str, holds: bool) -> None:
+def test_judgements(comparison: str, expected: bool) -> None:
     # Sums of decimal fractions are not exact: look a hair's breadth beside the boundary.
     nudged = {name: figure(f.low + 1e-12, f.high - 1e-12) for name, f in FIGURES.items()}
     exact = comparison.split()[0] in {"clean", "0.98", "1", "found.auroc"} and len(comparison.split()) == 3
-    assert judge(comparison, FIGURES if exact else nudged)[0] is holds
+    assert holds(comparison, FIGURES if exact else nudged) is expected
 
 
 INTERVALS = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda ends: figure(min(ends), max(ends)))
@@ -76,29 +81,64 @@ def test_what_holds_holds_for_all_values_in_the_intervals(
         (f"a + b < {constant}", x + y < constant + 1e-12),
         (f"{constant} > a - b", constant + 1e-12 > x - y),
     ):
-        assert not judge(text, figures)[0] or fact
+        assert not holds(text, figures) or fact
 
 
 @given(a=INTERVALS, b=INTERVALS)
 def test_a_comparison_and_its_mirror_agree(a: Figure, b: Figure) -> None:
     figures = {"a": a, "b": b}
-    assert judge("a > b", figures)[0] == judge("b < a", figures)[0]
-    assert judge("a >= b", figures)[0] == judge("b <= a", figures)[0]
-    assert not (judge("a > b", figures)[0] and judge("b > a", figures)[0])
+    assert holds("a > b", figures) == holds("b < a", figures)
+    assert holds("a >= b", figures) == holds("b <= a", figures)
+    assert not (holds("a > b", figures) and holds("b > a", figures))
 
 
 def test_more_images_decide_what_few_cannot() -> None:
     few = {"a": proportion(60, 100), "b": proportion(50, 100)}
     many = {"a": proportion(6000, 10_000), "b": proportion(5000, 10_000)}
-    assert judge("a > b", few)[0] is False
-    assert judge("a > b", many)[0] is True
+    assert holds("a > b", few) is False
+    assert holds("a > b", many) is True
 
 
-def test_the_figures_are_spelt_out() -> None:
-    assert judge("clean - fgsm >= 0.1", FIGURES)[1] == "clean 98.5 % − fgsm 80.0 % ≥ 10 %"
-    assert judge("found.auroc < 0.5", FIGURES)[1] == "found auroc 65.0 % < 50 %"
-    figures = {"adversarial_pgd": figure(0.5, 0.6)}
-    assert judge("adversarial_pgd + 0.25 <= 1", figures)[1] == "adversarial pgd 55.0 % + 25 % ≤ 100 %"
+@given(a=INTERVALS, b=INTERVALS, data=st.data())
+def test_what_is_refuted_holds_for_no_values_in_the_intervals(
+    a: Figure, b: Figure, data: st.DataObject
+) -> None:
+    figures = {"a": a, "b": b}
+    x = data.draw(st.floats(a.low, a.high))
+    y = data.draw(st.floats(b.low, b.high))
+    for text, fact in (("a > b", x > y), ("a <= b", x <= y), ("a - b >= 0.1", x - y >= 0.1 + 1e-12)):
+        assert judge(text, figures, {}).state != "refuted" or not fact
+
+
+def test_few_images_leave_a_comparison_open() -> None:
+    few = {"a": proportion(60, 100), "b": proportion(50, 100)}
+    many = {"a": proportion(6000, 10_000), "b": proportion(5000, 10_000)}
+    assert [judge("a > b", found, {}).state for found in (few, many)] == ["open", "holds"]
+    assert [judge("b > a", found, {}).state for found in (few, many)] == ["open", "refuted"]
+
+
+def test_a_reading_is_as_good_as_its_worst_comparison() -> None:
+    def state(*states: str) -> str:
+        parts = [{"text": "a > b", "state": state} for state in states]
+        return ClaimVerdict.model_validate({"reading": "", "variant": None, "comparisons": parts}).state
+
+    assert state("holds", "holds") == "holds"
+    assert state("holds", "open") == "open"
+    assert state("open", "refuted", "holds") == "refuted"
+
+
+def test_titles_and_figures_are_spelt_out() -> None:
+    titles = {"clean": "Clean images", "fgsm": "FGSM", "found": "Discriminator"}
+    figures = FIGURES | {"found.calibrated_detection": figure(0.1, 0.3)}
+
+    def said(comparison: str) -> str:
+        return judge(comparison, figures, titles).text
+
+    assert said("clean - fgsm >= 0.1") == "“Clean images” 98.5 % − “FGSM” 80.0 % ≥ 10 %"
+    assert said("found.auroc < 0.5") == "“Discriminator”: AUROC 0.650 < 50 %"
+    detected = "“Discriminator”: detected at the 5 % threshold 20.0 %"
+    assert said("found.calibrated_detection >= 0.5") == f"{detected} ≥ 50 %"
+    assert said("noise + 0.25 <= 1") == "“noise” 81.0 % + 25 % ≤ 100 %"
 
 
 @pytest.mark.parametrize(
@@ -121,7 +161,7 @@ def test_the_figures_are_spelt_out() -> None:
 )
 def test_what_is_no_comparison_is_refused(comparison: str) -> None:
     with pytest.raises(RecipeError, match=r"^can't parse claim"):
-        judge(comparison, FIGURES)
+        judge(comparison, FIGURES, {})
 
 
 @pytest.mark.parametrize(
@@ -137,11 +177,11 @@ def test_what_is_no_comparison_is_refused(comparison: str) -> None:
 )
 def test_unknown_figures_are_named(comparison: str, name: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        judge(comparison, FIGURES)
+        judge(comparison, FIGURES, {})
     assert f"unknown figure {name!r}" in str(caught.value)
     assert "accepted: clean, fgsm, noise, found.auroc" in str(caught.value)
 
 
 def test_a_near_miss_is_pointed_out() -> None:
     with pytest.raises(RecipeError, match=r"unknown figure 'claen' \(did you mean 'clean'\?\)"):
-        judge("claen > 0.9", FIGURES)
+        judge("claen > 0.9", FIGURES, {})

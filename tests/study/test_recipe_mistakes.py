@@ -32,6 +32,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     ),
     ('mode = "test-set"', 'modus = "test-set"', ("evaluations.1", "did you mean 'mode'?")),
     ('label = "FGSM"\n', 'label = "FGSM"\nlable = "x"\n', ("curves.0.series.0", "did you mean 'label'?")),
+    (
+        GALLERY,
+        f'[[findings]]\ntitle = "A"\npublished = "clean"\nleft = "claen"\n\n{GALLERY}',
+        ("findings.0.left", "unknown name 'claen'", "did you mean 'clean'?"),
+    ),
+    (
+        GALLERY,
+        f'[[findings]]\ntitle = "A"\npublished = "clean"\nleft = "fgsm"\n\n{GALLERY}',
+        ("findings.0", "clean and fgsm are of two models"),
+    ),
     ("[gallery]", "[galery]", ("unknown key 'galery'", "did you mean 'gallery'?")),
     ('name = "toy"', "", ("name: field required",)),
     ('id = "clean"\ntitle = "Clean"', 'id = "clean"', ("evaluations.0.title: field required",)),

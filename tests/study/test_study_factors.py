@@ -107,18 +107,18 @@ def test_claims_are_judged_once_for_each_choice_their_figures_depend_on(two: rob
     for verdict in two.results.claims[0].verdicts:
         scale, _, width = (verdict.variant or "").rpartition("-")
         expected = {
-            "both": f"clean {100 * accuracy['clean', width]:.1f} % − fgsm "
+            "both": f"“Row clean” {100 * accuracy['clean', width]:.1f} % − “Row fgsm” "
             f"{100 * accuracy.get(('fgsm', verdict.variant), 0):.1f} % ≥ 0 %"
             if verdict.variant in BOTH
             else "",
-            "apart": f"clean {100 * accuracy['clean', width]:.1f} % > noise "
+            "apart": f"“Row clean” {100 * accuracy['clean', width]:.1f} % > “Row noise” "
             f"{100 * accuracy['noise', scale]:.1f} %"
             if verdict.variant in BOTH
             else "",
-            "detected": f"found auroc {100 * auroc.get(verdict.variant, 0):.1f} % > 0 %",
+            "detected": f"“Found”: AUROC {auroc.get(verdict.variant, 0):.3f} > 0 %",
         }
         if verdict.reading in expected:
-            assert verdict.figures == expected[verdict.reading]
+            assert [part.text for part in verdict.comparisons] == [expected[verdict.reading]]
 
 
 def test_every_choice_has_its_column(two: robustlab.Run) -> None:
@@ -153,7 +153,7 @@ def test_a_study_of_no_factor_has_one_column(none: robustlab.Run) -> None:
         assert share(row.accuracy) in page[page.index('id="summary"') : page.index('id="claims"')]
     assert "()" not in summary
     verdicts = markdown[markdown.index("## Claims") :]
-    assert verdicts.count("✓ holds") == results.claims[0].verdicts[0].holds
+    assert verdicts.count("✓ holds") == (results.claims[0].verdicts[0].state == "holds")
     assert "hold in" not in verdicts + page
 
 
@@ -163,4 +163,5 @@ def test_the_terminal_shows_one_column(none: robustlab.Run) -> None:
     assert result.exit_code == 0, result.output
     for row in none.results.rows:
         assert result.output.count(str(row.accuracy).split(" (")[0]) >= 1
-    assert "does not hold" in result.output
+    state = none.results.claims[0].verdicts[0].state
+    assert {"holds": "holds", "refuted": "refuted", "open": "not shown"}[state] in result.output

@@ -62,7 +62,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
             print_rows(list(entries.items()))
         echo()
     if kind is None:
-        echo("Your model contains a defense? docs/evaluate-a-defense.md says what to run.")
+        print_paragraphs("Your model contains a defense? docs/evaluate-a-defense.md says what to run.")
 
 
 def _show_attacks(attacks: Sequence[type[Unit]]) -> None:

@@ -9,6 +9,9 @@ from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.cli.texts import split_figure
 from robustlab.core.errors import SpecError
+from robustlab.report.study import words
+from robustlab.report.study.view import StudyView
+from robustlab.report.text import percent
 from robustlab.runs.results import Results, Row
 from robustlab.runs.run import EvaluationRun, Run
 
@@ -22,7 +25,7 @@ _CASCADE = (
 
 
 def show_results(run: Run) -> None:
-    """Print the summary, the claims and where the report is."""
+    """Print the rows, the claims, and at the end what was found and where the report is."""
     console = Console(highlight=False)
     results = run.results
     _print_rows(console, results, "summary", f"{escape(results.title)}: accuracy")
@@ -38,6 +41,7 @@ def show_results(run: Run) -> None:
         )
     if results.quick:
         console.print("[yellow]A quick run: few epochs, few images.[/yellow]")
+    _print_finding(console, results)
     console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
 
 
@@ -133,11 +137,34 @@ def _claims(results: Results) -> Table:
         table.add_section()
         table.add_row(f"[bold]{escape(claim.text)}")
         for reading in dict.fromkeys(verdict.reading for verdict in claim.verdicts):
-            verdicts = {v.variant: v.holds for v in claim.verdicts if v.reading == reading}
-            words = (_word(verdicts.get(column.id, verdicts.get(None))) for column in results.columns)
-            table.add_row(f"  {escape(reading)}", *words)
+            verdicts = {v.variant: v.state for v in claim.verdicts if v.reading == reading}
+            said = (_word(verdicts.get(column.id, verdicts.get(None))) for column in results.columns)
+            table.add_row(f"  {escape(reading)}", *said)
     return table
 
 
-def _word(holds: bool | None) -> str:
-    return {True: "[green]holds", False: "[red]does not hold", None: "–"}[holds]
+def _word(state: str | None) -> str:
+    shown = {"holds": "[green]holds", "refuted": "[red]refuted", "open": "[yellow]not shown"}
+    return "–" if state is None else shown[state]
+
+
+def _print_finding(console: Console, results: Results) -> None:
+    """Print what is left of each defense, what each detector achieves, and both in words."""
+    view = StudyView(results)
+    rows = [
+        [
+            escape(" ".join(filter(None, (line.finding.title, view.variant(fall.variant))))),
+            percent(fall.published.accuracy.value),
+            percent(fall.left.accuracy.value),
+        ]
+        for line in view.findings()
+        for fall in line.falls
+    ]
+    if rows:
+        columns = [Column("published test"), Column("attacker knows of it")]
+        print_table(console, "What is left of each defense", "", columns, rows)
+    for finding in words.detection_findings(results):
+        console.print(escape(finding))
+    for sentence in (words.headline(view), words.worse_than_none(view)):
+        if sentence:
+            console.print(f"[bold]{escape(sentence)}")

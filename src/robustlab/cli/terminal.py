@@ -46,7 +46,7 @@ class TerminalProgress(Progress):
 
     def __enter__(self) -> Self:
         if not self._quiet:
-            self.console.print("[dim]loading …[/dim]")
+            self.console.print("[dim]loading PyTorch …[/dim]")
         import robustlab.api  # noqa: F401 (torch, which takes seconds)
 
         self._bars.start()

@@ -36,12 +36,21 @@ _FILTERS = (
 )
 
 
+CARD = "figures/finding.png"
+"""The picture to share, from the page."""
+
+
 class Report(NamedTuple):
-    """A report in its forms: the page, the Markdown, and the charts that both show."""
+    """A report in its forms: the page, the Markdown, and the charts that both show.
+
+    Attributes:
+        card: a picture of the finding to share, PNG of 1200 x 630 pixels, if there is one.
+    """
 
     page: str
     markdown: str
     charts: list[Chart]
+    card: bytes | None = None
 
 
 def render(template: str, **values: Any) -> str:

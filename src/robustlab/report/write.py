@@ -3,10 +3,11 @@
 import hashlib
 from pathlib import Path
 
-from robustlab.core.files import write_json, write_text, writing
+from robustlab.core.files import write_bytes, write_json, write_text, writing
 from robustlab.core.untrusted import read_json
 from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation.report import report as evaluation_report
+from robustlab.report.rendering import CARD
 from robustlab.report.study.report import report as study_report
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.owner import refuse_links
@@ -17,7 +18,7 @@ _RECORD = ".figures.json"
 
 
 def write_report(folder: Path) -> Path:
-    """Write report.html, report.md and figures/*.svg into a run's folder and return the page's path.
+    """Write report.html, report.md and figures/* into a run's folder and return the page's path.
 
     Reads only results.json and the arrays it names; the same run gives the same bytes.
 
@@ -33,17 +34,20 @@ def write_report(folder: Path) -> Path:
         report = evaluation_report(results, arrays)
     else:
         report = study_report(results, arrays)
-    _write_figures(folder, {f"{chart.name}.svg": chart.file for chart in report.charts})
+    figures = {f"{chart.name}.svg": chart.file.encode() for chart in report.charts}
+    if report.card is not None:
+        figures[Path(CARD).name] = report.card
+    _write_figures(folder, figures)
     write_text(folder / "report.md", report.markdown)
     path = folder / "report.html"
     write_text(path, report.page)
     return path
 
 
-def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
+def _write_figures(folder: Path, drawn: dict[str, bytes]) -> None:
     """Write the figures, by name, and remove those of an earlier report that are no longer drawn."""
     before = recorded_figures(folder)
-    now = {name: [_hash(content.encode())] for name, content in drawn.items()}
+    now = {name: [_hash(content)] for name, content in drawn.items()}
     # Until all are written, either may be there.
     write_json(folder / _RECORD, {name: before.get(name, []) + now.get(name, []) for name in before | now})
     with writing(folder / "figures"):
@@ -53,7 +57,7 @@ def _write_figures(folder: Path, drawn: dict[str, str]) -> None:
             if path.is_file() and _hash(path.read_bytes()) in before[stale]:
                 path.unlink()
     for name, content in drawn.items():
-        write_text(folder / "figures" / name, content)
+        write_bytes(folder / "figures" / name, content)
     write_json(folder / _RECORD, dict(sorted(now.items())))
 
 
@@ -68,7 +72,7 @@ def recorded_figures(folder: Path) -> dict[str, list[str]]:
     return {
         name: [hash_ for hash_ in hashes if isinstance(hash_, str)]
         for name, hashes in record.items()
-        if isinstance(hashes, list) and name.endswith(".svg") and Path(name).name == name
+        if isinstance(hashes, list) and name.endswith((".svg", ".png")) and Path(name).name == name
     }
 
 

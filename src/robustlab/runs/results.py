@@ -12,7 +12,7 @@ from robustlab.core.fields import Answer, Count, Factor, Integer, Length, Number
 from robustlab.runs.evaluation import CheckRecord
 from robustlab.runs.records import ComputeRecord, Figure, Record, require
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 class DatasetInfo(Record):
@@ -182,13 +182,30 @@ class Curve(Record):
         return self
 
 
+State = Literal["holds", "refuted", "open"]
+"""Of a comparison: it holds at the unfavourable ends of the 95 % intervals; it fails at their favourable ends
+too; or neither, for which more images are needed."""
+
+
+class Comparison(Record):
+    """One comparison of a claim: in words, with titles and figures, and its state."""
+
+    text: Text
+    state: State
+
+
 class ClaimVerdict(Record):
-    """A claim's computed verdict in one reading; ``figures`` spells out the comparison."""
+    """A claim's computed verdict in one reading: all comparisons must hold."""
 
     reading: Text
     variant: Text | None
-    holds: bool
-    figures: Text
+    comparisons: Some[Comparison]
+
+    @property
+    def state(self) -> State:
+        """Refuted if one comparison is, else open if one is, else it holds."""
+        states = {comparison.state for comparison in self.comparisons}
+        return "refuted" if "refuted" in states else "open" if "open" in states else "holds"
 
 
 class Claim(Record):
@@ -197,6 +214,23 @@ class Claim(Record):
     id: Text
     text: Text
     verdicts: Some[ClaimVerdict]
+
+
+class Finding(Record):
+    """What is left of a defense in a test that is harder than the published one.
+
+    Attributes:
+        published: the id of the row that repeats the published test.
+        left: the id of the row of the harder test.
+        why: why the two differ, in a sentence or two.
+        role: ``"reference"`` for the classifier without a defense.
+    """
+
+    title: Text
+    published: Text
+    left: Text
+    why: Text
+    role: Literal["defense", "reference"]
 
 
 class Picture(Record):
@@ -262,6 +296,7 @@ class Results(Record):
     variants: list[Variant]
     networks: Some[Network]
     rows: Some[Row]
+    findings: list[Finding] = Field(default=[])
     claims: Some[Claim]
     detections: Some[Detection]
     curves: Some[Curve]

@@ -1,7 +1,7 @@
 """Judges claims: comparisons such as ``clean - fgsm >= 0.1`` over measured figures.
 
-The comparison is made with interval arithmetic, so it holds only if it holds at the unfavourable ends of
-all 95 % intervals in it.
+The comparison is made with interval arithmetic: it holds if it holds at the unfavourable ends of all 95 %
+intervals in it, and is refuted if it fails at their favourable ends too.
 """
 
 import ast
@@ -12,7 +12,7 @@ from robustlab.core.errors import RecipeError, did_you_mean, offer
 from robustlab.core.spec import syntax
 from robustlab.core.text import shown
 from robustlab.runs.records import Figure
-from robustlab.runs.results import Detection
+from robustlab.runs.results import Comparison, Detection
 
 Interval = tuple[float, float]
 
@@ -29,6 +29,14 @@ DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
 }
 """What a claim can name of a detection, as in ``discriminator_fgsm.auroc``."""
 
+_DETECTION_WORDS = {
+    "auroc": "AUROC",
+    "natural_detection": "detected at the natural threshold",
+    "natural_false_positives": "false alarms at the natural threshold",
+    "calibrated_detection": "detected at the 5 % threshold",
+    "calibrated_false_positives": "false alarms at the 5 % threshold",
+}
+
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] = {
     ast.Gt: (">", operator.gt),
     ast.GtE: ("≥", operator.ge),
@@ -37,12 +45,13 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] 
 }
 
 
-def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
-    """Return whether a comparison holds, and the comparison with its figures spelt out.
+def judge(comparison: str, figures: Mapping[str, Figure], titles: Mapping[str, str]) -> Comparison:
+    """Return a comparison in words, with its figures, and whether it holds.
 
     Args:
         comparison: sums and differences of names and numbers on both sides of one of ``> >= < <=``.
         figures: the measured figures by name.
+        titles: of evaluations and detections, by id; one that is missing is called by its name.
 
     Raises:
         RecipeError: the text is not such a comparison, or names an unknown figure.
@@ -54,9 +63,14 @@ def judge(comparison: str, figures: Mapping[str, Figure]) -> tuple[bool, str]:
         )
     sign, compare = _COMPARISONS[type(node.ops[0])]
     left, right = (_interval(side, figures, comparison) for side in (node.left, node.comparators[0]))
-    greater = sign in {">", "≥"}
-    holds = compare(left[0], right[1]) if greater else compare(left[1], right[0])
-    return holds, f"{_spell(node.left, figures)} {sign} {_spell(node.comparators[0], figures)}"
+    if sign in {"<", "≤"}:
+        left, right = left[::-1], right[::-1]
+    unfavourable, favourable = compare(left[0], right[1]), compare(left[1], right[0])
+    sides = (_spell(side, figures, titles) for side in (node.left, node.comparators[0]))
+    return Comparison(
+        text=f" {sign} ".join(sides),
+        state="holds" if unfavourable else "open" if favourable else "refuted",
+    )
 
 
 def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) -> Interval:
@@ -77,11 +91,17 @@ def _interval(node: ast.expr, figures: Mapping[str, Figure], comparison: str) ->
     return (figures[name].low, figures[name].high)
 
 
-def _spell(node: ast.expr, figures: Mapping[str, Figure]) -> str:
+def _spell(node: ast.expr, figures: Mapping[str, Figure], titles: Mapping[str, str]) -> str:
     if isinstance(node, ast.Constant):
         return f"{100 * float(node.value):g} %"  # type: ignore[arg-type]
     if isinstance(node, ast.BinOp):
         sign = "+" if isinstance(node.op, ast.Add) else "−"
-        return f"{_spell(node.left, figures)} {sign} {_spell(node.right, figures)}"
+        return f"{_spell(node.left, figures, titles)} {sign} {_spell(node.right, figures, titles)}"
     name = ast.unparse(node)
-    return f"{name.replace('_', ' ').replace('.', ' ')} {100 * figures[name].value:.1f} %"
+    part, _, figure = name.partition(".")
+    title = titles.get(part, part)
+    value = figures[name].value
+    if figure == "auroc":
+        return f"“{title}”: {_DETECTION_WORDS[figure]} {value:.3f}"
+    said = f": {_DETECTION_WORDS[figure]}" if figure else ""
+    return f"“{title}”{said} {100 * value:.1f} %"

@@ -105,6 +105,7 @@ class _References:
         self._evaluations()
         self._curves()
         figures = [part.id for part in self.recipe.evaluations] + self._detections()
+        self._findings()
         self._claims(figures)
         self._pictures()
 
@@ -293,12 +294,24 @@ class _References:
             except SpecError as error:
                 raise RecipeError(f"{place}: {error}") from None
 
+    def _findings(self) -> None:
+        parts = {part.id: part for part in self.recipe.evaluations}
+        for number, finding in enumerate(self.recipe.findings):
+            for field in ("published", "left"):
+                self._known(f"findings.{number}.{field}", getattr(finding, field), parts)
+            if parts[finding.published].model != parts[finding.left].model:
+                raise RecipeError(
+                    f"findings.{number}: {finding.published} and {finding.left} are of two models; expected "
+                    "two evaluations of one"
+                )
+
     def _claims(self, figures: list[str]) -> None:
+        nothing = Figure(value=0.0, low=0.0, high=0.0, n=1)
         for claim in self.recipe.claims:
             for reading in claim.readings:
                 for comparison in reading.holds:
                     try:
-                        judge(comparison, dict.fromkeys(figures, Figure(value=0.0, low=0.0, high=0.0, n=1)))
+                        judge(comparison, dict.fromkeys(figures, nothing), {})
                     except RecipeError as error:
                         raise RecipeError(f"claims.{claim.id}: {error}") from None
 

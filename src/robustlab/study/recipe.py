@@ -261,6 +261,16 @@ class CurvePart(_Part):
     series: list[SeriesPart]
 
 
+class FindingPart(_Part):
+    """A defense on the first page: an evaluation as it was published, and a harder one of the same model."""
+
+    title: str
+    published: str
+    left: str
+    why: str = ""
+    role: Literal["defense", "reference"] = "defense"
+
+
 class ReadingPart(_Part):
     """One way to read a claim: comparisons that must all hold; judged for each choice of values."""
 
@@ -297,6 +307,7 @@ class Recipe(_Part):
     evaluations: list[EvaluationPart] = []
     detections: list[DetectionPart] = []
     curves: list[CurvePart] = []
+    findings: list[FindingPart] = []
     claims: list[ClaimPart] = []
     gallery: GalleryPart | None = None
     samples: list[str] = []

@@ -18,6 +18,7 @@ from robustlab.runs.results import (
     Curve,
     DatasetInfo,
     Detection,
+    Finding,
     Gallery,
     GalleryColumn,
     Network,
@@ -76,6 +77,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
         ],
         networks=_networks(plan, records, workspace),
         rows=rows,
+        findings=[Finding(**part.model_dump()) for part in recipe.findings],
         claims=_claims(recipe, plan, rows, detections),
         detections=detections,
         curves=_curves(recipe, plan, records),
@@ -203,13 +205,18 @@ def _curves(recipe: Recipe, plan: Plan, records: Records) -> list[Curve]:
 
 
 def _claims(recipe: Recipe, plan: Plan, rows: list[Row], detections: list[Detection]) -> list[Claim]:
+    titles = {part.id: part.title for part in recipe.evaluations}
+    titles |= {part.id: part.title for part in recipe.detections}
     claims = []
     for claim in recipe.claims:
         verdicts = []
         for reading in claim.readings:
             for choice in _judged(recipe, plan, reading):
                 figures = _figures(plan, rows, detections, choice)
-                verdicts.append(_verdict(reading.title, choice.id, reading.holds, figures))
+                comparisons = [judge(text, figures, titles) for text in reading.holds]
+                verdicts.append(
+                    ClaimVerdict(reading=reading.title, variant=choice.id, comparisons=comparisons)
+                )
         claims.append(Claim(id=claim.id, text=claim.text, verdicts=verdicts))
     return claims
 
@@ -240,18 +247,6 @@ def _figures(plan: Plan, rows: list[Row], detections: list[Detection], choice: C
             if agrees(stage) and figure is not None:
                 figures[f"{detection.id}.{name}"] = figure
     return figures
-
-
-def _verdict(
-    reading: str, variant: str | None, comparisons: list[str], figures: Mapping[str, Figure]
-) -> ClaimVerdict:
-    judged = [judge(comparison, figures) for comparison in comparisons]
-    return ClaimVerdict(
-        reading=reading,
-        variant=variant,
-        holds=all(holds for holds, _ in judged),
-        figures="; ".join(text for _, text in judged),
-    )
 
 
 def _gallery(recipe: Recipe, plan: Plan, records: Records) -> Gallery | None:

@@ -33,7 +33,7 @@ DASHES = ("-", "--", ":", "-.")
 
 _UNIT_LOOK = ((INK, "D", "-"), (BLUE, "o", "-"), (ORANGE, "s", "--"), (GREEN, "^", ":"), (PURPLE, "v", "-."))
 
-_STYLE = {
+STYLE = {
     "axes.axisbelow": True,
     "axes.edgecolor": INK,
     "axes.grid": True,
@@ -103,7 +103,7 @@ def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Fig
     """Return what ``paint`` draws on a figure of ``size`` SVG units, which are pixels at scale 1."""
     buffer = io.StringIO()
     # The defaults come first, so that no matplotlibrc of this machine has a say in the report.
-    with style.context(["default", _STYLE]), warnings.catch_warnings():
+    with style.context(["default", STYLE]), warnings.catch_warnings():
         # The viewer's fonts show the text; those measured with here need not know every letter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")

@@ -5,7 +5,7 @@ from robustlab.report.markdown import code, plain, table
 from robustlab.report.study import words
 from robustlab.report.study.charts import StudyCharts
 from robustlab.report.study.view import StudyView, by_id
-from robustlab.runs.results import Detection, Operating, Row
+from robustlab.runs.results import ClaimVerdict, Detection, Operating, Row
 
 
 def markdown(view: StudyView, charts: StudyCharts) -> str:
@@ -15,6 +15,7 @@ def markdown(view: StudyView, charts: StudyCharts) -> str:
         f"# {plain(results.title)}",
         *_banners(view),
         plain(words.headline(view)),
+        *_findings(view),
         *_summary(view),
         *_claims(view),
         *_curves(charts),
@@ -75,9 +76,7 @@ def _claims(view: StudyView) -> list[str]:
         for reading in view.readings(claim):
             verdicts = [reading.verdicts.get(variant.id) for variant in view.variants]
             cells = [
-                f"{'✓ holds' if verdict.holds else '✗ does not hold'}: {plain(verdict.figures)}"
-                if verdict
-                else "–"
+                f"{words.STATES[verdict.state]}: {_comparisons(verdict)}" if verdict else "–"
                 for verdict in verdicts
             ]
             lines.append([plain(claim.text), plain(reading.title), *cells])
@@ -85,6 +84,28 @@ def _claims(view: StudyView) -> list[str]:
         return []
     head = ["Claim", "reading", *(plain(variant.title) for variant in view.variants)]
     return ["## Claims", plain(words.verdict_count(view)), table(head, lines)]
+
+
+def _comparisons(verdict: ClaimVerdict) -> str:
+    """Return the comparisons, each with the sign of its state."""
+    return "; ".join(f"{words.STATES[part.state][0]} {plain(part.text)}" for part in verdict.comparisons)
+
+
+def _findings(view: StudyView) -> list[str]:
+    """Return the table of what is left of each defense."""
+    lines = [
+        [
+            plain(line.finding.title),
+            plain(view.variant(fall.variant)) or "–",
+            _figure(fall.published),
+            _figure(fall.left),
+            plain(line.finding.why),
+        ]
+        for line in view.findings()
+        for fall in line.falls
+    ]
+    head = ["Defense", "values", "published test", "attacker knows of it", "why"]
+    return [plain(words.worse_than_none(view)), table(head, lines)] if lines else []
 
 
 def _curves(charts: StudyCharts) -> list[str]:

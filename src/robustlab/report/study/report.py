@@ -3,8 +3,9 @@
 from typing import Any
 
 from robustlab.report.arrays import Arrays
+from robustlab.report.charts.finding import finding_card
 from robustlab.report.glossary import Glossary
-from robustlab.report.rendering import Report, render
+from robustlab.report.rendering import CARD, Report, render
 from robustlab.report.study import words
 from robustlab.report.study.charts import StudyCharts, draw_charts
 from robustlab.report.study.markdown import markdown
@@ -21,15 +22,18 @@ def report(results: Results, arrays: Arrays) -> Report:
     """
     view = StudyView(results)
     charts = draw_charts(view)
-    return Report(_page(view, charts, arrays), markdown(view, charts), charts.all())
+    card = finding_card(view, f"{words.headline(view)} {words.worse_than_none(view)}".strip())
+    page = _page(view, charts, arrays, card=None if card is None else CARD)
+    return Report(page, markdown(view, charts), charts.all(), card)
 
 
-def _page(view: StudyView, charts: StudyCharts, arrays: Arrays) -> str:
+def _page(view: StudyView, charts: StudyCharts, arrays: Arrays, card: str | None) -> str:
     results = view.results
     return render(
         "study/report.html.j2",
         r=results,
         view=view,
+        card=card,
         charts=charts,
         words=words,
         terms=_terms(view),

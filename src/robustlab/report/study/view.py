@@ -3,7 +3,17 @@
 from typing import NamedTuple, TypeVar
 
 from robustlab.report.text import listing
-from robustlab.runs.results import Claim, ClaimVerdict, Cost, Detection, Network, Results, Row, Variant
+from robustlab.runs.results import (
+    Claim,
+    ClaimVerdict,
+    Cost,
+    Detection,
+    Finding,
+    Network,
+    Results,
+    Row,
+    Variant,
+)
 
 Item = TypeVar("Item", Row, Detection)
 
@@ -24,6 +34,26 @@ class Line(NamedTuple):
     def row(self, variant: str) -> Row | None:
         """Return the row of a choice of values, or None if the line has none of it."""
         return next((row for row in self.rows if row.variant == variant), None)
+
+
+class Fall(NamedTuple):
+    """A defense under one choice of values: the row of the published test, and the row of the harder one."""
+
+    variant: str | None
+    published: Row
+    left: Row
+
+
+class FindingLine(NamedTuple):
+    """A finding with its rows."""
+
+    finding: Finding
+    falls: list[Fall]
+
+    @property
+    def best(self) -> Fall:
+        """The choice of values under which most is left."""
+        return max(self.falls, key=lambda fall: fall.left.accuracy.value)
 
 
 class ClaimReading(NamedTuple):
@@ -86,6 +116,25 @@ class StudyView:
         rows = [row for row in self.results.rows if row.group == group]
         return [Line(part[0].title, part[0].note, part[0].reference, part) for part in by_id(rows)]
 
+    def findings(self, role: str | None = None) -> list[FindingLine]:
+        """Return the findings, or those of one role, for each choice of values that both their rows have."""
+        lines = []
+        for finding in self.results.findings:
+            of = {name: self._rows_of(name) for name in (finding.published, finding.left)}
+            variants = dict.fromkeys([*of[finding.published], *of[finding.left]])
+            falls = [
+                Fall(variant, published, left)
+                for variant in variants
+                if (published := _either(of[finding.published], variant))
+                and (left := _either(of[finding.left], variant))
+            ]
+            if falls and role in {None, finding.role}:
+                lines.append(FindingLine(finding, falls))
+        return lines
+
+    def _rows_of(self, name: str) -> dict[str | None, Row]:
+        return {row.variant: row for row in self.results.rows if row.id == name}
+
     def readings(self, claim: Claim) -> list[ClaimReading]:
         """Return a claim's verdicts by reading."""
         readings: dict[str, ClaimReading] = {}
@@ -117,6 +166,11 @@ class StudyView:
     def uses_discriminator(self) -> bool:
         """Whether a GAN's discriminator is among the detectors."""
         return any(part.detector_spec.startswith("discriminator") for part in self.results.detections)
+
+
+def _either(rows: dict[str | None, Row], variant: str | None) -> Row | None:
+    """Return the row of a choice of values, or the one that depends on none."""
+    return rows.get(variant, rows.get(None))
 
 
 def by_id(items: list[Item]) -> list[list[Item]]:

@@ -7,7 +7,46 @@ from robustlab.runs.results import Detection, Results, Row
 
 
 def headline(view: StudyView) -> str:
-    """Tell the summary in a sentence or two: clean accuracy, and what brings it down most."""
+    """Tell what the study found: what is left of its defenses, or else what brings the accuracy down most."""
+    return _finding(view) or _summary(view)
+
+
+def _finding(view: StudyView) -> str:
+    """Tell what is left of each defense under the choice of values that is best for it; empty without one."""
+    lines = view.findings("defense")
+    if not lines:
+        return ""
+    said = []
+    for line in lines:
+        best, most = line.best, "at most " if len(line.falls) > 1 else ""
+        said.append(
+            f"{line.finding.title} keeps {percent(best.published.accuracy.value)} in the published test, and "
+            f"{most}{percent(best.left.accuracy.value)} before an attacker who knows of the defense"
+        )
+    return ". ".join(said) + "."
+
+
+def worse_than_none(view: StudyView) -> str:
+    """Tell where every defense leaves less than no defense does; empty where one does not."""
+    places = []
+    for line in view.findings("reference"):
+        for fall in line.falls:
+            rivals = [
+                other.left.accuracy
+                for rival in view.findings("defense")
+                for other in rival.falls
+                if fall.variant in {other.variant, None}
+            ]
+            if rivals and all(rival.high < fall.left.accuracy.low for rival in rivals):
+                where = f" ({view.variant(fall.variant)})" if fall.variant else ""
+                places.append(f"{percent(fall.left.accuracy.value)}{where}")
+    if not places:
+        return ""
+    return f"Without a defense the same attack leaves {listing(places)}: more than with any of them."
+
+
+def _summary(view: StudyView) -> str:
+    """Tell the clean accuracy, and what brings it down most."""
     rows = [row for line in view.lines("summary") for row in line.rows]
     if not rows:
         return "This study has no summary rows."
@@ -42,10 +81,14 @@ def verdict_count(view: StudyView) -> str:
         firsts = [view.readings(claim)[0].verdicts.get(variant.id) for claim in claims if claim.verdicts]
         judged = [verdict for verdict in firsts if verdict]
         if judged:
-            held = sum(verdict.holds for verdict in judged)
+            held = sum(verdict.state == "holds" for verdict in judged)
             where = f" in {variant.title}" if view.results.variants else ""
             parts.append(f"{held} of {len(judged)} hold{where}")
     return f"Of the study's claims, read as the study does, {listing(parts)}." if parts else ""
+
+
+STATES = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "? not shown"}
+"""The words for the state of a claim or of a comparison; "not shown" asks for more images."""
 
 
 def agreement(view: StudyView, variant: str) -> str:
