@@ -43,10 +43,10 @@ def text_of(folder: Path) -> str:
 
 def test_says_what_is_left_of_each_defense(tmp_path: Path) -> None:
     text = text_of(write_run(tmp_path / "run", results()))
-    assert "The guard keeps 98.1 % in the published test, and at most 10.0 % before an attacker" in text
+    assert "the defense, the guard has at most 10.0 % accuracy (98.1 % in the published test)." in text
     assert "Without a defense the same attack leaves 55.0 % (study units) and 30.0 % (pixel units)" in text
     assert "It was attacked elsewhere." in text
-    assert text.index("The guard keeps") < text.index("Summary")
+    assert text.index("the guard has") < text.index("Summary")
     markdown = (tmp_path / "run" / "report.md").read_text(encoding="utf-8").replace("\u00a0", " ")
     assert "| The guard | study units | 98.10 % (" in markdown
 
@@ -87,4 +87,6 @@ def test_a_finding_of_one_choice_is_not_at_most(tmp_path: Path) -> None:
     made["rows"] = [
         one for one in made["rows"] if one["id"] not in {"published", "left"} or one["variant"] != "pixel"
     ]
-    assert "and 10.0 % before an attacker" in text_of(write_run(tmp_path / "run", made))
+    assert "the guard has 10.0 % accuracy (98.1 % in the published test)" in text_of(
+        write_run(tmp_path / "run", made)
+    )

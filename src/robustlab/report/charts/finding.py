@@ -46,7 +46,7 @@ def finding_card(view: StudyView, sentence: str) -> bytes | None:
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
         images = f"{view.results.dataset.name}, {count(falls[0][1].left.accuracy.n)} test images"
-        marks = "open circle: the published test, repeated; filled: an attacker who knows of the defense"
+        marks = "line: published; open: the same test, repeated; filled: an attacker who knows of the defense"
         figure.text(0.04, 0.045, f"{images}; {marks}", fontsize=11, color=GREY)
         figure.text(0.96, 0.045, "robustlab", fontsize=13, fontweight="bold", ha="right")
         figure.savefig(buffer, format="png", metadata={"Software": None})

@@ -18,12 +18,16 @@ def _finding(view: StudyView) -> str:
         return ""
     said = []
     for line in lines:
-        best, most = line.best, "at most " if len(line.falls) > 1 else ""
-        said.append(
-            f"{line.finding.title} keeps {percent(best.published.accuracy.value)} in the published test, and "
-            f"{most}{percent(best.left.accuracy.value)} before an attacker who knows of the defense"
-        )
-    return ". ".join(said) + "."
+        left, published = (percent(row.accuracy.value) for row in (line.best.left, line.best.published))
+        most = "at most " if len(line.falls) > 1 else ""
+        accuracy, test = ("", "") if said else (" accuracy", " in the published test")
+        said.append(f"{_within(line.finding.title)} has {most}{left}{accuracy} ({published}{test})")
+    return f"Before an attacker who knows of the defense, {listing(said)}."
+
+
+def _within(title: str) -> str:
+    """Return a title for the middle of a sentence; one that begins with an abbreviation stays."""
+    return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def worse_than_none(view: StudyView) -> str:
@@ -111,6 +115,18 @@ def detection_findings(results: Results) -> list[str]:
         detectors.setdefault(detection.detector, []).append(detection)
     findings = [_detector_finding(name, parts) for name, parts in detectors.items()]
     return findings + _best_detector(results.detections)
+
+
+def detectors_in_short(results: Results) -> str:
+    """Tell the AUROC of each detector in one sentence; empty without detectors."""
+    scores: dict[str, list[float]] = {}
+    for detection in results.detections:
+        scores.setdefault(detection.detector, []).append(detection.auroc.value)
+    said = []
+    for name, values in scores.items():
+        low, high = score(min(values)), score(max(values))
+        said.append(f"{_title(name).lower()} {low if low == high else f'{low} to {high}'}")
+    return f"AUROC of the detectors (0.5 is guessing): {listing(said)}." if said else ""
 
 
 def _detector_finding(name: str, parts: list[Detection]) -> str:
