@@ -16,7 +16,7 @@ def _finding(view: StudyView) -> str:
     lines = view.findings("defense")
     if not lines:
         return ""
-    said = []
+    said: list[str] = []
     for line in lines:
         left, published = (percent(row.accuracy.value) for row in (line.best.left, line.best.published))
         most = "at most " if len(line.falls) > 1 else ""
