@@ -49,6 +49,61 @@ def test_quiet_shows_warnings_alone() -> None:
     assert "pgd" not in screen.getvalue()
 
 
+def overall(progress: TerminalProgress) -> tuple[float, float, str]:
+    task = next(task for task in progress._bars.tasks if "all stages" in task.description)
+    return task.completed, task.total or 0.0, task.fields["count"]
+
+
+def test_the_time_left_goes_by_what_stages_cost_and_moves_within_one() -> None:
+    progress, _ = shown()
+    with progress:
+        progress.weigh({"train": 70.0, "attack": 20.0, "report": 10.0})
+        progress.plan(["train", "attack", "report"])
+        progress.stage("train", "running")
+        with progress.track("train", 1000) as bar:
+            bar.advance(500)
+            assert overall(progress) == (35.0, 100.0, "0/3 stages")
+            bar.advance(500)
+        progress.stage("train", "done", 1.0)
+        assert overall(progress) == (70.0, 100.0, "1/3 stages")
+        progress.stage("attack", "running")
+        for part in ("clean images", "pgd"):  # bars of its parts
+            with progress.track(part, 100) as bar:
+                bar.advance(100)
+        completed, *_ = overall(progress)
+        assert 70 < completed < 90
+        progress.stage("attack", "done", 1.0)
+        progress.stage("report", "done", 1.0)
+        assert overall(progress) == (100.0, 100.0, "3/3 stages")
+
+
+def test_stages_of_an_earlier_run_say_nothing_about_the_speed() -> None:
+    progress, _ = shown()
+    with progress:
+        progress.weigh({"train": 70.0, "attack": 30.0})
+        progress.plan(["train", "attack"])
+        progress.stage("train", "kept")
+        assert overall(progress) == (0.0, 30.0, "1/2 stages")
+
+
+def test_two_stages_at_once_move_each_its_own_part() -> None:
+    progress, _ = shown()
+    with progress:
+        progress.weigh({"train a": 60.0, "train b": 40.0})
+        progress.plan(["train a", "train b"])
+        for name in ("train a", "train b"):
+            progress.stage(name, "running")
+        with (
+            progress.track("train b", 4) as b,
+            progress.track("train a", 2) as a,
+            progress.track("x", 1) as x,
+        ):
+            a.advance(1)
+            b.advance(1)
+            x.advance(1)  # of nobody
+        assert overall(progress)[0] == 40.0
+
+
 class Bar:
     """Remembers what it was told."""
 

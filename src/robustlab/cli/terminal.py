@@ -1,7 +1,6 @@
 """Progress on the terminal: a line per finished stage, and bars with the time left below."""
 
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Self
@@ -10,7 +9,6 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -20,6 +18,12 @@ from rich.progress import Progress as Bars
 
 from robustlab.cli.escaping import escape
 from robustlab.core.progress import Progress, Task
+
+_WINDOW = 120
+"""Seconds over which the speed is measured that the time left follows from."""
+
+_PART = 0.5
+"""What a bar inside a stage, of a name of its own, is taken for: this share of what is left of the stage."""
 
 
 class TerminalProgress(Progress):
@@ -31,18 +35,20 @@ class TerminalProgress(Progress):
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
+            TextColumn("{task.fields[count]}"),
             TextColumn("{task.fields[remark]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
             disable=quiet,
+            speed_estimate_period=_WINDOW,
         )
         self._all: TaskID | None = None
+        self._efforts: dict[str, float] = {}
+        self._running: dict[str, float] = {}
+        self._finished = self._planned = 0
         self._kept = 0
-        self._started = time.monotonic()
 
     def __enter__(self) -> Self:
         if not self._quiet:
@@ -58,8 +64,13 @@ class TerminalProgress(Progress):
         self._report_kept()
         self._bars.stop()
 
+    def weigh(self, efforts: Mapping[str, float]) -> None:
+        self._efforts = dict(efforts)
+
     def plan(self, stages: list[str]) -> None:
-        self._all = self._bars.add_task("[bold]all stages", total=len(stages), unit="stages", remark="")
+        total = sum(map(self._effort, stages))
+        self._planned, self._finished = len(stages), 0
+        self._all = self._bars.add_task("[bold]all stages", total=total, count=self._count(), remark="")
 
     def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
         if state == "kept":
@@ -69,14 +80,49 @@ class TerminalProgress(Progress):
             self._print(f"[green]✓[/green] {escape(name)}{said}  [dim]{seconds:.1f} s[/dim]")
         else:
             self._report_kept()
-        if state != "running" and self._all is not None:
-            self._bars.advance(self._all)
+            self._running[name] = 0.0
+        if state != "running":
+            self._end(name, kept=state == "kept")
+
+    def _end(self, name: str, *, kept: bool) -> None:
+        left = self._effort(name) - self._running.pop(name, 0.0)
+        self._finished += 1
+        if self._all is None:
+            return
+        self._bars.update(self._all, count=self._count())
+        if kept:  # it took no time, so it says nothing about the speed
+            task = next(task for task in self._bars.tasks if task.id == self._all)
+            self._bars.update(self._all, total=max((task.total or 0.0) - left, task.completed))
+        else:
+            self._bars.advance(self._all, left)
+
+    def _effort(self, name: str) -> float:
+        return self._efforts.get(name, 1.0)
+
+    def _count(self) -> str:
+        return f"{self._finished}/{self._planned} stages"
 
     @contextmanager
     def track(self, description: str, total: int, unit: str = "images") -> Iterator[Task]:
-        bar = self._bars.add_task(f"  {escape(description)}", total=total, unit=unit, remark="")
+        bar = self._bars.add_task(
+            f"  {escape(description)}", total=total, count=f"0/{total} {unit}", remark=""
+        )
+        # A bar is of the stage of its name, or else of the only stage that runs.
+        only = next(iter(self._running)) if len(self._running) == 1 else None
+        stage = description if description in self._running else only
+        worth = 0.0
+        if stage is not None:
+            part = 1.0 if stage == description else _PART
+            worth = part * (self._effort(stage) - self._running[stage])
+
+        def advanced(share: float) -> None:
+            if stage in self._running and self._all is not None:
+                step = min(share * worth, self._effort(stage) - self._running[stage])
+                self._running[stage] += step
+                self._bars.advance(self._all, step)
+
         try:
-            yield _Bar(self._bars, bar)
+            yield _Bar(self._bars, bar, total, unit, advanced)
         finally:
             self._bars.remove_task(bar)
 
@@ -97,11 +143,17 @@ class TerminalProgress(Progress):
 
 
 class _Bar(Task):
-    def __init__(self, bars: Bars, task: TaskID) -> None:
-        self._bars, self._task = bars, task
+    def __init__(
+        self, bars: Bars, task: TaskID, total: int, unit: str, advanced: Callable[[float], None]
+    ) -> None:
+        self._bars, self._task, self._total, self._unit = bars, task, total, unit
+        self._advanced, self._done = advanced, 0.0
 
     def advance(self, amount: float) -> None:
-        self._bars.advance(self._task, amount)
+        self._done += amount
+        count = f"{self._done:.0f}/{self._total} {self._unit}"
+        self._bars.update(self._task, advance=amount, count=count)
+        self._advanced(amount / max(1, self._total))
 
     def show(self, remark: str) -> None:
         self._bars.update(self._task, remark=remark)

@@ -1,11 +1,14 @@
 """Reports the progress of long-running work; the terminal's version is in `robustlab.cli`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 
 class Progress:
     """Receives progress and shows none of it: the default of the library, and the base of the others."""
+
+    def weigh(self, efforts: Mapping[str, float]) -> None:
+        """Announce, before `plan`, about what each stage costs, by name, in any unit: for the time left."""
 
     def plan(self, stages: list[str]) -> None:
         """Announce the names of all stages, in order."""

@@ -187,7 +187,7 @@ State = Literal["holds", "refuted", "open"]
 too; or neither, for which more images are needed."""
 
 
-class Comparison(Record):
+class JudgedComparison(Record):
     """One comparison of a claim: in words, with titles and figures, and its state."""
 
     text: Text
@@ -199,7 +199,7 @@ class ClaimVerdict(Record):
 
     reading: Text
     variant: Text | None
-    comparisons: Some[Comparison]
+    comparisons: Some[JudgedComparison]
 
     @property
     def state(self) -> State:

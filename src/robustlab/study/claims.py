@@ -12,7 +12,7 @@ from robustlab.core.errors import RecipeError, did_you_mean, offer
 from robustlab.core.spec import syntax
 from robustlab.core.text import shown
 from robustlab.runs.records import Figure
-from robustlab.runs.results import Comparison, Detection
+from robustlab.runs.results import Detection, JudgedComparison
 
 Interval = tuple[float, float]
 
@@ -45,7 +45,7 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] 
 }
 
 
-def judge(comparison: str, figures: Mapping[str, Figure], titles: Mapping[str, str]) -> Comparison:
+def judge(comparison: str, figures: Mapping[str, Figure], titles: Mapping[str, str]) -> JudgedComparison:
     """Return a comparison in words, with its figures, and whether it holds.
 
     Args:
@@ -67,7 +67,7 @@ def judge(comparison: str, figures: Mapping[str, Figure], titles: Mapping[str, s
         left, right = left[::-1], right[::-1]
     unfavourable, favourable = compare(left[0], right[1]), compare(left[1], right[0])
     sides = (_spell(side, figures, titles) for side in (node.left, node.comparators[0]))
-    return Comparison(
+    return JudgedComparison(
         text=f" {sign} ".join(sides),
         state="holds" if unfavourable else "open" if favourable else "refuted",
     )

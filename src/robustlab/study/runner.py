@@ -85,6 +85,7 @@ def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
     if len(records) < len({stage.key for stage in plan.stages}):
         # From here to the end the run is incomplete, and must not look complete.
         store.reopen()
+    progress.weigh({stage.name: stage.effort(workspace) for stage in plan.stages})
     progress.plan([stage.name for stage in plan.stages])
 
     def begin(stage: StudyStage) -> None:

@@ -18,7 +18,7 @@ from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation.coordinator.evaluate import cascade_of
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
-from robustlab.evaluation.ensembles import attack_list
+from robustlab.evaluation.ensembles import attack_effort, attack_list
 from robustlab.evaluation.images import EvaluationImages
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models import Shape
@@ -55,6 +55,12 @@ class Question:
     threat: ThreatModel
     surrogates: tuple[str, ...]
     mode: EvaluationMode
+
+    @property
+    def effort(self) -> float:
+        """About how many passes an image takes, proofs and the second measurement included."""
+        attacks = () if self.attacks is None else attack_list(self.attacks)
+        return 1.0 + sum(attack_effort(attack) for attack in attacks)
 
     def identity(self) -> dict[str, Any]:
         """Return what a figure depends on beside the classifiers and the images, as JSON can hold it."""

@@ -96,7 +96,7 @@ class TrainingJob:
             checkpoint=checkpoint,
             identity=self.key,
             progress=progress,
-            description=self.title,
+            description=f"train {self.network}",
         )
         parameters = sum(parameter.numel() for parameter in network.parameters())
         card = {

@@ -8,6 +8,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.evaluation.coordinator.block_progress import BlockProgress
 from robustlab.evaluation.engines import Engine
+from robustlab.evaluation.ensembles import attack_effort
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.job import Job
 from robustlab.evaluation.jobs.stages import (
@@ -113,6 +114,8 @@ class Cascade:
     def run(self) -> CascadeResult:
         """Do what is left to do and return everything found."""
         first = [Clean(), *([self.certify] if self.certify else [])]
+        efforts = {stage.title: attack_effort(stage.attack) for stage in (*self.stages, *self.nearest)}
+        self.progress.weigh({"checks": 20.0} | efforts)
         self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
         clean = self.outcomes_for(Clean(), self.problem.images.ids.tolist())
         correct = [number for number, row in clean.items() if row.prediction == row.label]

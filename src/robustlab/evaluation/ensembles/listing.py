@@ -16,6 +16,8 @@ from robustlab.threats import ThreatModel
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 """Specs, several in one string where commas separate them, or the units themselves."""
 
+_EFFORT_AROUND, _UNKNOWN_EFFORT = 4.0, 300.0
+
 _EXPECTED = "expected for example standard, or pgd(steps=40), fgsm"
 
 
@@ -46,6 +48,13 @@ def attack_list(
     if not attacks:
         raise SpecError(f"attacks names no attack; {_EXPECTED}")
     return tuple(attacks)
+
+
+def attack_effort(attack: Attack | Ensemble) -> float:
+    """Return about how many passes an image costs, with all that surrounds them: for the time left."""
+    if isinstance(attack, Ensemble) or attack.passes is None:
+        return _UNKNOWN_EFFORT
+    return _EFFORT_AROUND + attack.passes * attack.restart_count * (attack.inner.estimator.passes or 1)
 
 
 def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:

@@ -28,6 +28,11 @@ class StudyStage(ABC):
     def run(self, workspace: Workspace) -> dict[str, Any]:
         """Do the work and return its payload, as JSON can hold it; files go to the store before that."""
 
+    def effort(self, workspace: Workspace) -> float:
+        """Return about how many training steps of one image take as long: an estimate for the time left."""
+        del workspace
+        return 100.0
+
     def intact(self, workspace: Workspace) -> bool:
         """Tell whether the files of a finished stage are still there."""
         del workspace

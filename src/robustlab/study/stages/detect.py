@@ -44,6 +44,9 @@ class DetectStage(StudyStage):
         perturbation = {**self.question.identity(), "program": program()}
         return {"detector": repr(self.detector), "perturbation": perturbation, "seed": self.seed}
 
+    def effort(self, workspace: Workspace) -> float:
+        return 2.0 * len(workspace.dataset.test)
+
     def run(self, workspace: Workspace) -> dict[str, Any]:
         data = workspace.dataset
         total = len(data.validation) + 2 * len(data.test)

@@ -59,6 +59,9 @@ class EvaluateStage(StudyStage):
             "seed": self.seed,
         }
 
+    def effort(self, workspace: Workspace) -> float:
+        return self.question.effort * len(workspace.dataset.test)
+
     def intact(self, workspace: Workspace) -> bool:
         folder = self.path(workspace)
         try:

@@ -23,6 +23,10 @@ class SeriesStage(StudyStage):
         points = [point.identity() for point in self.points]
         return {"points": points, "images": self.images, "program": program(), "seed": self.seed}
 
+    def effort(self, workspace: Workspace) -> float:
+        del workspace
+        return self.images * sum(point.effort for point in self.points)
+
     def run(self, workspace: Workspace) -> dict[str, Any]:
         split, n = workspace.dataset.test, self.images
         figures, problems, passes = [], set(), {"forwards": 0, "backwards": 0}

@@ -11,6 +11,9 @@ from robustlab.study.stages.base import StudyStage
 from robustlab.study.workspace import Workspace
 from robustlab.training import Objective, TrainConfig, TrainingJob
 
+_STEP = {"classifier": 1.0, "gan": 0.5, "autoencoder": 0.25}
+"""What a step of one image costs beside that of the study's CNN, by the kind of network."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStage(StudyStage):
@@ -37,6 +40,10 @@ class TrainStage(StudyStage):
             "precision": self.precision,
             "seed": self.seed,
         }
+
+    def effort(self, workspace: Workspace) -> float:
+        step = _STEP.get(self.objective.network_kind, 1.0)
+        return step * self.config.epochs * len(workspace.dataset.train)
 
     def intact(self, workspace: Workspace) -> bool:
         path = workspace.store.model_path(self.network)
