@@ -37,7 +37,10 @@ def _banners(view: StudyView) -> list[str]:
             f"> **Not the dataset wished for.** All figures are of {plain(data.name)}: {plain(data.fallback)}"
         )
     if view.results.quick:
-        banners.append("> **A quick run:** few epochs on a part of the data. Its figures are not results.")
+        banners.append(
+            "> **A quick run:** few epochs on a part of the data. Its figures are not those of the whole study."
+            " Claims that need more images are marked as not shown."
+        )
     return banners
 
 
