@@ -38,7 +38,7 @@ def _banners(view: StudyView) -> list[str]:
         )
     if view.results.quick:
         banners.append(
-            "> **A quick run:** few epochs on a part of the data. Its figures are not those of the whole study."
+            "> **A quick run:** few epochs on a part of the data. Its figures are not the whole study's."
             " Claims that need more images are marked as not shown."
         )
     return banners
