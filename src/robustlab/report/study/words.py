@@ -1,7 +1,7 @@
 """What a study found, in sentences computed from its results."""
 
 from robustlab.report.study.view import StudyView
-from robustlab.report.text import count, listing, percent, score
+from robustlab.report.text import count, counted, listing, percent, score
 from robustlab.runs.records import Figure
 from robustlab.runs.results import Detection, Results, Row
 
@@ -156,7 +156,7 @@ def _best_detector(detections: list[Detection]) -> list[str]:
         return []
     wins = {name: winners.count(name) for name in dict.fromkeys(winners)}
     parts = [f"{_title(name).lower()} in {number}" for name, number in wins.items()]
-    compared = f"{len(shared)} comparisons of detectors on the same images"
+    compared = f"{counted(len(shared), 'comparison')} of detectors on the same images"
     return [f"The highest AUROC in {compared}: {listing(parts)}."]
 
 
