@@ -64,6 +64,9 @@ def test_an_evaluation_that_uses_a_factor_is_made_once_per_value(plan: Planner) 
         assert found == (["study", "pixel"] if uses else [None]), name
 
 
+PGD = 'attacks = "pgd(steps=20, rel_step_size=0.2)"'
+
+
 def test_the_axes_of_curves_are_in_pixels(plan: Planner) -> None:
     made = plan()
     points = made.curves["eps"][0].points
@@ -72,6 +75,7 @@ def test_the_axes_of_curves_are_in_pixels(plan: Planner) -> None:
     assert lines == [
         ("baseline", None),
         ("baseline", None),
+        ("adversarial", "study"),
         ("adversarial", "study"),
         ("adversarial", "pixel"),
         ("vae_baseline", None),
@@ -83,7 +87,7 @@ def test_the_axes_of_curves_are_in_pixels(plan: Planner) -> None:
             instance = f"adversarial-{value}" if value else "baseline"
             assert trained(made, instance) <= set(stage.inputs)
     attacks = [asked(point)[0] for point in made.curves["noise"][0].points]
-    assert attacks == [[repr(GaussianNoise(std=round(0.05 * step, 2)))] for step in range(11)]
+    assert attacks == [[repr(GaussianNoise(std=std))] for std in (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)]
 
 
 def test_a_composition_of_networks_that_use_a_factor_depends_on_it(plan: Planner) -> None:
@@ -107,9 +111,9 @@ def test_a_composition_of_networks_that_use_a_factor_depends_on_it(plan: Planner
             "'VAE, FGSM made on",
         ),
         (
-            'FGSM end to end", model = "vae_baseline", attacks = "fgsm", threat = "linf(eps=x)"',
-            'FGSM end to end", model = "vae_baseline", attacks = "fgsm", threat = "linf(eps=x*scale)"',
-            "'VAE, FGSM end",
+            f'PGD end to end", model = "vae_baseline", {PGD}, threat = "linf(eps=x)"',
+            f'PGD end to end", model = "vae_baseline", {PGD}, threat = "linf(eps=x*scale)"',
+            "'VAE, PGD end",
         ),
     ],
 )
@@ -135,7 +139,11 @@ def test_the_gallery_shows_its_evaluations_with_every_value(plan: Planner) -> No
     stage, columns = gallery
     assert columns == [
         ("clean", None),
-        *[(row, value) for row in ("noise", "fgsm", "vae_transfer") for value in ("study", "pixel")],
+        *[
+            (row, value)
+            for row in ("noise", "fgsm", "adversarial_fgsm", "vae_fgsm")
+            for value in ("study", "pixel")
+        ],
     ]
     assert len(stage.columns) == len(columns)
 
@@ -186,7 +194,7 @@ def test_titles_and_notes_change_no_key(plan: Planner) -> None:
         ('text = "The CNN is accurate but fragile."', 'text = "Fragile."'),
         ("clean - fgsm >= 0.1", "clean - fgsm >= 0.2"),
         ('group = "footnote"', 'group = "more"'),
-        ("curve = 200", "curve = 300"),
+        ("curve = 100", "curve = 300"),
     ):
         assert changed(plan(), plan((old, new))) == set()
 
@@ -218,7 +226,11 @@ DEPENDENTS: dict[str, Dependence] = {
         "lr = 2e-3",
         lambda name: not name.startswith(("train vae", "train gan", "samples of")),
     ),
-    "the defense's share": ("fraction=0.3", "fraction=0.4", lambda name: "adversarial" in name.lower()),
+    "the defense's share": (
+        "fraction=0.3",
+        "fraction=0.4",
+        lambda name: "adversarial" in name.lower() or name == "gallery",
+    ),
     "an evaluation's length": (
         "std=0.3*scale",
         "std=0.2*scale",
@@ -227,9 +239,9 @@ DEPENDENTS: dict[str, Dependence] = {
         ),
     ),
     "an evaluation's mode, where nothing needs a test-set": (
-        'mode = "test-set"\n\n[[evaluations]]\nid = "adversarial_pgd"',
-        'mode = "max-loss"\n\n[[evaluations]]\nid = "adversarial_pgd"',
-        lambda name: name.startswith("evaluate adversarial_fgsm ("),
+        'mode = "test-set"\n\n[[evaluations]]\nid = "vae_kl_pgd"',
+        'mode = "max-loss"\n\n[[evaluations]]\nid = "vae_kl_pgd"',
+        lambda name: name.startswith("evaluate vae_kl_fgsm ("),
     ),
     "an evaluation's surrogates": (
         KL_TRANSFER + '["baseline"]',
@@ -241,7 +253,7 @@ DEPENDENTS: dict[str, Dependence] = {
         'checks = "none"\nid = "fgsm_pgd"',
         lambda name: name.startswith("evaluate fgsm_pgd"),
     ),
-    "a curve's images": ("images = 1000", "images = 900", lambda name: name.startswith("curve eps")),
+    "a curve's images": ("images = 1000", "images = 900", lambda name: name.startswith("curve noise")),
 }
 
 
@@ -276,14 +288,14 @@ def test_seed_data_and_device_touch_what_depends_on_them(plan: Planner) -> None:
 
 def test_a_quick_run_caps_epochs_and_curves(plan: Planner) -> None:
     quick = plan(quick=True)
-    assert {stage.config.epochs for _, _, stage in quick.networks} == {2}
-    assert {stage.images for stages in quick.curves.values() for stage in stages} == {200}
+    assert {stage.config.epochs for _, _, stage in quick.networks} == {4}
+    assert {stage.images for stages in quick.curves.values() for stage in stages} == {100}
     full, recipe = plan(), load_recipe(RECIPE)
     for name, _, stage in full.networks:
-        assert stage.config.epochs == recipe.networks[name].epochs > 2
+        assert stage.config.epochs == recipe.networks[name].epochs > 4
     for curve in recipe.curves:
         assert {stage.images for stage in full.curves[curve.id]} == {curve.images}
-        assert curve.images > 200
+        assert curve.images > 100
 
 
 def test_a_defenses_own_arguments_are_part_of_the_key(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:

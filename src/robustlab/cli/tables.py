@@ -9,9 +9,6 @@ from robustlab.cli.columns import Column, print_table
 from robustlab.cli.escaping import escape
 from robustlab.cli.texts import split_figure
 from robustlab.core.errors import SpecError
-from robustlab.report.study import words
-from robustlab.report.study.view import StudyView
-from robustlab.report.text import percent
 from robustlab.runs.results import Results, Row
 from robustlab.runs.run import EvaluationRun, Run
 
@@ -150,6 +147,10 @@ def _word(state: str | None) -> str:
 
 def _print_finding(console: Console, results: Results) -> None:
     """Print what is left of each defense, what each detector achieves, and both in words."""
+    from robustlab.report.study import words  # loads what draws the charts
+    from robustlab.report.study.view import StudyView
+    from robustlab.report.text import percent
+
     view = StudyView(results)
     rows = [
         [
