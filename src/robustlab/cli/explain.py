@@ -21,7 +21,7 @@ def show(check: str | None, *, as_json: bool) -> None:
     """Print what there is to know about a check, or list the checks.
 
     Raises:
-        SpecError: there is no such check.
+        SpecError: the name is not that of a check.
     """
     texts = check_texts()
     if check in texts:
@@ -39,7 +39,7 @@ def show(check: str | None, *, as_json: bool) -> None:
         describe.show(others[check], as_json=as_json)
     elif check is not None:
         hint = did_you_mean(check, titles)
-        raise SpecError(f"there is no check {shown(check)}{hint}; `robustlab explain` lists the checks")
+        raise SpecError(f"unknown check {shown(check)}{hint}; `robustlab explain` lists the checks")
     elif as_json:
         _print_json(titles)
     else:

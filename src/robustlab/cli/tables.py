@@ -21,6 +21,9 @@ _CASCADE = (
 )
 
 
+_COLOURS = {"holds": "green", "refuted": "red", "open": "yellow"}
+
+
 def show_results(run: Run) -> None:
     """Print the rows, the claims, and at the end what was found and where the report is."""
     console = Console(highlight=False)
@@ -141,8 +144,9 @@ def _claims(results: Results) -> Table:
 
 
 def _word(state: str | None) -> str:
-    shown = {"holds": "[green]holds", "refuted": "[red]refuted", "open": "[yellow]not shown"}
-    return "–" if state is None else shown[state]
+    from robustlab.report.study.words import STATES
+
+    return "–" if state is None else f"[{_COLOURS[state]}]{STATES[state]}"
 
 
 def _print_finding(console: Console, results: Results) -> None:

@@ -86,7 +86,7 @@ def checks_of(which: Which) -> tuple[Check, ...]:
     """Return the checks that were asked for, in the order of all.
 
     Raises:
-        SpecError: there is no check of a name.
+        SpecError: a name is not that of a check.
     """
     checks = all_checks()
     if which == "all":

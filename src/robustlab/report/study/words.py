@@ -7,12 +7,12 @@ from robustlab.runs.results import Detection, Results, Row
 
 
 def headline(view: StudyView) -> str:
-    """Tell what the study found: what is left of its defenses, or else what brings the accuracy down most."""
+    """Say what the study found: what is left of its defenses, or else what brings the accuracy down most."""
     return _finding(view) or _summary(view)
 
 
 def _finding(view: StudyView) -> str:
-    """Tell what is left of each defense under the choice of values that is best for it; empty without one."""
+    """Say what is left of each defense under the choice of values that is best for it; empty without one."""
     lines = view.findings("defense")
     if not lines:
         return ""
@@ -31,7 +31,7 @@ def _within(title: str) -> str:
 
 
 def worse_than_none(view: StudyView) -> str:
-    """Tell where every defense leaves less than no defense does; empty where one does not."""
+    """Say where every defense leaves less than no defense does; empty where one does not."""
     places = []
     for line in view.findings("reference"):
         for fall in line.falls:
@@ -50,7 +50,7 @@ def worse_than_none(view: StudyView) -> str:
 
 
 def _summary(view: StudyView) -> str:
-    """Tell the clean accuracy, and what brings it down most."""
+    """Say the clean accuracy, and what brings it down most."""
     rows = [row for line in view.lines("summary") for row in line.rows]
     if not rows:
         return "This study has no summary rows."
@@ -78,7 +78,7 @@ def _spread(view: StudyView, name: str, rows: list[Row]) -> str:
 
 
 def verdict_count(view: StudyView) -> str:
-    """Tell how many claims hold as the study reads them, per choice of values; empty without claims."""
+    """Say how many claims hold as the study reads them, per choice of values; empty without claims."""
     claims = view.results.claims
     parts = []
     for variant in view.variants:
@@ -96,7 +96,7 @@ STATES = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "? not shown"}
 
 
 def agreement(view: StudyView, variant: str) -> str:
-    """Tell how far the figures of a choice lie from the study's, on average; empty without a reference."""
+    """Say how far the figures of a choice lie from the study's, on average; empty without a reference."""
     gaps = [
         abs(row.accuracy.value - line.reference)
         for line in view.lines("summary")
@@ -109,7 +109,7 @@ def agreement(view: StudyView, variant: str) -> str:
 
 
 def detection_findings(results: Results) -> list[str]:
-    """Tell what each detector achieves, and which one does better on the same images."""
+    """Say what each detector achieves, and which one does better on the same images."""
     detectors: dict[str, list[Detection]] = {}
     for detection in results.detections:
         detectors.setdefault(detection.detector, []).append(detection)
@@ -118,7 +118,7 @@ def detection_findings(results: Results) -> list[str]:
 
 
 def detectors_in_short(results: Results) -> str:
-    """Tell the AUROC of each detector in one sentence; empty without detectors."""
+    """Say the AUROC of each detector in one sentence; empty without detectors."""
     scores: dict[str, list[float]] = {}
     for detection in results.detections:
         scores.setdefault(detection.detector, []).append(detection.auroc.value)
