@@ -194,7 +194,7 @@ def test_titles_and_notes_change_no_key(plan: Planner) -> None:
         ('text = "The CNN is accurate but fragile."', 'text = "Fragile."'),
         ("clean - fgsm >= 0.1", "clean - fgsm >= 0.2"),
         ('group = "footnote"', 'group = "more"'),
-        ("curve = 100", "curve = 300"),
+        ("curve = 50", "curve = 300"),
     ):
         assert changed(plan(), plan((old, new))) == set()
 
@@ -286,46 +286,54 @@ def test_seed_data_and_device_touch_what_depends_on_them(plan: Planner) -> None:
         assert touched == set(keys(before)) - spared
 
 
+BASELINE = {"baseline": "mnist_cnn"}
+ALL = BASELINE | {"adversarial-study": "mnist_fgsm_0125", "adversarial-pixel": "mnist_fgsm_025"}
+
+
 @pytest.mark.parametrize(
     ("changes", "dataset", "options", "shipped"),
     [
-        ((), "mnist", {"quick": True}, True),
-        ((), "mnist", {"quick": False}, False),
-        ((), "mnist", {"quick": True, "seed": 1}, False),
-        ((), "fashion_mnist", {"quick": True}, False),
-        ((("cnn(dropout=0.2)", "cnn(dropout=0.3)"),), "mnist", {"quick": True}, False),
-        ((("epochs = 10", "epochs = 11"),), "mnist", {"quick": True}, False),
-        ((("lr = 1e-3", "lr = 2e-3"),), "mnist", {"quick": True}, False),
+        ((), "mnist", {"quick": True}, ALL),
+        ((), "mnist", {"quick": False}, {}),
+        (
+            (("linf(eps=0.25*scale), source", "linf(eps=0.3*scale), source"),),
+            "mnist",
+            {"quick": True},
+            BASELINE,
+        ),
+        ((), "mnist", {"quick": True, "seed": 1}, {}),
+        ((), "fashion_mnist", {"quick": True}, {}),
+        ((("cnn(dropout=0.2)", "cnn(dropout=0.3)"),), "mnist", {"quick": True}, {}),
+        ((("epochs = 10", "epochs = 11"),), "mnist", {"quick": True}, {}),
+        ((("lr = 1e-3", "lr = 2e-3"),), "mnist", {"quick": True}, {}),
     ],
 )
 def test_a_quick_run_trains_no_network_that_the_zoo_has(
     changes: tuple[tuple[str, str], ...],
     dataset: str,
     options: dict[str, Any],
-    shipped: bool,
+    shipped: dict[str, str],
     plan: Planner,
 ) -> None:
     data = replace(toy_data(), name=dataset)
     data = replace(data, test=replace(data.test, labels=torch.tensor([0, 1, 2, 9])))
     made = plan(*changes, data=data, **options)
     found = {stage.network: stage for _, _, stage in made.networks if isinstance(stage, ShippedStage)}
-    assert {name: stage.zoo for name, stage in found.items()} == (
-        {"baseline": "mnist_cnn"} if shipped else {}
-    )
+    assert {name: stage.zoo for name, stage in found.items()} == shipped
     assert len(made.trainings) + len(found) == len(made.networks)
 
 
 def test_a_quick_run_caps_epochs_and_curves(plan: Planner) -> None:
     quick = plan(quick=True)
     assert {stage.config.epochs for stage in quick.trainings} == {4}
-    assert {stage.images for stages in quick.curves.values() for stage in stages} == {100}
+    assert {stage.images for stages in quick.curves.values() for stage in stages} == {50}
     full, recipe = plan(), load_recipe(RECIPE)
     for name, _, stage in full.networks:
         assert isinstance(stage, TrainStage)
         assert stage.config.epochs == recipe.networks[name].epochs > 4
     for curve in recipe.curves:
         assert {stage.images for stage in full.curves[curve.id]} == {curve.images}
-        assert curve.images > 100
+        assert curve.images > 50
 
 
 def test_a_defenses_own_arguments_are_part_of_the_key(plan: Planner, monkeypatch: pytest.MonkeyPatch) -> None:
