@@ -1,6 +1,6 @@
 """Mistakes in a command line: one line, with what users of other tools may have meant."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,6 +31,44 @@ class Commands(TyperGroup):
         """Read a command's options and run it."""
         with _one_line():
             return super().invoke(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or None, with parameters that need no pydantic."""
+        command = super().get_command(ctx, cmd_name)
+        for parameter in command.get_params(ctx) if command else ():
+            _read_without_pydantic(parameter)
+        return command
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options that stand before a command; they need no pydantic either."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            _read_without_pydantic(parameter)
+        return parameters
+
+
+def _read_without_pydantic(parameter: Any) -> None:
+    """Let a parameter take a text as it is, and None where nothing is given.
+
+    Newer versions of typer ask pydantic even then, and to load it takes as long as `ls` takes otherwise.
+    Where typer works in another way this has no effect.
+    """
+    build = getattr(parameter, "get_runtime_param", None)
+    if build is not None and parameter.nargs == 1 and not parameter.multiple:
+        parameter._runtime_param = _Plain(build, is_text=parameter.type_descriptor.annotation is str)
+
+
+class _Plain:
+    """What typer calls for the value of a parameter."""
+
+    def __init__(self, build: Callable[[], Any], *, is_text: bool) -> None:
+        self._build, self._is_text = build, is_text
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None or (self._is_text and isinstance(value, str)):
+            return value
+        param._runtime_param = None  # as typer left it, so that typer makes its own
+        return self._build().coerce(value, param=param, ctx=ctx)
 
 
 @contextmanager
