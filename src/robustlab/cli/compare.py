@@ -1,15 +1,40 @@
 """``robustlab compare`` and ``robustlab gate``."""
 
+import contextlib
+import gc
+import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from robustlab.cli.shared import Json, app, friendly
 
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+
+
+@contextlib.contextmanager
+def _quick() -> Iterator[None]:
+    """Leave out what a command needs not that reads two files: the garbage collector, and pydantic's plugins.
+
+    Such a plugin watches a user's own models; none of them is used here.
+    """
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        del os.environ[_PLUGINS]
+        if before is not None:
+            os.environ[_PLUGINS] = before
+
 
 @app.command()
 @friendly
+@_quick()
 def compare(
     first: Annotated[str, typer.Argument(help="An evaluation's folder.")],
     second: Annotated[str, typer.Argument(help="Another one: same images, same threat model.")],
@@ -28,6 +53,7 @@ def compare(
 
 @app.command()
 @friendly
+@_quick()
 def gate(
     run: Annotated[str, typer.Argument(help="An evaluation's folder.")],
     min_robust: Annotated[float | None, typer.Option(help="The least robust accuracy, such as 0.9.")] = None,

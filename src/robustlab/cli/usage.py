@@ -1,5 +1,6 @@
 """Mistakes in a command line: one line, with what users of other tools may have meant."""
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from robustlab.core.errors import RobustlabError, did_you_mean
 
 # Newer versions of typer carry click inside them: its errors are found by what typer exports.
 _UsageError: Any = typer.BadParameter.__base__
+
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
 
 
 class Commands(TyperGroup):
@@ -48,25 +51,27 @@ class Commands(TyperGroup):
 
 
 def _read_without_pydantic(parameter: Any) -> None:
-    """Let a parameter take a text as it is, and None where nothing is given.
+    """Let a parameter take a text, a plain number or nothing without pydantic.
 
     Newer versions of typer ask pydantic even then, and to load it takes as long as `ls` takes otherwise.
     Where typer works in another way this has no effect.
     """
     build = getattr(parameter, "get_runtime_param", None)
     if build is not None and parameter.nargs == 1 and not parameter.multiple:
-        parameter._runtime_param = _Plain(build, is_text=parameter.type_descriptor.annotation is str)
+        parameter._runtime_param = _Plain(build, parameter.type_descriptor.annotation)
 
 
 class _Plain:
     """What typer calls for the value of a parameter."""
 
-    def __init__(self, build: Callable[[], Any], *, is_text: bool) -> None:
-        self._build, self._is_text = build, is_text
+    def __init__(self, build: Callable[[], Any], kind: Any) -> None:
+        self._build, self._kind = build, kind
 
     def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
-        if value is None or (self._is_text and isinstance(value, str)):
+        if value is None or (self._kind is str and isinstance(value, str)):
             return value
+        if self._kind is float and isinstance(value, str) and _NUMBER.fullmatch(value):
+            return float(value)
         param._runtime_param = None  # as typer left it, so that typer makes its own
         return self._build().coerce(value, param=param, ctx=ctx)
 

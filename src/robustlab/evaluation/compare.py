@@ -102,7 +102,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
 
 
 def _mcnemar(gained: int, lost: int) -> float:
-    """Return the two-sided p-value of a binomial test of the flips against 1/2; scipy takes a second to load."""
+    """Return the p-value of the two-sided binomial test of the flips; scipy takes a second to load."""
     n, fewer = gained + lost, min(gained, lost)
     if gained == lost:
         return 1.0
@@ -110,7 +110,7 @@ def _mcnemar(gained: int, lost: int) -> float:
     for k in range(fewer, 0, -1):
         ratio *= k / (n - k + 1)
         tail += ratio
-    return min(1.0, 2 * tail * (math.comb(n, fewer) / 2**n))
+    return float(min(1.0, 2 * tail * (math.comb(n, fewer) / 2**n)))
 
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
