@@ -91,7 +91,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
         high=high,
         gained=gained,
         lost=lost,
-        p_value=_mcnemar(gained, lost),
+        p_value=mcnemar(gained, lost),
         other_settings=_other_settings(one.results, two.results),
         flipped=[
             FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
@@ -101,7 +101,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
     )
 
 
-def _mcnemar(gained: int, lost: int) -> float:
+def mcnemar(gained: int, lost: int) -> float:
     """Return the p-value of the two-sided binomial test of the flips; scipy takes a second to load."""
     n, fewer = gained + lost, min(gained, lost)
     if gained == lost:
