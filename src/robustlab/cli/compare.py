@@ -1,5 +1,6 @@
 """``robustlab compare`` and ``robustlab gate``."""
 
+import atexit
 import contextlib
 import gc
 import os
@@ -16,13 +17,14 @@ _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 @contextlib.contextmanager
 def _quick() -> Iterator[None]:
-    """Leave out what a command needs not that reads two files: the garbage collector, and pydantic's plugins.
+    """Leave out what a command that reads two runs does not need: garbage collection, and plugins of pydantic.
 
-    Such a plugin watches a user's own models; none of them is used here.
+    Such a plugin watches a user's own models, and none is used here.
     """
     before = os.environ.get(_PLUGINS)
     os.environ[_PLUGINS] = "__all__"
     gc.disable()
+    atexit.register(gc.freeze)  # else Python collects all once more when the process ends
     try:
         yield
     finally:
