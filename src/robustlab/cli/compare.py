@@ -17,7 +17,7 @@ _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
 @contextlib.contextmanager
 def _quick() -> Iterator[None]:
-    """Leave out what a command that reads two runs does not need: garbage collection, and plugins of pydantic.
+    """Leave out what a command that reads two runs does not need: garbage collection and pydantic's plugins.
 
     Such a plugin watches a user's own models, and none is used here.
     """
