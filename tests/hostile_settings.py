@@ -58,14 +58,14 @@ def seen() -> list[Any]:
     """Return all that must not change."""
     state = torch.get_rng_state().tolist()
     mode = torch.is_inference_mode_enabled()
-    device = torch.get_default_device()
+    device = torch.empty(0).device
     return [callers_settings(), state, mode, device, torch.get_num_threads(), Path.cwd()]
 
 
 def change_everything(folder: Path) -> None:
     """What a careless model may do."""
     torch.set_default_dtype(torch.float64)
-    if torch.get_default_device().type == "cpu" and not other_default_device():  # torch bears no second one
+    if torch.empty(0).device.type == "cpu" and not other_default_device():  # torch bears no second one
         torch.set_default_device("meta")
     torch.set_grad_enabled(False)
     torch.set_autocast_enabled("cpu", True)

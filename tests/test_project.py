@@ -104,6 +104,23 @@ def test_the_wheel_says_what_it_is(wheel: zipfile.ZipFile) -> None:
     assert any(name.endswith("licenses/LICENSE") for name in wheel.namelist())
 
 
+def test_a_package_index_can_show_the_readme(wheel: zipfile.ZipFile) -> None:
+    (name,) = (name for name in wheel.namelist() if name.endswith("METADATA"))
+    metadata = email.message_from_string(wheel.read(name).decode())
+    assert metadata["Description-Content-Type"] == "text/markdown"
+    shown = str(metadata.get_payload())
+    home = PROJECT["urls"]["Homepage"]
+    pictures = home.replace("//github.com", "//raw.githubusercontent.com") + "/main/"
+    link = re.compile(r"(!?)\[[^\]]*\]\(([^)]*)\)")
+    absolute = [
+        target if target.startswith("http") else (pictures if mark else f"{home}/blob/main/") + target
+        for mark, target in link.findall((ROOT / "README.md").read_text())
+    ]
+    assert [target for _, target in link.findall(shown)] == absolute
+    assert len(absolute) > 10
+    assert any(target.startswith(pictures) for target in absolute)
+
+
 def test_checks_can_be_explained_from_the_wheel(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = "import robustlab.shipped as s; print(s.__file__, len(s.check_texts()))"

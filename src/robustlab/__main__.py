@@ -9,8 +9,12 @@ except KeyboardInterrupt:  # before there is anything that could handle it
 def main() -> None:
     """Run the command line."""
     leave_on_ctrl_c()
+    import gc
+
+    gc.disable()  # what is loaded here stays, and to look for garbage in it takes time
     from robustlab.cli.main import main as run
 
+    gc.enable()
     run()
 
 

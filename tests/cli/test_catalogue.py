@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 import robustlab
-from robustlab.cli import catalogue, describe, listing
+from robustlab.cli import catalogue, describe
 from robustlab.core.spec import Unit, units
 
 
 def said_of(unit: type[Unit]) -> dict[str, Any]:
-    return {"listed": listing._described([unit]), **describe.described(unit)}
+    return {**describe.listed(unit), **describe.described(unit)}
 
 
 def registered() -> list[type[Unit]]:

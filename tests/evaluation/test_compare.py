@@ -1,5 +1,7 @@
 """Comparing two evaluations, and deciding whether one is good enough."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from torch import nn
 import robustlab
 from robustlab.core.errors import DataError, RobustlabError, RunError
 from robustlab.data import Split
-from robustlab.evaluation.compare import paired_difference
+from robustlab.evaluation.compare import mcnemar, paired_difference
 from robustlab.runs.run import EvaluationRun
 
 ATTACKS = "apgd(steps=20)"
@@ -56,6 +58,23 @@ def test_comparison_counts_flips(runs: list[EvaluationRun]) -> None:
     assert (back.gained, back.lost, back.p_value) == (found.lost, found.gained, found.p_value)
     assert back.difference == pytest.approx(-found.difference)
     assert (back.low, back.high) == pytest.approx((-found.high, -found.low))
+
+
+@pytest.mark.parametrize(("one", "other"), [(0, 1), (3, 3), (7, 2), (40, 61), (0, 5000), (2000, 1700)])
+def test_mcnemar_is_the_binomial_test(one: int, other: int) -> None:
+    assert mcnemar(one, other) == pytest.approx(binomtest(one, one + other).pvalue, rel=1e-9)
+
+
+def test_a_comparison_with_flips_loads_nothing_heavy(runs: list[EvaluationRun]) -> None:
+    code = (
+        "import sys; from robustlab.cli.main import app\n"
+        "try: app()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "assert not {'torch', 'numpy', 'scipy', 'rich'} & sys.modules.keys()\n"
+    )
+    first, second = (str(run.folder) for run in runs)
+    for words in (["compare", first, second], ["gate", second, "--baseline", first, "--max-drop", "1.0"]):
+        subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
 
 
 def test_an_evaluation_equals_itself(runs: list[EvaluationRun]) -> None:

@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from robustlab.core.spec import Unit
-
 _WHITE, _BLACK, _INNER = "white box", "black box", "as its attack"
 _ANY = "any norm"
 
@@ -35,17 +33,26 @@ def norms(attack: Any) -> list[str]:
     return [_INNER] if access(attack) == _INNER else list(attack.norms) or [_ANY]
 
 
-def properties(attack: type[Unit]) -> dict[str, Any]:
+def properties(attack: Any) -> dict[str, Any]:
     """Return the norms and the access of an attack, as JSON holds them."""
     return {"norms": norms(attack), "access": access(attack)}
 
 
-def grouped(attacks: Sequence[type[Unit]]) -> dict[str, dict[str, list[type[Unit]]]]:
-    """Return the attacks by access, white box first, and below it by norms, those for any norm first."""
-    found: dict[str, dict[str, list[type[Unit]]]] = {}
+def grouped(attacks: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Return attacks by access, white box first, and below it by norms, those for any norm first.
+
+    Args:
+        attacks: `describe.listed` of each.
+    """
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for kind, meaning in _MEANING.items():
-        same = [attack for attack in attacks if access(attack) == kind]
-        for attack in sorted(same, key=lambda attack: (norms(attack) != [_ANY], sorted(norms(attack)))):
+        same = [attack for attack in attacks if attack["properties"]["access"] == kind]
+        for attack in sorted(same, key=_any_norm_first):
             by_norm = found.setdefault(f"{kind}: {meaning}", {})
-            by_norm.setdefault(", ".join(sorted(norms(attack))), []).append(attack)
+            by_norm.setdefault(", ".join(sorted(attack["properties"]["norms"])), []).append(attack)
     return found
+
+
+def _any_norm_first(attack: dict[str, Any]) -> tuple[bool, list[str]]:
+    found = attack["properties"]["norms"]
+    return found != [_ANY], sorted(found)

@@ -11,42 +11,32 @@ import dataclasses
 import functools
 import importlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from robustlab.core.spec import Unit
 
 _PACKAGE = Path(__file__).parents[1]
-_REGISTERED = re.compile(r'^@register\("(\w+)"\)\nclass (\w+)', re.MULTILINE)
+_REGISTERED = re.compile(r'^@register\("\w+"\)\nclass (\w+)', re.MULTILINE)
 _TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__", "norms", "needs_gradient"}
 """What is kept of a class beside its docstring and its fields."""
 
 
-def own_units(name: str = "", kind: str = "") -> list[type[Unit]]:
-    """Return a class for each registered unit of robustlab, or only for those of a name or of a kind."""
-    found = []
-    for path in _files(kind):
+def own_units() -> list[type[Unit]]:
+    """Return a class for each registered unit of robustlab, by kind and name."""
+    found: list[type[Unit]] = []
+    for path in _PACKAGE.rglob("*.py"):
         module = ".".join(["robustlab", *path.relative_to(_PACKAGE).with_suffix("").parts])
-        for registered, class_name in _REGISTERED.findall(path.read_text(encoding="utf-8")):
-            if name.replace("-", "_") in {"", registered}:
-                found.append(_value(module, class_name))
-    for cached in (_definitions, _tree):  # with them the process takes longer to end than to list
-        cached.cache_clear()
-    found = [unit for unit in found if kind in {"", unit.kind}]
+        names = _REGISTERED.findall(path.read_text(encoding="utf-8"))
+        found += [_value(module, name) for name in names]
     return sorted(found, key=lambda unit: (unit.kind, unit.name))
 
 
-def _files(kind: str) -> Iterable[Path]:
-    """Return the files below the folder in which the base class of a kind is defined; without a kind all."""
-    files = [*_PACKAGE.rglob("*.py")]
-    if not kind:
-        return files
-    line = f'\n    kind = "{kind}"\n'
-    homes = (
-        path.parent for path in files if path.name == "base.py" and line in path.read_text(encoding="utf-8")
-    )
-    return next((home.rglob("*.py") for home in homes), ())
+def forget() -> None:
+    """Drop the syntax trees: with them the process takes long to end."""
+    for cached in (_definitions, _tree):
+        cached.cache_clear()
 
 
 def source(kind: type) -> tuple[ast.Module, ast.stmt] | None:

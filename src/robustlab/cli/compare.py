@@ -1,15 +1,42 @@
 """``robustlab compare`` and ``robustlab gate``."""
 
+import atexit
+import contextlib
+import gc
+import os
 import sys
+from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from robustlab.cli.shared import Json, app, friendly
 
+_PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
+
+
+@contextlib.contextmanager
+def _quick() -> Iterator[None]:
+    """Leave out what a command that reads two runs does not need: garbage collection and pydantic's plugins.
+
+    Such a plugin watches a user's own models, and none is used here.
+    """
+    before = os.environ.get(_PLUGINS)
+    os.environ[_PLUGINS] = "__all__"
+    gc.disable()
+    atexit.register(gc.freeze)  # else Python collects all once more when the process ends
+    try:
+        yield
+    finally:
+        gc.enable()
+        del os.environ[_PLUGINS]
+        if before is not None:
+            os.environ[_PLUGINS] = before
+
 
 @app.command()
 @friendly
+@_quick()
 def compare(
     first: Annotated[str, typer.Argument(help="An evaluation's folder.")],
     second: Annotated[str, typer.Argument(help="Another one: same images, same threat model.")],
@@ -28,6 +55,7 @@ def compare(
 
 @app.command()
 @friendly
+@_quick()
 def gate(
     run: Annotated[str, typer.Argument(help="An evaluation's folder.")],
     min_robust: Annotated[float | None, typer.Option(help="The least robust accuracy, such as 0.9.")] = None,

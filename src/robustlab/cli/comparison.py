@@ -1,15 +1,19 @@
 """What `robustlab compare` and `robustlab gate` print."""
 
+from typing import TYPE_CHECKING
+
 from robustlab.cli.texts import echo, print_paragraphs, print_rows, split_figure, styled
 from robustlab.core.text import printable
-from robustlab.evaluation.compare import Comparison
-from robustlab.evaluation.gate import GateResult
+
+if TYPE_CHECKING:
+    from robustlab.evaluation.compare import Comparison
+    from robustlab.evaluation.gate import GateResult
 
 _SHOWN = 50
 """Flipped images that are listed; --json lists all."""
 
 
-def show_comparison(found: Comparison) -> None:
+def show_comparison(found: "Comparison") -> None:
     """Print both figures, their difference and the images that flipped."""
     print_paragraphs(f"Robust accuracy on the {found.n} common images", italic=True)
     difference = f"{100 * found.difference:+.2f} points"
@@ -34,7 +38,7 @@ def show_comparison(found: Comparison) -> None:
             print_paragraphs(f"{title}: {', '.join(str(flip.image_id) for flip in images[:_SHOWN])}{more}")
 
 
-def show_gate(found: GateResult) -> None:
+def show_gate(found: "GateResult") -> None:
     """Print every condition, and whether the gate is passed."""
     for condition in found.conditions:
         mark = styled("✓", fg="green") if condition.holds else styled("✗", fg="red")

@@ -1,20 +1,16 @@
-"""``robustlab ls NAME``: what one unit does, where it comes from, and what its arguments mean."""
+"""What `ls` says of a unit: what it does, where it comes from, and what its arguments mean."""
 
 import ast
 import dataclasses
 import inspect
 import itertools
-import json
 import re
-import sys
 import textwrap
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from robustlab.cli import catalogue
 from robustlab.cli.attack_groups import properties
-from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
 from robustlab.core.spec import Unit
-from robustlab.core.text import printable
 
 _USUAL = {
     "attack": "The attack that is run.",
@@ -36,19 +32,26 @@ _USUAL = {
 }
 """What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
 
-_HEADINGS = {
-    "name": "argument",
-    "default": "default",
-    "accepted": "accepted",
-    "meaning": "what it means",
-}
-
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def known_as(unit: Any) -> str:
     """Return what the command line calls a unit: a check by its id."""
     return str(unit.id if unit.kind == "check" else unit.name)
+
+
+def listed(unit: type[Unit]) -> dict[str, Any]:
+    """Return what the list of units says of one: its signature, and the first line of its docstring.
+
+    The summary of a check is what a failure means.
+    """
+    return {
+        "name": known_as(unit),
+        "kind": unit.kind,
+        "usage": f"{known_as(unit)}{_arguments(unit)}",
+        "summary": unit.summary().replace("``", ""),
+        "properties": properties(unit) if unit.kind == "attack" else {},
+    }
 
 
 def described(unit: type[Unit]) -> dict[str, Any]:
@@ -73,22 +76,6 @@ def described(unit: type[Unit]) -> dict[str, Any]:
         "source": _plain(source or ""),
         "arguments": arguments,
     }
-
-
-def show(unit: type[Unit], *, as_json: bool) -> None:
-    """Print what a unit is."""
-    found = described(unit)
-    if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
-        return
-    echo(f"{styled(printable(found['name']), bold=True)}  {styled(printable(found['kind']), dim=True)}\n")
-    if "access" in found:
-        print_paragraphs(f"{', '.join(dict.fromkeys([found['access'], *found['norms']]))}\n\n")
-    print_paragraphs(printable(f"{found['text']}\n\n{found['source']}"))
-    if arguments := found["arguments"]:
-        rows = [[str(argument.get(key, "")) for key in _HEADINGS] for argument in arguments]
-        echo()
-        print_rows(rows, list(_HEADINGS.values()), indent="")
 
 
 def _of_check(unit: Any) -> list[str]:
@@ -148,3 +135,13 @@ def _plain(text: str) -> str:
     """Return a docstring for the terminal: its paragraphs, each in one line, without the marks of code."""
     paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _arguments(unit: type[Unit]) -> str:
+    parameters = inspect.signature(unit).parameters.values()
+    words = [p.name if p.default is p.empty else f"{p.name}={_short(p.default)}" for p in parameters]
+    return f"({', '.join(words)})" if words else ""
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

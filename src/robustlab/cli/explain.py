@@ -4,12 +4,12 @@ import importlib.metadata
 import json
 import re
 import sys
+from typing import Any
 
-from robustlab.cli import describe
+from robustlab.cli import unit_page
 from robustlab.cli.output import kept_for_the_result
 from robustlab.cli.texts import print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
-from robustlab.core.spec import Unit, units
 from robustlab.core.text import shown
 from robustlab.shipped import check_texts
 
@@ -36,7 +36,9 @@ def show(check: str | None, *, as_json: bool) -> None:
     titles = {name: section.title for name, section in texts.items()}
     titles |= {name: getattr(unit, "title", "") for name, unit in others.items()}
     if check in others:
-        describe.show(others[check], as_json=as_json)
+        from robustlab.cli.describe import described  # it loads pydantic
+
+        unit_page.show(described(others[check]), as_json=as_json)
     elif check is not None:
         hint = did_you_mean(check, titles)
         raise SpecError(f"unknown check {shown(check)}{hint}; `robustlab explain` lists the checks")
@@ -52,15 +54,16 @@ def plain(text: str) -> str:
     return "\n\n".join(_BOLD.sub(r"\1", _LINK.sub(r"\1", line)).replace("`", "") for line in paragraphs)
 
 
-def _of_other_packages() -> dict[str, type[Unit]]:
+def _of_other_packages() -> dict[str, Any]:
     """Return the checks of other packages by their ids. They are imported, which loads torch."""
     if not importlib.metadata.entry_points(group="robustlab.check"):
         return {}
     with kept_for_the_result():
+        from robustlab.core.spec import units
         from robustlab.evaluation.checks import Check
 
         found = units(Check).values()
-    return {describe.known_as(unit): unit for unit in found if not unit.__module__.startswith("robustlab.")}
+    return {unit.id: unit for unit in found if not unit.__module__.startswith("robustlab.")}
 
 
 def _print_json(content: dict[str, str]) -> None:

@@ -1,6 +1,7 @@
 """Mistakes in a command line: one line, with what users of other tools may have meant."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +14,8 @@ from robustlab.core.errors import RobustlabError, did_you_mean
 
 # Newer versions of typer carry click inside them: its errors are found by what typer exports.
 _UsageError: Any = typer.BadParameter.__base__
+
+_NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
 
 
 class Commands(TyperGroup):
@@ -31,6 +34,46 @@ class Commands(TyperGroup):
         """Read a command's options and run it."""
         with _one_line():
             return super().invoke(ctx)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command, or None, with parameters that need no pydantic."""
+        command = super().get_command(ctx, cmd_name)
+        for parameter in command.get_params(ctx) if command else ():
+            _read_without_pydantic(parameter)
+        return command
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the options that stand before a command; they need no pydantic either."""
+        parameters = super().get_params(ctx)
+        for parameter in parameters:
+            _read_without_pydantic(parameter)
+        return parameters
+
+
+def _read_without_pydantic(parameter: Any) -> None:
+    """Let a parameter take a text, a plain number or nothing without pydantic.
+
+    Newer versions of typer ask pydantic even then, and to load it takes as long as `ls` takes otherwise.
+    Where typer works in another way this has no effect.
+    """
+    build = getattr(parameter, "get_runtime_param", None)
+    if build is not None and parameter.nargs == 1 and not parameter.multiple:
+        parameter._runtime_param = _Plain(build, parameter.type_descriptor.annotation)
+
+
+class _Plain:
+    """What typer calls for the value of a parameter."""
+
+    def __init__(self, build: Callable[[], Any], kind: Any) -> None:
+        self._build, self._kind = build, kind
+
+    def coerce(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value is None or (self._kind is str and isinstance(value, str)):
+            return value
+        if self._kind is float and isinstance(value, str) and _NUMBER.fullmatch(value):
+            return float(value)
+        param._runtime_param = None  # as typer left it, so that typer makes its own
+        return self._build().coerce(value, param=param, ctx=ctx)
 
 
 @contextmanager

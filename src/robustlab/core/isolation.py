@@ -148,7 +148,9 @@ def own_settings() -> Iterator[None]:
         stack.callback(put_back, callers_settings())
         stack.callback(_return_to, torch.get_num_threads(), working_folder())
         stack.enter_context(torch.inference_mode(False))
-        if torch.get_default_device().type != "cpu":
+        # Of a new tensor: in torch 2.4 `torch.get_default_device` does not see `with torch.device(...)`, and
+        # fails after `torch.set_default_device(None)`.
+        if torch.empty(0).device.type != "cpu":
             stack.callback(_other_device.reset, _other_device.set(True))
             # Not otherwise: it makes every call of torch slower.
             stack.enter_context(torch.device("cpu"))

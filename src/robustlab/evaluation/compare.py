@@ -91,7 +91,7 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
         high=high,
         gained=gained,
         lost=lost,
-        p_value=_mcnemar(gained, lost),
+        p_value=mcnemar(gained, lost),
         other_settings=_other_settings(one.results, two.results),
         flipped=[
             FlippedImage(image_id=a.image_id, label=a.label, first=a.state, second=b.state)
@@ -101,12 +101,16 @@ def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRu
     )
 
 
-def _mcnemar(gained: int, lost: int) -> float:
-    if not gained + lost:
+def mcnemar(gained: int, lost: int) -> float:
+    """Return the p-value of the two-sided binomial test of the flips; scipy takes a second to load."""
+    n, fewer = gained + lost, min(gained, lost)
+    if gained == lost:
         return 1.0
-    from scipy.stats import binomtest  # takes a second
-
-    return float(binomtest(gained, gained + lost).pvalue)
+    tail = ratio = 1.0  # P(X <= fewer) / P(X = fewer)
+    for k in range(fewer, 0, -1):
+        ratio *= k / (n - k + 1)
+        tail += ratio
+    return float(min(1.0, 2 * tail * (math.comb(n, fewer) / 2**n)))
 
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:

@@ -10,7 +10,8 @@ from robustlab.core.fields import Length, Positive, Share, Text
 class Record(BaseModel):
     """A part of a results file: every field is known, and none changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Deferred, since a part inside another is checked by that one, and building its own check takes time.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def require(holds: bool, rule: str) -> None:
