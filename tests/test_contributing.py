@@ -168,13 +168,13 @@ def test_the_attack(tmp_path: Path) -> None:
 def test_the_defense(tmp_path: Path) -> None:
     install(tmp_path, "defense")
     undefended = count(lambda level: (level > 0.7) == (level > 0.5))
-    composed = 'bit_depth(classifier="net.py:tilted", bits=1)'
+    composed = 'differentiable_bits(classifier="net.py:tilted", bits=1)'
     results = evaluated(tmp_path, model=composed, attacks="fgsm", certify=False)
     # Rounded to black or white, every image is on the right side; a step reaches 0.5 from within eps.
     assert results["clean"]["value"] == 1.0
     assert undefended < N
     assert results["robust"]["value"] == pytest.approx(count(lambda level: abs(level - 0.5) > 0.1) / N)
-    assert results["subject"]["source"].startswith("bit_depth(classifier='net.py:tilted', bits=1)")
+    assert results["subject"]["source"].startswith("differentiable_bits(classifier='net.py:tilted', bits=1)")
 
 
 DETECT = """

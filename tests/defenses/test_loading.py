@@ -14,7 +14,7 @@ from robustlab.core.spec import BareText, parse, register
 from robustlab.defenses import Defense, PurifiedClassifier, Purifier
 from robustlab.defenses.loading import load, source
 from robustlab.evaluation.subject import load_classifier
-from robustlab.models import CNN, GAN, VAE, Model, Shape, save_network
+from robustlab.models import CNN, GAN, VAE, Diffusion, Model, Shape, save_network
 from robustlab.models.sources import FromCode, FromFile, FromRun, FromZoo, Loaded, Note, Source
 
 SHAPE = Shape(1, 28, 28, 10)
@@ -30,6 +30,7 @@ def blur():
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     models: dict[str, Model] = {"baseline": CNN(), "vae": VAE(hidden=8, latent=2), "gan": GAN(hidden=8)}
+    models["diffusion"] = Diffusion(channels=4)
     torch.manual_seed(0)
     for name, model in models.items():
         path = tmp_path / "runs" / "my-study" / "models" / f"{name}.safetensors"
@@ -101,6 +102,30 @@ def test_a_composed_defense_is_attacked_end_to_end(folder: Path) -> None:
         robustlab.evaluate(text, dataset="digits", n=20, attacks="fgsm", out="out")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "bit_depth(classifier=mnist_cnn)",
+        "smoothed(classifier=mnist_cnn, votes=2, seed=1)",
+        "smoothed(classifier=thresholded(classifier=mnist_cnn), votes=2)",
+        "diffusion_purifier(network=run(runs/my-study, diffusion), classifier=mnist_cnn, steps=2)",
+    ],
+)
+def test_each_composition_is_evaluated(text: str) -> None:
+    run = robustlab.evaluate(text, dataset="digits", n=4, attacks="pgd(steps=2)", out="out", checks=False)
+    assert run.results.subject.source == repr(source(text))
+    assert len(run.results.rows) == 1
+
+
+@pytest.mark.parametrize("unit", ["bit_depth", "thresholded"])
+def test_a_step_function_fails_the_check_of_the_gradient(unit: str) -> None:
+    text = f"{unit}(classifier=mnist_cnn)"
+    run = robustlab.evaluate(
+        text, dataset="digits", n=4, attacks="fgsm", out="out", checks=False, certify=False
+    )
+    assert [check.id for check in run.results.checks if check.grade == "fail"] == ["no-gradient"]
+
+
 def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
     text = "purifier(network='my.py:blur', classifier=mnist_cnn)"
     first = load_classifier(text).code
@@ -112,7 +137,7 @@ def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("run(runs/my-study)", "name a network; it has: baseline, gan, vae"),
+        ("run(runs/my-study)", "name a network; it has: baseline, diffusion, gan, vae"),
         ("run(runs/my-study, basline)", r"unknown network 'basline' \(did you mean 'baseline'\?\)"),
         ("run(runs/none, baseline)", "the folder runs/none does not exist"),
         ("run(/runs/none, baseline)", "can't parse model .* in quotes"),
@@ -136,6 +161,19 @@ def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
             "classifier must be a classifier; .* is an autoencoder",
         ),
         ("purifier(network=vae)", "purifier needs classifier"),
+        (
+            "diffusion_purifier(network=run(runs/my-study, vae), classifier=mnist_cnn)",
+            r"network must be a diffusion model; run\(runs/my-study, vae\) is an autoencoder",
+        ),
+        (
+            "purifier(network=run(runs/my-study, diffusion), classifier=mnist_cnn)",
+            "network must be an autoencoder; .* is a diffusion model",
+        ),
+        ("smoothed(classifier=run(runs/my-study, vae))", "classifier must be a classifier"),
+        ("bit_depth(classifier=mnist_cnn, bits=9)", "bits should be less than or equal to 8"),
+        ("thresholded(classifier=mnist_cnn, at=0)", "at should be greater than 0"),
+        ("diffusion_purifier(network=a, classifier=b, votes=0)", "votes should be greater"),
+        ("run(runs/my-study, diffusion)", "is a diffusion model, not a classifier"),
         ("adversarial_training(attack=fgsm)", "is a way to train; to use its network give run"),
     ],
 )

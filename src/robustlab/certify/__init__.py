@@ -3,5 +3,6 @@
 from robustlab.certify.base import Certifier
 from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
+from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
 
-__all__ = ["IBP", "Certifier", "NoRuleError"]
+__all__ = ["IBP", "Certifier", "NoRuleError", "SmoothedRadii", "smoothed_radii"]

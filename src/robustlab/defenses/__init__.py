@@ -2,13 +2,25 @@
 
 from robustlab.defenses.adversarial_training import AdversarialTraining
 from robustlab.defenses.base import ComposedDefense, Defense, TrainedDefense
+from robustlab.defenses.bit_depth import BitDepth
+from robustlab.defenses.diffusion_purifier import DiffusionDenoiser, DiffusionPurifier
 from robustlab.defenses.purifier import PurifiedClassifier, Purifier
+from robustlab.defenses.randomized import MeanOfCopies, NoisyCopies
+from robustlab.defenses.smoothed import Smoothed
+from robustlab.defenses.thresholded import Thresholded
 
 __all__ = [
     "AdversarialTraining",
+    "BitDepth",
     "ComposedDefense",
     "Defense",
+    "DiffusionDenoiser",
+    "DiffusionPurifier",
+    "MeanOfCopies",
+    "NoisyCopies",
     "PurifiedClassifier",
     "Purifier",
+    "Smoothed",
+    "Thresholded",
     "TrainedDefense",
 ]

@@ -22,7 +22,12 @@ from robustlab.shipped import zoo_names
 _LONGEST_PART = 30
 _OF_FILES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pt2"}
 _NONE: Mapping[str, Callable[[], Loaded]] = {}
-ARTICLES = {"autoencoder": "an autoencoder", "classifier": "a classifier", "gan": "a GAN"}
+ARTICLES = {
+    "autoencoder": "an autoencoder",
+    "classifier": "a classifier",
+    "diffusion model": "a diffusion model",
+    "gan": "a GAN",
+}
 
 
 Known = Mapping[str, Callable[[], Loaded]]

@@ -1,23 +1,34 @@
-"""Networks: the classifiers, the VAE and the GAN; loading and saving; the zoo of trained ones."""
+"""Networks: classifiers, autoencoders, the diffusion model, the GAN; loading, saving; the zoo."""
 
 from robustlab.models.base import Model, Normalize, Shape
 from robustlab.models.cnn import CNN
+from robustlab.models.conv_vae import ConvVAE, ConvVAENetwork
+from robustlab.models.denoising_autoencoder import DenoisingAutoencoder
+from robustlab.models.diffusion import Diffusion, DiffusionNetwork
 from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
+from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
-from robustlab.models.vae import VAE, VAENetwork
+from robustlab.models.vae import VAE, VAENetwork, VariationalAutoencoder
 from robustlab.models.zoo import load_from_zoo
 
 __all__ = [
     "CNN",
     "GAN",
     "VAE",
+    "ConvVAE",
+    "ConvVAENetwork",
+    "DenoisingAutoencoder",
+    "Diffusion",
+    "DiffusionNetwork",
     "GANNetwork",
     "Model",
     "Normalize",
+    "Reformer",
     "Shape",
     "StridedCNN",
     "VAENetwork",
+    "VariationalAutoencoder",
     "load_from_zoo",
     "load_network",
     "save_network",

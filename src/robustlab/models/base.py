@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from robustlab.core.spec import Unit
@@ -33,8 +34,12 @@ class Model(Unit, ABC):
     kind = "model"
     example = "cnn"
     network_kind: ClassVar[str] = "classifier"
-    """What its networks do: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images) or
-    ``"gan"``; objectives, defenses and detectors say which kind they need."""
+    """What its networks do: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images),
+    ``"diffusion model"`` (points and times to noise) or ``"gan"``; objectives, defenses and detectors say
+    which kind they need."""
+    generative: ClassVar[bool] = False
+    """Whether its networks have ``latent`` and ``generate``, which draws images from standard normal codes
+    (N, latent)."""
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
@@ -49,3 +54,10 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return images * 2 - 1
+
+
+class Pixels(nn.Module):
+    """Maps logits to the pixel scale [0, 1], in fp32 even under autocast; an autoencoder's last layer."""
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return torch.sigmoid(logits if logits.dtype == torch.float64 else logits.float())

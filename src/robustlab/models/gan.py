@@ -57,6 +57,7 @@ class GAN(Model):
     """Generator latent -> hidden/2 -> hidden -> pixels; discriminator the other way round."""
 
     network_kind = "gan"
+    generative = True
     hidden: Annotated[int, Field(ge=2)] = 512
     latent: Annotated[int, Field(ge=1)] = 64
     dropout: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.3

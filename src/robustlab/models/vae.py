@@ -1,5 +1,6 @@
 """Variational autoencoder (Kingma & Welling 2014, arXiv:1312.6114) with one hidden layer on each side."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated
 
 import torch
@@ -11,8 +12,30 @@ from robustlab.core.spec import register
 from robustlab.models.base import Model, Shape
 
 
-class VAENetwork(nn.Module):
-    """Encoder to a Gaussian over the latent code, decoder back to an image."""
+class VariationalAutoencoder(nn.Module, ABC):
+    """Encoder to a Gaussian over the latent code, decoder back to an image.
+
+    Attributes:
+        latent: the numbers in a code.
+    """
+
+    latent: int
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and log-variance of the code, each (N, latent) float32."""
+
+    @abstractmethod
+    def generate(self, code: Tensor) -> Tensor:
+        """Return the images (N, C, H, W) in [0, 1] that codes (N, latent) stand for."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the reconstruction from the mean code: deterministic, as a defense should be judged."""
+        return self.generate(self.encode(images)[0])
+
+
+class VAENetwork(VariationalAutoencoder):
+    """A variational autoencoder of linear layers."""
 
     def __init__(self, shape: Shape, hidden: int, latent: int) -> None:
         super().__init__()
@@ -25,18 +48,12 @@ class VAENetwork(nn.Module):
         self.output = nn.Linear(hidden, shape.pixels)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return mean and log-variance of the code, each (N, latent)."""
         hidden = F.relu(self.encoder(images.flatten(1)))
         return self.mean(hidden).float(), self.log_variance(hidden).float()
 
     def generate(self, code: Tensor) -> Tensor:
-        """Return the images (N, C, H, W) in [0, 1] that codes (N, latent) stand for."""
         pixels = torch.sigmoid(self.output(F.relu(self.decoder(code))).float())
         return pixels.view(len(code), *self.image)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the reconstruction from the mean code: deterministic, as a defense should be judged."""
-        return self.generate(self.encode(images)[0])
 
 
 @register("vae")
@@ -44,6 +61,7 @@ class VAE(Model):
     """Pixels -> hidden -> latent mean and log-variance -> hidden -> pixels, sigmoid."""
 
     network_kind = "autoencoder"
+    generative = True
     hidden: Annotated[int, Field(ge=1)] = 400
     latent: Annotated[int, Field(ge=1)] = 20
 

@@ -92,6 +92,7 @@ class _References:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.sweep = recipe, Sweep(recipe)
         self.kinds: dict[str, str] = {}
+        self.generative: list[str] = []
 
     def check(self) -> None:
         """Check everything.
@@ -176,6 +177,7 @@ class _References:
                     raise RecipeError(f"{place}.defense: {defense.name} composes networks, it trains none")
                 self._uses_networks(f"{place}.defense", defense, self.kinds)
             self.kinds[name] = model.network_kind
+            self.generative += [name] if model.generative else []
 
     def _models(self) -> None:
         for name, part in self.recipe.models.items():
@@ -319,6 +321,6 @@ class _References:
         for name in self.recipe.gallery.evaluations if self.recipe.gallery else []:
             self._one_set("gallery.evaluations", name, clean=True)
         for name in self.recipe.samples:
-            self._known("samples", name, [n for n, kind in self.kinds.items() if kind != "classifier"])
+            self._known("samples", name, self.generative)
             if self.sweep.factors_of(name):
                 raise RecipeError(f"samples: {name!r} depends on a factor, so there are several of it")

@@ -8,6 +8,8 @@ from robustlab.training.loop import History, train
 from robustlab.training.objectives import (
     AdversarialObjective,
     CrossEntropy,
+    Denoising,
+    DiffusionLoss,
     FGSMTraining,
     GanLoss,
     Objective,
@@ -30,6 +32,8 @@ __all__ = [
     "Constant",
     "Cosine",
     "CrossEntropy",
+    "Denoising",
+    "DiffusionLoss",
     "FGSMTraining",
     "GanLoss",
     "History",

@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 
 from robustlab.core import seeding
-from robustlab.models import GANNetwork, VAENetwork
+from robustlab.models import GANNetwork, VariationalAutoencoder
 from robustlab.models.files import save_tensors
 from robustlab.study.stages.base import StudyStage
 from robustlab.study.stages.gallery import to_bytes
@@ -31,11 +31,11 @@ class SamplesStage(StudyStage):
 
     @torch.no_grad()
     def run(self, workspace: Workspace) -> dict[str, Any]:
-        network = cast("VAENetwork | GANNetwork", workspace.models.network(self.network))
+        network = cast("VariationalAutoencoder | GANNetwork", workspace.models.network(self.network))
         ids = torch.arange(DRAWN, device=workspace.compute.device)
         code = seeding.normal(seeding.derive(self.seed, "samples", self.network), ids, (network.latent,))
         arrays = {"drawn": to_bytes(network.generate(code))}
-        if isinstance(network, VAENetwork):
+        if isinstance(network, VariationalAutoencoder):
             images = workspace.dataset.test.pixels(slice(RECONSTRUCTED)).to(workspace.compute.device)
             arrays |= {"originals": to_bytes(images), "reconstructions": to_bytes(network(images))}
         path = workspace.store.array_path(self.key)

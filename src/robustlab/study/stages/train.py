@@ -7,7 +7,7 @@ from robustlab.study.stages.network import NetworkStage
 from robustlab.study.workspace import Workspace
 from robustlab.training import TrainConfig, TrainingJob
 
-_STEP = {"classifier": 1.0, "gan": 0.5, "autoencoder": 0.25}
+_STEP = {"classifier": 1.0, "gan": 0.5, "autoencoder": 0.25, "diffusion model": 8.0}
 """What a step of one image costs beside that of the study's CNN, by the kind of network."""
 
 

@@ -3,6 +3,8 @@
 from robustlab.training.objectives.adversarial import AdversarialObjective
 from robustlab.training.objectives.base import Objective
 from robustlab.training.objectives.cross_entropy import CrossEntropy
+from robustlab.training.objectives.denoising import Denoising
+from robustlab.training.objectives.diffusion_loss import DiffusionLoss
 from robustlab.training.objectives.fgsm_training import FGSMTraining
 from robustlab.training.objectives.gan_loss import GanLoss
 from robustlab.training.objectives.pgd_training import PGDTraining
@@ -12,6 +14,8 @@ from robustlab.training.objectives.vae_loss import VaeLoss
 __all__ = [
     "AdversarialObjective",
     "CrossEntropy",
+    "Denoising",
+    "DiffusionLoss",
     "FGSMTraining",
     "GanLoss",
     "Objective",
