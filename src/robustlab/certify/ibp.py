@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.base import Certifier
-from robustlab.certify.interval import Ball, Interval, IntervalSource, NoRuleError
+from robustlab.certify.interval import Ball, Interval, IntervalSource
+from robustlab.certify.margins import logits_of
 from robustlab.certify.region import region
 from robustlab.certify.rounding import gamma
 from robustlab.certify.rules.linear import through
-from robustlab.core.calling import calling
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
@@ -66,12 +65,7 @@ def _margins(
 
 
 def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -> Tensor:
-    # A compiled network is bounded as the module that it was compiled from.
-    with calling("the model", " when it was bounded"):
-        logits = getattr(model, "_orig_mod", model)(pixels)
-    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != len(images):
-        raise NoRuleError("its output is not one row of logits per image that depends on the image")
-    logits.check_current()
+    logits = logits_of(model, pixels)
     here = labels[:, None]
     if logits.source is not None and len(logits.source.values.lower) == len(images):
         margins = _elided(logits.source, labels)

@@ -25,6 +25,10 @@ from torch import Tensor
 _UNIT = {torch.float64: 2.0**-24, torch.float32: 0.0}
 """float32 bounds are a quick look without any allowance; only float64 bounds prove anything."""
 
+TINY = 2.0**-40
+"""More than all products below float64's normal range in a pass back can add up to: fewer than 2^80 of them, of
+2^-1022, times values up to `LARGEST`."""
+
 LARGEST = 2.0**100
 """Values beyond this are refused: float32 ends at 2^128, and a sum may end above its terms."""
 
@@ -43,3 +47,19 @@ def slack(roundings: int, size: Tensor) -> Tensor:
 def underflow(terms: int, dtype: torch.dtype) -> float:
     """Return what a sum of products may lose to numbers too small for float32, flushed to zero or not."""
     return terms * 2.0**-125 if dtype == torch.float64 else 0.0
+
+
+def own(size: Tensor, noise: Tensor | float) -> Tensor:
+    """Return how far one step back in float64 may be off, per unit of a result's coefficient.
+
+    Transposing a layer sums, for each argument, at most as many products as there are results (D), and the
+    constants of a step are one more sum of D products. All are off by at most g_n, for n = 2 D + 8 and float64's
+    unit roundoff, times the sum of the sizes of the result's terms. This sum is the result's size if the result
+    is one number of its arguments, and otherwise at most its noise over the two spare roundings.
+
+    Args:
+        size: (N, ...) the largest size of the results.
+        noise: (N, ...) the allowance of their interval rule.
+    """
+    roundings = (2 * size[0].numel() + 8) * 2.0**-53
+    return roundings / (1 - roundings) * (size + noise * 2.0**23)

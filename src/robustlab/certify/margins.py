@@ -1,0 +1,61 @@
+"""What the certifiers share: the network's logits as bounds, and the margins between them."""
+
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import robustlab.certify.rules  # noqa: F401 (they register themselves)
+from robustlab.certify.backward import Node, lower_bounds
+from robustlab.certify.interval import Interval, NoRuleError
+from robustlab.core.calling import calling
+
+Bounded = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
+
+_TOGETHER = 8
+"""Images at once on a CPU: with more, its time goes into fetching memory."""
+
+
+def logits_of(model: nn.Module, pixels: Interval) -> Interval:
+    """Return the bounds of a network's logits.
+
+    Raises:
+        NoRuleError: it can't be bounded, or returns something else.
+    """
+    # A compiled network is bounded as the module that it was compiled from.
+    with calling("the model", " when it was bounded"):
+        logits = getattr(model, "_orig_mod", model)(pixels)
+    n = len(pixels.lower)
+    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != n:
+        raise NoRuleError("its output is not one row of logits per image that depends on the image")
+    logits.check_current()
+    return logits
+
+
+def differences(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return (K, N, K) the coefficients of each label's logit minus each logit."""
+    eye = torch.eye(classes, dtype=dtype, device=labels.device)
+    return F.one_hot(labels, classes).to(dtype)[None] - eye[:, None]
+
+
+def margins_of(logits: Interval, labels: Tensor, slopes: Mapping[Node, Tensor] | None = None) -> Tensor:
+    """Return (N, K) lower bounds on the label's logit minus each other one, infinite at the label.
+
+    Args:
+        logits: with a node.
+        labels: (N,) classes.
+        slopes: of lower lines, as `lower_bounds` takes them.
+    """
+    assert logits.node is not None
+    rows = differences(labels, logits.lower.shape[1], logits.lower.dtype)
+    margins = lower_bounds(logits.node, rows, slopes=slopes).T
+    return margins.nan_to_num(-torch.inf).scatter(1, labels[:, None], torch.inf)
+
+
+def in_groups(bounded: Bounded, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+    """Return what a function of images and labels returns, computed for a few images at a time."""
+    few = _TOGETHER if images.device.type == "cpu" else max(1, len(images))
+    with torch.no_grad():
+        parts = zip(torch.split(images, few), torch.split(labels, few), strict=True)
+        return tuple(torch.cat(part) for part in zip(*(bounded(*part) for part in parts), strict=True))
