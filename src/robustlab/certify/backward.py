@@ -103,17 +103,13 @@ def lower_bounds(
         node: what the functions depend on.
         rows: (S, N, ...) their coefficients.
         both: also bound the functions' negatives, in rows S to 2 S - 1 of the result. They share the way back
-            until the first lines.
+            until the first lines. Not with autograd.
         slopes: for some nodes, slopes (S, N, ...) or (1, N, ...) in the place of those of the lower lines.
     """
     pending, slopes = {node: rows}, slopes or {}
     constant = loss = torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
     while pending:
         here = max(pending, key=lambda each: each.index)
-        if here.lines is not None and both:
-            both = False
-            pending = {each: torch.cat([rows, -rows]) for each, rows in pending.items()}
-            constant, loss = torch.cat([constant, -constant]), torch.cat([loss, loss])
         rows = pending.pop(here)
         if here.lines is None:
             assert here.back is not None
@@ -121,14 +117,34 @@ def lower_bounds(
             loss = loss if here.error is None else loss + _dot(rows.abs(), here.error)
             steps = here.back(rows)
         else:
-            positive = rows.clamp(min=0)
-            negative = rows - positive
-            constant = constant + _dot(positive, here.lines.floor) + _dot(negative, here.lines.ceiling)
-            low, high = slopes.get(here, here.lines.low), here.lines.high
-            steps = () if low is None or high is None else (positive * low + negative * high,)
+            # Positive coefficients take the lower line, and negative ones the upper line.
+            lines, sizes = here.lines, rows.abs()
+            at_zero = _dot(rows, (lines.floor + lines.ceiling) / 2)
+            apart = _dot(sizes, (lines.ceiling - lines.floor) / 2)
+            constant, loss = _mirrored(constant + at_zero, both=both), _twice(loss + apart, both=both)
+            low, high, steps = slopes.get(here, lines.low), lines.high, ()
+            if low is not None and high is not None:
+                steps = (_mirrored(rows * ((low + high) / 2), sizes.mul_((low - high) / 2), both=both),)
+            pending = {each: _mirrored(rows, both=both) for each, rows in pending.items()}
+            both = False
         for parent, step in zip(here.parents, steps, strict=True):
             pending[parent] = pending[parent] + step if parent in pending else step
     return constant - loss - TINY
+
+
+def _mirrored(rows: Tensor, common: Tensor | None = None, *, both: bool) -> Tensor:
+    """Return ``common + rows``; if ``both``, then ``common - rows``, too."""
+    if not both:
+        return rows if common is None else rows.add_(common)
+    result = rows.new_empty((2 * len(rows), *rows.shape[1:]))
+    common = rows.new_zeros(()) if common is None else common
+    torch.add(common, rows, out=result[: len(rows)])
+    torch.sub(common, rows, out=result[len(rows) :])
+    return result
+
+
+def _twice(values: Tensor, *, both: bool) -> Tensor:
+    return torch.cat([values, values]) if both else values
 
 
 def _dot(rows: Tensor, values: Tensor) -> Tensor:

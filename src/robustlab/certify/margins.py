@@ -13,7 +13,7 @@ from robustlab.core.calling import calling
 
 Bounded = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
 
-_TOGETHER = 8
+_TOGETHER = 4
 """Images at once on a CPU: with more, its time goes into fetching memory."""
 
 

@@ -12,7 +12,7 @@ MEMORY = 2**29
 """Bytes that the coefficients of one way back may take, with their copies."""
 
 _COPIES = 6
-_AT_ONCE = 2**19
+_AT_ONCE = 2**18
 """Coefficients of a layer at once on a CPU: with more, its time goes into fetching memory."""
 
 
@@ -45,7 +45,7 @@ class Tightener:
         self.rows = self.rows.to(counts.device) + counts
         most = int(counts.max())
         places = open_ones.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-        for some in places.split(_rows_at_once(node), dim=1):
+        for some in places.split(_rows_at_once(node), dim=1) if most else ():
             rows = torch.zeros((some.shape[1], *lower.shape), dtype=lower.dtype, device=lower.device)
             rows.scatter_(2, some.T[..., None], 1.0)
             found = lower_bounds(node, rows.view(len(rows), *node.lower.shape), both=True).T
