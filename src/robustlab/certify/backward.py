@@ -94,6 +94,16 @@ def box(lower: Tensor, upper: Tensor, *, independent: bool = False) -> Node:
     return Node(lower=lower, upper=upper, lines=lines, independent=independent)
 
 
+def way_back(node: Node) -> list[Node]:
+    """Return a node and all that it depends on, each once."""
+    nodes, seen = [node], {node}
+    for here in nodes:
+        further = [parent for parent in dict.fromkeys(here.parents) if parent not in seen]
+        nodes += further
+        seen.update(further)
+    return nodes
+
+
 def lower_bounds(
     node: Node, rows: Tensor, *, both: bool = False, slopes: Mapping[Node, Tensor] | None = None
 ) -> Tensor:

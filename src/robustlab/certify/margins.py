@@ -11,8 +11,6 @@ from robustlab.certify.backward import Node, lower_bounds
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.core.calling import calling
 
-Bounded = Callable[[Tensor, Tensor], tuple[Tensor, ...]]
-
 _TOGETHER = 4
 """Images at once on a CPU: with more, its time goes into fetching memory."""
 
@@ -53,9 +51,9 @@ def margins_of(logits: Interval, labels: Tensor, slopes: Mapping[Node, Tensor] |
     return margins.nan_to_num(-torch.inf).scatter(1, labels[:, None], torch.inf)
 
 
-def in_groups(bounded: Bounded, images: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
-    """Return what a function of images and labels returns, computed for a few images at a time."""
-    few = _TOGETHER if images.device.type == "cpu" else max(1, len(images))
+def in_groups(bounded: Callable[..., tuple[Tensor, ...]], *values: Tensor) -> tuple[Tensor, ...]:
+    """Return what a function of (images, labels, ...) returns, computed for a few images at a time."""
+    few = _TOGETHER if values[0].device.type == "cpu" else max(1, len(values[0]))
     with torch.no_grad():
-        parts = zip(torch.split(images, few), torch.split(labels, few), strict=True)
+        parts = zip(*(torch.split(value, few) for value in values), strict=True)
         return tuple(torch.cat(part) for part in zip(*(bounded(*part) for part in parts), strict=True))

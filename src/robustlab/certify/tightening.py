@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from robustlab.certify.backward import Node, lower_bounds
+from robustlab.certify.backward import Node, lower_bounds, way_back
 from robustlab.certify.interval import LINES, Interval
 from robustlab.certify.rules.lines import leaky, rectifier
 
@@ -59,12 +59,7 @@ class Tightener:
 
 def _rows_at_once(node: Node) -> int:
     """Return how many rows a way back from a node may have, given the largest layer on it."""
-    largest, found, seen = 0, [node], {node}
-    while found:
-        here = found.pop()
-        largest = max(largest, here.lower.numel())
-        found += [parent for parent in here.parents if parent not in seen]
-        seen.update(here.parents)
+    largest = max(here.lower.numel() for here in way_back(node))
     most = MEMORY // (8 * _COPIES * largest)
     if node.lower.device.type == "cpu":
         most = min(most, _AT_ONCE // largest)
