@@ -1,10 +1,21 @@
 """Certifiers: proofs that no point of a threat model changes the class."""
 
 from robustlab.certify.alpha_crown import AlphaCROWN
-from robustlab.certify.base import Certifier, Proofs
+from robustlab.certify.auto import Auto
+from robustlab.certify.base import Certifier, Proofs, as_certifier
 from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP
 from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
 
-__all__ = ["CROWN", "CROWNIBP", "IBP", "AlphaCROWN", "Certifier", "NoRuleError", "Proofs"]
+__all__ = [
+    "CROWN",
+    "CROWNIBP",
+    "IBP",
+    "AlphaCROWN",
+    "Auto",
+    "Certifier",
+    "NoRuleError",
+    "Proofs",
+    "as_certifier",
+]

@@ -60,7 +60,7 @@ class AlphaCROWN(Certifier):
             margins, further = self._optimised(logits, labels, margins)
             return margins, rows + further
 
-        coarse, few = crown_ibp(model, images, labels, threat)
+        coarse, few, _ = crown_ibp(model, images, labels, threat)
         margins, many = in_groups(bounded, images, labels, coarse)
         return margins, few + many
 

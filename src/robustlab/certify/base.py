@@ -13,7 +13,7 @@ from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.calling import UserCodeError, ask, calling
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import (
     as_images,
     as_numbers,
@@ -22,11 +22,11 @@ from robustlab.core.inputs import (
 )
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
-from robustlab.core.spec import Unit, units
+from robustlab.core.spec import Unit, parse, units
 from robustlab.core.text import a_kind
 from robustlab.threats import Linf, ThreatModel, as_threat
 
-__all__ = ["Certifier", "Proofs"]
+__all__ = ["Certifier", "Proofs", "as_certifier"]
 
 
 class Proofs(NamedTuple):
@@ -217,6 +217,21 @@ class Certifier(Unit, ABC):
                     for whole, part in zip(found, proofs, strict=True):
                         whole[rows] = part
         return found
+
+
+def as_certifier(certifier: str | Certifier) -> Certifier:
+    """Return a certifier, given itself or its spec.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    if isinstance(certifier, Certifier):
+        return certifier
+    if not isinstance(certifier, str):
+        raise SpecError(
+            f"certifier must be a certifier or its spec, such as crown; found {a_kind(certifier)}"
+        )
+    return parse(Certifier, certifier)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

@@ -54,6 +54,6 @@ def crown(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel)
         margins = margins_of(logits_of(model, pixels), labels)
         return margins, tightener.rows + margins.shape[1] - 1
 
-    coarse, few = crown_ibp(model, images, labels, threat)
+    coarse, few, _ = crown_ibp(model, images, labels, threat)
     fine, many = in_groups(bounded, images, labels)
     return torch.maximum(coarse, fine), few + many

@@ -10,6 +10,7 @@ from robustlab.certify.backward import Tape
 from robustlab.certify.base import Certifier, Proofs
 from robustlab.certify.margins import in_groups, logits_of, margins_of
 from robustlab.certify.region import region
+from robustlab.certify.tightening import work_left
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
@@ -21,7 +22,7 @@ class CROWNIBP(Certifier):
     norms = ("linf",)
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
-        margins, rows = crown_ibp(model, images, labels, threat)
+        margins, rows, _ = crown_ibp(model, images, labels, threat)
         return Proofs((margins > 0).all(dim=1), torch.full_like(rows, 2), rows)
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
@@ -35,11 +36,15 @@ class CROWNIBP(Certifier):
         return crown_ibp(model, images, labels, threat)[0]
 
 
-def crown_ibp(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor]:
-    """Return the margins (N, K), and (N,) how many ways back they took."""
+def crown_ibp(
+    model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the margins (N, K), (N,) how many ways back they took, and (N,) `work_left`."""
 
-    def bounded(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def bounded(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits = logits_of(model, Tape().start(region(images, threat, torch.float64)))
-        return margins_of(logits, labels), torch.full_like(labels, logits.lower.shape[1] - 1)
+        assert logits.node is not None
+        margins = margins_of(logits, labels)
+        return margins, torch.full_like(labels, margins.shape[1] - 1), work_left(logits.node)
 
     return in_groups(bounded, images, labels)
