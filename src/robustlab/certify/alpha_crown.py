@@ -18,7 +18,7 @@ from robustlab.certify.backward import Node, Tape, lower_bounds, way_back
 from robustlab.certify.base import Certifier, Proofs
 from robustlab.certify.crown_ibp import crown_ibp
 from robustlab.certify.interval import Interval
-from robustlab.certify.margins import differences, in_groups, logits_of, margins_of
+from robustlab.certify.margins import Bounds, differences, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
 from robustlab.certify.tightening import Tightener
 from robustlab.core.spec import register
@@ -35,8 +35,7 @@ class AlphaCROWN(Certifier):
     lr: Annotated[float, Field(gt=0.0)] = 0.2
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
-        margins, rows = self._bounded(model, images, labels, threat)
-        return Proofs((margins > 0).all(dim=1), torch.full_like(rows, 4), rows)
+        return self._bounds(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
@@ -47,22 +46,30 @@ class AlphaCROWN(Certifier):
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
-        return self._bounded(model, images, labels, threat)[0]
+        return self._bounds(model, images, labels, threat, everywhere=True).margins
 
-    def _bounded(
-        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
-    ) -> tuple[Tensor, Tensor]:
-        def bounded(images: Tensor, labels: Tensor, coarse: Tensor) -> tuple[Tensor, Tensor]:
+    def _bounds(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: ThreatModel,
+        *,
+        everywhere: bool = False,
+    ) -> Bounds:
+        def bounded(images: Tensor, labels: Tensor, coarse: Tensor) -> Bounds:
             tightener = Tightener(len(images))
             logits = logits_of(model, Tape(tightener.tighten).start(region(images, threat, torch.float64)))
             margins = torch.maximum(margins_of(logits, labels), coarse)
             rows = tightener.rows + margins.shape[1] - 1
             margins, further = self._optimised(logits, labels, margins)
-            return margins, rows + further
+            return Bounds(margins, torch.full_like(rows, 2), rows + further)
 
-        coarse, few, _ = crown_ibp(model, images, labels, threat)
-        margins, many = in_groups(bounded, images, labels, coarse)
-        return margins, few + many
+        bounds = crown_ibp(model, images, labels, threat)
+        rows = (~bounds.proven | everywhere).nonzero()[:, 0]
+        if len(rows):
+            bounds.improve(rows, in_groups(bounded, images[rows], labels[rows], bounds.margins[rows]))
+        return bounds
 
     def _optimised(self, logits: Interval, labels: Tensor, margins: Tensor) -> tuple[Tensor, Tensor]:
         """Return better margins, and (N,) how many ways back and forth they took."""

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustlab.certify.backward import Tape
 from robustlab.certify.base import Certifier, Proofs
 from robustlab.certify.crown_ibp import crown_ibp
-from robustlab.certify.margins import in_groups, logits_of, margins_of
+from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
 from robustlab.certify.tightening import Tightener
 from robustlab.core.spec import register
@@ -29,9 +29,7 @@ class CROWN(Certifier):
     norms = ("linf",)
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
-        margins, rows = crown(model, images, labels, threat)
-        certified = (margins > 0).all(dim=1)
-        return Proofs(certified, torch.full_like(rows, 4), rows)
+        return crown(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
@@ -42,18 +40,22 @@ class CROWN(Certifier):
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
-        return crown(model, images, labels, threat)[0]
+        return crown(model, images, labels, threat, everywhere=True).margins
 
 
-def crown(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> tuple[Tensor, Tensor]:
-    """Return the margins (N, K), and (N,) how many ways back they took."""
+def crown(
+    model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, *, everywhere: bool = False
+) -> Bounds:
+    """Return the bounds of CROWN-IBP, and better ones of the images that it does not prove, or of all."""
 
-    def bounded(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def bounded(images: Tensor, labels: Tensor) -> Bounds:
         tightener = Tightener(len(images))
         pixels = Tape(tightener.tighten).start(region(images, threat, torch.float64))
         margins = margins_of(logits_of(model, pixels), labels)
-        return margins, tightener.rows + margins.shape[1] - 1
+        return Bounds(margins, torch.full_like(tightener.rows, 2), tightener.rows + margins.shape[1] - 1)
 
-    coarse, few, _ = crown_ibp(model, images, labels, threat)
-    fine, many = in_groups(bounded, images, labels)
-    return torch.maximum(coarse, fine), few + many
+    bounds = crown_ibp(model, images, labels, threat)
+    rows = (~bounds.proven | everywhere).nonzero()[:, 0]
+    if len(rows):
+        bounds.improve(rows, in_groups(bounded, images[rows], labels[rows]))
+    return bounds

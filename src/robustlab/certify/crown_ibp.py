@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from robustlab.certify.backward import Tape
 from robustlab.certify.base import Certifier, Proofs
-from robustlab.certify.margins import in_groups, logits_of, margins_of
+from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
-from robustlab.certify.tightening import work_left
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
@@ -22,8 +21,7 @@ class CROWNIBP(Certifier):
     norms = ("linf",)
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
-        margins, rows, _ = crown_ibp(model, images, labels, threat)
-        return Proofs((margins > 0).all(dim=1), torch.full_like(rows, 2), rows)
+        return crown_ibp(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
@@ -33,18 +31,15 @@ class CROWNIBP(Certifier):
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
-        return crown_ibp(model, images, labels, threat)[0]
+        return crown_ibp(model, images, labels, threat).margins
 
 
-def crown_ibp(
-    model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the margins (N, K), (N,) how many ways back they took, and (N,) `work_left`."""
+def crown_ibp(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Bounds:
+    """Return the bounds of interval bounds and one way back."""
 
-    def bounded(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = logits_of(model, Tape().start(region(images, threat, torch.float64)))
-        assert logits.node is not None
-        margins = margins_of(logits, labels)
-        return margins, torch.full_like(labels, margins.shape[1] - 1), work_left(logits.node)
+    def bounded(images: Tensor, labels: Tensor) -> Bounds:
+        margins = margins_of(logits_of(model, Tape().start(region(images, threat, torch.float64))), labels)
+        once = torch.ones_like(labels, dtype=torch.int64)
+        return Bounds(margins, 2 * once, (margins.shape[1] - 1) * once)
 
     return in_groups(bounded, images, labels)

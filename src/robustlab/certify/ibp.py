@@ -33,12 +33,7 @@ class IBP(Certifier):
     norms = ("linf", "l2", "l1", "l0")
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        hopeful = (_margins(model, images, labels, threat, torch.float32) > 0).all(dim=1)
-        certified = torch.zeros_like(hopeful)
-        if hopeful.any():
-            margins = self.margins(model, images[hopeful], labels[hopeful], threat)
-            certified[hopeful] = (margins > 0).all(dim=1)
-        return certified
+        return self.look(model, images, labels, threat)[0]
 
     def passes(self, certified: Tensor) -> Tensor:
         # The class; bounds in fp32, centre and radius; where these may do, in fp64, too.
@@ -53,6 +48,19 @@ class IBP(Certifier):
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
         return _margins(model, images, labels, threat, torch.float64)
+
+
+    def look(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `prove` does, and (N, K) margins without an allowance for rounding, which prove nothing."""
+        rough = _margins(model, images, labels, threat, torch.float32)
+        certified = (rough > 0).all(dim=1)
+        if certified.any():
+            hopeful = certified.clone()
+            margins = self.margins(model, images[hopeful], labels[hopeful], threat)
+            certified[hopeful] = (margins > 0).all(dim=1)
+        return certified, rough
 
 
 def _margins(

@@ -1,6 +1,7 @@
 """What the certifiers share: the network's logits as bounds, and the margins between them."""
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +9,42 @@ from torch import Tensor, nn
 
 import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.backward import Node, lower_bounds
+from robustlab.certify.base import Proofs
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.core.calling import calling
 
 _TOGETHER = 4
 """Images at once on a CPU: with more, its time goes into fetching memory."""
+
+
+class Bounds(NamedTuple):
+    """Lower bounds of margins, and what they took.
+
+    Attributes:
+        margins: (N, K) float64, of the label's logit minus each other one; infinite at the label.
+        forwards: (N,) int64, passes forward of each image.
+        backwards: (N,) int64, ways back.
+    """
+
+    margins: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    @property
+    def proven(self) -> Tensor:
+        """(N,) bool: whether all margins are positive."""
+        return (self.margins > 0).all(dim=1)
+
+    @property
+    def proofs(self) -> Proofs:
+        """The same as a certifier returns it."""
+        return Proofs(self.proven, self.forwards, self.backwards)
+
+    def improve(self, rows: Tensor, bounds: "Bounds") -> None:
+        """Take over the better bounds of the images at (M,) rows."""
+        self.margins[rows] = torch.maximum(self.margins[rows], bounds.margins)
+        self.forwards[rows] += bounds.forwards
+        self.backwards[rows] += bounds.backwards
 
 
 def logits_of(model: nn.Module, pixels: Interval) -> Interval:
@@ -51,9 +83,9 @@ def margins_of(logits: Interval, labels: Tensor, slopes: Mapping[Node, Tensor] |
     return margins.nan_to_num(-torch.inf).scatter(1, labels[:, None], torch.inf)
 
 
-def in_groups(bounded: Callable[..., tuple[Tensor, ...]], *values: Tensor) -> tuple[Tensor, ...]:
+def in_groups(bounded: Callable[..., Bounds], *values: Tensor) -> Bounds:
     """Return what a function of (images, labels, ...) returns, computed for a few images at a time."""
     few = _TOGETHER if values[0].device.type == "cpu" else max(1, len(values[0]))
     with torch.no_grad():
         parts = zip(*(torch.split(value, few) for value in values), strict=True)
-        return tuple(torch.cat(part) for part in zip(*(bounded(*part) for part in parts), strict=True))
+        return Bounds(*(torch.cat(part) for part in zip(*(bounded(*part) for part in parts), strict=True)))

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from robustlab.certify.backward import Node, lower_bounds, way_back
 from robustlab.certify.interval import LINES, Interval
@@ -39,7 +38,9 @@ class Tightener:
         x.lower, x.upper = node.lower, node.upper
 
     def _improve(self, node: Node, *, bent: bool) -> None:
-        lower, upper, open_ones = node.lower.flatten(1), node.upper.flatten(1), _open(node, bent=bent)
+        lower, upper = node.lower.flatten(1), node.upper.flatten(1)
+        # Away from its bend a rectifier is affine.
+        open_ones = (lower < 0) & (upper > 0) if bent else lower < upper
         counts = open_ones.sum(dim=1)
         self.rows = self.rows.to(counts.device) + counts
         most = int(counts.max())
@@ -56,29 +57,19 @@ class Tightener:
         node.lower, node.upper = lower.view_as(node.lower), upper.view_as(node.upper)
 
 
-def work_left(node: Node) -> Tensor:
-    """Return (N,) how many coefficients the ways back of a `Tightener` take at most, for an untightened node.
-
-    They are counted at the first rectifier or other function after each layer.
-    """
-    work = torch.zeros(len(node.lower), dtype=torch.float64, device=node.lower.device)
+def most_work(node: Node) -> int:
+    """Return how many coefficients the ways back of a `Tightener` take for one image, if all entries are open."""
+    work = 0
     for here in way_back(node):
         for parent in here.parents if here.lines is not None else ():
             if _can_be_tightened(parent):
                 behind = sum(each.lower[0].numel() for each in way_back(parent))
-                bent = here.lines is not None and here.lines.free is not None
-                work += behind * _open(parent, bent=bent).sum(dim=1)
+                work += behind * parent.lower[0].numel()
     return work
 
 
 def _can_be_tightened(node: Node) -> bool:
     return node.lines is None and not all(parent.independent for parent in node.parents)
-
-
-def _open(node: Node, *, bent: bool) -> Tensor:
-    """Return (N, D) the entries whose bounds matter; away from its bend a rectifier is affine."""
-    lower, upper = node.lower.flatten(1), node.upper.flatten(1)
-    return (lower < 0) & (upper > 0) if bent else lower < upper
 
 
 def _rows_at_once(node: Node) -> int:
