@@ -1,18 +1,12 @@
 """Linear bounds: no point of the threat model lies outside, and simple networks are bounded exactly."""
 
-from collections.abc import Callable
-from typing import Any
-
-import pytest
 import torch
-import torchvision
 from hypothesis import given
 from hypothesis import strategies as st
-from random_networks import Case, cases, points, randomize
+from random_networks import Case, cases, points
 from torch import Tensor, nn
 
-from robustlab.certify import CROWN, CROWNIBP, IBP
-from robustlab.core import seeding
+from robustlab.certify import CROWN, CROWNIBP
 from robustlab.threats import Linf, ThreatModel
 
 BOXES: list[ThreatModel] = [Linf(eps=0.001), Linf(eps=0.03), Linf(eps=0.3), Linf(eps=1.0)]

@@ -1,11 +1,11 @@
 """alpha-CROWN: the slopes of the lower lines are optimised (Xu et al. 2021, arXiv:2011.13824).
 
-A line below a rectifier may have any slope from 0 to 1, and each choice gives a bound that holds. Adam looks for
-the best ones with the gradient of the bound, for each image and each pair of classes that `crown` leaves open.
-The bounds of the layers stay those of `crown`; the paper optimises them, too, for many times the cost.
+A line below a rectifier may have any slope from 0 to 1, and each choice gives a bound that holds. Adam looks
+for the best ones with the gradient of the bound, for each image and each pair of classes that `crown` leaves
+open. The bounds of the layers stay those of `crown`; the paper optimises them, too, at many times the cost.
 
-An image that is left open takes one way back and one way forth again for each step and open pair, beside the cost
-of `crown`.
+Beside the cost of `crown`, an image that is left open takes one way back and its gradient for each step and
+open pair.
 """
 
 from typing import Annotated
@@ -40,8 +40,8 @@ class AlphaCROWN(Certifier):
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
 
-        They hold for the logits as computed in float32. At the label itself the bound is infinite. They are at
-        least those of `crown`.
+        They hold for the logits as computed in float32. At the label itself the bound is infinite. They are
+        at least those of `crown`.
 
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.

@@ -74,7 +74,7 @@ class Auto(Certifier):
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
         with torch.no_grad():
-            logits = model(images).float()
+            logits: Tensor = model(images)
         here = labels[:, None]
         margins = (logits.gather(1, here) - logits).scatter(1, here, torch.inf)
         return rough.amin(dim=1) > -self.hope * margins.amin(dim=1)

@@ -1,12 +1,12 @@
 """Linear bounds from the outputs back to the pixels (CROWN, Zhang et al. 2018, arXiv:1811.00866).
 
-While a network runs on intervals, a `Tape` keeps a `Node` for each result: how a linear function of the result
-is bounded by a linear function of its arguments. There are two kinds of nodes:
+While a network runs on intervals, a `Tape` keeps a `Node` for each result. It says how a linear function of
+the result is bounded by a linear function of its arguments. There are two kinds of nodes:
 
 - affine: ``y = J x + offset``, exactly;
-- lines: ``floor + slope_low * x <= y <= ceiling + slope_high * x``, entry by entry (Xu et al. 2020,
-  arXiv:2002.12920, list them for many functions). A box is the case without x, and ends the way back. So does a
-  function that has an interval rule but no lines.
+- lines: ``floor + low * x <= y <= ceiling + high * x``, entry by entry (Xu et al. 2020, arXiv:2002.12920,
+  list them for many functions). A box is the case without x, and ends the way back. The pixels are a box, and
+  so is the result of a function that has an interval rule but no lines.
 
 `lower_bounds` walks from a node back to the boxes. Its bounds hold for the network as computed in float32,
 although they are computed in float64 themselves:
@@ -14,9 +14,9 @@ although they are computed in float64 themselves:
 - A float32 layer computes ``y = f(x) + e``, where x are the values computed before and ``|e| <= error``. The
   error is the allowance of the interval rule (`rounding`). A function with the coefficients A loses at most
   ``|A| error`` there, which is subtracted.
-- The coefficients of the next step are rounded. The chain of inequalities holds for whatever coefficients came
-  out, if this rounding times the size of x is subtracted. `rounding.own` bounds it in proportion to ``|A|``,
-  and it is a part of every error.
+- The coefficients of the next step are rounded. The chain of inequalities holds for the rounded ones, if the
+  rounding times the size of x is subtracted. `rounding.own` bounds this in proportion to ``|A|``, and it is a
+  part of every error.
 - `rounding.TINY` covers products that are too small for float64.
 """
 
@@ -51,8 +51,8 @@ class Node:
         offset: affine: (N, ...) the result at 0; none is 0.
         error: affine: (N, ...) how far the computed result may be off; none is exact.
         lines: the lines, or the box; none of an affine node.
-        independent: whether any point of the box of bounds may occur. The interval bounds of a linear function
-            are then exact.
+        independent: whether any point of the box of bounds may occur. The interval bounds of a linear
+            function of it are then exact.
         tight: whether the way back could not improve the bounds any more.
     """
 

@@ -57,9 +57,7 @@ class Certifier(Unit, ABC):
     """The names of the threat models that the certifier knows."""
 
     @abstractmethod
-    def prove(
-        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
-    ) -> Tensor | Proofs:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor | Proofs:
         """Return (N,) bool, true only where proven, for images that are classified correctly.
 
         `Proofs` say besides how many passes it took, beside the one for the class; else `passes` does.
@@ -88,9 +86,7 @@ class Certifier(Unit, ABC):
 
         The arguments and errors are those of `proofs`.
         """
-        return self.proofs(
-            model, images, labels, threat, batch_size=batch_size, on_batch=on_batch
-        ).certified
+        return self.proofs(model, images, labels, threat, batch_size=batch_size, on_batch=on_batch).certified
 
     @final
     @own_settings()
@@ -104,7 +100,7 @@ class Certifier(Unit, ABC):
         batch_size: int | BatchSize = 250,
         on_batch: Callable[[int], None] | None = None,
     ) -> Proofs:
-        """Return for which images it is proven that every allowed point is classified correctly, and the cost.
+        """Return which images are proven to be classified correctly at every allowed point, and the cost.
 
         Args:
             model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
@@ -127,8 +123,8 @@ class Certifier(Unit, ABC):
         if not threat.is_one_of(self.norms):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
-        once, nothing = torch.ones_like(labels, dtype=torch.int64), torch.zeros_like(labels, dtype=torch.int64)
-        found = Proofs(nothing.bool(), once, nothing.clone())
+        nothing = torch.zeros_like(labels, dtype=torch.int64)
+        found = Proofs(nothing.bool(), nothing + 1, nothing)
         understood = len(images) > 0 and self.explain(model, images) is None
 
         def certify_rows(rows: Tensor) -> None:
@@ -204,8 +200,8 @@ class Certifier(Unit, ABC):
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
             correct = (logits.argmax(dim=1) == labels) & answered(logits)
-            once = torch.ones_like(labels, dtype=torch.int64)
-            found = Proofs(correct, once, torch.zeros_like(once))
+            nothing = torch.zeros_like(labels, dtype=torch.int64)
+            found = Proofs(correct, nothing + 1, nothing)
             if threat.eps > 0 and correct.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 rows = correct.clone()

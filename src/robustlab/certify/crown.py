@@ -1,12 +1,12 @@
 """CROWN: linear bounds from the logits back to the pixels (Zhang et al. 2018, arXiv:1811.00866; `backward`).
 
-The lines below and above an activation depend on bounds of its arguments. Here they come from a way back of their
-own, from each argument whose interval leaves it open which way the activation goes (Xu et al. 2020,
-arXiv:2002.12920). The difference of two logits is bounded as one linear function, so the last layer costs
-nothing.
+The lines below and above an activation depend on bounds of its arguments. Intervals give the first bounds.
+Where they do not decide on which side of its bend an activation is, a way back from that argument gives
+tighter ones (Xu et al. 2020, arXiv:2002.12920). The difference of two logits is bounded as one linear
+function.
 
-An image takes one way back, of a part of the network, for each such argument and each other class. At most
-`tightening.MEMORY` bytes of coefficients are kept at once.
+An image takes one way back, of a part of the network, for each such argument and for each other class. At
+most `tightening.MEMORY` bytes of coefficients are kept at once.
 """
 
 import torch
@@ -34,8 +34,8 @@ class CROWN(Certifier):
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
 
-        They hold for the logits as computed in float32. At the label itself the bound is infinite. They are at
-        least those of `crown_ibp`.
+        They hold for the logits as computed in float32. At the label itself the bound is infinite. They are
+        at least those of `crown_ibp`.
 
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.

@@ -1,6 +1,6 @@
-"""CROWN-IBP: interval bounds for the layers, then one way back (Zhang et al. 2020, arXiv:1906.06316; `backward`).
+"""CROWN-IBP: interval bounds of the layers, then one way back (Zhang et al. 2020, arXiv:1906.06316).
 
-An image takes two passes forward, in float64, and one way back for each other class.
+An image takes two passes forward, in float64, and one way back (`backward`) for each other class.
 """
 
 import torch

@@ -49,11 +49,10 @@ class IBP(Certifier):
         """
         return _margins(model, images, labels, threat, torch.float64)
 
-
     def look(
         self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
     ) -> tuple[Tensor, Tensor]:
-        """Return what `prove` does, and (N, K) margins without an allowance for rounding, which prove nothing."""
+        """Return what `prove` does, and (N, K) margins without an allowance for rounding."""
         rough = _margins(model, images, labels, threat, torch.float32)
         certified = (rough > 0).all(dim=1)
         if certified.any():

@@ -26,8 +26,8 @@ _UNIT = {torch.float64: 2.0**-24, torch.float32: 0.0}
 """float32 bounds are a quick look without any allowance; only float64 bounds prove anything."""
 
 TINY = 2.0**-40
-"""More than all products below float64's normal range in a pass back can add up to: fewer than 2^80 of them, of
-2^-1022, times values up to `LARGEST`."""
+"""More than what a way back can lose to products below float64's normal range: fewer than 2^80 of them, each
+less than 2^-1022 times a value of up to `LARGEST`."""
 
 LARGEST = 2.0**100
 """Values beyond this are refused: float32 ends at 2^128, and a sum may end above its terms."""
@@ -53,9 +53,9 @@ def own(size: Tensor, noise: Tensor | float) -> Tensor:
     """Return how far one step back in float64 may be off, per unit of a result's coefficient.
 
     Transposing a layer sums, for each argument, at most as many products as there are results (D), and the
-    constants of a step are one more sum of D products. All are off by at most g_n, for n = 2 D + 8 and float64's
-    unit roundoff, times the sum of the sizes of the result's terms. This sum is the result's size if the result
-    is one number of its arguments, and otherwise at most its noise over the two spare roundings.
+    constants of a step are one more sum of D products. Both are off by at most g_n times the sum of the sizes
+    of a result's terms, with n = 2 D + 8 and float64's unit roundoff. That sum is the result's size if the
+    result is one of the arguments. Otherwise it is at most the noise over the two spare roundings.
 
     Args:
         size: (N, ...) the largest size of the results.

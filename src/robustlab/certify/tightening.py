@@ -45,7 +45,7 @@ class Tightener:
         self.rows = self.rows.to(counts.device) + counts
         most = int(counts.max())
         places = open_ones.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
-        for some in places.split(_rows_at_once(node), dim=1) if most else ():
+        for some in torch.split(places, _rows_at_once(node), dim=1) if most else ():
             rows = torch.zeros((some.shape[1], *lower.shape), dtype=lower.dtype, device=lower.device)
             rows.scatter_(2, some.T[..., None], 1.0)
             found = lower_bounds(node, rows.view(len(rows), *node.lower.shape), both=True).T
@@ -58,7 +58,7 @@ class Tightener:
 
 
 def most_work(node: Node) -> int:
-    """Return how many coefficients the ways back of a `Tightener` take for one image, if all entries are open."""
+    """Return how many coefficients a `Tightener` takes for one image, if its intervals decide nothing."""
     work = 0
     for here in way_back(node):
         for parent in here.parents if here.lines is not None else ():
@@ -79,5 +79,3 @@ def _rows_at_once(node: Node) -> int:
     if node.lower.device.type == "cpu":
         most = min(most, _AT_ONCE // largest)
     return max(1, most)
-
-

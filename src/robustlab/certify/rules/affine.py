@@ -1,24 +1,25 @@
 """Affine functions on the way back (`backward`): coefficients go through the transposed function.
 
-Autograd knows the transpose of every affine function. Those of dense and convolutional layers are written out,
-since autograd would compute the layer first.
+Autograd knows the transpose of every affine function. Those of dense and convolutional layers are written
+out, because autograd computes the layer first.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import grad
 
 from robustlab.certify.backward import Back, Node
 from robustlab.certify.interval import Interval, NoRuleError, intervals
 from robustlab.certify.rounding import own
 from robustlab.certify.rules.base import at, size
 
-_CONVOLUTIONS = {
-    F.conv1d: torch.nn.grad.conv1d_input,
-    F.conv2d: torch.nn.grad.conv2d_input,
-    F.conv3d: torch.nn.grad.conv3d_input,
+_CONVOLUTIONS: dict[Any, Any] = {
+    F.conv1d: grad.conv1d_input,
+    F.conv2d: grad.conv2d_input,
+    F.conv3d: grad.conv3d_input,
 }
 _RESHAPING = {torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view}
 
@@ -45,7 +46,7 @@ def transposed(func: Any, args: Any, options: Any, result: Interval) -> Node:
         return at(func, args, options, lambda _: next(given))
 
     zeros = [torch.zeros_like(x.lower) for x in arguments]
-    offset, pull = torch.func.vjp(call, *zeros)  # type: ignore[no-untyped-call]
+    offset, pull, *_ = cast(Any, torch.func.vjp)(call, *zeros)
     back = torch.vmap(pull)
     _check_apart(func, back, result)
     return _affine(args, options, result, back, offset)
@@ -94,7 +95,13 @@ def _layer(
 
 
 def _affine(
-    args: Any, options: Any, result: Interval, back: Back, offset: Tensor | None = None, *, exact: bool = False
+    args: Any,
+    options: Any,
+    result: Interval,
+    back: Back,
+    offset: Tensor | None = None,
+    *,
+    exact: bool = False,
 ) -> Node:
     return Node(
         lower=result.lower,

@@ -78,10 +78,11 @@ def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **
         lambda values, w, b: func(values, w, b, *geometry, **more), x, weight, bias, allowance
     )
     within_float32(lower, upper)
-    noise: Tensor | float = 0.0
+    noise: Any = 0.0
     if x.node is not None:
-        lost = underflow(weight[0].numel(), dtype) + (0 if bias is None else allowance * bias.abs())
-        lost = lost + torch.zeros_like(weight.flatten(1)[:, 0])
+        lost = torch.full_like(weight.flatten(1)[:, 0], underflow(weight[0].numel(), dtype))
+        if bias is not None:
+            lost += allowance * bias.abs()
         noise = func(allowance * size(x), weight.abs(), lost, *geometry, **more)
     if func is not F.linear:
         return Interval(lower, upper, noise=noise)

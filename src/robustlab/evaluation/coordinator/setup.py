@@ -223,8 +223,8 @@ def certification(
 ) -> Certify | None:
     """Return the stage that looks for proofs; None if no certifier can bound the classifier.
 
-    In the place of `Auto`, the default, certifiers of other packages are asked by name, and the first that can
-    bound the classifier is taken. One that fails is left out, which is noted.
+    Where `Auto`, the default, can't bound it, certifiers of other packages are asked by name, and the first
+    that can is taken. One that fails is left out, which is noted.
 
     Raises:
         RobustlabError: another one was asked for, and does not know the threat model.
@@ -246,8 +246,10 @@ def certification(
         first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
         note(f"the certifier {chosen.name} can prove nothing: {chosen.explain(problem.model, first)}")
         return None
-    others = (kind for kind in units(Certifier).values() if not kind.__module__.startswith("robustlab."))
-    for kind in (Auto, *others):
+    certifiers = units(Certifier).values()
+    others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
+    kinds: list[type[Certifier]] = [Auto, *others]
+    for kind in kinds:
         try:
             with nullcontext() if kind is Auto else calling(kind.name):
                 certifier = chosen if kind is Auto else kind()
