@@ -2,10 +2,10 @@
 
     OMP_NUM_THREADS=1 python benchmarks/certificates.py --models nets.py wide_kw=0.1 rsl18a=0.1 madry_tiny=0.3
 
-``NAME=EPS`` names a function of the models' file, which returns a classifier, and the Linf eps. For each certifier
-the table shows the share of the first test images that is proven, and the seconds that one image takes in this
-process on one core. A certifier that has used up `--limit` seconds stops; the number of its images then stands
-in brackets.
+``NAME=EPS`` names a function of the models' file, which returns a classifier, and the Linf eps. For each
+certifier the table shows the share of the first test images that is proven, and the seconds of processor time
+for each image, on one core. A certifier that has used up `--limit` seconds stops; the number of its images then
+stands in brackets.
 """
 
 import argparse
@@ -40,7 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("networks", nargs="+", metavar="NAME=EPS")
     parser.add_argument("--models", required=True, help="the file of the networks")
-    parser.add_argument("--certifiers", nargs="+", default=["ibp", "crown_ibp", "crown", "alpha_crown", "auto"])
+    parser.add_argument(
+        "--certifiers", nargs="+", default=["ibp", "crown_ibp", "crown", "alpha_crown", "auto"]
+    )
     parser.add_argument("--dataset", default="mnist")
     parser.add_argument("-n", type=int, default=100, help="images, the first ones")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for one cell of the table")
