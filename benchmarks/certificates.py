@@ -4,8 +4,8 @@
 
 ``NAME=EPS`` names a function of the models' file, which returns a classifier, and the Linf eps. For each
 certifier the table shows the share of the first test images that is proven, and the seconds of processor time
-for each image, on one core. A certifier that has used up `--limit` seconds stops; the number of its images then
-stands in brackets.
+for each image, on one core. A certifier that has used up `--limit` seconds stops. The number of its images
+then stands in brackets.
 """
 
 import argparse

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_networks import Case, Residual, cases, points, randomize
 from scipy.optimize import LinearConstraint, linprog, milp
@@ -175,6 +175,7 @@ def least_margin(model: nn.Sequential, lower: Any, upper: Any, label: int, other
     return float(best)
 
 
+@settings(max_examples=8)
 @given(drawn=dense())
 def test_the_exact_least_margin_is_above_the_bounds_and_below_every_point(drawn: Any) -> None:
     model, images, labels, eps = drawn
