@@ -13,7 +13,7 @@ from scipy.optimize import LinearConstraint, linprog, milp
 from test_rules import FUNCTIONS, bounds_and_points
 from torch import Tensor, nn
 
-from robustlab.certify import CROWN, CROWNIBP, IBP, AlphaCROWN, Auto
+from robustlab.certify import CROWN, CROWNIBP, IBP, AlphaCROWN, AutoCertifier, rounding
 from robustlab.certify.backward import Tape, lower_bounds
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
@@ -47,7 +47,7 @@ def test_no_point_lies_outside_the_bounds(case: Case, threat: ThreatModel) -> No
 
 def network(kind: str) -> nn.Module:
     """Return a tiny network of (1, 4, 4) images and 3 classes."""
-    activations = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "leaky": lambda: nn.LeakyReLU(0.2)}
+    activations: dict[str, Any] = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "leaky": lambda: nn.LeakyReLU(0.2)}
     activation = activations.get(kind, nn.ReLU)
     with seeding.isolated(7):
         front = {
@@ -199,9 +199,10 @@ def test_the_exact_least_margin_is_above_the_bounds_and_below_every_point(drawn:
 def test_the_patterns_give_what_integer_programming_gives() -> None:
     """The oracle above against the usual model of rectifiers with integers (Tjeng et al. 2019)."""
     with seeding.isolated(1):
-        model = nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3)).eval()
-    weight, bias = (t.detach().double().numpy() for t in (model[1].weight, model[1].bias))
-    last, offset = (t.detach().double().numpy() for t in (model[3].weight, model[3].bias))
+        first, second = nn.Linear(4, 5), nn.Linear(5, 3)
+    model = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second).eval()
+    weight, bias = (t.detach().double().numpy() for t in (first.weight, first.bias))
+    last, offset = (t.detach().double().numpy() for t in (second.weight, second.bias))
     big = 10.0
     # Variables: pixels, activations, whether they are active.
     cost = np.concatenate([np.zeros(4), last[0] - last[1], np.zeros(5)])
@@ -216,7 +217,7 @@ def test_the_patterns_give_what_integer_programming_gives() -> None:
         np.concatenate([np.full(4, 0.9), np.full(5, big), np.ones(5)]),
     )
     integers = np.concatenate([np.zeros(9), np.ones(5)])
-    found = milp(cost, constraints=limits, bounds=ends, integrality=integers)  # type: ignore[arg-type]
+    found = milp(cost, constraints=limits, bounds=ends, integrality=integers)
     expected = least_margin(model, ends[0][:4], ends[1][:4], 0, 1)
     assert found.fun + offset[0] - offset[1] == pytest.approx(expected, abs=1e-6)
 
@@ -239,6 +240,26 @@ def test_a_linear_network_and_a_settled_one_are_bounded_exactly() -> None:
         found = certifier.margins(model, images, labels, Linf(eps=0.2))
         assert torch.allclose(found[others], expected[others], atol=1e-3)
         assert (found[others] <= expected[others] + 1e-6).all()
+
+
+def test_float32_rounding_is_allowed_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    with seeding.isolated(5):
+        model = nn.Sequential(nn.Flatten(), nn.Linear(4096, 40), nn.ReLU(), nn.Linear(40, 40)).eval()
+        images = torch.rand(20, 1, 64, 64)
+    flat = images.double()
+
+    def escaped() -> int:
+        with torch.no_grad():
+            logits = model(images)
+            bounds = model(Tape().start(Interval(flat, flat)))
+            rows = torch.eye(40).double()[:, None].expand(40, 20, 40)
+            found = lower_bounds(bounds.node, rows, both=True)
+        values = logits.T.double()
+        return int(((values < found[:40]) | (-values < found[40:])).sum())
+
+    assert escaped() == 0
+    monkeypatch.setitem(rounding._UNIT, torch.float64, 0.0)
+    assert escaped() > 0  # so the test above can fail
 
 
 def test_only_open_rectifiers_are_counted_and_memory_bounds_the_rows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,13 +291,13 @@ def test_auto_proves_what_its_parts_prove_and_skips_what_takes_long() -> None:
     threat = Linf(eps=0.03)
     parts = [c.certify(model, images, labels, threat) for c in (IBP(), CROWNIBP(), CROWN())]
     assert parts[2].sum() > parts[0].sum()
-    assert torch.equal(Auto().certify(model, images, labels, threat), parts[0] | parts[2])
-    skipping = Auto(work=0.0, hope=1e9).certify(model, images, labels, threat)
+    assert torch.equal(AutoCertifier().certify(model, images, labels, threat), parts[0] | parts[2])
+    skipping = AutoCertifier(work=0.0, hope=1e9).certify(model, images, labels, threat)
     assert torch.equal(skipping, parts[0] | parts[1])
-    cheapest = Auto(work=0.0, hope=0.0).proofs(model, images, labels, threat)
+    cheapest = AutoCertifier(work=0.0, hope=0.0).proofs(model, images, labels, threat)
     assert torch.equal(cheapest.certified, parts[0])
     assert not cheapest.backwards.any()
     ball = L2(eps=0.05)
     assert torch.equal(
-        Auto().certify(model, images, labels, ball), IBP().certify(model, images, labels, ball)
+        AutoCertifier().certify(model, images, labels, ball), IBP().certify(model, images, labels, ball)
     )

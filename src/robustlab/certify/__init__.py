@@ -1,8 +1,8 @@
 """Certifiers: proofs that no point of a threat model changes the class."""
 
 from robustlab.certify.alpha_crown import AlphaCROWN
-from robustlab.certify.auto import Auto
-from robustlab.certify.base import Certifier, Proofs, as_certifier
+from robustlab.certify.auto import AutoCertifier
+from robustlab.certify.base import Certifier, ProofResult, as_certifier
 from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP
 from robustlab.certify.ibp import IBP
@@ -13,9 +13,9 @@ __all__ = [
     "CROWNIBP",
     "IBP",
     "AlphaCROWN",
-    "Auto",
+    "AutoCertifier",
     "Certifier",
     "NoRuleError",
-    "Proofs",
+    "ProofResult",
     "as_certifier",
 ]

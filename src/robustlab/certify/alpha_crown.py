@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustlab.certify.backward import Node, Tape, lower_bounds, way_back
-from robustlab.certify.base import Certifier, Proofs
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.crown_ibp import crown_ibp
 from robustlab.certify.interval import Interval
 from robustlab.certify.margins import Bounds, differences, in_groups, logits_of, margins_of
@@ -34,7 +34,7 @@ class AlphaCROWN(Certifier):
     steps: Annotated[int, Field(ge=1)] = 20
     lr: Annotated[float, Field(gt=0.0)] = 0.2
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return self._bounds(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:

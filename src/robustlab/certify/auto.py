@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.alpha_crown import AlphaCROWN
 from robustlab.certify.backward import Tape
-from robustlab.certify.base import Certifier, Proofs
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP
 from robustlab.certify.ibp import IBP
@@ -27,7 +27,7 @@ from robustlab.threats import ThreatModel
 
 
 @register("auto")
-class Auto(Certifier):
+class AutoCertifier(Certifier):
     """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
 
     Attributes:
@@ -43,9 +43,9 @@ class Auto(Certifier):
     hope: Annotated[float, Field(ge=0.0)] = 4.0
     alpha: bool = False
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         certified, rough = IBP().look(model, images, labels, threat)
-        found = Proofs(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
+        found = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
         if certified.all() or not threat.is_one_of(CROWN.norms):
             return found
         # The network may do what only interval bounds can follow.

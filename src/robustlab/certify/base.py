@@ -26,10 +26,10 @@ from robustlab.core.spec import Unit, parse, units
 from robustlab.core.text import a_kind
 from robustlab.threats import Linf, ThreatModel, as_threat
 
-__all__ = ["Certifier", "Proofs", "as_certifier"]
+__all__ = ["Certifier", "ProofResult", "as_certifier"]
 
 
-class Proofs(NamedTuple):
+class ProofResult(NamedTuple):
     """What a certifier found, and what it took.
 
     Attributes:
@@ -57,10 +57,12 @@ class Certifier(Unit, ABC):
     """The names of the threat models that the certifier knows."""
 
     @abstractmethod
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor | Proofs:
+    def prove(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> Tensor | ProofResult:
         """Return (N,) bool, true only where proven, for images that are classified correctly.
 
-        `Proofs` say besides how many passes it took, beside the one for the class; else `passes` does.
+        `ProofResult` say besides how many passes it took, beside the one for the class; else `passes` does.
 
         Raises:
             NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
@@ -99,7 +101,7 @@ class Certifier(Unit, ABC):
         *,
         batch_size: int | BatchSize = 250,
         on_batch: Callable[[int], None] | None = None,
-    ) -> Proofs:
+    ) -> ProofResult:
         """Return which images are proven to be classified correctly at every allowed point, and the cost.
 
         Args:
@@ -124,7 +126,7 @@ class Certifier(Unit, ABC):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
         nothing = torch.zeros_like(labels, dtype=torch.int64)
-        found = Proofs(nothing.bool(), nothing + 1, nothing)
+        found = ProofResult(nothing.bool(), nothing + 1, nothing)
         understood = len(images) > 0 and self.explain(model, images) is None
 
         def certify_rows(rows: Tensor) -> None:
@@ -183,25 +185,27 @@ class Certifier(Unit, ABC):
                 return error
         return None
 
-    def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         found = self.prove(model, images, labels, threat)
-        proven = found.certified if isinstance(found, Proofs) else found
+        proven = found.certified if isinstance(found, ProofResult) else found
         # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
         if not isinstance(proven, Tensor) or proven.dtype != torch.bool or proven.shape != labels.shape:
             what = f"{proven.dtype} {tuple(proven.shape)}" if isinstance(proven, Tensor) else a_kind(proven)
             raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
-        if isinstance(found, Proofs):
-            return Proofs(proven, found.forwards + 1, found.backwards)
+        if isinstance(found, ProofResult):
+            return ProofResult(proven, found.forwards + 1, found.backwards)
         forwards = self.passes(proven)
-        return Proofs(proven, forwards, torch.zeros_like(forwards))
+        return ProofResult(proven, forwards, torch.zeros_like(forwards))
 
-    def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def _certify_batch(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> ProofResult:
         with torch.no_grad():
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
             correct = (logits.argmax(dim=1) == labels) & answered(logits)
             nothing = torch.zeros_like(labels, dtype=torch.int64)
-            found = Proofs(correct, nothing + 1, nothing)
+            found = ProofResult(correct, nothing + 1, nothing)
             if threat.eps > 0 and correct.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 rows = correct.clone()

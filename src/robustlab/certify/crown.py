@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.certify.backward import Tape
-from robustlab.certify.base import Certifier, Proofs
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.crown_ibp import crown_ibp
 from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
@@ -28,7 +28,7 @@ class CROWN(Certifier):
 
     norms = ("linf",)
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return crown(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:

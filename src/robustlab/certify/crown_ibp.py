@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.certify.backward import Tape
-from robustlab.certify.base import Certifier, Proofs
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
 from robustlab.core.spec import register
@@ -20,7 +20,7 @@ class CROWNIBP(Certifier):
 
     norms = ("linf",)
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Proofs:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return crown_ibp(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:

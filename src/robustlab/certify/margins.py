@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.backward import Node, lower_bounds
-from robustlab.certify.base import Proofs
+from robustlab.certify.base import ProofResult
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.core.calling import calling
 
@@ -36,9 +36,9 @@ class Bounds(NamedTuple):
         return (self.margins > 0).all(dim=1)
 
     @property
-    def proofs(self) -> Proofs:
+    def proofs(self) -> ProofResult:
         """The same as a certifier returns it."""
-        return Proofs(self.proven, self.forwards, self.backwards)
+        return ProofResult(self.proven, self.forwards, self.backwards)
 
     def improve(self, rows: Tensor, bounds: "Bounds") -> None:
         """Take over the better bounds of the images at (M,) rows."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.certify import Auto, Certifier, NoRuleError, as_certifier
+from robustlab.certify import AutoCertifier, Certifier, NoRuleError, as_certifier
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, calling, in_one_line
 from robustlab.core.device import resolve
@@ -223,7 +223,7 @@ def certification(
 ) -> Certify | None:
     """Return the stage that looks for proofs; None if no certifier can bound the classifier.
 
-    Where `Auto`, the default, can't bound it, certifiers of other packages are asked by name, and the first
+    Where the default, `auto`, can't bound it, certifiers of other packages are asked by name. The first
     that can is taken. One that fails is left out, which is noted.
 
     Raises:
@@ -233,7 +233,7 @@ def certification(
     if problem.eot_samples > 1 or dtype_of(problem.model) != torch.float32:
         return None
     chosen = as_certifier(asked)
-    if not isinstance(chosen, Auto):
+    if not isinstance(chosen, AutoCertifier):
         if not problem.threat.is_one_of(chosen.norms):
             known = ", ".join(chosen.norms)
             raise RobustlabError(
@@ -248,11 +248,11 @@ def certification(
         return None
     certifiers = units(Certifier).values()
     others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
-    kinds: list[type[Certifier]] = [Auto, *others]
+    kinds: list[type[Certifier]] = [AutoCertifier, *others]
     for kind in kinds:
         try:
-            with nullcontext() if kind is Auto else calling(kind.name):
-                certifier = chosen if kind is Auto else kind()
+            with nullcontext() if kind is AutoCertifier else calling(kind.name):
+                certifier = chosen if kind is AutoCertifier else kind()
                 failure = _failure(certifier, problem)
         except RobustlabError as error:
             if isinstance(error, UserCodeError) and error.quits:
@@ -260,7 +260,7 @@ def certification(
             failure = str(error)
         if failure is None:
             return Certify(certifier=certifier, threat=problem.threat)
-        if failure and kind is not Auto:
+        if failure and kind is not AutoCertifier:
             note(f"the certifier {kind.name} is left out: {failure}")
     return None
 
