@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
     from torch import Tensor, nn
 
     from robustlab.attacks import Attack
+    from robustlab.certify import Certifier
     from robustlab.core.progress import Progress
     from robustlab.data import Split
     from robustlab.evaluation.engines import Engine
@@ -175,6 +176,15 @@ class EvaluationOptions(_Options):
     checks: bool = field(default=True, metadata=option_info("compute the reasons to doubt the figure"))
     certify: bool = field(
         default=True, metadata=option_info("look for proofs before attacking; a proven image needs no attack")
+    )
+    certifier: "str | Certifier" = field(
+        default="auto",
+        metadata=option_info(
+            "what looks for them; auto tries cheap bounds first and skips what would take long, and where it "
+            "can't bound the classifier, certifiers of other packages are asked. `ls certifiers` lists all",
+            command_line="text",
+            accepted="a certifier's spec, or a certifier",
+        ),
     )
     eot_samples: int | None = field(
         default=None,

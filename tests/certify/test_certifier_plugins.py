@@ -14,7 +14,7 @@ from robustlab.api import evaluate
 from robustlab.certify import Certifier, NoRuleError
 from robustlab.core import spec
 from robustlab.core.calling import UserCodeError
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.progress import Progress
 from robustlab.core.spec import register, units
 from robustlab.threats import L2, Linf, ThreatModel
@@ -113,6 +113,34 @@ def test_robustlabs_own_is_asked_first(tmp_path: Path) -> None:
     results, _ = run(tmp_path, linear)
     assert results.certified is not None
     assert asked == []
+
+
+def test_the_certifier_that_was_chosen_is_used(tmp_path: Path) -> None:
+    first, second = nn.Linear(20, 8), nn.Linear(8, 2)
+    layers = nn.Sequential(nn.Flatten(), first, nn.ReLU(), second).eval()
+    with torch.no_grad():
+        for layer in (first, second):
+            layer.weight.copy_(torch.linspace(-1, 1.3, layer.weight.numel()).view_as(layer.weight))
+            layer.bias.copy_(-layer.weight.sum(dim=1) / 2)
+    found, crown = (run(tmp_path / name, layers, certifier=name)[0] for name in ("ibp", "crown"))
+    assert (certified(found) or 0) <= (certified(crown) or 0)
+    assert certified(crown)
+    # Ways back are counted, and a stage of another certifier is not taken from the ledger.
+    again, notes = run(tmp_path / "ibp", layers, certifier="crown")
+    assert certified(again) == certified(crown)
+    assert not notes or not [note for note in notes if "certifier" in note]
+    with pytest.raises(RobustlabError, match="certifier crown proves within linf; the threat model is l2"):
+        run(tmp_path / "l2", layers, certifier="crown", threat="l2(eps=0.1)")
+    with pytest.raises(SpecError, match="crwon"):
+        run(tmp_path / "typo", layers, certifier="crwon")
+
+
+def test_one_that_was_chosen_and_can_not_bound_the_model_says_why(tmp_path: Path) -> None:
+    mean_certifier()
+    results, notes = run(tmp_path, Sorted().eval(), certifier="crown")
+    assert results.certified is None
+    (note,) = (note for note in notes if "certifier" in note)
+    assert note == "the certifier crown can prove nothing: layer Sorted: sort has no interval rule"
 
 
 def failing(name: str, result: Any) -> None:

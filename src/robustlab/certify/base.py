@@ -4,7 +4,7 @@ import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import partial
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from robustlab.certify.interval import NoRuleError
 from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.calling import UserCodeError, ask, calling
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import (
     as_images,
     as_numbers,
@@ -22,11 +22,25 @@ from robustlab.core.inputs import (
 )
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
-from robustlab.core.spec import Unit, units
+from robustlab.core.spec import Unit, parse, units
 from robustlab.core.text import a_kind
 from robustlab.threats import Linf, ThreatModel, as_threat
 
-__all__ = ["Certifier"]
+__all__ = ["Certifier", "ProofResult", "as_certifier"]
+
+
+class ProofResult(NamedTuple):
+    """What a certifier found, and what it took.
+
+    Attributes:
+        certified: (N,) bool, true where proven.
+        forwards: (N,) int64, forward passes of each image.
+        backwards: (N,) int64, backward passes.
+    """
+
+    certified: Tensor
+    forwards: Tensor
+    backwards: Tensor
 
 
 class Certifier(Unit, ABC):
@@ -43,8 +57,12 @@ class Certifier(Unit, ABC):
     """The names of the threat models that the certifier knows."""
 
     @abstractmethod
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+    def prove(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> Tensor | ProofResult:
         """Return (N,) bool, true only where proven, for images that are classified correctly.
+
+        `ProofResult` say besides how many passes it took, beside the one for the class; else `passes` does.
 
         Raises:
             NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
@@ -68,6 +86,24 @@ class Certifier(Unit, ABC):
     ) -> Tensor:
         """Return (N,) bool: whether the image is classified correctly, and so is every allowed point.
 
+        The arguments and errors are those of `proofs`.
+        """
+        return self.proofs(model, images, labels, threat, batch_size=batch_size, on_batch=on_batch).certified
+
+    @final
+    @own_settings()
+    def proofs(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        threat: ThreatModel,
+        *,
+        batch_size: int | BatchSize = 250,
+        on_batch: Callable[[int], None] | None = None,
+    ) -> ProofResult:
+        """Return which images are proven to be classified correctly at every allowed point, and the cost.
+
         Args:
             model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
             images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255.
@@ -89,17 +125,21 @@ class Certifier(Unit, ABC):
         if not threat.is_one_of(self.norms):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
-        certified = torch.zeros_like(labels, dtype=torch.bool)
+        nothing = torch.zeros_like(labels, dtype=torch.int64)
+        found = ProofResult(nothing.bool(), nothing + 1, nothing)
         understood = len(images) > 0 and self.explain(model, images) is None
 
         def certify_rows(rows: Tensor) -> None:
             if understood:
-                certified[rows] = self._certify_batch(model, images[rows], labels[rows], threat)
+                for whole, part in zip(
+                    found, self._certify_batch(model, images[rows], labels[rows], threat), strict=True
+                ):
+                    whole[rows] = part
             if on_batch is not None:
                 on_batch(len(rows))
 
         in_batches(torch.arange(len(images), device=images.device), batch_size, certify_rows)
-        return certified
+        return found
 
     @final
     @own_settings()
@@ -145,28 +185,53 @@ class Certifier(Unit, ABC):
                 return error
         return None
 
-    def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        proven = self.prove(model, images, labels, threat)
+    def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
+        found = self.prove(model, images, labels, threat)
+        proven = found.certified if isinstance(found, ProofResult) else found
         # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
         if not isinstance(proven, Tensor) or proven.dtype != torch.bool or proven.shape != labels.shape:
             what = f"{proven.dtype} {tuple(proven.shape)}" if isinstance(proven, Tensor) else a_kind(proven)
             raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
-        return proven
+        if isinstance(found, ProofResult):
+            return ProofResult(proven, found.forwards + 1, found.backwards)
+        forwards = self.passes(proven)
+        return ProofResult(proven, forwards, torch.zeros_like(forwards))
 
-    def _certify_batch(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+    def _certify_batch(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> ProofResult:
         with torch.no_grad():
             logits = _logits(model, images)
             check_classes(logits.shape[1], int(labels.max()))
-            certified = (logits.argmax(dim=1) == labels) & answered(logits)
-            if threat.eps > 0 and certified.any():
+            correct = (logits.argmax(dim=1) == labels) & answered(logits)
+            nothing = torch.zeros_like(labels, dtype=torch.int64)
+            found = ProofResult(correct, nothing + 1, nothing)
+            if threat.eps > 0 and correct.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
+                rows = correct.clone()
                 try:
-                    certified[certified.clone()] = self._proved(
-                        model, images[certified], labels[certified], threat
-                    )
+                    proofs = self._proved(model, images[rows], labels[rows], threat)
                 except NoRuleError:
-                    certified.zero_()
-        return certified
+                    found.certified.zero_()
+                else:
+                    for whole, part in zip(found, proofs, strict=True):
+                        whole[rows] = part
+        return found
+
+
+def as_certifier(certifier: str | Certifier) -> Certifier:
+    """Return a certifier, given itself or its spec.
+
+    Raises:
+        SpecError: it is neither.
+    """
+    if isinstance(certifier, Certifier):
+        return certifier
+    if not isinstance(certifier, str):
+        raise SpecError(
+            f"certifier must be a certifier or its spec, such as crown; found {a_kind(certifier)}"
+        )
+    return parse(Certifier, certifier)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

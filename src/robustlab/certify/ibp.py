@@ -13,13 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.base import Certifier
-from robustlab.certify.interval import Ball, Interval, IntervalSource, NoRuleError
+from robustlab.certify.interval import Ball, Interval, IntervalSource
+from robustlab.certify.margins import logits_of
 from robustlab.certify.region import region
 from robustlab.certify.rounding import gamma
 from robustlab.certify.rules.linear import through
-from robustlab.core.calling import calling
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
@@ -34,12 +33,7 @@ class IBP(Certifier):
     norms = ("linf", "l2", "l1", "l0")
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        hopeful = (_margins(model, images, labels, threat, torch.float32) > 0).all(dim=1)
-        certified = torch.zeros_like(hopeful)
-        if hopeful.any():
-            margins = self.margins(model, images[hopeful], labels[hopeful], threat)
-            certified[hopeful] = (margins > 0).all(dim=1)
-        return certified
+        return self.look(model, images, labels, threat)[0]
 
     def passes(self, certified: Tensor) -> Tensor:
         # The class; bounds in fp32, centre and radius; where these may do, in fp64, too.
@@ -55,6 +49,18 @@ class IBP(Certifier):
         """
         return _margins(model, images, labels, threat, torch.float64)
 
+    def look(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `prove` does, and (N, K) margins without an allowance for rounding."""
+        rough = _margins(model, images, labels, threat, torch.float32)
+        certified = (rough > 0).all(dim=1)
+        if certified.any():
+            hopeful = certified.clone()
+            margins = self.margins(model, images[hopeful], labels[hopeful], threat)
+            certified[hopeful] = (margins > 0).all(dim=1)
+        return certified, rough
+
 
 def _margins(
     model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, dtype: torch.dtype
@@ -66,12 +72,7 @@ def _margins(
 
 
 def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -> Tensor:
-    # A compiled network is bounded as the module that it was compiled from.
-    with calling("the model", " when it was bounded"):
-        logits = getattr(model, "_orig_mod", model)(pixels)
-    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != len(images):
-        raise NoRuleError("its output is not one row of logits per image that depends on the image")
-    logits.check_current()
+    logits = logits_of(model, pixels)
     here = labels[:, None]
     if logits.source is not None and len(logits.source.values.lower) == len(images):
         margins = _elided(logits.source, labels)

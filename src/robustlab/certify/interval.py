@@ -7,17 +7,26 @@ parametrised weights and control flow on shapes work as they run. Control flow o
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 from robustlab.core.errors import RobustlabError
 
+if TYPE_CHECKING:
+    from robustlab.certify.backward import Node, Tape
+
 Rule = Callable[..., Any]
 
 RULES: dict[Any, Rule] = {}
 """The rule of each torch function: called with the function and its arguments."""
+
+TRANSPOSES: dict[Any, Any] = {}
+"""For the affine ones of these, what gives the node of a result: see `backward`."""
+
+LINES: dict[Any, Any] = {}
+"""For others, what gives the node of a result by lines below and above it."""
 
 IN_PLACE: dict[Any, Any] = {}
 """For each function that writes into its argument, the one that returns its result instead."""
@@ -71,12 +80,18 @@ class Interval(Tensor):
         upper: the upper bounds.
         ball: what else is known, as long as the values are an affine image of the pixels, one to one.
         source: the linear layer whose output this is.
+        noise: how far the float32 result may lie from the function's exact one of the same arguments.
+        node: how it depends on the pixels, while a tape runs.
+        tape: the tape that runs.
     """
 
     lower: Tensor
     upper: Tensor
     ball: Ball | None
     source: IntervalSource | None
+    noise: Tensor | float
+    node: "Node | None"
+    tape: "Tape | None"
     _memory: _Memory
 
     def __new__(cls, lower: Tensor, *_: Any, **__: Any) -> Self:
@@ -91,9 +106,11 @@ class Interval(Tensor):
         *,
         ball: Ball | None = None,
         source: IntervalSource | None = None,
+        noise: Tensor | float = 0.0,
         view_of: "Interval | None" = None,
     ) -> None:
         self.lower, self.upper, self.ball, self.source = lower, upper, ball, source
+        self.noise, self.node, self.tape = noise, None, None
         self._memory = _Memory() if view_of is None else view_of._memory
         self._seen = self._memory.version
 
@@ -111,12 +128,8 @@ class Interval(Tensor):
             raise NoRuleError("it changes the shape of a tensor in place")
         self._memory.version += 1
         self._seen = self._memory.version
-        self.lower, self.upper, self.ball, self.source = (
-            result.lower,
-            result.upper,
-            result.ball,
-            result.source,
-        )
+        for name in ("lower", "upper", "ball", "source", "noise", "node", "tape"):
+            setattr(self, name, getattr(result, name))
 
     @classmethod
     def __torch_function__(
@@ -138,7 +151,12 @@ class Interval(Tensor):
             interval.check_current()
             if torch.is_autocast_enabled(interval.lower.device.type):
                 raise NoRuleError("it computes in autocast; proofs hold for float32")
+        tape = next((x.tape for x in intervals(args, options) if x.tape is not None), None)
+        if tape is not None:
+            tape.before(plain, args, options)
         result = rule(plain, *args, **options)
+        if tape is not None:
+            tape.after(plain, args, options, result)
         if not writes:
             return result
         if not isinstance(args[0], Interval):

@@ -25,6 +25,10 @@ from torch import Tensor
 _UNIT = {torch.float64: 2.0**-24, torch.float32: 0.0}
 """float32 bounds are a quick look without any allowance; only float64 bounds prove anything."""
 
+TINY = 2.0**-40
+"""More than what a way back can lose to products below float64's normal range: fewer than 2^80 of them, each
+less than 2^-1022 times a value of up to `LARGEST`."""
+
 LARGEST = 2.0**100
 """Values beyond this are refused: float32 ends at 2^128, and a sum may end above its terms."""
 
@@ -43,3 +47,19 @@ def slack(roundings: int, size: Tensor) -> Tensor:
 def underflow(terms: int, dtype: torch.dtype) -> float:
     """Return what a sum of products may lose to numbers too small for float32, flushed to zero or not."""
     return terms * 2.0**-125 if dtype == torch.float64 else 0.0
+
+
+def own(size: Tensor, noise: Tensor | float) -> Tensor:
+    """Return how far one step back in float64 may be off, per unit of a result's coefficient.
+
+    Transposing a layer sums, for each argument, at most as many products as there are results (D), and the
+    constants of a step are one more sum of D products. Both are off by at most g_n times the sum of the sizes
+    of a result's terms, with n = 2 D + 8 and float64's unit roundoff. That sum is the result's size if the
+    result is one of the arguments. Otherwise it is at most the noise over the two spare roundings.
+
+    Args:
+        size: (N, ...) the largest size of the results.
+        noise: (N, ...) the allowance of their interval rule.
+    """
+    roundings = (2 * size[0].numel() + 8) * 2.0**-53
+    return roundings / (1 - roundings) * (size + noise * 2.0**23)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustlab.certify.interval import Ball, Interval, NoRuleError, depends, intervals
 from robustlab.certify.rounding import slack
+from robustlab.certify.rules.affine import entrywise, scaling
 from robustlab.certify.rules.base import at, register, size, within_float32
 
 
@@ -27,10 +28,9 @@ def _corners(
     within_float32(lower, upper)
     ball = next(intervals(args)).ball if count == 1 else None
     if ball is None or ball.centre.shape != lower.shape:
-        return Interval(lower, upper)
-    return Interval(
-        lower, upper, ball=_mapped(ball, lambda part: at(func, args, options, lambda _: part), off)
-    )
+        return Interval(lower, upper, noise=off)
+    ball = _mapped(ball, lambda part: at(func, args, options, lambda _: part), off)
+    return Interval(lower, upper, noise=off, ball=ball)
 
 
 def _chooser(corner: tuple[int, ...]) -> Callable[[Interval], Tensor]:
@@ -70,7 +70,7 @@ def _batch_norm(
     return _corners(func, (x, mean, var, weight, bias), options, lambda _: slack(8, sizes))
 
 
-_QUOTIENTS = register(_scaled, "div divide true_divide", (torch, Tensor))
-register(_scaled, "mul multiply neg negative", (torch, Tensor))
-register(_shifted, "add sub subtract rsub __rsub__", (torch, Tensor))
-register(_batch_norm, "batch_norm", [F])
+_QUOTIENTS = register(_scaled, "div divide true_divide", (torch, Tensor), transpose=scaling)
+register(_scaled, "mul multiply neg negative", (torch, Tensor), transpose=scaling)
+register(_shifted, "add sub subtract rsub __rsub__", (torch, Tensor), transpose=entrywise)
+register(_batch_norm, "batch_norm", [F], transpose=entrywise)

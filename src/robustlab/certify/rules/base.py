@@ -7,7 +7,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustlab.certify.interval import IN_PLACE, RULES, Interval, NoRuleError, Rule, intervals
+from robustlab.certify.backward import Relaxation
+from robustlab.certify.interval import (
+    IN_PLACE,
+    LINES,
+    RULES,
+    TRANSPOSES,
+    Interval,
+    NoRuleError,
+    Rule,
+    intervals,
+)
 from robustlab.certify.rounding import LARGEST
 
 _FLOATS = (torch.float32, torch.float64)
@@ -16,8 +26,19 @@ Pick = Callable[[Interval], Tensor]
 """What to take in an interval's place."""
 
 
-def register(rule: Rule, names: str, homes: Iterable[Any] = (torch, F, Tensor)) -> set[Any]:
-    """Give functions a rule wherever torch keeps them, their variants in place included; return them."""
+def register(
+    rule: Rule,
+    names: str,
+    homes: Iterable[Any] = (torch, F, Tensor),
+    *,
+    transpose: Relaxation | None = None,
+    lines: Relaxation | None = None,
+) -> set[Any]:
+    """Give functions a rule wherever torch keeps them, their variants in place included; return them.
+
+    The way back (`backward`) goes through affine functions by their ``transpose`` and through others by
+    ``lines``. It ends at a function with neither, and takes the bounds of the rule.
+    """
     kinds = set()
     for name in names.split():
         for home in homes:
@@ -26,6 +47,9 @@ def register(rule: Rule, names: str, homes: Iterable[Any] = (torch, F, Tensor)) 
                 if hasattr(home, name + "_"):
                     IN_PLACE[getattr(home, name + "_")] = getattr(home, name)
     RULES.update(dict.fromkeys(kinds, rule))
+    for table, relaxation in ((TRANSPOSES, transpose), (LINES, lines)):
+        if relaxation is not None:
+            table.update(dict.fromkeys(kinds, relaxation))
     return kinds
 
 

@@ -9,13 +9,17 @@ from torch import Tensor
 
 from robustlab.certify.interval import Interval, NoRuleError, depends
 from robustlab.certify.rounding import slack
+from robustlab.certify.rules.affine import transposed
 from robustlab.certify.rules.base import at, register, size
+from robustlab.certify.rules.lines import largest, leaky, rectifier, sigmoid, tanh
 
 
 def _increasing(func: Any, args: Any, options: Any, noise: Callable[[Tensor], Any]) -> Interval:
     """Return the values at the bounds, widened by the noise of a result of that value."""
     lower, upper = at(func, args, options, lambda x: x.lower), at(func, args, options, lambda x: x.upper)
-    return Interval(lower - noise(lower), upper + noise(upper))
+    below, above = noise(lower), noise(upper)
+    widest = torch.maximum(below, above) if isinstance(below, Tensor) else below
+    return Interval(lower - below, upper + above, noise=widest)
 
 
 def _check_signs(func: Any, *values: Any) -> None:
@@ -68,13 +72,19 @@ def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     return _increasing(func, (x, *args), options, lambda _: slack(terms + 1, sizes))
 
 
-register(_exact, "relu max_pool1d max_pool2d max_pool3d")
+register(_exact, "relu", lines=rectifier)
+register(_exact, "max_pool2d", lines=largest)
+register(_exact, "max_pool1d max_pool3d")
 register(_exact, "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", [F])
-register(_exact, "amax amin maximum minimum cat concat stack floor ceil round", (torch, Tensor))
-register(_rounded, "clamp clamp_min clamp_max clip hardtanh relu6 pad")
-register(_leaky, "leaky_relu prelu")
-register(_curved, "sigmoid tanh elu celu selu softsign hardsigmoid logsigmoid")
+register(_exact, "cat concat stack", (torch, Tensor), transpose=transposed)
+register(_exact, "amax amin maximum minimum floor ceil round", (torch, Tensor))
+register(_rounded, "clamp clamp_min clamp_max clip hardtanh relu6")
+register(_rounded, "pad", transpose=transposed)
+register(_leaky, "leaky_relu prelu", lines=leaky)
+register(_curved, "sigmoid", lines=sigmoid)
+register(_curved, "tanh", lines=tanh)
+register(_curved, "elu celu selu softsign hardsigmoid logsigmoid")
 register(_softplus, "softplus")
-register(_summed, "mean sum", (torch, Tensor))
-register(_summed, "avg_pool1d avg_pool2d avg_pool3d")
-register(_summed, "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", [F])
+register(_summed, "mean sum", (torch, Tensor), transpose=transposed)
+register(_summed, "avg_pool1d avg_pool2d avg_pool3d", transpose=transposed)
+register(_summed, "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d", [F], transpose=transposed)

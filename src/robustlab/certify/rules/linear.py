@@ -15,7 +15,8 @@ from torch import Tensor
 
 from robustlab.certify.interval import Ball, Interval, IntervalSource, NoRuleError, depends
 from robustlab.certify.rounding import gamma, underflow
-from robustlab.certify.rules.base import register, within_float32
+from robustlab.certify.rules.affine import layer, transposed
+from robustlab.certify.rules.base import register, size, within_float32
 
 Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A linear map of (values, weight, bias), the bias one number per output channel."""
@@ -77,11 +78,17 @@ def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **
         lambda values, w, b: func(values, w, b, *geometry, **more), x, weight, bias, allowance
     )
     within_float32(lower, upper)
+    noise: Any = 0.0
+    if x.node is not None:
+        lost = torch.full_like(weight.flatten(1)[:, 0], underflow(weight[0].numel(), dtype))
+        if bias is not None:
+            lost += allowance * bias.abs()
+        noise = func(allowance * size(x), weight.abs(), lost, *geometry, **more)
     if func is not F.linear:
-        return Interval(lower, upper)
+        return Interval(lower, upper, noise=noise)
     # A copy: an operation in place may yet change the input.
     values = Interval(x.lower, x.upper, ball=x.ball)
-    return Interval(lower, upper, source=IntervalSource(values, weight, bias))
+    return Interval(lower, upper, noise=noise, source=IntervalSource(values, weight, bias))
 
 
 def _matmul(func: Any, x: Any, other: Any) -> Interval:
@@ -90,5 +97,5 @@ def _matmul(func: Any, x: Any, other: Any) -> Interval:
     return _linear(F.linear, x, other.t())
 
 
-register(_linear, "linear conv1d conv2d conv3d", [F])
-register(_matmul, "matmul mm __matmul__", (torch, Tensor))
+register(_linear, "linear conv1d conv2d conv3d", [F], transpose=layer)
+register(_matmul, "matmul mm __matmul__", (torch, Tensor), transpose=transposed)

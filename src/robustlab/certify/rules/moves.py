@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustlab.certify.interval import Ball, Interval, NoRuleError, depends
+from robustlab.certify.rules.affine import entrywise, same, transposed
 from robustlab.certify.rules.base import number, register, size
 
 
@@ -40,11 +41,20 @@ def _moved(func: Any, x: Any, *args: Any, **options: Any) -> Any:
     return _view(x, lower, upper, x.ball._replace(centre=centre, edge=edge, error=error))
 
 
-register(_unchanged, "float double to contiguous detach clone", [Tensor])
-register(_unchanged, "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout", [F])
+register(_unchanged, "float double to contiguous detach clone", [Tensor], transpose=same)
+register(
+    _unchanged,
+    "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
+    [F],
+    transpose=same,
+)
 
 # A pixel that is copied moves all its copies at once, which a ball's norm does not count; these copy none.
 _REARRANGING = register(
-    _moved, "view reshape flatten unflatten permute transpose t movedim squeeze unsqueeze", (torch, Tensor)
+    _moved,
+    "view reshape flatten unflatten permute transpose t movedim squeeze unsqueeze",
+    (torch, Tensor),
+    transpose=entrywise,
 )
-register(_moved, "__getitem__ narrow select chunk split unbind expand repeat flip roll", (torch, Tensor))
+_COPYING = "__getitem__ narrow select chunk split unbind expand repeat flip roll"
+register(_moved, _COPYING, (torch, Tensor), transpose=transposed)

@@ -4,6 +4,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
+from robustlab.certify import Certifier
 from robustlab.core.arguments import check_kind, check_text
 from robustlab.core.inputs import check_module
 from robustlab.core.options import check_options, options_of
@@ -16,6 +17,7 @@ from robustlab.threats import ThreatModel
 
 _NAMES = {
     "Attack": Attack,
+    "Certifier": Certifier,
     "Engine": Engine,
     "Ensemble": Ensemble,
     "Progress": Progress,

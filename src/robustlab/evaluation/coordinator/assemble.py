@@ -116,7 +116,9 @@ def assemble(
         + sum(row.forwards for row in rows)
         + sum(row.forwards for row in [*confirming, *proving])
         + sum(check.forwards for check in checks),
-        backwards=sum(row.backwards for row in rows) + sum(check.backwards for check in checks),
+        backwards=sum(row.backwards for row in rows)
+        + sum(row.backwards for row in proving)
+        + sum(check.backwards for check in checks),
         seconds=_seconds(cascade, findings) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )

@@ -51,8 +51,11 @@ def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> l
     left, counts = findings.correct, []
     for eps in points(certify.threat):
         stage = replace(certify, threat=certify.threat.at(eps), reported=False)
-        # What is not proven at one eps is not at a larger one.
-        left = cascade.prove(stage, left, findings)
+        # What is proven at a larger eps holds here. What is not proven here is not asked at a larger one.
+        known = set(findings.certified_wide)
+        known |= (findings.certified or set()) if eps <= certify.threat.eps else set()
+        known |= set(cascade.prove(stage, [number for number in left if number not in known], findings))
+        left = [number for number in left if number in known]
         counts.append(len(left))
     return counts
 

@@ -66,7 +66,7 @@ def cascade_of(
             for attack in attacks
         ),
         nearest=nearest_within(problem.threat, problem.criteria) if options.curve else (),
-        certify=certification(problem, progress.note) if options.certify else None,
+        certify=certification(problem, options.certifier, progress.note) if options.certify else None,
         further=("checks",) if options.checks else (),
     )
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.certify import Certifier, NoRuleError
+from robustlab.certify import AutoCertifier, Certifier, NoRuleError, as_certifier
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, calling, in_one_line
 from robustlab.core.device import resolve
@@ -218,21 +218,41 @@ def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -
     return classes
 
 
-def certification(problem: EvaluationContext, note: Callable[[str], None]) -> Certify | None:
-    """Return the stage that looks for proofs, by the first certifier that can bound the classifier.
+def certification(
+    problem: EvaluationContext, asked: str | Certifier, note: Callable[[str], None]
+) -> Certify | None:
+    """Return the stage that looks for proofs; None if no certifier can bound the classifier.
 
-    robustlab's own are asked first, then those of other packages by name. One of these that fails is left
-    out, which is noted.
+    Where the default, `auto`, can't bound it, certifiers of other packages are asked by name. The first
+    that can is taken. One that fails is left out, which is noted.
+
+    Raises:
+        RobustlabError: another one was asked for, and does not know the threat model.
     """
     # Rounding is bounded for float32 alone.
     if problem.eot_samples > 1 or dtype_of(problem.model) != torch.float32:
         return None
-    known = units(Certifier).values()
-    for kind in sorted(known, key=lambda kind: not kind.__module__.startswith("robustlab.")):
-        own = kind.__module__.startswith("robustlab.")
+    chosen = as_certifier(asked)
+    if not isinstance(chosen, AutoCertifier):
+        if not problem.threat.is_one_of(chosen.norms):
+            known = ", ".join(chosen.norms)
+            raise RobustlabError(
+                f"certifier {chosen.name} proves within {known}; the threat model is {problem.threat!r}"
+            )
+        with calling(chosen.name):
+            failure = _failure(chosen, problem)
+        if failure is None:
+            return Certify(certifier=chosen, threat=problem.threat)
+        first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+        note(f"the certifier {chosen.name} can prove nothing: {chosen.explain(problem.model, first)}")
+        return None
+    certifiers = units(Certifier).values()
+    others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
+    kinds: list[type[Certifier]] = [AutoCertifier, *others]
+    for kind in kinds:
         try:
-            with nullcontext() if own else calling(kind.name):
-                certifier = kind()
+            with nullcontext() if kind is AutoCertifier else calling(kind.name):
+                certifier = chosen if kind is AutoCertifier else kind()
                 failure = _failure(certifier, problem)
         except RobustlabError as error:
             if isinstance(error, UserCodeError) and error.quits:
@@ -240,7 +260,7 @@ def certification(problem: EvaluationContext, note: Callable[[str], None]) -> Ce
             failure = str(error)
         if failure is None:
             return Certify(certifier=certifier, threat=problem.threat)
-        if failure and not own:
+        if failure and kind is not AutoCertifier:
             note(f"the certifier {kind.name} is left out: {failure}")
     return None
 

@@ -111,13 +111,12 @@ class Certify(EvaluationStage):
     ) -> Block:
         del stored, report
         images = block.pixels(slice(None))
-        certified = self.certifier.certify(
+        certified, forwards, backwards = self.certifier.proofs(
             problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
         )
-        nothing, once = torch.zeros_like(block.labels), torch.ones_like(block.labels)
-        forwards = once if self.threat.eps == 0 else self.certifier.passes(certified)
+        nothing = torch.zeros_like(block.labels)
         said = (block.labels, nothing.float(), nothing.float())
-        return Block(outcomes=rows(block, *said, forwards, nothing, certified.long() - 1, nothing))
+        return Block(outcomes=rows(block, *said, forwards, backwards, certified.long() - 1, nothing))
 
 
 @dataclass(frozen=True, kw_only=True)

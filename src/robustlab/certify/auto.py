@@ -1,0 +1,80 @@
+"""The default: several certifiers in turn, the cheap ones first, and only where they may be worth their time.
+
+Interval bounds do best on networks that are trained for them, CROWN on others. What is tried depends on the
+network and the image alone, not on other images or on measured times, so that the same images are proven
+everywhere.
+"""
+
+import contextlib
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustlab.certify.alpha_crown import AlphaCROWN
+from robustlab.certify.backward import Tape
+from robustlab.certify.base import Certifier, ProofResult
+from robustlab.certify.crown import CROWN
+from robustlab.certify.crown_ibp import CROWNIBP
+from robustlab.certify.ibp import IBP
+from robustlab.certify.interval import NoRuleError
+from robustlab.certify.margins import logits_of
+from robustlab.certify.region import region
+from robustlab.certify.tightening import most_work
+from robustlab.core.spec import register
+from robustlab.threats import ThreatModel
+
+
+@register("auto")
+class AutoCertifier(Certifier):
+    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
+
+    Attributes:
+        work: a network is small if CROWN takes at most so many coefficients for an image.
+        hope: `crown_ibp` is tried where the margin by interval bounds is above minus so many times the clean
+            one.
+        alpha: whether `alpha_crown` is tried, at any cost, in the place of both.
+    """
+
+    norms = ("linf", "l2", "l1", "l0")
+
+    work: Annotated[float, Field(ge=0.0)] = 1e6
+    hope: Annotated[float, Field(ge=0.0)] = 4.0
+    alpha: bool = False
+
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
+        certified, rough = IBP().look(model, images, labels, threat)
+        found = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
+        if certified.all() or not threat.is_one_of(CROWN.norms):
+            return found
+        # The network may do what only interval bounds can follow.
+        with contextlib.suppress(NoRuleError):
+            following = self._following(model, images[:1], threat)
+            open_ones = ~certified
+            if isinstance(following, CROWNIBP):
+                found.forwards[open_ones] += 1
+                open_ones &= self._hopeful(model, images, labels, rough)
+            if open_ones.any():
+                proofs = following.prove(model, images[open_ones], labels[open_ones], threat)
+                certified[open_ones] = proofs.certified
+                found.forwards[open_ones] += proofs.forwards
+                found.backwards[open_ones] += proofs.backwards
+        return found
+
+    def _following(
+        self, model: nn.Module, image: Tensor, threat: ThreatModel
+    ) -> AlphaCROWN | CROWN | CROWNIBP:
+        """Return the certifier that follows, given an image of the same shape as all."""
+        if self.alpha:
+            return AlphaCROWN()
+        with torch.no_grad():
+            node = logits_of(model, Tape().start(region(image, threat, torch.float64))).node
+        return CROWN() if node is not None and most_work(node) <= self.work else CROWNIBP()
+
+    def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
+        with torch.no_grad():
+            logits: Tensor = model(images)
+        here = labels[:, None]
+        margins = (logits.gather(1, here) - logits).scatter(1, here, torch.inf)
+        return rough.amin(dim=1) > -self.hope * margins.amin(dim=1)

@@ -1,0 +1,91 @@
+"""What the certifiers share: the network's logits as bounds, and the margins between them."""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import robustlab.certify.rules  # noqa: F401 (they register themselves)
+from robustlab.certify.backward import Node, lower_bounds
+from robustlab.certify.base import ProofResult
+from robustlab.certify.interval import Interval, NoRuleError
+from robustlab.core.calling import calling
+
+_TOGETHER = 4
+"""Images at once on a CPU: with more, its time goes into fetching memory."""
+
+
+class Bounds(NamedTuple):
+    """Lower bounds of margins, and what they took.
+
+    Attributes:
+        margins: (N, K) float64, of the label's logit minus each other one; infinite at the label.
+        forwards: (N,) int64, passes forward of each image.
+        backwards: (N,) int64, ways back.
+    """
+
+    margins: Tensor
+    forwards: Tensor
+    backwards: Tensor
+
+    @property
+    def proven(self) -> Tensor:
+        """(N,) bool: whether all margins are positive."""
+        return (self.margins > 0).all(dim=1)
+
+    @property
+    def proofs(self) -> ProofResult:
+        """The same as a certifier returns it."""
+        return ProofResult(self.proven, self.forwards, self.backwards)
+
+    def improve(self, rows: Tensor, bounds: "Bounds") -> None:
+        """Take over the better bounds of the images at (M,) rows."""
+        self.margins[rows] = torch.maximum(self.margins[rows], bounds.margins)
+        self.forwards[rows] += bounds.forwards
+        self.backwards[rows] += bounds.backwards
+
+
+def logits_of(model: nn.Module, pixels: Interval) -> Interval:
+    """Return the bounds of a network's logits.
+
+    Raises:
+        NoRuleError: it can't be bounded, or returns something else.
+    """
+    # A compiled network is bounded as the module that it was compiled from.
+    with calling("the model", " when it was bounded"):
+        logits = getattr(model, "_orig_mod", model)(pixels)
+    n = len(pixels.lower)
+    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != n:
+        raise NoRuleError("its output is not one row of logits per image that depends on the image")
+    logits.check_current()
+    return logits
+
+
+def differences(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
+    """Return (K, N, K) the coefficients of each label's logit minus each logit."""
+    eye = torch.eye(classes, dtype=dtype, device=labels.device)
+    return F.one_hot(labels, classes).to(dtype)[None] - eye[:, None]
+
+
+def margins_of(logits: Interval, labels: Tensor, slopes: Mapping[Node, Tensor] | None = None) -> Tensor:
+    """Return (N, K) lower bounds on the label's logit minus each other one, infinite at the label.
+
+    Args:
+        logits: with a node.
+        labels: (N,) classes.
+        slopes: of lower lines, as `lower_bounds` takes them.
+    """
+    assert logits.node is not None
+    rows = differences(labels, logits.lower.shape[1], logits.lower.dtype)
+    margins = lower_bounds(logits.node, rows, slopes=slopes).T
+    return margins.nan_to_num(-torch.inf).scatter(1, labels[:, None], torch.inf)
+
+
+def in_groups(bounded: Callable[..., Bounds], *values: Tensor) -> Bounds:
+    """Return what a function of (images, labels, ...) returns, computed for a few images at a time."""
+    few = _TOGETHER if values[0].device.type == "cpu" else max(1, len(values[0]))
+    with torch.no_grad():
+        parts = zip(*(torch.split(value, few) for value in values), strict=True)
+        return Bounds(*(torch.cat(part) for part in zip(*(bounded(*part) for part in parts), strict=True)))

@@ -1,0 +1,81 @@
+"""Tighter bounds for the arguments of an activation, each by its own way back (`backward`)."""
+
+from typing import Any
+
+import torch
+
+from robustlab.certify.backward import Node, lower_bounds, way_back
+from robustlab.certify.interval import LINES, Interval
+from robustlab.certify.rules.lines import leaky, rectifier
+
+MEMORY = 2**29
+"""Bytes that the coefficients of one way back may take, with their copies."""
+
+_COPIES = 6
+_AT_ONCE = 2**18
+"""Coefficients of a layer at once on a CPU: with more, its time goes into fetching memory."""
+
+
+class Tightener:
+    """Tightens bounds, for N images at once, and counts.
+
+    Attributes:
+        rows: (N,) how many ways back each image took.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.rows = torch.zeros(n, dtype=torch.int64)
+
+    def tighten(self, func: Any, x: Interval) -> None:
+        """Set the tightest bounds that are known of the arguments of a function that is not affine."""
+        node = x.node
+        assert node is not None
+        if not node.tight:
+            node.tight = True
+            # Nothing is gained where intervals are exact, or right after another activation.
+            if _can_be_tightened(node):
+                self._improve(node, bent=LINES.get(func) in (rectifier, leaky))
+        x.lower, x.upper = node.lower, node.upper
+
+    def _improve(self, node: Node, *, bent: bool) -> None:
+        lower, upper = node.lower.flatten(1), node.upper.flatten(1)
+        # Away from its bend a rectifier is affine.
+        open_ones = (lower < 0) & (upper > 0) if bent else lower < upper
+        counts = open_ones.sum(dim=1)
+        self.rows = self.rows.to(counts.device) + counts
+        most = int(counts.max())
+        places = open_ones.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
+        for some in torch.split(places, _rows_at_once(node), dim=1) if most else ():
+            rows = torch.zeros((some.shape[1], *lower.shape), dtype=lower.dtype, device=lower.device)
+            rows.scatter_(2, some.T[..., None], 1.0)
+            found = lower_bounds(node, rows.view(len(rows), *node.lower.shape), both=True).T
+            below, above = found[:, : len(rows)], -found[:, len(rows) :]
+            old = lower.gather(1, some), upper.gather(1, some)
+            # A comparison with NaN keeps the old bound.
+            lower = lower.scatter(1, some, below.where(below > old[0], old[0]))
+            upper = upper.scatter(1, some, above.where(above < old[1], old[1]))
+        node.lower, node.upper = lower.view_as(node.lower), upper.view_as(node.upper)
+
+
+def most_work(node: Node) -> int:
+    """Return how many coefficients a `Tightener` takes for one image, if its intervals decide nothing."""
+    work = 0
+    for here in way_back(node):
+        for parent in here.parents if here.lines is not None else ():
+            if _can_be_tightened(parent):
+                behind = sum(each.lower[0].numel() for each in way_back(parent))
+                work += behind * parent.lower[0].numel()
+    return work
+
+
+def _can_be_tightened(node: Node) -> bool:
+    return node.lines is None and not all(parent.independent for parent in node.parents)
+
+
+def _rows_at_once(node: Node) -> int:
+    """Return how many rows a way back from a node may have, given the largest layer on it."""
+    largest = max(here.lower.numel() for here in way_back(node))
+    most = MEMORY // (8 * _COPIES * largest)
+    if node.lower.device.type == "cpu":
+        most = min(most, _AT_ONCE // largest)
+    return max(1, most)
