@@ -60,7 +60,7 @@ def _checked(unit: Any, name: str, value: object) -> object:
         SpecError: there is no such argument; or it is a number, and the value is a bool, a text or too large.
     """
     if name not in argument_names(unit):
-        hint = did_you_mean(name, argument_names(unit))
+        hint = did_you_mean(name, [*argument_names(unit), *unit.shorthands])
         if unit.kind == "attack" and normalized(name) in {"eps", "epsilon"}:
             hint = "; eps belongs to the threat model, such as linf(eps=0.3)"
         if name in unit.replaced:

@@ -6,10 +6,15 @@ from robustlab.training.config import TrainConfig
 from robustlab.training.job import TrainingJob
 from robustlab.training.loop import History, train
 from robustlab.training.objectives import (
+    AWP,
+    MSD,
     AdversarialObjective,
     CrossEntropy,
     FGSMTraining,
     GanLoss,
+    Mart,
+    Mixed,
+    NoiseTraining,
     Objective,
     PGDTraining,
     Trades,
@@ -21,7 +26,9 @@ from robustlab.training.schedules import Constant, Cosine, Milestones, Schedule,
 from robustlab.training.step import TrainingStep
 
 __all__ = [
+    "AWP",
     "EMA",
+    "MSD",
     "SGD",
     "Adam",
     "AdversarialObjective",
@@ -34,7 +41,10 @@ __all__ = [
     "GanLoss",
     "History",
     "HorizontalFlip",
+    "Mart",
     "Milestones",
+    "Mixed",
+    "NoiseTraining",
     "Objective",
     "Optimizer",
     "PGDTraining",
