@@ -62,14 +62,27 @@ def _margins(
     few = _AT_ONCE[dtype] if images.device.type == "cpu" else max(1, len(images))
     parts = zip(torch.split(images, few), torch.split(labels, few), strict=True)
     with torch.no_grad():
-        return torch.cat([_bound(model, some, of, region(some, threat, dtype)) for some, of in parts])
+        return torch.cat([margin_bounds(model, of, region(some, threat, dtype)) for some, of in parts])
 
 
-def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -> Tensor:
+def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
+    """Return (N, K) lower bounds on the label's logit minus each other one, in the dtype of the pixels' bounds.
+
+    At the label itself the bound is infinite. Only float64 bounds allow for rounding, and prove something. The
+    bounds have a gradient with respect to the weights, so that a training can use them.
+
+    Args:
+        model: in eval mode.
+        labels: (N,).
+        pixels: the bounds of the images (N, C, H, W).
+
+    Raises:
+        NoRuleError: the network can't be bounded.
+    """
     # A compiled network is bounded as the module that it was compiled from.
     with calling("the model", " when it was bounded"):
         logits = getattr(model, "_orig_mod", model)(pixels)
-    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != len(images):
+    if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != len(labels):
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
     logits.check_current()
     here = labels[:, None]

@@ -83,6 +83,7 @@ class TrainingJob:
             give_back_freed_memory()  # of the attack
         with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
             network = self.model.build(self.shape)
+            self.objective.initialize(network)
         checkpoint = self.path.with_suffix(".checkpoint")
         history = train(
             network,
