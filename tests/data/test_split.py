@@ -80,7 +80,7 @@ def test_the_hash_depends_on_content_alone() -> None:
     assert make_split(10).take(slice(5)).sha256() == split.sha256()
 
 
-def test_a_dataset_is_limited_from_the_front() -> None:
+def test_a_dataset_is_limited() -> None:
     data = Splits(
         name="toy",
         train=make_split(9, name="train"),
@@ -98,6 +98,9 @@ def test_a_dataset_is_limited_from_the_front() -> None:
     ]
     assert (cut.name, cut.source, cut.fallback) == ("toy", "made up", "because")
     assert torch.equal(cut.train.ids, data.train.ids[:5])
+    assert torch.equal(cut.test.ids, data.test.ids[[0, 2]])
+    assert torch.equal(data.limited(5, 100, 3).test.ids, data.test.ids[:3])
+    assert data.limited(9, 6, 4).test is data.test
 
 
 def test_the_number_of_classes_counts_all_splits() -> None:

@@ -135,7 +135,7 @@ def stages(
     )
     text = f"{head}{values}[networks{rest}".replace('"study"', '"u0"')
     plan = make_plan(load_recipe(write(tmp_path, text)), digits, CPU, 0, quick=False)
-    return [stage for name, _, stage in plan.networks if name == "baseline"]
+    return [stage for stage in plan.trainings if stage.network.startswith("baseline")]
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -1,9 +1,9 @@
 """A plan: what is done once per value of a factor, and which stages a changed option touches."""
 
-import dataclasses
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from robustlab.core.errors import RecipeError
 from robustlab.defenses import AdversarialTraining, Purifier
 from robustlab.study.loading import load_recipe
 from robustlab.study.plan import make_plan
-from robustlab.study.stages import TrainStage
+from robustlab.study.stages import ShippedStage, TrainStage
 from robustlab.threats import Linf, Unbounded
 
 plan = pytest.fixture(planner)
@@ -281,17 +281,47 @@ def test_seed_data_and_device_touch_what_depends_on_them(plan: Planner) -> None:
     data = toy_data()
     for part in ("train", "validation", "test"):
         fewer: Any = {part: data.split(part).take(torch.tensor([0, 1, 3]))}
-        touched = changed(before, plan(data=dataclasses.replace(data, **fewer)))
+        touched = changed(before, plan(data=replace(data, **fewer)))
         spared = {name for name in keys(before) if name.startswith("train")} if part == "test" else set()
         assert touched == set(keys(before)) - spared
 
 
+@pytest.mark.parametrize(
+    ("changes", "dataset", "options", "shipped"),
+    [
+        ((), "mnist", {"quick": True}, True),
+        ((), "mnist", {"quick": False}, False),
+        ((), "mnist", {"quick": True, "seed": 1}, False),
+        ((), "fashion_mnist", {"quick": True}, False),
+        ((("cnn(dropout=0.2)", "cnn(dropout=0.3)"),), "mnist", {"quick": True}, False),
+        ((("epochs = 10", "epochs = 11"),), "mnist", {"quick": True}, False),
+        ((("lr = 1e-3", "lr = 2e-3"),), "mnist", {"quick": True}, False),
+    ],
+)
+def test_a_quick_run_trains_no_network_that_the_zoo_has(
+    changes: tuple[tuple[str, str], ...],
+    dataset: str,
+    options: dict[str, Any],
+    shipped: bool,
+    plan: Planner,
+) -> None:
+    data = replace(toy_data(), name=dataset)
+    data = replace(data, test=replace(data.test, labels=torch.tensor([0, 1, 2, 9])))
+    made = plan(*changes, data=data, **options)
+    found = {stage.network: stage for _, _, stage in made.networks if isinstance(stage, ShippedStage)}
+    assert {name: stage.zoo for name, stage in found.items()} == (
+        {"baseline": "mnist_cnn"} if shipped else {}
+    )
+    assert len(made.trainings) + len(found) == len(made.networks)
+
+
 def test_a_quick_run_caps_epochs_and_curves(plan: Planner) -> None:
     quick = plan(quick=True)
-    assert {stage.config.epochs for _, _, stage in quick.networks} == {4}
+    assert {stage.config.epochs for stage in quick.trainings} == {4}
     assert {stage.images for stages in quick.curves.values() for stage in stages} == {100}
     full, recipe = plan(), load_recipe(RECIPE)
     for name, _, stage in full.networks:
+        assert isinstance(stage, TrainStage)
         assert stage.config.epochs == recipe.networks[name].epochs > 4
     for curve in recipe.curves:
         assert {stage.images for stage in full.curves[curve.id]} == {curve.images}

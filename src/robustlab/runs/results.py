@@ -37,7 +37,13 @@ class Variant(Record):
 
 
 class Network(Record):
-    """A trained network and its training curves."""
+    """A trained network and its training curves.
+
+    Attributes:
+        zoo: the name under which it came from the zoo, of one that this run did not train.
+        epochs: the losses of each epoch, and the validation accuracy; none without a training.
+        best_epoch: the epoch whose weights were kept, from 1 on; 0 without a training.
+    """
 
     id: Text
     title: Text
@@ -46,12 +52,14 @@ class Network(Record):
     defense: Text | None
     variant: Text | None
     parameters: Count
-    epochs: Some[dict[Text, Number]]
-    best_epoch: Count
+    zoo: Text | None = None
+    epochs: list[dict[Text, Number]] = Field(default_factory=list)
+    best_epoch: Count = 0
     file: Text
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        require(self.zoo is not None or len(self.epochs) > 0, "a network was trained, or is of the zoo")
         require(self.best_epoch <= len(self.epochs), "the best epoch is one of the epochs")
         return self
 

@@ -11,19 +11,22 @@ from robustlab.data import Splits
 from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.models import Model
+from robustlab.models.zoo import trained_like
 from robustlab.study.models import StudyModels
-from robustlab.study.recipe import Attacked, CurvePart, Recipe, SeriesPart, ValuePart
+from robustlab.study.recipe import Attacked, CurvePart, NetworkPart, Recipe, SeriesPart, ValuePart
 from robustlab.study.stages import (
     DetectStage,
     EvaluateStage,
     GalleryStage,
+    NetworkStage,
     SamplesStage,
     SeriesStage,
     StudyStage,
     TrainStage,
+    shipped,
 )
 from robustlab.study.sweep import Choice, Sweep
-from robustlab.study.workspace import Question, threat_of
+from robustlab.study.workspace import Question, shape_of, threat_of
 from robustlab.training import Objective
 
 UserT = TypeVar("UserT", Defense, Detector)
@@ -38,7 +41,7 @@ class Plan:
 
     Attributes:
         stages: in the order in which they run.
-        networks: per trained network its recipe name, choice of values and stage.
+        networks: per network its recipe name, choice of values and stage.
         evaluations: per evaluation and choice the stage that makes it.
         detections: per detection and choice the stage that measures it.
         curves: per curve its series' stages.
@@ -47,12 +50,17 @@ class Plan:
     """
 
     stages: list[StudyStage] = field(default_factory=list)
-    networks: list[tuple[str, Choice, TrainStage]] = field(default_factory=list)
+    networks: list[tuple[str, Choice, NetworkStage]] = field(default_factory=list)
     evaluations: dict[Key, EvaluateStage] = field(default_factory=dict)
     detections: dict[Key, DetectStage] = field(default_factory=dict)
     curves: dict[str, list[SeriesStage]] = field(default_factory=dict)
     gallery: tuple[GalleryStage, list[Key]] | None = None
     samples: dict[str, SamplesStage] = field(default_factory=dict)
+
+    @property
+    def trainings(self) -> list[TrainStage]:
+        """The stages that train a network."""
+        return [stage for _, _, stage in self.networks if isinstance(stage, TrainStage)]
 
 
 def make_plan(
@@ -71,7 +79,7 @@ def make_plan(
         dataset: the splits, cut down already in a quick run.
         compute: device and precision of the training.
         seed: the run's seed.
-        quick: whether the epochs are capped.
+        quick: whether networks of the zoo take the place of the same trainings, and epochs are capped.
         models: loads models that come from elsewhere; the keys of the recipe's networks are filled in.
     """
     models = models or StudyModels(recipe=recipe, folder=Path())
@@ -90,6 +98,7 @@ class _Planner:
         quick: bool,
     ) -> None:
         self.recipe, self.compute, self.seed, self.quick = recipe, compute, seed, quick
+        self.dataset = dataset
         self.data = {part: dataset.split(part).sha256() for part in ("train", "validation", "test")}
         self.sweep, self.models = Sweep(recipe), models
         self.questions: dict[Key, Question] = {}
@@ -116,27 +125,41 @@ class _Planner:
     def _networks(self) -> None:
         for name, part in self.recipe.networks.items():
             for choice in self.sweep.choices(self.sweep.factors_of(name)):
-                spec = part.defense
-                defense = None if spec is None else self._named(parse(Defense, choice.bound(spec)), choice)
-                assert defense is None or isinstance(defense, TrainedDefense)
-                instance = self.sweep.instance(name, choice)
-                sources = [self.models.keys[source] for source in defense.networks] if defense else []
-                stage = TrainStage(
-                    name=f"train {instance}",
-                    inputs=(self.data["train"], self.data["validation"], *sources),
-                    network=instance,
-                    title=choice.titled(part.title),
-                    model=parse(Model, choice.bound(part.model)),
-                    objective=parse(Objective, choice.bound(part.objective)),
-                    defense=defense,
-                    config=part.config(self.recipe.quick.epochs if self.quick else None, choice.bound),
-                    device=self.compute.device,
-                    precision=self.compute.precision,
-                    seed=self.seed,
-                )
-                self.models.keys[instance] = stage.key
+                whole = self._training(name, part, choice)
+                stage = self._quick(whole) if self.quick else whole
+                self.models.keys[stage.network] = stage.key
                 self.result.stages.append(stage)
                 self.result.networks.append((name, choice, stage))
+
+    def _training(self, name: str, part: NetworkPart, choice: Choice) -> TrainStage:
+        spec, instance = part.defense, self.sweep.instance(name, choice)
+        defense = None if spec is None else self._named(parse(Defense, choice.bound(spec)), choice)
+        assert defense is None or isinstance(defense, TrainedDefense)
+        sources = [self.models.keys[source] for source in defense.networks] if defense else []
+        return TrainStage(
+            name=f"train {instance}",
+            inputs=(self.data["train"], self.data["validation"], *sources),
+            network=instance,
+            title=choice.titled(part.title),
+            model=parse(Model, choice.bound(part.model)),
+            objective=parse(Objective, choice.bound(part.objective)),
+            defense=defense,
+            config=part.config(choice.bound),
+            device=self.compute.device,
+            precision=self.compute.precision,
+            seed=self.seed,
+        )
+
+    def _quick(self, stage: TrainStage) -> NetworkStage:
+        """Return what a quick run does in the place of a whole training."""
+        sources = () if stage.defense is None else stage.defense.networks
+        # A defense of the zoo was trained with images of another network of the zoo.
+        if not {training.network for training in self.result.trainings}.intersection(sources):
+            zoo = trained_like(self.dataset.name, shape_of(self.dataset), stage.recipe())
+            if zoo is not None:
+                return shipped(stage, zoo)
+        epochs = min(stage.config.epochs, self.recipe.quick.epochs)
+        return replace(stage, config=replace(stage.config, epochs=epochs))
 
     def _question(self, part: Attacked, choice: Choice) -> Question:
         return Question(

@@ -85,7 +85,10 @@ class DataPart(_Part):
 
 
 class QuickPart(_Part):
-    """What ``--quick`` cuts down: the largest number of epochs and of images per split."""
+    """What ``--quick`` cuts down: the largest number of epochs and of images per split.
+
+    A network that the zoo has, from the same recipe, data and seed as in the whole study, is not trained.
+    """
 
     epochs: Count = 2
     train: Count = 6000
@@ -133,11 +136,10 @@ class NetworkPart(_Part):
     validation_threat: str | None = None
     validation_images: Count | None = None
 
-    def config(self, most_epochs: int | None = None, bound: Bound = str) -> TrainConfig:
+    def config(self, bound: Bound = str) -> TrainConfig:
         """Return the recipe of the training.
 
         Args:
-            most_epochs: the most epochs, for a quick run.
             bound: puts the values of factors into a spec.
 
         Raises:
@@ -145,7 +147,7 @@ class NetworkPart(_Part):
         """
         schedule, averaging = self.schedule, self.averaging
         return TrainConfig(
-            epochs=self.epochs if most_epochs is None else min(self.epochs, most_epochs),
+            epochs=self.epochs,
             batch_size=self.batch_size,
             optimizer=self._optimizer(bound),
             schedule=Constant() if schedule is None else _unit("schedule", Schedule, bound(schedule)),

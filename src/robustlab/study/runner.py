@@ -97,7 +97,7 @@ def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
         store.finish_stage(records[stage.key])
         progress.stage(stage.name, "done", seconds)
 
-    trainings = {stage.key: stage for _, _, stage in plan.networks if stage.key not in records}
+    trainings = {stage.key: stage for stage in plan.trainings if stage.key not in records}
     jobs = [stage.job(workspace) for stage in trainings.values()]
     data, trained = workspace.dataset, set()
     for job, payload, seconds in trained_side_by_side(

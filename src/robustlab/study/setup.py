@@ -117,7 +117,7 @@ def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> O
 
 
 def _threads(plan: Plan, images: int) -> int:
-    stages = [stage for _, _, stage in plan.networks]
+    stages = plan.trainings
     place = {stage.key: number for number, stage in enumerate(stages)}
     after = [[place[key] for key in stage.inputs if key in place] for stage in stages]
     return threads_per_training([stage.config.epochs for stage in stages], after, images)

@@ -104,8 +104,7 @@ class Workspace:
     @property
     def shape(self) -> Shape:
         """The shape that networks are built for."""
-        _, channels, height, width = self.dataset.train.images.shape
-        return Shape(channels, height, width, self.dataset.classes)
+        return shape_of(self.dataset)
 
     def has_arrays(self, key: str) -> bool:
         """Tell whether a stage's file of arrays is there, and whole."""
@@ -183,6 +182,12 @@ class Workspace:
         with torch.no_grad():
             purified: Tensor = classifier.purifier(images)
         return purified
+
+
+def shape_of(dataset: Splits) -> Shape:
+    """Return the shape of a dataset's images, with the number of its classes."""
+    _, channels, height, width = dataset.train.images.shape
+    return Shape(channels, height, width, dataset.classes)
 
 
 def threat_of(text: str | None) -> ThreatModel:

@@ -6,6 +6,8 @@ an ``nn.Module``, images (N, C, H, W) in [0, 1] to logits (N, K).
 """
 
 import importlib.metadata
+from collections.abc import Mapping
+from pathlib import Path
 
 from torch import nn
 
@@ -19,13 +21,34 @@ from robustlab.models.files import load_network
 from robustlab.shipped import ZOO, zoo_entries, zoo_names
 
 
+def file_of(name: str) -> Path:
+    """Return the file of one of robustlab's own networks."""
+    return ZOO / f"{name}.safetensors"
+
+
+def trained_like(dataset: str, shape: Shape, recipe: Mapping[str, object]) -> str | None:
+    """Return the name of one of robustlab's own networks that a training would only make again, if any.
+
+    Args:
+        dataset: the name of the training images' dataset.
+        shape: of the images, and the number of classes.
+        recipe: the rest of what a training depends on, under the names of the network's card.
+    """
+    wanted = {**recipe, "dataset": dataset, "shape": shape._asdict()}
+    cards = {path.stem: read_json(path) for path in sorted(ZOO.glob("*.json"))}
+    return next((name for name, card in cards.items() if wanted.items() <= card.items()), None)
+
+
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
-    """Return robustlab's own networks that were trained on a dataset, for images and classes like these."""
+    """Return robustlab's own networks that were trained on a dataset, for images and classes like these.
+
+    Those with a defense are left out: trained with images of the first one, they add little to an attack.
+    """
     cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))
         for path, card in cards.items()
-        if (card["dataset"], card["shape"]) == (dataset, shape._asdict())
+        if (card["dataset"], card["shape"]) == (dataset, shape._asdict()) and card.get("defense") is None
     ]
 
 
@@ -39,7 +62,7 @@ def load_from_zoo(name: str) -> nn.Module:
         SetupError: the zoo has no such network, or another package fails to make it.
     """
     check_kind("name", name, str, "the name of a network of the zoo")
-    file = ZOO / f"{name}.safetensors"
+    file = file_of(name)
     if name in zoo_names() and file.is_file():
         return load_network(file)
     for entry in zoo_entries():

@@ -37,9 +37,15 @@ def _banners(view: StudyView) -> list[str]:
             f"> **Not the dataset wished for.** All figures are of {plain(data.name)}: {plain(data.fallback)}"
         )
     if view.results.quick:
+        zoo = [
+            f" {plain(network.title)} was not trained here: it is the zoo's {plain(network.zoo)},"
+            " which the whole study's recipe made."
+            for network in view.results.networks
+            if network.zoo is not None
+        ]
         banners.append(
             "> **A quick run:** few epochs on a part of the data. Its figures are not the whole study's."
-            " Claims that need more images are marked as not shown."
+            f"{''.join(zoo)} Claims that need more images are marked as not shown."
         )
     return banners
 

@@ -3,61 +3,40 @@
 from dataclasses import dataclass
 from typing import Any
 
-from robustlab.core.errors import ModelFileError
-from robustlab.defenses import TrainedDefense
-from robustlab.models import Model, load_network
-from robustlab.models.files import load_tensors
-from robustlab.study.stages.base import StudyStage
+from robustlab.study.stages.network import NetworkStage
 from robustlab.study.workspace import Workspace
-from robustlab.training import Objective, TrainConfig, TrainingJob
+from robustlab.training import TrainConfig, TrainingJob
 
 _STEP = {"classifier": 1.0, "gan": 0.5, "autoencoder": 0.25}
 """What a step of one image costs beside that of the study's CNN, by the kind of network."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainStage(StudyStage):
-    """Train one network; the weights go to the store's ``models`` folder under ``network``."""
+class TrainStage(NetworkStage):
+    """Train one network."""
 
-    network: str
-    title: str
-    model: Model
-    objective: Objective
-    defense: TrainedDefense | None
     config: TrainConfig
     device: str
     precision: str
     seed: int
 
-    def identity(self) -> dict[str, Any]:
+    def recipe(self) -> dict[str, Any]:
+        """Return how the network is trained, as its card says it."""
         return {
-            "network": self.network,
             "model": repr(self.model),
             "objective": repr(self.objective),
             "defense": self.defense and repr(self.defense),
             "schedule": self.config.described(),
-            "device": self.device,
-            "precision": self.precision,
             "seed": self.seed,
         }
+
+    def identity(self) -> dict[str, Any]:
+        computed = {"device": self.device, "precision": self.precision}
+        return {"network": self.network, **self.recipe(), **computed}
 
     def effort(self, workspace: Workspace) -> float:
         step = _STEP.get(self.objective.network_kind, 1.0)
         return step * self.config.epochs * len(workspace.dataset.train)
-
-    def intact(self, workspace: Workspace) -> bool:
-        path = workspace.store.model_path(self.network)
-        if not path.exists():
-            return False
-        advice = "remove it and run the same command again to have it trained again"
-        try:
-            load_network(path)
-            header = load_tensors(path)[1]
-        except ModelFileError as error:
-            raise ModelFileError(f"{error}; {advice}") from None
-        if "stage" not in header:
-            raise ModelFileError(f"{path} was put there by something else; {advice}")
-        return bool(header["stage"] == self.key)
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
         data = workspace.dataset
