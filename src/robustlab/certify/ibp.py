@@ -66,10 +66,10 @@ def _margins(
 
 
 def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
-    """Return (N, K) lower bounds on the label's logit minus each other one, in the dtype of the pixels' bounds.
+    """Return (N, K) lower bounds on the label's logit minus each other one, in the dtype of ``pixels``.
 
-    At the label itself the bound is infinite. Only float64 bounds allow for rounding, and prove something. The
-    bounds have a gradient with respect to the weights, so that a training can use them.
+    At the label itself the bound is infinite. Only float64 bounds allow for rounding, and prove something.
+    The bounds have a gradient with respect to the weights, so that a training can use them.
 
     Args:
         model: in eval mode.
@@ -86,7 +86,7 @@ def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
     logits.check_current()
     here = labels[:, None]
-    if logits.source is not None and len(logits.source.values.lower) == len(images):
+    if logits.source is not None and len(logits.source.values.lower) == len(labels):
         margins = _elided(logits.source, labels)
     else:
         margins = logits.lower.gather(1, here) - logits.upper

@@ -1,7 +1,7 @@
 """Bounds that neither vanish nor explode: Shi, Wang, Zhang, Yi & Hsieh 2021 (arXiv:2103.17268).
 
-A fresh network's interval bounds grow from layer to layer, and most ReLUs are then undecided or dead. The paper
-begins with smaller weights, and adds a regulariser while eps rises.
+A fresh network's interval bounds grow from layer to layer, and most ReLUs are then undecided or dead. The
+paper begins with smaller weights, and adds a regulariser while eps rises.
 """
 
 import math

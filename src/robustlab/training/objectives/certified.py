@@ -1,7 +1,8 @@
 """What certified trainings share: a loss on bounds of the logits over a box around each image.
 
-The bounds are those of the certifier `ibp` in float32, with their gradient. They are computed with the network in
-eval mode: dropout is off, and batch normalisation uses its running statistics, as the certifier does later.
+The bounds are those of the certifier `ibp` in float32, with their gradient. They are computed with the
+network in eval mode: dropout is off, and batch normalisation uses its running statistics. These are the
+statistics that the certifier uses later, so they need not be estimated again after the training.
 """
 
 from abc import abstractmethod
