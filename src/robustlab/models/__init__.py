@@ -4,6 +4,7 @@ from robustlab.models.base import Model, Normalize, Shape
 from robustlab.models.cnn import CNN
 from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
+from robustlab.models.own_code import OwnCode
 from robustlab.models.strided_cnn import StridedCNN
 from robustlab.models.vae import VAE, VAENetwork
 from robustlab.models.zoo import load_from_zoo
@@ -15,6 +16,7 @@ __all__ = [
     "GANNetwork",
     "Model",
     "Normalize",
+    "OwnCode",
     "Shape",
     "StridedCNN",
     "VAENetwork",

@@ -36,6 +36,9 @@ class Model(Unit, ABC):
     """What its networks do: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images) or
     ``"gan"``; objectives, defenses and detectors say which kind they need."""
 
+    runs_code: ClassVar[bool] = False
+    """Whether it runs a user's code, which a file from elsewhere must not choose."""
+
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
         """Return a network with fresh weights from torch's global generator."""

@@ -6,7 +6,7 @@ use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a networ
 
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import pydantic.dataclasses
@@ -18,6 +18,7 @@ from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
 from robustlab.core.options import EvaluationMode
 from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
+from robustlab.core.user_code import is_user_code
 from robustlab.data import check_dataset
 from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import (
@@ -63,6 +64,8 @@ def _with_known_keys(content: Any, accepted: list[str]) -> Any:
 
 
 def _known_dataset(name: str) -> str:
+    if is_user_code(name):
+        return name
     try:
         check_dataset(name)
     except DataError as error:
@@ -79,10 +82,22 @@ def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
 
 
 class DataPart(_Part):
-    """Which images, and how many of them are set apart for validation."""
+    """Which images, how many of them are set apart for validation, and the most that are used.
+
+    Own images are ``dataset = "FILE.py:FUNCTION"`` and ``test = "FILE.py:FUNCTION"``, as for `evaluate`.
+    """
 
     dataset: Annotated[str, AfterValidator(_known_dataset)] = "auto"
+    test: str | None = None
     validation_fraction: ProperShare = 0.2
+    train: Count | None = None
+    validation: Count | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _own_data_are_tested(self) -> Self:
+        if is_user_code(self.dataset) != (self.test is not None):
+            raise ValueError("test: with dataset = FILE.py:FUNCTION, and only then, the images to test on")
+        return self
 
 
 class QuickPart(_Part):
