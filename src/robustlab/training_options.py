@@ -4,7 +4,7 @@ Like `robustlab.options` this module loads neither torch nor pydantic, so that t
 pydantic reads the ranges where a recipe is checked (`robustlab.study.recipe`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -58,7 +58,7 @@ class TrainingFields:
         default=None,
         metadata=option_info("of the learning rate, such as triangle(peak=0.4) or cosine; default constant"),
     )
-    augmentation: tuple[str, ...] = field(
+    augmentation: Sequence[str] = field(
         default=(),
         metadata=option_info(
             "of the training images, such as shift(pixels=2); may be repeated",
