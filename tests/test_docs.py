@@ -58,6 +58,7 @@ def test_public_names_are_pinned() -> None:
         "EvaluationRun",
         "RobustlabError",
         "Run",
+        "TrainingRun",
         "compare",
         "evaluate",
         "gate",
@@ -66,6 +67,7 @@ def test_public_names_are_pinned() -> None:
         "load_network",
         "load_run",
         "run_study",
+        "train",
         "write_report",
     ]
     for name in robustlab.__all__:

@@ -22,18 +22,19 @@ TYPE_CHECKING = False  # as in typing, which takes a while to load: Ctrl-C would
 if TYPE_CHECKING:
     from typing import Any
 
-    from robustlab.api import evaluate, run_study, write_report
+    from robustlab.api import evaluate, run_study, train, write_report
     from robustlab.core.errors import RobustlabError
     from robustlab.data import load_dataset
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
     from robustlab.models import load_from_zoo, load_network
-    from robustlab.runs.run import EvaluationRun, Run, load_run
+    from robustlab.runs.run import EvaluationRun, Run, TrainingRun, load_run
 
 __all__ = [
     "EvaluationRun",
     "RobustlabError",
     "Run",
+    "TrainingRun",
     "compare",
     "evaluate",
     "gate",
@@ -42,6 +43,7 @@ __all__ = [
     "load_network",
     "load_run",
     "run_study",
+    "train",
     "write_report",
 ]
 
@@ -49,6 +51,7 @@ _HOMES = {
     "EvaluationRun": "robustlab.runs.run",
     "RobustlabError": "robustlab.core.errors",
     "Run": "robustlab.runs.run",
+    "TrainingRun": "robustlab.runs.run",
     "compare": "robustlab.evaluation.compare",
     "evaluate": "robustlab.api",
     "gate": "robustlab.evaluation.gate",
@@ -57,6 +60,7 @@ _HOMES = {
     "load_network": "robustlab.models",
     "load_run": "robustlab.runs.run",
     "run_study": "robustlab.api",
+    "train": "robustlab.api",
     "write_report": "robustlab.api",
 }
 

@@ -1,4 +1,4 @@
-"""The main jobs as functions: run a study or an evaluation with its report, and write a report again."""
+"""The main jobs as functions: a study, an evaluation or a training with its report; a report again."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ from robustlab.core.arguments import as_path
 from robustlab.core.options import taking
 from robustlab.evaluation.coordinator import execute as execute_evaluation
 from robustlab.options import EvaluationOptions, StudyOptions
-from robustlab.runs.run import EvaluationRun, Run
+from robustlab.runs.run import EvaluationRun, Run, TrainingRun
 from robustlab.study import execute as execute_study
+from robustlab.study import execute_training
+from robustlab.training_options import TrainOptions
 
 
 def _run_study(options: StudyOptions) -> Run:
@@ -43,8 +45,25 @@ def _evaluate(options: EvaluationOptions) -> EvaluationRun:
     return run
 
 
+def _train(options: TrainOptions) -> TrainingRun:
+    """Train one network, or go on where it was stopped, and write its card and its report.
+
+    The same call again resumes after the last finished epoch, with the same result.
+
+    Returns:
+        The run's folder, the card, the file of the weights, and every figure as in its ``results.json``.
+
+    Raises:
+        RobustlabError: bad input, or the training diverged. What was finished stays on the disk.
+    """
+    run = execute_training(options)
+    report.write_report(run.folder)
+    return run
+
+
 run_study = taking(StudyOptions, _run_study, "run_study")
 evaluate = taking(EvaluationOptions, _evaluate, "evaluate")
+train = taking(TrainOptions, _train, "train")
 
 
 def write_report(folder: str | Path) -> Path:

@@ -32,21 +32,21 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
     from robustlab.evaluation.ensembles import Ensemble
     from robustlab.threats import ThreatModel
 
-_FOLDER = {"command_line": "text", "metavar": "FOLDER"}
-_SEED = "of every random choice"
-_PROGRESS = option_info(
+FOLDER = {"command_line": "text", "metavar": "FOLDER"}
+SEED = "of every random choice"
+PROGRESS = option_info(
     "where to show progress; default nowhere",
     command_line=None,
     accepted="a robustlab.core.progress.Progress",
 )
-_DATA_ROOT = option_info(
-    "folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder", **_FOLDER
+DATA_ROOT = option_info(
+    "folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder", **FOLDER
 )
-_OVERWRITE = option_info("replace another run that the folder holds; else it is refused")
+OVERWRITE = option_info("replace another run that the folder holds; else it is refused")
 
 
-class _Options:
-    """What both kinds have."""
+class Options:
+    """What all kinds have."""
 
     def __post_init__(self) -> None:
         texts_for_paths(self)
@@ -58,7 +58,7 @@ class _Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(_Options):
+class EvaluationOptions(Options):
     """What an evaluation is asked to do."""
 
     model: "str | Path | nn.Module" = field(
@@ -111,7 +111,7 @@ class EvaluationOptions(_Options):
             accepted="a name, FILE.py:NAME or a Split; tensors go into images= and labels=",
         ),
     )
-    data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
+    data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
     images: "Tensor | np.ndarray[Any, Any] | None" = field(
         default=None,
         metadata=option_info(
@@ -234,17 +234,17 @@ class EvaluationOptions(_Options):
             accepted="an engine's spec, or an engine",
         ),
     )
-    seed: int = field(default=0, metadata=option_info(_SEED))
+    seed: int = field(default=0, metadata=option_info(SEED))
     out: str | Path | None = field(
         default=None,
         metadata=option_info(
             "the run's folder; default runs/evaluate-NAME-DATASET-NORM-EPS-HASH. The hash is of all that "
             "makes it another evaluation: model, images, threat model, seed and so on",
-            **_FOLDER,
+            **FOLDER,
         ),
     )
-    overwrite: bool = field(default=False, metadata=_OVERWRITE)
-    progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
+    overwrite: bool = field(default=False, metadata=OVERWRITE)
+    progress: "Progress | None" = field(default=None, metadata=PROGRESS, compare=False)
 
     def command(self) -> str:
         """Return what to type to have the same evaluation again; empty if the command line can't say it."""
@@ -269,7 +269,7 @@ class EvaluationOptions(_Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(_Options):
+class StudyOptions(Options):
     """What a study is asked to do."""
 
     recipe: str | Path = field(
@@ -286,13 +286,13 @@ class StudyOptions(_Options):
         metadata=option_info(
             "the run's folder; default runs/NAME, of a quick run runs/NAME-quick; other data than the "
             "recipe's, or another seed than 0, are in its name too",
-            **_FOLDER,
+            **FOLDER,
         ),
     )
     dataset: str | None = field(
         default=None, metadata=option_info("one of `ls datasets`; default: what the recipe says")
     )
-    data_root: str | Path | None = field(default=None, metadata=_DATA_ROOT)
+    data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
     device: DeviceChoice = field(
         default="auto", metadata=option_info("where to compute; auto takes a GPU if there is one")
     )
@@ -300,12 +300,12 @@ class StudyOptions(_Options):
         default="auto",
         metadata=option_info("of the matrix products in training; auto takes bf16 where it is faster"),
     )
-    seed: int = field(default=0, metadata=option_info(_SEED))
+    seed: int = field(default=0, metadata=option_info(SEED))
     quick: bool = field(
         default=False, metadata=option_info("a few epochs on a part of the images, to see everything work")
     )
-    overwrite: bool = field(default=False, metadata=_OVERWRITE)
-    progress: "Progress | None" = field(default=None, metadata=_PROGRESS, compare=False)
+    overwrite: bool = field(default=False, metadata=OVERWRITE)
+    progress: "Progress | None" = field(default=None, metadata=PROGRESS, compare=False)
 
 
 def _can_be_typed(value: object) -> bool:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from robustlab.attacks import PGD, Attack, Criterion, Gradient
-from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
+from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.data import Dataset

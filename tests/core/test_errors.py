@@ -83,7 +83,9 @@ def test_every_alias_stands_for_something_that_there_is() -> None:
     arguments = {field.name for unit in every.values() for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
     options = inspect.signature(robustlab.evaluate).parameters
     for name, words in ALIASES.items():
-        assert name.partition("(")[0] in {*every, *arguments, *options, *NetworkPart.model_fields}, name
+        assert name.partition("(")[0] in {*every, *arguments, *options, *NetworkPart.__dataclass_fields__}, (
+            name
+        )
         assert all(normalized(word) == word for word in words), words
         if "(" in name:
             parse(Attack, name)

@@ -39,7 +39,8 @@ def saved(tmp_path: Path) -> Path:
 
 
 def test_every_model_is_tried() -> None:
-    assert {text.split("(")[0] for text in SMALL} == set(units(Model))
+    own_code = {name for name, unit in units(Model).items() if unit.runs_code}
+    assert {text.split("(")[0] for text in SMALL} == set(units(Model)) - own_code
 
 
 @pytest.mark.parametrize("text", SMALL)

@@ -57,6 +57,10 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"validation_attack": "pgd(steps=10)", "validation_threat": "linf(eps=0.3)"},
         {"validation": RobustValidation(attack=PGD(steps=10), threat=Linf(eps=0.3))},
     ),
+    "validation_stop": (
+        {"validation_attack": "fgsm", "validation_threat": "linf(eps=0.3)", "validation_stop": 0.2},
+        {"validation": RobustValidation(attack=FGSM(), threat=Linf(eps=0.3), stop=0.2)},
+    ),
     "validation_images": (
         {"validation_attack": "fgsm", "validation_threat": "linf(eps=0.3)", "validation_images": 7},
         {"validation": RobustValidation(attack=FGSM(), threat=Linf(eps=0.3), images=7)},

@@ -89,7 +89,7 @@ def test_what_another_process_can_not_do_is_done_here(
 def test_an_error_in_a_training_is_the_study_s(tmp_path: Path) -> None:
     diverging = MORE.replace("epochs = 3", "epochs = 3\nlr = 1e30")
     recipe = write(tmp_path, HEAD, SCALE, diverging, evaluation("clean"))
-    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1 .* try a lower learning rate"):
+    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1.* learning rate of"):
         robustlab.run_study(recipe, out=tmp_path / "run")
 
 

@@ -149,7 +149,7 @@ def not_finite(value: float, where: str) -> Objective:
 def test_a_loss_that_is_not_finite_is_an_error(
     value: float, where: str, fp32: Compute, tmp_path: Path
 ) -> None:
-    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1 .* lower learning rate"):
+    with pytest.raises(RobustlabError, match=r"training diverged in epoch 1.* learning rate of"):
         train(
             OneWeight(),
             not_finite(value, where),

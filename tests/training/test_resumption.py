@@ -56,6 +56,15 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         "trades(threat=linf(eps=0.1), steps=2)",
         {"optimizer": SGD(lr=0.05), "schedule": Milestones(), "validation": VALIDATION},
     ),
+    "weight perturbation": (
+        "awp(objective=mart(threat=linf(eps=0.1), steps=2), warmup=0.4)",
+        {"schedule": Cosine()},
+    ),
+    "several norms": ("msd(linf=0.1, l2=0.5, l1=0, steps=2)", {}),
+    "mixed": ("mixed(threat=linf(eps=0.1), fraction=0.4)", {"optimizer": SGD(lr=0.05)}),
+    "interval bounds": ("ibp_training(threat=linf(eps=0.1))", {"clip": 1.0}),
+    "small boxes": ("sabr(threat=linf(eps=0.1), steps=2, ramp=0.5)", {"schedule": Triangle()}),
+    "noise": ("noise_training(std=0.2)", {}),
     "one step": ("fgsm_training(threat=linf(eps=0.1))", {"schedule": Triangle(), "clip": 0.1}),
 }
 EPOCHS = 3

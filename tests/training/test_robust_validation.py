@@ -1,10 +1,13 @@
 """Robust validation: what it measures, and which epoch it keeps."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from robustlab.attacks import PGD, GaussianNoise
+from robustlab.attacks import FGSM, PGD, GaussianNoise
 from robustlab.core import seeding
 from robustlab.core.device import Compute
 from robustlab.core.errors import RobustlabError, SpecError
@@ -113,3 +116,20 @@ def test_it_needs_a_classifier(digits: Splits, fp32: Compute) -> None:
     config = TrainConfig(epochs=1, validation=SHORT)
     with pytest.raises(RobustlabError, match="robust validation needs a classifier"):
         train(network, VaeLoss(), digits.train, digits.validation, config=config, compute=fp32, key=1)
+
+
+def test_a_training_ends_when_the_accuracy_under_attack_collapses(
+    digits: Splits, fp32: Compute, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached = iter([0.3, 0.6, 0.55, 0.35, 0.9])
+    monkeypatch.setattr(RobustValidation, "accuracy", lambda *_: next(reached))
+    stopping = RobustValidation(attack=FGSM(), threat=Linf(eps=0.1), stop=0.2)
+    config = TrainConfig(epochs=5, validation=stopping)
+    data = (digits.train.take(slice(60)), digits.validation.take(slice(30)))
+    network = StridedCNN().build(Shape(1, 28, 28, 10))
+    options: Any = {"config": config, "compute": fp32, "key": 1, "checkpoint": tmp_path / "checkpoint"}
+    history = train(network, CrossEntropy(), *data, **options)
+    assert len(history.epochs) == 4
+    assert history.best_epoch == 2
+    # A call after the end takes no further epoch.
+    assert train(network, CrossEntropy(), *data, **options) == history

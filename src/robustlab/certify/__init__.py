@@ -5,8 +5,8 @@ from robustlab.certify.auto import AutoCertifier
 from robustlab.certify.base import Certifier, ProofResult, as_certifier
 from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP
-from robustlab.certify.ibp import IBP
-from robustlab.certify.interval import NoRuleError
+from robustlab.certify.ibp import IBP, margin_bounds
+from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "AlphaCROWN",
     "AutoCertifier",
     "Certifier",
+    "Interval",
     "NoRuleError",
     "ProofResult",
     "SmoothedRadii",
     "as_certifier",
+    "margin_bounds",
     "smoothed_radii",
 ]

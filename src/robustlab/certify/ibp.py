@@ -68,13 +68,26 @@ def _margins(
     few = _AT_ONCE[dtype] if images.device.type == "cpu" else max(1, len(images))
     parts = zip(torch.split(images, few), torch.split(labels, few), strict=True)
     with torch.no_grad():
-        return torch.cat([_bound(model, some, of, region(some, threat, dtype)) for some, of in parts])
+        return torch.cat([margin_bounds(model, of, region(some, threat, dtype)) for some, of in parts])
 
 
-def _bound(model: nn.Module, images: Tensor, labels: Tensor, pixels: Interval) -> Tensor:
+def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
+    """Return (N, K) lower bounds on the label's logit minus each other one, in the dtype of ``pixels``.
+
+    At the label itself the bound is infinite. Only float64 bounds allow for rounding, and prove something.
+    The bounds have a gradient with respect to the weights, so that a training can use them.
+
+    Args:
+        model: in eval mode.
+        labels: (N,).
+        pixels: the bounds of the images (N, C, H, W).
+
+    Raises:
+        NoRuleError: the network can't be bounded.
+    """
     logits = logits_of(model, pixels)
     here = labels[:, None]
-    if logits.source is not None and len(logits.source.values.lower) == len(images):
+    if logits.source is not None and len(logits.source.values.lower) == len(labels):
         margins = _elided(logits.source, labels)
     else:
         margins = logits.lower.gather(1, here) - logits.upper

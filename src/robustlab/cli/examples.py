@@ -6,6 +6,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "robustlab study mnist --quick --open",
         "robustlab study recipes/mnist.toml --seed 1 --out runs/seed-1",
     ),
+    "train": (
+        'robustlab train "trades(eps=0.3, beta=6)" --architecture cnn --out runs/trades',
+        'robustlab train "ibp_training(eps=0.1)" --architecture strided_cnn --epochs 20 --schedule cosine',
+        'robustlab train "fgsm_training(eps=8/255)" --model my.py:make --dataset cifar10 --out runs/mine',
+    ),
     "evaluate": (
         "robustlab evaluate mnist_cnn -n 100",
         "robustlab evaluate my.py:make_model --weights w.pt --dataset cifar10 --norm linf --eps 8/255",

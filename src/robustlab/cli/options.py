@@ -1,10 +1,13 @@
 """Makes the command line's options of those that Python has."""
 
+import functools
 import inspect
+import operator
 from collections.abc import Callable
 from dataclasses import MISSING
 from enum import StrEnum
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import typer
 
@@ -95,7 +98,7 @@ def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
     flag = said.flag or f"--{name.replace('_', '-')}"
     # A switch that is on has a --no- form, which typer makes where no name is given.
     flags = [] if default is True else [flag]
-    flags += [f"--{old}" for old, new in RENAMED.items() if name in new]
+    flags += [f"--{old}" for old, new in RENAMED.items() if name == new[0]]
     shared: dict[str, Any] = {"help": f"{said.help[0].upper()}{said.help[1:]}.", "metavar": said.metavar}
     info = typer.Argument(**shared) if said.by_place and not either else typer.Option(*flags, **shared)
     return inspect.Parameter(
@@ -114,4 +117,13 @@ def _type(hint: Any, said: OptionInfo, *, required: bool) -> Any:
         return list[str] | None
     if get_origin(hint) is Literal:
         return StrEnum("Choice", {word.upper().replace("-", "_"): word for word in get_args(hint)})
+    return _without_ranges(hint)
+
+
+def _without_ranges(hint: Any) -> Any:
+    """Return a type without what `Annotated` adds; the ranges are checked later, for Python too."""
+    if get_origin(hint) is Annotated:
+        return get_args(hint)[0]
+    if get_origin(hint) in {Union, UnionType}:
+        return functools.reduce(operator.or_, map(_without_ranges, get_args(hint)))
     return hint

@@ -10,7 +10,7 @@ from robustlab.cli.escaping import escape
 from robustlab.cli.texts import split_figure
 from robustlab.core.errors import SpecError
 from robustlab.runs.results import Results, Row
-from robustlab.runs.run import EvaluationRun, Run
+from robustlab.runs.run import EvaluationRun, Run, TrainingRun
 
 _CASCADE = (
     Column("images", 3),
@@ -80,6 +80,21 @@ def show_evaluation(run: EvaluationRun) -> None:
             "and do not count.[/yellow]"
         )
     console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
+
+
+def show_training(run: TrainingRun) -> None:
+    """Print the accuracies, where the weights are, and what to type to attack the network."""
+    console, card = Console(highlight=False), run.card
+    console.print(f"[bold]{escape(run.results.title)}[/bold]: epoch {card['best_epoch']} of {card['epochs']}")
+    for title, key in (("Validation", "validation_accuracy"), ("under attack", "validation_robust_accuracy")):
+        if card[key] is not None:
+            console.print(f"{title}: {100 * card[key]:.2f} %")
+    console.print(f"Clean test images: {run.results.rows[0].accuracy}")
+    folder = escape(str(_shown(run.folder)))
+    console.print(f"Weights: {folder}/{card['weights']['file']}", soft_wrap=True)
+    console.print(f"Card: {folder}/card.md; report: {folder}/report.html", soft_wrap=True)
+    for number, command in enumerate(card["check"]):
+        console.print(("Attack it:  " if number == 0 else " " * 12) + escape(command), soft_wrap=True)
 
 
 def _shown(folder: Path) -> Path:

@@ -11,6 +11,12 @@ from robustlab.core.text import a_kind, shown
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
 
+LARGEST_COUNT = 10**9
+"""The largest whole number that an argument may have; no step, query or pixel count comes near it."""
+
+LARGEST_FLOAT = 3.4028234663852886e38
+"""The largest number that an argument may have: float32, in which all is computed, ends there."""
+
 MAX_SAMPLES = 10**6
 """How often a random classifier may be asked about one point: each time is a pass of all images."""
 

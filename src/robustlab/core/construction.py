@@ -11,14 +11,9 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pydantic
 
 from robustlab.core.aliases import current, normalized
+from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
-
-LARGEST_COUNT = 10**9
-"""The largest whole number that an argument may have; no step, query or pixel count comes near it."""
-
-LARGEST_FLOAT = 3.4028234663852886e38
-"""The largest number that an argument may have: float32, in which all is computed, ends there."""
 
 
 def with_clear_errors(unit: Any) -> Callable[..., None]:
@@ -60,7 +55,7 @@ def _checked(unit: Any, name: str, value: object) -> object:
         SpecError: there is no such argument; or it is a number, and the value is a bool, a text or too large.
     """
     if name not in argument_names(unit):
-        hint = did_you_mean(name, argument_names(unit))
+        hint = did_you_mean(name, [*argument_names(unit), *unit.shorthands])
         if unit.kind == "attack" and normalized(name) in {"eps", "epsilon"}:
             hint = "; eps belongs to the threat model, such as linf(eps=0.3)"
         if name in unit.replaced:

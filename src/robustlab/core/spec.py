@@ -62,6 +62,9 @@ class Unit:
     name: ClassVar[str] = ""
     replaced: ClassVar[Mapping[str, str]] = {}
     """Arguments that the last version had, each with a spec that says the same now; for the error's hint."""
+    shorthands: ClassVar[Mapping[str, tuple[str, str]]] = {}
+    """Arguments of a spec that stand for a unit: ``{"eps": ("threat", "linf")}`` reads ``eps=0.3`` as
+    ``threat=linf(eps=0.3)``."""
     by_place: ClassVar[bool] = False
     """Whether a spec may give arguments by their place, too."""
 
@@ -232,7 +235,7 @@ def _of_class(unit: type[UnitT], call: ast.Call, text: str) -> UnitT:
     if len(call.args) > (len(names) if unit.by_place else 0):
         raise SpecError(by_name(unit, unit.name, [_segment(value, text) for value in call.args]))
     placed = [ast.keyword(arg=name, value=value) for name, value in zip(names, call.args, strict=False)]
-    keywords = [*placed, *call.keywords]
+    keywords = [*placed, *(_in_full(unit, keyword) for keyword in call.keywords)]
     given = [str(k.arg) for k in keywords]
     doubled = next((name for name in given if given.count(name) > 1), None)
     if doubled:
@@ -246,6 +249,14 @@ def _of_class(unit: type[UnitT], call: ast.Call, text: str) -> UnitT:
             for k in keywords
         }
     )
+
+
+def _in_full(unit: type[Unit], given: ast.keyword) -> ast.keyword:
+    """Return an argument without its shorthand."""
+    argument, name = unit.shorthands.get(str(given.arg), ("", ""))
+    if argument not in argument_names(unit) or given.arg in argument_names(unit):
+        return given
+    return ast.keyword(arg=argument, value=ast.Call(func=ast.Name(id=name), args=[], keywords=[given]))
 
 
 def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:

@@ -7,6 +7,7 @@ from robustlab.models.denoising_autoencoder import DenoisingAutoencoder
 from robustlab.models.diffusion import Diffusion, DiffusionNetwork
 from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
+from robustlab.models.own_code import OwnCode
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
 from robustlab.models.vae import VAE, VAENetwork, VariationalAutoencoder
@@ -24,6 +25,7 @@ __all__ = [
     "GANNetwork",
     "Model",
     "Normalize",
+    "OwnCode",
     "Reformer",
     "Shape",
     "StridedCNN",

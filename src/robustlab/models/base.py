@@ -41,6 +41,9 @@ class Model(Unit, ABC):
     """Whether its networks have ``latent`` and ``generate``, which draws images from standard normal codes
     (N, latent)."""
 
+    runs_code: ClassVar[bool] = False
+    """Whether it runs a user's code, which a file from elsewhere must not choose."""
+
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:
         """Return a network with fresh weights from torch's global generator."""

@@ -58,11 +58,17 @@ def save_network(path: Path, network: nn.Module, model: Model, shape: Shape, car
 
 
 @own_settings()
-def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
+def load_network(path: str | Path, device: str = "cpu", *, own_code: bool = False) -> nn.Module:
     """Rebuild a network from a file that `save_network` wrote, in eval mode.
 
+    Args:
+        path: of the file.
+        device: where the network goes.
+        own_code: whether the file may name a user's code, which is then run; it may come from anywhere.
+
     Raises:
-        ModelFileError: the file is corrupt, names no known model, or its weights are of another shape.
+        ModelFileError: the file is corrupt, names no known model, or its weights are of another shape; or it
+            names a user's code.
     """
     path = as_path("path", path)
     tensors, header = load_tensors(path)
@@ -70,7 +76,13 @@ def load_network(path: str | Path, device: str = "cpu") -> nn.Module:
         shape = Shape(**header["shape"])
         if not all(type(part) is int and part > 0 for part in shape):
             raise ValueError("its shape is not of positive integers")
-        network = parse(Model, header["model"]).build(shape)
+        model = parse(Model, header["model"])
+        if model.runs_code and not own_code:
+            reference = getattr(model, "reference", "FILE.py:NAME")
+            raise ModelFileError(
+                f"{path} holds weights of your own network; give --model {reference} --weights {path}"
+            )
+        network = model.build(shape)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, SpecError) as error:
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
     # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md,

@@ -16,7 +16,10 @@ STORE_VERSION = 2
 """Of the folder's format. Format 1 did not record an identity."""
 
 EVALUATION = "evaluation of "
-"""How the name of an evaluation begins; any other name is a study's."""
+"""How the name of an evaluation begins; one that begins in none of these ways is a study's."""
+
+TRAINING = "training of a network"
+"""The name of every training; what it is of is in the identity."""
 
 _FOLDERS = ("arrays", "figures", "models", "evaluations")
 # Written in place, where everything else is written beside its place and renamed.
@@ -39,6 +42,8 @@ class Owner:
     @property
     def kind(self) -> str:
         """A study or an evaluation, in words."""
+        if self.name == TRAINING:
+            return "a training"
         return "an evaluation" if self.name.startswith(EVALUATION) else "a study"
 
     def other_than(self, wanted: "Owner") -> str:
@@ -147,6 +152,8 @@ def _quoted(name: str) -> str:
     """Return a study's or evaluation's name in words."""
     if name.startswith(EVALUATION):
         return f"an evaluation of {name.removeprefix(EVALUATION)!r}"
+    if name == TRAINING:
+        return "a training"
     return f"study {name!r}"
 
 

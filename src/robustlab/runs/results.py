@@ -59,7 +59,6 @@ class Network(Record):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        require(self.zoo is not None or len(self.epochs) > 0, "a network was trained, or is of the zoo")
         require(self.best_epoch <= len(self.epochs), "the best epoch is one of the epochs")
         return self
 
@@ -77,6 +76,7 @@ class Row(Record):
         folder: of the evaluation: its results.json, images.csv and pictures.
         accuracy: on all images as the attack left them: of a mode ``"test-set"`` also of those that were
             misclassified before; otherwise the robust accuracy.
+        certified: the share of images that are proven to be robust; None where no certifier knows the model.
         confidence: the mean probability of the predicted class.
         confusion: ``confusion[true][predicted]`` counts images; those without an answer are left out.
         distance: the mean over the images, in the threat model's norm; ``max_distance`` the largest.
@@ -96,6 +96,7 @@ class Row(Record):
     mode: Text
     folder: Text
     accuracy: Figure
+    certified: Figure | None = None
     confidence: Share
     confusion: Some[Some[Count]]
     distance: Length

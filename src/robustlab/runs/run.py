@@ -1,8 +1,9 @@
 """A finished run, of a study or an evaluation, read back from its folder."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
@@ -29,6 +30,19 @@ class Run:
 
     folder: Path
     results: "Results"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun(Run):
+    """A finished training.
+
+    Attributes:
+        card: what is in ``card.json``: recipe, data, machine, accuracies, and the commands that check them.
+        file: the network's weights; `robustlab.load_network` reads them, unless it is of a user's own code.
+    """
+
+    card: Mapping[str, Any]
+    file: Path
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,7 +44,7 @@ class StudyModels:
     def network(self, instance: str) -> nn.Module:
         """Return a trained network, in eval mode on the device."""
         if instance not in self._networks:
-            self._networks[instance] = load_network(self._path(instance), self.device)
+            self._networks[instance] = load_network(self._path(instance), self.device, own_code=True)
         return self._networks[instance]
 
     def classifier(self, text: str, choice: Choice) -> LoadedClassifier:

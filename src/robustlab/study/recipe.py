@@ -5,17 +5,20 @@ use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a networ
 """
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from dataclasses import fields
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+import pydantic.dataclasses
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack
-from robustlab.core.construction import LARGEST_COUNT, LARGEST_FLOAT
+from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
 from robustlab.core.options import EvaluationMode
 from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
+from robustlab.core.user_code import is_user_code
 from robustlab.data import check_dataset
 from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import (
@@ -29,14 +32,13 @@ from robustlab.training import (
     Schedule,
     TrainConfig,
 )
+from robustlab.training_options import TrainingFields
 
 # Strict: to pydantic, True is 1 and "2" is 2.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
-Decay = Annotated[float, Field(strict=True, ge=0.0, lt=1.0)]
-Positive = Annotated[float, Field(strict=True, gt=0.0, le=LARGEST_FLOAT)]
 
 Bound = Callable[[str], str]
 
@@ -47,26 +49,28 @@ class _Part(BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _keys_are_known(cls, content: Any) -> Any:
-        accepted = [field.alias or name for name, field in cls.model_fields.items()]
-        for key, value in content.items() if isinstance(content, dict) else ():
-            if key not in accepted:
-                hint = did_you_mean(str(key), accepted)
-                raise ValueError(f"unknown key {shown(key)}{hint}; {offer(accepted)}")
-            if isinstance(value, str) and printable(value) != value:
-                raise ValueError(f"{key} must not hold control characters, found {shown(value)}")
-        return content
+        return _with_known_keys(content, [part.alias or name for name, part in cls.model_fields.items()])
+
+
+def _with_known_keys(content: Any, accepted: list[str]) -> Any:
+    """Return the content of a part, refusing keys that are not accepted, and control characters."""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if key not in accepted:
+            hint = did_you_mean(str(key), accepted)
+            raise ValueError(f"unknown key {shown(key)}{hint}; {offer(accepted)}")
+        if isinstance(value, str) and printable(value) != value:
+            raise ValueError(f"{key} must not hold control characters, found {shown(value)}")
+    return content
 
 
 def _known_dataset(name: str) -> str:
+    if is_user_code(name):
+        return name
     try:
         check_dataset(name)
     except DataError as error:
         raise ValueError(str(error)) from None
     return name
-
-
-def _one_or_more(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
@@ -78,10 +82,22 @@ def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
 
 
 class DataPart(_Part):
-    """Which images, and how many of them are set apart for validation."""
+    """Which images, how many of them are set apart for validation, and the most that are used.
+
+    Own images are ``dataset = "FILE.py:FUNCTION"`` and ``test = "FILE.py:FUNCTION"``, as for `evaluate`.
+    """
 
     dataset: Annotated[str, AfterValidator(_known_dataset)] = "auto"
+    test: str | None = None
     validation_fraction: ProperShare = 0.2
+    train: Count | None = None
+    validation: Count | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _own_data_are_tested(self) -> Self:
+        if is_user_code(self.dataset) != (self.test is not None):
+            raise ValueError("test: with dataset = FILE.py:FUNCTION, and only then, the images to test on")
+        return self
 
 
 class QuickPart(_Part):
@@ -112,29 +128,27 @@ class FactorPart(_Part):
     values: Annotated[list[ValuePart], Field(min_length=1)]
 
 
-class NetworkPart(_Part):
-    """A network to train.
-
-    ``lr`` and ``betas`` are short for ``optimizer = "adam(lr=..., betas=...)"``. With a validation attack the
-    epoch is kept at which it leaves the highest accuracy; ``validation_images`` says on how many images.
-    """
+@pydantic.dataclasses.dataclass(
+    frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
+)
+class NetworkPart(TrainingFields):
+    """A network to train; see also `TrainingFields`."""
 
     title: str
     model: str
     objective: str
     defense: str | None = None
-    epochs: Count = 10
-    batch_size: Count = 64
-    optimizer: str | None = None
-    lr: Positive | None = None
-    betas: tuple[Decay, Decay] | None = None
-    schedule: str | None = None
-    augmentation: Annotated[tuple[str, ...], BeforeValidator(_one_or_more)] = ()
-    averaging: str | None = None
-    clip: Positive | None = None
-    validation_attack: str | None = None
-    validation_threat: str | None = None
-    validation_images: Count | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, content: Any) -> Any:
+        return _with_known_keys(content, [part.name for part in fields(cls)])
+
+    @pydantic.field_validator("augmentation", "betas", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        value = [value] if isinstance(value, str) else value
+        return tuple(value) if isinstance(value, list) else value
 
     def config(self, bound: Bound = str) -> TrainConfig:
         """Return the recipe of the training.
@@ -161,7 +175,7 @@ class NetworkPart(_Part):
 
     def specs(self) -> list[str]:
         """Return the texts that may use factors and name other networks."""
-        texts = [value for name, value in self if name != "title" and isinstance(value, str)]
+        texts = [value for name, value in vars(self).items() if name != "title" and isinstance(value, str)]
         return [*texts, *self.augmentation]
 
     def _optimizer(self, bound: Bound) -> Optimizer:
@@ -174,7 +188,7 @@ class NetworkPart(_Part):
 
     def _validation(self, bound: Bound) -> RobustValidation | None:
         if self.validation_attack is None:
-            for name in ("validation_threat", "validation_images"):
+            for name in ("validation_threat", "validation_images", "validation_stop"):
                 if getattr(self, name) is not None:
                     raise SpecError(f"{name}: it needs a validation_attack")
             return None
@@ -186,7 +200,7 @@ class NetworkPart(_Part):
             threat = _unit("validation_threat", ThreatModel, bound(self.validation_threat))
         try:
             images = {} if self.validation_images is None else {"images": self.validation_images}
-            return RobustValidation(attack=attack, threat=threat, **images)
+            return RobustValidation(attack=attack, threat=threat, stop=self.validation_stop, **images)
         except SpecError as error:
             raise SpecError(f"validation_attack: {error}") from None
 

@@ -31,7 +31,7 @@ from robustlab.study.stages.evaluate import FOLDER, clear_others
 from robustlab.study.workspace import Workspace
 from robustlab.training.side_by_side import trained_side_by_side
 
-_REMEDY = "take a machine or a --device with more, or a smaller batch_size in the recipe"
+REMEDY = "take a machine or a --device with more, or a smaller batch_size in the recipe"
 
 
 @own_settings()
@@ -43,8 +43,8 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     """
     _check(options)
     here = working_folder() or Path()  # a unit's code may change it
-    with chdir(here), enough_memory(_REMEDY):
-        return _run(prepare(options, here, progress_of(options, progress)), options)
+    with chdir(here), enough_memory(REMEDY):
+        return run_prepared(prepare(options, here, progress_of(options, progress)), options)
 
 
 def _check(options: StudyOptions) -> None:
@@ -58,7 +58,8 @@ def _check(options: StudyOptions) -> None:
         check_dataset(options.dataset)
 
 
-def _run(study: PreparedStudy, options: StudyOptions) -> Run:
+def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
+    """Run what is left of a study, up to ``results.json`` and the manifest."""
     plan, workspace = study.plan, study.workspace
     store, data = workspace.store, workspace.dataset
     with store:

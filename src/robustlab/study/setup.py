@@ -9,11 +9,12 @@ from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
-from robustlab.data import Splits, load_dataset
+from robustlab.data import Splits
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.store import RunStore
 from robustlab.shipped import shipped_recipes
+from robustlab.study.data import load_splits
 from robustlab.study.loading import load_recipe
 from robustlab.study.models import StudyModels
 from robustlab.study.plan import Plan, make_plan
@@ -59,12 +60,28 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
     """
     path = here / find_recipe(str(options.recipe))
     recipe = load_recipe(path)
-    environment.check_torchvision()
-    compute = resolve(options.device, options.precision)
     if options.out:  # before data are downloaded
         check_owner(Path(options.out), Owner(name=recipe.name), overwrite=options.overwrite)
-    data = _load(recipe, options)
+    data = _load(recipe, options, progress)
     folder = here / (options.out or _default_folder(recipe, options, data))
+    return prepare_recipe(recipe, data, folder, _owner(recipe, path, options, data), options, progress)
+
+
+def prepare_recipe(
+    recipe: Recipe, data: Splits, folder: Path, owner: Owner, options: StudyOptions, progress: Progress
+) -> PreparedStudy:
+    """Plan a study of a recipe that was checked, on these images.
+
+    Args:
+        recipe: the study.
+        data: the splits, cut down already in a quick run.
+        folder: where the run goes.
+        owner: whose folder that must be.
+        options: of device, precision, seed, ``quick`` and ``overwrite``.
+        progress: where progress is shown.
+    """
+    environment.check_torchvision()
+    compute = resolve(options.device, options.precision)
     models = StudyModels(recipe=recipe, folder=folder, device=compute.device, note=progress.note)
     give_back_freed_memory()  # of the reading of the data; trainings may run in several processes
     plan = make_plan(recipe, data, compute, options.seed, quick=options.quick, models=models)
@@ -72,7 +89,7 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
         dataset=data,
         compute=compute,
         seed=options.seed,
-        store=RunStore(folder, _owner(recipe, path, options, data), overwrite=options.overwrite),
+        store=RunStore(folder, owner, overwrite=options.overwrite),
         progress=progress,
         models=models,
         training_threads=_threads(plan, len(data.train)),
@@ -80,12 +97,13 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
     return PreparedStudy(recipe=recipe, plan=plan, workspace=workspace)
 
 
-def _load(recipe: Recipe, options: StudyOptions) -> Splits:
-    data = load_dataset(
-        options.dataset or recipe.data.dataset,
+def _load(recipe: Recipe, options: StudyOptions, progress: Progress) -> Splits:
+    data = load_splits(
+        recipe.data,
+        dataset=options.dataset,
         data_root=options.data_root,
-        validation_fraction=recipe.data.validation_fraction,
         seed=options.seed,
+        note=progress.note,
     )
     quick = recipe.quick
     return data.limited(quick.train, quick.validation, quick.test) if options.quick else data

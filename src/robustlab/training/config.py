@@ -61,4 +61,6 @@ class TrainConfig:
                 "threat": repr(validation.threat),
                 "images": validation.images,
             }
+            if validation.stop is not None:
+                described["validation"]["stop"] = validation.stop
         return described

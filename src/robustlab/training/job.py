@@ -75,7 +75,10 @@ class TrainingJob:
 
     def _run(self, train_split: Split, validation_split: Split, progress: Progress) -> dict[str, Any]:
         if self.defense is not None:
-            sources = {name: load_network(path, self.compute.device) for name, path in self.sources.items()}
+            sources = {
+                name: load_network(path, self.compute.device, own_code=True)
+                for name, path in self.sources.items()
+            }
             train_split, validation_split = (
                 self.defense.training_set(split, sources, seed=self.seed, progress=progress)
                 for split in (train_split, validation_split)
@@ -83,6 +86,7 @@ class TrainingJob:
             give_back_freed_memory()  # of the attack
         with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
             network = self.model.build(self.shape)
+            self.objective.initialize(network)
         checkpoint = self.path.with_suffix(".checkpoint")
         history = train(
             network,

@@ -87,12 +87,19 @@ def train(
     with (progress or Progress()).track(description, total) as bar:
         bar.advance(len(loop.history.epochs) * len(data))
         for epoch in range(len(loop.history.epochs), config.epochs):
+            if loop.collapsed():
+                break
             with seeding.isolated(seeding.derive(key, "epoch", epoch)):
                 losses = loop.run_epoch(epoch, data, bar)
             with seeding.isolated(seeding.derive(key, "validation", epoch)), loop.averaged():
                 losses |= loop.validate(epoch, held_out)
                 loop.finish_epoch(losses)
             loop.save(checkpoint)
+    if len(loop.history.epochs) < config.epochs:
+        (progress or Progress()).note(
+            f"{description}: stopped after epoch {len(loop.history.epochs)}, since the accuracy under attack "
+            f"fell; epoch {loop.history.best_epoch} is kept"
+        )
     network.load_state_dict(loop.best)
     network.eval()
     return loop.history
@@ -222,12 +229,29 @@ class _Loop:
         """Record an epoch and keep its weights if they are the best so far."""
         epoch = len(self.history.epochs) + 1
         if not all(math.isfinite(value) for value in losses.values()):
-            raise RobustlabError(f"training diverged in epoch {epoch} ({losses}); try a lower learning rate")
+            name, value = next((name, value) for name, value in losses.items() if not math.isfinite(value))
+            rate = max(
+                group["lr"] for optimizer in self.optimizers.values() for group in optimizer.param_groups
+            )
+            raise RobustlabError(
+                f"training diverged in epoch {epoch}: the {name} is {value}, at a learning rate of "
+                f"{rate:.3g}; try a lower one, or clip the gradient"
+            )
         previous = self.history.epochs[self.history.best_epoch - 1] if self.history.best_epoch else None
         self.history.epochs.append(losses)
         if previous is None or not self.objective.selects or self._rank(losses) < self._rank(previous):
             self.history.best_epoch = epoch
             self.best = state_of(self.network)
+
+    def collapsed(self) -> bool:
+        """Return whether the accuracy under attack has fallen as far as ends the training."""
+        validation, reached = (
+            self.config.validation,
+            [epoch[_ROBUST] for epoch in self.history.epochs if _ROBUST in epoch],
+        )
+        if validation is None or validation.stop is None or not reached:
+            return False
+        return reached[-1] < max(reached) - validation.stop
 
     def _rank(self, losses: dict[str, float]) -> tuple[float, float]:
         """Return what orders epochs, the best first."""

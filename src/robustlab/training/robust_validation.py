@@ -20,6 +20,7 @@ class RobustValidation:
         attack: with the same random numbers after each epoch.
         threat: what it may do.
         images: how many, the first of the validation split; in memory at once.
+        stop: the training ends when the accuracy is so far below its best; None: it does not.
 
     Raises:
         SpecError: the attack does not support the threat model.
@@ -28,6 +29,7 @@ class RobustValidation:
     attack: Attack
     threat: ThreatModel
     images: int = 1000
+    stop: float | None = None
 
     def __post_init__(self) -> None:
         if not self.attack.supports(self.threat):

@@ -2,12 +2,8 @@
 
 from pathlib import Path
 
-from torch import nn
-
-from robustlab.core import user_code
-from robustlab.core.errors import SetupError
 from robustlab.core.spec import BareText, register
-from robustlab.core.text import a_kind
+from robustlab.models.own_code import network_of
 from robustlab.models.sources.base import Loaded, Note, Source
 
 
@@ -19,9 +15,7 @@ class FromCode(Source):
     """``"my_file.py:make_model"`` or ``"package.module:make_model"``."""
 
     def load(self, note: Note) -> Loaded:
-        network, files = user_code.call(self.reference, note)
-        if not isinstance(network, nn.Module):
-            raise SetupError(f"{self.reference} returned {a_kind(network)}, not a torch.nn.Module")
+        network, files = network_of(self.reference, note)
         file, _, function = self.reference.rpartition(":")
         return Loaded(
             network=network, name=f"{Path(file).stem}-{function}", origin=self.reference, files=files

@@ -1,4 +1,4 @@
-"""A network that a study trained."""
+"""A network that a study or `robustlab train` trained."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from robustlab.models.sources.base import Loaded, Note, Source
 
 @register("run")
 class FromRun(Source):
-    """A network of a study's finished run; the folder alone means the same where there is only one."""
+    """A network of a finished study or training; the folder alone means the same where there is only one."""
 
     folder: BareText
     """Of the run."""
@@ -32,16 +32,18 @@ class FromRun(Source):
         folder = Path(self.folder)
         if not folder.is_dir():
             raise SetupError(
-                f"the folder {folder} does not exist; run(...) takes the folder of a study's run"
+                f"the folder {folder} does not exist; run(...) takes the folder of a study or a training"
             )
         if (folder / "run.json").exists() and not (folder / "manifest.json").exists():
             raise SetupError(
-                f"{folder} holds a study that did not end: its networks may be of two different runs; "
+                f"{folder} holds a run that did not end: its networks may be of two different runs; "
                 "run the same command again, or give the file of one network"
             )
         networks = {file.stem: file for file in sorted((folder / "models").glob("*.safetensors"))}
         if not networks:
-            raise SetupError(f"{folder} holds no trained networks; expected the folder of a study's run")
+            raise SetupError(
+                f"{folder} holds no trained networks; expected the folder of a study or a training"
+            )
         if self.network is None and len(networks) == 1:
             return next(iter(networks.values()))
         if self.network not in networks:

@@ -55,6 +55,13 @@ def _figure(row: Row) -> str:
     return f"{text.share(row.accuracy)} ({text.interval(row.accuracy)}){doubt}"
 
 
+def _certified(row: Row) -> str:
+    """Return the certified share, where it says something."""
+    if row.certified is None or row.certified.value == 0:
+        return ""
+    return f"; certified {text.share(row.certified)}"
+
+
 def _titled(view: StudyView, row: Row) -> str:
     return f"{row.title} ({view.variant(row.variant)})" if row.variant else row.title
 
@@ -127,7 +134,7 @@ def _rows(view: StudyView) -> list[str]:
         [
             plain(row.title),
             plain(view.variant(row.variant)) or "–",
-            _figure(row),
+            f"{_figure(row)}{_certified(row)}",
             code(row.attacks),
             code(row.threat),
             plain(view.access(row)),

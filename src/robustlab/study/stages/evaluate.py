@@ -140,6 +140,7 @@ def figures(done: Evaluated, classes: int) -> dict[str, Any]:
     n, attacked = len(last), bool(results.rows)
     return {
         "accuracy": accuracy(done.findings, results.mode).model_dump(),
+        "certified": results.certified.model_dump() if attacked and results.certified else None,
         "confidence": sum(row.confidence for row in last.values()) / n,
         "confusion": confusion,
         "distance": sum(row.distance for row in last.values()) / n,

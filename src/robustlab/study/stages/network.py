@@ -30,7 +30,7 @@ class NetworkStage(StudyStage):
             return False
         advice = "remove it and run the same command again to have it made again"
         try:
-            load_network(path)
+            load_network(path, own_code=True)
             header = load_tensors(path)[1]
         except ModelFileError as error:
             raise ModelFileError(f"{error}; {advice}") from None

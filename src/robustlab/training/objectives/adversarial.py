@@ -8,16 +8,21 @@ the network in training").
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import frozen
+from robustlab.attacks import FGSM, PGD, Attack, frozen
+from robustlab.attacks.gradients import ExactGradient
+from robustlab.attacks.losses import measure
 from robustlab.core import seeding
 from robustlab.threats import ThreatModel
 from robustlab.training.objectives.base import Objective, cross_entropy
 from robustlab.training.step import TrainingStep
+
+START_STD = 1e-3
+"""Of a Gaussian start, in pixel units: at the clean image itself a divergence has no slope."""
 
 
 class AdversarialObjective(Objective):
@@ -27,13 +32,19 @@ class AdversarialObjective(Objective):
     with other objectives'. To choose the epoch by robustness ask for robust validation (`TrainConfig`).
     """
 
+    shorthands: ClassVar = {"eps": ("threat", "linf")}
+
     @final
     def loss(self, step: TrainingStep) -> Tensor:
-        return cross_entropy(step) if step.validating else self.adversarial_loss(step)
+        return cross_entropy(step) if step.validating else self.loss_at(step, self.perturbed(step))
 
     @abstractmethod
-    def adversarial_loss(self, step: TrainingStep) -> Tensor:
-        """Return the mean training loss (a scalar)."""
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        """Return the images (N, C, H, W) that the step trains on; the network is as it was before."""
+
+    @abstractmethod
+    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
+        """Return the mean training loss (a scalar), given the images that `perturbed` returned."""
 
 
 def require_bounded(threat: ThreatModel) -> None:
@@ -95,3 +106,55 @@ def climb(
         (gradient,) = torch.autograd.grad(loss(network(points).float()), points)
         points = threat.project(threat.ascend(points.detach(), gradient, rel_step_size), clean)
     return points
+
+
+def as_search(attack: Attack, threat: ThreatModel) -> PGD:
+    """Return the PGD that finds a step's images as an attack says.
+
+    Raises:
+        ValueError: it is another attack than `fgsm`, or `pgd` without restarts from a random start or the
+            clean image; it has a gradient estimator; or it does not support the threat model.
+    """
+    if isinstance(attack, FGSM):
+        length = attack.rel_step_size or (1.25 if attack.random_start else 1.0)
+        search: Attack = PGD(
+            steps=1,
+            rel_step_size=length,
+            start="random" if attack.random_start else "clean",
+            gradient=attack.gradient,
+        )
+    else:
+        search = attack
+    if not isinstance(search, PGD) or search.restarts != 1 or search.start not in ("random", "clean"):
+        example = "pgd(steps=10, rel_step_size=0.25)"
+        raise ValueError(
+            f"attack must be fgsm, or a pgd with restarts=1, start=random or clean; such as {example}"
+        )
+    if search.gradient != ExactGradient():
+        raise ValueError(f"attack must follow the exact gradient, found {search.gradient!r}")
+    if not search.supports(threat):
+        raise ValueError(f"{attack.name} supports {search.supported_norms}, not {threat!r}")
+    return search
+
+
+def attacked(step: TrainingStep, threat: ThreatModel, search: PGD) -> Tensor:
+    """Return the last points (N, C, H, W) of a search against the network in train mode."""
+    start = step.images
+    if search.start == "random":
+        start = threat.random_start(start, seeding.derive(step.key, "start"), step.ids)
+    with searching(step, train_mode=True):
+        return climb(
+            step.network,
+            threat,
+            step.images,
+            start,
+            lambda logits: measure(search.loss, logits, step.labels).sum(),
+            steps=search.steps,
+            rel_step_size=search.rel_step_size,
+        )
+
+
+def near(step: TrainingStep, std: float) -> Tensor:
+    """Return the images moved by Gaussian noise of a standard deviation in pixel units; not clipped."""
+    noise = seeding.normal(seeding.derive(step.key, "start"), step.ids, tuple(step.images.shape[1:]))
+    return step.images + std * noise

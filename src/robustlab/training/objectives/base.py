@@ -28,6 +28,10 @@ class Objective(Unit, ABC):
         """Return the parts that are optimised in turn, each on its own loss; most objectives have one."""
         return {"loss": network}
 
+    def initialize(self, network: nn.Module) -> None:
+        """Change fresh weights before the first step; most objectives leave them as they are."""
+        del network
+
     @abstractmethod
     def loss(self, step: TrainingStep) -> Tensor:
         """Return the mean loss (a scalar) of the step's player on its batch."""

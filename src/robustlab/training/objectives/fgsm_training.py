@@ -25,7 +25,8 @@ class FGSMTraining(AdversarialObjective):
 
     The network stays in train mode for the step, as in the authors' code. The recipe is unstable: at some
     point a network may learn to withstand this one step alone (catastrophic overfitting), which its loss
-    does not show. Robust validation with `pgd` does.
+    does not show. Robust validation with `pgd` does: the best epoch is kept, and ``validation_stop`` ends
+    the training.
     """
 
     threat: ThreatModel
@@ -35,11 +36,7 @@ class FGSMTraining(AdversarialObjective):
     def __post_init__(self) -> None:
         require_bounded(self.threat)
 
-    def adversarial_loss(self, step: TrainingStep) -> Tensor:
-        return F.cross_entropy(step.network(self.perturbed(step)).float(), step.labels)
-
     def perturbed(self, step: TrainingStep) -> Tensor:
-        """Return the images (N, C, H, W) that the step trains on."""
         with searching(step, train_mode=True):
             return climb(
                 step.network,
@@ -50,6 +47,9 @@ class FGSMTraining(AdversarialObjective):
                 steps=1,
                 rel_step_size=self.rel_step_size,
             )
+
+    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
+        return F.cross_entropy(step.network(points).float(), step.labels)
 
     def start(self, step: TrainingStep) -> Tensor:
         """Return points of the ball (N, C, H, W) that may lie outside [0, 1], as in the authors' code.

@@ -7,20 +7,18 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.core import seeding
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 from robustlab.training.objectives.adversarial import (
+    START_STD,
     AdversarialObjective,
     climb,
+    near,
     require_bounded,
     searching,
 )
 from robustlab.training.objectives.base import cross_entropy
 from robustlab.training.step import TrainingStep
-
-_START_STD = 1e-3
-"""Of the Gaussian start, in pixel units: at the clean image itself the divergence has no slope."""
 
 
 @register("trades")
@@ -41,18 +39,10 @@ class Trades(AdversarialObjective):
     def __post_init__(self) -> None:
         require_bounded(self.threat)
 
-    def adversarial_loss(self, step: TrainingStep) -> Tensor:
-        if self.beta == 0:
-            return cross_entropy(step)
-        points = self.perturbed(step)
-        natural = step.network(step.images).float()
-        robust = _divergence(natural, step.network(points).float()) / len(step.images)
-        return F.cross_entropy(natural, step.labels) + self.beta * robust
-
     def perturbed(self, step: TrainingStep) -> Tensor:
-        """Return images (N, C, H, W) at which the answers differ most, as far as the search finds."""
-        shape = tuple(step.images.shape[1:])
-        noise = seeding.normal(seeding.derive(step.key, "start"), step.ids, shape)
+        if self.beta == 0:
+            return step.images
+        start = near(step, START_STD)
         with searching(step, train_mode=False):
             with torch.no_grad():
                 natural = step.network(step.images).float()
@@ -60,11 +50,18 @@ class Trades(AdversarialObjective):
                 step.network,
                 self.threat,
                 step.images,
-                step.images + _START_STD * noise,
+                start,
                 lambda logits: _divergence(natural, logits),
                 steps=self.steps,
                 rel_step_size=self.rel_step_size,
             )
+
+    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
+        if self.beta == 0:
+            return cross_entropy(step)
+        natural = step.network(step.images).float()
+        robust = _divergence(natural, step.network(points).float()) / len(step.images)
+        return F.cross_entropy(natural, step.labels) + self.beta * robust
 
 
 def _divergence(natural: Tensor, moved: Tensor) -> Tensor:

@@ -1,0 +1,86 @@
+"""Adversarial weight perturbation (Wu, Xia & Wang 2020, arXiv:2004.05884), around another objective."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustlab.core.spec import register
+from robustlab.training.objectives.adversarial import AdversarialObjective, searching
+from robustlab.training.objectives.base import Objective
+from robustlab.training.step import TrainingStep
+
+
+@register("awp")
+class AWP(AdversarialObjective):
+    """The loss of another objective at weights that were moved to where it is higher.
+
+    Each weight matrix or filter moves along the gradient by ``gamma`` times its own norm. The network's step
+    goes from the weights themselves, by the gradient at the moved ones. Biases, and the scales of batch
+    normalisation, stay.
+    """
+
+    objective: Objective
+    """One that attacks the network, such as `trades`; its images are those without a move of the weights."""
+    gamma: Annotated[float, Field(ge=0.0)] = 0.01
+    """The length of a move as a share of the norm of the weights; 0 is the objective itself."""
+    warmup: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
+    """The share of the training, at its beginning, in which the weights are not moved."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.objective, AdversarialObjective) or isinstance(self.objective, AWP):
+            example = "trades(threat=linf(eps=0.3))"
+            raise ValueError(
+                f"objective must be one that attacks the network, such as {example}, found {self.objective!r}"
+            )
+
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        return self._inner.perturbed(step)
+
+    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
+        if self.gamma == 0 or step.progress < self.warmup:
+            return self._inner.loss_at(step, points)
+        moves = self.moves(step, points)
+        weights = {name: weight + moves[name] for name, weight in _weights(step.network).items()}
+        return self._inner.loss_at(replace(step, network=_WithWeights(step.network, weights)), points)
+
+    def moves(self, step: TrainingStep, points: Tensor) -> dict[str, Tensor]:
+        """Return by its parameter's name how far each weight moves."""
+        leaves = {name: weight.detach().requires_grad_() for name, weight in _weights(step.network).items()}
+        with searching(step, train_mode=True):
+            there = replace(step, network=_WithWeights(step.network, leaves))
+            loss = self._inner.loss_at(there, points)
+            gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        return {
+            name: torch.zeros_like(weight) if gradient is None else self._move(weight.detach(), gradient)
+            for (name, weight), gradient in zip(leaves.items(), gradients, strict=True)
+        }
+
+    @property
+    def _inner(self) -> AdversarialObjective:
+        assert isinstance(self.objective, AdversarialObjective)
+        return self.objective
+
+    def _move(self, weight: Tensor, gradient: Tensor) -> Tensor:
+        moved: Tensor = self.gamma * weight.norm() / gradient.norm().clamp(min=1e-12) * gradient
+        return moved
+
+
+class _WithWeights(nn.Module):
+    """A network with other tensors in the place of some parameters; its buffers are its own."""
+
+    def __init__(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        # In a list, so that the network's parameters are not this module's, too.
+        self._network, self._weights = [network], dict(weights)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = torch.func.functional_call(self._network[0], self._weights, (images,))
+        return logits
+
+
+def _weights(network: nn.Module) -> dict[str, Tensor]:
+    return {name: weight for name, weight in network.named_parameters() if weight.ndim > 1}

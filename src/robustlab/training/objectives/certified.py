@@ -1,0 +1,113 @@
+"""What certified trainings share: a loss on bounds of the logits over a box around each image.
+
+The bounds are those of the certifier `ibp` in float32, with their gradient. They are computed with the
+network in eval mode: dropout is off, and batch normalisation uses its running statistics. These are the
+statistics that the certifier uses later, so they need not be estimated again after the training.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import ClassVar, final
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustlab.certify import Interval, margin_bounds
+from robustlab.threats import ThreatModel
+from robustlab.training.objectives.base import Objective, cross_entropy
+from robustlab.training.objectives.bound_shapes import Layers, imbalance, initialize, seen_by_relus
+from robustlab.training.step import TrainingStep
+
+Bounds = tuple[Tensor, Tensor]
+"""The lower and upper bounds (N, C, H, W) of each image's pixels."""
+
+
+class CertifiedObjective(Objective):
+    """``kappa`` times the clean cross-entropy, the rest on the worst logits that the bounds allow.
+
+    Both eps and the weight of the bounds rise from 0 at ``warmup`` to their final values at ``ramp``. In
+    validation they have their final values, so that epochs compare.
+    """
+
+    shorthands: ClassVar = {"eps": ("threat", "linf")}
+    threat: ThreatModel
+    kappa: float
+    warmup: float
+    ramp: float
+    regularizer: float
+    initialization: bool
+
+    @final
+    def initialize(self, network: nn.Module) -> None:
+        if self.initialization:
+            initialize(network)
+
+    @abstractmethod
+    def box(self, step: TrainingStep, share: float) -> Bounds:
+        """Return the box that the network is bounded on, given the share of eps that is reached."""
+
+    @final
+    def loss(self, step: TrainingStep) -> Tensor:
+        share = 1.0 if step.validating else self.share(step.progress)
+        if share == 0 or self.threat.eps == 0:
+            return cross_entropy(step)
+        lower, upper = self.box(step, share)
+        weight = (1 - self.kappa) * share
+        # Before the step's own pass, which moves the running statistics.
+        bound, layers = bound_loss(step, lower, upper)
+        loss = weight * bound if weight == 1 else weight * bound + (1 - weight) * cross_entropy(step)
+        if step.validating or self.regularizer == 0 or share == 1:
+            return loss
+        return loss + self.regularizer * (1 - share) * imbalance((lower, upper), layers)
+
+    def share(self, progress: float) -> float:
+        """Return the share of eps, and of the weight of the bounds, that is reached at a progress."""
+        if progress < self.warmup:
+            return 0.0
+        return min(1.0, (progress - self.warmup) / max(self.ramp - self.warmup, 1e-12))
+
+
+def require_box(threat: ThreatModel, warmup: float, ramp: float) -> None:
+    """Refuse a threat model whose allowed images are not a box, and a ramp that ends before it begins."""
+    if not (threat.bounded and threat.separable) or threat.discrete:
+        raise ValueError(f"threat must move each pixel by itself, as linf(eps=0.3) does, found {threat!r}")
+    if ramp < warmup:
+        raise ValueError(f"ramp must not end before warmup, found ramp={ramp}, warmup={warmup}")
+
+
+def ball(threat: ThreatModel, centre: Tensor, share: float) -> Bounds:
+    """Return the bounds of what is allowed around images with a share of eps, inside [0, 1]."""
+    eps = torch.full((len(centre),), share * threat.eps, device=centre.device)
+    return (
+        threat.project(torch.zeros_like(centre), centre, eps),
+        threat.project(torch.ones_like(centre), centre, eps),
+    )
+
+
+def bound_loss(step: TrainingStep, lower: Tensor, upper: Tensor) -> tuple[Tensor, Layers]:
+    """Return the mean cross-entropy of the worst logits in a box, and the bounds at each ReLU.
+
+    The loss is at least that of every image in the box, up to float32 rounding.
+    """
+    network = step.network
+    with (
+        _in_eval_mode(network),
+        torch.autocast(lower.device.type, enabled=False),
+        seen_by_relus(network) as layers,
+    ):
+        margins = margin_bounds(network, step.labels, Interval(lower, upper))
+    worst = -margins.scatter(1, step.labels[:, None], 0.0)
+    return F.cross_entropy(worst, step.labels), layers
+
+
+@contextmanager
+def _in_eval_mode(network: nn.Module) -> Iterator[None]:
+    training = [module for module in network.modules() if module.training]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
