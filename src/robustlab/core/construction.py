@@ -1,6 +1,6 @@
-"""The constructor of a unit: what it refuses, it refuses in one line that names the argument.
+"""The constructor of a unit: every error is one line that names the argument.
 
-pydantic checks types and ranges. It would also take True for 1 and '2' for 2, and its errors are a page long.
+pydantic checks types and ranges. It also accepts True for 1 and '2' for 2, and its errors are long.
 """
 
 import dataclasses
@@ -15,10 +15,10 @@ from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import shown
 
 LARGEST_COUNT = 10**9
-"""The largest whole number that an argument may have; no step, query or pixel count comes near it."""
+"""The largest whole number that an argument may have; far above any number of steps, queries or pixels."""
 
 LARGEST_FLOAT = 3.4028234663852886e38
-"""The largest number that an argument may have: float32, in which all is computed, ends there."""
+"""The largest number that an argument may have: the largest float32, the type of all computations."""
 
 
 def with_clear_errors(unit: Any) -> Callable[..., None]:
@@ -40,7 +40,7 @@ def with_clear_errors(unit: Any) -> Callable[..., None]:
 
 
 def by_name(unit: type[Any], called: str, values: list[str]) -> str:
-    """Say how arguments that were given by place are given by name."""
+    """Explain how positional arguments are given by name."""
     accepted = argument_names(unit)
     if len(values) > len(accepted):
         return f"{called} takes its arguments by name; {offer(accepted)}"
@@ -98,7 +98,7 @@ def _takes_several(hint: Any) -> bool:
 
 @functools.cache
 def _plain_types(unit: type[Any]) -> dict[str, set[type]]:
-    """Return which of bool, int, float and str each argument may be."""
+    """Return which of bool, int, float and str each argument accepts."""
 
     def types_in(hint: Any) -> set[type]:
         if get_origin(hint) is Literal:
@@ -110,7 +110,7 @@ def _plain_types(unit: type[Any]) -> dict[str, set[type]]:
 
 
 def _problem(unit: type[Any], error: pydantic.ValidationError) -> str:
-    """Say what the first refusal is about, naming the argument."""
+    """Describe the first refusal, naming the argument."""
     problems = error.errors()
     missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
     if missing:

@@ -1,4 +1,4 @@
-"""Reads JSON that anybody may have written or damaged: all JSON files come through here."""
+"""Reads JSON that may be damaged or malicious: robustlab reads all JSON files with this module."""
 
 import json
 from pathlib import Path

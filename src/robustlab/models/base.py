@@ -9,7 +9,7 @@ from robustlab.core.spec import Unit
 
 
 class Shape(NamedTuple):
-    """What a network is built for: the images' shape and the number of classes."""
+    """The shapes for which a network is built: the images' shape and the number of classes."""
 
     channels: int
     height: int
@@ -33,8 +33,8 @@ class Model(Unit, ABC):
     kind = "model"
     example = "cnn"
     network_kind: ClassVar[str] = "classifier"
-    """What its networks do: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images) or
-    ``"gan"``; objectives, defenses and detectors say which kind they need."""
+    """The kind of its networks: ``"classifier"`` (images to logits), ``"autoencoder"`` (images to images) or
+    ``"gan"``; objectives, defenses and detectors state which kind they need."""
 
     @abstractmethod
     def build(self, shape: Shape) -> nn.Module:

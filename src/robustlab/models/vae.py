@@ -30,12 +30,12 @@ class VAENetwork(nn.Module):
         return self.mean(hidden).float(), self.log_variance(hidden).float()
 
     def generate(self, code: Tensor) -> Tensor:
-        """Return the images (N, C, H, W) in [0, 1] that codes (N, latent) stand for."""
+        """Return the images (N, C, H, W) in [0, 1] of codes (N, latent)."""
         pixels = torch.sigmoid(self.output(F.relu(self.decoder(code))).float())
         return pixels.view(len(code), *self.image)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the reconstruction from the mean code: deterministic, as a defense should be judged."""
+        """Return the reconstruction from the mean code: deterministic, so that attacks can be measured."""
         return self.generate(self.encode(images)[0])
 
 

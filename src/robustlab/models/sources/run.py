@@ -11,10 +11,10 @@ from robustlab.models.sources.base import Loaded, Note, Source
 
 @register("run")
 class FromRun(Source):
-    """A network of a study's finished run; the folder alone means the same where there is only one."""
+    """A network of a study's finished run; the folder means the same if there is only one."""
 
     folder: BareText
-    """Of the run."""
+    """The folder of the run."""
     network: BareText | None = None
     """Its name in the recipe."""
 

@@ -20,7 +20,9 @@ from robustlab.shipped import ZOO, zoo_entries, zoo_names
 
 
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
-    """Return robustlab's own networks that were trained on a dataset, for images and classes like these."""
+    """Return robustlab's own networks that were trained on a dataset, with images and classes of this
+    shape.
+    """
     cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))
@@ -36,7 +38,7 @@ def load_from_zoo(name: str) -> nn.Module:
         name: one of `zoo_names`; ``robustlab ls zoo`` prints them.
 
     Raises:
-        SetupError: the zoo has no such network, or another package fails to make it.
+        SetupError: the zoo has no such network, or the function of another package fails.
     """
     check_kind("name", name, str, "the name of a network of the zoo")
     file = ZOO / f"{name}.safetensors"
