@@ -1,4 +1,4 @@
-"""Turns a recipe into the list of stages to run, in order, each keyed by what it depends on."""
+"""Turns a recipe into the list of stages to run, in order, each with a key of all that it depends on."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,18 +29,18 @@ from robustlab.training import Objective
 UserT = TypeVar("UserT", Defense, Detector)
 
 Key = tuple[str, str | None]
-"""The id of a part of the recipe, and of the choice of values under which it is meant."""
+"""The id of a part of the recipe, and a choice of values."""
 
 
 @dataclass(kw_only=True)
 class Plan:
-    """A study's stages, and what each of them is for.
+    """A study's stages, and the part of the recipe that each serves.
 
     Attributes:
         stages: in the order in which they run.
         networks: per trained network its recipe name, choice of values and stage.
-        evaluations: per evaluation and choice the stage that makes it.
-        detections: per detection and choice the stage that measures it.
+        evaluations: per evaluation and choice its stage.
+        detections: per detection and choice its stage.
         curves: per curve its series' stages.
         gallery: the gallery's stage and the (evaluation, choice) of each column.
         samples: per network the stage that draws its samples.
@@ -68,11 +68,11 @@ def make_plan(
 
     Args:
         recipe: of the study.
-        dataset: the splits, cut down already in a quick run.
+        dataset: the splits, already limited in a quick run.
         compute: device and precision of the training.
         seed: the run's seed.
-        quick: whether the epochs are capped.
-        models: loads models that come from elsewhere; the keys of the recipe's networks are filled in.
+        quick: whether the number of epochs is limited.
+        models: loads models from elsewhere; this function fills in the keys of the recipe's networks.
     """
     models = models or StudyModels(recipe=recipe, folder=Path())
     return _Planner(recipe, dataset, compute, seed, models, quick=quick).plan()
@@ -105,7 +105,7 @@ class _Planner:
         return self.result
 
     def _named(self, part: UserT, choice: Choice) -> UserT:
-        """Point a defense or detector at the networks of a choice of values."""
+        """Return a defense or detector with the networks of a choice of values."""
         names = {
             name: self.sweep.instance(value, choice)
             for name, value in vars(part).items()
@@ -247,14 +247,14 @@ def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
 
 
 def at(series: SeriesPart, x: float) -> Attacked:
-    """Return what is asked at one point of a curve: ``x`` has its value."""
+    """Return the question at one point of a curve, where ``x`` has this value."""
     texts = {name: getattr(series, name) for name in ("attacks", "threat")}
     changed = {name: text and bound(text, {"x": x}) for name, text in texts.items()}
     return Attacked(model=series.model, surrogates=series.surrogates, mode=series.mode, **changed)
 
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:
-    """Return the values that a line of a curve chooses, and of factors with one value that one."""
+    """Return the values that a line of a curve chooses; of a factor with one value, that value."""
     values: dict[str, ValuePart] = {}
     for name, part in recipe.factors.items():
         only = part.values[0].id if len(part.values) == 1 else None

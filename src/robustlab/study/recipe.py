@@ -1,7 +1,8 @@
 """A study as data: the networks to train, the evaluations, curves and claims, read from TOML.
 
 A factor is a number with several values, such as the length of the study's unit on the pixel scale. Specs may
-use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a network, exists once for each value.
+use it: ``linf(eps=0.25*scale)``. A part that depends on it, directly or through a network, exists once for
+each value.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ from robustlab.training import (
     TrainConfig,
 )
 
-# Strict: to pydantic, True is 1 and "2" is 2.
+# Strict: pydantic reads True as 1 and "2" as 2 otherwise.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
@@ -70,7 +71,7 @@ def _one_or_more(value: Any) -> Any:
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
-    """Return the unit that a field's spec means; a refusal names the field."""
+    """Return the unit of a field's spec; an error names the field."""
     try:
         return parse(kind, text)
     except SpecError as error:
@@ -78,14 +79,14 @@ def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
 
 
 class DataPart(_Part):
-    """Which images, and how many of them are set apart for validation."""
+    """The dataset, and the share of images for validation."""
 
     dataset: Annotated[str, AfterValidator(_known_dataset)] = "auto"
     validation_fraction: ProperShare = 0.2
 
 
 class QuickPart(_Part):
-    """What ``--quick`` cuts down: the largest number of epochs and of images per split."""
+    """The limits of ``--quick``: the largest number of epochs and of images per split."""
 
     epochs: Count = 2
     train: Count = 6000
@@ -104,7 +105,7 @@ class ValuePart(_Part):
 
 
 class FactorPart(_Part):
-    """A number that specs may use by its name, with the values that it takes in turn."""
+    """A number that specs may use by its name, with all its values."""
 
     values: Annotated[list[ValuePart], Field(min_length=1)]
 
@@ -112,8 +113,8 @@ class FactorPart(_Part):
 class NetworkPart(_Part):
     """A network to train.
 
-    ``lr`` and ``betas`` are short for ``optimizer = "adam(lr=..., betas=...)"``. With a validation attack the
-    epoch is kept at which it leaves the highest accuracy; ``validation_images`` says on how many images.
+    ``lr`` and ``betas`` are short for ``optimizer = "adam(lr=..., betas=...)"``. With a validation attack,
+    the epoch with the highest accuracy under it is kept; it attacks ``validation_images`` images.
     """
 
     title: str
@@ -137,11 +138,11 @@ class NetworkPart(_Part):
         """Return the recipe of the training.
 
         Args:
-            most_epochs: the most epochs, for a quick run.
+            most_epochs: the largest number of epochs, for a quick run.
             bound: puts the values of factors into a spec.
 
         Raises:
-            SpecError: a field is wrong, or does not go with another one; the message begins with its name.
+            SpecError: a field is wrong, or does not fit another one; the message begins with its name.
         """
         schedule, averaging = self.schedule, self.averaging
         return TrainConfig(
@@ -190,7 +191,7 @@ class NetworkPart(_Part):
 
 
 class ModelPart(_Part):
-    """A classifier under a name of the recipe: any source, whose parts may be networks of the recipe."""
+    """A named classifier: any source, whose parts may be networks of the recipe."""
 
     title: str
     source: str
@@ -204,9 +205,9 @@ class DetectorPart(_Part):
 
 
 class Attacked(_Part):
-    """A classifier, and how its images are attacked; without attacks they are left as they are.
+    """A classifier, and the attacks on its images; without attacks the images are clean.
 
-    The words mean what they do for ``robustlab evaluate``.
+    The fields have the same meaning as the options of ``robustlab evaluate``.
     """
 
     model: str
@@ -237,9 +238,9 @@ class DetectionPart(_Part):
 
 
 class SeriesPart(Attacked):
-    """One line of a curve; ``x`` in its attacks and its threat stands for the point on the axis.
+    """One line of a curve; ``x`` in its attacks and its threat is the point on the axis.
 
-    ``values`` chooses a value, by its id, of each other factor that it depends on.
+    ``values`` chooses a value, by its id, for each other factor of the line.
     """
 
     label: str
@@ -262,7 +263,7 @@ class CurvePart(_Part):
 
 
 class FindingPart(_Part):
-    """A defense on the first page: an evaluation as it was published, and a harder one of the same model."""
+    """A defense on the first page: the published evaluation, and a harder one of the same model."""
 
     title: str
     published: str
@@ -279,7 +280,7 @@ class ReadingPart(_Part):
 
 
 class ClaimPart(_Part):
-    """A claim to be judged by the figures."""
+    """A claim, judged by the figures."""
 
     id: Name
     text: str

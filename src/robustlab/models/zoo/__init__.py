@@ -20,9 +20,7 @@ from robustlab.shipped import ZOO, zoo_entries, zoo_names
 
 
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
-    """Return robustlab's own networks that were trained on a dataset, with images and classes of this
-    shape.
-    """
+    """Return robustlab's own networks for a dataset, for images and classes of this shape."""
     cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))

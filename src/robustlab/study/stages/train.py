@@ -1,4 +1,4 @@
-"""Trains a network, or goes on where an earlier run was stopped."""
+"""Trains a network, or resumes the training of an earlier run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +12,12 @@ from robustlab.study.workspace import Workspace
 from robustlab.training import Objective, TrainConfig, TrainingJob
 
 _STEP = {"classifier": 1.0, "gan": 0.5, "autoencoder": 0.25}
-"""What a step of one image costs beside that of the study's CNN, by the kind of network."""
+"""The cost of a training step relative to that of the study's CNN, by the kind of network."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainStage(StudyStage):
-    """Train one network; the weights go to the store's ``models`` folder under ``network``."""
+    """Train one network; the weights are written to ``network`` in the store's ``models`` folder."""
 
     network: str
     title: str
@@ -64,7 +64,7 @@ class TrainStage(StudyStage):
         return self.job(workspace).run(data.train, data.validation, workspace.progress)
 
     def job(self, workspace: Workspace) -> TrainingJob:
-        """Return the training; the networks that it builds on need not be there yet."""
+        """Return the training; the networks on which it depends need not exist yet."""
         sources = () if self.defense is None else self.defense.networks
         return TrainingJob(
             network=self.network,

@@ -1,4 +1,4 @@
-"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, and the same answer near them."""
+"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, and similar answers near them."""
 
 from typing import Annotated
 
@@ -20,15 +20,16 @@ from robustlab.training.objectives.base import cross_entropy
 from robustlab.training.step import TrainingStep
 
 _START_STD = 1e-3
-"""Of the Gaussian start, in pixel units: at the clean image itself the divergence has no slope."""
+"""Standard deviation of the Gaussian start, on the pixel scale; at the clean image the divergence has
+gradient 0."""
 
 
 @register("trades")
 class Trades(AdversarialObjective):
-    """Cross-entropy on clean images plus ``beta`` times KL(answer there || answer at the worst point near).
+    """Cross-entropy on clean images plus ``beta`` times KL(clean answer || answer at the worst near point).
 
-    The worst point is searched for with the network in eval mode, as in the authors' code, by steps along the
-    sum of the divergences. The loss then comes from train mode, and its gradient flows through both answers.
+    The search for the worst point runs in eval mode, as in the authors' code, with steps along the gradient
+    of the divergence. The loss is computed in train mode, and its gradient flows through both answers.
     """
 
     threat: ThreatModel
@@ -50,7 +51,7 @@ class Trades(AdversarialObjective):
         return F.cross_entropy(natural, step.labels) + self.beta * robust
 
     def perturbed(self, step: TrainingStep) -> Tensor:
-        """Return images (N, C, H, W) at which the answers differ most, as far as the search finds."""
+        """Return images (N, C, H, W) with the largest difference of the answers that the search finds."""
         shape = tuple(step.images.shape[1:])
         noise = seeding.normal(seeding.derive(step.key, "start"), step.ids, shape)
         with searching(step, train_mode=False):
