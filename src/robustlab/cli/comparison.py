@@ -1,4 +1,4 @@
-"""What `robustlab compare` and `robustlab gate` print."""
+"""Prints the results of `robustlab compare` and `robustlab gate`."""
 
 from robustlab.cli.texts import echo, print_paragraphs, print_rows, split_figure, styled
 from robustlab.core.text import printable
@@ -6,7 +6,7 @@ from robustlab.evaluation.compare import Comparison
 from robustlab.evaluation.gate import GateResult
 
 _SHOWN = 50
-"""Flipped images that are listed; --json lists all."""
+"""The largest number of flipped images that are listed; --json lists all."""
 
 
 def show_comparison(found: Comparison) -> None:

@@ -1,4 +1,4 @@
-"""``robustlab ls NAME``: what one unit does, where it comes from, and what its arguments mean."""
+"""``robustlab ls NAME``: the description of one unit, its source and its arguments."""
 
 import ast
 import dataclasses
@@ -34,7 +34,7 @@ _USUAL = {
     "threat": "What the attacker may do.",
     "times": "Runs in all.",
 }
-"""What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
+"""The meaning of arguments that have no docstring, since they mean the same in every unit."""
 
 _HEADINGS = {
     "name": "argument",
@@ -47,12 +47,12 @@ _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def known_as(unit: Any) -> str:
-    """Return what the command line calls a unit: a check by its id."""
+    """Return the name of a unit on the command line: of a check its id."""
     return str(unit.id if unit.kind == "check" else unit.name)
 
 
 def described(unit: type[Unit]) -> dict[str, Any]:
-    """Return what a unit is, from its docstrings."""
+    """Return the description of a unit, from its docstrings."""
     meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
     arguments = [
         {
@@ -76,7 +76,7 @@ def described(unit: type[Unit]) -> dict[str, Any]:
 
 
 def show(unit: type[Unit], *, as_json: bool) -> None:
-    """Print what a unit is."""
+    """Print the description of a unit."""
     found = described(unit)
     if as_json:
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
@@ -92,7 +92,7 @@ def show(unit: type[Unit], *, as_json: bool) -> None:
 
 
 def _of_check(unit: Any) -> list[str]:
-    """Return what a check says of itself: what should be so, what passes, what a failure means."""
+    """Return a check's texts: its claim, what passes, and the meaning of a failure."""
     if unit.kind != "check":
         return []
     passes = f"Passes: {unit.expected}{'' if unit.expected.endswith('.') else '.'}"
@@ -100,7 +100,7 @@ def _of_check(unit: Any) -> list[str]:
 
 
 def _meanings(unit: type[Unit]) -> dict[str, str]:
-    """Return the text below each argument in the source, of the classes above too."""
+    """Return the text below each argument in the source, including the base classes'."""
     found: dict[str, str] = {}
     for kind in reversed(unit.__mro__):
         if not issubclass(kind, Unit) or kind is Unit:
@@ -117,12 +117,12 @@ def _definition(kind: type[Unit]) -> ast.stmt | None:
         return own[1]
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    except (OSError, TypeError):  # a unit without a file, such as one typed into a console
+    except (OSError, TypeError):  # a unit without a file, such as one defined in a console
         return None
 
 
 def _accepted(hint: object) -> str:
-    """Return the words or the range that an argument takes, or nothing where any value will do."""
+    """Return the words or the range that an argument accepts; empty if it accepts any value."""
     words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
     limits = [
         f"{_BOUNDS[name]} {getattr(limit, name):g}"
@@ -136,7 +136,7 @@ def _accepted(hint: object) -> str:
 
 
 def _plain_value(value: object) -> object:
-    """Return a default as JSON holds it."""
+    """Return a default as a JSON value."""
     return repr(value) if isinstance(value, Unit) else value
 
 
@@ -145,6 +145,6 @@ def _choices(hint: object) -> tuple[object, ...]:
 
 
 def _plain(text: str) -> str:
-    """Return a docstring for the terminal: its paragraphs, each in one line, without the marks of code."""
+    """Return a docstring for the terminal: its paragraphs, each in one line, without code marks."""
     paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)

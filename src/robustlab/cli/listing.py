@@ -1,4 +1,4 @@
-"""``robustlab ls``: what can be named in a recipe or on the command line."""
+"""``robustlab ls``: the names for recipes and the command line."""
 
 import importlib
 import importlib.metadata
@@ -23,14 +23,15 @@ _SINGULAR = {plural: kind for kind, plural in _PLURAL.items()}
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
-    """Print the units of one kind, or of all; or, given a name, all about it.
+    """Print the units of one kind, or of all kinds; or the description of one unit.
 
     Raises:
-        SpecError: there is no such kind, and no such unit.
+        SpecError: there is neither such a kind nor such a unit.
     """
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     kinds = {} if kind in files else _kinds(kind or "")
-    # Checks go by their ids, for an attack may have the name of one. Of two kinds the first has the name.
+    # Checks are listed by their ids, since an attack may have the same name. If two kinds have a name, the
+    # first one counts.
     by_name = {describe.known_as(unit): unit for found in reversed(kinds.values()) for unit in found}
     everything = {name: _described(found) for name, found in kinds.items()} | files
     if kind is not None:
@@ -74,10 +75,10 @@ def _show_attacks(attacks: Sequence[type[Unit]]) -> None:
 
 
 def _kinds(name: str) -> dict[str, list[type[Unit]]]:
-    """Return the units of each kind, or those of a name alone if robustlab has such.
+    """Return the units of each kind, or only those of a name if robustlab has such units.
 
-    With units of other packages these are all, and they are imported, which loads torch; also where that is
-    loaded already.
+    Otherwise units of other packages are included; they are imported, which loads torch. They are also
+    included if torch is loaded already.
     """
     groups = importlib.metadata.entry_points().groups
     named = [unit for unit in catalogue.own_units(name) if describe.known_as(unit) == name] if name else []
@@ -95,7 +96,7 @@ def _kinds(name: str) -> dict[str, list[type[Unit]]]:
 
 
 def _described(found: Iterable[type[Unit]]) -> dict[str, str]:
-    """Return each unit's signature with the first line of its docstring; of a check what a failure means."""
+    """Return each unit's signature with the first line of its docstring; of a check a failure's meaning."""
     return {
         f"{describe.known_as(unit)}{_arguments(unit)}": unit.summary().replace("``", "") for unit in found
     }
