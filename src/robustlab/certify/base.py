@@ -116,7 +116,7 @@ class Certifier(Unit, ABC):
     @final
     @own_settings()
     def obstacle(self, model: nn.Module, images: Tensor) -> str | Exception | None:
-        """Return what `explain` does, but pass errors on: one that is no `NoRuleError` may be a bug."""
+        """Return what `explain` does, but raise errors unchanged; any but `NoRuleError` may be a bug."""
         image = images[:1].clone()
         known: Any = units(ThreatModel).get(self.norms[0], Linf)
         nowhere = known(eps=0)

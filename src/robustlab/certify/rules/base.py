@@ -41,7 +41,7 @@ def at(func: Any, args: Any, options: dict[str, Any], pick: Pick) -> Tensor:
 
 
 def number(value: Any, pick: Pick, dtype: torch.dtype) -> Any:
-    """Return an argument of a function with tensors in the place of intervals, in the dtype of the bounds.
+    """Return an argument of a function with tensors instead of intervals, in the dtype of the bounds.
 
     Raises:
         NoRuleError: the argument requests a precision below float32.
