@@ -1,10 +1,9 @@
-"""robustlab finds out how robust an image classifier really is, and makes it more robust.
+"""robustlab measures how robust an image classifier is, and makes it more robust.
 
     import robustlab
 
-    run = robustlab.run_study("mnist", quick=True)
-    for row in run.results.rows:
-        print(row.title, row.variant, row.accuracy)
+    run = robustlab.run_study("mnist", quick=True) for row in run.results.rows: print(row.title, row.variant,
+    row.accuracy)
 
 Importing this package is cheap: torch is loaded when something that needs it is first used.
 """
@@ -13,12 +12,12 @@ import os
 
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
-# Before torch is loaded: its threads wait for each other by spinning, so long by default that training was
-# measured to take at least seven times as long when another process wants a core too. This short, it costs
-# nothing when the machine is quiet (LOG.md, "Threads that wait by spinning").
+# Before torch is loaded: its threads wait for each other in a busy loop, by default for a long time. A
+# training was measured to take at least seven times as long when another process needs a core too. A short
+# wait costs nothing on an idle machine (LOG.md, "Threads that wait by spinning").
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
-TYPE_CHECKING = False  # as in typing, which takes a while to load: Ctrl-C would find nobody who handles it
+TYPE_CHECKING = False  # instead of typing's, which loads slowly: Ctrl-C during that time would not be handled
 if TYPE_CHECKING:
     from typing import Any
 

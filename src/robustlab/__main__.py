@@ -2,7 +2,7 @@
 
 try:
     from robustlab.cli.interrupt import leave_on_ctrl_c
-except KeyboardInterrupt:  # before there is anything that could handle it
+except KeyboardInterrupt:  # before Ctrl-C has a handler
     raise SystemExit(130) from None
 
 

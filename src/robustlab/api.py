@@ -14,15 +14,15 @@ from robustlab.training_options import TrainOptions
 
 
 def _run_study(options: StudyOptions) -> Run:
-    """Run a study, or what is left of it, and write its report.
+    """Run a study, or the rest of it, and write its report.
 
-    The same call again resumes; a changed option redoes only what depends on it.
+    The same call resumes the run; a changed option repeats only the work that depends on it.
 
     Returns:
-        The run's folder, and every figure as in its ``results.json``.
+        The run's folder, and all figures of its ``results.json``.
 
     Raises:
-        RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
+        RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
     run = execute_study(options)
     report.write_report(run.folder)
@@ -30,15 +30,15 @@ def _run_study(options: StudyOptions) -> Run:
 
 
 def _evaluate(options: EvaluationOptions) -> EvaluationRun:
-    """Find out how robust a classifier is, image by image, and write the report.
+    """Measure how robust a classifier is, image by image, and write the report.
 
-    The same call again resumes. More images, or another attack, cost only what is new.
+    The same call resumes the run. More images, or another attack, repeat no earlier work.
 
     Returns:
-        The run's folder, and every figure as in its ``results.json``.
+        The run's folder, and all figures of its ``results.json``.
 
     Raises:
-        RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
+        RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
     run = execute_evaluation(options)
     report.write_report(run.folder)

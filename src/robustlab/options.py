@@ -1,6 +1,6 @@
-"""What an evaluation and a study can be asked to do: every option, once.
+"""The options of an evaluation and of a study, each defined once.
 
-Python, the command line, the checks and the command on a report's page follow from here.
+Python, the command line, the checks of arguments and the command on a report's page use them.
 """
 
 import shlex
@@ -20,7 +20,7 @@ from robustlab.core.options import (
 )
 from robustlab.core.text import printable
 
-if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without
+if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without it
     import numpy as np
     from torch import Tensor, nn
 
@@ -52,7 +52,7 @@ class Options:
         texts_for_paths(self)
 
     def asked(self) -> dict[str, Any]:
-        """Return the options as JSON can hold them."""
+        """Return the options as JSON values."""
         names = options_of(type(self)).keys() - {"progress"}
         return {name: _plain(getattr(self, name)) for name in sorted(names)}
 
@@ -247,7 +247,7 @@ class EvaluationOptions(Options):
     progress: "Progress | None" = field(default=None, metadata=PROGRESS, compare=False)
 
     def command(self) -> str:
-        """Return what to type to have the same evaluation again; empty if the command line can't say it."""
+        """Return the command that repeats the evaluation; empty if the command line can't express it."""
         words = ["robustlab", "evaluate"]
         for name, (option, said) in options_of(EvaluationOptions).items():
             value = getattr(self, name)
@@ -309,7 +309,7 @@ class StudyOptions(Options):
 
 
 def _can_be_typed(value: object) -> bool:
-    """Return whether a value's text is what the command line takes: a plain value, or a unit's spec."""
+    """Return whether the command line accepts a value's text: a plain value, or a unit's spec."""
     return isinstance(value, bool | int | float | str) or hasattr(value, "brief")
 
 

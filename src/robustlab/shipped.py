@@ -1,4 +1,4 @@
-"""What comes with robustlab as files, by name: recipes, the networks of the zoo, and texts on the checks."""
+"""Files that come with robustlab, by name: recipes, networks of the zoo, and texts on the checks."""
 
 import importlib.metadata
 import json
@@ -7,27 +7,27 @@ from pathlib import Path
 from typing import NamedTuple
 
 RECIPES = (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes")
-"""Where the recipes that come with robustlab lie: in an installed package, and in a checkout."""
+"""The folders of the recipes that come with robustlab: in an installed package, and in a checkout."""
 
 ZOO = Path(__file__).parent / "models" / "zoo"
 
 
 _FLAGS = (Path(__file__).parent / "report" / "flags.md", Path(__file__).parents[2] / "docs" / "flags.md")
-"""What is said of each check: in an installed package, and in a checkout."""
+"""The files that describe each check: in an installed package, and in a checkout."""
 
 _SECTION = re.compile(r"^## (\S+)\n\n\*([^\n]*)\*\n(.*?)(?=^## |\Z)", flags=re.MULTILINE | re.DOTALL)
 """The heading, which is a check's id; its title; the text."""
 
 
 class CheckText(NamedTuple):
-    """What docs/flags.md says of a check: what it claims in one line, and the text in Markdown."""
+    """The text on a check in docs/flags.md: its claim in one line, and the text in Markdown."""
 
     title: str
     text: str
 
 
 def check_texts() -> dict[str, CheckText]:
-    """Return what there is to say of each check, by its id; nothing where the document is not there."""
+    """Return the text on each check, by its id; empty if the document is missing."""
     file = next((file for file in _FLAGS if file.is_file()), None)
     sections = [] if file is None else _SECTION.findall(file.read_text(encoding="utf-8"))
     return {name: CheckText(title, text.strip()) for name, title, text in sections}
@@ -46,5 +46,5 @@ def zoo_names() -> dict[str, str]:
 
 
 def zoo_entries() -> importlib.metadata.EntryPoints:
-    """Return what other packages add to the zoo."""
+    """Return the networks that other packages add to the zoo."""
     return importlib.metadata.entry_points(group="robustlab.zoo")

@@ -1,4 +1,4 @@
-"""The images of a batch that are still active: their random numbers, their geometry, and who drops out."""
+"""The active images of a batch: their random numbers, their geometry, and which ones are dropped."""
 
 import bisect
 import copy
@@ -14,7 +14,7 @@ from robustlab.attacks.best_so_far import BestSoFar
 from robustlab.core import seeding
 
 _SIZES = sorted({round(2 ** (k / 8)) for k in range(112)})
-"""The batch sizes that are run: a convolution library prepares, and keeps, a kernel for each size."""
+"""The batch sizes that are used: a convolution library prepares, and keeps, a kernel for each size."""
 
 Kept = TypeVar("Kept")
 
@@ -45,16 +45,16 @@ class ActiveSet:
 
     @property
     def finished(self) -> bool:
-        """Whether no active image is left."""
+        """Whether all images are finished."""
         return len(self.rows) == 0
 
     @property
     def early_stop(self) -> bool:
-        """Whether an image is done with at its first success."""
+        """Whether an image is finished at its first success."""
         return self._batch.early_stop
 
     def begin(self, restart: int) -> None:
-        """Start a restart on the images that are still to be broken."""
+        """Start a restart on the images that are not broken yet."""
         self.restart = restart
         self._retire()
         self.unfinished()
@@ -66,7 +66,7 @@ class ActiveSet:
         if self._impossible is not None:
             self.unfinished(done=self._impossible)
 
-    # Random numbers: of the seed, the attack's name, the image's id, the restart and the purpose
+    # Random numbers depend on the seed, the attack's name, the image's id, the restart and the purpose.
 
     def uniform(self, *purpose: object, shape: tuple[int, ...]) -> Tensor:
         """Return (n, *shape) uniform numbers in [0, 1) for the active images."""
@@ -77,16 +77,16 @@ class ActiveSet:
         return seeding.normal(self._draw(purpose), self.ids, shape)
 
     def random_start(self, eps: Tensor | None = None) -> Tensor:
-        """Return a random allowed point for each active image, another one in each restart.
+        """Return a random allowed point for each active image, a different one in each restart.
 
         Args:
-            eps: (n,) radii in the place of the images' own.
+            eps: (n,) radii to use instead of the images' own.
         """
         radius = self.eps if eps is None else eps
         return self.threat.random_start(self.clean, self._draw(("start",)), self.ids, radius)
 
     def noise(self) -> Tensor:
-        """Return standard normal noise of the images' shape, another one in each restart."""
+        """Return standard normal noise (n, C, H, W), different in each restart."""
         return self.normal("noise", shape=tuple(self.clean.shape[1:]))
 
     def _draw(self, purpose: tuple[object, ...]) -> int:
@@ -96,31 +96,32 @@ class ActiveSet:
     # Geometry, with each image's own eps
 
     def project(self, points: Tensor) -> Tensor:
-        """Return allowed points near the given ones."""
+        """Return the allowed points near the given points (n, C, H, W)."""
         return self.threat.project(points, self.clean, self.eps)
 
     def ascend(self, points: Tensor, gradient: Tensor, fraction: float | Tensor) -> Tensor:
         """Take the step of length ``fraction * eps`` that most increases the loss, and project."""
         return self.project(self.threat.ascend(points, gradient, fraction, self.eps))
 
-    # Who drops out
+    # Which images are dropped
 
     @overload
     def unfinished(self, kept: Kept, /, *, done: Tensor | None = None) -> Kept: ...
     @overload
     def unfinished(self, *kept: Tensor, done: Tensor | None = None) -> tuple[Tensor, ...]: ...
     def unfinished(self, *kept: Any, done: Tensor | None = None) -> Any:
-        """Drop the images that are finished, and return what was kept of those that remain.
+        """Drop the images that are finished, and return the values of those that remain.
 
-        Finished are images that are broken, in verdict mode, and those that the attack is done with.
+        Finished are images that are broken (with early stop) and images that the attack names as done.
 
         Args:
-            kept: what the attack remembers of the active images: tensors (n, ...), or objects among whose
-                attributes are such tensors.
-            done: (n,) images that the attack is done with until the restart, or the `round` around, ends.
+            kept: the attack's values for the active images: tensors (n, ...), or objects with such tensors as
+                attributes.
+            done: (n,) images that the attack leaves out until the restart, or the enclosing `round`, ends.
 
         Returns:
-            One value for one, a tuple for several; each with the rows of the images that are active now.
+            One value for one argument, a tuple for several; each with the rows of the images that are active
+            now.
         """
         places = self._shrink(done)
         if places is not None:
@@ -129,7 +130,7 @@ class ActiveSet:
 
     @contextmanager
     def round(self) -> Iterator[None]:
-        """Activate again, after the block, the images that were dropped inside it: a round of several."""
+        """Activate again, after the block, the images that were dropped inside it: one round of several."""
         rows, retired = self.rows, self._retired
         yield
         self._retired = retired
@@ -137,7 +138,7 @@ class ActiveSet:
 
     @contextmanager
     def repeated(self, copies: int) -> Iterator[None]:
-        """Activate, inside the block, each image several times: all once, then all again."""
+        """Activate each image several times inside the block: all images once, then all again."""
         rows = self.rows
         if copies > 1:
             self._activate(rows.repeat(copies))
@@ -147,11 +148,11 @@ class ActiveSet:
 
     @property
     def copies_at_once(self) -> int:
-        """How many points per active image fit into a pass as large as the batch."""
+        """How many points per active image fit into a pass of the batch's size."""
         return max(1, len(self._batch.labels) // len(self.rows))
 
     def _shrink(self, done: Tensor | None) -> Tensor | None:
-        """Activate the images that remain and return their places, or None if all do."""
+        """Activate the images that remain and return their places, or None if all remain."""
         if done is not None:
             self._retired = self._retired.scatter(0, self.rows, self._retired[self.rows] | done)
         elif not self.early_stop:
@@ -168,7 +169,7 @@ class ActiveSet:
 
     @property
     def closed(self) -> Tensor:
-        """(n,) for which of the active images nothing more is recorded: they only fill up the batch."""
+        """(n,) for which active images nothing more is recorded; they only fill up the batch."""
         retired = self._retired[self.rows]
         return retired | self.best_so_far.broken[self.rows] if self.early_stop else retired
 

@@ -1,4 +1,4 @@
-"""Auto-PGD: PGD that sets its own step length (Croce & Hein 2020, arXiv:2003.01690; L1: arXiv:2103.01208).
+"""Auto-PGD: PGD that adapts its step length (Croce & Hein 2020, arXiv:2003.01690; L1: arXiv:2103.01208).
 
 Budget: steps gradients per restart, or per target class.
 """
@@ -24,17 +24,17 @@ _FIRST_CHECK, _CHECK_SHRINKS, _LAST_CHECK = 0.22, 0.03, 0.06
 
 @register("apgd")
 class APGD(GradientAttack):
-    """PGD with momentum, whose step halves, back at the best point, whenever progress stalls."""
+    """PGD with momentum. When progress stalls, it halves the step and continues from the best point."""
 
     norms = ("linf", "l2")
 
     steps: Annotated[int, Field(ge=1)] = 100
     loss: Loss = "cross_entropy"
     targets: Annotated[int, Field(ge=0)] = 0
-    """How many of the likeliest wrong classes to move towards, one restart each; 0: away from the label."""
+    """How many of the most likely wrong classes are targets, one restart each; 0: untargeted."""
     restarts: Annotated[int, Field(ge=1)] = 1
     rho: Annotated[float, Field(gt=0.0, le=1.0)] = 0.75
-    """The share of steps that must increase the loss for the step length to stay."""
+    """The share of steps that must increase the loss; with fewer, the step length is halved."""
     start: Start = "surface"
     gradient: Gradient = ExactGradient()
 
@@ -54,9 +54,9 @@ class APGD(GradientAttack):
 
 
 def ranked_class(session: Session, place: int) -> Tensor:
-    """Return the wrong class (n,) that comes at this place on the clean image; -1 if there are fewer.
+    """Return the wrong class (n,) of this rank on the clean image; -1 if there are fewer classes.
 
-    An attacker who wants one class has that one alone.
+    If the attacker's goal is one class, it is the only one.
     """
     if session.targets is not None:
         return session.targets if place == 0 else torch.full_like(session.labels, -1)
@@ -67,7 +67,7 @@ def ranked_class(session: Session, place: int) -> Tensor:
 
 
 def checkpoints(steps: int) -> list[int]:
-    """Return the iterations at which the step length is reconsidered, ever more often."""
+    """Return the iterations at which the step length is reconsidered; the intervals become shorter."""
     period, least = max(int(_FIRST_CHECK * steps), 1), max(int(_LAST_CHECK * steps), 1)
     shrink = max(int(_CHECK_SHRINKS * steps), 1)
     places, at = [], 0
@@ -80,7 +80,7 @@ def checkpoints(steps: int) -> list[int]:
 
 @dataclass
 class _State:
-    """What APGD remembers of each active image; the step length is a fraction of eps."""
+    """The values that APGD keeps for each active image; the step length is a fraction of eps."""
 
     points: Tensor
     gradient: Tensor
@@ -119,7 +119,7 @@ def _ascend(session: Session, points: Tensor, attack: APGD, toward: Tensor | Non
         if session.finished:
             return
         moved = session.ascend(state.points, state.gradient, state.fraction)
-        # The very first move has no predecessor to lean on.
+        # The first step has no previous step, so it has no momentum.
         weight = 1.0 if step == 1 else _MOMENTUM
         drift = weight * (moved - state.points) + (1 - weight) * (state.points - state.before)
         state.before, state.points = state.points, session.project(state.points + drift)
@@ -143,7 +143,7 @@ def _remember(state: _State, losses: Tensor, gradient: Tensor) -> None:
 
 
 def _reconsider(state: _State, enough: float) -> None:
-    """Halve the step, back at the best point, where too few steps helped or nothing did since last time."""
+    """Halve the step and return to the best point if too few steps helped or nothing has changed."""
     stalled = state.increases <= enough
     stalled |= ~state.halved & (state.best_at_check >= state.best_loss)
     pixels = per_image(stalled, state.points)

@@ -20,10 +20,11 @@ from robustlab.threats import per_image
 from robustlab.threats.l1 import sparse_sign
 
 _RADII = ((3.0, 0.3), (2.0, 0.3), (1.0, 0.4))
-"""Radii, as multiples of eps, with their share of the steps: wide balls first, the narrow one holds traps."""
+"""Radii, as multiples of eps, with their share of the steps. The widest ball comes first, since a search that
+begins in the narrow one gets stuck more often."""
 
 _FIRST_SHARE = 0.2
-"""The share of the pixels that a step moves before anything is known of where to."""
+"""The share of the pixels that a step moves at first, when the best point gives no estimate yet."""
 
 _COUNT_SHRINKS, _STEP_SHRINKS, _LEAST_STEP = 1.5, 1.5, 0.1
 _CHECK_EVERY = 0.04
@@ -31,17 +32,17 @@ _CHECK_EVERY = 0.04
 
 @register("apgd_l1")
 class APGDL1(GradientAttack):
-    """Steps on the pixels of the largest gradient, in ever smaller balls down to the threat model's."""
+    """Steps on the pixels with the largest gradients, in balls that shrink to the threat model's ball."""
 
     norms = ("l1",)
 
     steps: Annotated[int, Field(ge=1)] = 100
     loss: Loss = "cross_entropy"
     targets: Annotated[int, Field(ge=0)] = 0
-    """How many of the likeliest wrong classes to move towards, one restart each; 0: away from the label."""
+    """How many of the most likely wrong classes are targets, one restart each; 0: untargeted."""
     restarts: Annotated[int, Field(ge=1)] = 1
     large_radii: bool = True
-    """Whether the search comes in from three times and twice eps, or stays within eps."""
+    """Whether the search begins in balls of three times and twice eps, or stays within eps."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -72,7 +73,7 @@ class APGDL1(GradientAttack):
 
 @dataclass
 class _State:
-    """What the search remembers of each active image; ``count`` is how many values a step moves."""
+    """The values that the search keeps for each active image; ``count`` is how many values a step moves."""
 
     points: Tensor
     gradient: Tensor
@@ -86,7 +87,7 @@ class _State:
 
 
 def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, steps: int) -> _State:
-    """Search the ball of ``multiple * eps``, from the nearest point of it to where the search is."""
+    """Search the ball of ``multiple * eps``, from the projection of the current point onto it."""
     state.points = session.threat.project(state.points, session.clean, multiple * session.eps)
     state.best = state.points
     state.best_loss = torch.full_like(session.eps, -torch.inf)
@@ -125,7 +126,7 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
 
 
 def _reconsider(session: Session, state: _State) -> None:
-    """Make steps as sparse as the best point; where that grew sparser, go back to it with a full step."""
+    """Make steps as sparse as the best point. If it became sparser, return to it with a full step."""
     moved = _count_moved(session, state.best)
     sparser = moved < 0.95 * state.moved
     chosen = per_image(sparser, state.points)
@@ -137,10 +138,10 @@ def _reconsider(session: Session, state: _State) -> None:
 
 
 def _fewer(moved: Tensor) -> Tensor:
-    """Return (n,) how many values the next steps move, of those in which the best point differs."""
+    """Return (n,) how many values the next steps move, among those in which the best point differs."""
     return (moved / _COUNT_SHRINKS).ceil()
 
 
 def _count_moved(session: Session, points: Tensor) -> Tensor:
-    """Return (n,) in how many values the points differ from the clean images."""
+    """Return (n,) the number of values in which the points differ from the clean images."""
     return (points != session.clean).flatten(1).sum(dim=1).to(points.dtype)

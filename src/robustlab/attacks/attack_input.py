@@ -1,4 +1,4 @@
-"""What is handed to `Attack.run`, checked once."""
+"""The arguments of `Attack.run`, checked once."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +20,7 @@ from robustlab.threats import ThreatModel, as_threat
 
 @dataclass(frozen=True, kw_only=True)
 class AttackInput:
-    """Images and what belongs to each of them, the classifiers, what the attacker may do and wants."""
+    """Images with their labels, radii and ids, the classifiers, the threat model and the criterion."""
 
     model: nn.Module
     surrogates: Sequence[nn.Module]
@@ -46,10 +46,10 @@ class AttackInput:
         ids: Numbers | None,
         surrogates: Sequence[nn.Module],
     ) -> Self:
-        """Return the arguments of `Attack.run` as what they mean.
+        """Return the checked arguments of `Attack.run`.
 
         Raises:
-            RobustlabError: one of them is refused, as `Attack.run` says.
+            RobustlabError: an argument is refused, as `Attack.run` describes.
         """
         threat, images = as_threat(threat), as_images(images)
         labels = as_numbers("labels", labels, images)
@@ -57,7 +57,7 @@ class AttackInput:
         if targets is not None and criterion != "misclassified":
             raise RobustlabError("give targets=... (a class per image) or criterion=..., not both")
         ids = as_numbers("ids", range(len(images)) if ids is None else ids, images, negative=True)
-        # A larger radius allows the same images, with steps and draws that leave float32.
+        # A larger radius allows the same images, but its steps and draws would overflow float32.
         largest = threat.largest_distance(tuple(images.shape[1:]))
         radii = as_radii(threat.eps if eps is None else eps, images).clamp(max=largest)
         check_kind("surrogates", surrogates, list | tuple, "a list of models")
@@ -77,8 +77,8 @@ class AttackInput:
         )
 
     def prepared(self, stack: ExitStack) -> Self:
-        """Return the input to attack; until the stack is left, the classifiers' parameters are frozen."""
-        # Images that were made inside the inference mode that is left here.
+        """Return the input to attack. The classifiers' parameters are frozen until the stack closes."""
+        # Images that were created in inference mode, which ends here.
         images = self.images.clone() if self.images.is_inference() else self.images
         networks = (self.model, *self.surrogates)
         for network in networks:

@@ -1,4 +1,4 @@
-"""What every attack shares: the wrapper that checks, counts, projects and re-measures for it."""
+"""The base class of every attack: it checks the input, counts passes, projects and measures again."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -25,9 +25,10 @@ from robustlab.threats import ThreatModel
 
 
 class Attack(Unit, ABC):
-    """A search for misclassified images: hyper-parameters only, everything else comes with the call.
+    """A search for misclassified images; it holds only hyper-parameters.
 
-    A concrete attack implements `search`: it proposes points to the `Session`, which measures them.
+    All other values are arguments of `run`. A concrete attack implements `search`: it proposes points to the
+    `Session`, which measures them.
     """
 
     kind = "attack"
@@ -35,20 +36,20 @@ class Attack(Unit, ABC):
     norms: ClassVar[tuple[str, ...]] = ()
     """The names of the threat models that the attack supports; empty: all that bound a distance."""
     minimum_norm: ClassVar[bool] = False
-    """Whether the attack looks for the nearest success. Its points may then lie outside the ball, and the
-    nearest one inside is kept, without early stop after the full budget."""
+    """Whether the attack looks for the nearest success. Its points may then lie outside the ball; the nearest
+    one inside is kept. It always spends its full budget."""
     exact: ClassVar[bool] = False
-    """Whether the search relies on differences between losses so small that bf16 would lose them; one that
-    looks for the nearest success always does."""
+    """Whether the search relies on differences of the loss that bf16 would round off. This is always so for
+    an attack that looks for the nearest success."""
     targetable: ClassVar[bool] = True
-    """Whether the attack can move towards given classes."""
+    """Whether the attack can aim at given classes."""
 
     drawn_as: ClassVar[str] = ""
-    """The name by which random numbers are drawn, of an attack that had another name once."""
+    """The name that determines the random numbers, if the attack once had another name."""
 
     @property
     def inner(self) -> "Attack":
-        """The attack that searches: a wrapper supports the same threat models and has the same draws."""
+        """The attack that searches; of a wrapper, the one that it wraps (same threat models and draws)."""
         return self
 
     @final
@@ -59,41 +60,41 @@ class Attack(Unit, ABC):
 
     @property
     def supported_norms(self) -> str:
-        """The threat models that the attack supports, in words."""
+        """The threat models that the attack supports, as text for messages."""
         return ", ".join(self.inner.norms) or "threat models that bound a distance"
 
     @property
     def selection_loss(self) -> Loss:
-        """The loss by which points compare; without early stop the best one is returned. The attack's own."""
+        """The loss that compares points; without early stop the point of the highest loss is returned."""
         own: Loss = getattr(self, "loss", "cross_entropy")
         return own if own in get_args(Loss) else "cross_entropy"
 
     @property
     def estimator(self) -> Gradient:
-        """How the attack gets its gradients, if it asks for any."""
+        """The attack's gradient estimator, if it uses gradients."""
         return ExactGradient()
 
     @property
     def needs_gradient(self) -> bool:
-        """Whether the attack can find nothing where the classifier gives it no gradient."""
+        """Whether the attack finds nothing if the classifier returns no gradient."""
         return True
 
     @property
     def transfers(self) -> bool:
-        """Whether the attack follows other classifiers, the surrogates, in the place of the attacked one."""
+        """Whether the attack uses the gradients of surrogates instead of the attacked classifier's."""
         return not self.estimator.asks_classifier
 
     @property
     def restart_count(self) -> int:
-        """How often `search` is run on an image that withstands it."""
+        """How often `search` runs on an image that is not broken."""
         return 1
 
     @property
     def passes(self) -> int | None:
-        """How many forward passes of an image one `search` takes at most; None where that isn't known.
+        """How many forward passes of an image one `search` takes at most; None if unknown.
 
-        That is with exact gradients: `run` multiplies it by the passes that the `estimator` takes for one. It
-        is used to estimate the time left, so it need not be exact.
+        The number is for exact gradients: `run` multiplies it by the passes of the `estimator` for one
+        gradient. It is used to estimate the remaining time, so it need not be exact.
         """
         return None
 
@@ -127,37 +128,38 @@ class Attack(Unit, ABC):
         """Attack a classifier.
 
         Args:
-            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode; one with weights of another
-                type than float32 is given its images in that type.
-            images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255; the search is in float32.
+            model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode; a model with weights of
+                another type than float32 gets its images in that type.
+            images: (N, C, H, W), floating on the pixel scale [0, 1] or uint8 in 0..255; the search is in
+                float32.
             labels: (N,) integers, the true classes.
             threat: what the attacker may do; a threat model or its spec.
-            criterion: when the goal is reached: a criterion, its spec, or for short the class to move
-                towards, as `as_criterion` reads them (``3``, ``"next"``, ``"least-likely"``); default: any
-                class but the label.
-            targets: (N,) integers or one, the classes to move towards; in the place of a criterion.
-            eps: (N,) one radius per image, or one for all, in the place of the threat model's.
-            ids: (N,) dataset ids, by which random numbers are drawn; default 0..N-1.
+            criterion: the attacker's goal: a criterion, its spec, or for short the target class, as
+                `as_criterion` reads it (``3``, ``"next"``, ``"least-likely"``). Default: any class except the
+                label.
+            targets: (N,) target classes, or one for all; instead of a criterion.
+            eps: (N,) one radius per image, or one for all; instead of the threat model's.
+            ids: (N,) dataset ids, which determine the random numbers; default 0..N-1.
             seed: of the random numbers.
-            early_stop: leave misclassified images alone and stop at an image's first success; otherwise the
-                full budget is spent on every image.
-            batch_size: images per pass; it changes speed and memory, not the draws. Halved where memory
+            early_stop: skip misclassified images and stop at an image's first success. Otherwise every image
+                gets the full budget.
+            batch_size: images per pass; it changes speed and memory, not the draws. It is halved when memory
                 runs out.
-            eot_samples: how often a random classifier is asked about each point: losses and gradients are
-                means (expectation over transformation, Athalye et al. 2018, arXiv:1707.07397), and so are
-                the probabilities that decide the class.
+            eot_samples: how often a random classifier is evaluated at each point. Losses, gradients and the
+                probabilities that decide the class are means (expectation over transformation, Athalye et al.
+                2018, arXiv:1707.07397).
             surrogates: other classifiers of the same kind, for attacks that transfer.
-            bf16: search in bf16, if the attack's search allows it; every success is confirmed in fp32.
-            quantize: turns points (n, C, H, W), given the clean images and eps (n,), into images that can
-                exist, inside the threat model; only a success that is one there counts.
-            on_batch: called with the number of images finished.
-            on_pass: called a few times a second with the share of the batch's search that is done and the
-                number of the batch's images that are broken.
+            bf16: search in bf16, if the attack allows it; every success is confirmed in fp32.
+            quantize: turns points (n, C, H, W), given the clean images and eps (n,), into images that can be
+                stored, inside the threat model. Only a success of the stored image counts.
+            on_batch: called with the number of finished images.
+            on_pass: called a few times a second with the finished share of the batch's search, in [0, 1], and
+                the number of broken images in the batch.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels, targets, eps or ids do not fit; the model is in
-                train mode; both targets and a criterion are given; the attack does not support the threat
-                model or a target class.
+            RobustlabError: an image lies outside [0, 1]; labels, targets, eps or ids do not match the images;
+                the model is in train mode. Also if both targets and a criterion are given, or the attack does
+                not support the threat model or a target class.
         """
         given = AttackInput.checked(
             model,

@@ -1,4 +1,4 @@
-"""What an attack is set to do on one batch."""
+"""The constant data of an attack on one batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,13 @@ from robustlab.attacks.progress_reporter import ProgressReporter
 from robustlab.threats import ThreatModel
 
 Quantize = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Turns points (n, C, H, W), given the clean images and each one's eps (n,), into images that can exist."""
+"""Turns points (n, C, H, W), given the clean images and each one's eps (n,), into images that can be
+stored."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackBatch:
-    """A batch to attack, and how: everything about it that does not change. See `Attack.run`."""
+    """A batch to attack, with all settings that do not change. See `Attack.run`."""
 
     model: nn.Module
     images: Tensor

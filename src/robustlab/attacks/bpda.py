@@ -7,13 +7,13 @@ from torch import Tensor, nn
 class BPDA(nn.Module):
     """A part of a classifier whose gradient is that of a stand-in.
 
-    A part without a useful gradient (rounding, JPEG, a search, a lookup) hides from attacks what they would
-    need; the gradient of something similar and differentiable shows it again.
+    Some parts have no useful gradient, such as rounding, JPEG, a search or a lookup. An attack can use the
+    gradient of a similar, differentiable function instead.
 
     Args:
-        part: gives the values; never differentiated.
-        stand_in: gives the gradient; its output has the shape of the part's. By default the identity, for
-            parts that return nearly what they get.
+        part: computes the values; it is never differentiated.
+        stand_in: gives the gradient; its output has the shape of the part's output. Default: the identity,
+            for parts whose output is close to their input.
     """
 
     def __init__(self, part: nn.Module, stand_in: nn.Module | None = None) -> None:
@@ -29,5 +29,6 @@ class BPDA(nn.Module):
 
 def straight_through(values: Tensor, smooth: Tensor) -> Tensor:
     """Return the values, with the gradient of their stand-in."""
-    # Zero forwards, so that not a bit of the values changes; the stand-in's gradient backwards.
+    # The difference is zero in the forward pass, so the values do not change by a bit; backwards the gradient
+    # is the stand-in's.
     return values.detach() + (smooth - smooth.detach())

@@ -1,6 +1,7 @@
 """Corruptions of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337). Budget: one forward pass.
 
-The parameters are those of github.com/google-research/mnist-c; the draws, and so the pictures, are our own.
+The parameters are those of github.com/google-research/mnist-c; the random numbers, and so the pictures,
+differ.
 """
 
 from collections.abc import Callable
@@ -38,7 +39,7 @@ Effect = Literal[
 
 @dataclass(frozen=True)
 class _Kind:
-    """A corruption, its parameters by severity, and the severity that MNIST-C's code has as its default."""
+    """A corruption, its parameters by severity, and the default severity of MNIST-C's code."""
 
     apply: Callable[..., Tensor]
     levels: tuple[tuple[Any, ...], ...] = ((),)
@@ -84,9 +85,9 @@ class Corruption(Attack):
     targetable = False
 
     effect: Effect
-    """Which corruption."""
+    """The name of the corruption."""
     severity: Annotated[int, Field(ge=1, le=5)] | None = None
-    """From 1 to 5; by default the one that MNIST-C's code has as its default. Four effects have one alone."""
+    """From 1 to 5; default: that of MNIST-C's code. Four effects have only one severity."""
 
     def __post_init__(self) -> None:
         levels = len(_KINDS[self.effect].levels)

@@ -1,4 +1,4 @@
-"""Fog of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337): a cloud by diamonds and squares on a torus."""
+"""Fog of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337): a cloud by the diamond-square algorithm on a torus."""
 
 import math
 
@@ -7,11 +7,11 @@ from torch import Tensor
 from robustlab.attacks.corruption_pixels import Draws
 
 _LEAST_SIDE = 256
-"""Of the torus, in pixels, out of which the image's part is cut."""
+"""The smallest side of the torus, in pixels; the image's cloud is cut out of the torus."""
 
 
 def fog(images: Tensor, draws: Draws, density: float, decay: float) -> Tensor:
-    """Add a random cloud, of up to ``density``, and scale the brightest pixel back."""
+    """Add a random cloud of at most ``density``, then rescale to the brightest pixel of the image."""
     brightest = images.amax(dim=(1, 2, 3), keepdim=True)
     return (images + density * _cloud(images, draws, decay)) * brightest / (brightest + density)
 
@@ -19,8 +19,8 @@ def fog(images: Tensor, draws: Draws, density: float, decay: float) -> Tensor:
 def _cloud(images: Tensor, draws: Draws, decay: float) -> Tensor:
     """Return clouds (N, 1, H, W) whose lowest and highest values on the torus are 0 and 1.
 
-    Unlike MNIST-C, which makes the whole torus and keeps a corner, this makes the last two, faintest levels
-    of the corner alone; the lowest and highest values are those of the levels before.
+    MNIST-C makes the whole torus and keeps a corner. Here the last two levels, the faintest, are computed
+    only for the corner. The lowest and highest values are those of the earlier levels.
     """
     height, width = images.shape[2:]
     levels = math.ceil(math.log2(max(height, width, _LEAST_SIDE)))
@@ -28,7 +28,7 @@ def _cloud(images: Tensor, draws: Draws, decay: float) -> Tensor:
     for level in range(levels):
         if level == levels - 2:
             low, high = cloud.amin(dim=(1, 2), keepdim=True), cloud.amax(dim=(1, 2), keepdim=True)
-            # Two cells around the corner, since what follows is wrong at the rim of a cut.
+            # Two more cells around the corner, since the next levels are wrong at the edge of a cut.
             cloud = cloud.roll((2, 2), dims=(1, 2))[:, : -(-height // 4) + 5, : -(-width // 4) + 5]
         cloud = _refined(cloud, roughness**2, draws, level)
         roughness /= decay
@@ -37,7 +37,7 @@ def _cloud(images: Tensor, draws: Draws, decay: float) -> Tensor:
 
 
 def _refined(cloud: Tensor, amount: float, draws: Draws, level: int) -> Tensor:
-    """Double the sides: middles of squares, then of edges, each the mean of four neighbours and a draw."""
+    """Double the sides: middles of squares, then of edges, each the mean of four neighbours plus noise."""
     count, rows, columns = cloud.shape
     noise = amount * (2 * draws.uniform("fog", level, shape=(3, rows, columns)) - 1)
     pairs = cloud + cloud.roll(-1, dims=1)

@@ -1,8 +1,8 @@
 """Noise, blur, brightness and spatter of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337), on batches.
 
-Every function takes images (N, C, H, W) in [0, 1], where random numbers come from, and the parameters of a
-severity; the result may leave [0, 1]. Lengths are in pixels, as there. Unlike there, nothing is rounded to 8
-bits in between.
+Every function takes images (N, C, H, W) in [0, 1], the source of random numbers, and the parameters of a
+severity. The result may lie outside [0, 1]. Lengths are in pixels, as in MNIST-C. Unlike in MNIST-C,
+intermediate values are not rounded to 8 bits.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Draws(Protocol):
-    """Where random numbers come from: `Session`."""
+    """A source of random numbers: `Session`."""
 
     def uniform(self, *purpose: object, shape: tuple[int, ...]) -> Tensor:
         """Return (N, *shape) uniform numbers in [0, 1)."""
@@ -26,7 +26,7 @@ class Draws(Protocol):
 
 
 def smooth(images: Tensor, down: float, across: float, mode: str = "replicate") -> Tensor:
-    """Convolve with a Gaussian of the given standard deviations, cut off at four of them."""
+    """Convolve with a Gaussian of the given standard deviations, in pixels, cut off at four of them."""
     for sigma, axis in ((down, 2), (across, 3)):
         reach = int(4 * sigma + 0.5)
         if reach:
@@ -39,7 +39,7 @@ def smooth(images: Tensor, down: float, across: float, mode: str = "replicate") 
 
 
 def shot_noise(images: Tensor, draws: Draws, photons: int) -> Tensor:
-    """Count photons: Poisson noise, of which a white pixel gets ``photons`` on average."""
+    """Add Poisson noise: a white pixel gets ``photons`` photons on average."""
     wanted = draws.uniform("shot", shape=tuple(images.shape[1:]))
     chance = (-images * photons).exp()
     below, count = chance, torch.zeros_like(images)
@@ -51,7 +51,7 @@ def shot_noise(images: Tensor, draws: Draws, photons: int) -> Tensor:
 
 
 def impulse_noise(images: Tensor, draws: Draws, amount: float) -> Tensor:
-    """Set that share of the values to 0 or 1."""
+    """Set the share ``amount`` of the values to 0 or 1."""
     chance = draws.uniform("impulse", shape=tuple(images.shape[1:]))
     return torch.where(chance < amount / 2, 0.0, torch.where(chance < amount, 1.0, images))
 
@@ -59,7 +59,7 @@ def impulse_noise(images: Tensor, draws: Draws, amount: float) -> Tensor:
 def glass_blur(images: Tensor, draws: Draws, sigma: float, reach: int, rounds: int) -> Tensor:
     """Swap pixels with near ones, one after the other, between two blurs.
 
-    As in MNIST-C's code, whose grey images count as rows of channels, the blurs are vertical alone.
+    The blurs are vertical only, as in MNIST-C's code, which reads grey images as rows of channels.
     """
     images = smooth(images, sigma, 0).clone()
     height, width = images.shape[2:]
@@ -80,10 +80,7 @@ def glass_blur(images: Tensor, draws: Draws, sigma: float, reach: int, rounds: i
 
 
 def motion_blur(images: Tensor, draws: Draws, radius: int, sigma: float) -> Tensor:
-    """Average along a line to one side, at an angle of at most 45 degrees to the right or left of it.
-
-    The weights and the rounding to whole pixels are those of ImageMagick, which MNIST-C calls.
-    """
+    """Average along a line to one side, at a random angle of at most 45 degrees to the right or left."""
     height, width = images.shape[2:]
     angle = (draws.uniform("motion", shape=(1,)) - 0.5) * (math.pi / 2)
     steps = torch.arange(2 * radius + 1, device=images.device)
@@ -99,7 +96,7 @@ def motion_blur(images: Tensor, draws: Draws, radius: int, sigma: float) -> Tens
 
 
 def brightness(images: Tensor, draws: Draws, added: float) -> Tensor:
-    """Add to each pixel's value in HSV, its largest channel; hue and saturation stay."""
+    """Add to each pixel's value in HSV (its largest channel); hue and saturation do not change."""
     del draws
     value = images.amax(dim=1, keepdim=True)
     brighter = (value + added).clamp(max=1.0)

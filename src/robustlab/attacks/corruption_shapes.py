@@ -1,7 +1,7 @@
 """Affine maps, strokes and edges of MNIST-C (Mu & Gilmer 2019, arXiv:1906.02337), on batches of any size.
 
-See `corruption_pixels` for what the functions have in common. What MNIST-C states for 28 x 28 pixels is
-stated here by the image's sides.
+`corruption_pixels` describes the arguments of all functions. Lengths that MNIST-C states for 28 x 28 pixels
+are fractions of the image's sides here.
 """
 
 import itertools
@@ -21,7 +21,7 @@ _TOOTH = 2.0
 
 
 def shear(images: Tensor, draws: Draws, angle: float) -> Tensor:
-    """Shear along the rows by an angle in radians, to a random side."""
+    """Shear along the rows by an angle in radians, in a random direction."""
     turn = angle * _signs(draws, 1).squeeze(1)
     one, zero = torch.ones_like(turn), torch.zeros_like(turn)
     rows = torch.stack([one, -turn.sin()], dim=1), torch.stack([zero, turn.cos()], dim=1)
@@ -35,12 +35,12 @@ def scale(images: Tensor, draws: Draws, share: float) -> Tensor:
 
 
 def rotate(images: Tensor, draws: Draws, angle: float) -> Tensor:
-    """Turn by an angle in radians, to a random side."""
+    """Rotate by an angle in radians, in a random direction."""
     return _about_centre(images, rotations(angle * _signs(draws, 1).squeeze(1)))
 
 
 def translate(images: Tensor, draws: Draws, pixels: float) -> Tensor:
-    """Move along both sides by a number of pixels, in a random direction each."""
+    """Move along both sides by a number of pixels, each in a random direction."""
     same = torch.eye(2, device=images.device).expand(len(images), 2, 2)
     return warp(images, same, pixels * _signs(draws, 2))
 
@@ -74,7 +74,7 @@ def dotted_line(images: Tensor, draws: Draws) -> Tensor:
 
 
 def zigzag(images: Tensor, draws: Draws) -> Tensor:
-    """Draw a zigzag from side to side, which ends on its axis; MNIST-C ends it a third of a pixel off."""
+    """Draw a zigzag from side to side that ends on its axis; MNIST-C's ends a third of a pixel beside it."""
     height, width = images.shape[2:]
     begin, length = 2.0, max(width - 5.0, 1.0)
     start, rise = draws.uniform("rows", shape=(2,)).unbind(dim=1)
@@ -95,7 +95,7 @@ def zigzag(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _line(images: Tensor, begin: Tensor, end: Tensor) -> Tensor:
-    """Return the ink (N, 1, H, W) of a stroke between two points (N, 2), (x, y), the first further left."""
+    """Return the intensity (N, 1, H, W) of a stroke between points (N, 2), (x, y), the first further left."""
     columns = torch.arange(images.shape[3], device=images.device)
     rows = torch.arange(images.shape[2], device=images.device)
     run, rise = torch.split(end - begin, 1, dim=1)
@@ -107,7 +107,7 @@ def _line(images: Tensor, begin: Tensor, end: Tensor) -> Tensor:
 
 
 def canny_edges(images: Tensor, draws: Draws) -> Tensor:
-    """Return the edges of each channel (Canny 1986) at a scale of one pixel, thresholds 0.1 and 0.2."""
+    """Return the edges of each channel (Canny 1986) with a std of one pixel and thresholds 0.1 and 0.2."""
     del draws
     smoothed = smooth(images, 1, 1, "constant") / smooth(torch.ones_like(images), 1, 1, "constant")
     strip = torch.tensor([1.0, 2.0, 1.0], device=images.device)
@@ -126,7 +126,7 @@ def canny_edges(images: Tensor, draws: Draws) -> Tensor:
 
 
 def _is_ridge(size: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Return where a gradient (N, H, W) is at least as long as the two next to it along its direction."""
+    """Return where a gradient (N, H, W) is at least as long as its two neighbours along its direction."""
     height, width = size.shape[1:]
     padded = F.pad(size, (1, 1, 1, 1))
 

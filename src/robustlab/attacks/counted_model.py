@@ -1,4 +1,4 @@
-"""Asks the classifier on an attack's behalf: repeats, precision, bad answers, and the count of passes."""
+"""Evaluates the classifier for an attack: repetitions, precision, invalid answers, pass counts."""
 
 from collections.abc import Callable
 
@@ -15,19 +15,19 @@ from robustlab.core.inputs import check_classes
 from robustlab.core.logits import finite, no_tensor
 
 Measure = Callable[[Observation], Tensor]
-"""A loss: of n points, (n,) numbers."""
+"""A loss: takes the observation of n points and returns (n,)."""
 
 
 def _first_logit(seen: Observation) -> Tensor:
-    """Return (n,) numbers for those who ask for no loss."""
+    """Return (n,) numbers for callers that need no loss."""
     return seen.logits[:, 0]
 
 
 class CountedModel:
-    """The classifier of a task; ``rows`` are the places in the batch of the images that are asked about.
+    """The classifier of a task; ``rows`` are the places in the batch of the images to evaluate.
 
     Attributes:
-        targets: (N,) the classes that the criterion wants, if it wants certain ones.
+        targets: (N,) the criterion's target classes, if it has them.
         forwards: (N,) forward passes per image of the batch, surrogates included.
         backwards: (N,) backward passes per image of the batch.
         random: whether the classifier has drawn from torch's global generators so far.
@@ -51,38 +51,38 @@ class CountedModel:
 
         Args:
             points: (n, C, H, W).
-            rows: (n,).
-            loss: what to measure.
-            exact: in fp32, even where the task searches in bf16.
+            rows: (n,) the images' places in the batch.
+            loss: the loss to measure.
+            exact: in fp32, even if the search is in bf16.
 
         Raises:
-            RobustlabError: what the classifier returns are not logits, or of too few classes.
+            RobustlabError: the classifier does not return logits, or returns too few classes.
         """
         return self._judged(points, rows, self._draws(points, rows, exact=exact), loss)
 
     def ask_surrogate(self, surrogate: nn.Module, points: Tensor, rows: Tensor, loss: Measure) -> QueryResult:
-        """Return what another classifier says; otherwise as `ask`."""
+        """Return the answers of another classifier; otherwise as `ask`."""
         logits = self._checked(ask(surrogate, points), points, rows)
         return self._judged(points, rows, [finite(logits)], loss)
 
     def gradient(
         self, total: Tensor, points: Tensor, rows: Tensor, *, passes: int, again: bool = False
     ) -> Tensor:
-        """Return the gradient of a sum of answers at points that it was asked about.
+        """Return the gradient of a sum of answers with respect to the points.
 
         Args:
-            total: the sum.
-            points: (n, C, H, W).
-            rows: (n,).
-            passes: how many backward passes of an image that takes.
+            total: the sum, a scalar.
+            points: (n, C, H, W), the ones at which the classifier was evaluated.
+            rows: (n,) the images' places in the batch.
+            passes: how many backward passes per image this takes.
             again: whether another gradient of the same answers follows.
         """
-        # An image may be there several times.
+        # An image may occur several times.
         self.backwards.index_add_(0, rows, torch.full_like(rows, passes))
         return input_gradient(total, points, again=again).nan_to_num(0.0, 0.0, 0.0)
 
     def observation(self, points: Tensor, logits: Tensor, valid: Tensor, rows: Tensor) -> Observation:
-        """Return what the criterion judges."""
+        """Return the observation that the criterion judges."""
         targets = None if self.targets is None else self.targets[rows]
         return Observation(
             points=points, logits=logits, valid=valid, labels=self._batch.labels[rows], targets=targets
@@ -120,7 +120,7 @@ class CountedModel:
         return finite(self._checked(logits, points, rows))
 
     def _checked(self, logits: object, points: Tensor, rows: Tensor) -> Tensor:
-        # An image may be there several times.
+        # An image may occur several times.
         self.forwards.index_add_(0, rows, torch.ones_like(rows))
         if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(points):
             shape = tuple(logits.shape) if isinstance(logits, Tensor) else no_tensor(logits)
@@ -130,10 +130,10 @@ class CountedModel:
 
 
 def _mean(draws: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    """Return the logits (n, K) that stand for all readings, and (n,) whether each of them is an answer."""
+    """Return the logits (n, K) that represent all samples, and (n,) whether all of them are valid."""
     if len(draws) == 1:
         return draws[0]
-    # The class of a random classifier is the one of the highest mean probability: success in one draw is
+    # The class of a random classifier is the one with the highest mean probability; success in one sample is
     # not enough.
     chances = torch.stack([logits.softmax(dim=1) for logits, _ in draws]).mean(dim=0)
     logits = chances.clamp(min=torch.finfo(chances.dtype).tiny).log()
@@ -141,7 +141,7 @@ def _mean(draws: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
 
 
 def input_gradient(total: Tensor, points: Tensor, *, again: bool = False) -> Tensor:
-    """Return the gradient; zeros if the classifier cuts the path to its input, as a comparison does."""
+    """Return the gradient; zeros if no gradient reaches the input, as after a comparison."""
     if not total.requires_grad:
         return torch.zeros_like(points)
     with calling("the model", " in its backward pass"):

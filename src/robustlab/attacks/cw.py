@@ -20,12 +20,13 @@ from robustlab.threats import per_image
 
 _CHECKS, _PROGRESS = 10, 0.9999
 _MARGIN = 1e-3
-"""Where tanh is cut off: at the very ends of its range it is flat, and a black or white pixel would stay."""
+"""Where the argument of tanh is clipped: tanh is flat at its limits, so a black or white pixel could not
+change."""
 
 
 @register("cw")
 class CW(GradientAttack):
-    """Adam on squared distance minus c times the margin, in tanh space; c by binary search."""
+    """Adam on the squared L2 distance minus c times the margin, in tanh space; binary search for c."""
 
     norms = ("l2",)
     minimum_norm = True
@@ -34,13 +35,13 @@ class CW(GradientAttack):
     binary_search_steps: Annotated[int, Field(ge=1)] = 9
     """How many values of c are tried."""
     lr: Annotated[float, Field(gt=0.0)] = 0.01
-    """Adam's learning rate."""
+    """Adam's learning rate, in tanh space."""
     initial_const: Annotated[float, Field(gt=0.0)] = 1e-3
-    """The weight of the margin in the first round."""
+    """The weight c of the margin in the first round."""
     confidence: Annotated[float, Field(ge=0.0)] = 0.0
-    """The margin, in logits, to be won by."""
+    """The margin, in logits, that a success must exceed."""
     abort_early: bool = True
-    """Whether a round ends for an image on which a tenth of the steps brought nothing."""
+    """Whether a round ends for an image if a tenth of the steps brought no improvement."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -83,7 +84,7 @@ class CW(GradientAttack):
 
 @dataclass
 class _State:
-    """What a round remembers of each active image."""
+    """The values that a round keeps for each active image."""
 
     place: Tensor
     weight: Tensor
@@ -96,7 +97,7 @@ class _State:
 
 @dataclass
 class _Weights:
-    """The weight to try next for each active image, and between which values it lies."""
+    """The weight to try next for each active image, and its lower and upper bounds."""
 
     weight: Tensor
     low: Tensor
@@ -106,13 +107,13 @@ class _Weights:
 def search_weight(
     session: Session, first: float, rounds: int, descend: Callable[[Session, Tensor], Tensor]
 ) -> None:
-    """Look for the least weight of the margin that brings success: tenfold until one does, then by halves.
+    """Search the smallest weight of the margin with a success: times ten until one, then by bisection.
 
     Args:
         session: the images.
         first: the weight of the first round.
         rounds: how many weights to try.
-        descend: with weights (n,), search; return (n,) whether the goal was reached.
+        descend: searches with weights (n,) and returns (n,) whether the goal was reached.
     """
     weight = torch.full_like(session.eps, first)
     state = _Weights(weight, torch.zeros_like(weight), torch.full_like(weight, torch.inf))

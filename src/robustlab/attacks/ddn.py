@@ -19,16 +19,16 @@ _LAST_STEP = 0.01
 
 @register("ddn")
 class DDN(GradientAttack):
-    """Steps along the gradient, each brought to a sphere that shrinks after a success and grows otherwise."""
+    """Steps along the gradient, projected onto a sphere that shrinks on success and grows otherwise."""
 
     norms = ("l2",)
     minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
-    """By how much of itself the sphere's radius changes in a step."""
+    """By which fraction the sphere's radius changes in a step."""
     radius: PixelDistance = 1.0
-    """Of the sphere in the beginning."""
+    """The L2 radius of the sphere at the start, on the pixel scale."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -50,7 +50,7 @@ class DDN(GradientAttack):
             if session.finished:
                 return
             length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)
-            # Where the classifier is flat any direction is as good as another.
+            # If the gradient is zero, any direction is as good as another.
             flat = state.gradient.flatten(1).abs().amax(dim=1) == 0
             if flat.any():
                 noise = session.normal("flat", step, shape=shape)
@@ -66,7 +66,7 @@ class DDN(GradientAttack):
 
 @dataclass
 class _State:
-    """What DDN remembers of each active image."""
+    """The values that DDN keeps for each active image."""
 
     moves: Tensor
     radius: Tensor

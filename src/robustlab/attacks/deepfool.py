@@ -1,6 +1,6 @@
 """DeepFool (Moosavi-Dezfooli et al. 2016, arXiv:1511.04599).
 
-Budget: at most `steps` times one gradient per candidate class; towards a target one gradient.
+Budget: at most `steps` times one gradient per candidate class; with a target, one gradient.
 """
 
 from dataclasses import dataclass
@@ -16,15 +16,16 @@ from robustlab.attacks.session import Session
 from robustlab.core.spec import register
 
 _LEAST_STEP = 1e-5
-"""In pixel units, so that an image on the boundary itself still crosses it; the paper's authors take 1e-4."""
+"""The smallest step on the pixel scale, so that an image on the boundary crosses it; the paper's authors use
+1e-4."""
 
 
 @register("deepfool")
 class DeepFool(GradientAttack):
     """Steps onto the nearest class boundary of the linearised classifier, until the class changes.
 
-    Each step is the paper's, clipped at the limits of [0, 1]. Where half of the steps did not arrive, the
-    others are the shortest inside the walls. Every step overshoots by itself; in the paper their sum does.
+    Each step is the paper's, clipped to [0, 1]. If half of the steps did not reach the goal, the others are
+    the shortest steps within [0, 1]. Here each step overshoots; in the paper only their sum does.
     """
 
     norms = ("linf", "l2")
@@ -32,9 +33,9 @@ class DeepFool(GradientAttack):
 
     steps: Annotated[int, Field(ge=1)] = 50
     candidates: Annotated[int, Field(ge=2)] = 10
-    """How many of the likeliest classes are looked at, the label among them."""
+    """How many of the most likely classes are considered, including the label."""
     overshoot: Annotated[float, Field(ge=0.0)] = 0.02
-    """By how much of itself a step goes beyond the boundary."""
+    """By which fraction of its length a step goes beyond the boundary."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -60,7 +61,7 @@ class DeepFool(GradientAttack):
 
 @dataclass
 class _State:
-    """Where DeepFool is with each active image."""
+    """The values that DeepFool keeps for each active image."""
 
     points: Tensor
     classes: Tensor

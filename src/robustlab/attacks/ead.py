@@ -1,7 +1,7 @@
 """Elastic-net attack (Chen et al. 2018, arXiv:1709.04114), L1 decision rule.
 
 Budget: `steps * binary_search_steps` gradients and twice as many forward passes. Unlike in the paper, the
-point ahead, at which the gradient is taken, stays in [0, 1] too.
+extrapolated point of FISTA, at which the gradient is taken, stays in [0, 1] too.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from robustlab.threats import per_image
 
 @register("ead")
 class EAD(GradientAttack):
-    """FISTA on squared plus beta times L1 distance, minus c times the margin; c by binary search."""
+    """FISTA on squared L2 plus beta times L1 distance, minus c times the margin; binary search for c."""
 
     norms = ("l1",)
     minimum_norm = True
@@ -30,13 +30,13 @@ class EAD(GradientAttack):
     binary_search_steps: Annotated[int, Field(ge=1)] = 9
     """How many values of c are tried."""
     lr: Annotated[float, Field(gt=0.0)] = 0.01
-    """Of the first step; it falls as the square root of the steps left."""
+    """The length of the first step; it falls as the square root of the remaining steps."""
     initial_const: Annotated[float, Field(gt=0.0)] = 1e-3
-    """The weight of the margin in the first round."""
+    """The weight c of the margin in the first round."""
     beta: Annotated[float, Field(ge=0.0)] = 0.01
-    """The weight of the L1 distance; changes up to it are undone."""
+    """The weight of the L1 distance; smaller changes of a pixel are undone."""
     confidence: Annotated[float, Field(ge=0.0)] = 0.0
-    """The margin, in logits, to be won by."""
+    """The margin, in logits, that a success must exceed."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -69,7 +69,7 @@ class EAD(GradientAttack):
 
 @dataclass
 class _State:
-    """What a round remembers of each active image."""
+    """The values that a round keeps for each active image."""
 
     place: Tensor
     weight: Tensor

@@ -22,23 +22,24 @@ from robustlab.threats import per_image
 
 @register("fab")
 class FAB(GradientAttack):
-    """Projects point and clean image onto the linearised boundary, in the box; turns back on success."""
+    """Projects point and clean image onto the linearised boundary in [0, 1]; steps back on success."""
 
     norms = ("linf", "l2", "l1")
     minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
     targets: Annotated[int, Field(ge=0)] = 9
-    """Towards how many of the likeliest wrong classes, one restart each; 0: towards whichever is nearest, for
-    one gradient per class in each step."""
+    """How many of the most likely wrong classes are targets, one restart each. 0: each step goes towards the
+    nearest class, and takes one gradient per class."""
     alpha_max: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
-    """The most that the clean image's own projection may count."""
+    """The largest weight of the clean image's projection, in [0, 1]."""
     eta: Annotated[float, Field(ge=1.0)] = 1.05
-    """By how much a step goes beyond the boundary."""
+    """By which fraction of its length a step goes beyond the boundary."""
     beta: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     """The share of the way from the clean image that is kept after a success."""
     restarts: Annotated[int, Field(ge=1)] = 1
-    """Those after the first begin at random points on the sphere of half of eps."""
+    """How often the search runs; every run after the first begins at a random point on the sphere of radius
+    eps / 2."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -69,7 +70,7 @@ class FAB(GradientAttack):
                 return
 
     def _step(self, session: Session, points: Tensor, rise: Tensor, gradient: Tensor) -> Tensor:
-        """Go to, and a bit beyond, a mean of both projections, in which the nearer of them counts more."""
+        """Step slightly beyond a mean of both projections, in which the nearer one has more weight."""
         clean, threat = session.clean, session.threat
         further = rise + (gradient * (points - clean)).flatten(1).sum(dim=1)
         own, first = threat.move_inside(points, gradient, rise), threat.move_inside(clean, gradient, further)
@@ -81,7 +82,7 @@ class FAB(GradientAttack):
 
 
 def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
-    """Return what is missing (n,) to the boundary, in logits, and its gradient."""
+    """Return the difference of logits (n,) that is missing to the boundary, and its gradient."""
     if state.classes is not None:
         return nearest_boundary(session, state.points, state.classes)[:2]
     result = session.query(state.points, "margin", toward=state.toward, gradient=True)
@@ -90,7 +91,7 @@ def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
 
 @dataclass
 class _State:
-    """What FAB remembers of each active image."""
+    """The values that FAB keeps for each active image."""
 
     points: Tensor
     toward: Tensor | None

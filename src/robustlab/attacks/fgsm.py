@@ -12,16 +12,16 @@ from robustlab.core.spec import register
 
 @register("fgsm")
 class FGSM(GradientAttack):
-    """One step of length eps along the gradient's steepest ascent (its sign, for Linf).
+    """One step of length eps in the direction of steepest ascent (for Linf, the sign of the gradient).
 
-    With a random start the step is ``1.25 * eps`` long by default, the choice of Wong, Rice & Kolter 2020
-    (arXiv:2001.03994), and is projected back.
+    With a random start the step is ``1.25 * eps`` long by default, as in Wong, Rice & Kolter 2020
+    (arXiv:2001.03994), and the result is projected.
     """
 
     random_start: bool = False
-    """Whether the step begins at a random point and not at the clean image."""
+    """Whether the step begins at a random point instead of the clean image."""
     rel_step_size: Annotated[float, Field(gt=0.0)] | None = None
-    """Step length as a fraction of eps; default 1, with a random start 1.25."""
+    """Step length as a fraction of eps; default 1, or 1.25 with a random start."""
     gradient: Gradient = ExactGradient()
 
     @property

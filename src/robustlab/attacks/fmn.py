@@ -1,8 +1,8 @@
 """Fast minimum-norm attack (Pintor et al. 2021, arXiv:2102.12827). Budget: `steps` gradients.
 
-Unlike in the paper, the estimated radius is widened by gamma, so that a flat boundary is crossed and not
-merely reached. Except for L0, a step that ends inside the ball is moved to its surface, as adv-lib's code
-does within L2, and is clipped to [0, 1] before it is projected, too.
+Unlike in the paper, the estimated radius is increased by gamma, so that a step crosses a flat boundary.
+Except for L0, a step that ends inside the ball is moved to its surface, as adv-lib's code does for L2. It is
+also clipped to [0, 1] before the projection.
 """
 
 from dataclasses import dataclass
@@ -25,16 +25,16 @@ _EUCLIDEAN = L2(eps=1.0)
 
 @register("fmn")
 class FMN(GradientAttack):
-    """Steps along the gradient in a ball whose radius follows the estimated distance of the boundary."""
+    """Steps along the gradient in a ball; its radius follows the estimated distance of the boundary."""
 
     norms = ("l0", "l1", "l2", "linf")
     minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 100
     step_size: Annotated[float, Field(gt=0.0)] = 1.0
-    """The Euclidean length of the first step; the last is a hundredth of it."""
+    """The L2 length of the first step, on the pixel scale; the last is a hundredth of it."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.05
-    """By how much of itself the radius changes in the first step."""
+    """By which fraction the radius changes in the first step."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -61,7 +61,7 @@ class FMN(GradientAttack):
             length = self.step_size * cosine(1.0, _LAST_STEP, share)
             moved = _EUCLIDEAN.ascend(state.points, state.gradient, length)
             if not session.threat.projects_exactly:
-                # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
+                # Clip before the projection too: otherwise values outside [0, 1] use up the radius.
                 moved = moved.clamp(0.0, 1.0)
             if not session.threat.discrete:
                 moved = _outwards(moved, state.radius, session)
@@ -71,7 +71,7 @@ class FMN(GradientAttack):
 
 @dataclass
 class _State:
-    """What FMN remembers of each active image."""
+    """The values that FMN keeps for each active image."""
 
     points: Tensor
     radius: Tensor
@@ -82,9 +82,9 @@ class _State:
 
 
 def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:
-    """Return the points, those inside the radius brought out to it: so far the boundary is thought to be.
+    """Move points inside the radius out to it, where the boundary is estimated to be.
 
-    Where gradients mislead, steps from inside fall short of it again and again.
+    If gradients mislead, steps that end inside would fall short of the boundary again and again.
     """
     distance = session.threat.distance(moved, session.clean).clamp(min=1e-12)
     stretch = torch.where(radius.isfinite(), (radius / distance).clamp(min=1.0), 1.0)
@@ -92,7 +92,7 @@ def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:
 
 
 def _resize(state: _State, session: Session, gamma: float) -> None:
-    """Shrink the radius after a success; else grow it, before the first to the boundary foreseen."""
+    """Shrink the radius after a success, else grow it; before any success, to the estimated boundary."""
     distance = session.threat.distance(state.points, session.clean)
     state.nearest = torch.where(state.reached, state.nearest.minimum(distance), state.nearest)
     has_success = state.nearest.isfinite()
@@ -102,6 +102,6 @@ def _resize(state: _State, session: Session, gamma: float) -> None:
         larger = larger.floor().maximum(state.radius + 1)
     else:
         ahead = state.losses.abs() / session.threat.dual_norm(state.gradient)
-        # Beyond it by gamma: a flat boundary would be reached at the estimate, and never crossed.
+        # Larger than the estimate by gamma: otherwise a step would reach a flat boundary but never cross it.
         larger = torch.where(has_success, larger, (distance + ahead) * (1 + gamma))
     state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)

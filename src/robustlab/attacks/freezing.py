@@ -1,4 +1,4 @@
-"""Parameters without gradients, for as long as an attack runs."""
+"""Switches off parameters' gradients while an attack runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
-    """Switch the parameters' gradients off inside the block: attacks need only the input's."""
+    """Switch off the parameters' gradients inside the block: attacks need only the input's gradient."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in trainable:
         parameter.requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Additive Gaussian noise: no attack at all, but what attacks are compared with."""
+"""Additive Gaussian noise: not an attack, but a baseline that attacks are compared with."""
 
 from robustlab.attacks.base import Attack
 from robustlab.attacks.session import Session

@@ -1,4 +1,4 @@
-"""How much gradients around an image agree: where they do not, they are shattered and lead nowhere."""
+"""How much gradients around an image agree. Where they disagree they are shattered and useless for a step."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from robustlab.attacks.session import Session
 from robustlab.threats import per_image
 
 LOOKS = 6
-"""Gradients around an image that are compared with each other."""
+"""The number of gradients around an image that are compared with each other."""
 
 AGREED = 0.4
-"""The agreement from which on gradients are taken for what they seem. On MNIST at most 0.6 % of the
-images were below, also on a network on which gradients mislead; behind a sine of fifty periods about 98 %
-were (LOG.md, "Shattered gradients")."""
+"""The smallest agreement of useful gradients. On MNIST at most 0.6 % of the images were below, also on a
+network on which gradients mislead; behind a sine of fifty periods about 98 % were (LOG.md, "Shattered
+gradients")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What gradients around each of n images have in common.
+    """How similar the gradients around each of n images are.
 
     Attributes:
-        cosine: (n,) the mean cosine between two of them; one that is zero has none with any.
+        cosine: (n,) the mean cosine between two of them; it is 0 for a gradient of zeros.
         silent: (n,) whether one of them is zero.
     """
 
@@ -34,7 +34,7 @@ class Agreement:
 
     @property
     def shattered(self) -> Tensor:
-        """(n,) whether there are gradients, and they disagree."""
+        """(n,) whether gradients are not zero, and disagree."""
         return (self.cosine < AGREED) & ~self.silent
 
 
@@ -51,7 +51,7 @@ def agreement(session: Session) -> Agreement:
 
 
 def compared(gradients: Iterable[Tensor]) -> Agreement:
-    """Return how much gradients agree: at least two, each (n, C, H, W), one after the other."""
+    """Return how much gradients agree: at least two, each (n, C, H, W), in any order."""
     total: Tensor | float = 0.0
     silent: Tensor | bool = False
     loud: Tensor | int = 0
@@ -60,9 +60,9 @@ def compared(gradients: Iterable[Tensor]) -> Agreement:
         count += 1
         largest = gradient.flatten(1).abs().amax(dim=1)
         silent, loud = silent | (largest == 0), loud + (largest > 0)
-        # First to a size whose square neither overflows nor vanishes.
+        # First scale to a size whose square neither overflows nor underflows.
         sized = gradient / per_image(torch.where(largest > 0, largest, 1.0), gradient)
         total = total + sized / per_image(sized.flatten(1).norm(dim=1).clamp(min=1.0), sized)
-    # The squared length of a sum of unit vectors is their number and the cosines of all pairs of them.
+    # The squared length of a sum of k unit vectors is k plus the sum of the cosines of all ordered pairs.
     square = torch.as_tensor(total).flatten(1).square().sum(dim=1)
     return Agreement(cosine=(square - loud) / (count * (count - 1)), silent=torch.as_tensor(silent))

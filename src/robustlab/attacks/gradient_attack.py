@@ -1,4 +1,4 @@
-"""What attacks that follow gradients share."""
+"""The base class of attacks that follow gradients."""
 
 from abc import ABC
 
@@ -9,12 +9,13 @@ from robustlab.attacks.gradients import ExactGradient, Gradient
 class GradientAttack(Attack, ABC):
     """An attack that follows gradients: its argument ``gradient`` names the estimator.
 
-    An attack repeats the line ``gradient: Gradient = ExactGradient()`` as its last argument. Its search asks
-    the session (`Session.gradient`, ``query(gradient=True)``, `Session.jacobian`), which asks the estimator.
+    A subclass repeats the line ``gradient: Gradient = ExactGradient()`` as its last argument. Its search
+    calls the session (`Session.gradient`, ``query(gradient=True)``, `Session.jacobian`), which calls the
+    estimator.
     """
 
     gradient: Gradient = ExactGradient()
-    """How gradients are computed: exactly, or by another estimator (`robustlab ls gradients`)."""
+    """How gradients are computed: exactly, or with another estimator (`robustlab ls gradients`)."""
 
     @property
     def estimator(self) -> Gradient:

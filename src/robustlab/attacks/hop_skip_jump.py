@@ -1,6 +1,6 @@
-"""HopSkipJump: by the classifier's decisions alone (Chen, Jordan & Wainwright 2020, arXiv:1904.02144).
+"""HopSkipJump: an attack by decisions only (Chen, Jordan & Wainwright 2020, arXiv:1904.02144).
 
-Budget: about 0.7 * samples * steps^1.5 forward passes, and some tens per step for the searches.
+Budget: about 0.7 * samples * steps^1.5 forward passes, and a few tens per step for the searches.
 """
 
 import math
@@ -17,9 +17,9 @@ from robustlab.core.spec import register
 from robustlab.threats import per_image
 
 _STARTS = 40
-"""Random images tried, until each image has one that is misclassified."""
+"""Random images that are tried until each image has a misclassified one."""
 _BLOCK = 10
-"""Directions measured at once."""
+"""Directions that are measured in one pass."""
 _MOST_SAMPLES = 10_000
 _HALVINGS = 15
 _FIRST_WIDTH = 0.1
@@ -27,11 +27,11 @@ _FIRST_WIDTH = 0.1
 
 @register("hop_skip_jump")
 class HopSkipJump(Attack):
-    """From a misclassified random image along the boundary towards the clean one.
+    """From a misclassified random image along the boundary towards the clean image.
 
     Each step estimates the boundary's normal from the classes of nearby points, jumps along it, and searches
-    the boundary again towards the clean image. Towards a class it begins at a random image of that class, and
-    gives up where none is.
+    the boundary again towards the clean image. With a target class it begins at a random image of that class,
+    and gives up if it finds none.
     """
 
     norms = ("l2", "linf")
@@ -39,7 +39,7 @@ class HopSkipJump(Attack):
 
     steps: Annotated[int, Field(ge=1)] = 40
     samples: Annotated[int, Field(ge=1)] = 100
-    """Points by which the first step estimates the normal; step t takes the square root of t as many."""
+    """Points for the normal in the first step; step t uses the square root of t times as many."""
 
     @property
     def needs_gradient(self) -> bool:
@@ -64,13 +64,13 @@ class HopSkipJump(Attack):
 
 @dataclass
 class _State:
-    """A misclassified point of each active image, on the boundary once the search has begun."""
+    """A misclassified point of each active image; after the start it lies on the boundary."""
 
     points: Tensor
 
 
 def _starts(session: Session) -> tuple[Tensor, Tensor]:
-    """Return misclassified images, blends of noise and the clean image, and where there are such."""
+    """Return misclassified blends of noise and the clean images, and (n,) for which images one was found."""
     start, has_start = session.clean, torch.zeros_like(session.labels, dtype=torch.bool)
     for number in range(_STARTS):
         noise = session.uniform("start", number, shape=tuple(start.shape[1:]))
@@ -85,7 +85,7 @@ def _starts(session: Session) -> tuple[Tensor, Tensor]:
 
 
 def _to_boundary(session: Session, points: Tensor) -> Tensor:
-    """Return misclassified points next to the boundary, on the way from given ones to the clean images."""
+    """Return misclassified points next to the boundary, on the line from given ones to the clean images."""
     low, high = torch.zeros_like(session.eps), torch.ones_like(session.eps)
     power = 2 - 1 / session.threat.order
     for _ in range(min(math.ceil(power * math.log2(points[0].numel())), 22)):
@@ -96,7 +96,7 @@ def _to_boundary(session: Session, points: Tensor) -> Tensor:
 
 
 def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
-    """Return the direction, of length 1 in L2 or of signs, in which misclassified points prevail."""
+    """Return the direction, of length 1 in L2 or of signs, in which most points are misclassified."""
     shape, box = tuple(points.shape[1:]), session.threat.separable
     width = session.threat.distance(points, session.clean).clamp(min=1e-6) / points[0].numel()
     width = per_image(torch.full_like(width, _FIRST_WIDTH) if step == 1 else width, points)
@@ -118,7 +118,7 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
         verdicts = verdicts + early_stop.sum(dim=0)
         plain = plain + directions.sum(dim=0)
         signed = signed + (early_stop[:, :, None, None, None] * directions).sum(dim=0)
-    # The mean verdict is taken off to lower the variance, unless the points all lie on one side.
+    # Subtracting the mean lowers the variance, unless all points lie on one side.
     mean = per_image(verdicts / count, points)
     normal = torch.where(mean.abs() < 1, signed - mean * plain, mean * plain)
     if box:
@@ -128,12 +128,12 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
 
 
 def _jump(session: Session, points: Tensor, normal: Tensor, step: int) -> Tensor:
-    """Go along the normal, half as far again and again until the points are misclassified."""
+    """Step along the normal; halve the step until the points are misclassified."""
     length = session.threat.distance(points, session.clean) / math.sqrt(step)
     landed, arrived = points, torch.zeros_like(session.labels, dtype=torch.bool)
     for _ in range(_HALVINGS):
         tried = (points + per_image(length, points) * normal).clamp(0.0, 1.0)
-        # The search from there finds nearer ones, which count for each image alike.
+        # The later search finds nearer points, so these do not decide the result.
         reached = session.query(tried, propose=False).reached
         landed = torch.where(per_image(reached & ~arrived, tried), tried, landed)
         arrived |= reached

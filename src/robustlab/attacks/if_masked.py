@@ -1,8 +1,9 @@
-"""An attack for the images on which gradients are masked: where they find no more than chance does.
+"""An attack for images with masked gradients, where gradients help no more than random points.
 
-Our own, after the check that a gradient which loses to random points is a masked one (Carlini et al. 2019,
-arXiv:1902.06705). Budget per restart: six gradients to see whether gradients nearby agree, ``steps`` more and
-``points`` + 1 forward passes for each image, then the attack's own where gradients are masked.
+Our own. It is based on the check of Carlini et al. 2019 (arXiv:1902.06705): a gradient that is worse than
+random points is masked. Budget per restart: six gradients to test whether nearby gradients agree, ``steps``
+more and ``points`` + 1 forward passes for each image. Where gradients are masked the attack's own budget is
+added.
 """
 
 from typing import Annotated
@@ -20,22 +21,23 @@ from robustlab.attacks.wrapper import Wrapper
 from robustlab.core.spec import register
 
 _ROUNDING = 1e-4
-"""The share of the clean image's margin by which it may seem to rise where nothing has changed."""
+"""A rise of the margin up to this share of the clean image's margin counts as rounding."""
 
 
 @register("if_masked")
 class IfMasked(Wrapper):
-    """Runs an attack where gradient steps raise the margin no more than random points do, or disagree nearby.
+    """Runs an attack where gradients raise the margin no more than random points do, or disagree nearby.
 
-    A long search without gradients brings little where gradients work, and everything where they do not. The
-    rule looks at one image alone, and at no scale.
+    A long search without gradients helps little if gradients are useful, and much if they are not. The
+    decision for an image depends neither on other images nor on the scale of the logits.
     """
 
     attack: Attack
     steps: Annotated[int, Field(ge=1)] = 10
-    """Along the gradient, of falling length, from the clean image."""
+    """Steps along the gradient, of decreasing length, from the clean image."""
     points: Annotated[int, Field(ge=1)] = 5
-    """Each the farthest along a random direction. More of them find a gradient masked that is merely weak."""
+    """Random points, each the farthest along a random direction. With more of them, weak gradients that are
+    not masked count as masked too."""
 
     @property
     def passes(self) -> int | None:
@@ -51,9 +53,9 @@ class IfMasked(Wrapper):
 
 
 def _masked(session: Session, steps: int, points: int) -> Tensor:
-    """Return (n,) whether gradients disagree with each other, or do no better than random points.
+    """Return (n,) whether gradients disagree with each other, or random points do as well.
 
-    What is found on the way does not count, for it would be taken for a find of the attack.
+    The points of this test do not count as results; otherwise they would count as successes of the attack.
     """
     shattered = agreement(session).cosine < AGREED
     at, margins = session.clean, []
@@ -62,7 +64,7 @@ def _masked(session: Session, steps: int, points: int) -> Tensor:
         margins.append(result.losses)
         at = session.ascend(at, result.ascent, cosine(1.0, 0.0, step / steps))
     clean, *gained = [*margins, session.query(at, "margin", propose=False).losses]
-    chance = clean * (1 - _ROUNDING)  # chance may as well stay where it is
+    chance = clean * (1 - _ROUNDING)  # the random points need not follow the gradient
     for number in range(points):
         direction = session.normal("chance", number, shape=tuple(session.clean.shape[1:]))
         farthest = session.ascend(session.clean, direction, 1.0)

@@ -1,9 +1,10 @@
-"""An attack on smoothed gradients, for the images around which gradients are shattered.
+"""An attack on smoothed gradients, for images with shattered gradients.
 
-A gradient that is another one a hair's breadth away does not say where a step leads (shattered gradients,
-Athalye, Carlini & Wagner 2018, arXiv:1802.00420); the mean over points nearby does, as their expectation over
-transformations. Budget per restart: six gradients for each image, to see whether it is one of these; then the
-attack's own, with ``draws`` gradients and a forward pass in the place of each.
+A shattered gradient changes within a very short distance, so it does not show where a step leads (Athalye,
+Carlini & Wagner 2018, arXiv:1802.00420). The mean over nearby points does, as their expectation over
+transformations. Budget per restart: six gradients for each image, to test whether its gradients are
+shattered. Then the attack's own budget follows; each gradient of it takes ``draws`` gradients and a forward
+pass.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -22,21 +23,22 @@ from robustlab.core.spec import PixelLength, register
 
 @register("if_shattered")
 class IfShattered(Wrapper):
-    """Runs an attack on means of gradients nearby, on the images where these disagree with each other.
+    """Runs an attack on means of nearby gradients, for the images where these disagree with each other.
 
-    An image is left alone where they agree, and where one of them is zero, for then the mean is next to
-    nothing too. The rule looks at one image alone, and at no scale. An attack whose
-    gradients are not exact keeps its own estimator. Without the choice of images it is the attack with
-    ``gradient=smoothed(...)``.
+    An image is skipped if its gradients agree. It is also skipped if one of them is zero, since then the mean
+    is close to zero too. The decision for an image depends neither on other images nor on the scale of the
+    logits. An attack whose gradients are not exact keeps its own estimator. If no image is skipped, it is the
+    attack with ``gradient=smoothed(...)``.
     """
 
     attack: Attack
     draws: Annotated[int, Field(ge=1)] = 16
-    """Points around each one at which the attack asks for a gradient."""
+    """Nearby points for each gradient of the attack."""
     std: PixelLength = STD
-    """Standard deviation of the noise that leads to them, in pixel units."""
+    """Standard deviation of the noise that is added to a point, on the pixel scale."""
     agreement: Annotated[float, Field(ge=-1.0, le=1.0)] = AGREED
-    """The mean cosine between gradients nearby from which on an image is left alone; with 1 none is."""
+    """An image is skipped if the mean cosine between nearby gradients is at least this; with 1 none is
+    skipped."""
 
     @property
     def passes(self) -> int | None:

@@ -1,4 +1,4 @@
-"""Where a gradient search begins: one function per kind of start, all of them allowed points."""
+"""The starts of gradient searches: one function per kind of start; every start is an allowed point."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -13,11 +13,12 @@ Start = Literal["clean", "random", "surface", "corner", "pattern", "odi"]
 
 _ODI_STEPS = 2
 _SIDES = (2, 3, 4, 5, 7, 1)
-"""Sides of a pattern's blocks, one after the other; 1 would be another corner, so it comes last."""
+"""Sides of a pattern's blocks, in pixels, in the order of the restarts; 1 equals a corner, so it comes
+last."""
 
 
 def begin(kind: Start, session: Session) -> Tensor:
-    """Return a start for each active image, another one in each restart (except ``"clean"``)."""
+    """Return a start for each active image, a different one in each restart (except ``"clean"``)."""
     starts: dict[Start, Callable[[], Tensor]] = {
         "clean": lambda: session.clean,
         "random": session.random_start,
@@ -32,7 +33,7 @@ def begin(kind: Start, session: Session) -> Tensor:
 def surface(session: Session, radius: Tensor | None = None) -> Tensor:
     """Return random points on the surface of the ball of eps, or of a radius (n,) below it, within [0, 1].
 
-    As in arXiv:2003.01690. Within L1 all pixels move, as they do not at a random point of the ball.
+    As in arXiv:2003.01690. In an L1 ball all pixels move; at a random point of that ball only few do.
     """
     shape = tuple(session.clean.shape[1:])
     if session.threat.separable:
@@ -45,16 +46,16 @@ def surface(session: Session, radius: Tensor | None = None) -> Tensor:
 
 
 def corner(session: Session, turn: int = 0) -> Tensor:
-    """Return points at which every pixel is moved by eps, one way or the other; projected in other norms."""
+    """Return points at which every pixel is moved by +eps or -eps; for other norms they are projected."""
     up = session.uniform("corner", turn, shape=tuple(session.clean.shape[1:])) < 0.5
     return _moved(session, up)
 
 
 def pattern(session: Session, turn: int = 0) -> Tensor:
-    """Return points at which whole blocks are moved by eps, one way or the other.
+    """Return points at which whole blocks are moved by +eps or -eps.
 
-    The filters of a network that was trained against Linf attacks act as thresholds, which random pixels do
-    not cross, for they cancel out under a filter; blocks do.
+    The filters of a network that was trained against Linf attacks act as thresholds. Random pixels do not
+    exceed them, since they cancel out under a filter; blocks do.
     """
     channels, height, width = session.clean.shape[1:]
     side = _SIDES[(session.restart + turn) % len(_SIDES)]
@@ -65,7 +66,7 @@ def pattern(session: Session, turn: int = 0) -> Tensor:
 
 
 def output_diversified(session: Session) -> Tensor:
-    """Return points that steps along a random direction of the logits lead to (arXiv:2003.06878)."""
+    """Return the points after steps along a random direction of the logits (arXiv:2003.06878)."""
     points = session.random_start()
     weights = 2 * session.uniform("odi", shape=(session.clean_logits.shape[1],)) - 1
     for _ in range(_ODI_STEPS):

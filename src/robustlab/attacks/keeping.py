@@ -1,4 +1,4 @@
-"""The classifier asked about a batch, and its answers kept as results."""
+"""Evaluates the classifier on a batch, and keeps its answers as results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -14,14 +14,14 @@ from robustlab.attacks.query_result import QueryResult
 from robustlab.core.tolerance import with_tolerance
 
 _ASKED_AGAIN = 10
-"""How often a random classifier must repeat that the goal is reached."""
+"""How many times in a row a random classifier must confirm that the goal is reached."""
 
 Objective = Loss | Callable[[Tensor], Tensor]
 """A loss by name, or a function of the logits (n, K) of the active images that returns (n,)."""
 
 
 class ResultKeeper(ActiveSet):
-    """The active images, the classifier, and what it says of proposed points.
+    """The active images, the classifier, and its answers at the proposed points.
 
     Attributes:
         counted_model: the classifier, and the passes spent on each image of the batch.
@@ -41,7 +41,7 @@ class ResultKeeper(ActiveSet):
         """Other classifiers of the same kind."""
         return self._batch.surrogates
 
-    # Asking
+    # Evaluations
 
     def ask(
         self,
@@ -52,7 +52,7 @@ class ResultKeeper(ActiveSet):
         gradient: bool = False,
         surrogate: nn.Module | None = None,
     ) -> QueryResult:
-        """Ask the classifier, or a surrogate, and keep nothing; ``gradient``: that can be differentiated."""
+        """Evaluate the classifier, or a surrogate, and keep nothing; ``gradient``: make it differentiable."""
         measure = self._measure(loss, toward)
         with torch.set_grad_enabled(gradient):
             if surrogate is not None:
@@ -62,7 +62,7 @@ class ResultKeeper(ActiveSet):
     def differentiate(
         self, total: Tensor, points: Tensor, *, again: bool = False, surrogate: nn.Module | None = None
     ) -> Tensor:
-        """Return the gradient of a sum of what was asked; ``again``: another one of the same follows."""
+        """Return the gradient of a sum of answers; ``again``: another one of the same answers follows."""
         passes = self._batch.eot_samples if surrogate is None else 1
         return self.counted_model.gradient(total, points, self.rows, passes=passes, again=again)
 
@@ -71,7 +71,7 @@ class ResultKeeper(ActiveSet):
             return lambda seen: loss(seen.logits)
         return lambda seen: self._batch.criterion.loss(loss, seen, toward)
 
-    # Keeping
+    # Results
 
     def keep(
         self,
@@ -82,18 +82,18 @@ class ResultKeeper(ActiveSet):
         propose: bool,
         gradient: Tensor | None = None,
     ) -> QueryResult:
-        """Return what an answer says, and keep the points if they are proposed.
+        """Return the answer at the points, and keep the points if they are proposed.
 
         Args:
             points: (n, C, H, W).
-            result: of the classifier, at the points.
-            measured: what its losses are; None: something that points are not compared by.
+            result: the classifier's answer at the points.
+            measured: the name of its losses; None: a loss that does not compare points.
             propose: whether the points count as results.
             gradient: (n, C, H, W) to return with it.
         """
         logits, losses, reached = result.logits.detach(), result.losses.detach(), result.reached
         if propose:
-            # An attack may follow several losses; its points compare by one.
+            # An attack may follow several losses; its points are compared by one.
             scores, selection_loss = losses, self._batch.selection_loss
             if measured != selection_loss and not self._batch.minimum_norm:
                 scores = self.measure(selection_loss, points, result)
@@ -103,13 +103,13 @@ class ResultKeeper(ActiveSet):
         return replace(result, logits=logits, losses=losses, reached=reached, gradient=gradient)
 
     def measure(self, loss: Loss, points: Tensor, result: QueryResult) -> Tensor:
-        """Return a loss (n,) of an answer that there is."""
+        """Return a loss (n,) of an answer that was computed before."""
         seen = self.counted_model.observation(points, result.logits.detach(), result.valid, self.rows)
         return self._measure(loss)(seen)
 
     @torch.no_grad()
     def _keep(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:
-        """Keep the points where they are better, and return (n,) where the goal is reached after all."""
+        """Keep the points where they are better, and return (n,) where the goal is confirmed."""
         rows, batch, counts = self.rows, self._batch, ~self.closed
         if batch.minimum_norm:
             distances = self.threat.distance(points, self.clean)
@@ -124,21 +124,21 @@ class ResultKeeper(ActiveSet):
         self.best_so_far.keep(rows, points, scores, reached & counts, counts, self.restart)
         return reached
 
-    # Confirming
+    # Confirmation
 
     @property
     def unsure(self) -> bool:
-        """Whether a success may not be repeated when the classifier is asked again."""
+        """Whether a second evaluation of a success may fail."""
         return self._batch.bf16 or self.counted_model.random
 
     def confirmed(self, points: Tensor, reached: Tensor, asked: Tensor) -> tuple[Tensor, Tensor]:
-        """Ask again about points that reached the goal, as they would count: real images, in fp32.
+        """Evaluate points that reached the goal again, as stored images in fp32.
 
-        A random classifier is asked several times: an image dropped after one successful draw would not be
-        attacked any more, and could count as robust in the end.
+        A random classifier is evaluated several times. Otherwise one lucky sample would end the attack on an
+        image, which could count as robust in the end.
 
         Returns:
-            The points, those that were asked about as real images; where the goal is reached.
+            The points, the confirmed ones as stored images; (n,) where the goal is reached.
         """
         places = asked.nonzero().squeeze(1)
         if self._batch.quantize is not None and len(places):
@@ -154,11 +154,11 @@ class ResultKeeper(ActiveSet):
 
     @torch.no_grad()
     def verify(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Measure the best points again, in fp32 on the whole batch.
+        """Evaluate the best points again, in fp32 on the whole batch.
 
         Returns:
-            Predictions, -1 where the classifier gives no answer, as `core.logits` explains; their
-            confidences; where the goal is reached. All (N,).
+            Predictions, -1 where the answer is invalid, as `core.logits` explains; their confidences; where
+            the goal is reached. All (N,).
         """
         batch, best_so_far = self._batch, self.best_so_far
         if batch.quantize is not None:

@@ -1,4 +1,4 @@
-"""Class boundaries of the classifier as its gradients see it, and which of them is the nearest."""
+"""Class boundaries of the linearised classifier, and which of them is the nearest."""
 
 import torch
 from torch import Tensor
@@ -7,28 +7,27 @@ from robustlab.attacks.session import Session
 
 
 def likeliest(session: Session, count: int) -> Tensor:
-    """Return (n, k) the label, then the likeliest other classes of the clean image; ``count`` in all."""
+    """Return (n, k): the label, then the most likely other classes of the clean image; ``count`` in all."""
     logits = session.clean_logits.scatter(1, session.labels[:, None], torch.inf)
     return logits.topk(min(count, logits.shape[1]), dim=1).indices
 
 
 def useful_radius(session: Session) -> Tensor:
-    """Return (n,) each image's eps, but not more than the way to the farthest corner of the box."""
+    """Return (n,) each image's eps, at most the distance to the farthest corner of the box [0, 1]."""
     corner = (session.clean < 0.5).to(session.clean.dtype)
     return session.eps.minimum(session.threat.distance(corner, session.clean))
 
 
 def nearest_boundary(session: Session, points: Tensor, classes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Measure points and find the class that takes the least to overtake the label, or the target's rivals.
+    """Evaluate points; find the class with the nearest boundary to the label, or of the target to its rivals.
 
     Args:
         session: the images.
         points: (n, C, H, W).
-        classes: (n, k) the label and those that may overtake it; not looked at where the goal is not any of
-            them.
+        classes: (n, k) the label and its possible rivals; ignored if the goal is not just any of them.
 
     Returns:
-        (n,) what the difference of logits must rise by; (n, C, H, W) its gradient; (n,) where the goal is
+        (n,) by how much the difference of logits must rise; (n, C, H, W) its gradient; (n,) where the goal is
         reached.
     """
     if not session.any_rival:

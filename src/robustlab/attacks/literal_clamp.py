@@ -1,4 +1,4 @@
-"""FGSM as it comes out when images normalised to [-1, 1] are clamped to [0, 1]: a mistake."""
+"""FGSM with a common mistake: images normalised to [-1, 1] are clamped to [0, 1]."""
 
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from robustlab.core.spec import register
 class FGSMLiteralClamp(GradientAttack):
     """FGSM on images normalised to [-1, 1], clamped to [0, 1] there; eps in normalised units.
 
-    The clamp lifts every pixel darker than mid-grey to mid-grey, for every eps, so this is not a bounded
+    The clamp changes every pixel darker than mid-grey to mid-grey, for every eps, so this is not a bounded
     attack. It reproduces a common mistake; use `FGSM` for anything else.
     """
 

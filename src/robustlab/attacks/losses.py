@@ -1,7 +1,7 @@
-"""What attacks maximise: each loss is positive exactly, or high, where the attacker has reached the goal.
+"""The losses that attacks maximise; a higher loss is nearer to the attacker's goal.
 
-Each takes logits (N, K), the true classes (N,) and, for an attack towards a class, the targets (N,); it
-returns (N,).
+The margin and the DLR loss are positive exactly where the goal is reached. Each takes logits (N, K), the true
+classes (N,) and, for an attack towards a class, the targets (N,); it returns (N,).
 """
 
 from typing import Literal, get_args
@@ -27,12 +27,12 @@ def measure(
         loss: a name of `Loss`.
         logits: (N, K).
         labels: (N,) the true classes.
-        targets: (N,) the classes that an attacker wants; None: any but the label.
-        rivals: (N,) without targets, the classes to raise above the label. The margin looks at the two alone:
-            whether a third one is above both does not matter to who wants no certain one.
+        targets: (N,) the target classes; None: any class except the label.
+        rivals: (N,) without targets, the classes to raise above the label. The margin compares only these
+            two: without targets, a third class above both is a success as well.
 
     Raises:
-        ValueError: there is no such loss.
+        ValueError: the loss is unknown.
     """
     if loss == "cross_entropy":
         return cross_entropy(logits, labels, targets if rivals is None else rivals)
@@ -53,10 +53,10 @@ def cross_entropy(logits: Tensor, labels: Tensor, targets: Tensor | None = None)
 def margin(
     logits: Tensor, labels: Tensor, targets: Tensor | None = None, rivals: Tensor | None = None
 ) -> Tensor:
-    """Return the best other logit minus the label's, or the target's minus the best other: above 0, success.
+    """Return the highest other logit minus the label's, or the target's minus the highest other.
 
-    Towards rivals it is theirs minus the label's. Carlini & Wagner 2017 (arXiv:1608.04644), their f_6 without
-    the clipping. It needs two classes.
+    A positive margin is a success. With rivals it is the rival's logit minus the label's. Carlini & Wagner
+    2017 (arXiv:1608.04644), their f_6 without the clipping. It needs two classes.
     """
     if rivals is not None:
         return (logits.gather(1, rivals[:, None]) - logits.gather(1, labels[:, None])).squeeze(1)
@@ -69,11 +69,11 @@ def margin(
 def dlr(
     logits: Tensor, labels: Tensor, targets: Tensor | None = None, rivals: Tensor | None = None
 ) -> Tensor:
-    """Return the margin divided by a difference of logits, so that their scale does not matter.
+    """Return the margin divided by a difference of logits, so that the logits' scale does not matter.
 
-    Croce & Hein 2020 (arXiv:2003.01690), equation 6 and, towards rivals, 8. Towards ``targets`` the numerator
-    is the margin over every other class, not over the label alone as in equation 8: the goal is to be the
-    highest. With fewer than four classes it is the margin.
+    Croce & Hein 2020 (arXiv:2003.01690), equation 6 and, with rivals, 8. With ``targets`` the numerator is
+    the margin over all other classes, since the target must have the highest logit. In equation 8 it is the
+    margin over the label. With fewer than four classes it is the margin.
     """
     if logits.shape[1] < 4:
         return margin(logits, labels, targets, rivals)

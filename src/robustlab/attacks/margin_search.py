@@ -1,10 +1,10 @@
-"""MarginSearch search: gradients and patches by turns, on the images whose margin gives way.
+"""MarginSearch: gradient steps and patches in turn, on the images whose margin keeps shrinking.
 
-Our own, from four published observations. A good search starts again and again, from far apart
-(arXiv:2003.06878). On networks trained against Linf attacks, patches cross thresholds that gradients miss
-(arXiv:1912.00049). Each of the two goes on from the other's best point. And effort should leave the
-images that resist (arXiv:2203.05154). Budget: ``survey * steps`` gradients for each image, then up to
-``rounds`` times ``steps`` gradients and ``patches`` forward passes for those that are worth it.
+Our own, based on published observations. A good search restarts from points that are far apart
+(arXiv:2003.06878). On networks trained against Linf attacks, patches find successes that gradients miss
+(arXiv:1912.00049). So each of the two continues from the other's best point. Less budget should go to images
+that resist (arXiv:2203.05154). Budget: ``survey * steps`` gradients for each image, then up to ``rounds``
+times ``steps`` gradients and ``patches`` forward passes for those that are not given up.
 """
 
 import math
@@ -25,7 +25,7 @@ from robustlab.attacks.square import TRIES, repaint
 from robustlab.core.spec import register
 
 _BLOCK = 10
-"""Patches between two looks at which images are broken."""
+"""Patches between two checks of which images are broken."""
 
 _SIDES = (3, 2, 4, 1, 5, 6)
 
@@ -45,20 +45,20 @@ class MarginSearch(GradientAttack):
     drawn_as = "focused"
 
     survey: Annotated[int, Field(ge=1)] = 2
-    """Descents for each image before any is given up."""
+    """Gradient searches for each image before any image is given up."""
     steps: Annotated[int, Field(ge=1)] = 20
     rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
-    """Windows that are repainted in each round."""
+    """Windows that are changed in each round."""
     keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     """The share of the clean margin above which an image may be given up."""
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
-    """What ``keep`` is multiplied by in each round."""
+    """The factor of ``keep`` in each round."""
     gradient: Gradient = ExactGradient()
 
     @property
     def needs_gradient(self) -> bool:
-        return False  # its patches need none
+        return False  # the patches need no gradient
 
     @property
     def selection_loss(self) -> Loss:
@@ -76,9 +76,9 @@ class MarginSearch(GradientAttack):
             if session.finished:
                 return
         for turn in range(self.rounds):
-            # Not before the first patches: gradients may carry no information here.
+            # Not before the first patches: the gradients may be useless here.
             if session.early_stop and turn > 0:
-                # Both margins are negative; the broken images, at 0 or above, leave by themselves.
+                # Both margins are negative; broken images, with a margin of at least 0, are dropped anyway.
                 stiff = state.margin < self.keep * self.tighten**turn * state.clean
                 state = session.unfinished(state, done=stiff & (state.margin < 0.9 * state.before))
             if session.finished:
@@ -93,7 +93,7 @@ class MarginSearch(GradientAttack):
 
 @dataclass
 class _State:
-    """The best point of each active image with its margin, the clean image's, and the one a round ago."""
+    """The best point of each active image, its margin, the clean image's, and that of the last round."""
 
     best: Tensor
     margin: Tensor
@@ -110,7 +110,7 @@ class _State:
 
 
 def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> _State:
-    """Take gradient steps of falling length, the very first time from the clean image."""
+    """Take gradient steps of decreasing length; the very first search begins at the clean image."""
     state.points = _start(session, state, turn)
     for step in range(steps):
         result = session.query(state.points, loss, gradient=True)
@@ -140,7 +140,7 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
 
 
 def _patch(session: Session, state: _State, count: int, turn: int) -> _State:
-    """Repaint one window of the best point at a time, and keep what helps."""
+    """Change one window of the best point at a time, and keep the changes that help."""
     channels = session.clean.shape[1]
     state.draws = session.uniform("patch", turn, shape=(count, TRIES, 2 + channels))
     for place in range(count):

@@ -1,6 +1,6 @@
-"""Momentum iterative FGSM (Dong et al. 2018, arXiv:1710.06081), with what makes attacks transfer.
+"""Momentum iterative FGSM (Dong et al. 2018, arXiv:1710.06081), with methods for better transfer.
 
-Budget: steps gradients, and one forward pass. To transfer it takes ``gradient=surrogates``.
+Budget: steps gradients, and one forward pass. Use ``gradient=surrogates`` for a transfer attack.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,8 @@ from robustlab.core.spec import register
 from robustlab.threats import per_image
 
 _SMALLEST = 0.9
-"""The share of its side to which input diversity shrinks an image at most: 299/331 in the paper."""
+"""The smallest size to which input diversity shrinks an image, as a share of its side: 299/331 in the
+paper."""
 
 
 @register("mi_fgsm")
@@ -34,9 +35,10 @@ class MIFGSM(GradientAttack):
     decay: Annotated[float, Field(ge=0.0)] = 1.0
     """The share of the mean gradient that is kept from step to step."""
     diversity: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """The chance that the image is shrunk and padded for a gradient (DI, Xie et al., arXiv:1803.06978)."""
+    """The probability that the image is shrunk and padded for a gradient (DI, Xie et al.,
+    arXiv:1803.06978)."""
     kernel: Annotated[int, Field(ge=0)] = 0
-    """Pixels over which gradients are smoothed, to each side (TI, Dong et al. 2019, arXiv:1904.02884)."""
+    """How many pixels to each side gradients are smoothed over (TI, Dong et al. 2019, arXiv:1904.02884)."""
     loss: Loss = "cross_entropy"
     gradient: Gradient = ExactGradient()
 
@@ -83,7 +85,7 @@ class _State:
 
 
 def _smoothed(gradient: Tensor, reach: int) -> Tensor:
-    """Smooth each channel with a Gaussian whose three standard deviations are the reach, in pixels."""
+    """Smooth each channel with a Gaussian of standard deviation ``reach / 3``, in pixels."""
     line = torch.arange(-reach, reach + 1, dtype=gradient.dtype, device=gradient.device) * (3 / reach)
     bell = (-0.5 * line**2).exp()
     bell = bell / bell.sum()

@@ -14,7 +14,7 @@ from robustlab.core.spec import register
 
 @register("pgd")
 class PGD(GradientAttack):
-    """Repeated steps of length ``rel_step_size * eps``, each projected back; from random starts."""
+    """Repeated steps of length ``rel_step_size * eps`` from random starts; each step is projected."""
 
     steps: Annotated[int, Field(ge=1)] = 40
     rel_step_size: Annotated[float, Field(gt=0.0)] = 0.1

@@ -1,4 +1,4 @@
-"""Reports, a few times a second, how far a search has come."""
+"""Reports the progress of a search a few times a second."""
 
 import time
 from collections.abc import Callable
@@ -6,19 +6,19 @@ from collections.abc import Callable
 from torch import Tensor
 
 OnPass = Callable[[float, int], None]
-"""Called with the share of a batch's search that is done, and the number of its images that are broken."""
+"""Called with the finished share of a batch's search, in [0, 1], and the number of its broken images."""
 
 _OFTEN = 0.25
-"""Seconds between two looks: each waits for the device."""
+"""Seconds between two reports: each waits for the device."""
 
 
 class ProgressReporter:
-    """Watches the passes of one batch.
+    """Reports the progress of one batch.
 
     Args:
         report: the function that receives the progress.
-        passes: how many forward passes of an image a restart takes at most; None where that isn't known.
-        restarts: how many there are.
+        passes: how many forward passes of an image a restart takes at most; None if unknown.
+        restarts: how many restarts there are.
     """
 
     def __init__(self, report: OnPass, *, passes: int | None, restarts: int) -> None:
@@ -27,15 +27,15 @@ class ProgressReporter:
         self._told = time.monotonic()
 
     def begin(self, restart: int, forwards: Tensor) -> None:
-        """Learn that a restart begins, and which passes (N,) were spent before it."""
+        """Note that a restart begins, and which passes (N,) were spent before it."""
         self._restart, self._before = restart, int(forwards.max())
 
     def look(self, forwards: Tensor, broken: Tensor) -> None:
         """Report the progress, if the last report was long enough ago.
 
         Args:
-            forwards: (N,) passes spent on each image of the batch.
-            broken: (N,) whether it is broken.
+            forwards: (N,) forward passes spent on each image of the batch.
+            broken: (N,) whether each image is broken.
         """
         now = time.monotonic()
         if now - self._told < _OFTEN:

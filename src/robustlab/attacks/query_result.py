@@ -1,4 +1,4 @@
-"""What the classifier says of points."""
+"""The classifier's answers at points."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class QueryResult:
-    """What the classifier says of n points, one per active image.
+    """The classifier's answers at n points, one per active image.
 
     Attributes:
-        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros without an answer.
-        valid: (n,) whether there is an answer.
-        losses: (n,) of the loss asked for.
-        reached: (n,) whether the attacker's goal is reached there, at any distance.
-        gradient: (n, C, H, W) of the losses, if it was asked for.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros where the answer is invalid.
+        valid: (n,) whether the answer is valid.
+        losses: (n,) the requested loss.
+        reached: (n,) whether the attacker's goal is reached, at any distance.
+        gradient: (n, C, H, W) of the losses, if requested.
     """
 
     logits: Tensor
@@ -25,7 +25,7 @@ class QueryResult:
 
     @property
     def ascent(self) -> Tensor:
-        """The gradient, where one was asked for."""
+        """The gradient; only if it was requested."""
         if self.gradient is None:
             raise ValueError("this reading was taken without a gradient")
         return self.gradient

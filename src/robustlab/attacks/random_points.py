@@ -1,4 +1,4 @@
-"""Random points of the threat model: a gradient attack that finds fewer successes than this is broken.
+"""Random points of the threat model: a gradient attack should find more successes than these.
 
 Budget: count forward passes. The check is that of Carlini et al. 2019 (arXiv:1902.06705).
 """
@@ -17,13 +17,13 @@ from robustlab.core.spec import register
 class RandomPoints(Attack):
     """Independent random points, without any search.
 
-    ``uniform`` draws from the inside of the ball as the threat model does; ``corners`` takes the point of
-    the ball that is farthest along a random direction, for Linf each pixel at one of its two ends.
+    ``uniform`` draws from the inside of the ball as the threat model does. ``corners`` takes the point of the
+    ball that is farthest along a random direction; for Linf each pixel is moved by +eps or -eps.
     """
 
     count: Annotated[int, Field(ge=1)] = 100
     draw: Literal["uniform", "corners"] = "uniform"
-    """Inside the threat model, or as far out as it allows."""
+    """``uniform``: inside the ball; ``corners``: as far out as the threat model allows."""
     loss: Loss = "margin"
 
     @property

@@ -1,4 +1,4 @@
-"""Any attack several times."""
+"""Runs any attack several times."""
 
 from typing import Annotated
 
@@ -12,10 +12,10 @@ from robustlab.core.spec import register
 
 @register("restarts")
 class Restarts(Wrapper):
-    """Runs an attack again on the images that withstood it, with other random numbers each time.
+    """Runs an attack again on the images that are not broken, with new random numbers each time.
 
-    Its first run is the attack's own: the same draws, the same result. An attack that draws nothing, as `FMN`
-    or `DDN`, does the same again each time.
+    The first run has the same random numbers, and the same result, as the attack alone. A deterministic
+    attack, such as `FMN` or `DDN`, gives the same result in each run.
     """
 
     attack: Attack

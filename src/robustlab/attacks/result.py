@@ -1,4 +1,4 @@
-"""What an attack returns."""
+"""The result of an attack."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
@@ -10,17 +10,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult:
-    """What an attack found, image by image; all (N,) but the images, all on the images' device.
+    """The result of an attack for each image; all tensors are (N,) except the images, on the images' device.
 
     Attributes:
         images: (N, C, H, W) float32, allowed by the threat model.
-        predictions: the classifier's class for each returned image, in fp32; -1 where it gives no answer.
-        confidences: the softmax probability of that class; 0 where there is none.
-        successes: whether the attacker's goal is reached: what the criterion says of the returned images.
-        distances: from the clean image, in the threat model's norm, pixel scale.
+        predictions: the classifier's class for each returned image, in fp32; -1 where the answer is invalid.
+        confidences: the softmax probability of that class, in [0, 1]; 0 where the answer is invalid.
+        successes: whether the attacker's goal is reached, as the criterion decides on the returned images.
+        distances: from the clean image, in the threat model's norm, on the pixel scale.
         forwards: forward passes spent on the image.
         backwards: backward passes spent on the image.
-        restarts: the restart that found the returned image; -1 where the clean image is returned.
+        restarts: the restart that found the returned image; -1 if it is the clean image.
     """
 
     images: Tensor
@@ -34,7 +34,7 @@ class AttackResult:
 
     @classmethod
     def empty(cls, images: Tensor) -> Self:
-        """Return the result of attacking none of the images."""
+        """Return the result of an attack on zero images."""
         none = torch.zeros(0, device=images.device)
         whole = none.to(torch.int64)
         return cls(
@@ -50,5 +50,5 @@ class AttackResult:
 
     @classmethod
     def joined(cls, results: Sequence[Self]) -> Self:
-        """Return one result for the images of several."""
+        """Join the results of several parts of the images into one."""
         return cls(**{f.name: torch.cat([getattr(r, f.name) for r in results]) for f in fields(cls)})

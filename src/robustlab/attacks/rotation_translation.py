@@ -1,6 +1,6 @@
 """Rotations and translations (Engstrom et al. 2019, arXiv:1712.02779).
 
-Budget: angles * shifts^2 forward passes, or draws.
+Budget: angles * shifts^2 forward passes, or ``draws``.
 """
 
 import itertools
@@ -26,11 +26,11 @@ class RotationTranslation(Attack):
     shift: Annotated[float, Field(ge=0.0)] = 3.0
     """The largest translation along each side, in pixels."""
     angles: Annotated[int, Field(ge=1)] = 31
-    """Of the grid."""
+    """The number of angles in the grid."""
     shifts: Annotated[int, Field(ge=1)] = 5
-    """Of the grid, in either direction."""
+    """The number of shifts in the grid, in either direction."""
     draws: Annotated[int, Field(ge=0)] = 0
-    """Random points within the same limits in the grid's place, each image's own; 0: the grid."""
+    """Random points within the same limits instead of the grid, different for each image; 0: the grid."""
     loss: Loss = "margin"
 
     @property
@@ -53,13 +53,13 @@ class RotationTranslation(Attack):
                 limits = session.clean.new_tensor([self.rotation, self.shift, self.shift])
                 place = (2 * session.uniform("place", number, shape=(3,)) - 1) * limits
             turn, move = place[:, 0].deg2rad(), place[:, 1:]
-            # With p the new place and q the old one, p = R q + move, so q = R^-1 (p - move).
+            # Let p be the new place and q the old one: p = R q + move, so q = R^-1 (p - move).
             back = rotations(-turn)
             points = warp(session.clean, back, -(back @ move[:, :, None]).squeeze(2))
             session.propose(points.clamp(0.0, 1.0), self.loss)
 
     def grid(self) -> list[tuple[float, float, float]]:
-        """Return angles in degrees, and pixels to the right and down; the largest moves first."""
+        """Return angles in degrees, and shifts in pixels to the right and down; the largest moves first."""
 
         def size(move: tuple[float, float, float]) -> float:
             angle, across, down = move
@@ -67,12 +67,12 @@ class RotationTranslation(Attack):
 
         angles = _spread(self.rotation, self.angles)
         lengths = _spread(self.shift, self.shifts)
-        # Images break at large moves first, and then cost nothing more.
+        # Large moves break more images, so they come first; broken images cost no more passes.
         return sorted(itertools.product(angles, lengths, lengths), key=size, reverse=True)
 
 
 def _spread(largest: float, count: int) -> list[float]:
-    """Return evenly spread numbers from -largest to largest; 0 alone if one is enough."""
+    """Return ``count`` evenly spaced numbers from -largest to largest; 0 if the count is 1."""
     if count == 1 or largest == 0:
         return [0.0]
     return [largest * (2 * i + 1 - count) / (count - 1) for i in range(count)]

@@ -1,4 +1,4 @@
-"""An attack run on all images, batch by batch."""
+"""Runs an attack on all images, batch by batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # an attack is run by this
 
 @dataclass(frozen=True, kw_only=True)
 class RunSettings:
-    """How an attack is run: those arguments of `Attack.run` that belong to no single image.
+    """The settings of a run: the arguments of `Attack.run` that are the same for all images.
 
     Raises:
         RobustlabError: one is out of range.
@@ -49,15 +49,15 @@ class RunSettings:
 
 
 def run_in_batches(attack: Attack, given: AttackInput, settings: RunSettings) -> AttackResult:
-    """Attack all images, and return what was found in their order."""
-    # By the name alone: more steps or restarts go on with the same search instead of starting another.
+    """Attack all images, and return the results in their order."""
+    # Only by the name: with more steps or restarts an attack continues the same search.
     key = seeding.derive(settings.seed, attack.inner.drawn_as or attack.inner.name)
     with ExitStack() as stack:
         given = given.prepared(stack)
 
         def attack_rows(rows: Tensor) -> AttackResult:
             batch = _batch_of(attack, given, settings, rows, key)
-            # A random classifier draws from the global generator: it gets the same numbers in every run.
+            # A random classifier draws from the global generator, so it gets the same numbers in every run.
             with seeding.isolated(seeding.derive(key, "model", int(given.ids[rows[0]]))):
                 result = _attack_batch(attack, batch)
             if settings.on_batch is not None:

@@ -1,4 +1,4 @@
-"""Steps that several attacks take: their lengths and Adam's direction."""
+"""Step sizes that several attacks share, and Adam's direction."""
 
 import math
 from typing import Protocol
@@ -9,12 +9,12 @@ _MEAN_DECAY, _SQUARE_DECAY = 0.9, 0.999
 
 
 def cosine(first: float, last: float, share: float) -> float:
-    """Return the value between first and last that half a cosine wave reaches after a share of the steps."""
+    """Return the value of a cosine schedule from first to last, after a share of the steps in [0, 1]."""
     return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
 
 
 class Moments(Protocol):
-    """What Adam remembers: running means of the gradient and of its square, zeros in the beginning."""
+    """Adam's state: running means of the gradient and of its square, zeros at the start."""
 
     mean: Tensor
     square: Tensor

@@ -1,4 +1,4 @@
-"""One attack on one batch, as the attack sees it."""
+"""The interface of an attack to its batch."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ __all__ = ["Objective", "Session"]
 
 
 class Session(ResultKeeper):
-    """What an attack sees of its task: the images that are still active, and what it may ask about them."""
+    """The interface of an attack to its batch: the active images, and the functions to evaluate them."""
 
     def __init__(self, batch: AttackBatch) -> None:
         super().__init__(batch)
@@ -24,9 +24,9 @@ class Session(ResultKeeper):
         self._estimator, self._estimates = batch.gradient, 0
 
     def start(self) -> None:
-        """In verdict mode, set aside the images that are as the attacker wishes already.
+        """With early stop, drop the images that reach the attacker's goal as they are.
 
-        An attack that looks for the nearest success learns of them in max-loss mode too: their distance is 0.
+        An attack that looks for the nearest success drops them in max-loss mode too: their distance is 0.
         """
         if self.early_stop or self._batch.minimum_norm:
             with self._all_active():
@@ -42,11 +42,11 @@ class Session(ResultKeeper):
 
     @property
     def clean_logits(self) -> Tensor:
-        """(n, K) the classifier's logits on the clean images; one forward pass when first asked for."""
+        """(n, K) the classifier's logits on the clean images; one forward pass on the first call."""
         return self._clean_result().logits[self.rows]
 
     def clean_loss(self, loss: Loss) -> Tensor:
-        """Return a loss (n,) of the clean images; one forward pass when they are first asked about."""
+        """Return a loss (n,) of the clean images; one forward pass on the first call."""
         with self._all_active():
             losses = self.measure(loss, self.clean, self._clean_result())
         return losses[self.rows]
@@ -59,14 +59,14 @@ class Session(ResultKeeper):
 
     @property
     def any_rival(self) -> bool:
-        """Whether the goal is reached wherever some class lies above the label, whichever it is."""
+        """Whether the goal is reached as soon as any class lies above the label."""
         return self._batch.criterion.any_rival
 
     # Gradients
 
     @contextmanager
     def estimating(self, gradient: Gradient) -> Iterator[None]:
-        """Have gradients in another way inside the block."""
+        """Use another gradient estimator inside the block."""
         before = self._estimator, self._estimates
         self._estimator, self._estimates = gradient, 0
         try:
@@ -75,10 +75,10 @@ class Session(ResultKeeper):
             self._estimator, self._estimates = before
 
     def gradient(self, points: Tensor, loss: Objective = "cross_entropy", *, propose: bool = True) -> Tensor:
-        """Return the gradient of the loss at allowed points; if exact, one forward and one backward pass.
+        """Return the gradient of the loss at allowed points; exact: one forward and one backward pass.
 
-        An estimator that asks other classifiers alone costs no pass of the attacked one: the points don't
-        count as results then, as they don't without ``propose``.
+        If the estimator evaluates only other classifiers, no pass of the attacked one is spent. The points
+        then don't count as results; they don't without ``propose`` either.
         """
         gradients, result = self._estimate(GradientQuery(self, points, loss, number=self._estimates))
         if result is None and propose and self._estimator.asks_classifier:
@@ -88,9 +88,9 @@ class Session(ResultKeeper):
         return gradients[:, 0]
 
     def jacobian(self, points: Tensor, classes: Tensor) -> tuple[QueryResult, Tensor]:
-        """Measure points as `query` does, with the gradients (n, k, C, H, W) of the logits of (n, k) classes.
+        """Evaluate points like `query`, with the gradients (n, k, C, H, W) of the logits of (n, k) classes.
 
-        One forward and k backward passes, if gradients are exact.
+        With exact gradients: one forward and k backward passes.
         """
         points = points.detach()
         wanted = GradientQuery(self, points, "margin", number=self._estimates, classes=classes)
@@ -106,7 +106,7 @@ class Session(ResultKeeper):
     # Points
 
     def propose(self, points: Tensor, loss: Loss = "cross_entropy") -> QueryResult:
-        """Measure the points, projected onto the threat model, as results; one forward pass."""
+        """Evaluate the projected points as results; one forward pass."""
         return self.query(self.project(points), loss)
 
     def query(
@@ -118,13 +118,13 @@ class Session(ResultKeeper):
         gradient: bool = False,
         propose: bool = True,
     ) -> QueryResult:
-        """Measure points; one forward pass, with the gradient what the estimator takes (exact: one backward).
+        """Evaluate points; one forward pass, and with a gradient the estimator's (exact: one backward).
 
         Args:
-            points: (n, C, H, W), one per active image, in [0, 1]; allowed by the threat model unless the
-                attack looks for the nearest image.
-            loss: what to measure: a name, or a function of the logits (n, K) that returns (n,).
-            toward: (n,) classes to move towards where the attacker wants no certain one: the ``rivals`` of
+            points: (n, C, H, W), one per active image, in [0, 1]; allowed by the threat model, unless the
+                attack looks for the nearest success.
+            loss: the loss: a name, or a function of the logits (n, K) that returns (n,).
+            toward: (n,) classes to move towards if the attacker has no target class: the ``rivals`` of
                 `Criterion.loss`.
             gradient: whether to return the gradient of the loss.
             propose: whether the points count as results.
@@ -142,13 +142,13 @@ class Session(ResultKeeper):
     def query_many(
         self, points: Tensor, loss: Loss = "cross_entropy", *, propose: bool = True
     ) -> QueryResult:
-        """Measure k points per active image, without a gradient; k forward passes of each image.
+        """Evaluate k points per active image, without a gradient; k forward passes of each image.
 
-        However few images are active, a pass is as large as the batch, and never larger.
+        Points share passes: a pass is as large as the batch even if few images are active, and never larger.
 
         Args:
             points: (k, n, C, H, W), otherwise as for `query`.
-            loss: what to measure.
+            loss: the loss to measure.
             propose: whether the points count as results.
 
         Returns:
@@ -158,7 +158,7 @@ class Session(ResultKeeper):
         for some in torch.split(points, self.copies_at_once):
             with self.repeated(len(some)):
                 asked += _split(self.ask(some.flatten(0, 1), loss), len(some))
-        # One by one, as if they had been asked about so.
+        # Keep the points one by one, as after single queries.
         results = [
             self.keep(one, each, loss, propose=propose) for one, each in zip(points, asked, strict=True)
         ]
@@ -178,7 +178,7 @@ class Session(ResultKeeper):
 
 
 def _split(result: QueryResult, copies: int) -> list[QueryResult]:
-    """Return the answers about each of several points per image."""
+    """Split the answers into those for each of several points per image."""
     columns = (result.logits, result.valid, result.losses, result.reached)
     return [
         QueryResult(logits=logits, valid=valid, losses=losses, reached=reached)

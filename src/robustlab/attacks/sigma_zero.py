@@ -22,20 +22,20 @@ _LAST_STEP = 0.1
 
 @register("sigma_zero")
 class SigmaZero(GradientAttack):
-    """Descends on a smooth count of the changed values; small changes are undone as long as it succeeds."""
+    """Minimises a smooth count of the changed values; sets small changes back to zero after a success."""
 
     norms = ("l0",)
     minimum_norm = True
 
     steps: Annotated[int, Field(ge=1)] = 1000
     step_size: Annotated[float, Field(gt=0.0)] = 1.0
-    """Of the first step, on the largest value; the last is a tenth of it."""
+    """The first step's length for the value with the largest gradient; the last step is a tenth of it."""
     sigma: Annotated[float, Field(gt=0.0)] = 1e-3
-    """How smooth the count is: a change of its square root counts as a half."""
+    """The smoothness of the count: a change of ``sqrt(sigma)`` counts as a half."""
     threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.3
-    """The change below which a value is set back, in the beginning."""
+    """The initial threshold; smaller changes are set back to zero."""
     threshold_step: Annotated[float, Field(gt=0.0)] = 0.01
-    """By how much of the step length the threshold rises after a success and falls otherwise."""
+    """By which share of the step length the threshold rises after a success, and falls otherwise."""
     gradient: Gradient = ExactGradient()
 
     @property
@@ -75,7 +75,7 @@ class SigmaZero(GradientAttack):
 
 @dataclass
 class _State:
-    """What sigma-zero remembers of each active image."""
+    """The values that sigma-zero keeps for each active image."""
 
     moves: Tensor
     gradient: Tensor

@@ -1,6 +1,7 @@
 """SPSA: gradients from random differences (Uesato et al. 2018, arXiv:1802.05666).
 
-Budget: steps * (2 * pairs + 1) forward passes. It asks for no gradient, so it finds what masked ones hide.
+Budget: steps * (2 * pairs + 1) forward passes. It uses no gradients of the classifier, so masked gradients do
+not stop it.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ _DECAY = 0.9
 class SPSA(Attack):
     """Steepest ascent along a decaying sum of estimates, from the differences of random opposite points.
 
-    The paper steps with Adam, by a length that suits one eps; here the step follows eps and the norm.
+    The paper uses Adam with a fixed step length; here the step depends on eps and the norm.
     """
 
     norms = ("linf", "l2")
@@ -31,9 +32,9 @@ class SPSA(Attack):
 
     steps: Annotated[int, Field(ge=1)] = 40
     pairs: Annotated[int, Field(ge=1)] = 64
-    """Pairs of points from which a gradient is estimated."""
+    """Pairs of points for each gradient."""
     delta: PixelLength = 0.01
-    """How far each pixel of a pair's points lies from where the gradient is estimated."""
+    """How far each pixel of a pair's points lies from the point of the gradient, on the pixel scale."""
     rel_step_size: Annotated[float, Field(gt=0.0)] = 0.1
     """Step length as a fraction of eps."""
     loss: Loss = "margin"
@@ -51,7 +52,7 @@ class SPSA(Attack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        # At clean black pixels a network may not feel a step of delta.
+        # At clean black pixels a step of delta may not change the network's output.
         start = session.random_start()
         state = _State(start, torch.zeros_like(start))
         for _ in range(self.steps):

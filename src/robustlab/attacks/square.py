@@ -1,6 +1,6 @@
 """Square Attack: random search with square windows (Andriushchenko et al. 2020, arXiv:1912.00049).
 
-Budget: queries forward passes per restart, the random start included. It asks for no gradient.
+Budget: queries forward passes per restart, the random start included. It uses no gradients.
 """
 
 import math
@@ -21,21 +21,21 @@ from robustlab.core.spec import register
 from robustlab.threats import per_image
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""The iterations, out of ten thousand, after which the share of the pixels in a window is halved."""
+"""The iterations, out of ten thousand, after which the share of the pixels in a window halves."""
 
 _BLOCK = 50
-"""Iterations whose random numbers are drawn at once: a draw costs more calls than memory."""
+"""Iterations whose random numbers are drawn at once: few large draws are faster than many small ones."""
 
 TRIES = 6
-"""Windows drawn per image and iteration, of which the first that changes the image is taken."""
+"""Windows drawn per image and iteration; the first one that changes the image is used."""
 
 
 @register("square")
 class Square(Attack):
-    """Random search that repaints one square window at a time and keeps what raises the loss.
+    """Random search that changes one square window at a time and keeps changes that raise the loss.
 
-    Windows and signs are drawn for each image by itself. For L2 and L1 (arXiv:2103.01208) a window takes its
-    length from a second one and from what clipping to [0, 1] left unused.
+    Windows and signs are drawn for each image by itself. For L2 and L1 (arXiv:2103.01208) the norm of a
+    window's change comes from a second window, and from the part of eps that clipping to [0, 1] left unused.
     """
 
     norms = ("linf", "l2", "l1")
@@ -69,7 +69,7 @@ class Square(Attack):
         points = _stripes(session) if box else bump_start(session)
         state = _State(points, session.query(points, self.loss).losses, points[:, :0])
         for step in range(self.queries - 1):
-            # Images break fast in the beginning; later, asking each time would only hold up the device.
+            # Images break fast at the start; later, checking each time would only make the device wait.
             if step < _BLOCK or step % 10 == 0:
                 state = session.unfinished(state)
                 if session.finished:
@@ -112,13 +112,13 @@ def _stripes(session: Session) -> Tensor:
 
 
 def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
-    """Set a window of each image to its lowest or highest values, channel by channel.
+    """Set a window of each image to its lowest or highest allowed values, channel by channel.
 
     Args:
         session: the search.
         points: (n, C, H, W), allowed.
-        draws: (n, tries, 2 + C) uniform numbers: where the window begins, and the signs.
-        side: of the window.
+        draws: (n, tries, 2 + C) uniform numbers in [0, 1): where the window begins, and the signs.
+        side: of the window, in pixels.
     """
     low, high = _corners(session)
     height, width = points.shape[2:]

@@ -1,6 +1,6 @@
 """The windows of Square Attack, and its moves for L2 (arXiv:1912.00049) and L1 (arXiv:2103.01208).
 
-For those norms a window holds two adjacent bumps of opposite sign, upon one another or side by side.
+For those norms a window holds two adjacent bumps of opposite sign, one above the other or side by side.
 """
 
 import torch
@@ -13,11 +13,11 @@ _TILES = 5
 """Windows along each side of the image at the start."""
 
 _LEAST_SIDE = 3
-"""Below it a window has no room for two bumps."""
+"""Smaller windows, in pixels, have not enough space for two bumps."""
 
 
 def span(draws: Tensor, side: int, size: int) -> Tensor:
-    """Return the rows (or columns) of windows as ones among zeros: (..., size) of uniform numbers (...)."""
+    """Return a mask of the rows (or columns) of windows: (..., size) of uniform numbers (...)."""
     side = min(side, size)
     begin = (draws * (size - side + 1)).floor()[..., None]
     place = torch.arange(size, device=draws.device)
@@ -25,7 +25,7 @@ def span(draws: Tensor, side: int, size: int) -> Tensor:
 
 
 def bumps(tall: int, wide: int, order: int) -> Tensor:
-    """Return (2, tall, wide) bumps upon one another and side by side, each pair of length 1 in the norm."""
+    """Return (2, tall, wide) bumps, one above the other and side by side; each pair has norm 1."""
     pairs = []
     for long, short in ((tall, wide), (wide, tall)):
         halves = [_bump(long // 2, short, order), -_bump(long - long // 2, short, order)]
@@ -36,9 +36,9 @@ def bumps(tall: int, wide: int, order: int) -> Tensor:
 
 
 def _bump(tall: int, wide: int, order: int) -> Tensor:
-    """Return a bump of length 1 that falls with the distance d from its middle like the sum over k > d.
+    """Return a bump of norm 1; at distance d from its middle its height is a sum of terms over k > d.
 
-    Of 1 / k^2 for L2; the steeper 1 / k^4 for L1 is that of AutoAttack's code, not of the paper.
+    The terms are 1 / k^2 for L2. For L1 they are 1 / k^4, as in AutoAttack's code and unlike in the paper.
     """
     reach = max(tall, wide) // 2 + 1
     heights = (1 / torch.arange(1, reach + 1) ** (4 // order)).flip(0).cumsum(dim=0).flip(0)
@@ -62,25 +62,25 @@ def bump_start(session: Session) -> Tensor:
     moves = signs * pattern[:, None]
     if not session.threat.sparse:
         return session.ascend(session.clean, moves, 1.0)
-    # Each window is of length 1; of so many the projection leaves the highest pixels.
+    # Each window has norm 1; the projection keeps only the highest pixels of all windows.
     return session.project(session.clean + moves)
 
 
 def _tiling(size: int, images: Tensor) -> tuple[Tensor, int]:
-    """Return the place of each row (or column) from where the tiles begin, and a tile's side."""
+    """Return each row's (or column's) place relative to the first tile, and a tile's side in pixels."""
     side = max(1, size // _TILES)
     offset = max(0, size - _TILES * side) // 2
     return torch.arange(size, device=images.device) - offset, side
 
 
 def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
-    """Add bumps to one window, channel by channel, at the cost of another one.
+    """Add bumps to one window, channel by channel, and remove the change of another window.
 
     Args:
         session: the search.
         points: (n, C, H, W), allowed.
         draws: (n, 5 + C) uniform numbers: where both windows begin, how the bumps lie, and the signs.
-        side: of the windows.
+        side: of the windows, in pixels.
     """
     order, channels = int(session.threat.order), points.shape[1]
     height, width = points.shape[2:]
@@ -91,7 +91,7 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     first = rows[:, None, :, None] * columns[:, None, None, :]
     either = (first + rows_2[:, None, :, None] * columns_2[:, None, None, :]) > 0
 
-    # The number of a row within the window.
+    # The index of a row within the window.
     row = (rows.cumsum(dim=1) - 1).clamp(min=0).long()
     column = (columns.cumsum(dim=1) - 1).clamp(min=0).long()
     both = bumps(tall, wide, order).to(points.device)
@@ -110,9 +110,10 @@ def move_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     available = (length(moved * either) ** order + unused) ** (1 / order)
     new = new * (available / length(new).clamp(min=1e-12))
     if order == 1 and channels > 1:
-        # Too long, as in AutoAttack's code: the projection leaves the highest pixels, and more is found.
+        # Longer than eps, as in AutoAttack's code: the projection keeps only the highest pixels, and finds
+        # more successes.
         return session.project(session.clean + torch.where(either, 0.0, moved) + channels * new)
     moved = torch.where(either, 0.0, moved) + new
-    # The norm is right up to rounding, so that clipping is the projection, for L1 too.
+    # The norm is correct up to rounding, so clipping equals the projection, for L1 too.
     excess = session.eps / torch.linalg.vector_norm(moved.flatten(1), ord=order, dim=1).clamp(min=1e-12)
     return (session.clean + moved * per_image(excess.clamp(max=1.0), moved)).clamp(0.0, 1.0)

@@ -1,8 +1,9 @@
 """The nearest success, by steepest steps in a ball that follows it. Budget: `steps` gradients.
 
 The ball that shrinks on success and grows otherwise is that of DDN (Rony et al. 2019, arXiv:1811.09600) and
-FMN (Pintor et al. 2021, arXiv:2102.12827). What differs: the steps are steepest in the threat model's norm,
-as long as a share of the radius, and have momentum; the loss is cross-entropy; no ball is larger than eps.
+FMN (Pintor et al. 2021, arXiv:2102.12827). Differences: each step is the steepest one in the threat model's
+norm, its length is a share of the radius, and it has momentum. The loss is cross-entropy, and no ball is
+larger than eps.
 """
 
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ _EUCLIDEAN = L2(eps=1.0)
 
 @register("steepest_min_norm")
 class SteepestMinNorm(GradientAttack):
-    """Steepest steps in a ball that shrinks to within each success and else grows."""
+    """Steepest steps in a ball that shrinks inside each success and grows otherwise."""
 
     norms = ("linf", "l2", "l1")
     minimum_norm = True
@@ -38,7 +39,7 @@ class SteepestMinNorm(GradientAttack):
     rel_step_size: Annotated[float, Field(gt=0.0)] = 0.6
     """The length of the first step as a share of the radius."""
     gamma: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """By how much of itself the radius changes in the first step."""
+    """By which fraction the radius changes in the first step."""
     loss: Loss = "cross_entropy"
     gradient: Gradient = ExactGradient()
 
@@ -62,7 +63,7 @@ class SteepestMinNorm(GradientAttack):
 
 @dataclass
 class _State:
-    """What is remembered of each active image; no ball reaches beyond the limit."""
+    """The values that are kept for each active image; no ball is larger than the limit."""
 
     points: Tensor
     before: Tensor
@@ -72,7 +73,7 @@ class _State:
 
 
 def _start(session: Session) -> _State:
-    """Begin at the clean image, in later restarts at a random point, in a part of the largest useful ball."""
+    """Begin at the clean image; in later restarts at a random point in a part of the largest ball."""
     limit = useful_radius(session)
     radius = _FIRST_RADIUS * limit
     points = session.clean if session.restart == 0 else session.random_start(radius)
@@ -88,12 +89,12 @@ def _resize(session: Session, state: _State, reached: Tensor, gamma: float) -> N
 
 def _move(session: Session, state: _State, share: float) -> None:
     if session.threat.sparse:
-        # The projection makes a Euclidean step as sparse as it must be.
+        # The projection makes a Euclidean step as sparse as necessary.
         moved = _EUCLIDEAN.ascend(state.points, state.gradient, share / 2, state.radius)
     else:
         moved = session.threat.ascend(state.points, state.gradient, share, state.radius)
     moved = moved + _MOMENTUM * (state.points - state.before)
     if not session.threat.projects_exactly:
-        # Clipped before it is shrunk, not only after: else what leaves the box uses up the radius.
+        # Clip before the projection too: otherwise values outside [0, 1] use up the radius.
         moved = moved.clamp(0.0, 1.0)
     state.before, state.points = state.points, session.threat.project(moved, session.clean, state.radius)

@@ -1,4 +1,4 @@
-"""Affine maps of images, each image with its own."""
+"""Affine transforms of images, a different one for each image."""
 
 import torch
 import torch.nn.functional as F
@@ -6,12 +6,12 @@ from torch import Tensor
 
 
 def warp(images: Tensor, matrix: Tensor, shift: Tensor) -> Tensor:
-    """Show at each place what lay elsewhere: bilinear, zeros from outside the image.
+    """Apply an affine transform to each image: bilinear, zeros from outside the image.
 
     Args:
         images: (N, C, H, W).
-        matrix: (N, 2, 2), in pixels, (x, y) from the image's centre: a place p shows what lay at
-            ``matrix @ p + shift``.
+        matrix: (N, 2, 2), in pixels, (x, y) from the image's centre: place p of the result is place ``matrix
+            @ p + shift`` of the image.
         shift: (N, 2) in pixels.
     """
     height, width = images.shape[2:]

@@ -1,4 +1,4 @@
-"""What attacks around another attack share."""
+"""The base class of attacks that wrap another attack."""
 
 from abc import ABC
 
@@ -6,7 +6,7 @@ from robustlab.attacks.base import Attack
 
 
 class Wrapper(Attack, ABC):
-    """Runs another attack in a special way; it supports the same threat models, with the same draws."""
+    """Runs another attack in a special way, with the same threat models and the same draws."""
 
     attack: Attack
 

@@ -1,4 +1,4 @@
-"""What every certifier shares: the wrapper that checks the input and asks for the proofs that matter."""
+"""The base class of every certifier: it checks the input and computes only the proofs that matter."""
 
 import traceback
 from abc import ABC, abstractmethod
@@ -47,14 +47,14 @@ class Certifier(Unit, ABC):
     """A proof, image by image, that no point of the threat model changes the class.
 
     Another package adds one through the entry-point group ``robustlab.certifier``. A concrete certifier
-    implements `prove` for one batch. A proof holds for the network as it is computed in
-    float32 (no TF32, no autocast). A missing proof says nothing: the image may well be robust.
+    implements `prove` for one batch. A proof holds for the network as it is computed in float32 (no TF32, no
+    autocast). An image without a proof may still be robust.
     """
 
     kind = "certifier"
     example = "ibp"
     norms: ClassVar[tuple[str, ...]]
-    """The names of the threat models that the certifier knows."""
+    """The names of the threat models that the certifier supports."""
 
     @abstractmethod
     def prove(
@@ -65,7 +65,7 @@ class Certifier(Unit, ABC):
         `ProofResult` say besides how many passes it took, beside the one for the class; else `passes` does.
 
         Raises:
-            NoRuleError: the model is not understood; the message, with the layer that raised it, says why.
+            NoRuleError: the certifier does not support the model; the message names the layer and the reason.
         """
 
     def passes(self, certified: Tensor) -> Tensor:
@@ -109,13 +109,13 @@ class Certifier(Unit, ABC):
             images: (N, C, H, W), floating on the pixel scale or uint8 in 0..255.
             labels: (N,) integers, the true classes.
             threat: what an attacker may do; a threat model or its spec.
-            batch_size: images per pass; it changes speed and memory alone. Halved where memory runs out.
-            on_batch: called with the number of images finished.
+            batch_size: images per pass; it changes only speed and memory. It is halved when memory runs out.
+            on_batch: called with the number of finished images.
 
         Raises:
-            RobustlabError: an image out of [0, 1]; labels that do not fit; a model in train mode; a threat
-                model that the certifier does not know. An unknown model is not an error: nothing is
-                proven then, and `explain` says why.
+            RobustlabError: an image lies outside [0, 1], labels do not match, the model is in train mode, or
+                the certifier does not support the threat model. An unsupported model is not an error: then
+                nothing is proven, and `explain` returns why.
         """
         with calling("the model", " when its parts were looked at"):
             check_eval_mode(model, "certifying")
@@ -156,16 +156,16 @@ class Certifier(Unit, ABC):
     @final
     @own_settings()
     def obstacle(self, model: nn.Module, images: Tensor) -> str | Exception | None:
-        """Return what `explain` does, errors as they came: `NoRuleError` is an answer, others may be bugs."""
+        """Return what `explain` does, but raise errors unchanged; any but `NoRuleError` may be a bug."""
         image = images[:1].clone()
         known: Any = units(ThreatModel).get(self.norms[0], Linf)
         nowhere = known(eps=0)
         with torch.no_grad(), seeding.isolated(0):
             try:
                 before = seeding.global_state(image.device)
-                # An image turned to its negative is a strange one, which a model may refuse.
+                # The negative of an image is unusual, and a model may refuse it.
                 first, again = (
-                    # Memory may suffice for one image alone.
+                    # Memory may suffice for only one image.
                     in_batches(torch.cat([image, other]), 2, partial(_logits, model))[0][:1]
                     for other in (1 - image, image)
                 )
@@ -242,7 +242,7 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 
 def _blame(model: nn.Module, error: BaseException) -> str:
-    """Say what went wrong, and in which layer of the model."""
+    """Return the reason, with the layer of the model where it occurred."""
     names = {id(module): name for name, module in model.named_modules()}
     layer: Any = model
     for frame, _ in traceback.walk_tb(error.__traceback__):

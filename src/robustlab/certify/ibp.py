@@ -23,7 +23,7 @@ from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
 _AT_ONCE = {torch.float32: 50, torch.float64: 8}
-"""Images per pass on a CPU: with more, its time goes into fetching memory (a factor of two to three)."""
+"""Images per pass on a CPU: more images exceed the caches and take two to three times as long."""
 
 
 @register("ibp")
@@ -36,7 +36,7 @@ class IBP(Certifier):
         return self.look(model, images, labels, threat)[0]
 
     def passes(self, certified: Tensor) -> Tensor:
-        # The class; bounds in fp32, centre and radius; where these may do, in fp64, too.
+        # The class; bounds in fp32, centre and radius; if these may prove the image, in fp64 too.
         return 3 + 2 * certified.long()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
@@ -95,7 +95,7 @@ def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
 
 
 def _elided(source: IntervalSource, labels: Tensor) -> Tensor:
-    """Return the bounds by the last layer's differences of rows, label by label."""
+    """Return the bounds from differences of the last layer's rows, label by label."""
     values, weight, bias = source
     dtype = weight.dtype
     bias = torch.zeros_like(weight[:, 0]) if bias is None else bias

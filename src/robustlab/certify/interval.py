@@ -1,4 +1,4 @@
-"""Intervals in the place of tensors: the network's own code runs on bounds instead of values.
+"""Intervals instead of tensors: the network's own code runs on bounds instead of values.
 
 An `Interval` is a tensor without values that knows a lower and an upper bound for each. When a network gets
 it, every torch function that the network calls uses that function's rule (`rules`) or raises `NoRuleError`.
@@ -41,14 +41,14 @@ _FACTS = {
 
 
 class NoRuleError(RobustlabError):
-    """Bounds can't be taken through an operation; the message says which, and why."""
+    """Bounds can't be taken through an operation; the message names it and gives the reason."""
 
 
 class Ball(NamedTuple):
-    """Where the values lie besides their interval: ``centre + (edge - centre) * d``, give or take ``error``.
+    """A second bound of the values: ``centre + (edge - centre) * d``, up to ``error``.
 
     ``d`` is one vector per image: its L2 or L1 norm is at most ``eps`` or, for order 0, at most ``eps`` of
-    its entries are other than 0 and those lie in [-1, 1].
+    its entries differ from 0, and they lie in [-1, 1].
     """
 
     order: int
@@ -67,18 +67,18 @@ class IntervalSource(NamedTuple):
 
 
 class _Memory:
-    """What views of one tensor share; the version counts how often it was written into."""
+    """The state that views of one tensor share; the version counts the writes."""
 
     version: int = 0
 
 
 class Interval(Tensor):
-    """A float32 tensor of which only bounds are known; see the module's docstring.
+    """A float32 tensor of which robustlab knows only bounds; see the module's docstring.
 
     Attributes:
-        lower: the lower bounds, in float64 (or float32, for a quick look).
+        lower: the lower bounds, in float64 (or float32, for the quick test).
         upper: the upper bounds.
-        ball: what else is known, as long as the values are an affine image of the pixels, one to one.
+        ball: a second bound, as long as each value is an affine function of one pixel.
         source: the linear layer whose output this is.
         noise: how far the float32 result may lie from the function's exact one of the same arguments.
         node: how it depends on the pixels, while a tape runs.
@@ -123,7 +123,7 @@ class Interval(Tensor):
             raise NoRuleError("it changes a tensor in place that is also used through another view")
 
     def overwrite(self, result: "Interval") -> None:
-        """Take over another interval's bounds, as an operation in place does."""
+        """Replace the bounds by another interval's, as an in-place operation does."""
         if result.lower.shape != self.lower.shape:
             raise NoRuleError("it changes the shape of a tensor in place")
         self._memory.version += 1

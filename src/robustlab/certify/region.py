@@ -7,11 +7,11 @@ from robustlab.certify.interval import Ball, Interval
 from robustlab.threats import ThreatModel
 
 _TOLERANCE = 1e-5
-"""What a distance measured in float32 may exceed eps by, as a share and in pixel units, in an attack."""
+"""How far a distance measured in float32 may exceed eps in an attack, as a share and on the pixel scale."""
 
 
 def region(images: Tensor, threat: ThreatModel, dtype: torch.dtype) -> Interval:
-    """Return the bounds of every allowed image, with the ball that they lie in."""
+    """Return the bounds of every allowed image, and the ball that contains them."""
     pixels = images.to(dtype)
     eps = float(threat.eps) if threat.discrete else threat.eps * (1 + _TOLERANCE) + _TOLERANCE
     reach = 1.0 if threat.discrete else eps

@@ -1,20 +1,20 @@
 """How far float32 arithmetic may differ from the real numbers, so that a proof holds for the network as run.
 
-The bounds are computed in float64, but the network they speak about is evaluated in float32: the proof has
-to cover that evaluation. With the unit roundoff u = 2^-24, a sum of n products in any order obeys (Higham,
-Accuracy and Stability of Numerical Algorithms, 2002, section 3.1)
+The bounds are computed in float64, but the network is evaluated in float32, and the proof has to cover that
+evaluation. With the unit roundoff u = 2^-24, a sum of n products in any order obeys (Higham, Accuracy and
+Stability of Numerical Algorithms, 2002, section 3.1)
 
     |computed - exact| <= g_n * sum |w_i| |x_i|,    g_n = n u / (1 - n u),
 
-which is what the exact layer could do if every input moved by g_n times its own size. So each rule widens
+The exact layer could differ by as much if every input changed by g_n times its own size. So each rule widens
 the interval it was given, or the one it returns, by such a term, and by induction every value that the
-float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about
-fused multiplications, which only round less often. Every g_n includes two more roundings (6e-8 of the terms'
-size each). They cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms).
-2^-125 per term covers products too small for float32.
+float32 network computes lies in its interval. Nothing is assumed about the order of the sums, nor about fused
+multiplications, which only round less often. Every g_n includes two more roundings (6e-8 of the terms' size
+each). They cover the float64 arithmetic of the bounds themselves (1e-16 for each of up to 10^8 terms). 2^-125
+per term covers products too small for float32.
 
-What is assumed: no TF32, no 16-bit types (`robustlab.core.isolation`; a network that asks for autocast
-is refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
+What is assumed: no TF32, no 16-bit types (`robustlab.core.isolation`; a network that asks for autocast is
+refused), and convolutions that sum products. Winograd's algorithm, which some GPU libraries use for 3x3
 filters, has another error term. It is of the order of 10 u times the size of the terms, so it is below g_n
 for a fan-in of more than about ten. This is experience and not a theorem.
 """

@@ -1,4 +1,4 @@
-"""Attacks by what they need: the norms that they support, and whether they follow gradients."""
+"""Groups attacks by the norms that they support, and by whether they follow gradients."""
 
 from collections.abc import Sequence
 from dataclasses import fields
@@ -15,16 +15,16 @@ _MEANING = {
 
 
 def access(attack: Any) -> str:
-    """Return ``"white box"``, ``"black box"``, or ``"as its attack"`` of an attack around another one.
+    """Return ``"white box"``, ``"black box"``, or ``"as its attack"`` for an attack that wraps another one.
 
-    It is that of the attack with its default arguments: with ``gradient=spsa`` most need no gradient.
+    This is for the default arguments: with ``gradient=spsa`` most attacks need no gradient.
     """
-    blank = object.__new__(attack)  # arguments that have a default are attributes of the class
+    blank = object.__new__(attack)  # arguments with a default are attributes of the class
     try:
         follows = bool(blank.needs_gradient)
-    except Exception:  # it depends on an argument that must be given
+    except Exception:  # it depends on a required argument
         return _INNER
-    # One that can do without gradients, and takes an estimator for them all the same, uses them.
+    # An attack that can work without gradients, but takes an estimator, uses gradients.
     return _WHITE if follows or "gradient" in {field.name for field in fields(attack)} else _BLACK
 
 

@@ -1,4 +1,4 @@
-"""Opens a page, where there is a display to open it on."""
+"""Opens a page if there is a display."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ import typer
 
 
 def show(page: Path) -> None:
-    """Open a page in the user's browser; without a display say where it is."""
+    """Open a page in the user's browser; without a display print its path."""
     headless = sys.platform.startswith("linux") and not (
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )

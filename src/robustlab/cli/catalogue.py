@@ -1,8 +1,8 @@
-"""robustlab's own units as their source files describe them, so that nobody waits for torch.
+"""Reads robustlab's own units from their source files, without loading torch.
 
-Of each registered unit `own_units` makes a class with what can be said of it: docstring, fields, texts of a
-check. Names in there are looked up in the files too. Where that takes more than an assignment, an import
-or a class, the module is imported: slow, and right.
+For each registered unit `own_units` makes a class with its docstring, its fields and, for a check, its texts.
+Names are looked up in the files too. If a name is not defined by an assignment, an import or a class, the
+module is imported, which is slower.
 """
 
 import ast
@@ -20,7 +20,7 @@ from robustlab.core.spec import Unit
 _PACKAGE = Path(__file__).parents[1]
 _REGISTERED = re.compile(r'^@register\("\w+"\)\nclass (\w+)', re.MULTILINE)
 _TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__", "norms", "needs_gradient"}
-"""What is kept of a class beside its docstring and its fields."""
+"""The attributes of a class that are kept, besides its docstring and its fields."""
 
 
 def own_units() -> list[type[Unit]]:
@@ -75,10 +75,10 @@ def _names(node: ast.AST, use: type[ast.expr_context]) -> set[str]:
 
 @functools.cache
 def _value(module: str, name: str) -> Any:
-    """Return what a name means in a module."""
+    """Return the value of a name in a module."""
     if (module, name) == (Unit.__module__, "register"):
         return _register
-    # The core loads little, and `Unit` must be the real one.
+    # The core loads fast, and `Unit` must be the real class.
     own = module.startswith("robustlab.") and not module.startswith("robustlab.core.")
     node = _definitions(module).get(name) if own else None
     if isinstance(node, ast.ImportFrom) and node.module:
@@ -89,7 +89,7 @@ def _value(module: str, name: str) -> Any:
         node = copy.copy(node)
         node.body = [member for member in node.body if _is_kept(member)]
     used = _names(node, ast.Load) & _definitions(module).keys()
-    if isinstance(node, ast.FunctionDef) and used:  # seldom called
+    if isinstance(node, ast.FunctionDef) and used:  # rarely called
         return lambda *args: getattr(importlib.import_module(module), name)(*args)
     values = {"__name__": module} | {other: _value(module, other) for other in used}
     exec(compile(ast.Module([node], []), module, "exec"), values)
@@ -103,7 +103,7 @@ def _is_kept(member: ast.stmt) -> bool:
 
 
 def _register(name: str) -> Callable[[type[Unit]], type[Unit]]:
-    """Do of `register` what can be seen from outside."""
+    """Do the visible part of `register`."""
 
     def decorate(cls: type[Unit]) -> type[Unit]:
         cls.name = name

@@ -1,4 +1,4 @@
-"""Tables that fit the terminal: a narrow one shows fewer columns of figures, never fewer digits."""
+"""Tables that fit the terminal: a narrow terminal shows fewer columns, never fewer digits."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 _NARROW = 40
-"""A narrower terminal has no room for lines between the columns."""
+"""A narrower terminal has not enough space for lines between the columns."""
 _LABEL = 10
-"""Where there is more text than that, the first column may wrap."""
+"""With longer text than this, the first column may wrap."""
 
 
 class Column(NamedTuple):
-    """A column of figures. Where width is lacking, the highest ``rank`` goes first; 0 stays."""
+    """A column of figures; on a narrow terminal the highest ``rank`` is left out first, 0 never."""
 
     head: str
     rank: int = 0
@@ -24,14 +24,14 @@ class Column(NamedTuple):
 def print_table(
     console: Console, title: str, label: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]
 ) -> None:
-    """Print a table, and which columns were left out.
+    """Print a table, and the names of the columns that were left out.
 
     Args:
-        console: where; its width decides.
-        title: above it, in markup as all texts here.
+        console: the console; its width decides which columns are shown.
+        title: the text above the table; all texts may have rich markup.
         label: the head of the first column.
-        columns: all the others.
-        rows: a text and a figure for each column.
+        columns: the other columns.
+        rows: for each row a text, and a figure for each column.
     """
     narrow = console.width < _NARROW
     cells = [[row[n] for row in rows] for n in range(1, len(columns) + 1)]

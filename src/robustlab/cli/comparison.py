@@ -1,4 +1,4 @@
-"""What `robustlab compare` and `robustlab gate` print."""
+"""Prints the results of `robustlab compare` and `robustlab gate`."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation.gate import GateResult
 
 _SHOWN = 50
-"""Flipped images that are listed; --json lists all."""
+"""The largest number of flipped images that are listed; --json lists all."""
 
 
 def show_comparison(found: "Comparison") -> None:

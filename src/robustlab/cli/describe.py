@@ -30,13 +30,13 @@ _USUAL = {
     "threat": "What the attacker may do.",
     "times": "Runs in all.",
 }
-"""What arguments mean that say nothing of themselves, since they mean the same wherever they are."""
+"""The meaning of arguments that have no docstring, since they mean the same in every unit."""
 
 _BOUNDS = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
 
 
 def known_as(unit: Any) -> str:
-    """Return what the command line calls a unit: a check by its id."""
+    """Return the name of a unit on the command line: of a check its id."""
     return str(unit.id if unit.kind == "check" else unit.name)
 
 
@@ -55,7 +55,7 @@ def listed(unit: type[Unit]) -> dict[str, Any]:
 
 
 def described(unit: type[Unit]) -> dict[str, Any]:
-    """Return what a unit is, from its docstrings."""
+    """Return the description of a unit, from its docstrings."""
     meanings, hints = _meanings(unit), get_type_hints(unit, include_extras=True)
     arguments = [
         {
@@ -79,7 +79,7 @@ def described(unit: type[Unit]) -> dict[str, Any]:
 
 
 def _of_check(unit: Any) -> list[str]:
-    """Return what a check says of itself: what should be so, what passes, what a failure means."""
+    """Return a check's texts: its claim, what passes, and the meaning of a failure."""
     if unit.kind != "check":
         return []
     passes = f"Passes: {unit.expected}{'' if unit.expected.endswith('.') else '.'}"
@@ -87,7 +87,7 @@ def _of_check(unit: Any) -> list[str]:
 
 
 def _meanings(unit: type[Unit]) -> dict[str, str]:
-    """Return the text below each argument in the source, of the classes above too."""
+    """Return the text below each argument in the source, including the base classes'."""
     found: dict[str, str] = {}
     for kind in reversed(unit.__mro__):
         if not issubclass(kind, Unit) or kind is Unit:
@@ -104,12 +104,12 @@ def _definition(kind: type[Unit]) -> ast.stmt | None:
         return own[1]
     try:
         return ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
-    except (OSError, TypeError):  # a unit without a file, such as one typed into a console
+    except (OSError, TypeError):  # a unit without a file, such as one defined in a console
         return None
 
 
 def _accepted(hint: object) -> str:
-    """Return the words or the range that an argument takes, or nothing where any value will do."""
+    """Return the words or the range that an argument accepts; empty if it accepts any value."""
     words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
     limits = [
         f"{_BOUNDS[name]} {getattr(limit, name):g}"
@@ -123,7 +123,7 @@ def _accepted(hint: object) -> str:
 
 
 def _plain_value(value: object) -> object:
-    """Return a default as JSON holds it."""
+    """Return a default as a JSON value."""
     return repr(value) if isinstance(value, Unit) else value
 
 
@@ -132,7 +132,7 @@ def _choices(hint: object) -> tuple[object, ...]:
 
 
 def _plain(text: str) -> str:
-    """Return a docstring for the terminal: its paragraphs, each in one line, without the marks of code."""
+    """Return a docstring for the terminal: its paragraphs, each in one line, without code marks."""
     paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 

@@ -1,4 +1,4 @@
-"""``robustlab doctor``: is everything here that is needed, and what would the commands do?"""
+"""``robustlab doctor``: checks the installation, and predicts what the commands would do."""
 
 import json
 import sys
@@ -56,7 +56,7 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
     found["limited by"] = device.caps() or "nothing"
     found["precision of training"] = compute.precision
     found["data"], damaged = _data(data_root)
-    if not problems:  # with a torchvision that does not fit, nothing runs
+    if not problems:  # with an incompatible torchvision, no command works
         from robustlab.cli.forecast import forecast
 
         found |= forecast(data_root)
@@ -64,7 +64,7 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
 
 
 def _data(data_root: Path | None) -> tuple[dict[str, str], list[str]]:
-    """Return what is in the folders, by dataset, and what is wrong with it."""
+    """Return the data in the folders by dataset, and the problems with it."""
     from robustlab.data import Dataset, search_path
 
     states, problems = {"looked for in": ", ".join(map(str, search_path(data_root)))}, []

@@ -1,4 +1,4 @@
-"""How the commands print texts that others wrote: names, paths, titles of files."""
+"""Escapes texts of unknown origin before they are printed: names, paths, titles of files."""
 
 from rich import markup
 
@@ -8,5 +8,5 @@ __all__ = ["escape"]
 
 
 def escape(text: str) -> str:
-    """Return a text of which neither rich nor the terminal takes a part for a command."""
+    """Return a text without markup for rich and without control characters for the terminal."""
     return markup.escape(printable(text))

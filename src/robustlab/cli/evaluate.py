@@ -13,11 +13,11 @@ from robustlab.options import EvaluationOptions
 
 
 def threat_of(norm: str | None, eps: str | None, threat: str | None = None) -> str:
-    """Return the spec of the threat model that --norm and --eps say, with eps as it was typed.
+    """Return the spec of the threat model of --norm and --eps, with eps as typed.
 
     Args:
         norm, eps: as given on the command line.
-        threat: --threat, if it was given, too.
+        threat: --threat, if it was given.
 
     Raises:
         SpecError: one of the two is missing, or both ways are used at once.

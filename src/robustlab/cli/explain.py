@@ -1,4 +1,4 @@
-"""``robustlab explain CHECK``: what docs/flags.md says of a check. It loads no torch for robustlab's own."""
+"""``robustlab explain CHECK``: docs/flags.md on a check; torch is not loaded for robustlab's own checks."""
 
 import importlib.metadata
 import json
@@ -18,7 +18,7 @@ _BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 
 def show(check: str | None, *, as_json: bool) -> None:
-    """Print what there is to know about a check, or list the checks.
+    """Print the description of a check, or list the checks.
 
     Raises:
         SpecError: the name is not that of a check.
@@ -49,7 +49,7 @@ def show(check: str | None, *, as_json: bool) -> None:
 
 
 def plain(text: str) -> str:
-    """Return Markdown for the terminal: one line for each paragraph, without the marks and the links."""
+    """Return Markdown for the terminal: one line for each paragraph, without markup and links."""
     paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
     return "\n\n".join(_BOLD.sub(r"\1", _LINK.sub(r"\1", line)).replace("`", "") for line in paragraphs)
 

@@ -1,4 +1,4 @@
-"""What `study` and `evaluate` would do on this machine, if they were called without options."""
+"""Predicts what `study` and `evaluate` would do on this machine, if called without options."""
 
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,11 @@ from robustlab.shipped import shipped_recipes
 from robustlab.study.loading import load_recipe
 
 _FALLBACK = "auto"
-"""The dataset that has a stand-in."""
+"""The dataset that another one may replace."""
 
 
 def forecast(data_root: Path | None) -> dict[str, dict[str, Any]]:
-    """Return for each command its device, precision, threads and data, and all that in sentences."""
+    """Return for each command its device, precision, threads and data, also as sentences."""
     compute, threads = device.resolve(), torch.get_num_threads()
     shared = {"device": compute.device, "threads": threads}
     on = f"on {compute.device} ({device.hardware(compute.device)}, threads: {threads})"
@@ -52,7 +52,7 @@ def forecast(data_root: Path | None) -> dict[str, dict[str, Any]]:
 
 
 def _data(name: str, data_root: Path | None) -> dict[str, str]:
-    """Return the name of a dataset, what becomes of it, and the same in a sentence."""
+    """Return the name of a dataset, its state, and the same as a sentence."""
     wished = check_dataset("mnist" if name == _FALLBACK else name)
     if not isinstance(wished, FileDataset):
         return {"dataset": name, "data": "included", "says": f"It takes {wished.name}, which needs no files."}

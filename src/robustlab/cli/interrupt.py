@@ -1,6 +1,6 @@
-"""Ctrl-C ends the command with exit code 130 and without a traceback, whenever it comes and however often.
+"""Ctrl-C ends the command with exit code 130 and without a traceback, at any time.
 
-Only what loads nothing else is imported here: this is the first thing that the command does.
+This module imports only modules that load nothing else, since the command imports it first.
 """
 
 import contextlib
@@ -15,10 +15,10 @@ EXIT_CODE = 130
 
 
 def leave(number: int = signal.SIGINT, frame: FrameType | None = None) -> NoReturn:
-    """End the process at once. What is finished is on the disk: a run survives being killed at any moment."""
+    """End the process at once. Finished work is on the disk, so a run may be killed at any time."""
     del number, frame
     with contextlib.suppress(OSError):
-        # Bars that are being drawn have hidden the cursor.
+        # Progress bars hide the cursor.
         os.write(2, b"\x1b[?25h\nStopped.\n" if os.isatty(2) else b"\nStopped.\n")
     os._exit(EXIT_CODE)
 
@@ -30,9 +30,9 @@ def _first(number: int, frame: FrameType | None) -> NoReturn:
 
 
 def leave_on_ctrl_c() -> None:
-    """End the process at the first Ctrl-C from here on: while modules are loaded, and at its very end.
+    """End the process at the first Ctrl-C from now on, also while modules load and while it ends.
 
-    A process that is deaf to Ctrl-C, as those in a shell's background are, stays so.
+    A process that ignores Ctrl-C, such as one in the background of a shell, still ignores it.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, leave)
@@ -40,7 +40,7 @@ def leave_on_ctrl_c() -> None:
 
 
 def _report(problem: "sys.UnraisableHookArgs") -> None:
-    # Raised where Python can only report it, as in a destructor.
+    # For a KeyboardInterrupt that Python can only report, such as one in a destructor.
     if issubclass(problem.exc_type, KeyboardInterrupt):
         leave()
     sys.__unraisablehook__(problem)
@@ -48,7 +48,7 @@ def _report(problem: "sys.UnraisableHookArgs") -> None:
 
 @contextlib.contextmanager
 def orderly() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` at the first Ctrl-C inside the block, so that what is open is closed."""
+    """Raise `KeyboardInterrupt` at the first Ctrl-C inside the block, so that open files are closed."""
     ours = signal.getsignal(signal.SIGINT) is leave
     if ours:
         signal.signal(signal.SIGINT, _first)

@@ -1,4 +1,4 @@
-"""``robustlab ls``: what can be named in a recipe or on the command line."""
+"""``robustlab ls``: the names for recipes and the command line."""
 
 import importlib
 import importlib.metadata
@@ -30,10 +30,10 @@ class _Entry(NamedTuple):
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
-    """Print the units of one kind, or of all; or, given a name, all about it.
+    """Print the units of one kind, or of all kinds; or the description of one unit.
 
     Raises:
-        SpecError: there is no such kind, and no such unit.
+        SpecError: there is neither such a kind nor such a unit.
     """
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     kinds = {} if kind in files else _kinds()

@@ -37,7 +37,7 @@ def before_a_command(
         typer.Option("--version", help="Print the version.", is_eager=True, callback=_show_version),
     ] = False,
 ) -> None:
-    """Take the options that stand before a command."""
+    """Handle the options before a command."""
 
 
 @app.command()
@@ -74,7 +74,7 @@ def explain(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a check computes, what it means if it fails, and what to do next."""
+    """Explain what a check computes, what it means if it fails, and what to do next."""
     from robustlab.cli import explain as checks
 
     checks.show(check, as_json=as_json)
@@ -88,7 +88,7 @@ def list_units(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the attacks, defenses, detectors, datasets, models and recipes there are, or explain one."""
+    """List the attacks, defenses, detectors, datasets, models and recipes, or explain one."""
     from robustlab.cli import listing
 
     listing.show(kind, as_json=as_json)
@@ -97,7 +97,7 @@ def list_units(
 @app.command()
 @friendly
 def doctor(data_root: DataRoot = None, as_json: Json = False) -> None:
-    """Show what is installed, what the machine can do and which data is found; exit with 2 on a problem."""
+    """Show the installation, the machine's abilities and the data found; exit with 2 on a problem."""
     from robustlab.cli import doctor as checks
 
     checks.show(None if data_root is None else as_path("data_root", data_root), as_json=as_json)
@@ -110,7 +110,7 @@ _show_as_usual = warnings.showwarning
 
 
 def _show_warning(message: Any, category: Any, *where: Any, **more: Any) -> None:
-    if category is RenamedWarning:  # where it was raised is no help to the person who typed the name
+    if category is RenamedWarning:  # the traceback does not help the user who typed the name
         typer.echo(printable(str(message)), err=True)
     else:
         _show_as_usual(message, category, *where, **more)
@@ -121,7 +121,7 @@ def main() -> None:
     open_all_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal without a dash shows another sign
+            stream.reconfigure(errors="replace")  # a terminal that can't show a dash shows another sign
     forgiving: Any = Forgiving(sys.stderr)
     sys.stderr = forgiving
     warnings.showwarning = _show_warning

@@ -1,4 +1,4 @@
-"""Makes the command line's options of those that Python has."""
+"""Makes the command line's options from the option dataclasses."""
 
 import functools
 import inspect
@@ -17,14 +17,14 @@ from robustlab.core.options import OptionInfo, options_of
 from robustlab.core.text import shown
 
 _HERE = "given"
-"""The argument of a command that stands for all the options."""
+"""The parameter of a command that represents all the options."""
 _PLACE = "_by_place"
 
 
 def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of a dataclass before its own; it gets them as the dict ``given``.
+    """Add the options of a dataclass to a command; it gets them as the dict ``given``.
 
-    What the user leaves out is not in it, so that the defaults stand in one place.
+    Options that the user omits are not in the dict, so the defaults are defined in one place.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -61,7 +61,7 @@ def _required(field: Any) -> bool:
 
 
 def _also_by_place(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
-    """Return the argument that stands for an option which may be given in either way."""
+    """Return the positional argument of an option that may also be given as a flag."""
     info = typer.Argument(help=f"The same as {said.flag}.", metavar=name.upper(), show_default=False)
     return inspect.Parameter(
         f"{name}{_PLACE}",
@@ -72,7 +72,7 @@ def _also_by_place(name: str, field: Any, said: OptionInfo) -> inspect.Parameter
 
 
 def _settle(name: str, values: dict[str, Any], *, required: bool) -> None:
-    """Let an option have its value, however it was given.
+    """Set the value of an option that was given by its flag or by position.
 
     Raises:
         SpecError: it was given twice, or it is required and was not given.
@@ -86,7 +86,7 @@ def _settle(name: str, values: dict[str, Any], *, required: bool) -> None:
 
 
 def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
-    """Return what typer makes an option of."""
+    """Return typer's parameter for an option."""
     either = bool(said.by_place and said.flag)
     required = _required(field) and not either
     kind: Any = _type(field.type, said, required=required)
@@ -96,7 +96,7 @@ def _parameter(name: str, field: Any, said: OptionInfo) -> inspect.Parameter:
     elif said.command_line == "texts":
         default = None
     flag = said.flag or f"--{name.replace('_', '-')}"
-    # A switch that is on has a --no- form, which typer makes where no name is given.
+    # A switch that is on by default has a --no- form, which typer makes if no name is given.
     flags = [] if default is True else [flag]
     flags += [f"--{old}" for old, new in RENAMED.items() if name == new[0]]
     shared: dict[str, Any] = {"help": f"{said.help[0].upper()}{said.help[1:]}.", "metavar": said.metavar}

@@ -1,4 +1,4 @@
-"""Standard output belongs to the result of a command; what a user's code prints goes to standard error."""
+"""Keeps standard output for the result of a command; prints of a user's code go to standard error."""
 
 import contextlib
 import ctypes
@@ -12,9 +12,9 @@ _OUT, _ERR = 1, 2
 
 @contextlib.contextmanager
 def kept_for_the_result() -> Iterator[None]:
-    """Send what is written to standard output inside the block to standard error, from C code too.
+    """Send writes to standard output inside the block to standard error, those of C code too.
 
-    C writes to the descriptors, even where `sys.stdout` is something else, as in a notebook.
+    C code writes to the file descriptors, even if `sys.stdout` is another object, as in a notebook.
     """
     with contextlib.ExitStack() as stack:
         stack.callback(_reopen)
@@ -33,7 +33,7 @@ def kept_for_the_result() -> Iterator[None]:
 
 
 class _KeptOpen:
-    """A stream that a user's code may close, or use in a ``with``, and it stays open."""
+    """A stream that stays open even if a user's code closes it, or uses it in a ``with``."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,24 +54,24 @@ class _KeptOpen:
 
 
 def open_all_streams() -> None:
-    """Open what the caller has closed, to nowhere: else the next file gets its number, and what is said."""
+    """Open the standard streams that the caller has closed, so that no other file gets their numbers."""
     for descriptor in (0, _OUT, _ERR):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number
     _reopen()
 
 
 def _reopen() -> None:
-    """Put a new stream in the place of a standard one that is missing or closed."""
+    """Replace a standard stream that is missing or closed."""
     for name, descriptor in (("stdout", _OUT), ("stderr", _ERR)):
         if getattr(getattr(sys, name), "closed", getattr(sys, name) is None):
             setattr(sys, name, open(descriptor, "w", errors="replace", closefd=False))  # noqa: SIM115 (stays open)
 
 
 class Forgiving:
-    """Standard error that can't be written, on a full disk or with nobody who reads it, stops no work."""
+    """Standard error whose write errors, such as a full disk or a closed pipe, stop no work."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -80,7 +80,7 @@ class Forgiving:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write a text, or drop it."""
+        """Write a text; drop it after an error."""
         try:
             return self._stream.write(text)
         except OSError:
@@ -88,7 +88,7 @@ class Forgiving:
             return len(text)
 
     def flush(self) -> None:
-        """Write what is held back, or drop it."""
+        """Write the buffer; drop it after an error."""
         try:
             self._stream.flush()
         except OSError:
@@ -102,13 +102,13 @@ class Forgiving:
 
 
 def close_for_the_rest() -> None:
-    """Send what is still printed while the process ends to standard error; the result is complete."""
+    """Send later prints, while the process ends, to standard error; the result is complete."""
     with contextlib.suppress(AttributeError, OSError, ValueError):
         sys.stdout.flush()
         os.dup2(_ERR, _OUT)
 
 
 def _flush_c() -> None:
-    """Write what C's ``printf`` holds back, while it still goes where it should."""
+    """Write the buffer of C's ``printf``, before standard output changes."""
     with contextlib.suppress(OSError, AttributeError, TypeError):  # a system without such a library
         ctypes.CDLL(None).fflush(None)

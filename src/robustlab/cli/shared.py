@@ -1,4 +1,4 @@
-"""What the commands share: the application, the treatment of errors, and options that several have."""
+"""Shared parts of the commands: the application, the handling of errors, and common options."""
 
 import functools
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from robustlab.core.files import reason
 P = ParamSpec("P")
 
 _NOBODY_READS = 141
-"""The exit code where whoever read the output has enough, as a shell gives it: 128 and SIGPIPE."""
+"""The exit code after the reader of the output has ended, as shells define it: 128 + SIGPIPE."""
 
 app = typer.Typer(
     name="robustlab",
@@ -27,7 +27,7 @@ app = typer.Typer(
 
 
 def friendly(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a user's mistake into one line and exit code 2, and Ctrl-C into a kind word and 130."""
+    """Turn a user's mistake into one line and exit code 2, and Ctrl-C into a short message and 130."""
 
     @functools.wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -40,7 +40,7 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
             raise
         except BrokenPipeError:
             raise typer.Exit(_NOBODY_READS) from None
-        except OSError as error:  # a path that can't be read, or be a path
+        except OSError as error:  # a path that can't be read, or is not a valid path
             _tell_users_own(error)
             where = f"cannot use {error.filename}: " if error.filename else ""
             typer.echo(f"robustlab: error: {where}{reason(error)}", err=True)
@@ -48,8 +48,8 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
         except BaseException as error:
             _tell_users_own(error)
             if isinstance(error, SystemExit) and isinstance(error.__context__, BrokenPipeError):
-                raise typer.Exit(_NOBODY_READS) from None  # rich makes one of the other
-            if isinstance(error, SystemExit):  # robustlab raises none
+                raise typer.Exit(_NOBODY_READS) from None  # rich turns one of them into the other
+            if isinstance(error, SystemExit):  # robustlab raises none of these
                 typer.echo("robustlab: error: a user's code ended the program (sys.exit)", err=True)
                 raise typer.Exit(RobustlabError.exit_code) from None
             if not isinstance(error, KeyboardInterrupt):
@@ -61,7 +61,7 @@ def friendly(command: Callable[P, None]) -> Callable[P, None]:
 
 
 def _tell_users_own(error: BaseException) -> None:
-    """End with one line if a user's code raised an error where nobody called it, as in a signal's handler."""
+    """End with one line if a user's code raised an error on its own, as in a signal handler."""
     from robustlab.core.calling import blame, is_ctrl_c, raised_by_users_code
 
     if raised_by_users_code(error) and not is_ctrl_c(error):

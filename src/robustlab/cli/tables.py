@@ -25,7 +25,7 @@ _COLOURS = {"holds": "green", "refuted": "red", "open": "yellow"}
 
 
 def show_results(run: Run) -> None:
-    """Print the rows, the claims, and at the end what was found and where the report is."""
+    """Print the rows, the claims, and at the end the findings and the path of the report."""
     console = Console(highlight=False)
     results = run.results
     _print_rows(console, results, "summary", f"{escape(results.title)}: accuracy")
@@ -46,7 +46,7 @@ def show_results(run: Run) -> None:
 
 
 def show_evaluation(run: EvaluationRun) -> None:
-    """Print what each attack did, and where the report is; `show_verdict` comes last."""
+    """Print the result of each attack, and the path of the report; `show_verdict` comes last."""
     console = Console(highlight=False)
     results = run.results
     n = results.images.n
@@ -98,7 +98,7 @@ def show_training(run: TrainingRun) -> None:
 
 
 def _shown(folder: Path) -> Path:
-    """Return a path as short as it can be typed here."""
+    """Return the shortest form of a path from the working directory."""
     from robustlab.core.isolation import working_folder
 
     here = working_folder()
@@ -106,7 +106,7 @@ def _shown(folder: Path) -> Path:
 
 
 def show_verdict(run: EvaluationRun) -> None:
-    """Print what the figure is worth."""
+    """Print the verdict on the figure."""
     style = "bold red" if run.results.doubtful else "bold"
     Console(highlight=False).print(escape(run.results.verdict), style=style)
 
@@ -116,12 +116,12 @@ def _brief(row: str) -> str:
     from robustlab.attacks import Attack
     from robustlab.core.spec import parse
 
-    # A search for the nearest success says how far it looked, and one for a target which it is.
+    # A search for the nearest success shows its eps, and a targeted attack its target.
     mark = next((mark for mark in (" within ", " for ") if mark in row), "\0")
     attack, *rest = row.partition(mark)
     try:
         return parse(Attack, attack).brief() + "".join(rest)
-    except SpecError:  # of an attack that is not registered here
+    except SpecError:  # of an attack that is not registered in this process
         return row
 
 
@@ -165,7 +165,7 @@ def _word(state: str | None) -> str:
 
 
 def _print_finding(console: Console, results: Results) -> None:
-    """Print what is left of each defense, what each detector achieves, and both in words."""
+    """Print the accuracy that each defense keeps, the figures of each detector, and both in sentences."""
     from robustlab.report.study import words  # loads what draws the charts
     from robustlab.report.study.view import StudyView
     from robustlab.report.text import percent

@@ -20,10 +20,10 @@ from robustlab.cli.escaping import escape
 from robustlab.core.progress import Progress, Task
 
 _WINDOW = 120
-"""Seconds over which the speed is measured that the time left follows from."""
+"""The length in seconds of the window for the speed, from which the time left is estimated."""
 
 _PART = 0.5
-"""What a bar inside a stage, of a name of its own, is taken for: this share of what is left of the stage."""
+"""The part of the stage's remaining work that a bar with another name counts for."""
 
 
 class TerminalProgress(Progress):
@@ -90,7 +90,7 @@ class TerminalProgress(Progress):
         if self._all is None:
             return
         self._bars.update(self._all, count=self._count())
-        if kept:  # it took no time, so it says nothing about the speed
+        if kept:  # it took no time, so it gives no speed
             task = next(task for task in self._bars.tasks if task.id == self._all)
             self._bars.update(self._all, total=max((task.total or 0.0) - left, task.completed))
         else:
@@ -107,7 +107,7 @@ class TerminalProgress(Progress):
         bar = self._bars.add_task(
             f"  {escape(description)}", total=total, count=f"0/{total} {unit}", remark=""
         )
-        # A bar is of the stage of its name, or else of the only stage that runs.
+        # A bar belongs to the stage of its name, or else to the only running stage.
         only = next(iter(self._running)) if len(self._running) == 1 else None
         stage = description if description in self._running else only
         worth = 0.0

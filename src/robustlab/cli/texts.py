@@ -1,4 +1,4 @@
-"""Plain texts that fit the terminal. They need no rich, so that `ls`, `gate` and the like answer at once."""
+"""Plain texts that fit the terminal. They do not need rich, so that `ls`, `gate` and others start fast."""
 
 import os
 import shutil
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
     from robustlab.runs.records import Figure
 
 _SIDE_BY_SIDE = 60
-"""A narrower terminal has no room for texts side by side."""
+"""A narrower terminal has not enough space for texts side by side."""
 _GAP = "  "
 
 
 def width() -> int:
-    """Return the columns of the terminal; 80 where there is none."""
+    """Return the columns of the terminal; 80 without a terminal."""
     return shutil.get_terminal_size((80, 24)).columns
 
 
 def styled(text: str, **style: Any) -> str:
-    """Return a text in a style of `typer.style`, where a terminal shows it and the user wants it."""
+    """Return a text in a style of `typer.style`, if the terminal supports styles and the user wants them."""
     plain = os.environ.get("NO_COLOR") or not sys.stdout.isatty() or sys.platform == "win32"
     return text if plain else typer.style(text, **style)
 
 
 def echo(text: str = "") -> None:
-    """Print a line. (That of typer writes UTF-8 to a terminal that can't show it.)"""
+    """Print a line. (typer's echo writes UTF-8 even to a terminal that can't show it.)"""
     sys.stdout.write(f"{text}\n")
 
 
@@ -46,9 +46,9 @@ def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent:
     """Print rows of texts side by side, or below each other where the terminal is narrow.
 
     Args:
-        rows: a name and what there is to say of it.
-        heads: of all columns; default none.
-        indent: before each line.
+        rows: a name and its description.
+        heads: the titles of all columns; default: none.
+        indent: the text before each line.
     """
     if width() < _SIDE_BY_SIDE:
         for name, *texts in rows:
@@ -80,7 +80,7 @@ def split_figure(figure: "Figure") -> tuple[str, str]:
 
 
 def _fitted(natural: Sequence[int], room: int) -> list[int]:
-    """Return widths that fit: narrow columns keep theirs, and the others share what is left."""
+    """Return widths that fit: narrow columns keep theirs, and the others share the rest."""
     widths = list(natural)
     if sum(widths) <= room:
         return widths

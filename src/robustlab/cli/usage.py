@@ -1,4 +1,4 @@
-"""Mistakes in a command line: one line, with what users of other tools may have meant."""
+"""Mistakes in a command line: one line, with a hint for users of other tools."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -12,21 +12,21 @@ from robustlab.cli.examples import EXAMPLES
 from robustlab.core.aliases import ALIASES, normalized
 from robustlab.core.errors import RobustlabError, did_you_mean
 
-# Newer versions of typer carry click inside them: its errors are found by what typer exports.
+# Newer versions of typer contain click: its errors are found through typer's exports.
 _UsageError: Any = typer.BadParameter.__base__
 
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
 
 
 class Commands(TyperGroup):
-    """The commands; a mistake in the way they are called is one line on standard error, and exit code 2."""
+    """The commands; a mistake in a call gives one line on standard error, and exit code 2."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the commands in the order of `EXAMPLES`, whichever registered itself first."""
+        """Return the commands in the order of `EXAMPLES`, regardless of the order of registration."""
         return sorted(super().list_commands(ctx), key=[*EXAMPLES].index)
 
     def make_context(self, *args: Any, **extra: Any) -> Any:
-        """Read the options that stand before a command."""
+        """Read the options before a command."""
         with _one_line():
             return super().make_context(*args, **extra)
 
@@ -91,12 +91,12 @@ def _one_line() -> Iterator[None]:
 
 
 def _hint(error: Any) -> str:
-    """Return what an unknown option may mean."""
+    """Return the likely meaning of an unknown option."""
     given = getattr(error, "option_name", None)
     if not given or not error.ctx:
         return ""
     accepted = [name for parameter in error.ctx.command.params for name in parameter.opts]
-    error.possibilities = None  # click's own guess
+    error.possibilities = None  # click's own suggestion
     if normalized(given) in ALIASES["threat"] and "--threat" in accepted:
         return " (did you mean --norm linf --eps 0.3?)"
     return did_you_mean(given, accepted)

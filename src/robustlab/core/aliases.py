@@ -1,6 +1,6 @@
-"""What users of other libraries and papers type from habit, and what it is called here; for hints.
+"""Names from other libraries and papers, and robustlab's names for them; used in hints.
 
-A name of ours may carry arguments; the words are lower case, with underscores. Add words that are missing.
+robustlab's names may carry arguments. The keys are lower case, with underscores. Add missing names here.
 """
 
 import re
@@ -98,7 +98,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 
 _NUMBERED = re.compile(r"(pgd|apgd|bim|i_?fgsm)_?(\d{1,6})")
-"""Papers write the number of steps behind the name: PGD-20."""
+"""Papers append the number of steps to the name: PGD-20."""
 
 
 def normalized(word: str) -> str:
@@ -107,7 +107,7 @@ def normalized(word: str) -> str:
 
 
 def ours(word: str) -> list[str]:
-    """Return what a word from elsewhere may mean here; the likeliest first."""
+    """Return the names that a word from elsewhere may mean here, the most likely first."""
     word = normalized(word)
     numbered = _NUMBERED.fullmatch(word)
     if numbered:
@@ -127,7 +127,7 @@ RENAMED: dict[str, tuple[str, ...]] = {
     "step": ("rel_step_size", "step_size", "lr"),
     "where_masked": ("if_masked",),
 }
-"""Names of the last version, which are still accepted in this one, with what they are called now."""
+"""Names of the last version that are still accepted, with their new names."""
 
 
 class RenamedWarning(FutureWarning):
@@ -135,7 +135,7 @@ class RenamedWarning(FutureWarning):
 
 
 def current(name: str, known: Collection[str]) -> str:
-    """Return the name itself, or what a name of the last version is called now, with a warning."""
+    """Return the name itself, or with a warning the new name of a name of the last version."""
     new = next((new for new in RENAMED.get(name, ()) if new in known), name)
     if name in known or new == name:
         return name

@@ -1,4 +1,4 @@
-"""Checks what the public functions are called with: each mistake is one line that names the argument."""
+"""Checks the arguments of the public functions; each error is one line that names the argument."""
 
 import os
 from collections.abc import Sequence
@@ -18,11 +18,11 @@ LARGEST_FLOAT = 3.4028234663852886e38
 """The largest number that an argument may have: float32, in which all is computed, ends there."""
 
 MAX_SAMPLES = 10**6
-"""How often a random classifier may be asked about one point: each time is a pass of all images."""
+"""How often a random classifier may be evaluated at one point: each evaluation is a pass of all images."""
 
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
-"""In bytes, as most file systems have it."""
+"""In bytes, as in most file systems."""
 
 
 def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:
@@ -32,20 +32,20 @@ def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ..
         name: the argument.
         value: what was given.
         kind: the types that are accepted.
-        accepted: these, in words.
+        accepted: the accepted types as text, for the message.
 
     Raises:
-        SpecError: it is of none of them.
+        SpecError: the value has none of these types.
     """
     if not isinstance(value, kind):
         raise SpecError(f"{name} must be {accepted}; found {a_kind(value)}")
 
 
 def check_text(name: str, value: str) -> None:
-    """Refuse a text that a file or a path can't be: empty, too long, with a NUL or half of a surrogate pair.
+    """Refuse a text that can't be a path: empty, too long, or with a NUL or half of a surrogate pair.
 
     Raises:
-        SpecError: it is one.
+        SpecError: the text can't be a path.
     """
     if not value:
         raise SpecError(f"{name} must not be empty")
@@ -74,7 +74,7 @@ def as_path(name: str, value: object) -> Path:
 
 
 def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE) -> None:
-    """Refuse what is not a whole number from ``least`` to ``most``; True is not one here, as it is to Python.
+    """Refuse a value that is not a whole number from ``least`` to ``most``; a bool is refused too.
 
     Raises:
         SpecError: it is not one.
@@ -87,7 +87,7 @@ def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE)
 
 
 def check_share(name: str, value: object) -> None:
-    """Refuse what is not a number in [0, 1].
+    """Refuse a value that is not a number in [0, 1].
 
     Raises:
         SpecError: it is not one.
@@ -97,7 +97,7 @@ def check_share(name: str, value: object) -> None:
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse what is not one of a few words.
+    """Refuse a value that is not one of the choices.
 
     Raises:
         SpecError: it is not one.

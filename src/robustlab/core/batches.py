@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class BatchSize:
-    """A number of images that whoever shares it halves for all, for good, when memory runs out.
+    """A batch size that all its users share; it is halved permanently when memory runs out.
 
     Args:
         size: images per pass to begin with, at least 1.
@@ -34,7 +34,7 @@ class BatchSize:
         return BatchSize, (self._size,)
 
     def halve(self, tried: int) -> None:
-        """Go below a number of images, at least 2, for which memory did not suffice."""
+        """Halve the size after memory ran out with ``tried`` images, at least 2."""
         self._size = tried // 2
         gc.collect()
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
@@ -44,10 +44,10 @@ class BatchSize:
 
 
 def check_batch_size(size: Any) -> None:
-    """Refuse what is neither a `BatchSize` nor a whole number from 1 on.
+    """Refuse a value that is neither a `BatchSize` nor a whole number of at least 1.
 
     Raises:
-        SpecError: it is.
+        SpecError: the value is neither.
     """
     if not isinstance(size, BatchSize):
         check_whole("batch_size", size, 1)
@@ -56,11 +56,11 @@ def check_batch_size(size: Any) -> None:
 def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T]) -> list[T]:
     """Return what ``work`` returns for the rows (N, ...), batch by batch in order.
 
-    A batch for which memory does not suffice is done again in halves, down to single rows: so the work must
-    leave nothing behind when it fails.
+    If memory runs out, the batch is repeated in halves, down to single rows. So ``work`` must have no side
+    effects when it fails.
 
     Raises:
-        MemoryError, RuntimeError: memory does not suffice for a single row; see `is_out_of_memory`.
+        MemoryError, RuntimeError: memory runs out for a single row; see `is_out_of_memory`.
     """
     size = size if isinstance(size, BatchSize) else BatchSize(size)
     results: list[T] = []
@@ -74,7 +74,7 @@ def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T])
         except Exception as error:
             if len(batch) == 1 or not is_out_of_memory(error):
                 raise
-        # Not in the handler: until it is left, the error's traceback holds what the batch has allocated.
+        # Outside the handler: inside it, the error's traceback would keep the batch's memory allocated.
         size.halve(len(batch))
     return results
 
@@ -84,7 +84,7 @@ def enough_memory(remedy: str) -> Iterator[None]:
     """Turn an error about memory inside the block into one line.
 
     Raises:
-        RobustlabError: memory did not suffice, though batches were halved down to one image.
+        RobustlabError: memory ran out even for a batch of one image.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Calls a user's code: an exception becomes one line, and the settings that it changes are put back."""
+"""Calls a user's code: an exception becomes one line, and changed settings are restored."""
 
 import traceback
 from collections.abc import Iterator
@@ -31,19 +31,19 @@ class UserCodeError(RobustlabError):
 
     @property
     def quits(self) -> bool:
-        """Whether it was meant to end the program, as `sys.exit` is: no code may treat this as an answer."""
+        """Whether the code meant to end the program, like `sys.exit`; no code may treat this as an answer."""
         return not isinstance(self.__cause__, Exception)
 
 
 class calling:  # noqa: N801 (used as a function)
     """Run a user's code in the block; anything but Ctrl-C that it raises is a `UserCodeError`.
 
-    Memory that does not suffice is an error as it came, to be explained by whoever knows what to do about it.
-    The process-wide settings that the code changes are put back.
+    An out-of-memory error passes unchanged; the caller explains it. Process-wide settings that the code
+    changes are restored.
 
     Args:
         what: whose code it is, such as "the model".
-        doing: what was asked of it, such as " on images of shape (2, 1, 28, 28)".
+        doing: what it was called for, such as " on images of shape (2, 1, 28, 28)".
     """
 
     def __init__(self, what: str, doing: str = "") -> None:
@@ -64,20 +64,20 @@ class calling:  # noqa: N801 (used as a function)
 
 
 def is_ctrl_c(error: BaseException) -> bool:
-    """Return whether the user stops the program; a class that is derived of that is the code's own."""
+    """Return whether the user stops the program; a subclass of KeyboardInterrupt is the code's own."""
     return type(error) is KeyboardInterrupt
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Return whether an error is robustlab's own; a user's code may derive another one from it."""
+    """Return whether an error is robustlab's own; a user's code may raise a subclass of one."""
     return isinstance(error, RobustlabError) and type(error).__module__.startswith("robustlab.")
 
 
 @contextmanager
 def blaming(what: str) -> Iterator[None]:
-    """Run robustlab's code and a user's in the block; what came out of the user's is a `UserCodeError`.
+    """Run robustlab's code and a user's in the block; an error of the user's is a `UserCodeError`.
 
-    Errors of robustlab itself, of its output and of memory pass as they came.
+    Errors of robustlab, of its output and of memory pass unchanged.
 
     Args:
         what: what is being done, such as an attack's name.
@@ -88,7 +88,8 @@ def blaming(what: str) -> Iterator[None]:
         if is_ctrl_c(error) or _is_ours(error):
             raise
         trace = traceback.extract_tb(error.__traceback__)
-        # Where nobody reads the progress any more, this comes up through the user's code, but not out of it.
+        # If the reader of the progress has ended, this error passes through the user's code but does not come
+        # from it.
         unread = isinstance(error, BrokenPipeError) or not isinstance(error, Exception)
         if is_out_of_memory(error) or not _own(trace[-1:] if unread else trace):
             raise
@@ -96,31 +97,31 @@ def blaming(what: str) -> Iterator[None]:
 
 
 def ask(model: nn.Module, images: Tensor) -> Any:
-    """Return what a model answers to images (N, C, H, W).
+    """Return a model's answer to images (N, C, H, W).
 
     Raises:
-        UserCodeError: it failed.
+        UserCodeError: the model raised an error.
     """
-    # One who has made a GPU the default may leave the device out in the model's code.
+    # If the user has made a GPU the default device, the model's code may rely on that.
     default = images.device if other_default_device() else nullcontext()
     with calling("the model", f" on images of shape {tuple(images.shape)} (N, C, H, W)"), default:
         return model(images)
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error says that memory did not suffice, on whichever device."""
+    """Return whether an error says that memory ran out, on any device."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and any(sign in _message(error) for sign in _NO_MEMORY)
     )
 
 
 def raised_by_users_code(error: BaseException) -> bool:
-    """Return whether the line that raised an error is the user's own, as in the handler of a signal."""
+    """Return whether the line that raised an error is the user's own, such as a signal handler."""
     return bool(_own(traceback.extract_tb(error.__traceback__)[-1:]))
 
 
 def blame(error: BaseException) -> str:
-    """Say what went wrong, in one line, and in which line of the user's code."""
+    """Describe an error in one line, with the line of the user's code that raised it."""
     text = in_one_line(error)
     own = _own(traceback.extract_tb(error.__traceback__))
     return f"{text} ({Path(own[-1].filename).name}, line {own[-1].lineno})" if own else text

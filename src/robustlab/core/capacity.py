@@ -1,4 +1,4 @@
-"""How much memory there is on a device, and how much a computation takes."""
+"""The memory of a device, and the memory that a computation needs."""
 
 import os
 import sys
@@ -13,9 +13,9 @@ from torch.utils._pytree import tree_leaves
 
 
 def available_memory(device: str) -> int | None:
-    """Return how many bytes can still be allocated on a device; None where the system does not say.
+    """Return how many bytes can still be allocated on a device; None if the system does not report it.
 
-    On a CPU it is the least of what the system, the control groups and the process's limit leave.
+    On a CPU it is the smallest of the system's free memory, the control groups' rest and the process's rest.
     """
     kind = device.partition(":")[0]
     if kind == "cuda":
@@ -28,7 +28,7 @@ def available_memory(device: str) -> int | None:
 
 
 def _of_the_system() -> int | None:
-    """Return what /proc/meminfo says or, without it, half of the memory that is built in."""
+    """Return the free memory in /proc/meminfo or, without this file, half of the machine's memory."""
     text = _read(Path("/proc/meminfo"))
     for line in (text or "").splitlines():
         if line.startswith("MemAvailable:"):
@@ -40,13 +40,13 @@ def _of_the_system() -> int | None:
 
 
 _GROUPS = {"memory.max": "memory.current", "memory.limit_in_bytes": "memory.usage_in_bytes"}
-"""The files of a limit and of what is in use, in version 2 and version 1 of control groups."""
+"""The files with the limit and the usage, in version 2 and version 1 of control groups."""
 
 
 def of_control_groups(
     root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
 ) -> list[int]:
-    """Return what each control group around this process leaves; containers are limited in this way."""
+    """Return the remaining memory of each control group around this process, such as a container's."""
     paths = [line.split(":", 2)[2].strip("/") for line in (_read(own) or "").splitlines()]
     folders = {root / base / part for base in ("", "memory") for path in paths for part in _around(path)}
     left = []
@@ -55,7 +55,7 @@ def of_control_groups(
             most, used = _read(folder / limit), _read(folder / usage)
             if most is None or used is None or not most.strip().isdecimal():  # "max" is not a limit
                 continue
-            # Pages of files can be given back, and count as in use.
+            # Cached file pages count as used, but the system can free them.
             files = [
                 line.split()[1]
                 for line in (_read(folder / "memory.stat") or "").splitlines()
@@ -71,7 +71,7 @@ def _around(path: str) -> list[str]:
 
 
 def _of_the_process() -> int | None:
-    """Return what ``ulimit -v`` leaves."""
+    """Return the memory that ``ulimit -v`` leaves."""
     if sys.platform == "win32":
         return None
     import resource
@@ -93,11 +93,11 @@ def _read(path: Path) -> str | None:
 class TensorMemory(TorchDispatchMode):
     """Counts the bytes of the tensors that operations inside the block make, on every device.
 
-    It is exact and the same each time, but sees tensors alone: a library's scratch memory, and what an
-    allocator keeps in reserve, come on top.
+    It is exact and deterministic, but counts only tensors. A library's scratch memory, and an allocator's
+    reserve, are not included.
 
     Attributes:
-        most: the most bytes that lived at one time.
+        most: the largest number of bytes that were in use at the same time.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""The constructor of a unit: what it refuses, it refuses in one line that names the argument.
+"""The constructor of a unit: every error is one line that names the argument.
 
-pydantic checks types and ranges. It would also take True for 1 and '2' for 2, and its errors are a page long.
+pydantic checks types and ranges. It also accepts True for 1 and '2' for 2, and its errors are long.
 """
 
 import dataclasses
@@ -35,7 +35,7 @@ def with_clear_errors(unit: Any) -> Callable[..., None]:
 
 
 def by_name(unit: type[Any], called: str, values: list[str]) -> str:
-    """Say how arguments that were given by place are given by name."""
+    """Explain how positional arguments are given by name."""
     accepted = argument_names(unit)
     if len(values) > len(accepted):
         return f"{called} takes its arguments by name; {offer(accepted)}"
@@ -93,7 +93,7 @@ def _takes_several(hint: Any) -> bool:
 
 @functools.cache
 def _plain_types(unit: type[Any]) -> dict[str, set[type]]:
-    """Return which of bool, int, float and str each argument may be."""
+    """Return which of bool, int, float and str each argument accepts."""
 
     def types_in(hint: Any) -> set[type]:
         if get_origin(hint) is Literal:
@@ -105,7 +105,7 @@ def _plain_types(unit: type[Any]) -> dict[str, set[type]]:
 
 
 def _problem(unit: type[Any], error: pydantic.ValidationError) -> str:
-    """Say what the first refusal is about, naming the argument."""
+    """Describe the first refusal, naming the argument."""
     problems = error.errors()
     missing = [str(problem["loc"][-1]) for problem in problems if problem["type"] == "missing"]
     if missing:

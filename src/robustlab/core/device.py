@@ -1,4 +1,4 @@
-"""Which device and number format the work runs on, chosen from what the machine can do."""
+"""Chooses the device and the number format of the computations."""
 
 import os
 import platform
@@ -17,8 +17,8 @@ class Compute:
 
     Attributes:
         device: ``"cpu"``, ``"cuda"`` or ``"mps"``.
-        precision: the format of the matrix products in training, ``"fp32"`` or ``"bf16"``. Attacks and
-            every figure that is reported are computed in fp32 in any case.
+        precision: the format of the matrix products in training, ``"fp32"`` or ``"bf16"``. Attacks and every
+            figure that is reported are computed always in fp32.
     """
 
     device: str
@@ -53,9 +53,9 @@ def fast_bf16(device: str) -> bool:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device == "mps":
         return False
-    # Without bf16 instructions the processor emulates them and is slower than in fp32. With Intel's for
-    # vectors it is slower too: a Xeon without AMX did 271 GFLOP/s in fp32 and 154 in bf16 (LOG.md, "Trainings
-    # side by side on a Xeon").
+    # Without bf16 instructions the processor emulates them and is slower than in fp32. Intel's bf16 vector
+    # instructions are slower than fp32 too: a Xeon without AMX did 271 GFLOP/s in fp32 and 154 in bf16
+    # (LOG.md, "Trainings side by side on a Xeon").
     instructions = _bf16_instructions()
     return instructions == "amx_tile" or (instructions == "avx512_bf16" and "Intel" not in _processor())
 
@@ -74,7 +74,7 @@ _CAPS = (
     *("ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "MKL_CBWR", "MKL_ENABLE_INSTRUCTIONS"),
 )
-"""Environment variables by which torch, oneDNN and MKL choose other kernels than the processor's best."""
+"""Environment variables by which torch, oneDNN and MKL choose kernels other than the processor's best."""
 
 _WITHOUT_BF16 = {"SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX512_CORE", "AVX512_CORE_VNNI"}
 """Values of oneDNN's cap that leave out the bf16 instructions."""

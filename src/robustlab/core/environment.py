@@ -1,4 +1,4 @@
-"""Which libraries are installed, and whether they fit together."""
+"""The versions of installed libraries, and whether they fit together."""
 
 import importlib.metadata
 import platform
@@ -63,7 +63,7 @@ def peak_memory_mb() -> float:
         return 0.0
     status = Path("/proc/self/status")
     if status.exists():
-        # Not ru_maxrss: a process inherits that of the one that started it.
+        # Not ru_maxrss: a process inherits its parent's value.
         peaks = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM:")]
         if peaks:
             return int(peaks[0]) * 1024 / 1e6

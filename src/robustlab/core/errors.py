@@ -24,7 +24,7 @@ _LONGEST_OFFER = 80
 class RobustlabError(Exception):
     """Root of every error that robustlab raises on purpose.
 
-    Its message is one line of at most `text.MESSAGE_LIMIT` printable characters; `one_line` sees to it.
+    Its message is one line of at most `text.MESSAGE_LIMIT` printable characters; `one_line` makes it so.
     """
 
     exit_code = 2
@@ -65,7 +65,7 @@ class SetupError(RobustlabError):
 def did_you_mean(word: str, accepted: Iterable[str]) -> str:
     """Return `` (did you mean 'x'?) `` for the accepted word that ``word`` may mean, or an empty string.
 
-    It ignores case, knows the names that other libraries use (`aliases`), and looks for similar words last.
+    It ignores case, uses names from other libraries (`aliases`), and then looks for similar words.
     """
     names = {normalized(name): name for name in accepted}
     word = normalized(word[:_LONGEST_WORD])
@@ -77,11 +77,11 @@ def did_you_mean(word: str, accepted: Iterable[str]) -> str:
 
 
 def offer(accepted: Iterable[str], where: str = "") -> str:
-    """Return what is accepted, in words: all of it if that is short, else where it is listed.
+    """Return the accepted names as text: all of them if the text is short, else the command that lists them.
 
     Args:
         accepted: the names.
-        where: a kind that ``robustlab ls`` lists, such as ``"attacks"``; empty: there is no such list.
+        where: a kind that ``robustlab ls`` lists, such as ``"attacks"``; empty: no command lists them.
     """
     names = list(accepted)
     listing = ", ".join(names)

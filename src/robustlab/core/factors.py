@@ -20,8 +20,8 @@ _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
 def names_in(text: str) -> set[str]:
     """Return the names that a spec, or several with commas between them, uses as values.
 
-    Those are names of factors and of networks; the names of units and of arguments are none of them. A text
-    that is not a spec, such as a path, has none.
+    Those are names of factors and of networks; names of units and of arguments are not included. For a text
+    that is not a spec, such as a path, the result is empty.
     """
     node = syntax(text)
     return set() if node is None else {part.id for part in _values(node) if isinstance(part, ast.Name)}
@@ -31,8 +31,8 @@ def bound(text: str, factors: Mapping[str, float]) -> str:
     """Return a spec with the factors in it replaced by their values, and their sums and products computed.
 
     Raises:
-        SpecError: something other than numbers is added to a factor, or multiplied by it; or the number that
-            comes out is not finite.
+        SpecError: something other than numbers is added to a factor, or multiplied by it; or the result is
+            not finite.
     """
     node = syntax(text)
     if node is None or not names_in(text) & factors.keys():

@@ -1,4 +1,4 @@
-"""Types of the fields of files: what a number or a text may be, wherever it is written or read back."""
+"""Types of the fields of files: the allowed numbers and texts, both when written and when read."""
 
 import re
 from typing import Annotated, TypeVar
@@ -10,7 +10,7 @@ from robustlab.core.text import shown
 T = TypeVar("T")
 
 _LARGEST = 2**63 - 1
-"""What SQLite and 64-bit programs can hold."""
+"""The largest integer of SQLite and of 64-bit programs."""
 
 _LONGEST = 100_000
 """Characters of a text; the rest is cut off."""
@@ -27,13 +27,13 @@ Text = Annotated[str, AfterValidator(_clean)]
 """A text that a terminal and a page can show: control characters are replaced, and the length is bounded."""
 
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-"""A share, score or probability."""
+"""A share, score or probability, in [0, 1]."""
 
 Length = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-"""A distance or eps in pixel units, or seconds, or megabytes."""
+"""A distance or eps on the pixel scale, or seconds, or megabytes; not negative."""
 
 Factor = Annotated[float, Field(gt=0.0, le=1e12, allow_inf_nan=False)]
-"""What a length is multiplied or divided by."""
+"""A factor of a length, above 0."""
 
 Number = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 """Any finite number that a chart can show."""
@@ -42,20 +42,20 @@ Integer = Annotated[int, Field(ge=-_LARGEST, le=_LARGEST)]
 """An image's id."""
 
 Count = Annotated[int, Field(ge=0, le=_LARGEST)]
-"""How many; also a place in a list, or a class."""
+"""A number of things, a place in a list, or a class; not negative."""
 
 Positive = Annotated[int, Field(ge=1, le=_LARGEST)]
-"""How many, at least one."""
+"""A number of things, at least one."""
 
 Answer = Annotated[int, Field(ge=-1, le=_LARGEST)]
-"""A predicted class or a restart; -1 where there is none."""
+"""A predicted class or a restart; -1: none."""
 
 Some = Annotated[list[T], Field(max_length=10_000)]
 """A list that the report goes through."""
 
 
 def refusal(error: ValidationError) -> str:
-    """Return which field was refused first, what it should be, and what was found."""
+    """Return which field was refused first, its expected value, and its actual value."""
     first = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")

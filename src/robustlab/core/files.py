@@ -1,4 +1,4 @@
-"""Writing files so that a crash leaves either the old file or the new one, and saying why if it can't."""
+"""Writes files so that a crash leaves either the old file or the new one; explains errors."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ _REASONS = {
 
 
 def reason(error: OSError) -> str:
-    """Say in a few words why the operating system refused."""
+    """Return in a few words why the operating system refused."""
     return _REASONS.get(error.errno or 0, error.strerror or str(error))
 
 
@@ -43,16 +43,16 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def part_of(path: Path) -> Path:
-    """Return where a file is written before it takes its place: a name that no user gives a file."""
+    """Return the temporary name of a file while it is written; no user gives a file such a name."""
     return path.with_name(f".{path.name}.robustlab-part")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Yield a new file beside ``path``; after the block it is flushed to the disk and takes that place.
+    """Yield a new file beside ``path``; after the block it is flushed to the disk and replaces ``path``.
 
     The file is a new one even if a killed run left one, or a link has its name. A link at ``path`` itself is
-    replaced, and what it leads to stays as it was.
+    replaced, and its target does not change.
     """
     part = part_of(path)
     part.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file beside its place, flush it to the disk and rename it. Its folder must be there.
+    """Write a temporary file, flush it to the disk and rename it to ``path``. Its folder must exist.
 
     Raises:
         OutputError: the disk is full, or the folder is missing or not writable.

@@ -1,8 +1,8 @@
-"""What a user's file can import: the modules beside it and in the working directory, each file its own.
+"""The modules that a user's file can import: those beside it and in the working directory.
 
 Two files may have helpers of the same name, and a helper may be edited between two loads. So the modules of a
-file are in `sys.modules` only while its code imports something: when it is loaded, and also when a function
-of it imports later, as a ``forward`` may. For this, its modules get their own ``__import__``.
+file are in `sys.modules` only while its code imports something: when it is loaded, and also when one of its
+functions imports later, as a ``forward`` may. For this, its modules get their own ``__import__``.
 """
 
 import ast
@@ -26,9 +26,9 @@ class Scope(MetaPathFinder):
     """The modules of one file.
 
     Args:
-        folders: where modules are looked for, in this order, before what is installed.
-        hidden: a folder whose modules the file gets as they are on the disk now, even if others loaded them.
-        package: a folder without ``__init__.py`` that is a package all the same, for relative imports.
+        folders: where modules are searched for, in this order, before installed ones.
+        hidden: a folder whose modules are loaded again from the disk, even if another file loaded them.
+        package: a folder without ``__init__.py`` that counts as a package, for relative imports.
     """
 
     def __init__(
@@ -43,13 +43,13 @@ class Scope(MetaPathFinder):
             self.modules[package.name].__path__ = [str(package)]
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        """Find a module of the file, which gets the file's ``__import__``."""
+        """Find a module for the file; the module gets the file's ``__import__``."""
         del target
         parent = name.rpartition(".")[0]
         if parent and parent not in self._names:
             return None
         spec = PathFinder.find_spec(name, path if parent else self.folders)
-        # A folder without __init__.py, such as ./data, gives way to an installed package of its name.
+        # A folder without __init__.py, such as ./data, is ignored if an installed package has its name.
         if spec is None or (spec.origin is None and not parent and _is_installed(name)):
             return None
         if is_library_file(spec.origin or next(iter(spec.submodule_search_locations or ()), "")):
@@ -61,7 +61,7 @@ class Scope(MetaPathFinder):
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """Let the file's modules be imported inside the block; others of their names are put aside."""
+        """Let the block import the file's modules; others of the same names are removed meanwhile."""
         if self._open:
             yield
             return
@@ -86,7 +86,7 @@ class Scope(MetaPathFinder):
     def _hides(self, name: str, module: ModuleType) -> bool:
         if name in self.modules:
             return True
-        # By the attributes themselves: some modules answer to every name.
+        # Read the attributes directly: some modules return a value for every name.
         own = getattr(module, "__dict__", {})
         place = own.get("__file__") or next(iter(own.get("__path__") or ()), None)
         if self._hidden is None or name == "__main__" or not isinstance(place, str) or is_library_file(place):
@@ -94,7 +94,7 @@ class Scope(MetaPathFinder):
         return Path(place).resolve().is_relative_to(self._hidden)
 
     def _import(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        """Import as the file sees it."""
+        """Import with the file's own search path."""
         relative = kwargs.get("level", args[3] if len(args) > 3 else 0)
         top = name.partition(".")[0]
         if not relative and top in sys.modules and top not in self.modules and not self._has(top):
@@ -129,17 +129,17 @@ class _Loader(SourceFileLoader):
         self._scope = scope
 
     def exec_module(self, module: ModuleType) -> None:
-        # Functions keep the builtins of the module that they are defined in.
+        # Functions use the builtins of the module that defines them.
         vars(module)["__builtins__"] = self._scope.builtins
         super().exec_module(module)
 
 
 def scope_of(path: Path, prefix: str) -> tuple[str, Scope]:
-    """Return a file's name as a module, and what it can import: as for Python itself, and a little more.
+    """Return a file's module name, and its scope of imports.
 
     A file of a package is ``package.file``, so that its relative imports work. In a folder without
     ``__init__.py`` the package begins below the working directory, if the file is there, else at the folder.
-    Where no name of this kind is possible, it is the file's own behind a prefix.
+    If no such name is possible, it is a prefix and the file's own name.
     """
     folder, here, root = path.parent, Path.cwd(), path.parent
     while (root / "__init__.py").is_file():
@@ -196,7 +196,7 @@ def _imported(file: Path, scope: Scope) -> Iterator[Path]:
             continue
         for name in names:
             parts = name.split(".")
-            # The packages on the way are run, too.
+            # Python also runs the ``__init__.py`` of each package on the path.
             for places in (parts[:end] for end in range(1, len(parts) + 1)):
                 bases = [Path(folder, *places) for folder in folders]
                 choices = [

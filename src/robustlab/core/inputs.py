@@ -1,6 +1,6 @@
-"""A user's images, labels and numbers: converted to plain tensors, or refused in one line.
+"""Converts a user's images, labels and numbers to plain tensors, or refuses them in one line.
 
-Attacks, certifiers and evaluations share it, so that all of them take the same.
+Attacks, certifiers and evaluations use it, so all of them accept the same input.
 """
 
 import contextlib
@@ -33,11 +33,12 @@ Numbers = Tensor | np.ndarray[Any, Any] | Sequence[float]
 """One number per image."""
 
 _ROUNDING = 1e-6
-"""How far beyond [0, 1] a pixel may lie, for what normalising and its inverse round off; it is clamped."""
+"""How far outside [0, 1] a pixel may lie because of rounding in a normalisation and its inverse; it is
+clamped."""
 
 
 def oddity(tensor: Tensor) -> str:
-    """Return what keeps a tensor from being a plain, dense one; empty if it is one."""
+    """Return why a tensor is not a plain, dense one; empty if it is one."""
     if is_lazy(tensor):
         return "without a shape"
     if tensor.is_meta:
@@ -48,14 +49,14 @@ def oddity(tensor: Tensor) -> str:
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
-    """Refuse a tensor that is sparse, nested or quantized, or holds no values.
+    """Refuse a tensor that is sparse, nested or quantized, or has no values.
 
     Args:
         name: what it is, for the message.
         tensor: of any shape.
 
     Raises:
-        RobustlabError: it is.
+        RobustlabError: the tensor is one of these.
     """
     if found := oddity(tensor):
         raise RobustlabError(f"{name} must be a plain, dense tensor; found one that is {found}")
@@ -64,11 +65,11 @@ def check_dense(name: str, tensor: Tensor) -> None:
 def to_eval_mode(model: nn.Module) -> bool:
     """Put a model into eval mode; return whether its own ``eval()`` did it.
 
-    That of a torch.export program raises, for its mode was fixed when it was exported; some change nothing.
+    The ``eval()`` of a torch.export program raises, since its mode was fixed at the export; some do nothing.
     """
     with contextlib.suppress(NotImplementedError):
         model.eval()
-    # Frozen TorchScript has no mode at all.
+    # Frozen TorchScript has no mode.
     left = [module for module in model.modules() if getattr(module, "training", False)]
     for module in left:
         module.training = False
@@ -76,14 +77,14 @@ def to_eval_mode(model: nn.Module) -> bool:
 
 
 def check_eval_mode(model: nn.Module, before: str) -> None:
-    """Refuse what is not a model, and a model of which a part is in train mode.
+    """Refuse a value that is not a model, and a model with a part in train mode.
 
     Args:
         model: the classifier.
-        before: what is to be done with it, as in "call model.eval() before attacking it".
+        before: the end of the message "call model.eval() before ...", such as "attacking it".
 
     Raises:
-        RobustlabError: it is.
+        RobustlabError: the value is one of these.
     """
     check_module("model", model)
     part = next((name for name, module in model.named_modules() if getattr(module, "training", False)), None)
@@ -96,10 +97,10 @@ def check_eval_mode(model: nn.Module, before: str) -> None:
 
 
 def check_module(name: str, model: object) -> None:
-    """Refuse what is not a ``torch.nn.Module``, and say how it becomes one.
+    """Refuse a value that is not a ``torch.nn.Module``, and explain how to make one.
 
     Raises:
-        RobustlabError: it is a function, a class or something else.
+        RobustlabError: the value is a function, a class or something else.
     """
     if isinstance(model, nn.Module):
         return
@@ -118,7 +119,7 @@ def as_images(images: Any) -> Tensor:
         images: a tensor or NumPy array as `split_images` takes it.
 
     Raises:
-        DataError: they are something else.
+        DataError: the images are refused.
     """
     checked = split_images(images)
     return checked.to(torch.float32).div(255) if checked.dtype == torch.uint8 else checked
@@ -129,11 +130,11 @@ def split_images(images: Any, ids: Sequence[int] | None = None) -> Tensor:
 
     Args:
         images: a tensor or NumPy array (N, C, H, W), uint8 or floating. A pixel that rounding left at most
-            1e-6 outside [0, 1] is moved to its end.
-        ids: what the images are called in a message; default their places.
+            1e-6 outside [0, 1] is clamped.
+        ids: (N,) names of the images in a message; default: their places.
 
     Raises:
-        DataError: another type, shape or range, or NaN.
+        DataError: the type, shape or range is wrong, or a value is NaN.
     """
     if not isinstance(images, Tensor | np.ndarray):
         raise DataError(f"images must be a torch.Tensor or a NumPy array, found {a_kind(images)}")
@@ -166,10 +167,10 @@ def as_numbers(name: str, numbers: Any, images: Tensor, *, negative: bool = Fals
         name: what the numbers are, for the message.
         numbers: (N,), such as labels: a tensor, an array or a list of any integers; or one number for all.
         images: (N, C, H, W).
-        negative: whether there may be negative ones.
+        negative: whether negative numbers are allowed.
 
     Raises:
-        DataError: another type or shape, or a negative number that may not be.
+        DataError: the type or shape is wrong, or a negative number is not allowed.
     """
     given = _tensor(name, numbers)
     if given.ndim == 0:
@@ -191,7 +192,7 @@ def as_radii(eps: Any, images: Tensor) -> Tensor:
         images: (N, C, H, W).
 
     Raises:
-        DataError: another type or shape, or a radius that is negative, NaN or beyond float32.
+        DataError: the type or shape is wrong, or a radius is negative, NaN or too large for float32.
     """
     given = _tensor("eps", eps)
     if given.ndim == 0:
@@ -208,10 +209,10 @@ def as_radii(eps: Any, images: Tensor) -> Tensor:
 
 
 def check_classes(classes: int, highest: int, what: str = "labels") -> None:
-    """Refuse labels that a model with so many outputs cannot give.
+    """Refuse labels that a model with ``classes`` outputs can't predict.
 
     Raises:
-        RobustlabError: the highest one is too high.
+        RobustlabError: the highest label is too high.
     """
     if highest >= classes:
         raise RobustlabError(f"the model outputs {classes} logits, but {what} go up to {highest}")
@@ -231,10 +232,10 @@ def _tensor(name: str, value: Any) -> Tensor:
 
 
 def _array(value: Any) -> np.ndarray[Any, Any]:
-    """Return a value as an array of a kind that torch knows, where there is one."""
-    # A copy: torch refuses arrays with negative strides, and warns of those that can't be written.
+    """Return a value as an array of a type that torch supports, if possible."""
+    # A copy: torch refuses arrays with negative strides, and warns about read-only ones.
     array = np.array(value)
-    if array.dtype.hasobject:  # of a table's column; numbers of one kind make an array of it
+    if array.dtype.hasobject:  # such as a column of a table; numbers of one type become an array
         array = np.array(array.tolist())
     if array.dtype.kind == "f" and array.dtype.itemsize > 8:
         return array.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Which code is a library's, and which is the user's own: what is installed, and what is being written."""
+"""Distinguishes library code from the user's own code: installed packages from files in development."""
 
 import re
 import sys
@@ -21,11 +21,11 @@ _LIBRARIES = (
 
 @cache
 def is_library_file(file: str) -> bool:
-    """Return whether a file belongs to Python or to an installed package; so does no file at all.
+    """Return whether a file belongs to Python or to an installed package; also True for no file.
 
     A package is installed where a distribution's RECORD lists it, in whichever folder (``pip install
-    --target``). No RECORD lists the files of an editable install: they are what the user is editing, so
-    they count as the user's own.
+    --target``). No RECORD lists the files of an editable install. The user edits them, so they count as the
+    user's own.
     """
     path = Path(file)
     if not file or {"site-packages", "dist-packages"} & set(path.parts) or file.startswith(_LIBRARIES):
@@ -38,7 +38,7 @@ def is_library(code: Any) -> bool:
     name = getattr(code, "__module__", None) or ""
     if not isinstance(name, str):  # of a class that was compiled
         return True
-    # What was typed into a console has no file, and what came from a user's file may have left its module.
+    # Code typed into a console has no file, and code from a user's file may no longer be in `sys.modules`.
     file = getattr(sys.modules.get(name), "__file__", None) or "<console>"
     return name.partition(".")[0] in sys.stdlib_module_names or is_library_file(file)
 
@@ -51,5 +51,5 @@ def _lists(folder: Path, name: str) -> bool:
         return any(
             listed.search(match.read_text("RECORD") or "") for match in distributions(path=[str(folder)])
         )
-    except OSError:  # a folder that can't be read holds nothing that could be imported
+    except OSError:  # an unreadable folder contains no importable module
         return False

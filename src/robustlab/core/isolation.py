@@ -1,4 +1,4 @@
-"""Process-wide settings: robustlab computes under its own, and puts the caller's back afterwards."""
+"""Process-wide settings: robustlab uses its own, and restores the caller's afterwards."""
 
 import os
 import sys
@@ -28,7 +28,7 @@ class _Setting(NamedTuple):
     read: Callable[[], Any]
     write: Callable[[Any], object]
     own: Callable[[Any], Any]
-    """What robustlab computes with, given the caller's."""
+    """robustlab's settings, given the caller's."""
 
 
 def _global_device() -> torch.device | None:
@@ -58,7 +58,7 @@ def _precision() -> tuple[Any, ...]:
     """Return how fp32 products are rounded: the older settings, or None, and the newer ones part by part."""
     try:
         older, parts = (torch.get_float32_matmul_precision(), _BACKENDS.cudnn.allow_tf32), _ON_CPU
-    except RuntimeError:  # the caller uses the newer settings, beside which torch refuses to read these
+    except RuntimeError:  # the caller uses the newer settings; then torch refuses to read these
         older, parts = None, _ON_CPU + _ON_GPU
     return older, [(part, part.fp32_precision) for part in parts]
 
@@ -73,7 +73,8 @@ def _set_precision(values: tuple[Any, ...]) -> None:
 
 
 def _exact(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    # GPUs otherwise round what convolutions multiply to TF32's 10 bits, and processors may round to bf16.
+    # Otherwise GPUs round the inputs of convolutions to TF32's 10 bits, and processors may round them to
+    # bf16.
     older, parts = values
     return older and ("highest", False), [(part, "ieee") for part, _ in parts]
 
@@ -106,7 +107,7 @@ _SETTINGS = (
         lambda values: torch.autograd.set_detect_anomaly(*values),
         lambda _: (False, True),
     ),
-    # Batches shrink as images are broken, and cuDNN would look for the fastest algorithm at each new size.
+    # Batches shrink as images are broken; cuDNN would search for the fastest algorithm for each new size.
     _Setting(_cudnn, _set_cudnn, lambda _: (False, False)),
     _Setting(_precision, _set_precision, _exact),
     _Setting(sys.getrecursionlimit, sys.setrecursionlimit, lambda limit: limit),
@@ -114,7 +115,7 @@ _SETTINGS = (
 
 
 def callers_settings() -> list[Any]:
-    """Return what `put_back` needs."""
+    """Return the settings for `put_back`."""
     return [setting.read() for setting in _SETTINGS]
 
 
@@ -126,22 +127,22 @@ def put_back(values: list[Any]) -> None:
 
 
 def other_default_device() -> bool:
-    """Return whether the caller of robustlab has made another device than the CPU the default."""
+    """Return whether the caller of robustlab has set a default device other than the CPU."""
     return _other_device.get()
 
 
 @contextmanager
 def own_settings() -> Iterator[None]:
-    """Compute inside the block as in a process where nobody has set anything, with exact products in fp32.
+    """Compute inside the block with torch's default settings and exact products in fp32.
 
-    The default is float32 on the CPU, with gradients, without autocast, deterministic mode or anomaly mode.
-    At the end the caller's settings, torch's generators and the working directory are as they were, even if
-    a model has changed them. The number of threads is the caller's, or what the model's file sets.
+    These are float32 on the CPU, with gradients, without autocast, deterministic mode or anomaly mode. At the
+    end the caller's settings, torch's generators and the working directory are restored, even if a model has
+    changed them. The number of threads is the caller's, or the one that the model's file sets.
 
-    Also a decorator.
+    It also works as a decorator.
 
     Raises:
-        RobustlabError: the caller is inside a transform of `torch.func`, where no value can be read.
+        RobustlabError: the caller is inside a transform of `torch.func`, where values can't be read.
     """
     _refuse_transform()
     with ExitStack() as stack:
@@ -152,10 +153,11 @@ def own_settings() -> Iterator[None]:
         # fails after `torch.set_default_device(None)`.
         if torch.empty(0).device.type != "cpu":
             stack.callback(_other_device.reset, _other_device.set(True))
-            # Not otherwise: it makes every call of torch slower.
+            # Only then: it makes every call of torch slower.
             stack.enter_context(torch.device("cpu"))
         put_back([setting.own(setting.read()) for setting in _SETTINGS])
-        # To count devices takes longer than all the rest, and none has drawn before the first is used.
+        # Counting devices takes longer than all the rest, and no generator has been used before the first
+        # device is.
         used: Any = torch.cuda.is_initialized
         devices = range(torch.cuda.device_count()) if used() else ()
         stack.enter_context(torch.random.fork_rng(devices=devices))
@@ -164,7 +166,7 @@ def own_settings() -> Iterator[None]:
 
 @contextmanager
 def own_threads(threads: int) -> Iterator[None]:
-    """Let torch use so many threads inside the block."""
+    """Let torch use ``threads`` threads inside the block."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

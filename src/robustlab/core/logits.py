@@ -1,8 +1,7 @@
-"""What counts as an answer of a classifier, and the numbers that losses can work with.
+"""Which answers of a classifier are valid, and logits without infinities for the losses.
 
 Minus infinity is a valid logit: the class is excluded (a mask, or the log of a probability that underflowed).
-A row of logits is not an answer where its highest value is not a number to compare with: a NaN anywhere, plus
-infinity, or nothing but minus infinity.
+A row of logits is not a valid answer if it contains NaN or plus infinity, or only minus infinity.
 """
 
 import torch
@@ -11,26 +10,27 @@ from torch import Tensor
 from robustlab.core.text import a_kind
 
 _GAP = 1e4
-"""How far below the lowest finite logit an excluded class is put: its probability is 0 in float32."""
+"""How far below the lowest finite logit the logit of an excluded class is set: its probability is 0 in
+float32."""
 
 
 def answered(logits: Tensor) -> Tensor:
-    """Return (...) whether each row of logits (..., K) is an answer."""
+    """Return (...) whether each row of logits (..., K) is a valid answer."""
     return logits.detach().amax(dim=-1).isfinite()  # the maximum of a row with a NaN is NaN
 
 
 def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits (..., K) in float32 without infinities, and (...) whether each row is an answer.
+    """Return logits (..., K) in float32 without infinities, and (...) whether each row is valid.
 
     An excluded class gets a constant below the row's other logits: prediction, probabilities and the other
-    classes' gradients stay as they were. A row that is not an answer becomes zeros.
+    classes' gradients do not change. An invalid row becomes zeros.
     """
     if logits.grad_fn is not None:
         logits.grad_fn.register_hook(_without_nan)
     logits = logits.float()
     values = logits.detach()
     numbers = values.isfinite()
-    if logits.device.type == "cpu" and bool(numbers.all()):  # a GPU would have to wait for the answer
+    if logits.device.type == "cpu" and bool(numbers.all()):  # a GPU would have to wait for the result
         return logits, numbers[..., 0]
     valid = answered(values)
     lowest = torch.where(numbers, values, torch.inf).amin(dim=-1)
@@ -40,14 +40,14 @@ def finite(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _without_nan(gradients: tuple[Tensor | None, ...], _: object) -> tuple[Tensor | None, ...]:
-    """Replace the NaN that a classifier's last step makes of 0/0, as the log in ``softmax(z).log()`` does.
+    """Replace the NaN of 0/0 in the backward pass of a classifier's last step, such as ``softmax(z).log()``.
 
-    It would spread from an excluded class, of which no loss asks anything, to all others.
+    It would spread from an excluded class, which no loss uses, to all others.
     """
     return tuple(part if part is None else part.nan_to_num(0.0, 0.0, 0.0) for part in gradients)
 
 
 def no_tensor(answer: object) -> str:
-    """Return what a model gave in the place of a tensor, and how its logits are had."""
+    """Describe what a model returned instead of a tensor, and how to get its logits."""
     remedy = "wrap it in a module whose forward returns them, such as output.logits or output[0]"
     return f"{a_kind(answer)}; {remedy}"

@@ -1,4 +1,4 @@
-"""How the process holds on to memory, and gives it back."""
+"""How the process keeps freed memory, and returns it to the system."""
 
 import ctypes
 import gc
@@ -9,12 +9,12 @@ _LARGE = 1 << 30
 
 
 def keep_freed_memory() -> bool:
-    """Ask the C library to reuse freed blocks of up to 1 GiB, as small ones; return whether it will.
+    """Let the C library reuse freed blocks of up to 1 GiB, as it reuses small ones; return whether it will.
 
-    By default glibc gives a freed block of over 32 MiB back to the system at once. The activations of a large
+    By default glibc returns a freed block of over 32 MiB to the system at once. The activations of a large
     batch are such blocks, and the system fills them with zeros again in every pass. A pass of 1,000 MNIST
     images was measured to take up to 1.8 times as long, one of 250 images the same time (LOG.md, "Speed of
-    gradients and training"). Use this only in a process of our own: it keeps freed memory until it ends.
+    gradients and training"). Use this only in robustlab's own process: it keeps freed memory until it ends.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -25,7 +25,7 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Give the system what is freed, where the C library can: after work that took much and is over."""
+    """Return freed memory to the system, if the C library can; use it after work that needed much memory."""
     gc.collect()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform.startswith("linux") else None
     if trim is not None:

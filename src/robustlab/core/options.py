@@ -1,6 +1,6 @@
 """Options that are written once, for Python, the command line and the checks.
 
-An option is a field of a dataclass; `option_info` says of it what the type and the default do not. Nothing
+An option is a field of a dataclass; `option_info` adds what the type and the default do not state. Nothing
 here loads torch, so that the command line can show its help at once.
 """
 
@@ -24,8 +24,8 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 Mode = Literal["verdict", "max-loss"]
 """``"verdict"`` stops at an image's first success; ``"max-loss"`` spends the full budget on every image."""
 EvaluationMode = Literal["verdict", "max-loss", "test-set"]
-"""As `Mode`, of the images that are left; ``"test-set"``: each attack with its full budget on all images,
-those that are misclassified as they are included."""
+"""As `Mode`, on the images that are not broken yet; ``"test-set"``: each attack with its full budget on all
+images, including misclassified ones."""
 
 P = ParamSpec("P")
 OptionsT = TypeVar("OptionsT")
@@ -34,17 +34,17 @@ RunT = TypeVar("RunT")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class OptionInfo:
-    """What is said of an option.
+    """The description of an option.
 
     Attributes:
-        help: what it means, for ``--help`` and for Python.
+        help: its meaning, for ``--help`` and for Python.
         least, most: the range of a whole number.
-        accepted: what it may be, for messages; of a text or a switch it is known.
-        flag: on the command line; default: its name.
-        metavar: the placeholder of its value there, if not its type.
-        by_place: whether it stands on the command line without a flag; with `flag` given, in either way.
-        command_line: its type there: ``"text"``, ``"texts"`` (repeatable), or that of Python; None: it is of
-            Python alone.
+        accepted: the accepted values, for messages; not needed for a text or a switch.
+        flag: on the command line; default: the option's name.
+        metavar: the placeholder of the value there, if not the type.
+        by_place: whether it is positional on the command line; with `flag` given, both forms work.
+        command_line: its type there: ``"text"``, ``"texts"`` (repeatable), or Python's type; None: only in
+            Python.
     """
 
     help: str
@@ -58,12 +58,12 @@ class OptionInfo:
 
 
 def option_info(help: str, **more: Any) -> dict[str, OptionInfo]:  # noqa: A002 (as in typer)
-    """Return the metadata of a field: what it means, and `OptionInfo`'s other attributes."""
+    """Return the metadata of a field: its meaning, and `OptionInfo`'s other attributes."""
     return {"option": OptionInfo(help=help, **more)}
 
 
 def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], OptionInfo]]:
-    """Return the fields of a dataclass of options with what is said of them."""
+    """Return the fields of a dataclass of options with their descriptions."""
     return {field.name: (field, field.metadata["option"]) for field in dataclasses.fields(kind)}
 
 
@@ -78,14 +78,14 @@ def texts_for_paths(options: object) -> None:
 
 
 def check_options(options: Any, names: Mapping[str, Any]) -> None:
-    """Check the type and the range of every option, as far as its annotation says them.
+    """Check the type and the range of every option, as its annotation states them.
 
     Args:
         options: a dataclass of them.
-        names: what its annotations name beside what its module has loaded.
+        names: names in its annotations that its module has not loaded.
 
     Raises:
-        SpecError: one of them is not what it should be.
+        SpecError: an option has a wrong type or value.
     """
     hints = get_type_hints(type(options), localns=dict(names))
     for name, (_, said) in options_of(type(options)).items():
@@ -99,7 +99,7 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
             check_whole(name, value, said.least, said.most)
         elif said.accepted or set(kinds) <= {bool, str, Path, NoneType}:
             plain = tuple(get_origin(kind) or kind for kind in kinds)
-            if isinstance(value, str) and str not in plain:  # to Python a text is a sequence of texts
+            if isinstance(value, str) and str not in plain:  # a text is a sequence of texts, too
                 plain = (NoneType,)
             accepted = said.accepted or ("True or False" if kinds[0] is bool else "a text or a path")
             check_kind(name, value, plain, accepted)
@@ -108,10 +108,10 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
 
 
 def progress_of(options: Any, given: Progress | None) -> Progress:
-    """Return where to show progress: what was given, or what the options say, or nowhere.
+    """Return where to show progress: the given object, or the one of the options, or nowhere.
 
     Raises:
-        SpecError: the options say something else.
+        SpecError: the options' value is not accepted.
     """
     said = options_of(type(options))["progress"][1]
     check_kind("progress", options.progress, (Progress, NoneType), said.accepted)
@@ -119,11 +119,11 @@ def progress_of(options: Any, given: Progress | None) -> Progress:
 
 
 def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name: str) -> Callable[P, RunT]:
-    """Return a function that takes options as its arguments, and has their meanings in its docstring.
+    """Return a function with the options as its arguments, and their meanings in its docstring.
 
     Args:
         options: their dataclass.
-        run: what is done with them; its docstring begins the new one.
+        run: the function that gets them; its docstring begins the new one.
         name: of the function.
     """
     kind = cast("type", options)

@@ -13,11 +13,12 @@ __all__ = ["InOwnDtype", "dtype_of", "in_own_dtype", "short_name"]
 
 
 class InOwnDtype(nn.Module):
-    """A classifier of float32 images (N, C, H, W), which are cast before it sees them.
+    """A classifier of float32 images (N, C, H, W); they are cast to its own type first.
 
     The images of an attack stay float32, and so do all distances; gradients pass through the cast. In float16
-    the gradient of a confident answer is the probability of another class, which would be rounded to zero. So
-    inside the model the gradient of each image is scaled: its largest value at the logits is 1.
+    the gradient of a confident answer is proportional to the probability of another class, and would be
+    rounded to zero. So inside the model the gradient of each image is scaled: its largest value at the logits
+    is 1.
 
     Args:
         model: the classifier of images in ``dtype``, in eval mode.
@@ -30,10 +31,10 @@ class InOwnDtype(nn.Module):
         self.training = False
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return what the model answers."""
+        """Return the model's answer."""
         before = torch.get_default_dtype()
         if self.dtype == torch.float64:
-            # Who works in float64 has often made it the default, and the model's code may rely on that.
+            # A user of float64 has often made it the default, and the model's code may rely on that.
             torch.set_default_dtype(torch.float64)
         try:
             if self.dtype != torch.float16:
@@ -49,7 +50,7 @@ class InOwnDtype(nn.Module):
 
 
 class _ScaledUp(torch.autograd.Function):
-    """From float16 to float32 on the way forward; the way back begins here."""
+    """Forward: casts from float16 to float32. Backward, at the start: scales the gradient."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, scale: list[Tensor]) -> Tensor:
@@ -64,7 +65,7 @@ class _ScaledUp(torch.autograd.Function):
 
 
 class _ScaledBack(torch.autograd.Function):
-    """From float32 to float16 on the way forward; the way back ends here."""
+    """Forward: casts from float32 to float16. Backward, at the end: undoes the gradient's scaling."""
 
     @staticmethod
     def forward(ctx: Any, images: Tensor, scale: list[Tensor]) -> Tensor:
@@ -83,16 +84,16 @@ def _by_row(values: Tensor, factors: Tensor) -> Tensor:
 def in_own_dtype(model: nn.Module, images: Tensor) -> nn.Module:
     """Return a classifier of float32 images: the model, inside an `InOwnDtype` if it needs one.
 
-    A model whose weights are all float32, or which has none, is given float32 and is not asked. Any other one
-    is shown an image: it is given float32 if it takes that, since it casts by itself then, or else the first
-    type of its weights that it takes.
+    A model with only float32 weights, or without weights, gets float32 without a test. Any other model is
+    tested on an image. It gets float32 if it accepts that, since it then casts by itself; otherwise the first
+    type of its weights that it accepts.
 
     Args:
         model: in eval mode.
         images: (N, C, H, W) float32, at least one.
 
     Raises:
-        UserCodeError: it quits when it is asked.
+        UserCodeError: it ends the program during the test.
     """
     with calling("the model", " when its weights were looked at"):
         weights = chain(model.parameters(), model.buffers())

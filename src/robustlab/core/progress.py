@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 
 class Progress:
-    """Receives progress and shows none of it: the default of the library, and the base of the others."""
+    """Receives progress and shows nothing: the library's default, and the base class of the others."""
 
     def weigh(self, efforts: Mapping[str, float]) -> None:
-        """Announce, before `plan`, about what each stage costs, by name, in any unit: for the time left."""
+        """Announce, before `plan`, each stage's approximate cost in any unit, to estimate the time left."""
 
     def plan(self, stages: list[str]) -> None:
         """Announce the names of all stages, in order."""
@@ -16,7 +16,7 @@ class Progress:
     def stage(self, name: str, state: str, seconds: float = 0.0, remark: str = "") -> None:
         """Report that a stage is now ``"running"``, ``"done"`` or ``"kept"`` (finished by an earlier run).
 
-        ``remark``: what came out, in a few words.
+        ``remark``: the result in a few words.
         """
 
     @contextmanager
@@ -30,7 +30,7 @@ class Progress:
 
 
 class WithinStage(Progress):
-    """Passes on bars and notes of work that is one stage of a larger whole, and no stages of its own."""
+    """Passes on bars and notes, but not stages, of work that is one stage of a larger run."""
 
     def __init__(self, outer: Progress) -> None:
         self._outer = outer
@@ -48,7 +48,7 @@ class Task:
     """One bar."""
 
     def advance(self, amount: float) -> None:
-        """Report ``amount`` more units done; a part of one where that is known."""
+        """Report ``amount`` more units done; fractions are allowed."""
 
     def show(self, remark: str) -> None:
-        """Show how it stands, in a few words, in the place of what was shown before."""
+        """Show the current state in a few words, instead of the earlier remark."""

@@ -69,7 +69,7 @@ def _shift(z: Tensor, places: int) -> Tensor:
 
 
 def global_state(device: torch.device) -> Tensor:
-    """Return the state of the global generators of the CPU and of the device: another one after a draw."""
+    """Return the state of the global generators of the CPU and of the device; a draw changes it."""
     state = torch.get_rng_state()
     return torch.cat([state, torch.cuda.get_rng_state(device)]) if device.type == "cuda" else state
 

@@ -58,7 +58,7 @@ class Unit:
 
     kind: ClassVar[str] = ""
     example: ClassVar[str] = "name"
-    """A spec of the kind, for messages."""
+    """An example of a spec of the kind, for messages."""
     name: ClassVar[str] = ""
     replaced: ClassVar[Mapping[str, str]] = {}
     """Arguments that the last version had, each with a spec that says the same now; for the error's hint."""
@@ -66,7 +66,7 @@ class Unit:
     """Arguments of a spec that stand for a unit: ``{"eps": ("threat", "linf")}`` reads ``eps=0.3`` as
     ``threat=linf(eps=0.3)``."""
     by_place: ClassVar[bool] = False
-    """Whether a spec may give arguments by their place, too."""
+    """Whether a spec may also give arguments by position."""
 
     def __repr__(self) -> str:
         """Return the spec with every argument resolved."""
@@ -91,8 +91,8 @@ class Unit:
 def _spell(value: object) -> str:
     if type(value) is float:
         return spelled(value)
-    # A reference to a network is an identifier and is written bare: purifier(network=vae).
-    # Python reads keywords otherwise, and normalises letters beyond ASCII; those keep their quotes.
+    # A reference to a network is an identifier and is written without quotes: purifier(network=vae). Python
+    # reads keywords differently, and normalises letters beyond ASCII; such names keep their quotes.
     bare = (
         isinstance(value, str) and value.isascii() and value.isidentifier() and not keyword.iskeyword(value)
     )
@@ -118,7 +118,7 @@ def register(name: str) -> Callable[[type[UnitT]], type[UnitT]]:
 
 
 def _resolve_annotations(cls: type[Unit]) -> None:
-    """Replace annotations that are text by what they mean: a user's file may leave `sys.modules` again."""
+    """Replace annotations that are text by types, while the user's file is still in `sys.modules`."""
     own = inspect.get_annotations(cls)
     if any(isinstance(hint, str) for hint in own.values()):
         with contextlib.suppress(NameError):
@@ -127,7 +127,7 @@ def _resolve_annotations(cls: type[Unit]) -> None:
 
 
 def known_again(unit: type[Unit]) -> None:
-    """Let a registered class be the one that its name means, whichever was registered since."""
+    """Make a registered class the current one of its name again, even if another was registered since."""
     _registry[kind_of(unit)][unit.name] = unit
 
 
@@ -160,7 +160,7 @@ def parse(kind: type[UnitT], text: str) -> UnitT:
             Python literals, names (references to networks) or nested specs.
 
     Raises:
-        SpecError: the text is not a spec, or an unknown name or argument, or a value out of range.
+        SpecError: the text is not a spec, a name or argument is unknown, or a value is out of range.
     """
     node = syntax(text) if isinstance(text, str) else None
     if node is None:
@@ -175,15 +175,15 @@ def called(text: str) -> str | None:
 
 
 def syntax(text: str) -> ast.expr | None:
-    """Return the syntax tree of a Python expression, of which nothing is run; None if it can't be read.
+    """Return the syntax tree of a Python expression without running it; None if it can't be parsed.
 
-    A text of over 10,000 characters, or one nested more than 50 deep, is none that a person means.
+    A text of over 10,000 characters, or nested more than 50 levels deep, is refused.
     """
     if len(text) > _LONGEST_TEXT:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of backslashes in texts
+            warnings.simplefilter("ignore")  # for backslashes in texts
             node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
@@ -274,7 +274,7 @@ def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
 
 
 def _bare(node: ast.expr, text: str) -> object:
-    """Return what a `BareText` says: None, or a text with or without quotes."""
+    """Return the value of a `BareText`: None, or a text with or without quotes."""
     if isinstance(node, ast.Constant):
         return node.value
     if not _is_plain(node):

@@ -1,18 +1,18 @@
-"""How a message shows what a user gave: one line, not too long, and nothing in it that a terminal obeys."""
+"""How a message shows a user's values: one short line without control characters."""
 
 import re
 import reprlib
 
 MESSAGE_LIMIT = 300
-"""The longest message, in characters; longer ones lose their middle."""
+"""The longest message, in characters; longer ones are cut in the middle."""
 
 _VALUE_LIMIT = 60
 
 _LAYOUT = "\n\t\u00a0\u202f"
-"""Line breaks and spaces that no terminal minds."""
+"""Line breaks and spaces that are safe on a terminal."""
 
 LONG_DECIMAL = re.compile(r"\d+\.\d{5,}(e-?\d+)?")
-"""A number in a spec that nobody typed so."""
+"""A number with many decimals, which nobody typed in a spec."""
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = _VALUE_LIMIT
@@ -24,9 +24,10 @@ def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
     """Return a text in one line of at most ``limit`` characters, all of them printable.
 
     White space becomes single spaces. Control characters, those that turn the direction of writing, and
-    halves of surrogate pairs are written as Python does (``\\x1b``). What is too long loses its middle.
+    halves of surrogate pairs are written as Python does (``\\x1b``). A text that is too long is cut in the
+    middle.
     """
-    ends = 4 * limit  # no text needs to be read as a whole to be cut
+    ends = 4 * limit  # the whole text is not needed to cut it
     if len(text) > 2 * ends:
         text = f"{text[:ends]} {text[-ends:]}"
     line = printable(" ".join(text.split()))
@@ -37,14 +38,14 @@ def one_line(text: str, limit: int = MESSAGE_LIMIT) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text whose characters a terminal shows and none of which it obeys; lines stay lines."""
+    """Return a text without characters that control a terminal; line breaks stay."""
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() or sign in _LAYOUT else repr(sign)[1:-1] for sign in text)
 
 
 def a_kind(value: object) -> str:
-    """Return the name of a value's type with its article, ``an int``; ``the class PGD``, or ``None``."""
+    """Return the name of a value's type with its article: ``an int``, ``the class PGD``, ``None``."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
     return "None" if value is None else with_article(type(value).__name__)
@@ -67,7 +68,7 @@ def shown(value: object) -> str:
 def spelled(value: float) -> str:
     """Return a number as Python writes it, and a number of 8-bit levels or half ones as ``8/255``.
 
-    Both texts are the same number. 1/3 and 1/30 would be levels, too, but hardly anybody means them so.
+    Both texts are the same number. 1/3 and 1/30 are levels too, but users rarely mean them as such.
     """
     halves = round(510 * value) if 0 < value < 256 else 0
     fraction = f"{halves / 2:g}"

@@ -1,4 +1,4 @@
-"""What float32 rounds off."""
+"""Tolerance for float32 rounding."""
 
 from typing import TYPE_CHECKING, TypeVar
 
@@ -11,5 +11,5 @@ Length = TypeVar("Length", float, "Tensor")
 
 
 def with_tolerance(eps: Length) -> Length:
-    """Return how far images may be within eps: a little more, for what float32 rounds off in a projection."""
+    """Return the largest accepted distance: eps plus a tolerance for float32 rounding in a projection."""
     return eps * (1 + _TOLERANCE) + _TOLERANCE

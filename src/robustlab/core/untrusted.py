@@ -1,4 +1,4 @@
-"""Reads JSON that anybody may have written or damaged: all JSON files come through here."""
+"""Reads JSON that may be damaged or malicious: robustlab reads all JSON files with this module."""
 
 import json
 from pathlib import Path
@@ -44,7 +44,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     try:
         from_json(content, allow_inf_nan=False)
-    except RecursionError:  # it is raised in the place of a ValueError near the end of Python's own stack
+    except RecursionError:  # raised instead of a ValueError near the end of Python's own stack
         raise ValueError("it is nested too deep") from None
     # That parser keeps the last of two values of one name, and has no hook to notice.
     return json.loads(content, object_pairs_hook=_object)

@@ -1,6 +1,6 @@
 """Runs a function of a user's file or module: ``my_file.py:make_model``, ``package.module:make_model``.
 
-Or finds a class there, which is then a unit: ``my_file.py:MyAttack`` (`core/user_units.py`).
+It also finds a class there, which is then a unit: ``my_file.py:MyAttack`` (`core/user_units.py`).
 """
 
 import ast
@@ -21,11 +21,11 @@ from robustlab.core.errors import SetupError, did_you_mean
 from robustlab.core.imports import Scope, hash_of_sources, scope_of
 
 _REGISTERED = "robustlab_user_"
-"""What the name of a user's file begins with as a module, where it is in no package."""
+"""The prefix of the module name of a user's file that belongs to no package."""
 
 
 _SLOW = 10.0
-"""After so many seconds of an import the user learns what takes so long."""
+"""After this many seconds of an import the user gets a message about it."""
 
 
 def is_user_code(text: str) -> bool:
@@ -39,19 +39,19 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:\w+")
 def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[Any, str]:
     """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
-    A network, or any other object that is not a function, is taken as it is. The file can import the modules
-    beside it, those in the working directory, and those of its package.
+    A network, or any other object that is not a function, is returned unchanged. The file can import the
+    modules beside it, those in the working directory, and those of its package.
 
     Args:
         reference: ``FILE.py:NAME``, or ``package.module:NAME``, looked for as ``python -m`` does.
-        note: where to say that the file works for long when it is imported.
+        note: called with a message if the import takes long.
 
     Raises:
         SetupError: there is no such file or name, or its code failed.
     """
     path, name, scope, module_name = _resolved(reference)
     _check_named(path, name, "function")
-    # One block: what the file sets, such as the default dtype, holds when its function is called.
+    # One block: settings of the file, such as the default dtype, still hold when its function is called.
     with scope.open(), _as_program(path), calling(reference):
         made = _member(_module(path, scope, module_name, note), path, name, "function")
         if callable(made) and not isinstance(made, nn.Module):
@@ -61,7 +61,7 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
 
 
 def find(reference: str, note: Callable[[str], None] = lambda _: None) -> Any:
-    """Return what a file calls by a name, such as a class. It is imported again only when it was changed.
+    """Return the object with a name in a file, such as a class. A file is imported again if it changed.
 
     Args:
         reference: as for `call`.
@@ -96,7 +96,7 @@ def _module(path: Path, scope: Scope, name: str, note: Callable[[str], None]) ->
 
 
 def _check_named(path: Path, name: str, what: str) -> None:
-    source = path.read_bytes()  # whose error, if it may not be read, speaks of this alone
+    source = path.read_bytes()  # a permission error of the file names only the file
     if not name:
         raise SetupError(f"{path}: which {what}? Write {path}:NAME; {_offer(source)}")
 
@@ -112,7 +112,7 @@ def _member(module: ModuleType, path: Path, name: str, what: str) -> Any:
 
 @contextmanager
 def _explained(failure: str) -> Iterator[None]:
-    """Turn all that a user's file raises into a `SetupError`, lack of memory and our own errors included."""
+    """Turn any error of a user's file into a `SetupError`, including MemoryError and robustlab's errors."""
     try:
         yield
     except BaseException as error:
@@ -123,12 +123,12 @@ def _explained(failure: str) -> Iterator[None]:
 
 
 def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
-    """Return the file that a reference means, the name in it, what it can import, its name as a module."""
+    """Return the file of a reference, the name in it, its scope of imports, and its module name."""
     file, _, name = reference.rpartition(":")
     if not file.endswith(".py") and not reference.endswith(".py"):
         module = file
         scope = Scope([Path.cwd()])
-        with scope.open(), _explained(f"{module} can't be imported"):  # the packages above it are run
+        with scope.open(), _explained(f"{module} can't be imported"):  # Python runs the packages above it.
             spec = importlib.util.find_spec(module)
         if spec is None or not (spec.origin or "").endswith(".py"):
             raise SetupError(f"there is no module {module} in {Path.cwd()}, nor one that is installed")
@@ -144,7 +144,7 @@ def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
 
 @contextmanager
 def _as_program(path: Path) -> Iterator[None]:
-    """Let a file that reads the command line when it is imported find none of robustlab's arguments."""
+    """Hide robustlab's arguments from a file that reads the command line when it is imported."""
     before, sys.argv = sys.argv, [str(path)]
     try:
         yield

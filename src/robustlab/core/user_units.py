@@ -31,9 +31,9 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
 
     Args:
         text: ``FILE.py:CLASS`` or ``package.module:CLASS``, with keyword arguments in brackets or without. An
-            object of such a class is taken as it is.
+            object of such a class is returned unchanged.
         kinds: the base classes of the kinds that it may be of.
-        note: where to say that the file takes long to import.
+        note: called with a message if the import takes long.
 
     Raises:
         SetupError: there is no such file or class, or the file can't be imported.
@@ -55,7 +55,7 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
         bases = " or ".join(kind.__name__ for kind in kinds)
         what = f"the class {unit.__name__}" if inspect.isclass(unit) else a_kind(unit)
         raise SpecError(f"{reference} must be a class derived from {bases}, found {what}")
-    # A class that is derived from a unit has its name, but is not a unit until it is registered itself.
+    # A subclass of a unit has its name, but is not a unit until it is registered itself.
     if not {"name", "__dataclass_fields__"} <= vars(unit).keys():
         raise SpecError(f'{reference} is not registered: write @register("a_name") above the class')
     if unit not in own and unit.name in {one.name for one in own}:

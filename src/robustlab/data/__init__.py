@@ -36,10 +36,10 @@ __all__ = [
 
 
 def check_dataset(name: object) -> Dataset:
-    """Return the unit of a dataset that was named.
+    """Return the dataset unit of a name or spec.
 
     Raises:
-        DataError: there is none of this name, or it has other arguments.
+        DataError: the name is unknown, or the arguments are wrong.
     """
     known = units(Dataset)
     if not isinstance(name, str) or (called(name) or name) not in known:
@@ -66,16 +66,16 @@ def load_dataset(
         name: of a dataset; ``robustlab ls datasets`` lists them.
         data_root: the first folder in which its files are looked for; then come the environment variable
             ``ROBUSTLAB_DATA``, ``./data`` and the user's cache folder.
-        validation_fraction: the share of the training part that is set apart for validation.
+        validation_fraction: the share of the training part that is used for validation.
         seed: of the choice of validation images.
-        download: whether it may be downloaded if it is nowhere on the disk.
+        download: whether it may be downloaded if it is not on the disk.
 
     Returns:
         Train, validation and test split; with ``"auto"``, `Splits.fallback` says why if it is not MNIST.
 
     Raises:
-        DataError: unknown name; the files are nowhere; or files that are there are truncated or altered
-            (also with ``"auto"``: damaged files are never passed over in silence).
+        DataError: the name is unknown, the files are not found, or they are truncated or altered (also with
+            ``"auto"``: damaged files are never ignored).
     """
     dataset = check_dataset(name)
     root = None if data_root is None else as_path("data_root", data_root)

@@ -1,4 +1,4 @@
-"""MNIST, or its replacement where there is neither file nor network."""
+"""MNIST, or scikit-learn's digits if MNIST is neither on the disk nor can be downloaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +13,9 @@ from robustlab.data.split import Splits
 
 @register("auto")
 class Auto(Dataset):
-    """MNIST, or the embedded digits where it is neither on disk nor to be downloaded.
+    """MNIST, or scikit-learn's digits if MNIST is neither on disk nor can be downloaded.
 
-    Damaged files are never passed over in silence. `Splits.fallback` says why it is not MNIST.
+    Damaged files are never ignored. `Splits.fallback` gives the reason if it is not MNIST.
     """
 
     def load(

@@ -1,4 +1,4 @@
-"""The dataset kind: a unit that loads a dataset's splits, and says what its images and classes are."""
+"""The dataset kind: a unit that loads a dataset's splits, and describes its images and classes."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -20,7 +20,7 @@ class Dataset(Unit, ABC):
 
     class_names: ClassVar[tuple[str, ...]] = ()
     mean: ClassVar[tuple[float, ...]] = ()
-    """Of each channel over the training images, as networks are usually given them; empty: not usual."""
+    """The usual mean of each channel over the training images, for normalisation; empty: not usual."""
     std: ClassVar[tuple[float, ...]] = ()
 
     @abstractmethod
@@ -31,12 +31,12 @@ class Dataset(Unit, ABC):
 
         Args:
             data_root: the first folder to look in; see `search_path` for the others.
-            validation_fraction: the share of the training part that is set apart.
+            validation_fraction: the share of the training part that is used for validation.
             seed: of the choice of validation images.
-            download: whether files that are nowhere may be downloaded.
+            download: whether missing files may be downloaded.
 
         Raises:
-            DataError: the files are nowhere and can't be downloaded, or are truncated or altered.
+            DataError: the files are missing and can't be downloaded, or are truncated or altered.
         """
 
     def state(self, data_root: Path | None) -> str:

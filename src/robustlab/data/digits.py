@@ -16,10 +16,10 @@ TEST_FRACTION = 0.2
 
 @register("digits")
 class Digits(Dataset):
-    """1,797 handwritten digits, 8x8 brought to 28x28, that come with scikit-learn.
+    """1,797 handwritten digits, 8x8 scaled to 28x28, from scikit-learn.
 
-    A fifth of the images (the same for every seed) is the test set. They are smaller and
-    smoother than MNIST's, so figures measured on them can't be compared with figures on MNIST.
+    A fifth of the images (the same for every seed) is the test set. They are smaller and smoother than
+    MNIST's, so figures measured on them can't be compared with figures on MNIST.
     """
 
     class_names = tuple("0123456789")

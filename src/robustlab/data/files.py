@@ -16,7 +16,7 @@ from robustlab.data.split import Splits
 
 
 class DataFilesError(DataError):
-    """A dataset's files are nowhere, or not the official ones: the message names all files and folders."""
+    """A dataset's files are missing, or not the official ones: the message names all files and folders."""
 
     limit = 1500
 
@@ -26,11 +26,11 @@ class FileDataset(Dataset):
 
     title: ClassVar[str]
     folder: ClassVar[str]
-    """Below one of the folders of `search_path`."""
+    """The folder of the files, relative to a folder of `search_path`."""
     files: ClassVar[dict[str, tuple[str, int]]]
-    """The official files, with MD5 and size in bytes; empty or 0 where one of them is not known."""
+    """The official files, with MD5 and size in bytes; empty or 0 if one is not known."""
     archives: ClassVar[dict[str, str]]
-    """What is downloaded, with its MD5."""
+    """The archives to download, with their MD5."""
 
     @abstractmethod
     def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
@@ -38,10 +38,10 @@ class FileDataset(Dataset):
 
     @abstractmethod
     def unpack(self, root: Path) -> None:
-        """Write each file that is absent while its archive is there.
+        """Unpack each file that is missing if its archive is there.
 
         Raises:
-            DataFilesError: an archive is damaged, or another one.
+            DataFilesError: an archive is damaged, or is not the official one.
         """
 
     @abstractmethod
@@ -85,7 +85,7 @@ class FileDataset(Dataset):
         return f"{root / self.folder}, verified"
 
     def verify(self, root: Path) -> None:
-        """Check the files under ``root`` byte for byte; one whose archive alone is there, by that.
+        """Check the files under ``root`` byte for byte; if only its archive is there, check that.
 
         Raises:
             DataError: naming each file that is missing, truncated or altered.
@@ -134,6 +134,6 @@ class FileDataset(Dataset):
 
 
 def md5_of(path: Path) -> str:
-    """Return the MD5 of a file, by which its publishers name it."""
+    """Return the MD5 of a file, as its publishers list it."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

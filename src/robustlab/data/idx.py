@@ -38,14 +38,14 @@ class IdxDataset(FileDataset):
         return found.data[:, None], found.targets
 
     def unpack(self, root: Path) -> None:
-        # As left by an interrupted download or a manual copy.
+        # An interrupted download or a manual copy may leave such files.
         for name, (md5, size) in self.files.items():
             plain, packed = root / self.folder / name, root / self.folder / f"{name}.gz"
             if plain.is_file() or not packed.is_file():
                 continue
             try:
                 with gzip.open(packed, "rb") as source:
-                    content = source.read(size + 1)  # of a file that unpacks to terabytes, too
+                    content = source.read(size + 1)  # a gzip file may unpack to terabytes
                 if md5:
                     same = hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
                 else:

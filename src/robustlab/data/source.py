@@ -1,4 +1,4 @@
-"""Images outside memory: they are read from files, or made, when they are asked for."""
+"""Images outside memory: they are read from files, or computed, on request."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -12,28 +12,29 @@ from robustlab.core.errors import DataError, RobustlabError
 from robustlab.core.inputs import split_images
 
 _BLOCK = 1 << 24
-"""Values that are read at once: 64 MB of float32."""
+"""Values that are read in one block: 64 MB of float32."""
 
 
 class ImageSource(ABC):
-    """Where images come from; a subclass says how some of them are read."""
+    """A source of images outside memory; a subclass defines how to read some of them."""
 
     shape: tuple[int, ...] = ()
     """(N, C, H, W)."""
     dtype: torch.dtype = torch.uint8
-    """Of values in 0..255; ``torch.float32`` on the pixel scale [0, 1]."""
+    """``torch.uint8`` for values in 0..255; ``torch.float32`` on the pixel scale [0, 1]."""
 
     @abstractmethod
     def rows(self, places: Tensor) -> Tensor:
         """Return the images (n, C, H, W) at places (n,) int64 in 0..N-1, in that order, on the CPU.
 
-        A place gives the same image each time. What is raised becomes a `DataError` with the image's id.
+        A place must give the same image each time. Any error becomes a `DataError` with the image's id.
         """
 
     def sha256(self) -> str:
-        """Return a hash that changes with any pixel, also where files are cut or resized otherwise.
+        """Return a hash that changes with any pixel, also if files are cropped or resized in another way.
 
-        Results are kept by it. If it is empty, as by default, all images of a split are read for a hash.
+        The keys of stored results contain it. If it is empty (the default), robustlab reads all images of a
+        split to compute a hash.
         """
         return ""
 
@@ -43,9 +44,9 @@ class LazyImages:
     """Images of a source; only `read` and `hashed` read them.
 
     Attributes:
-        source: has the images.
-        places: (n,) int64, of these images in the source.
-        turn: makes uint8 of each block (n, C, H, W) that was read.
+        source: the source of the images.
+        places: (n,) int64, the images' places in the source.
+        turn: converts each block (n, C, H, W) to uint8, if given.
     """
 
     source: ImageSource
@@ -76,7 +77,7 @@ class LazyImages:
         """Return the images as a new tensor on the CPU; ``ids`` (n,) name them in messages.
 
         Raises:
-            DataError: an image can't be read, or is not what its source promises.
+            DataError: an image can't be read, or has not the source's shape, type or range.
         """
         images = torch.empty(self.shape, dtype=self.dtype)
         for start, block in self._blocks(ids):
@@ -84,7 +85,7 @@ class LazyImages:
         return images
 
     def hashed(self, ids: Tensor) -> Iterable[Tensor]:
-        """Return what a hash of the images is made of: their source's hash and the places, or all values."""
+        """Yield the content for a hash of the images: their source's hash and the places, or all values."""
         with calling("the source of the images"):
             known = list(self.source.sha256().encode())
         return (torch.tensor(known), self.places) if known else (block for _, block in self._blocks(ids))
@@ -106,5 +107,5 @@ class LazyImages:
         except RobustlabError as error:
             if len(ids) == 1:
                 raise DataError(f"image {ids[0]} can't be used: {error}") from error
-        # One by one: the error then names the image.
+        # One by one, so that the error names the image.
         return torch.cat([self._block(places[row : row + 1], [ids[row]]) for row in range(len(ids))])

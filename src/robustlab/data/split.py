@@ -16,9 +16,9 @@ class Split:
 
     Attributes:
         images: (N, C, H, W), uint8 in 0..255 or float32 on the pixel scale [0, 1]; in memory or in files,
-            which `pixels`, `tensor` and `sha256` read; a `DataError` then names one that can't be read.
+            which `pixels`, `tensor` and `sha256` read. A `DataError` names an image that can't be read.
         labels: (N,) int64.
-        ids: (N,) int64, the images' places in the dataset's own file; every random draw goes by them.
+        ids: (N,) int64, the images' places in the dataset's own file; every random draw depends on them.
         name: ``"train"``, ``"validation"`` or ``"test"``.
     """
 
@@ -50,7 +50,7 @@ class Split:
     def take(self, rows: Tensor | slice) -> "Split":
         """Return the split of the chosen rows; nothing is read."""
         if isinstance(rows, slice) and range(len(self))[rows] == range(len(self)):
-            return self  # with the hash that it knows
+            return self  # with the hash that is known already
         return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
 
     def to(self, device: str) -> "Split":

@@ -1,4 +1,4 @@
-"""Defenses: trained differently, or composed of networks."""
+"""Defenses: networks that are trained differently, or composed of several networks."""
 
 from robustlab.defenses.adversarial_training import AdversarialTraining
 from robustlab.defenses.base import ComposedDefense, Defense, TrainedDefense

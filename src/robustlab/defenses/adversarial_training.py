@@ -1,7 +1,7 @@
 """Adversarial training on a fixed mixture of clean images and examples made on another classifier.
 
-The scheme of Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572) with the examples made once, on a
-trained source network, and not at each step against the network in training.
+The scheme of Goodfellow, Shlens & Szegedy 2015 (arXiv:1412.6572) with examples that are made once, on a
+trained source network, instead of at each step on the network in training.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from robustlab.defenses.base import TrainedDefense
 from robustlab.threats import ThreatModel
 
 _AT_ONCE = 2000
-"""Images per attack, which takes several times their memory."""
+"""Images per attack, an attack takes several times their memory."""
 
 
 @register("adversarial_training")
@@ -32,7 +32,7 @@ class AdversarialTraining(TrainedDefense):
     attack: Attack
     threat: ThreatModel
     source: str
-    """The name of the trained network that is attacked, and then trained on."""
+    """The name of the trained network whose adversarial examples are used."""
     fraction: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     """The share of adversarial images in training."""
 
@@ -68,7 +68,7 @@ class AdversarialTraining(TrainedDefense):
 
 
 class _Mixture(ImageSource):
-    """A split some of whose images are replaced; the others stay uint8, a quarter of the memory of floats."""
+    """A split with some images replaced; the others stay uint8, a quarter of the memory of floats."""
 
     dtype = torch.float32
 

@@ -1,4 +1,4 @@
-"""Defenses give a classifier back: one that is trained differently, or one composed of networks."""
+"""Defenses return a classifier that is trained differently, or is composed of networks."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -27,13 +27,13 @@ class Defense(Unit, ABC):
 
 
 class TrainedDefense(Defense):
-    """A defense that consists in what the classifier is trained on."""
+    """A defense that changes the training set of the classifier."""
 
     @abstractmethod
     def training_set(
         self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
     ) -> Split:
-        """Return the split to train (or to validate) on in place of the given one, on the CPU."""
+        """Return the split to train (or to validate) on instead of the given one, on the CPU."""
 
 
 class ComposedDefense(Defense):

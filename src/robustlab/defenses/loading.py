@@ -31,20 +31,20 @@ ARTICLES = {
 
 
 Known = Mapping[str, Callable[[], Loaded]]
-"""Networks that have a name where a text is read, such as those of a recipe, and how they are loaded."""
+"""Names of networks in a context, such as those of a recipe, with the functions that load them."""
 
 
 def load(text: str | Source | ComposedDefense, note: Note = lambda _: None, known: Known = _NONE) -> Loaded:
     """Load a network, or compose one of several.
 
     Args:
-        text: a spec of a source or a composed defense; or in short the name of a network of the zoo,
+        text: a spec of a source or a composed defense; or for short the name of a network of the zoo,
             ``FILE.py:NAME``, ``package.module:NAME``, a file, or the folder of a study's run.
-        note: where to say that a user's file takes long to import.
-        known: names that mean another network than they otherwise do.
+        note: called with a message if the import of a user's file takes long.
+        known: names that have another meaning in this context.
 
     Raises:
-        SetupError, ModelFileError, SpecError: it does not exist, or can't be loaded.
+        SetupError, ModelFileError, SpecError: the network does not exist, or can't be loaded.
     """
     if isinstance(text, str) and text in known:
         return known[text]()
@@ -53,10 +53,10 @@ def load(text: str | Source | ComposedDefense, note: Note = lambda _: None, know
 
 
 def source(text: str) -> Source | ComposedDefense:
-    """Return the unit that a text means, without loading anything.
+    """Return the unit of a text, without loading a network.
 
     Raises:
-        SetupError, SpecError: it means none.
+        SetupError, SpecError: the text does not name a network.
     """
     if text in zoo_names():
         return FromZoo(network=text)
@@ -90,9 +90,9 @@ def source(text: str) -> Source | ComposedDefense:
 
 def _is_folder(text: str) -> bool:
     try:
-        # To pathlib, an empty path is the working folder.
+        # pathlib reads an empty path as the working folder.
         return text != "" and Path(text).is_dir()
-    except (OSError, ValueError):  # too long for a path, say
+    except (OSError, ValueError):  # for example too long for a path
         return False
 
 

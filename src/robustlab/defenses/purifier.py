@@ -1,6 +1,6 @@
 """Purification: images pass through a generative model before they are classified.
 
-MagNet (Meng & Chen 2017, arXiv:1705.09064) calls the part in front a reformer.
+MagNet (Meng & Chen 2017, arXiv:1705.09064) calls the generative part a reformer.
 """
 
 from collections.abc import Mapping

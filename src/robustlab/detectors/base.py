@@ -15,7 +15,7 @@ class Detector(Unit, ABC):
     kind = "detector"
     example = "discriminator(network=gan)"
     natural_threshold: ClassVar[float | None] = None
-    """The score above which the detector's inventor calls an image suspicious, if there is such a rule."""
+    """The score above which an image is suspicious by the detector's own rule; None if it has none."""
 
     network_kinds: ClassVar[Mapping[str, str]] = {}
     """The arguments that name trained networks, and the kind (`Model.network_kind`) of each."""
@@ -27,4 +27,4 @@ class Detector(Unit, ABC):
 
     @abstractmethod
     def score(self, networks: Mapping[str, nn.Module], images: Tensor) -> Tensor:
-        """Return a score (N,) per image (N, C, H, W) on the pixel scale."""
+        """Return a score (N,) per image (N, C, H, W) on the pixel scale; higher = more suspicious."""

@@ -1,7 +1,7 @@
-"""A GAN's discriminator as an anomaly detector: what it calls fake is suspicious.
+"""A GAN's discriminator as an anomaly detector: an image that it classifies as fake is suspicious.
 
-At the game's equilibrium D(x) is 0.5 everywhere (Goodfellow et al. 2014, arXiv:1406.2661, section 4.1),
-so the natural threshold is an arbitrary point of the score.
+At the game's equilibrium D(x) is 0.5 everywhere (Goodfellow et al. 2014, arXiv:1406.2661, section 4.1), so
+the natural threshold is an arbitrary point of the score.
 """
 
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Evaluation: classifiers on perturbed images, image by image, and the figures that follow."""
+"""Evaluation: classifiers on perturbed images, image by image, and their figures."""

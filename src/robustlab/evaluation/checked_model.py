@@ -1,4 +1,4 @@
-"""A classifier as an evaluation asks it: what goes wrong inside becomes one line."""
+"""The classifier of an evaluation; errors inside it become one line."""
 
 from torch import Tensor, nn
 
@@ -9,11 +9,11 @@ from robustlab.core.logits import no_tensor
 
 
 class CheckedModel(nn.Module):
-    """A classifier whose failures are `RobustlabError`s, on whichever image they come.
+    """A classifier whose failures are `RobustlabError`s, on any image.
 
     Args:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-        classes: K.
+        classes: K, the number of classes.
     """
 
     def __init__(self, model: nn.Module, classes: int) -> None:
@@ -25,13 +25,13 @@ class CheckedModel(nn.Module):
         """Return logits (N, K).
 
         Raises:
-            RobustlabError: the model failed, or returned something else.
+            RobustlabError: the model failed, or did not return logits of this shape.
         """
         return logits_of(self.model, images, self.classes)
 
 
 def unguarded(model: nn.Module) -> nn.Module:
-    """Return the user's own classifier inside one that attacks see; any other is returned as it is."""
+    """Return the user's own classifier from inside a `CheckedModel`; other models are returned unchanged."""
     return next((part.model for part in model.modules() if isinstance(part, CheckedModel)), model)
 
 
@@ -41,11 +41,11 @@ def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> T
     Args:
         model: the classifier.
         images: (N, C, H, W).
-        classes: K; default: any number from 2.
+        classes: K; default: any number of at least 2.
 
     Raises:
-        RobustlabError: the model failed, or returned something else. Memory that does not suffice is an
-            error as it came.
+        RobustlabError: the model failed, or did not return such logits. An out-of-memory error passes
+            unchanged.
     """
     logits = ask(model, images)
     if not isinstance(logits, Tensor):

@@ -16,7 +16,7 @@ def classify(model: nn.Module, images: Tensor, batch_size: int | BatchSize = 250
     """Return predicted classes (N,) and the softmax probabilities of them (N,).
 
     Raises:
-        RobustlabError: an image has no answer, as `core.logits` explains.
+        RobustlabError: an image has no valid answer, as `core.logits` explains.
     """
     answers = responses(model, images, batch_size=batch_size)
     if not answers.valid.all():
@@ -26,13 +26,13 @@ def classify(model: nn.Module, images: Tensor, batch_size: int | BatchSize = 250
 
 @dataclass(frozen=True, kw_only=True)
 class Responses:
-    """What a classifier says of images.
+    """A classifier's answers to images.
 
     Attributes:
-        logits: (N, K), of a random classifier the logarithms of mean probabilities; zeros without an answer.
-        valid: (N,) whether there is an answer, as `core.logits` explains.
-        classes: (N,) of the highest logit; -1 without an answer.
-        confidences: (N,) its mean probability; 0 without an answer.
+        logits: (N, K); for a random classifier the logarithms of mean probabilities; zeros if invalid.
+        valid: (N,) whether the answer is valid, as `core.logits` explains.
+        classes: (N,) of the highest logit; -1 if invalid.
+        confidences: (N,) the mean probability of that class, in [0, 1]; 0 if invalid.
     """
 
     logits: Tensor
@@ -50,14 +50,14 @@ def responses(
     eot_samples: int = 1,
     key: int = 0,
 ) -> Responses:
-    """Return what a classifier says of images.
+    """Return a classifier's answers to images.
 
     Args:
-        model: (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
+        model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
         images: (N, C, H, W) float32.
-        batch_size: images per pass; halved where memory runs out.
-        eot_samples: how often a random classifier is asked; its class has the highest mean probability.
-        key: of the global generator, from which only such a classifier draws.
+        batch_size: images per pass; halved when memory runs out.
+        eot_samples: how often a random classifier is evaluated; its class has the highest mean probability.
+        key: the seed of the global generator, which only a random classifier uses.
     """
 
     def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

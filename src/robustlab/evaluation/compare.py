@@ -13,7 +13,7 @@ from robustlab.runs.run import EvaluationRun
 
 
 class FlippedImage(Record):
-    """An image that is robust in one evaluation alone; the states are as in images.csv."""
+    """An image that is robust in only one of the evaluations; the states are as in images.csv."""
 
     image_id: int
     label: int
@@ -22,18 +22,18 @@ class FlippedImage(Record):
 
 
 class Comparison(Record):
-    """The second evaluation against the first, on the images that both attacked.
+    """The second evaluation compared with the first, on the images that both attacked.
 
     Attributes:
-        n: images in both.
-        first_n: images that the first attacked; so is ``second_n``.
-        first: robust accuracy there; so is ``second``.
-        difference: of the two, with a 95 % interval; above 0 the second is more robust.
-        gained: images that are robust in the second alone.
-        lost: images that are robust in the first alone.
-        p_value: of McNemar's exact test: how likely flips as uneven as these are without any difference.
-        other_settings: how else the two differ, in attacks, mode, samples, seed or search precision, each as
-            ``name: first and second``; the difference may come from there.
+        n: the number of images in both.
+        first_n: the number of images that the first attacked; likewise ``second_n``.
+        first: its robust accuracy on the common images; likewise ``second``.
+        difference: second minus first, with a 95 % interval; above 0 the second is more robust.
+        gained: the number of images that are robust only in the second.
+        lost: the number of images that are robust only in the first.
+        p_value: of McNemar's exact test: the probability of such uneven flips if both are equally robust.
+        other_settings: other differences, in attacks, mode, samples, seed or search precision, each as
+            ``name: first and second``; they may explain the difference.
         flipped: the gained and lost images.
     """
 
@@ -116,7 +116,7 @@ def mcnemar(gained: int, lost: int) -> float:
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
     if _data(one) != _data(two):
         raise RunError(f"can't compare different images: {_images(one)} and {_images(two)}")
-    # Results of an older robustlab have an eps of 8/255 as a decimal.
+    # An older robustlab wrote an eps of 8/255 as a decimal.
     if respelled(one.threat) != respelled(two.threat):
         raise RunError(f"can't compare different threat models: {one.threat} and {two.threat}")
     if one.eight_bit != two.eight_bit:
@@ -125,7 +125,7 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
 
 
 def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
-    # By what ran: there are several ways to ask for the same attacks.
+    # By the attacks that ran: different specs may give the same attacks.
     same = [row.attack for row in one.rows] == [row.attack for row in two.rows]
     others = [] if same else [f"attacks: {_attacks(one)} and {_attacks(two)}"]
     for name in ("mode", "samples", "seed"):
@@ -139,7 +139,7 @@ def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
 
 
 def _precision(results: Evaluation) -> str:
-    """Return the search precision that was asked for; empty where a clock or the model's dtype decided."""
+    """Return the requested search precision; empty if a timing or the model's dtype decided."""
     decided = results.compute.pass_time is not None or results.subject.dtype != "fp32"
     return "" if decided else results.compute.training_precision
 
@@ -149,7 +149,7 @@ def _attacks(results: Evaluation) -> str:
 
 
 def _data(results: Evaluation) -> str:
-    """Return the hash of the images; the same images may have another name."""
+    """Return the hash of the images, since the same images may have several names."""
     return results.images.split_sha256 or results.images.sha256
 
 
@@ -166,7 +166,8 @@ def paired_difference(
     their correlation.
 
     Args:
-        both: images counted in both shares; ``second_only``, ``first_only`` and ``neither`` likewise.
+        both: the number of images counted in both shares; ``second_only``, ``first_only`` and ``neither``
+            likewise.
     """
     n = both + second_only + first_only + neither
     one, two = proportion(both + second_only, n), proportion(both + first_only, n)

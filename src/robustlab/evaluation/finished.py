@@ -17,7 +17,7 @@ from robustlab.runs.run import EvaluationRun, load_run
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What `compare` and `gate` read of an evaluation."""
+    """The data of an evaluation for `compare` and `gate`."""
 
     folder: Path
     results: Evaluation
@@ -28,8 +28,8 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
     """Read a finished evaluation from its folder, and check every figure against the verdicts.
 
     Raises:
-        RunError: the folder holds none, one that was begun again and did not end, or files that are damaged,
-            were changed or disagree.
+        RunError: the folder has no finished evaluation (also after a restart that did not end), or its files
+            are damaged, changed or inconsistent.
     """
     folder = run.folder if isinstance(run, EvaluationRun) else as_path("run", run)
     found = load_run(folder)
@@ -44,7 +44,7 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
 
 
 def _disagreement(results: Evaluation, verdicts: list[ImageVerdict]) -> str:
-    """Name a figure that is not the one that the verdicts give; empty if all are."""
+    """Return the name of a figure that contradicts the verdicts; empty if none does."""
     if len(verdicts) != results.images.n:
         return f"the number of images: {len(verdicts)}, and {results.images.n}"
     states = Counter(verdict.state for verdict in verdicts)

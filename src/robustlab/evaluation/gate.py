@@ -11,7 +11,7 @@ from robustlab.runs.run import EvaluationRun
 
 
 class Condition(Record):
-    """One thing that was asked for, what was found, and whether it is enough."""
+    """A condition, the measured value, and whether the condition holds."""
 
     asked: str
     found: str
@@ -19,7 +19,7 @@ class Condition(Record):
 
 
 class GateResult(Record):
-    """Whether an evaluation passes: all conditions hold."""
+    """The result of a gate; it passes if all conditions hold."""
 
     passed: bool
     conditions: list[Condition]
@@ -38,23 +38,23 @@ def gate(
     allow_fewer_images: bool = False,
     strict: bool = False,
 ) -> GateResult:
-    """Check an evaluation against what is asked of it.
+    """Check an evaluation against conditions.
 
     Args:
         run: an evaluation's folder, or what `robustlab.evaluate` returned.
-        min_robust: the least robust accuracy, in [0, 1].
-        min_clean: the least accuracy on the clean images.
-        min_certified: the least certified accuracy.
+        min_robust: the smallest accepted robust accuracy, in [0, 1].
+        min_clean: the smallest accepted accuracy on the clean images, in [0, 1].
+        min_certified: the smallest accepted certified accuracy, in [0, 1].
         confident: compare the lower end of the 95 % interval with these, instead of the figure itself.
         baseline: an earlier evaluation of the same images under the same threat model.
-        max_drop: how far robust accuracy may lie below the baseline's; default 0.
-        allow_fewer_images: whether the run may lack some of the baseline's images; the others decide.
-        strict: whether a check that failed fails the gate, as does an evaluation without checks.
+        max_drop: how far robust accuracy may be below the baseline's, in [0, 1]; default 0.
+        allow_fewer_images: whether the run may lack some of the baseline's images; then the others decide.
+        strict: whether the gate fails if a check failed, or if the evaluation has no checks.
 
     Raises:
-        RobustlabError: no condition is given, or ``confident`` without a minimum; a number is out of
-            [0, 1]; a folder holds no finished evaluation. Or the baseline can't be compared, or it attacked
-            images that the run did not.
+        RobustlabError: no condition is given, ``confident`` is given without a minimum, a number lies outside
+            [0, 1], or a folder has no finished evaluation. Also if the baseline can't be compared, or
+            attacked images that the run did not.
     """
     least = {"robust": min_robust, "clean": min_clean, "certified": min_certified}
     for name, value in {**{f"min_{k}": v for k, v in least.items()}, "max_drop": max_drop}.items():
@@ -113,6 +113,6 @@ def _small_drop(comparison: Comparison, most: float) -> Condition:
         asked=f"robust accuracy at most {most:.2%} below the baseline's",
         found=f"{comparison.second} after {comparison.first}, on {comparison.n} of the baseline's "
         f"{comparison.first_n} images",
-        # The figures are shares of n images: compared as counts, free of rounding.
+        # The figures are shares of n images; they are compared as counts, without rounding errors.
         holds=comparison.lost - comparison.gained <= most * comparison.n + 1e-9,
     )

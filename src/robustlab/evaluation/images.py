@@ -1,4 +1,4 @@
-"""The images that are attacked: a named dataset's test split, a user's function, or tensors."""
+"""The images to attack: a named dataset's test split, a user's function, or tensors."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,14 +16,14 @@ from robustlab.data import Split, load_dataset
 from robustlab.data.source import ImageSource, LazyImages
 
 DEFAULT_N = 1000
-"""How many images of a named dataset are attacked unless the user says otherwise."""
+"""The default number of attacked images of a named dataset."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationImages:
     """A whole split, of which the first ``n`` images are attacked.
 
-    ``remarks`` are what the user must know.
+    ``remarks`` are notes for the user.
     """
 
     split: Split
@@ -47,14 +47,14 @@ def load_images(
     """Choose the images to attack.
 
     Args:
-        dataset: a dataset's name, whose test split is meant; ``FILE.py:FUNCTION``, which returns images and
-            labels as `own_images` takes them; or a split.
-        data_root: the first folder in which data is looked for.
-        n: the number of images; default 1,000 of a named dataset, all of one's own.
-        note: where to say that a user's file takes long to import.
+        dataset: a dataset's name (for its test split); ``FILE.py:FUNCTION``, which returns images and labels
+            for `own_images`; or a split.
+        data_root: the first folder in which data is searched for.
+        n: the number of images; default: 1,000 of a named dataset, all of a user's own images.
+        note: called with a message if the import of a user's file takes long.
 
     Raises:
-        DataError, SetupError: there are no such images, or no image at all.
+        DataError, SetupError: the images do not exist, or their number is 0.
     """
     remarks, dataset = [], str(dataset) if isinstance(dataset, Path) else dataset
     if isinstance(dataset, Split):
@@ -91,14 +91,14 @@ def _checked(split: Split) -> Split:
 
 
 def own_images(images: Any, labels: Any) -> Split:
-    """Return a split of a user's own images, on the CPU; their places are their ids.
+    """Return a split of a user's own images, on the CPU; with ids 0..N-1.
 
     Args:
         images: (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a tensor, a NumPy array or an `ImageSource`.
         labels: (N,) integers, the true classes.
 
     Raises:
-        RobustlabError: they are something else.
+        RobustlabError: the images or labels are not valid.
     """
     if isinstance(images, ImageSource):
         images = LazyImages.of(images)

@@ -5,11 +5,11 @@ import math
 from robustlab.runs.records import Figure
 
 Z = 1.959963984540054
-"""The normal distribution has 97.5 % below it, as scipy computes that; loading scipy takes a second."""
+"""The 97.5 % quantile of the normal distribution, computed with scipy; importing scipy takes a second."""
 
 
 def percent(value: float) -> str:
-    """Return a share for people."""
+    """Return a share as text."""
     return f"{value:.1%}".replace("%", " %")
 
 
@@ -24,7 +24,7 @@ def proportion(successes: int, n: int) -> Figure:
     share, z2 = successes / n, Z**2
     centre = (share + z2 / (2 * n)) / (1 + z2 / n)
     half = Z / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    # At 0 and n the interval ends at 0 and 1 exactly; rounding must not push it past the share.
+    # At 0 and n the interval ends exactly at 0 and 1; rounding must not move its end beyond the share.
     return Figure(
         value=share, low=min(max(0.0, centre - half), share), high=max(min(1.0, centre + half), share), n=n
     )

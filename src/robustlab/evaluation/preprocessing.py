@@ -1,6 +1,6 @@
-"""What a network was trained to be given, where it does not do that itself: one table for option and check.
+"""The preprocessing that a network expects but does not contain; the option and the check share it.
 
-Such a step outside the network would change what an eps means: it is put in front of it, as its first layer.
+Such a step outside the network would change the meaning of eps. So it becomes the network's first layer.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.ledger import digest
 
 Constants = str | float | Sequence[float]
-"""A name of `statistics`, or numbers: one, or one per channel; in a text separated by commas."""
+"""A name of `statistics`, or numbers: one, or one per channel; in a text, separated by commas."""
 
 _OTHERS = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
@@ -27,7 +27,7 @@ _OTHERS = {
 }
 
 _USUAL = ("mnist", "cifar10", "imagenet", "0.5")
-"""The ones that the check tries: networks are often trained with these, on any images."""
+"""The names that the check tries, since networks are often trained with these."""
 
 
 def statistics() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
@@ -51,12 +51,12 @@ class Preprocessing:
         return ", ".join(scaled + normalised) or "no preprocessing"
 
     def fits(self, channels: int) -> bool:
-        """Return whether there is one number for all channels or one for each."""
+        """Return whether the preprocessing has one number for all channels, or one per channel."""
         return {len(self.mean), len(self.std)} <= {1, channels}
 
 
 class Preprocessed(nn.Module):
-    """A network behind its preprocessing; the network itself stays as it is."""
+    """A network behind its preprocessing; the network itself does not change."""
 
     mean: Tensor
     std: Tensor
@@ -78,7 +78,7 @@ class Preprocessed(nn.Module):
 
 
 def usual(channels: int) -> dict[str, Preprocessing]:
-    """Return what networks for images of so many channels are usually given, by the option that does it."""
+    """Return the usual preprocessings for images of so many channels, by their options."""
     fitting = {
         f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
         for name, (mean, std) in ((name, statistics()[name]) for name in _USUAL)
@@ -88,10 +88,10 @@ def usual(channels: int) -> dict[str, Preprocessing]:
 
 
 def asked(mean: Constants | None, std: Constants | None, scale: float) -> Preprocessing | None:
-    """Return the preprocessing that a user asks for; None if the network gets its images as they are.
+    """Return the preprocessing of a user's options; None without one.
 
     Raises:
-        SpecError: it is none; the message names the parameter and what is accepted.
+        SpecError: a value is not valid; the message names the parameter and the accepted values.
     """
     if (mean is None) != (std is None):
         given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
@@ -104,10 +104,10 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
 
 
 def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int) -> LoadedClassifier:
-    """Return a classifier behind a preprocessing, which is then a part of its identity.
+    """Return a classifier with a preprocessing in front, which is then a part of its identity.
 
     Raises:
-        SpecError: the images have another number of channels.
+        SpecError: the number of channels does not match.
     """
     if not wished.fits(channels):
         raise SpecError(
@@ -139,7 +139,7 @@ def _parsed(name: str, word: str) -> float:
 
 
 def _number(name: str, value: Any, accepted: str) -> float:
-    # To Python, True is a number.
+    # For Python, True is a number.
     if getattr(value, "ndim", None) == 0 and callable(getattr(value, "item", None)):
         value = value.item()  # a NumPy or torch scalar
     real = isinstance(value, Real) and not isinstance(value, bool)

@@ -14,8 +14,8 @@ def auroc(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> Fig
     """Return the area under the ROC curve with DeLong's interval (1988, doi:10.2307/2531595).
 
     Args:
-        positives: (P,) scores of what should be found; higher = more suspicious.
-        negatives: (N,) scores of the rest.
+        positives: (P,) scores of the images to detect; higher = more suspicious.
+        negatives: (N,) scores of the other images.
     """
     p, n = len(positives), len(negatives)
     ranks = rankdata(np.concatenate([positives, negatives]))
@@ -28,6 +28,6 @@ def auroc(positives: NDArray[np.float64], negatives: NDArray[np.float64]) -> Fig
 
 
 def threshold_at(false_positive_rate: float, clean_scores: NDArray[np.float64]) -> float:
-    """Return the least threshold above which at most that share of the clean scores lies."""
+    """Return the smallest threshold with at most this share of the clean scores above it."""
     ordered = np.sort(clean_scores)[::-1]
     return float(ordered[math.floor(false_positive_rate * len(ordered))])

@@ -1,4 +1,4 @@
-"""The classifier that is evaluated: where it comes from, and what identifies it."""
+"""The classifier to evaluate: its source and its identity."""
 
 import hashlib
 from collections.abc import Callable
@@ -32,12 +32,12 @@ class LoadedClassifier:
 
     Attributes:
         model: images (N, C, H, W) in [0, 1] to logits (N, K), in eval mode.
-        network: the user's own one, which the model may put something in front of; its weights are hashed.
-        name: short, for people.
-        source: where it came from.
-        code: the hash of what the weights do not say: the classes' code, their settings, the user's file.
-        preprocessing: what was put in front of the network at the user's wish, in words; empty: nothing.
-        remarks: what the user must know of how it was loaded.
+        network: the user's own network, to which the model may add layers in front; its weights are hashed.
+        name: a short name for users.
+        source: its source, as text.
+        code: the hash of all except the weights: the classes' code, their settings, the user's file.
+        preprocessing: the preprocessing that the user's options added, as text; empty: none.
+        remarks: notes for the user on the loading.
     """
 
     model: nn.Module
@@ -49,7 +49,7 @@ class LoadedClassifier:
     remarks: tuple[str, ...] = ()
 
     def sha256(self) -> str:
-        """Return the hash of all parameters and buffers, those that are not saved included."""
+        """Return the hash of all parameters and buffers, also of those that are not saved."""
         with calling("the model", " when its weights were read"):
             return hash_tensors(self.network)
 
@@ -68,13 +68,13 @@ def load_classifier(
         model: a text as `defenses.loading.load` takes it, or the network itself.
         weights: a file of weights to load into it; see `load_weights`.
         network: which network of the run.
-        name: what to call it; default: a name made from the other arguments.
-        note: where to say that a user's file takes long to import.
+        name: its name; default: a name made from the other arguments.
+        note: called with a message if the import of a user's file takes long.
 
     Raises:
-        SetupError, ModelFileError: there is no such thing, or it is not a classifier.
+        SetupError, ModelFileError: it does not exist, or is not a classifier.
     """
-    here = working_folder() or Path()  # before the model's own code may change it
+    here = working_folder() or Path()  # the model's own code may change the working directory
     if isinstance(model, nn.Module):
         if network is not None:
             raise SetupError(_ONLY_OF_A_RUN)
@@ -91,13 +91,13 @@ def classifier_of(
     weights: str | Path | None = None,
     folder: Path = Path(),
 ) -> LoadedClassifier:
-    """Return a network as the classifier of an evaluation, with what identifies it.
+    """Return a network as the classifier of an evaluation, with its identity.
 
     Args:
         loaded: the network.
-        name: what to call it; default: its own name.
+        name: the classifier's name; default: the network's.
         weights: a file of weights to load into it; see `load_weights`.
-        folder: from which that path leads.
+        folder: the folder to which that path is relative.
 
     Raises:
         SetupError, ModelFileError: it is not a classifier, or the weights do not fit.
@@ -142,7 +142,7 @@ def class_count(model: nn.Module, images: Tensor) -> int:
     """Return the number of a model's classes, from its answer to images (N, C, H, W).
 
     Raises:
-        RobustlabError: it refuses the images, changes them, or returns something other than logits.
+        RobustlabError: the model refuses the images, changes them, or returns something other than logits.
     """
     shown = images.clone()
     with torch.no_grad(), seeding.isolated(0):
@@ -156,7 +156,7 @@ def class_count(model: nn.Module, images: Tensor) -> int:
 
 
 def in_fastest_layout(model: nn.Module, images: Tensor) -> nn.Module:
-    """Put a network that belongs to us into channels-last layout, unless its code can't do with that."""
+    """Put a network that robustlab loaded into channels-last layout, unless its code fails with it."""
     # About one and a half times as fast on processors with AVX-512 (LOG.md, "Speed of gradients and
     # training"). Some reshapes fail in it, and weights of three-dimensional convolutions refuse it.
     try:

@@ -10,7 +10,7 @@ from robustlab.core.spec import Unit
 
 
 class Shape(NamedTuple):
-    """What a network is built for: the images' shape and the number of classes."""
+    """The shapes for which a network is built: the images' shape and the number of classes."""
 
     channels: int
     height: int

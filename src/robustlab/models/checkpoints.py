@@ -1,4 +1,4 @@
-"""Weights that other programs saved: read without running code, and found wherever the file keeps them."""
+"""Reads weights that other programs saved, without running code, at any place in the file."""
 
 import pickle
 import pickletools
@@ -32,10 +32,11 @@ def load_weights(network: nn.Module, path: Path) -> str:
     Names may differ from the network's by a prefix, such as ``module.`` or ``model.``, on either side.
 
     Returns:
-        What the user must know: which set of weights it was, where several fit; else an empty text.
+        A note for the user on which set of weights was loaded, if several fit; else an empty text.
 
     Raises:
-        ModelFileError: the file can't be read without running code, or holds no weights of this network.
+        ModelFileError: the file can't be read without running code, or does not contain weights of this
+            network.
     """
     content = load_tensors(path)[0] if path.suffix == ".safetensors" else _read(path)
     held = list(_state_dicts(content))
@@ -43,9 +44,9 @@ def load_weights(network: nn.Module, path: Path) -> str:
         raise ModelFileError(f"{path} holds no state_dict: a dict of tensors by name")
     fits = [fitted for weights in held for fitted in _fitted(weights, network)]
     fitting = [weights for weights in fits if not problems_of(network, weights.tensors)]
-    # Where none fits, the message is about the one that comes nearest.
+    # If none fits, the message is about the most similar one.
     nearest = min(fits, key=lambda weights: len(problems_of(network, weights.tensors)))
-    # A running average is seldom what was trained, so plain weights come first, as they stand in the file.
+    # A running average is rarely the trained network, so plain weights come first, in the file's order.
     chosen = min(fitting, key=lambda weights: _is_average(weights.place)) if fitting else nearest
     load_checked(network, chosen.tensors, path)
     others = [weights.place for weights in fitting if not _equal(weights, chosen)]
@@ -84,14 +85,14 @@ def _state_dicts(content: Any, place: str = "", seen: frozenset[int] = frozenset
 
 
 def _fitted(weights: Weights, network: nn.Module) -> Iterator[Weights]:
-    """Yield the weights under the network's own names, for each prefix that makes some of them meet."""
+    """Yield the weights under the network's own names, for each prefix that makes some names match."""
     own = {_plain(name): name for name in network.state_dict()}
     tensors = {_plain(name): value for name, value in weights.tensors.items()}
     yield Weights(weights.place, {own.get(name, name): value for name, value in tensors.items()})
-    # A long name stands once in a file for each prefix; one that may be missing does not help.
+    # A long name occurs once in a file for each prefix; a name that may be missing does not help.
     anchor = max((name for name in own if not name.endswith("num_batches_tracked")), key=len, default="")
     for prefix in dict.fromkeys(name[: -len(anchor)] for name in tensors if name.endswith("." + anchor)):
-        # Other parts of a larger module, a loss for instance, are left out.
+        # Other parts of a larger module, a loss for instance, are ignored.
         inside = {name.removeprefix(prefix): tensors[name] for name in tensors if name.startswith(prefix)}
         place = f"{weights.place} {prefix}*".strip()
         yield Weights(place, {own.get(name, name): value for name, value in inside.items()})
@@ -104,12 +105,12 @@ def _fitted(weights: Weights, network: nn.Module) -> Iterator[Weights]:
 
 
 def _plain(name: str) -> str:
-    """Return a tensor's name without what torch.compile puts into it, at any depth."""
+    """Return a tensor's name without the prefixes of torch.compile, at any depth."""
     return name.replace("_orig_mod.", "")
 
 
 def _read(path: Path) -> Any:
-    """Read a file that ``torch.save`` wrote, and refuse what would run code or fill the memory."""
+    """Read a file that ``torch.save`` wrote, and refuse one that would run code or fill the memory."""
     try:
         if path.is_dir() or not path.exists():
             found = "is a folder, not a file" if path.is_dir() else "does not exist"
@@ -122,7 +123,7 @@ def _read(path: Path) -> Any:
         raise
     except (PermissionError, IsADirectoryError) as error:
         raise ModelFileError(f"{path} cannot be read: {reason(error)}") from error
-    except Exception as error:  # a damaged file fails anywhere in the reader
+    except Exception as error:  # a damaged file may fail anywhere in the reader
         problem = "is damaged, or no file of weights that torch.save wrote"
         if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             problem = "holds more than tensors, and reading it would run code; save model.state_dict() alone"
@@ -142,7 +143,7 @@ def kind_of(path: Path) -> str:
 
 
 def _check(path: Path) -> None:
-    """Refuse a file that would take far more memory than it has bytes, or that is something else.
+    """Refuse a file that would take far more memory than it has bytes, or that has another format.
 
     ``torch.save`` compresses nothing, so nothing in the file may be larger than the file.
     """
@@ -186,13 +187,13 @@ def _check_pickle(path: Path, file: IO[bytes], size: int) -> None:
     for operation, argument, _ in pickletools.genops(file):
         if operation.name.startswith(("BININT", "INT", "LONG")):
             last = int(argument or 0)
-        elif "UNICODE" in operation.name and str(argument).isdigit():  # the key of another storage
+        elif "UNICODE" in operation.name and str(argument).isdigit():  # the key of another tensor's storage
             fresh = True
         elif operation.name == "BINPERSID":  # a tensor's storage, described up to the number of its values
             # Many tensors may be views of one storage, whose key then comes from the pickle's memo.
             declared += last if fresh or last != counted else 0
             counted, fresh = last, False
-        # What `bytearray` is given may be a length.
+        # An argument of `bytearray` may be a length.
         builder = operation.name == "GLOBAL" and str(argument).endswith("bytearray")
         if declared > 8 * size or builder or (operation.name == "STACK_GLOBAL"):
             raise ModelFileError(f"{path} asks for far more memory than its {size} bytes; it is refused")

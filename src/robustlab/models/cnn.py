@@ -18,7 +18,7 @@ class CNN(Model):
 
     def build(self, shape: Shape) -> nn.Module:
         flat = 64 * (shape.height // 4) * (shape.width // 4)
-        # Pooling before the ReLU gives the same values (both are monotone) for a quarter of its work.
+        # Pooling before the ReLU gives the same values (both are monotone) for a quarter of the work.
         return nn.Sequential(
             OrderedDict(
                 normalize=Normalize(),

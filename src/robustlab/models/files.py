@@ -31,7 +31,7 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], header: dict[str, Any])
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read what `save_tensors` wrote.
+    """Read a file that `save_tensors` wrote.
 
     Raises:
         ModelFileError: the file is missing, truncated or not of this format.
@@ -91,7 +91,7 @@ def load_network(path: str | Path, device: str = "cpu", *, own_code: bool = Fals
 
 
 def network_kind(path: Path) -> str:
-    """Return what the network in a file that `save_network` wrote does; see `Model.network_kind`."""
+    """Return the `Model.network_kind` of the network in a file that `save_network` wrote."""
     return parse(Model, load_tensors(path)[1]["model"]).network_kind
 
 
@@ -113,7 +113,7 @@ def load_checked(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> 
 def problems_of(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     """Return, in alphabetical order, why weights do not fit a network; an empty list if they do.
 
-    What a batch normalisation counts in training decides nothing: it may be missing, or of another type.
+    A batch normalisation's counter of batches is ignored: it may be missing, or of another type.
     """
     expected = network.state_dict()
     missing = {name for name in expected.keys() - tensors.keys() if not name.endswith(_COUNTS)}
@@ -126,7 +126,7 @@ def problems_of(network: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
 
 
 def _misfit(found: Tensor, wanted: Tensor) -> str:
-    """Return why a tensor can't take another one's place, or an empty text."""
+    """Return why a tensor can't replace another one, or an empty text."""
     kind, expected = oddity(found), oddity(wanted)
     if kind or expected:
         return f"is {kind or 'dense'}, the network's is {expected or 'dense'}; save a plain, dense tensor"
@@ -140,7 +140,7 @@ def _misfit(found: Tensor, wanted: Tensor) -> str:
             "" if torch.equal(cast.to(found.dtype), found) else f"holds values too large for {wanted.dtype}"
         )
     valid = torch.isfinite(_exact(cast))
-    # A mask may hold infinities on purpose.
+    # A mask may contain infinities on purpose.
     if torch.equal(valid, torch.isfinite(_exact(wanted))) and not torch.isnan(_exact(cast)).any():
         return ""
     if valid.all():
@@ -151,12 +151,12 @@ def _misfit(found: Tensor, wanted: Tensor) -> str:
 
 
 def _numbers(tensor: Tensor) -> str:
-    """Return what kind of numbers a tensor holds: those of one kind differ in their width alone."""
+    """Return the kind of number in a tensor; numbers of one kind differ only in their width."""
     if tensor.dtype.is_floating_point or tensor.is_complex():
         return "complex" if tensor.is_complex() else "floating"
     return "boolean" if tensor.dtype == torch.bool else "whole"
 
 
 def _exact(tensor: Tensor) -> Tensor:
-    """Return a tensor in a format in which torch can compare: it can't in 8 bits."""
+    """Return a tensor in a format that torch can compare; it can't compare 8-bit floats."""
     return tensor.float() if tensor.dtype.is_floating_point and tensor.dtype.itemsize < 4 else tensor

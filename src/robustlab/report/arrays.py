@@ -19,7 +19,7 @@ Images = NDArray[np.float32]
 
 
 class Arrays:
-    """The pictures beside a results.json, read when they are asked for."""
+    """The pictures beside a results.json, read on request."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -29,7 +29,7 @@ class Arrays:
         """Return an array of pictures, uint8 (M, C, H, W).
 
         Raises:
-            RunError: the file is missing or damaged, or holds no such array.
+            RunError: the file is missing or damaged, or does not contain the array.
         """
         array = self._array(file, name)
         if array is None or array.dtype != np.uint8 or array.ndim != 4 or not array.size:
@@ -40,7 +40,7 @@ class Arrays:
         """Return an array of images on the pixel scale, float32 (M, C, H, W); uint8 is divided by 255.
 
         Raises:
-            RunError: the file is missing or damaged, or holds no such array.
+            RunError: the file is missing or damaged, or does not contain the array.
         """
         array = self._array(file, name)
         if array is None or array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or not array.size:

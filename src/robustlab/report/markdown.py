@@ -1,4 +1,4 @@
-"""What every report in Markdown is made of: escaped text, code and tables."""
+"""The parts of every report in Markdown: escaped text, code and tables."""
 
 import re
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from robustlab.report import text
 
 
 def plain(content: str) -> str:
-    """Return a text in which Markdown sees no markup."""
+    """Return a text with Markdown's markup escaped."""
     return re.sub(r"([\\`*\[\]<>|#])", r"\\\1", " ".join(content.split(" ")).replace("\n", " "))
 
 
 def code(content: str | None) -> str:
-    """Return a spec as code; a table's cell must not hold a bare bar or backtick."""
+    """Return a spec as code; a table's cell must not contain an unescaped bar or backtick."""
     if content is None:
         return "–"
     shown = text.spec(content).replace("`", "'").replace("|", "\\|").replace("\n", " ")

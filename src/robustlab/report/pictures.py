@@ -9,11 +9,11 @@ from PIL import Image
 from robustlab.report.arrays import Images, Pictures
 
 RAISED, LOWERED = (0xE0, 0x70, 0x10), (0x1E, 0x78, 0xD2)
-"""Orange and blue, which colour-blind eyes tell apart, on a light and on a dark page."""
+"""Orange and blue, which colour-blind readers can distinguish, on a light and on a dark page."""
 
 
 def data_uri(picture: Pictures) -> str:
-    """Return a (C, H, W) picture as a PNG data URI; other than three channels are averaged to grey."""
+    """Return a (C, H, W) picture as a PNG data URI; without three channels it becomes grey."""
     if picture.shape[0] == 3:
         return _png(Image.fromarray(picture.transpose(1, 2, 0).copy()))
     return _png(Image.fromarray(picture.mean(axis=0).round().astype(picture.dtype)))
@@ -31,7 +31,7 @@ def perturbation_uri(change: Images, scale: float) -> str:
     mean = share.mean(axis=0)
     colour = np.where((mean >= 0)[..., None], RAISED, LOWERED).astype(np.uint8)
     opacity = np.round(255 * np.abs(mean)).astype(np.uint8)
-    # Nothing under the transparent pixels: the file is smaller.
+    # Transparent pixels are black, so that the file is smaller.
     colour[opacity == 0] = 0
     return _png(Image.fromarray(np.dstack([colour, opacity])))
 

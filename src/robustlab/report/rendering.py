@@ -37,7 +37,7 @@ _FILTERS = (
 
 
 CARD = "figures/finding.png"
-"""The picture to share, from the page."""
+"""The path of the picture to share, relative to the page."""
 
 
 class Report(NamedTuple):
@@ -54,7 +54,7 @@ class Report(NamedTuple):
 
 
 def render(template: str, **values: Any) -> str:
-    """Return a page, complete in itself."""
+    """Return a self-contained page."""
     environment = Environment(
         loader=PackageLoader("robustlab.report"),
         autoescape=True,
@@ -66,7 +66,8 @@ def render(template: str, **values: Any) -> str:
     environment.filters |= {"svg": _svg, "emphasis": _emphasis}
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # The page may use its own style and pictures inside it, and nothing else: no script, no address.
+    # The security policy: the page may use only its own style and pictures; scripts and addresses are
+    # forbidden.
     policy = (
         f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     )

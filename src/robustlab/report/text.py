@@ -1,4 +1,4 @@
-"""Numbers as people write them."""
+"""Numbers as text for readers."""
 
 import re
 from collections.abc import Mapping
@@ -10,21 +10,21 @@ from robustlab.runs.records import ComputeRecord, Figure
 NBSP = "\u00a0"
 
 _FINE = 5000
-"""From so many images on, the second decimal of a percentage means something."""
+"""For at least this many images, the second decimal of a percentage is significant."""
 
 
 def decimals(n: int) -> int:
-    """Return how many decimals a percentage of ``n`` images deserves."""
+    """Return how many decimals are significant in a percentage of ``n`` images."""
     return 2 if n >= _FINE else 1
 
 
 def percent(value: float, places: int = 1) -> str:
-    """Return ``99.1 %``, its parts kept on one line."""
+    """Return ``99.1 %``, with a non-breaking space."""
     return f"{100 * value:.{places}f}{NBSP}%"
 
 
 def reference(value: float) -> str:
-    """Return a study's figure with the decimals it gives: ``99 %``, ``96.5 %``."""
+    """Return a study's figure with its own decimals: ``99 %``, ``96.5 %``."""
     return f"{100 * value:.4g}{NBSP}%"
 
 
@@ -55,12 +55,12 @@ def count(value: float) -> str:
 
 
 def distance(value: float) -> str:
-    """Return a length with three decimals, and nothing moved as a plain 0."""
+    """Return a length with three decimals, and no movement as 0."""
     return f"{value:.3f}" if value else "0"
 
 
 def number(value: float) -> str:
-    """Return a number with at most three decimals and no idle zeros."""
+    """Return a number with at most three decimals without trailing zeros."""
     return f"{round(value, 3) + 0.0:g}"
 
 
@@ -70,7 +70,7 @@ def factors(values: Mapping[str, float]) -> str:
 
 
 def passes(total: int, n: int) -> str:
-    """Return how many of ``total`` passes fell to each of ``n`` images."""
+    """Return how many of ``total`` passes were spent on each of ``n`` images."""
     each = total / n if n else 0.0
     return f"{each:,.1f}".removesuffix(".0")
 
@@ -91,7 +91,7 @@ def duration(seconds: float) -> str:
 
 
 def machine(compute: ComputeRecord) -> str:
-    """Return the device with its threads, the instruction set, and what limits that."""
+    """Return the device with its threads, the instruction set, and the limits on it."""
     parts = [f"{compute.device_name} ({compute.device})", counted(compute.threads, "thread")]
     if compute.instruction_set:
         parts.append(f"instruction set {compute.instruction_set}")
@@ -99,7 +99,7 @@ def machine(compute: ComputeRecord) -> str:
 
 
 def search(compute: ComputeRecord) -> str:
-    """Return the precision of an evaluation's search, what it was chosen by, and the batch size."""
+    """Return the precision of an evaluation's search, the reason for it, and the batch size."""
     groups, timed = f"search in {compute.training_precision}", compute.pass_time
     if timed is not None:
         times = f"{timed.fp32:.3g}{NBSP}s in fp32, {timed.bf16:.3g}{NBSP}s in bf16"
@@ -119,12 +119,12 @@ def first_word(attack: str) -> str:
 
 
 def moment(created: str) -> str:
-    """Return an ISO time as ``22 November 2026, 11:35 UTC``, or what was given if it is none."""
+    """Return an ISO time as ``22 November 2026, 11:35 UTC``, or the text itself if it is not an ISO time."""
     try:
         time = datetime.fromisoformat(created)
     except ValueError:
         return created
-    # strftime's month names follow the machine's language; the report's must not.
+    # strftime's month names depend on the machine's language; the report is in English.
     month = _MONTHS[time.astimezone(UTC).month - 1]
     return f"{time.astimezone(UTC):%d} {month} {time.astimezone(UTC):%Y, %H:%M} UTC".removeprefix("0")
 

@@ -14,7 +14,7 @@ from robustlab.runs.owner import refuse_links
 from robustlab.runs.run import load_results
 
 _RECORD = ".figures.json"
-"""The names and hashes of the figures that reports wrote: no other file in their folder is removed."""
+"""The file with the names and hashes of written figures; only these are ever removed from their folder."""
 
 
 def write_report(folder: Path) -> Path:
@@ -48,7 +48,7 @@ def _write_figures(folder: Path, drawn: dict[str, bytes]) -> None:
     """Write the figures, by name, and remove those of an earlier report that are no longer drawn."""
     before = recorded_figures(folder)
     now = {name: [_hash(content)] for name, content in drawn.items()}
-    # Until all are written, either may be there.
+    # Until all are written, a figure may have its old or its new content.
     write_json(folder / _RECORD, {name: before.get(name, []) + now.get(name, []) for name in before | now})
     with writing(folder / "figures"):
         (folder / "figures").mkdir(exist_ok=True)
@@ -62,7 +62,7 @@ def _write_figures(folder: Path, drawn: dict[str, bytes]) -> None:
 
 
 def recorded_figures(folder: Path) -> dict[str, list[str]]:
-    """Return the hashes, by name, of the figures that reports of a folder wrote; none if it does not say."""
+    """Return the hashes, by name, of the figures that reports in a folder wrote; empty if unknown."""
     try:
         record = read_json(folder / _RECORD)
     except (OSError, ValueError):

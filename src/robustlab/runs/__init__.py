@@ -1,1 +1,1 @@
-"""The run on disk: whose folder it is, the store and the ledger, the manifest, and the schemas of results."""
+"""The run on disk: the folder's owner, the store, the ledger, the manifest, and the results' schemas."""

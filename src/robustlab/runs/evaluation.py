@@ -1,8 +1,8 @@
-"""results.json of an evaluation: what was measured of one classifier under one threat model.
+"""results.json of an evaluation: the measurements of one classifier under one threat model.
 
 The report, the terminal, `compare` and `gate` read these classes. ``seconds``, ``created`` and
-``peak_memory_mb`` depend on the clock and the machine. Passes depend a little on batch size and precision,
-and what is just at the edge on the last bits of the machine's sums; the rest is the command's alone.
+``peak_memory_mb`` depend on the clock and the machine. Passes depend slightly on batch size and precision.
+Borderline images depend on the last bits of the machine's sums. All other values depend only on the command.
 """
 
 from typing import Literal, Self
@@ -17,16 +17,16 @@ EVALUATION_SCHEMA_VERSION = 2
 Grade = Literal["pass", "warn", "fail", "skip"]
 
 Doubt = Literal["attacks", "evaluation"]
-"""What a failed check puts in doubt: ``attacks`` is the strength of the attacks alone; the true figure can
-only be lower. ``evaluation`` is anything else (the images, the classifier, the stored files); the true figure
-can be any."""
+"""What a failed check puts in doubt. ``attacks``: only the strength of the attacks; the true figure can only
+be lower. ``evaluation``: anything else (the images, the classifier, the stored files); the true figure may
+have any value."""
 
 
 class Subject(Record):
-    """The classifier: where it came from, and the hash of its weights.
+    """The classifier: its source, and the hash of its weights.
 
-    ``dtype`` is the number format in which it is given its images: fp32, fp64, fp16 or bf16;
-    ``preprocessing`` what was put in front of it at the user's wish (``--mean``, ``--std``, ``--scale``).
+    ``dtype`` is the number format of its input: fp32, fp64, fp16 or bf16. ``preprocessing`` is the first
+    layer that the user's options added (``--mean``, ``--std``, ``--scale``).
     """
 
     name: Text
@@ -40,7 +40,8 @@ class Subject(Record):
 class Images(Record):
     """The images that were attacked: the first ``n`` of a split, or the caller's own.
 
-    ``sha256`` is of these, ``split_sha256`` of the whole split: evaluations of different ``n`` share it.
+    ``sha256`` is the hash of these images. ``split_sha256`` is that of the whole split, so evaluations with
+    different ``n`` share it.
     """
 
     name: Text
@@ -53,15 +54,15 @@ class Images(Record):
 
 
 class AttackRow(Record):
-    """One attack of the cascade, which met only the images that were left to it.
+    """One attack of the cascade; it ran only on the images that were left.
 
-    With a curve, the searches for the nearest success are the last rows; they run on all images that were
-    right, except those that are proven as far as the curve reaches.
+    With a curve, the searches for the nearest success are the last rows; they run on all correctly classified
+    images, except those that are certified up to the curve's largest eps.
 
     Attributes:
-        attacked: images it ran on.
-        broken: images that it was the first to break.
-        robust: the accuracy that is left after it, over all images.
+        attacked: the number of images on which it ran.
+        broken: the number of images that it was the first to break.
+        robust: the accuracy after it, over all images.
         accuracy: on all images as it perturbed them, in the mode ``"test-set"``; otherwise None.
     """
 
@@ -78,7 +79,7 @@ class AttackRow(Record):
 class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
-    ``prediction`` is -1 where the classifier gives no answer.
+    ``prediction`` is -1 if the classifier gives no valid answer.
     """
 
     index: Count
@@ -93,7 +94,7 @@ class BrokenImage(Record):
 
 
 class Flip(Record):
-    """How many images of one class an attack turned into one other; -1: into no answer."""
+    """How many images of one class became another class by an attack; -1: no valid answer."""
 
     label: Count
     prediction: Answer
@@ -101,7 +102,7 @@ class Flip(Record):
 
 
 class Reached(Record):
-    """For how many images of a class the attacker tried to reach another one, and for how many it did."""
+    """How many images of a class were attacked towards another class, and how many reached it."""
 
     label: Count
     target: Count
@@ -131,8 +132,8 @@ class Histogram(Record):
 class RobustCurve(Record):
     """Robust accuracy against eps, from searches for the nearest success of each image.
 
-    Successes of the other attacks count too, so at the threat model's eps it passes through the headline.
-    ``certified`` is the proven lower bound at the same eps, where there is one. The searches are also the
+    Successes of the other attacks count too, so at the threat model's eps the curve equals the headline.
+    ``certified`` is the proven lower bound at the same eps, if a certifier ran. The searches are also the
     last of `Evaluation.rows`, with the same passes and seconds.
     """
 
@@ -160,10 +161,10 @@ class CheckRecord(Record):
     """One computed reason to trust or doubt the figure; ``id`` is its heading in docs/flags.md.
 
     Attributes:
-        found: what was computed, in words with figures.
-        expected: what would pass.
+        found: the result, as text with figures.
+        expected: the values that pass.
         meaning: what a failure means, in one sentence.
-        n: images it was computed on.
+        n: the number of images in the computation.
         doubts: what a failure puts in doubt.
     """
 
@@ -184,23 +185,24 @@ class Evaluation(Record):
 
     Attributes:
         mode: ``"verdict"``, ``"max-loss"`` or ``"test-set"``.
-        samples: how often the classifier was asked about each point.
-        command: what to type to have the same evaluation again; empty if the command line can't say it.
-        attacks: what was asked for; ``rows`` says what ran.
-        bounded: whether eps bounds a distance; attacker: what the attacker may do, to follow "may".
-        remarks: what was said of the weights, the images, a too large eps and a missing gradient.
-        robust: worst case over all attacks, image by image; the headline.
-        certified: proven, where a certifier ran.
-        not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they
-            count as not robust.
-        unconfirmed: ids of images of which an attack's success did not hold when it was measured again, in
-            fp32, from the disk. That success does not count, and the later attacks went on with the image.
-        broken: the broken images that the page shows, at most a few hundred.
-        pictures: array file of those, (M, C, H, W): uint8, or float32 on the pixel scale.
-        flips: all images that were right and are broken, by label and adversarial class.
-        goal: the class that the attacker wants, in words; empty: any but the label.
-        targets: for each pair of classes how often it was reached, where each class was a target.
-        distances: of all these, in the threat model's norm; None if there are none, or it bounds no distance.
+        samples: how often the classifier was evaluated at each point.
+        command: the command that repeats the evaluation; empty if the command line can't express it.
+        attacks: as requested; ``rows`` shows what ran.
+        bounded: whether eps bounds a distance; ``attacker``: what the attacker may do, to follow "may".
+        remarks: notes on the weights, the images, a too large eps and a missing gradient.
+        robust: the worst case over all attacks, for each image; the headline.
+        certified: the proven accuracy, if a certifier ran.
+        not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they count
+            as not robust.
+        unconfirmed: ids of images with a success that did not hold in the second measurement, in fp32, from
+            the disk. It does not count, and later attacks attacked the image again.
+        broken: the broken images on the page, at most a few hundred.
+        pictures: the array file of these, (M, C, H, W): uint8, or float32 on the pixel scale.
+        flips: all correctly classified images that were broken, by label and adversarial class.
+        goal: the attacker's target class, as text; empty: any class except the label.
+        targets: for each pair of classes how often the target was reached, if each class was a target.
+        distances: of all broken images, in the threat model's norm; None if no image is broken, or the threat
+            model bounds no distance.
     """
 
     schema_version: Positive = EVALUATION_SCHEMA_VERSION
@@ -283,7 +285,7 @@ class Evaluation(Record):
 
     @property
     def doubtful(self) -> bool:
-        """Whether a check failed that concerns the figure: an exact one needs no stronger attack."""
+        """Whether a failed check puts the figure in doubt; an exact figure needs no stronger attack."""
         return any(check.doubts == "evaluation" or not self.exact for check in self.red_flags)
 
     @property
@@ -293,9 +295,9 @@ class Evaluation(Record):
 
 
 GRADES: dict[Grade, str] = {"fail": "failed", "pass": "passed", "skip": "skipped", "warn": "warned"}
-"""What a check of each grade did."""
+"""The result of a check of each grade, as text."""
 _NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
-"""How the titles of checks, which say what should be so, are introduced."""
+"""The introduction of the titles of checks, which are claims."""
 
 
 def _worth(results: Evaluation) -> str:
@@ -325,5 +327,5 @@ def _checked(results: Evaluation) -> str:
 
 
 def _percent(figure: Figure) -> str:
-    # From so many images on, the second decimal means something.
+    # For at least this many images, the second decimal is significant.
     return f"{100 * figure.value:.{2 if figure.n >= 5000 else 1}f} %"

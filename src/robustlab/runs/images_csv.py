@@ -25,16 +25,16 @@ State = Literal["misclassified", "broken", "certified", "robust"]
 
 @dataclass(frozen=True, kw_only=True)
 class ImageVerdict:
-    """The worst that was found for an image.
+    """The worst result for an image.
 
     Attributes:
-        state: ``"misclassified"`` as it is; ``"broken"`` by an attack; ``"certified"``: proven to withstand
-            all; ``"robust"``: it withstood those that ran.
-        clean_prediction: -1 where the classifier gives no answer.
+        state: ``"misclassified"`` without an attack; ``"broken"`` by an attack; ``"certified"``: proven to
+            withstand all attacks; ``"robust"``: it withstood the attacks that ran.
+        clean_prediction: -1 if the classifier gives no valid answer.
         attack: the spec of the attack that broke it first; else empty.
-        prediction: of the adversarial image, or else of the clean one; so is ``confidence``.
+        prediction: of the adversarial image, or else of the clean one; likewise ``confidence``.
         distance: of the adversarial image, in the threat model's norm.
-        restart: the attack's restart that found it; else -1.
+        restart: the restart that found the adversarial image; else -1.
     """
 
     image_id: Integer
@@ -56,7 +56,7 @@ class ImageVerdict:
 
 _COLUMNS = [field.name for field in fields(ImageVerdict)]
 _ROW_LIMIT = 10_000
-"""Bytes of a row, on average; its longest part is the spec of an attack."""
+"""The average size of a row in bytes; the spec of the attack is its longest part."""
 
 
 def write_verdicts(folder: Path, found: Iterable[ImageVerdict]) -> None:
@@ -73,10 +73,10 @@ def read_verdicts(folder: Path, results: Evaluation) -> list[ImageVerdict]:
 
     Args:
         folder: of a finished evaluation.
-        results: of that evaluation, which every row must fit.
+        results: of that evaluation; every row must agree with them.
 
     Raises:
-        RunError: it is missing or damaged.
+        RunError: the file is missing or damaged.
     """
     path = folder / FILE
     try:
@@ -89,7 +89,7 @@ def read_verdicts(folder: Path, results: Evaluation) -> list[ImageVerdict]:
 
 
 def _verdicts(text: str, results: Evaluation) -> Iterator[ImageVerdict]:
-    """Check the rows one by one; a ValueError says what is wrong with the first bad one."""
+    """Check the rows one by one; a ValueError describes the first bad one."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
     if (head := next(rows, [])) != _COLUMNS:
         raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(head))}")
@@ -114,7 +114,7 @@ _VERDICT = pydantic.TypeAdapter(ImageVerdict)
 
 
 def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]) -> str:
-    """Say which column contradicts another one or the results; empty if none does."""
+    """Return which column contradicts another one or the results; empty if none does."""
     classes = results.images.classes
     for name in ("label", "clean_prediction", "prediction"):
         if getattr(verdict, name) >= classes:
@@ -134,7 +134,7 @@ def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]
         return f"prediction: {verdict.prediction} is the label, although the image is broken"
     if verdict.attack not in attacks:
         return f"attack: {shown(verdict.attack)} is not an attack of results.json"
-    # Twice the tolerance: the last bit is another one where it is measured again.
+    # Twice the tolerance: a second measurement may differ in the last bits.
     if verdict.distance > with_tolerance(with_tolerance(results.eps)):
         return f"distance: {verdict.distance:g} is larger than eps, {results.eps:g}"
     return ""

@@ -1,4 +1,4 @@
-"""What the ledger holds: its tables, the rows of images, the records of stages, and their digests."""
+"""The ledger's contents: its tables, the rows of images, the records of stages, and their digests."""
 
 import hashlib
 import json
@@ -28,12 +28,12 @@ CREATE TABLE IF NOT EXISTS digests (
 
 
 def digest(*content: object) -> str:
-    """Return the hash, 64 bits of it, of content that JSON can hold, and of robustlab's version."""
+    """Return 64 bits of the hash of JSON content and robustlab's version."""
     return hashlib.sha256(json.dumps([*content, __version__], sort_keys=True).encode()).hexdigest()[:16]
 
 
 def row_digest(*content: object) -> bytes:
-    """Return the digest of values that SQLite gives back as they were."""
+    """Return the digest of values that SQLite returns unchanged."""
     parts = (part if isinstance(part, bytes) else repr(part).encode() for part in content)
     return hashlib.blake2b(b"\0".join(parts), digest_size=16).digest()
 
@@ -42,8 +42,8 @@ def row_digest(*content: object) -> bytes:
 class Outcome:
     """One image under one measurement: a row of the ledger.
 
-    ``restart`` is the attack's restart that found the image; -1 where the clean image was classified.
-    ``success``: 1 where the attacker's goal is reached, at any distance, else 0.
+    ``restart`` is the attack's restart that found the image; -1 for the clean image. ``success``: 1 if the
+    attacker's goal is reached, at any distance, else 0.
     """
 
     image_id: int
@@ -57,13 +57,13 @@ class Outcome:
     success: int
 
     def values(self) -> tuple[int | float, ...]:
-        """Return the values as SQLite gives them back, which has no minus zero."""
+        """Return the values as SQLite returns them; it does not keep minus zero."""
         return tuple(getattr(self, name) + 0 for name in Outcome.__dataclass_fields__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StageRecord:
-    """A finished stage: what it returned, and the seconds it took."""
+    """A finished stage: its payload and its seconds."""
 
     key: str
     name: str
@@ -72,7 +72,7 @@ class StageRecord:
 
 
 def drop_older_tables(db: sqlite3.Connection) -> None:
-    """Drop the rows of a version that kept no success: no key of this one leads to them."""
+    """Drop the rows of an older version without the column ``success``; their keys are out of use."""
     columns = {row[1] for row in db.execute("PRAGMA table_info(outcomes)")}
     if columns == {"key", *Outcome.__dataclass_fields__} - {"success"}:
         with db:

@@ -1,4 +1,4 @@
-"""Why SQLite could not read or write the ledger, and what to do about it."""
+"""Explains why SQLite could not read or write the ledger, and what to do."""
 
 import sqlite3
 from pathlib import Path
@@ -17,11 +17,11 @@ _REASONS = {
     "NOLFS": f"the file system allows no larger file. Choose another folder with --out; {_KEPT}",
     "NOMEM": f"memory ran out. Free some: {_KEPT}",
 }
-"""By the first part of SQLite's own names for its errors (https://sqlite.org/rescode.html)."""
+"""Texts by the first part of SQLite's error names (https://sqlite.org/rescode.html)."""
 
 
 def explained(error: sqlite3.DatabaseError | UnicodeDecodeError, path: Path) -> RobustlabError:
-    """Return what to raise: an `OutputError` where the machine refused, else a `RunError`: a damaged file."""
+    """Return the error to raise: `OutputError` if the system refused, `RunError` for a damaged file."""
     name = str(getattr(error, "sqlite_errorname", "")).removeprefix("SQLITE_")
     kind = name.partition("_")[0]
     if kind in {*_REASONS, "CANTOPEN"} and not path.parent.is_dir():

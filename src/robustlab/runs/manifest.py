@@ -15,7 +15,7 @@ AGAIN = "run the same command again with the same --out to restore it"
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write a run's manifest, and into it the hashes of its `HASHED` files.
+    """Write a run's manifest with the hashes of its `HASHED` files.
 
     Raises:
         OutputError: it can't be written.
@@ -26,13 +26,13 @@ def write_manifest(folder: Path, content: dict[str, Any]) -> None:
 
 
 def check_unchanged(path: Path) -> None:
-    """Check that a file is as the run wrote it. Runs of older versions have no hashes, and are not checked.
+    """Check that a file is as the run wrote it; runs of older versions without hashes are not checked.
 
     Args:
-        path: one of the run's `HASHED` files, of a size that was found reasonable before.
+        path: one of the run's `HASHED` files, the caller has checked its size.
 
     Raises:
-        RunError: it was changed, or the manifest is damaged.
+        RunError: the file was changed, or the manifest is damaged.
     """
     manifest = path.with_name(FILE)
     try:
@@ -54,7 +54,7 @@ def check_unchanged(path: Path) -> None:
 
 
 def is_sealed(folder: Path) -> bool:
-    """Return whether a run's manifest is there, with the hashes that `check_unchanged` looks at."""
+    """Return whether a run's manifest exists, with the hashes for `check_unchanged`."""
     try:
         content = read_json(folder / FILE)
     except (OSError, ValueError):
@@ -63,10 +63,10 @@ def is_sealed(folder: Path) -> bool:
 
 
 def _of(content: dict[str, Any]) -> str:
-    """Return the SHA-256 of what the manifest itself says."""
+    """Return the SHA-256 of the manifest's own content."""
     return _hash(json.dumps(content, sort_keys=True).encode())
 
 
 def _hash(content: bytes) -> str:
-    """Return the SHA-256 of a text file, which version control may have given other line ends."""
+    """Return the SHA-256 of a text file, with the same line ends, which version control may change."""
     return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()

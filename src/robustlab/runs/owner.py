@@ -1,4 +1,4 @@
-"""Whose a run's folder is: ``run.json``, which is written first, and the places where no link may stand."""
+"""The owner of a run's folder: ``run.json``, which is written first; and the check for links."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from robustlab.core.text import respelled
 from robustlab.core.untrusted import read_json
 
 STORE_VERSION = 2
-"""Of the folder's format. Format 1 did not record an identity."""
+"""The version of the folder's format. Format 1 did not record an identity."""
 
 EVALUATION = "evaluation of "
 """How the name of an evaluation begins; one that begins in none of these ways is a study's."""
@@ -22,7 +22,7 @@ TRAINING = "training of a network"
 """The name of every training; what it is of is in the identity."""
 
 _FOLDERS = ("arrays", "figures", "models", "evaluations")
-# Written in place, where everything else is written beside its place and renamed.
+# Written in place; all other files are written beside their place and renamed.
 _IN_PLACE = (".lock", *(f"ledger.sqlite{end}" for end in ("", "-wal", "-shm", "-journal")))
 _SHOWN = 3
 
@@ -33,7 +33,7 @@ class Owner:
 
     Attributes:
         name: of the study, or ``"evaluation of <name>"``.
-        identity: what else makes it another one, by name; None: not recorded, or any.
+        identity: the other values that distinguish runs, by name; None: not recorded, or any value.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Owner:
         return "an evaluation" if self.name.startswith(EVALUATION) else "a study"
 
     def other_than(self, wanted: "Owner") -> str:
-        """Return in what this one differs from another, in words; empty if it does not."""
+        """Return the differences from another owner as text; empty if they are the same."""
         if self.name != wanted.name:
             return f"belongs to {_quoted(self.name)}, not to {_quoted(wanted.name)}"
         if wanted.identity is None:
@@ -64,16 +64,16 @@ class Owner:
 
 
 def read_owner(folder: Path) -> Owner | None:
-    """Return the owner of a folder, None if it is absent or empty.
+    """Return the owner of a folder, None if the folder is absent or empty.
 
     Raises:
-        RunError: it is something else, or in a format of a newer robustlab.
+        RunError: the folder is not a run's, or its format is that of a newer robustlab.
     """
     if folder.exists() and not folder.is_dir():
         raise RunError(f"{folder} is a file; a run needs a folder of its own")
     path = folder / "run.json"
     if not path.exists():
-        # A run that was killed in its first moments leaves these two, and nothing else.
+        # A run that was killed at its start leaves only these two.
         leftovers = {".lock", part_of(path).name}
         if folder.exists() and any(found.name not in leftovers for found in folder.iterdir()):
             raise RunError(f"{folder} is not empty and holds no run; choose another folder with --out")
@@ -96,15 +96,15 @@ def read_owner(folder: Path) -> Owner | None:
 
 
 def check_owner(folder: Path, wanted: Owner, *, overwrite: bool = False) -> Owner | None:
-    """Check that a folder can be worked in; return its owner, None if it has none yet.
+    """Check that a run may use a folder; return its owner, None if it has none yet.
 
     Args:
-        folder: absent, empty, or a run's.
-        wanted: whose it must be.
-        overwrite: whether another run of the same kind may be there.
+        folder: absent, empty, or the folder of a run.
+        wanted: the owner that it must have.
+        overwrite: whether another run of the same kind may be overwritten.
 
     Raises:
-        RunError: it is something else, or a link leads out of it.
+        RunError: the folder has another owner or is not a run's, or a link in it leads out of it.
     """
     owned_by = read_owner(folder)
     refuse_links(folder)
@@ -129,7 +129,7 @@ def write_owner(folder: Path, owner: Owner) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Check that what is written below a folder stays there.
+    """Check that all files that are written below a folder stay there.
 
     Raises:
         RunError: a subfolder, or a file that is written in place, is a link.
@@ -139,7 +139,7 @@ def refuse_links(folder: Path) -> None:
             status = os.lstat(folder / name)
         except OSError:
             continue
-        # A second name of the same file is a link too, and changes with it.
+        # A hard link to the file would change with it.
         twice = stat.S_ISREG(status.st_mode) and status.st_nlink > 1
         if stat.S_ISLNK(status.st_mode) or twice:
             raise RunError(
@@ -149,7 +149,7 @@ def refuse_links(folder: Path) -> None:
 
 
 def _quoted(name: str) -> str:
-    """Return a study's or evaluation's name in words."""
+    """Return a study's or evaluation's name as text."""
     if name.startswith(EVALUATION):
         return f"an evaluation of {name.removeprefix(EVALUATION)!r}"
     if name == TRAINING:
@@ -158,7 +158,7 @@ def _quoted(name: str) -> str:
 
 
 def _short(value: str) -> str:
-    """Return a value as a message can hold it: the beginning of a hash, the end of a path."""
+    """Return a short form of a value for a message: the start of a hash, the end of a path."""
     if re.fullmatch("[0-9a-f]{64}", value):
         return value[:12]
     return value if len(value) <= 40 else f"...{value[-37:]}"

@@ -1,4 +1,4 @@
-"""What the results of studies and of evaluations are made of."""
+"""The building blocks of the results of studies and evaluations."""
 
 from typing import Self
 
@@ -8,17 +8,17 @@ from robustlab.core.fields import Length, Positive, Share, Text
 
 
 class Record(BaseModel):
-    """A part of a results file: every field is known, and none changes."""
+    """A part of a results file: unknown fields are refused, and fields can't be changed."""
 
     # Deferred, since a part inside another is checked by that one, and building its own check takes time.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 def require(holds: bool, rule: str) -> None:
-    """Refuse a part whose fields do not fit together.
+    """Refuse a part whose fields contradict each other.
 
     Raises:
-        ValueError: saying what should hold.
+        ValueError: with the rule that is not fulfilled.
     """
     if not holds:
         raise ValueError(f"it must hold that {rule}")
@@ -47,7 +47,7 @@ class Figure(Record):
 
 
 class PassTime(Record):
-    """What a forward and backward pass took, in seconds: the best of several, in turns."""
+    """The seconds of a forward and backward pass: the best of several, measured in turns."""
 
     images: Positive
     fp32: Length
@@ -55,15 +55,15 @@ class PassTime(Record):
 
 
 class ComputeRecord(Record):
-    """Where the figures were computed, and how.
+    """The machine and the settings that computed the figures.
 
     Attributes:
-        training_precision: of the training; of an evaluation, of the search.
-        instruction_set: what the processor's kernels were chosen for, such as ``"AVX512"``, and what its bf16
-            products use; empty if it was not recorded.
-        caps: environment variables that were set and change which kernels run.
-        batch_size: an evaluation's images per pass; None of a study.
-        pass_time: in both precisions, where it decided between them.
+        training_precision: of the training; for an evaluation, of the search.
+        instruction_set: that of the processor's kernels, such as ``"AVX512"``, and that of its bf16 products;
+            empty if not recorded.
+        caps: the environment variables that were set and change the choice of kernels.
+        batch_size: an evaluation's images per pass; None for a study.
+        pass_time: in both precisions, if it decided the choice.
     """
 
     device: Text

@@ -1,7 +1,7 @@
 """results.json: everything that a run measured, as a documented, versioned schema.
 
 The report, the tables on the terminal and the Python API all read these classes; docs/results.md explains
-them. Only ``cost`` and ``created`` depend on the clock: everything else is the same for the same command.
+them. Only ``cost`` and ``created`` depend on the clock: all other values are the same for the same command.
 """
 
 from typing import Literal, Self
@@ -16,7 +16,7 @@ SCHEMA_VERSION = 4
 
 
 class DatasetInfo(Record):
-    """What was learnt from and measured on. ``fallback`` says why it is not the requested dataset."""
+    """The dataset of the study. ``fallback`` is the reason if it is not the requested one."""
 
     name: Text
     source: Text
@@ -28,7 +28,7 @@ class DatasetInfo(Record):
 
 
 class Variant(Record):
-    """One choice of a value for each of the recipe's factors, on which trainings and rows may depend."""
+    """One choice of a value for each of the recipe's factors, trainings and rows may depend on it."""
 
     id: Text
     title: Text
@@ -67,19 +67,20 @@ class Row(Record):
     """One figure of the study: an evaluation of a classifier.
 
     Attributes:
-        variant: of those that its specs, or the networks it uses, depend on; None if they depend on none.
-        reference: the study's figure, which it gives without saying its unit.
-        model: the classifier's source, as the recipe gives it.
-        attacks, threat: specs, lengths on the pixel scale; None where the images are left as they are.
+        variant: the values of the factors on which its specs or its networks depend; None without such
+            factors.
+        reference: the study's figure; the study does not state its unit.
+        model: the classifier's source, as in the recipe.
+        attacks, threat: specs, with lengths on the pixel scale; None for clean images.
         surrogates: sources of the other classifiers that the attacker used.
-        mode: as of `Evaluation.mode`.
-        folder: of the evaluation: its results.json, images.csv and pictures.
-        accuracy: on all images as the attack left them: of a mode ``"test-set"`` also of those that were
+        mode: as `Evaluation.mode`.
+        folder: the folder of the evaluation, with results.json, images.csv and pictures.
+        accuracy: in the mode ``"test-set"``, on all images after the attack, also those that were
             misclassified before; otherwise the robust accuracy.
         certified: the share of images that are proven to be robust; None where no certifier knows the model.
         confidence: the mean probability of the predicted class.
-        confusion: ``confusion[true][predicted]`` counts images; those without an answer are left out.
-        distance: the mean over the images, in the threat model's norm; ``max_distance`` the largest.
+        confusion: ``confusion[true][predicted]`` counts images; those without a valid answer are not counted.
+        distance: the mean over the images, in the threat model's norm; ``max_distance`` is the largest.
         checks: the reasons to trust or doubt the figure.
     """
 
@@ -128,8 +129,8 @@ class Operating(Record):
 class Detection(Record):
     """How well a detector separates the perturbed test images of an evaluation from the clean ones.
 
-    ``natural`` is at the detector's own threshold (for the discriminator, D(x) < 0.5), ``calibrated`` at
-    the one that gives 5 % false positives on clean validation images. The histograms share ``edges``.
+    ``natural`` is at the detector's own threshold (for the discriminator, D(x) < 0.5). ``calibrated`` is at
+    the threshold with 5 % false positives on clean validation images. The histograms share ``edges``.
     """
 
     id: Text
@@ -192,12 +193,12 @@ class Curve(Record):
 
 
 State = Literal["holds", "refuted", "open"]
-"""Of a comparison: it holds at the unfavourable ends of the 95 % intervals; it fails at their favourable ends
-too; or neither, for which more images are needed."""
+"""The state of a comparison. ``holds``: also at the unfavourable ends of the 95 % intervals. ``refuted``: it
+fails even at their favourable ends. ``open``: neither; more images are needed."""
 
 
 class JudgedComparison(Record):
-    """One comparison of a claim: in words, with titles and figures, and its state."""
+    """One comparison of a claim: as text with titles and figures, and its state."""
 
     text: Text
     state: State
@@ -226,7 +227,7 @@ class Claim(Record):
 
 
 class Finding(Record):
-    """What is left of a defense in a test that is harder than the published one.
+    """The accuracy of a defense in the published test and in a harder one.
 
     Attributes:
         published: the id of the row that repeats the published test.
@@ -243,7 +244,7 @@ class Finding(Record):
 
 
 class Picture(Record):
-    """One image with what the classifier says of it; ``index`` is its place in the pictures' array."""
+    """One image with the classifier's answer; ``index`` is its place in the pictures' array."""
 
     index: Count
     prediction: Answer
@@ -274,7 +275,7 @@ class Gallery(Record):
 
 
 class Samples(Record):
-    """What a generative network draws. ``file`` holds uint8 (M, C, H, W) arrays of the given names."""
+    """Images that a generative network draws. ``file`` holds uint8 (M, C, H, W) arrays of the given names."""
 
     network: Text
     title: Text
@@ -283,7 +284,7 @@ class Samples(Record):
 
 
 class Cost(Record):
-    """What a stage cost; seconds are of the run that finished it."""
+    """The cost of a stage; the seconds are those of the run that finished it."""
 
     stage: Text
     seconds: Length
@@ -292,7 +293,7 @@ class Cost(Record):
 
 
 class Results(Record):
-    """The whole of results.json."""
+    """The contents of results.json."""
 
     schema_version: Positive = SCHEMA_VERSION
     study: Text
@@ -316,12 +317,12 @@ class Results(Record):
 
     @property
     def columns(self) -> list[Variant]:
-        """The choices of values, side by side in tables; of a recipe without factors a single one."""
+        """The choices of values, side by side in tables; for a recipe without factors a single one."""
         return self.variants or [Variant(id="all", title="accuracy", why="", factors={})]
 
     @property
     def red_flags(self) -> list[tuple[str, CheckRecord]]:
-        """The failed checks of all rows, each with what its row is called."""
+        """The failed checks of all rows, each with the title of its row."""
         titles = {variant.id: f" ({variant.title})" for variant in self.variants}
         return [
             (row.title + titles.get(row.variant or "", ""), check)

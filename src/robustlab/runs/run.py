@@ -24,7 +24,7 @@ class Run:
     """A finished run of a study.
 
     Attributes:
-        folder: where it lies, whichever the working directory is.
+        folder: the absolute path.
         results: every figure.
     """
 
@@ -50,7 +50,7 @@ class EvaluationRun:
     """A finished run of an evaluation.
 
     Attributes:
-        folder: where it lies, whichever the working directory is.
+        folder: the absolute path.
         results: every figure.
     """
 
@@ -71,9 +71,9 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
 
 
 def load_results(folder: str | Path) -> "Results | Evaluation":
-    """Read the results of a finished run, whichever kind it is of.
+    """Read the results of a finished run of either kind.
 
-    A run that was begun again keeps its old results until it ends; these are not read.
+    A run that was restarted keeps its old results until it ends; these are not read.
 
     Raises:
         RunError: the folder holds no finished run, a damaged one, or one of a newer or far older robustlab.
@@ -87,7 +87,7 @@ def load_results(folder: str | Path) -> "Results | Evaluation":
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {AGAIN}")
-    # A study's results name no kind.
+    # A study's results do not state a kind.
     evaluation = content.get("kind") == "evaluation"
     kind, oldest, newest = _schema(evaluation=evaluation)
     if version > newest:
@@ -101,7 +101,7 @@ def load_results(folder: str | Path) -> "Results | Evaluation":
             f"reads from {oldest}; run the same command again in the same folder"
         )
     try:
-        # From the text, for in strict mode Python's lists are not tuples.
+        # From the text, since in strict mode Python's lists are not tuples.
         results = kind.model_validate_json(text, strict=True)
     except pydantic.ValidationError as error:
         raise RunError(f"{path} is damaged: {refusal(error)}; {AGAIN}") from None
@@ -115,10 +115,10 @@ def load_results(folder: str | Path) -> "Results | Evaluation":
 
 
 def _schema(*, evaluation: bool) -> "tuple[type[Evaluation | Results], int, int]":
-    """Return what reads the results, and the oldest and the newest schema that it reads."""
+    """Return the class that reads the results, and its oldest and newest schema."""
     if evaluation:
         return Evaluation, 1, EVALUATION_SCHEMA_VERSION
-    from robustlab.runs.results import SCHEMA_VERSION, Results  # takes as long as all else that a gate reads
+    from robustlab.runs.results import SCHEMA_VERSION, Results  # as slow as the rest of a gate
 
     return Results, SCHEMA_VERSION, SCHEMA_VERSION  # older ones have other fields
 

@@ -28,26 +28,27 @@ from robustlab.runs.ledger_errors import explained
 from robustlab.runs.owner import Owner, check_owner, write_owner
 
 _RECORD = "/record"
-"""At the end of a stage's key in the table of digests, which has the rows of measurements of that key too."""
+"""The suffix of a stage's key in the table of digests, which also has the rows of measurements under that
+key."""
 
 _LONGEST = 1e9
-"""Seconds; more was never measured."""
+"""In seconds; longer times are cut to this."""
 
 _FILE_NAME = re.compile(r"\w{1,100}")
-"""A key that a file of arrays can be named by; a damaged ledger may hold any other."""
+"""A valid name of a file of arrays; a damaged ledger may contain any other."""
 
 
 class RunStore:
     """The folder of one run; use as a context manager, which locks it.
 
     Args:
-        folder: made if absent.
-        owner: the study or evaluation that the folder belongs to; a text is its name.
-        overwrite: take the folder over from another run of the same kind; its results are removed.
+        folder: created if absent.
+        owner: the study or evaluation to which the folder belongs, or its name.
+        overwrite: replace another run of the same kind; its results are removed.
 
     Raises:
-        RunError: the folder is another run's, a newer robustlab's, no run folder, or in use; or a link in it
-            leads out of it.
+        RunError: the folder belongs to another run or a newer robustlab, is not a run folder, or is in use;
+            or a link in it leads out of it.
         OutputError: the folder can't be written.
     """
 
@@ -70,7 +71,7 @@ class RunStore:
                     "or choose another folder with --out"
                 ) from None
         try:
-            # Once more: another process may have come and gone since.
+            # Again: another process may have run in the meantime.
             earlier = check_owner(self.folder, self.owner, overwrite=self.overwrite)
             if earlier is None:
                 write_owner(self.folder, self.owner)
@@ -97,7 +98,7 @@ class RunStore:
 
     @contextmanager
     def _database(self) -> Iterator[sqlite3.Connection]:
-        """Open a transaction; a failure inside it leaves nothing behind."""
+        """Open a transaction; a failure inside it is rolled back."""
         path = self.folder / "ledger.sqlite"
         try:
             if self._db is None:
@@ -110,11 +111,11 @@ class RunStore:
             self._check_in_place()
             with self._db:
                 yield self._db
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite's own messages quote the file
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite's messages quote the file
             raise explained(error, path) from error
 
     def _check_in_place(self) -> None:
-        # SQLite goes on writing into a file that was removed, and says nothing.
+        # SQLite continues to write into a removed file, without an error.
         path = self.folder / "ledger.sqlite"
         if _inode(path) != self._ledger:
             raise OutputError(
@@ -128,7 +129,7 @@ class RunStore:
         return (self.folder / "manifest.json").exists()
 
     def reopen(self, *more: str) -> None:
-        """Make the run incomplete, before anything of it changes: its report is an old one now.
+        """Mark the run as incomplete, before anything in it changes; its report is removed.
 
         Args:
             more: other files to remove.
@@ -142,7 +143,7 @@ class RunStore:
     # Stages
 
     def stage(self, key: str) -> StageRecord | None:
-        """Return the record of a finished stage, or None, also where it is not as it was written."""
+        """Return the record of a finished stage, or None, also if it differs from what was written."""
         with self._database() as db:
             row = db.execute("SELECT name, payload, seconds FROM stages WHERE key = ?", (key,)).fetchone()
             digests = self._digests(db, key + _RECORD, 0, 0)
@@ -177,7 +178,7 @@ class RunStore:
                 key for table in tables for (key,) in db.execute(f"SELECT DISTINCT key FROM {table}")
             }
             stale = {key for key in keys_there if str(key).split("/")[0] not in wanted}
-            # The ledger is the record of what is ours: no other file in there is touched.
+            # The ledger determines which files belong to the run; others are not touched.
             with writing(self.folder / "arrays"):
                 names = {key.split("/")[0] for key in stale if isinstance(key, str)}
                 for name in filter(_FILE_NAME.fullmatch, names):
@@ -197,10 +198,10 @@ class RunStore:
         """Add a block of rows in one transaction.
 
         Args:
-            key: of the measurement.
+            key: the key of the measurement.
             outcomes: one per image.
-            examples: perturbed images by image id, as bytes; what they mean is the caller's.
-            seconds: what the block took.
+            examples: perturbed images by image id, as bytes, in the caller's format.
+            seconds: the time of the block.
         """
         rows = {outcome.image_id: outcome.values() for outcome in outcomes}
         images = {number: (image, row_digest(image)) for number, image in (examples or {}).items()}
@@ -226,7 +227,8 @@ class RunStore:
     def outcomes(self, key: str, image_ids: Collection[int] | None = None) -> list[Outcome]:
         """Return the rows of a measurement in the order of the images' ids: all, or those of some images.
 
-        A row that is not as it was written, or whose example is missing, is left out: it is measured again.
+        A row that differs from what was written, or whose example is missing, is left out, so that it is
+        measured again.
         """
         wanted = (key, -(2**63), 2**63 - 1)
         if image_ids is not None:
@@ -252,7 +254,7 @@ class RunStore:
         """Return the perturbed images that were stored with a measurement, those of the given ids.
 
         Raises:
-            RunError: one is missing, or not as it was written; the row of its image is removed, so that the
+            RunError: an image is missing, or differs from what was written; its row is removed, so that the
                 next run measures it again.
         """
         images, damaged = {}, []
@@ -286,7 +288,7 @@ class RunStore:
     def temporarily(self, prefix: str) -> Iterator[None]:
         """Remove, after the block, the measurements whose keys have a prefix before their slash.
 
-        If there are rows of some already when the block begins, all of them stay.
+        If some of these rows exist already when the block begins, all stay.
         """
         where, keys = "WHERE key > ? AND key < ?", (f"{prefix}/", f"{prefix}0")
         with self._database() as db:
@@ -298,7 +300,7 @@ class RunStore:
                     db.execute(f"DELETE FROM {table} {where}", keys)
 
     def seconds(self, key: str) -> float:
-        """Return what a measurement's blocks took together, over all the runs that worked on it."""
+        """Return the seconds of all blocks of a measurement, over all runs."""
         with self._database() as db:
             (total,) = db.execute("SELECT TOTAL(seconds) FROM blocks WHERE key = ?", (key,)).fetchone()
         return min(max(float(total), 0.0), _LONGEST)
@@ -322,16 +324,16 @@ class RunStore:
     # Files
 
     def model_path(self, name: str) -> Path:
-        """Return where a network's weights belong."""
+        """Return the path of a network's weights."""
         return self.folder / "models" / f"{name}.safetensors"
 
     def array_path(self, key: str) -> Path:
-        """Return where a stage's arrays belong."""
+        """Return the path of a stage's arrays."""
         return self.folder / "arrays" / f"{key}.safetensors"
 
 
 def _inode(path: Path) -> tuple[int, int] | None:
-    """Return what identifies a file; None if it is not there."""
+    """Return the identity of a file; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

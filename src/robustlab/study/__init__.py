@@ -1,4 +1,4 @@
-"""Studies: recipes, the stages they are run through, and their results."""
+"""Studies: recipes, their stages, and their results."""
 
 from robustlab.options import StudyOptions
 from robustlab.study.loading import load_recipe

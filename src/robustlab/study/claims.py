@@ -1,7 +1,7 @@
 """Judges claims: comparisons such as ``clean - fgsm >= 0.1`` over measured figures.
 
-The comparison is made with interval arithmetic: it holds if it holds at the unfavourable ends of all 95 %
-intervals in it, and is refuted if it fails at their favourable ends too.
+The comparison uses interval arithmetic. It holds if it holds at the unfavourable ends of all 95 % intervals
+in it. It is refuted if it fails at their favourable ends too.
 """
 
 import ast
@@ -18,7 +18,7 @@ Interval = tuple[float, float]
 
 
 _LARGEST = 10
-"""The largest number in a claim: sums of shares; 98 is meant as 0.98."""
+"""The largest number in a claim, since figures are shares: a larger one, such as 98, is refused."""
 
 DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
     "auroc": lambda d: d.auroc,
@@ -27,7 +27,7 @@ DETECTION_FIGURES: dict[str, Callable[[Detection], Figure | None]] = {
     "calibrated_detection": lambda d: d.calibrated.detection_rate,
     "calibrated_false_positives": lambda d: d.calibrated.false_positive_rate,
 }
-"""What a claim can name of a detection, as in ``discriminator_fgsm.auroc``."""
+"""The figures of a detection that a claim may use, as in ``discriminator_fgsm.auroc``."""
 
 _DETECTION_WORDS = {
     "auroc": "AUROC",
@@ -46,12 +46,12 @@ _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[float, float], bool]]] 
 
 
 def judge(comparison: str, figures: Mapping[str, Figure], titles: Mapping[str, str]) -> JudgedComparison:
-    """Return a comparison in words, with its figures, and whether it holds.
+    """Return a comparison as text, with its figures and its state.
 
     Args:
         comparison: sums and differences of names and numbers on both sides of one of ``> >= < <=``.
         figures: the measured figures by name.
-        titles: of evaluations and detections, by id; one that is missing is called by its name.
+        titles: of evaluations and detections, by id; default: the name.
 
     Raises:
         RecipeError: the text is not such a comparison, or names an unknown figure.

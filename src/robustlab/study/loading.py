@@ -1,4 +1,4 @@
-"""Reads a recipe, and looks up all that it names, so that a mistake is found before anything is trained."""
+"""Reads a recipe, and looks up all names in it, so that mistakes are found before the first training."""
 
 import tomllib
 from collections.abc import Collection
@@ -35,18 +35,18 @@ _NEW_FORM = (
 )
 
 _CLASSES = 10
-"""For what a recipe is checked with; how many there are is known with the data."""
+"""The number of classes for the check of a recipe; the real number is known only with the data."""
 
 _LARGEST_FILE = 10_000_000
-"""Bytes; a recipe has a few thousand."""
+"""In bytes; a recipe has a few thousand."""
 
 
 def load_recipe(path: Path) -> Recipe:
     """Read and check a recipe.
 
     Raises:
-        RecipeError: the file is missing or no TOML, or has an unknown key, a wrong type, a value out of
-            range or a reference to something it does not define; the message names the place.
+        RecipeError: the file is missing or is not TOML; a key is unknown, a type is wrong, a value is out of
+            range, or a reference is not defined. The message names the place.
     """
     try:
         with path.open("rb") as file:
@@ -79,7 +79,7 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _check_references(recipe: Recipe, path: Path) -> None:
-    """Parse every spec and look up every name, so that a mistake is found before anything is trained."""
+    """Parse every spec and look up every name, before anything is trained."""
     try:
         _References(recipe).check()
     except RecipeError as error:
@@ -87,7 +87,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
 
 
 class _References:
-    """Checks the parts of a recipe, each for every choice of values that it depends on."""
+    """Checks the parts of a recipe, each for every choice of its factors' values."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe, self.sweep = recipe, Sweep(recipe)
@@ -98,7 +98,7 @@ class _References:
         """Check everything.
 
         Raises:
-            RecipeError: something is wrong; the message begins with its place.
+            RecipeError: there is a mistake; the message begins with its place.
         """
         self._names_are_unique()
         self._networks()
@@ -123,7 +123,7 @@ class _References:
             ("claims", [part.id for part in recipe.claims]),
             ("samples", recipe.samples),
             ("gallery.evaluations", recipe.gallery.evaluations if recipe.gallery else []),
-            # Results and folders name a choice by the ids of its values alone.
+            # Results and folders identify a choice only by the ids of its values.
             ("values of factors", [v.id for part in recipe.factors.values() for v in part.values]),
             *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
             *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
@@ -186,7 +186,7 @@ class _References:
     def _source(self, place: str, text: str, needed: str, before: str | None = None) -> None:
         """Check a source: a name of the recipe, or what `defenses.loading.source` takes.
 
-        ``before``: the model that is defined; it may name those above it alone.
+        ``before``: the model that is being defined; it may use only names above it.
         """
         models = list(self.recipe.models)
         models = models[: models.index(before)] if before else models
@@ -240,7 +240,7 @@ class _References:
             self._attacked(f"evaluations.{part.id}", part, choices)
 
     def _one_set(self, place: str, name: str, *, clean: bool) -> None:
-        """Check that an evaluation leaves each image as one attack made it, or, where it may, as it is."""
+        """Check that an evaluation leaves each image as one attack made it or, if allowed, unchanged."""
         evaluations = {part.id: part for part in self.recipe.evaluations}
         self._known(place, name, evaluations)
         part = evaluations[name]

@@ -1,4 +1,4 @@
-"""The classifiers of a study: its own networks, compositions of them, and those from anywhere else."""
+"""The classifiers of a study: its own networks, compositions of them, and networks from elsewhere."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,14 +20,14 @@ from robustlab.study.sweep import Choice, Sweep
 
 @dataclass(kw_only=True)
 class StudyModels:
-    """Loads what a recipe names, once.
+    """Loads each network of a recipe once.
 
     Attributes:
-        recipe: says which names are its own.
-        folder: where the run keeps the weights of its networks.
-        device: where they go.
-        note: where to say that a user's file takes long to import.
-        keys: by the instance's name, the key of the stage that trains a network; the planner fills it in.
+        recipe: defines the recipe's own names.
+        folder: the folder with the weights of the run's networks.
+        device: the device of the networks.
+        note: called with a message if the import of a user's file takes long.
+        keys: the key of the stage that trains a network, by the instance's name; the planner fills it in.
     """
 
     recipe: Recipe
@@ -48,7 +48,7 @@ class StudyModels:
         return self._networks[instance]
 
     def classifier(self, text: str, choice: Choice) -> LoadedClassifier:
-        """Return the classifier that a source means under a choice of values."""
+        """Return the classifier of a source under a choice of values."""
         own = choice.of(self._sweep.factors_of(text))
         known = (text, own.id)
         if known not in self._classifiers:
@@ -58,7 +58,7 @@ class StudyModels:
         return self._classifiers[known]
 
     def key(self, text: str, choice: Choice) -> str:
-        """Return the hash of all that a source's answers depend on; the networks need not be trained yet."""
+        """Return the hash of all that a source's answers depend on; untrained networks are allowed."""
         if text in self.recipe.networks:
             return self.keys[self._sweep.instance(text, choice)]
         if text in self.recipe.models:
@@ -74,7 +74,7 @@ class StudyModels:
         return {*self.recipe.networks, *self.recipe.models}
 
     def _known(self, choice: Choice) -> Mapping[str, Callable[[], Loaded]]:
-        """Return how each name of the recipe is loaded."""
+        """Return the function that loads each name of the recipe."""
 
         def trained(name: str) -> Callable[[], Loaded]:
             instance = self._sweep.instance(name, choice)

@@ -1,4 +1,4 @@
-"""Turns a recipe into the list of stages to run, in order, each keyed by what it depends on."""
+"""Turns a recipe into the list of stages to run, in order, each with a key of all that it depends on."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,12 +32,12 @@ from robustlab.training import Objective
 UserT = TypeVar("UserT", Defense, Detector)
 
 Key = tuple[str, str | None]
-"""The id of a part of the recipe, and of the choice of values under which it is meant."""
+"""The id of a part of the recipe, and a choice of values."""
 
 
 @dataclass(kw_only=True)
 class Plan:
-    """A study's stages, and what each of them is for.
+    """A study's stages, and the part of the recipe that each serves.
 
     Attributes:
         stages: in the order in which they run.
@@ -76,7 +76,7 @@ def make_plan(
 
     Args:
         recipe: of the study.
-        dataset: the splits, cut down already in a quick run.
+        dataset: the splits, already limited in a quick run.
         compute: device and precision of the training.
         seed: the run's seed.
         quick: whether networks of the zoo take the place of the same trainings, and epochs are capped.
@@ -114,7 +114,7 @@ class _Planner:
         return self.result
 
     def _named(self, part: UserT, choice: Choice) -> UserT:
-        """Point a defense or detector at the networks of a choice of values."""
+        """Return a defense or detector with the networks of a choice of values."""
         names = {
             name: self.sweep.instance(value, choice)
             for name, value in vars(part).items()
@@ -270,14 +270,14 @@ def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
 
 
 def at(series: SeriesPart, x: float) -> Attacked:
-    """Return what is asked at one point of a curve: ``x`` has its value."""
+    """Return the question at one point of a curve, where ``x`` has this value."""
     texts = {name: getattr(series, name) for name in ("attacks", "threat")}
     changed = {name: text and bound(text, {"x": x}) for name, text in texts.items()}
     return Attacked(model=series.model, surrogates=series.surrogates, mode=series.mode, **changed)
 
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:
-    """Return the values that a line of a curve chooses, and of factors with one value that one."""
+    """Return the values that a line of a curve chooses; of a factor with one value, that value."""
     values: dict[str, ValuePart] = {}
     for name, part in recipe.factors.items():
         only = part.values[0].id if len(part.values) == 1 else None

@@ -1,7 +1,8 @@
 """A study as data: the networks to train, the evaluations, curves and claims, read from TOML.
 
 A factor is a number with several values, such as the length of the study's unit on the pixel scale. Specs may
-use it, ``linf(eps=0.25*scale)``: what depends on it, itself or through a network, exists once for each value.
+use it: ``linf(eps=0.25*scale)``. A part that depends on it, directly or through a network, exists once for
+each value.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,7 @@ from robustlab.training import (
 )
 from robustlab.training_options import TrainingFields
 
-# Strict: to pydantic, True is 1 and "2" is 2.
+# Strict: pydantic reads True as 1 and "2" as 2 otherwise.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
@@ -74,7 +75,7 @@ def _known_dataset(name: str) -> str:
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
-    """Return the unit that a field's spec means; a refusal names the field."""
+    """Return the unit of a field's spec; an error names the field."""
     try:
         return parse(kind, text)
     except SpecError as error:
@@ -123,7 +124,7 @@ class ValuePart(_Part):
 
 
 class FactorPart(_Part):
-    """A number that specs may use by its name, with the values that it takes in turn."""
+    """A number that specs may use by its name, with all its values."""
 
     values: Annotated[list[ValuePart], Field(min_length=1)]
 
@@ -157,7 +158,7 @@ class NetworkPart(TrainingFields):
             bound: puts the values of factors into a spec.
 
         Raises:
-            SpecError: a field is wrong, or does not go with another one; the message begins with its name.
+            SpecError: a field is wrong, or does not fit another one; the message begins with its name.
         """
         schedule, averaging = self.schedule, self.averaging
         return TrainConfig(
@@ -206,7 +207,7 @@ class NetworkPart(TrainingFields):
 
 
 class ModelPart(_Part):
-    """A classifier under a name of the recipe: any source, whose parts may be networks of the recipe."""
+    """A named classifier: any source, whose parts may be networks of the recipe."""
 
     title: str
     source: str
@@ -220,9 +221,9 @@ class DetectorPart(_Part):
 
 
 class Attacked(_Part):
-    """A classifier, and how its images are attacked; without attacks they are left as they are.
+    """A classifier, and the attacks on its images; without attacks the images are clean.
 
-    The words mean what they do for ``robustlab evaluate``.
+    The fields have the same meaning as the options of ``robustlab evaluate``.
     """
 
     model: str
@@ -253,9 +254,9 @@ class DetectionPart(_Part):
 
 
 class SeriesPart(Attacked):
-    """One line of a curve; ``x`` in its attacks and its threat stands for the point on the axis.
+    """One line of a curve; ``x`` in its attacks and its threat is the point on the axis.
 
-    ``values`` chooses a value, by its id, of each other factor that it depends on.
+    ``values`` chooses a value, by its id, for each other factor of the line.
     """
 
     label: str
@@ -278,7 +279,7 @@ class CurvePart(_Part):
 
 
 class FindingPart(_Part):
-    """A defense on the first page: an evaluation as it was published, and a harder one of the same model."""
+    """A defense on the first page: the published evaluation, and a harder one of the same model."""
 
     title: str
     published: str
@@ -295,7 +296,7 @@ class ReadingPart(_Part):
 
 
 class ClaimPart(_Part):
-    """A claim to be judged by the figures."""
+    """A claim, judged by the figures."""
 
     id: Name
     text: str

@@ -39,7 +39,7 @@ Records = Mapping[str, StageRecord]
 
 
 def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspace: Workspace) -> Results:
-    """Return everything the finished stages of a plan measured."""
+    """Return all results of the finished stages of a plan."""
     rows, detections = _rows(recipe, plan, records), _detections(recipe, plan, records)
     data, compute = workspace.dataset, workspace.compute
     return Results(
@@ -113,7 +113,7 @@ def _networks(plan: Plan, records: Records, workspace: Workspace) -> list[Networ
 
 
 def _choices(recipe: Recipe, plan: Plan) -> list[Choice]:
-    """Return every choice of values that something depends on, those of the same factors together."""
+    """Return every choice of values in use; choices of the same factors are together."""
     choices = [stage.choice for stage in plan.evaluations.values()]
     choices += [choice for _, choice, _ in plan.networks]
     choices += [stage.choice for stage in plan.detections.values()]
@@ -231,7 +231,7 @@ def _judged(recipe: Recipe, plan: Plan, reading: ReadingPart) -> list[Choice]:
 
 
 def _figures(plan: Plan, rows: list[Row], detections: list[Detection], choice: Choice) -> dict[str, Figure]:
-    """Return what a claim can name under a choice of values: what agrees with it as far as it has any."""
+    """Return a claim's figures under a choice of values: those whose own choice does not contradict it."""
 
     def agrees(stage: EvaluateStage | DetectStage) -> bool:
         return choice.of(stage.choice.values).id == stage.choice.id

@@ -1,4 +1,4 @@
-"""Runs a study. The same command resumes; a changed option redoes only what depends on it."""
+"""Runs a study. The same command resumes; a changed option repeats only the work that depends on it."""
 
 import time
 from collections.abc import Iterator
@@ -36,10 +36,10 @@ REMEDY = "take a machine or a --device with more, or a smaller batch_size in the
 
 @own_settings()
 def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
-    """Run a study, or what is left of it, up to ``results.json``; the report is not part of it.
+    """Run a study, or the rest of it, up to ``results.json``; the report is not part of it.
 
     Raises:
-        RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
+        RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
     _check(options)
     here = working_folder() or Path()  # a unit's code may change it
@@ -51,7 +51,7 @@ def _check(options: StudyOptions) -> None:
     """Check the types and ranges of all options.
 
     Raises:
-        RobustlabError: one of them is not what it should be.
+        RobustlabError: an option has a wrong type or value.
     """
     check_options(options, {"Progress": Progress})
     if options.dataset is not None:
@@ -80,11 +80,11 @@ def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
 
 
 def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
-    """Run what is not finished yet and return every stage's record by key."""
+    """Run the unfinished stages and return every stage's record by key."""
     store, progress = workspace.store, workspace.progress
     records = _kept_records(plan, workspace)
     if len(records) < len({stage.key for stage in plan.stages}):
-        # From here to the end the run is incomplete, and must not look complete.
+        # From here to the end the run is incomplete, so it must not have a manifest.
         store.reopen()
     progress.weigh({stage.name: stage.effort(workspace) for stage in plan.stages})
     progress.plan([stage.name for stage in plan.stages])
@@ -121,7 +121,7 @@ def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
 
 
 def _kept_records(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
-    """Return the records, by key, of the stages that an earlier run finished and whose files are there."""
+    """Return the records, by key, of the stages that an earlier run finished and whose files exist."""
     records = {stage.key: workspace.store.stage(stage.key) for stage in plan.stages}
     return {
         stage.key: record
@@ -156,7 +156,7 @@ def _manifest(study: PreparedStudy, options: StudyOptions, results: Results) -> 
 
 
 def _kept_keys(plan: Plan, records: dict[str, StageRecord]) -> Iterator[str]:
-    """Yield the keys of all stages, and of the evaluations that they are made of."""
+    """Yield the keys of all stages, and of their evaluations."""
     for stage in plan.stages:
         payload = records[stage.key].payload
         yield stage.key

@@ -1,4 +1,4 @@
-"""From the options of a study to its plan and all that its stages work with."""
+"""Makes the plan of a study from its options, and loads all that its stages need."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from robustlab.training.side_by_side import threads_per_training
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedStudy:
-    """A study that can begin; its folder is neither made nor locked yet."""
+    """A study that is ready to run; its folder is neither created nor locked yet."""
 
     recipe: Recipe
     plan: Plan
@@ -36,7 +36,7 @@ def find_recipe(recipe: str) -> Path:
     """Return the file of a recipe given by path or by name.
 
     Raises:
-        RecipeError: there is none.
+        RecipeError: the recipe does not exist.
     """
     if Path(recipe).is_file():
         return Path(recipe)
@@ -51,12 +51,12 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
     """Read the recipe and the data, and plan the study. The same options give the same plan in any process.
 
     Args:
-        options: checked already.
+        options: the checked options.
         here: the working directory.
         progress: where progress is shown.
 
     Raises:
-        RobustlabError: the recipe, the data or the options are not what they should be.
+        RobustlabError: the recipe, the data or the options have a mistake.
     """
     path = here / find_recipe(str(options.recipe))
     recipe = load_recipe(path)
@@ -83,7 +83,7 @@ def prepare_recipe(
     environment.check_torchvision()
     compute = resolve(options.device, options.precision)
     models = StudyModels(recipe=recipe, folder=folder, device=compute.device, note=progress.note)
-    give_back_freed_memory()  # of the reading of the data; trainings may run in several processes
+    give_back_freed_memory()  # of the loading of the data; trainings may run in several processes
     plan = make_plan(recipe, data, compute, options.seed, quick=options.quick, models=models)
     workspace = Workspace(
         dataset=data,
@@ -110,7 +110,7 @@ def _load(recipe: Recipe, options: StudyOptions, progress: Progress) -> Splits:
 
 
 def _default_folder(recipe: Recipe, options: StudyOptions, data: Splits) -> Path:
-    """Return where the study goes unless the user says otherwise: on other data or seeds elsewhere."""
+    """Return the default folder of the study; other data or seeds have another folder."""
     usual = {"auto": "mnist"}.get(recipe.data.dataset, recipe.data.dataset)
     parts = [
         recipe.name,
@@ -122,8 +122,8 @@ def _default_folder(recipe: Recipe, options: StudyOptions, data: Splits) -> Path
 
 
 def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> Owner:
-    """Return what the folder records of the study; a changed recipe goes on in the same folder."""
-    # A recipe that comes with robustlab is the same one wherever that is installed.
+    """Return the study's owner record; a changed recipe continues in the same folder."""
+    # A recipe that comes with robustlab is the same one in any installation.
     shipped = path.resolve() in {path.resolve() for path in shipped_recipes().values()}
     identity = {
         "recipe": path.stem if shipped else str(path.resolve()),

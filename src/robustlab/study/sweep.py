@@ -1,4 +1,4 @@
-"""Sweeps: what depends on a recipe's factors exists once for each of their values."""
+"""Sweeps: a part that depends on a recipe's factors exists once for each of their values."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,42 +21,42 @@ class Choice:
 
     @property
     def title(self) -> str:
-        """What people are shown; empty without a factor."""
+        """The text for users; empty without a factor."""
         return ", ".join(value.title for value in self.values.values())
 
     @property
     def numbers(self) -> dict[str, float]:
-        """The values alone."""
+        """The values only."""
         return {name: value.value for name, value in self.values.items()}
 
     def of(self, factors: Iterable[str]) -> "Choice":
-        """Return the part of the choice that concerns some of the factors."""
+        """Return the part of the choice for some of the factors."""
         wanted = set(factors)
         return Choice(values={name: value for name, value in self.values.items() if name in wanted})
 
     def bound(self, text: str) -> str:
-        """Return a spec with the values in the place of the factors."""
+        """Return a spec with the values instead of the factors."""
         return bound(text, self.numbers)
 
     def titled(self, title: str) -> str:
-        """Return a title with the choice in brackets, where there is one."""
+        """Return a title with the choice in brackets, if it is not empty."""
         return f"{title} ({self.title})" if self.values else title
 
 
 class Sweep:
-    """A recipe's factors, and what depends on them."""
+    """A recipe's factors, and the parts that depend on them."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
 
     def choices(self, factors: Iterable[str]) -> list[Choice]:
-        """Return every choice of values of the given factors; of none the empty one."""
+        """Return every choice of values of the given factors; without factors the empty one."""
         wanted = set(factors)
         named = {name: part.values for name, part in self.recipe.factors.items() if name in wanted}
         return [Choice(values=dict(zip(named, values, strict=True))) for values in product(*named.values())]
 
     def factors_in(self, *texts: str | None) -> set[str]:
-        """Return the factors that specs use themselves."""
+        """Return the factors that specs use directly."""
         names = {name for text in texts if text for name in names_in(text)}
         return names & self.recipe.factors.keys()
 
@@ -69,7 +69,7 @@ class Sweep:
         networks, models = list(self.recipe.networks), list(self.recipe.models)
         if name in networks:
             part = self.recipe.networks[name]
-            # It may name those above it; other names in its specs are of units.
+            # It may use the names above it; other names in its specs are units.
             above = names_in(part.defense or "").intersection(networks[: networks.index(name)])
             return self.factors_in(*part.specs()).union(*map(self._of, above))
         if name in models:

@@ -1,4 +1,4 @@
-"""What the stages of one run share: the data, the classifiers, perturbed images, the store."""
+"""The objects that the stages of one run share: the data, the classifiers, perturbed images, the store."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -30,20 +30,20 @@ from robustlab.study.sweep import Choice
 from robustlab.threats import ThreatModel, Unbounded, as_threat
 
 BATCH = 250
-"""Images per pass, and per transaction of the ledger: the fastest size that was found (LOG.md,
-"Speed of gradients and training")."""
+"""Images per pass, and per transaction of the ledger: the fastest measured size (LOG.md, "Speed of gradients
+and training")."""
 
 _CACHED_SETS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A classifier, and how its images are attacked; all specs with the values of their factors.
+    """A classifier, and the attacks on its images; factors in specs are replaced by values.
 
     Attributes:
         model: the classifier's source.
-        choice: the values under which the recipe's names are meant.
-        attacks: specs; None leaves the images as they are.
+        choice: the values of the factors.
+        attacks: specs; None: clean images.
         threat: what the attacker may do.
         surrogates: sources of other classifiers that the attacker uses.
         mode: see `EvaluationOptions`.
@@ -58,19 +58,19 @@ class Question:
 
     @property
     def effort(self) -> float:
-        """About how many passes an image takes, proofs and the second measurement included."""
+        """The estimated number of passes per image, including proofs and the second measurement."""
         attacks = () if self.attacks is None else attack_list(self.attacks)
         return 1.0 + sum(attack_effort(attack) for attack in attacks)
 
     def identity(self) -> dict[str, Any]:
-        """Return what a figure depends on beside the classifiers and the images, as JSON can hold it."""
+        """Return all that a figure depends on except classifiers and images, as JSON values."""
         attacks = None if self.attacks is None else [repr(unit) for unit in attack_list(self.attacks)]
         return {"attacks": attacks, "threat": repr(self.threat), "mode": self.mode}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """A question, ready to be answered."""
+    """The loaded objects for a question."""
 
     request: LoadedInputs
     options: EvaluationOptions
@@ -82,14 +82,14 @@ class Workspace:
     """Everything a stage works with.
 
     Attributes:
-        dataset: the three splits, cut down already in a quick run.
+        dataset: the three splits, already limited in a quick run.
         compute: device and precision of the training; evaluations search in fp32, so that their figures do
-            not depend on what is faster.
+            not depend on timings.
         seed: the run's seed.
         store: the run on disk.
-        progress: where progress is shown.
+        progress: receives the progress.
         models: the classifiers.
-        training_threads: how many each training uses on the CPU.
+        training_threads: threads of each training on the CPU.
     """
 
     dataset: Splits
@@ -107,7 +107,7 @@ class Workspace:
         return shape_of(self.dataset)
 
     def has_arrays(self, key: str) -> bool:
-        """Tell whether a stage's file of arrays is there, and whole."""
+        """Return whether a stage's file of arrays exists and is complete."""
         try:
             load_tensors(self.store.array_path(key))
         except ModelFileError:
@@ -124,14 +124,14 @@ class Workspace:
         checks: bool = False,
         certify: bool = False,
     ) -> Iterator[Asked]:
-        """Yield what answers a question about some test images, with the classifiers on the device.
+        """Yield the loaded objects for a question about some test images, on the device.
 
         Args:
-            question: what is asked.
+            question: the question.
             split: the images.
-            n: how many of them, the first ones; default: all.
-            checks: whether the checks are wanted.
-            certify: whether proofs are looked for.
+            n: the number of images, from the first; default: all.
+            checks: whether checks run.
+            certify: whether certifiers run.
         """
         options = EvaluationOptions(
             model=question.model,
@@ -158,7 +158,7 @@ class Workspace:
             yield Asked(request=request, options=options, problem=problem)
 
     def perturbed(self, question: Question, images: Split) -> Tensor:
-        """Return test images (N, C, H, W), all in memory, as a question's only attack leaves them."""
+        """Return test images (N, C, H, W), all in memory, perturbed by a question's only attack."""
         models = (question.model, question.surrogates, question.choice.id)
         known = (repr(question.identity()), *models, images.name, tuple(images.ids.tolist()))
         if known in self._fixed_sets:
@@ -176,7 +176,7 @@ class Workspace:
         return stage.search(asked.problem, images.to(asked.problem.device), lambda *_: None)
 
     def seen_by_classifier(self, classifier: nn.Module, images: Tensor) -> Tensor:
-        """Return what reaches a classifier's last part: the purified images, or the images themselves."""
+        """Return the input of a classifier's last part: the purified images, or the images themselves."""
         if not isinstance(classifier, PurifiedClassifier):
             return images
         with torch.no_grad():
@@ -191,5 +191,5 @@ def shape_of(dataset: Splits) -> Shape:
 
 
 def threat_of(text: str | None) -> ThreatModel:
-    """Return the threat model that a recipe means; without one any image in [0, 1] is allowed."""
+    """Return the threat model of a recipe's text; without a text any image in [0, 1] is allowed."""
     return Unbounded() if text is None else as_threat(text)

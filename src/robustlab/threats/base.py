@@ -1,6 +1,6 @@
-"""What every threat model is.
+"""The base class of every threat model.
 
-All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is in pixel units.
+All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is on the pixel scale.
 """
 
 import math
@@ -23,32 +23,32 @@ def per_image(values: Tensor, images: Tensor) -> Tensor:
 
 
 def pixels(channels: int) -> str:
-    """Return what a value of an image with so many channels is called."""
+    """Return the word for one value of an image with so many channels, for messages."""
     return "pixel" if channels == 1 else "colour value"
 
 
 class ThreatModel(Unit, ABC):
     """The set of images into which an attacker may turn an image.
 
-    Each method takes ``eps``, (N,), to put one radius per image in the place of the threat model's own.
+    Each method accepts ``eps`` (N,): one radius per image instead of the threat model's own.
     """
 
     kind = "threat"
     example = "linf(eps=0.3)"
     bounded: ClassVar[bool] = True
-    """Whether eps bounds a distance; if not, it is for attacks with their own limits."""
+    """Whether eps bounds a distance; if not, the attacks have their own limits."""
     order: ClassVar[float]
     """The p of the norm."""
     separable: ClassVar[bool] = False
-    """Whether each pixel moves by itself, so that the allowed images are a box."""
+    """Whether each pixel moves independently, so that the allowed images are a box."""
     sparse: ClassVar[bool] = False
     """Whether the steepest step moves few pixels."""
     discrete: ClassVar[bool] = False
-    """Whether eps counts pixels: it is a whole number, and so is every distance."""
+    """Whether eps counts pixels; then eps and every distance are whole numbers."""
     projects_exactly: ClassVar[bool] = True
-    """Whether `project` returns the nearest allowed image; if not, clip to [0, 1] before it."""
+    """Whether `project` returns the nearest allowed image; if not, clip to [0, 1] before the projection."""
     largest_eps: ClassVar[float] = math.inf
-    """The largest eps that the threat model takes."""
+    """The largest eps that the threat model accepts."""
     eps: float
 
     def at(self, eps: float) -> Self:
@@ -62,10 +62,10 @@ class ThreatModel(Unit, ABC):
 
     @abstractmethod
     def largest_distance(self, shape: tuple[int, ...]) -> float:
-        """Return how far apart two images of a shape (C, H, W) can be; a larger eps allows every image."""
+        """Return the largest distance of two images of a shape (C, H, W); a larger eps allows every image."""
 
     def eps_to_grey(self, shape: tuple[int, ...]) -> float:
-        """Return the eps within which every image of a shape (C, H, W) can become the same grey one."""
+        """Return the eps within which every image of a shape (C, H, W) can become the same grey image."""
         return self.largest_distance(shape) / 2
 
     def words(self, channels: int) -> str:
@@ -92,14 +92,14 @@ class ThreatModel(Unit, ABC):
         """Take the step of length ``fraction * eps`` that most increases the loss; not projected.
 
         Args:
-            images: where the step begins.
-            gradient: of the loss, there.
+            images: (N, C, H, W) where the step begins.
+            gradient: (N, C, H, W) of the loss at the images.
             fraction: one number, or (N,) one per image.
             eps: (N,) one radius per image.
         """
 
     def dual_norm(self, gradients: Tensor) -> Tensor:
-        """Return the dual norms (...), above 0, of gradients (..., C, H, W): the most gained per unit."""
+        """Return the dual norms (...), above 0, of gradients (..., C, H, W): the largest gain per unit."""
         dual = math.inf if self.order <= 1 else 1 / (1 - 1 / self.order)
         size: Tensor = torch.linalg.vector_norm(gradients.flatten(-3), ord=dual, dim=-1)
         return size.clamp(min=1e-12)
@@ -110,11 +110,11 @@ class ThreatModel(Unit, ABC):
 
     @final
     def straight_move(self, gradient: Tensor, rise: Tensor) -> Tensor:
-        """Return the smallest moves along which a linear function rises by as much as is asked.
+        """Return the smallest moves along which a linear function rises by ``rise``.
 
         Args:
             gradient: (N, C, H, W), of the function.
-            rise: (N,) of the function; negative: it is to fall. The moves may leave [0, 1].
+            rise: (N,) of the function; negative: it should fall. The moves may leave [0, 1].
         """
         direction = self.steepest(gradient)
         gain = (gradient * direction).flatten(1).sum(dim=1).clamp(min=1e-30)
@@ -122,14 +122,14 @@ class ThreatModel(Unit, ABC):
 
     @final
     def move_inside(self, starts: Tensor, gradient: Tensor, rise: Tensor) -> Tensor:
-        """Return the smallest moves inside [0, 1] along which a linear function rises as far as asked.
+        """Return the smallest moves inside [0, 1] along which a linear function rises by ``rise``.
 
-        Where no move does, the one that comes nearest: every pixel at its wall.
+        If no move is large enough, every pixel moves to its limit.
 
         Args:
             starts: (N, C, H, W) in [0, 1].
             gradient: (N, C, H, W), of the function.
-            rise: (N,) of the function; negative: it is to fall.
+            rise: (N,) of the function; negative: it should fall.
         """
         toward = gradient.sign() * per_image(rise.sign(), gradient)
         room = torch.where(toward > 0, 1 - starts, starts).flatten(1)
@@ -138,11 +138,11 @@ class ThreatModel(Unit, ABC):
 
     @abstractmethod
     def _sizes(self, weight: Tensor, room: Tensor, need: Tensor) -> Tensor:
-        """Return (N, D) how far each pixel moves, at most its room, for a gain of need (N, 1) at least cost.
+        """Return (N, D) how far each pixel moves, at most ``room``, for a total gain ``need`` at least cost.
 
         Args:
-            weight: (N, D) what a move of 1 gains, not negative.
-            room: (N, D) how far each pixel is from its wall.
+            weight: (N, D) the gain of a move of 1, not negative.
+            room: (N, D) each pixel's distance to its limit.
             need: (N, 1), not negative.
         """
 
@@ -157,10 +157,10 @@ class ThreatModel(Unit, ABC):
 
 
 def as_threat(threat: object) -> ThreatModel:
-    """Return a threat model, given itself or its spec, or a class in a user's file: ``my.py:Mine(eps=0.3)``.
+    """Return a threat model from itself, its spec, or a class in a user's file: ``my.py:Mine(eps=0.3)``.
 
     Raises:
-        SpecError, SetupError: it is none of these, or a spec with a mistake.
+        SpecError, SetupError: it is none of these, or the spec has a mistake.
     """
     if isinstance(threat, str):
         return user_unit(threat, ThreatModel) if is_user_unit(threat) else parse(ThreatModel, threat)

@@ -1,4 +1,4 @@
-"""Threat models whose allowed images are a box: every pixel moves by itself."""
+"""Threat models whose allowed images are a box: every pixel moves independently."""
 
 import math
 

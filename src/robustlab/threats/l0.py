@@ -16,7 +16,7 @@ from robustlab.threats.moves import cheapest_first
 
 @register("l0")
 class L0(ThreatModel):
-    """At most eps values of the image may change, each to anything in [0, 1]; every channel counts."""
+    """At most eps values of the image may change, each to any value in [0, 1]; each channel counts."""
 
     order = 0
     sparse = True
@@ -50,7 +50,7 @@ class L0(ThreatModel):
     def ascend(
         self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
     ) -> Tensor:
-        """Set the ``fraction * eps`` values (at least one) that promise most to 0 or 1."""
+        """Set the ``fraction * eps`` values (at least one) with the largest estimated gain to 0 or 1."""
         wished = (gradient > 0).to(images.dtype)
         promise = gradient * (wished - images)
         count = torch.as_tensor(fraction * (self.eps if eps is None else eps), device=images.device)
@@ -64,7 +64,7 @@ class L0(ThreatModel):
         return cheapest_first(weight, room, need, weight * room)
 
     def _first(self, values: Tensor, count: Tensor | None) -> Tensor:
-        """Return a mask of the largest values of each image, ``count`` (or eps) many."""
+        """Return a mask of the ``count`` (or eps) largest values of each image."""
         rank = values.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         number = torch.as_tensor(self.eps if count is None else count, device=values.device)
         return (rank < number.view(-1, 1)).view_as(values)

@@ -1,4 +1,4 @@
-"""The L1 ball, cut with the box [0, 1] exactly (Croce & Hein 2021, arXiv:2103.01208)."""
+"""The L1 ball, intersected with the box [0, 1] exactly (Croce & Hein 2021, arXiv:2103.01208)."""
 
 import math
 
@@ -15,7 +15,7 @@ _STEP_SHARE = 0.05
 """Share of the pixels that one step moves (SLIDE, Tramèr & Boneh 2019, arXiv:1904.13000: 1 to 20 %)."""
 
 _SPARE = (5e-7, 1e-5, 1e-4)
-"""The shares of eps by which a point that came out too far is brought back inside, one after the other."""
+"""The shares of eps by which a point outside the ball is moved inside, tried in turn."""
 
 
 @register("l1")
@@ -43,12 +43,12 @@ class L1(ThreatModel):
         size = moved.abs()
         radius = torch.as_tensor(self.eps if eps is None else eps, dtype=size.dtype, device=size.device)
         shrunk = (size - _excess(size, room, radius)[:, None]).clamp_(min=0.0).minimum(room)
-        # Rounding in the sums above may leave a millionth too much.
+        # Rounding in the sums above may leave an excess of a millionth.
         total = shrunk.sum(dim=1).clamp(min=1e-12)
         shrunk = shrunk * (radius / total).clamp(max=1.0)[:, None]
         move = (shrunk * moved.sign()).view_as(clean)
         projected = (clean + move).clamp_(0.0, 1.0)
-        # Adding to the clean image rounds each pixel, and on a large one that adds up.
+        # Adding to the clean image rounds each pixel; on a large image the errors add up.
         for spare in _SPARE:
             total = self.distance(projected, clean)
             over = total > radius * (1 + _SPARE[0])
@@ -98,8 +98,8 @@ def _excess(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     """Return (N,) the least amount by which the sizes must shrink to sum up to the radius within the room.
 
     The sum of ``clip(size - amount, 0, room)`` is piecewise linear in the amount. It falls by one per unit
-    for each pixel between ``size - room``, where it leaves the end of its room, and ``size``, where it
-    becomes 0.
+    for each pixel while the amount lies between ``size - room`` and ``size``. There the pixel's move falls
+    from its room to 0.
     """
     begins, ends = (size - room).clamp(min=0.0), size
     knots, order = torch.cat([begins, ends], dim=1).sort(dim=1)
@@ -108,7 +108,7 @@ def _excess(size: Tensor, room: Tensor, radius: Tensor) -> Tensor:
     falls = torch.cat([torch.zeros_like(slope[:, :1]), slope[:, :-1]], dim=1) * widths
     surplus = size.minimum(room).sum(dim=1, keepdim=True) - radius.view(-1, 1)
     left = surplus - falls.cumsum(dim=1)
-    # The knot before which the surplus is used up; the amount lies on the segment that ends there.
+    # The breakpoint before which the excess is used up; the amount lies on the segment that ends there.
     place = (left > 0).sum(dim=1, keepdim=True).clamp(max=knots.shape[1] - 1)
     steepest_slope = slope.gather(1, (place - 1).clamp(min=0)).clamp(min=1)
     rest = left.gather(1, place) / steepest_slope

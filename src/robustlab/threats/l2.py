@@ -37,7 +37,7 @@ class L2(ThreatModel):
         return _length(images - clean)
 
     def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
-        # Clipping to [0, 1] after the shrinking only moves the image nearer to the clean one.
+        # Clipping to [0, 1] after the scaling only moves the image nearer to the clean one.
         moved = images - clean
         length = per_image(_length(moved), images).clamp(min=1e-12)
         return (clean + moved * (self._radius(images, eps) / length).clamp(max=1.0)).clamp_(0.0, 1.0)
@@ -52,7 +52,7 @@ class L2(ThreatModel):
     def ascend(
         self, images: Tensor, gradient: Tensor, fraction: float | Tensor, eps: Tensor | None = None
     ) -> Tensor:
-        # Brought to a largest entry of 1 first: the squares of a confident classifier's gradient underflow.
+        # Scaled to a largest entry of 1 first: the squares of a confident classifier's gradient underflow.
         largest = per_image(gradient.flatten(1).abs().amax(dim=1), images)
         gradient = gradient / largest.clamp(min=torch.finfo(gradient.dtype).tiny)
         length = per_image(_length(gradient), images).clamp(min=1e-12)

@@ -1,4 +1,4 @@
-"""The Linf ball: every pixel moves by itself."""
+"""The Linf ball: every pixel moves independently."""
 
 from torch import Tensor
 

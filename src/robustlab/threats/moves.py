@@ -1,7 +1,7 @@
 """How far each pixel must move so that a weighted sum of the moves reaches what is needed, at least cost.
 
-All take (N, D) weights and room, not negative, and (N, 1) the sum that is needed. Where the room does not
-suffice, every pixel goes to its wall.
+All take (N, D) weights and room, not negative, and (N, 1) the needed sum. If the room is not enough, every
+pixel moves to its limit.
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def cheapest_first(weight: Tensor, room: Tensor, need: Tensor, worth: Tensor) -> Tensor:
-    """Return the moves of one pixel after the other to its wall, those that are worth most first."""
+    """Return the moves of one pixel after the other to its limit, those with the largest worth first."""
     order = worth.argsort(dim=1, descending=True)
     weight, room = weight.gather(1, order), room.gather(1, order)
     gain = (weight * room).cumsum(dim=1)
@@ -21,9 +21,10 @@ def cheapest_first(weight: Tensor, room: Tensor, need: Tensor, worth: Tensor) ->
 
 
 def all_at_once(weight: Tensor, room: Tensor, need: Tensor, speed: Tensor) -> Tensor:
-    """Return the moves of all pixels at their speeds, until each meets its wall."""
-    # The gain is concave and piecewise linear in the time; a piece ends where a pixel meets its wall. What a
-    # pixel adds may be ten orders below what another does: sums run from the last piece, free of differences.
+    """Return the moves of all pixels at their speeds, until each reaches its limit."""
+    # The gain is concave and piecewise linear in the time; a piece ends where a pixel reaches its limit. The
+    # contributions of pixels may differ by ten orders of magnitude. So sums run from the last piece, without
+    # differences.
     ends, order = torch.where(weight > 0, room / speed.clamp(min=1e-30), 0.0).sort(dim=1)
     rate = (weight * speed).gather(1, order).flip(1).cumsum(dim=1).flip(1)
     gain = (rate * torch.diff(ends, dim=1, prepend=torch.zeros_like(ends[:, :1]))).cumsum(dim=1)

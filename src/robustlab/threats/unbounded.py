@@ -11,7 +11,7 @@ from robustlab.threats.box import Box
 
 @register("unbounded")
 class Unbounded(Box):
-    """Any image in [0, 1]: for noise, corruptions, rotations, whose own parameters say how far they go.
+    """Any image in [0, 1]: for noise, corruptions, rotations, whose own parameters limit them.
 
     A distance is the largest change of a pixel.
     """

@@ -1,4 +1,4 @@
-"""What a training's checkpoint holds of an optimizer of any kind."""
+"""Writes and reads the state of an optimizer of any kind in a checkpoint."""
 
 from typing import Any
 
@@ -33,7 +33,7 @@ def restore(
     tensors: dict[str, Tensor],
     plain: dict[str, Any],
 ) -> None:
-    """Give a new optimizer of the same parameters the state that was written down."""
+    """Give a new optimizer of the same parameters a saved state."""
     state: dict[int, dict[str, Any]] = {int(number): dict(rest) for number, rest in plain["state"].items()}
     for name, tensor in tensors.items():
         number, part = name.split("/", maxsplit=1)
@@ -46,9 +46,10 @@ def restore(
 
 
 def like(tensor: Tensor, content: Tensor) -> Tensor:
-    """Return the content laid out in memory as a tensor of its shape is.
+    """Return the content in the memory layout of a tensor, as a tensor of its shape.
 
-    Fused steps and averages go through memory, so what belongs to a parameter must lie in it as that does.
+    Fused steps and averages go through memory in order, so a parameter and its state must have the same
+    layout.
     """
     return torch.empty_like(tensor, dtype=content.dtype).copy_(content)
 

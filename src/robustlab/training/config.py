@@ -1,4 +1,4 @@
-"""The recipe of a training: how long, how fast, on what, and what is kept."""
+"""The configuration of a training: its length, optimizer, data changes, and the kept epoch."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +12,7 @@ from robustlab.training.schedules import Constant, Schedule
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """All of a training but the network, the objective and the data.
+    """The settings of a training, without the network, the objective and the data.
 
     Attributes:
         epochs: passes over the training split.
@@ -21,8 +21,9 @@ class TrainConfig:
         schedule: the learning rate over the training, as a factor of the optimizer's.
         augmentation: applied to each training batch, in this order.
         averaging: of the weights; the average is validated and kept.
-        clip: the L2 norm to which a longer gradient of a player is cut; None: it is not.
-        validation: an attack whose accuracy chooses the kept epoch; None: the validation loss does.
+        clip: the L2 norm to which a longer gradient of a player is clipped; None: no clipping.
+        validation: the accuracy under this attack chooses the kept epoch; None: the validation loss chooses
+            it.
     """
 
     epochs: int
@@ -35,10 +36,10 @@ class TrainConfig:
     validation: RobustValidation | None = None
 
     def described(self) -> dict[str, Any]:
-        """Return all that a training depends on, as JSON can hold it.
+        """Return all settings on which a training depends, as JSON values.
 
-        Plain Adam is its ``lr`` and ``betas``, and a part that has its default is left out: so a training
-        has the same key, and the same draws, as before there were such parts.
+        Plain Adam is written as ``lr`` and ``betas``, and default values are left out. So keys and random
+        numbers stay the same when a new setting is added.
         """
         described: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
         optimizer = self.optimizer

@@ -1,4 +1,4 @@
-"""A training as pure data: what a network is trained on, by which recipe, and where its weights go."""
+"""A training as pure data: the data, the configuration, and the file for the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,33 +20,33 @@ from robustlab.training.objectives import Objective
 
 
 class ChangesTheTrainingSet(Protocol):
-    """A defense that consists in what the classifier is trained on."""
+    """A defense that changes the training set of the classifier."""
 
     def training_set(
         self, split: Split, networks: Mapping[str, nn.Module], *, seed: int, progress: Progress
     ) -> Split:
-        """Return the split to train, or to validate, on in place of the given one."""
+        """Return the split to train, or to validate, on instead of the given one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All of a training but the images; the same job gives the same weights in any process.
+    """All settings of a training, without the images; the same job gives the same weights in any process.
 
     Attributes:
         network: its name; all draws depend on it.
-        title: shown to people.
+        title: shown to users.
         model: the architecture.
         shape: of the images, and the number of classes.
         objective: the loss.
-        defense: changes what it is trained on; None: nothing does.
+        defense: changes the training set; None: no change.
         sources: by name, the files of the trained networks that the defense needs.
         config: the rest of the recipe.
         compute: device and precision.
-        threads: how many it uses on the CPU.
+        threads: number of threads on the CPU.
         seed: of all draws.
         dataset: the name of the images' dataset.
-        path: the file that the weights go to.
-        key: the hash of all that they depend on; it is kept in that file.
+        path: the file for the weights.
+        key: the hash of all that the weights depend on; it is stored in that file.
     """
 
     network: str
@@ -65,7 +65,7 @@ class TrainingJob:
     key: str
 
     def run(self, train_split: Split, validation_split: Split, progress: Progress) -> dict[str, Any]:
-        """Train the network, or go on where an earlier run was stopped, and save it; return its history.
+        """Train the network, or resume an earlier run, and save it; return its history.
 
         Raises:
             RobustlabError: the training diverged, or a file can't be read or written.
@@ -83,7 +83,7 @@ class TrainingJob:
                 self.defense.training_set(split, sources, seed=self.seed, progress=progress)
                 for split in (train_split, validation_split)
             )
-            give_back_freed_memory()  # of the attack
+            give_back_freed_memory()  # of the validation attack
         with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
             network = self.model.build(self.shape)
             self.objective.initialize(network)
@@ -95,7 +95,7 @@ class TrainingJob:
             validation_split,
             config=self.config,
             compute=self.compute,
-            # By the name alone: a word that changes in a spec changes no draw.
+            # Only the name: a changed word in a spec then changes no random numbers.
             key=seeding.derive(self.seed, "training", self.network),
             checkpoint=checkpoint,
             identity=self.key,

@@ -25,17 +25,17 @@ from robustlab.training.step import TrainingStep
 _VALIDATION_BATCH = 250
 _ROBUST = "validation robust accuracy"
 _LAYOUT = 2
-"""Of the checkpoint; one of another layout is of an older version."""
+"""The version of the checkpoint's layout; a checkpoint of an older version is ignored."""
 
 
 @dataclass(kw_only=True)
 class History:
-    """What happened in training.
+    """The losses and accuracies of a training.
 
     Attributes:
-        epochs: per finished epoch the mean training and validation loss of each player
-            (``"train loss"``, ``"validation loss"``), for classifiers ``"validation accuracy"`` and, with
-            robust validation, ``"validation robust accuracy"``.
+        epochs: per finished epoch the mean training and validation loss of each player (``"train loss"``,
+            ``"validation loss"``), for classifiers ``"validation accuracy"`` and, with robust validation,
+            ``"validation robust accuracy"``.
         best_epoch: the epoch, counted from 1, whose weights were kept.
     """
 
@@ -62,15 +62,15 @@ def train(
     Args:
         network: the module, on any device; it is moved to ``compute.device``.
         objective: the loss; see `Objective`.
-        train_split: what is learnt from.
-        validation_split: what the kept epoch is chosen by.
+        train_split: the images to train on.
+        validation_split: the images that choose the kept epoch.
         config: epochs, batch size, optimizer and the rest of the recipe.
         compute: device and precision.
         key: from `seeding.derive`; the order of the images and all noise follow from it and the epoch.
-        checkpoint: a file in which every finished epoch is kept, so that a run that was killed goes on
-            from there with the same result; removed at the end by whoever stores the network.
-        identity: represents the objective, the data and the config; a checkpoint of another key or identity
-            is left alone, and the training begins at its first epoch.
+        checkpoint: a file in which every finished epoch is kept, so that a killed run resumes with the same
+            result; the caller removes it after storing the network.
+        identity: represents the objective, the data and the config. A checkpoint of another key or identity
+            is ignored, and the training begins at its first epoch.
         progress: where to show progress.
         description: the bar's label.
 
@@ -213,7 +213,7 @@ class _Loop:
                     )
                     losses[name] += float(self.objective.loss(step)) * len(labels)
                 if classifies:
-                    # The loss has asked about the same images.
+                    # The loss has evaluated the network on the same images.
                     logits = next((answer for given, answer in answers if given is images), None)
                     logits = self.network(images) if logits is None else logits
                     correct += int((logits.argmax(dim=1) == labels).sum())
@@ -254,7 +254,7 @@ class _Loop:
         return reached[-1] < max(reached) - validation.stop
 
     def _rank(self, losses: dict[str, float]) -> tuple[float, float]:
-        """Return what orders epochs, the best first."""
+        """Return the sort key of epochs, the best first."""
         return -losses.get(_ROBUST, 0.0), losses[f"validation {next(iter(self.players))}"]
 
     def save(self, path: Path | None) -> None:
@@ -285,7 +285,7 @@ class _Loop:
         try:
             tensors, header = load_tensors(path)
         except ModelFileError:
-            return  # a damaged checkpoint costs time, not correctness: the training starts again
+            return  # a damaged checkpoint costs only time: the training starts again
         expected = {"layout": _LAYOUT, "key": self.key, "identity": self.identity}
         if any(header.get(name) != value for name, value in expected.items()):
             return
@@ -307,7 +307,7 @@ class _Loop:
 
 @contextmanager
 def _answers(network: nn.Module) -> Iterator[list[tuple[object, Tensor]]]:
-    """Yield a list that fills with what the network is asked inside the block, and what it answers."""
+    """Yield a list that fills with the network's inputs and outputs inside the block."""
     answers: list[tuple[object, Tensor]] = []
     handle = network.register_forward_hook(
         lambda _, given, answer: answers.append((given[0] if given else None, answer))

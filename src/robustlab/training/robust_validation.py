@@ -1,4 +1,4 @@
-"""Validation by an attack: it chooses the epoch that is kept."""
+"""Validation by an attack, which chooses the kept epoch."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from robustlab.threats import ThreatModel
 class RobustValidation:
     """After each epoch the accuracy on attacked validation images; the epoch with the highest is kept.
 
-    Of equals the one with the lower validation loss is kept, and of those the earlier.
+    Of equal epochs the one with the lower validation loss is kept, then the earlier one.
 
     Attributes:
         attack: with the same random numbers after each epoch.

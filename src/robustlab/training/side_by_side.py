@@ -29,7 +29,7 @@ __all__ = ["threads_per_training", "trained_side_by_side"]
 
 _WORKER = "robustlab.training.worker"
 _WORTH_IT = 1_000_000
-"""Images per training split times epochs, in all, from which on starting processes pays."""
+"""The smallest sum of images times epochs, over all trainings, for which starting processes is worth it."""
 
 _Messages = queue.SimpleQueue[tuple["_Worker", Any]]
 
@@ -37,13 +37,13 @@ _Messages = queue.SimpleQueue[tuple["_Worker", Any]]
 def threads_per_training(epochs: Sequence[int], after: Sequence[Sequence[int]], images: int) -> int:
     """Return how many threads each of a study's trainings uses on this machine's processor.
 
-    All trainings of the study decide, and not what an earlier run has left to do: the number of threads
-    determines the last bits of the weights.
+    The number depends on all trainings of the study, also on finished ones, since it influences the last bits
+    of the weights.
 
     Args:
         epochs: of each training.
-        after: for each training the places, in the same order, of those before it that it builds on.
-        images: in the training split.
+        after: for each training the indices of the trainings that it depends on.
+        images: images in the training split.
     """
     threads = torch.get_num_threads()
     if images * sum(epochs) < _WORTH_IT:
@@ -60,26 +60,26 @@ def trained_side_by_side(
     progress: Progress,
     begin: Callable[[TrainingJob], None],
 ) -> Iterator[tuple[TrainingJob, dict[str, Any], float]]:
-    """Train networks on the CPU and yield each job as it is done, with what it returns and its seconds.
+    """Train networks on the CPU and yield each finished job with its result and its seconds.
 
-    What could not be trained in another process is left out, and the caller trains it. Nothing is yielded on
-    a machine with one core, on a GPU, or for a single job.
+    A job that can't run in another process is skipped, and the caller trains it. Nothing is yielded on a
+    machine with one core, on a GPU, or for a single job.
 
     Args:
-        jobs: each after those whose networks it needs.
+        jobs: in an order in which each job follows the jobs whose networks it needs.
         splits: training and validation images.
         progress: where progress is shown.
         begin: called with each job before it begins.
 
     Raises:
-        RobustlabError: what a job raised.
+        RobustlabError: the error of a job.
     """
     at_once = min(len(jobs), torch.get_num_threads() // jobs[0].threads) if jobs else 0
     if at_once < 2 or jobs[0].compute.device != "cpu" or not sys.executable:
         return
     try:
         images = pickle.dumps((sys.path, splits))
-    except Exception:  # a user's images, which only this process can have
+    except Exception:  # a user's images may exist only in this process
         return
     waiting, running = list(jobs), dict[_Worker, TrainingJob]()
     unfinished = {job.path for job in jobs}
@@ -113,7 +113,7 @@ def trained_side_by_side(
 
 
 class _Worker:
-    """A process that trains, and the bar of what it is at; use as a context manager, which ends it."""
+    """A training process and its progress bar; use as a context manager, which ends the process."""
 
     def __init__(self, progress: Progress, messages: _Messages, images: bytes) -> None:
         self.progress, self.messages = progress, messages
@@ -140,19 +140,19 @@ class _Worker:
         self.listener.join()
         for pipe in (self.process.stdin, self.process.stdout):
             assert pipe is not None
-            with suppress(OSError):  # what could not be sent
+            with suppress(OSError):  # a job that could not be sent
                 pipe.close()
         self.bar.close()
 
     def send(self, job: TrainingJob) -> None:
-        """Have a network trained."""
+        """Send a job to the process."""
         try:
             self._write(pickle.dumps(job))
-        except Exception:  # a unit that only this process has
+        except Exception:  # a unit that exists only in this process
             self.process.kill()
 
     def show(self, message: tuple[Any, ...]) -> None:
-        """Show progress that the process has reported."""
+        """Show progress that the process reported."""
         match message:
             case ("track", *bar):
                 self.task = self.bar.enter_context(self.progress.track(*bar))
@@ -167,7 +167,7 @@ class _Worker:
 
     def _write(self, data: bytes) -> None:
         assert self.process.stdin is not None
-        with suppress(OSError):  # it has ended, which the listener reports
+        with suppress(OSError):  # it has ended; the listener reports this
             self.process.stdin.write(data)
             self.process.stdin.flush()
 

@@ -1,4 +1,4 @@
-"""What an objective is given at each step."""
+"""The data that an objective gets at each step."""
 
 from dataclasses import dataclass
 
@@ -7,20 +7,19 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingStep:
-    """One batch, and where the training stands.
+    """One batch, and the state of the training.
 
     Attributes:
-        network: what is trained; in train mode, in eval mode when validating.
-        player: the part whose loss is asked for, as `Objective.players` names it.
-        images: (N, C, H, W) float32 on the pixel scale [0, 1], augmented if the recipe says so.
+        network: in train mode; in eval mode when validating.
+        player: the part whose loss is needed, one of `Objective.players`.
+        images: (N, C, H, W) float32 on the pixel scale [0, 1], augmented if the recipe has an augmentation.
         labels: (N,) int64.
         ids: (N,) int64, the images' dataset ids.
-        progress: the share of the whole training that is done, in [0, 1]: at a step its middle, after an
-            epoch its end.
-        key: of the objective's own draws, as `seeding.uniform(key, ids, shape)` takes it; another one at
-            each step and for each player.
-        validating: whether the loss is of the validation split, which chooses the kept epoch. No gradient
-            is computed then.
+        progress: the finished share of the whole training, in [0, 1]: at a step its middle, in validation the
+            end of the epoch.
+        key: of the objective's own draws, as `seeding.uniform(key, ids, shape)` takes it; different at each
+            step and for each player.
+        validating: whether the batch is of the validation split; then no gradient is computed.
     """
 
     network: nn.Module

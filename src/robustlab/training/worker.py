@@ -1,8 +1,8 @@
 """A separate process that trains networks for another one.
 
-It is started by `robustlab.training.side_by_side`, reads from its standard input what to train, and answers
-over its standard output; both carry pickled tuples. It writes nothing but the networks, and ends when its
-input does: so it never outlives the process that started it.
+It is started by `robustlab.training.side_by_side`, reads jobs from its standard input, and answers on its
+standard output; both carry pickled tuples. It writes only the networks. It ends when its input ends, so it
+never outlives the process that started it.
 """
 
 import os
@@ -25,13 +25,13 @@ __all__: list[str] = []
 
 
 def _main() -> None:
-    # Ctrl-C reaches every process of the terminal; the other one decides what then happens.
+    # Ctrl-C reaches every process of the terminal; the parent process handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_read, args=(sys.stdin.buffer, orders), daemon=True).start()
     with os.fdopen(os.dup(1), "wb") as answers:
-        os.dup2(2, 1)  # what a user's code prints
-        with suppress(Exception):  # what fails here is done, or fails, in the other process
+        os.dup2(2, 1)  # prints of a user's code
+        with suppress(Exception):  # a job that fails here is repeated in the parent process
             _work(orders, answers)
 
 
@@ -39,7 +39,7 @@ def _read(given: BinaryIO, orders: "queue.SimpleQueue[Any]") -> None:
     try:
         while True:
             orders.put(pickle.load(given))
-    except Exception:  # the other process has ended
+    except Exception:  # the parent process has ended
         os._exit(0)
 
 
@@ -65,7 +65,7 @@ def _work(orders: "queue.SimpleQueue[Any]", answers: BinaryIO) -> None:
 
 
 class _Sent(Progress):
-    """Progress that is shown by the other process."""
+    """Progress that the parent process shows."""
 
     def __init__(self, send: Callable[..., None]) -> None:
         self._send = send

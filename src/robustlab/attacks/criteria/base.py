@@ -1,4 +1,4 @@
-"""What every criterion has."""
+"""The base class of every criterion."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,14 +13,14 @@ from robustlab.core.spec import Unit
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What a criterion judges: points, and what the classifier says of them.
+    """The data that a criterion judges: points, and the classifier's answers at them.
 
     Attributes:
         points: (n, C, H, W).
-        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros without an answer.
-        valid: (n,) whether there is an answer.
+        logits: (n, K), all finite, as `core.logits.finite` returns them; zeros without a valid answer.
+        valid: (n,) whether the answer is valid.
         labels: (n,) the true classes.
-        targets: (n,) what the criterion's `targets` returned for these images.
+        targets: (n,) the result of the criterion's `targets` for these images.
     """
 
     points: Tensor
@@ -33,19 +33,19 @@ class Observation:
 class Criterion(Unit, ABC):
     """When an attack has reached its goal on an image, and the loss that leads there.
 
-    Attacks and sessions ask the criterion and compare no classes themselves.
+    Attacks and sessions ask the criterion and never compare classes themselves.
     """
 
     kind = "criterion"
     example = "targeted(classes=next)"
     targeted: ClassVar[bool] = False
-    """Whether the goal is a class of each image: an attack that is not `targetable` refuses it."""
+    """Whether each image has a target class; an attack that is not `targetable` refuses such a criterion."""
     any_rival: ClassVar[bool] = False
-    """Whether the goal is reached wherever some class lies above the label, whichever it is: an attack may
-    then go for the class whose boundary is the nearest, and leave the criterion's loss aside."""
+    """Whether the goal is reached as soon as any class lies above the label. An attack may then choose the
+    class with the nearest boundary, and ignore the criterion's loss."""
 
     def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor | None:
-        """Return the classes (n,) to move towards, or None where any wrong class will do.
+        """Return the classes (n,) to move towards, or None if any wrong class is a success.
 
         Args:
             labels: (n,) the true classes.
@@ -55,7 +55,7 @@ class Criterion(Unit, ABC):
         return None
 
     def impossible(self, labels: Tensor, targets: Tensor | None) -> Tensor | None:
-        """Return (n,) which images can't reach the goal and are left alone; None: none."""
+        """Return (n,) which images can't reach the goal and are skipped; None: all can reach it."""
         del labels, targets
         return None
 
@@ -68,7 +68,8 @@ class Criterion(Unit, ABC):
         """Return the loss (n,) to maximise, differentiable in logits and points.
 
         Args:
-            loss: a name of `losses.Loss`.
-            seen: what is judged.
-            rivals: (n,) the class above the label that the attack has chosen, where any would do.
+            loss: the name of a loss, one of `losses.Loss`.
+            seen: the points and the classifier's answers.
+            rivals: (n,) the class that the attack has chosen to raise above the label, if any class would be
+                a success.
         """

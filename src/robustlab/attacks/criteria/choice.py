@@ -1,4 +1,4 @@
-"""How a user names a criterion."""
+"""Reads the criterion that a user gives."""
 
 import re
 
@@ -12,7 +12,7 @@ _SHORT = re.compile(r"next|least[-_]likely|\+[0-9]+")
 
 
 def as_criterion(choice: Criterion | str | int) -> Criterion:
-    """Return the criterion that a user names.
+    """Return the criterion that a user gives.
 
     Args:
         choice: a criterion or its spec, such as ``misclassified`` or ``targeted(classes=3)``; or, for short,

@@ -1,4 +1,4 @@
-"""Any class but the label."""
+"""Any class except the label."""
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from robustlab.core.spec import register
 
 @register("misclassified")
 class Misclassified(Criterion):
-    """Any class but the label; a classifier that gives no answer (NaN, infinity) misclassifies too."""
+    """Any class except the label; an invalid answer (NaN, infinity) counts as misclassified too."""
 
     any_rival = True
 
@@ -21,4 +21,4 @@ class Misclassified(Criterion):
 
 
 MISCLASSIFIED = Misclassified()
-"""What attackers want unless they say otherwise."""
+"""The default goal of an attacker."""

@@ -19,7 +19,7 @@ _OFFSET = re.compile(r"\+0*([1-9][0-9]{0,8})")
 
 
 def _canonical(classes: int | str) -> int | str:
-    """Return the one spelling of a choice."""
+    """Return the canonical spelling of a choice."""
     if isinstance(classes, int):
         if classes >= 0:
             return classes
@@ -33,10 +33,10 @@ def _canonical(classes: int | str) -> int | str:
 
 
 class Towards(Criterion, ABC):
-    """A goal that is a class of each image.
+    """A goal with a target class for each image.
 
-    No answer is not the target. An image whose label is the target can't be attacked towards it: it is left
-    alone, and its goal counts as not reached.
+    An invalid answer does not count as the target. An image whose label is the target is skipped, and its
+    goal counts as not reached.
     """
 
     targeted = True
@@ -55,15 +55,16 @@ class Towards(Criterion, ABC):
 
 @register("targeted")
 class Targeted(Towards):
-    """A class of the attacker's choice: a certain one, one of each label, or the least likely one.
+    """A class of the attacker's choice: a fixed one, one for each label, or the least likely one.
 
-    An image whose label is the target is left alone, and counts as not reached. That can't be with ``next``,
-    and with ``least-likely`` only where the clean image is misclassified.
+    An image whose label is the target is skipped, and counts as not reached. This can't happen with ``next``.
+    With ``least-likely`` it happens only if the clean image is misclassified.
     """
 
     classes: Annotated[int | str, AfterValidator(_canonical)]
-    """A class by its number; ``next``, the one after the label; ``+k``, the k-th after it (both modulo the
-    number of classes); or ``least-likely``, that of the clean image's lowest logit in fp32."""
+    """A class by its number; ``next``, the class after the label; ``+k``, the k-th class after the label
+    (both modulo the number of classes); or ``least-likely``, the class of the clean image's lowest logit in
+    fp32."""
 
     def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor:
         if isinstance(self.classes, int):
@@ -76,7 +77,7 @@ class Targeted(Towards):
 
 @dataclass(frozen=True, kw_only=True, repr=False, eq=False)
 class GivenTargets(Towards):
-    """A class for each image, as ``targets`` of `Attack.run` gives them: (n,), so it has no spec."""
+    """A given class for each image (n,), the argument ``targets`` of `Attack.run`; it has no spec."""
 
     name = "given"
 

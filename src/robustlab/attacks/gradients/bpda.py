@@ -17,17 +17,17 @@ from robustlab.core.text import shown
 
 @register("bpda")
 class BPDAGradient(Gradient):
-    """The classifier's gradient with one part passed backwards as if it were the identity, or a stand-in.
+    """The classifier's gradient; the backward pass replaces one part by the identity or by a stand-in.
 
-    For a part that has no useful gradient (rounding, JPEG, a search), found by its name in the classifier,
-    without a change of its code. The module `BPDA` does the same where a model is put together.
+    It is for a part that has no useful gradient (rounding, JPEG, a search). The part is found by its name in
+    the classifier, whose code need not change. The module `BPDA` does the same when you build a model.
     """
 
     part: BareText
-    """The submodule's name as in ``model.named_modules()``, such as ``quantizer`` or ``front.jpeg``; its end
-    suffices. The submodule takes one tensor and returns one."""
+    """The submodule's name as in ``model.named_modules()``, such as ``quantizer`` or ``front.jpeg``; the end
+    of the name is enough. The submodule takes one tensor and returns one."""
     stand_in: BareText | None = None
-    """The name of another submodule, whose gradient is taken; by default the identity's."""
+    """The name of another submodule, whose gradient is used; default: the identity's gradient."""
 
     def estimate(self, query: GradientQuery) -> tuple[Tensor, QueryResult]:
         """Return the gradient.
@@ -57,9 +57,9 @@ class BPDAGradient(Gradient):
 
 
 def _find(model: nn.Module, name: str) -> nn.Module:
-    """Return the submodule of a name; or of those whose names end in it, the one that lies the least deep."""
+    """Return the submodule of a name; if several names end in it, the least nested one."""
     known: dict[str, nn.Module] = {path: module for path, module in model.named_modules() if path}
-    # What is attacked may be the user's model inside another module, as one that casts its images.
+    # The attacked module may contain the user's model, as a module that casts its images does.
     matching = [path for path in known if f".{path}".endswith(f".{name}")]
     least = min((path.count(".") for path in matching), default=0)
     highest = [path for path in matching if path.count(".") == least]

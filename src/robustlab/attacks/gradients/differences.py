@@ -1,13 +1,13 @@
-"""Pairs of opposite points, between which values are compared."""
+"""Pairs of opposite points, to measure differences between them."""
 
 from torch import Tensor
 
 
 def ends(points: Tensor, delta: float) -> tuple[Tensor, Tensor]:
-    """Return the points a step below and above, value by value, within [0, 1]."""
+    """Return the points ``delta`` below and above, value by value, clipped to [0, 1]."""
     return (points - delta).clamp(min=0.0), (points + delta).clamp(max=1.0)
 
 
 def spans(low: Tensor, high: Tensor) -> Tensor:
-    """Return how far apart they are: less at the limits of [0, 1]."""
+    """Return the distances between two points, value by value; clipping to [0, 1] makes them shorter."""
     return (high - low).clamp(min=1e-12)

@@ -14,14 +14,14 @@ from robustlab.core.spec import register
 
 @register("eot")
 class EOTGradient(Gradient):
-    """The mean gradient of several draws of a random classifier, each one forward and one backward pass.
+    """The mean gradient of several samples of a random classifier, each one forward and one backward pass.
 
-    It averages gradients alone; which class a random classifier gives, and whether that counts as a success,
-    is decided as ``samples`` of `Attack.run` says. The first draw's answer is the one that the attack sees.
+    It averages only gradients. The ``eot_samples`` of `Attack.run` decide which class a random classifier
+    gives, and whether it is a success. The attack gets the answer of the first sample.
     """
 
     samples: Annotated[int, Field(ge=1, le=MAX_SAMPLES)] = 20
-    """Draws for each gradient."""
+    """Samples for each gradient."""
 
     @property
     def passes(self) -> int:

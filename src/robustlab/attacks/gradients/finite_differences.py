@@ -9,18 +9,18 @@ from robustlab.attacks.gradients.query import GradientQuery
 from robustlab.core.spec import PixelLength, register
 
 _BLOCK = 8
-"""Values of an image that are moved at once, each in its own pair of images."""
+"""Values of an image that are changed in one pass, each in its own pair of images."""
 
 
 @register("finite_differences")
 class FiniteDifferences(Gradient):
-    """Central differences along each value of the image, two forward passes each: for small images."""
+    """Central differences along each value of the image, two forward passes each; for small images."""
 
     needs_gradient = False
     small_differences = True
 
     delta: PixelLength = 0.01
-    """How far a value is moved to either side."""
+    """How far a value is moved to either side, on the pixel scale."""
 
     @property
     def passes(self) -> None:

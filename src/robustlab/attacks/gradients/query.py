@@ -1,4 +1,4 @@
-"""What a gradient estimator is asked, and what it may ask in turn."""
+"""The query that a gradient estimator gets, and the functions it may call."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:  # a session holds an estimator
 
 
 class GradientQuery:
-    """Wanted are the gradients of m values of each active image, at one point each.
+    """A request for the gradients of m values of each active image, at one point each.
 
-    Without ``classes`` the value is the loss, and m is 1; with them it is their logits.
+    Without ``classes`` the value is the loss, and m is 1. With ``classes`` the values are their logits.
 
     Attributes:
-        points: (n, C, H, W) where the gradients are wanted, in [0, 1].
+        points: (n, C, H, W) where to compute the gradients, in [0, 1].
         model: the attacked classifier.
         surrogates: the other classifiers of `Attack.run`.
     """
@@ -43,8 +43,8 @@ class GradientQuery:
 
     @property
     def copies_at_once(self) -> int:
-        """How many points per image fit into one pass as large as the batch."""
-        # A function of the logits may hold something of each image, in their order.
+        """How many points per image fit into one pass of the batch's size."""
+        # A function of the logits may use per-image data, in the images' order.
         return 1 if callable(self._loss) else self._session.copies_at_once
 
     def exact(
@@ -53,9 +53,10 @@ class GradientQuery:
         """Differentiate a classifier; one forward and m backward passes of each point.
 
         Args:
-            points: (copies * n, C, H, W), all images once and then again; default: those of the query.
-            copies: of each image.
-            surrogate: the classifier to ask in the place of the attacked one.
+            points: (copies * n, C, H, W), copies of all images, one after the other; default: those of the
+                query.
+            copies: the number of points per image.
+            surrogate: the classifier to use instead of the attacked one.
 
         Returns:
             Gradients (copies * n, m, C, H, W) and the answer.
@@ -85,13 +86,13 @@ class GradientQuery:
         return torch.cat(parts)
 
     def normal(self, *purpose: object) -> Tensor:
-        """Return standard normal numbers (n, C, H, W), others for each query and purpose."""
+        """Return standard normal numbers (n, C, H, W), different for each query and purpose."""
         first, *rest = purpose
         shape = tuple(self.points.shape[1:])
         return self._session.normal(first, self._number, *rest, shape=shape)
 
     def uniform(self, *purpose: object, shape: tuple[int, ...]) -> Tensor:
-        """Return uniform numbers (n, *shape) in [0, 1), others for each query and purpose."""
+        """Return uniform numbers (n, *shape) in [0, 1), different for each query and purpose."""
         first, *rest = purpose
         return self._session.uniform(first, self._number, *rest, shape=shape)
 

@@ -1,4 +1,4 @@
-"""Mean gradients of points nearby, where gradients are shattered (Athalye et al. 2018, arXiv:1802.00420)."""
+"""Mean gradients of nearby points, for shattered gradients (Athalye et al. 2018, arXiv:1802.00420)."""
 
 from typing import Annotated
 
@@ -11,20 +11,20 @@ from robustlab.attacks.gradients.query import GradientQuery
 from robustlab.core.spec import PixelLength, register
 
 STD = 0.01
-"""Standard deviation of the noise that leads to the points around one, in pixel units."""
+"""Standard deviation of the noise that is added to a point, on the pixel scale."""
 
 
 @register("smoothed")
 class SmoothedGradient(Gradient):
-    """The mean gradient of points nearby: one forward and one backward pass each, and a forward pass more.
+    """The mean gradient of nearby points: one forward and one backward pass each, and one more forward pass.
 
-    Where gradients change within a short distance, only their mean says where a step leads.
+    If gradients change within a short distance, their mean shows the direction of ascent.
     """
 
     draws: Annotated[int, Field(ge=1)] = 16
-    """Points around each one."""
+    """How many nearby points for each gradient."""
     std: PixelLength = STD
-    """Standard deviation of the noise that leads to them, in pixel units."""
+    """Standard deviation of the noise that is added to a point, on the pixel scale."""
 
     @property
     def passes(self) -> int:
@@ -36,6 +36,6 @@ class SmoothedGradient(Gradient):
             noise = [query.normal("nearby", int(draw)) for draw in some]
             around = torch.cat([(query.points + self.std * one).clamp(0, 1) for one in noise])
             gradients = query.exact(around, copies=len(some))[0]
-            for one in gradients.chunk(len(some)):  # in this order for any batch
+            for one in gradients.chunk(len(some)):  # added in this order for any batch size
                 total = total + one / self.draws
         return torch.as_tensor(total), None

@@ -17,19 +17,19 @@ _BLOCK = 8
 
 @register("spsa")
 class SPSAGradient(Gradient):
-    """The mean over random opposite points of the difference between them: two forward passes per pair.
+    """The mean of differences between random opposite points: two forward passes per pair.
 
-    It is right on average; one estimate is off by about the square root of (values of an image / pairs) of
-    its length.
+    It is unbiased to first order. The error of one estimate, relative to the gradient's length, is about the
+    square root of (values of an image / pairs).
     """
 
     needs_gradient = False
     small_differences = True
 
     pairs: Annotated[int, Field(ge=1)] = 64
-    """Pairs of points from which a gradient is estimated."""
+    """Pairs of points for each gradient."""
     delta: PixelLength = 0.01
-    """How far each pixel of a pair's points lies from where the gradient is estimated."""
+    """How far each pixel of a pair's points lies from the point of the gradient, on the pixel scale."""
 
     @property
     def passes(self) -> int:

@@ -12,12 +12,13 @@ from robustlab.core.spec import register
 class SurrogateGradient(Gradient):
     """The sum of the gradients of the surrogates of `Attack.run`; one pass each way per surrogate.
 
-    The attacked classifier is asked for no gradient. Some attacks choose their path by gradients alone
-    (`FGSM`, `PGD`, `MIFGSM`). They show the classifier only the last point, which is the last point of the
-    attack on the surrogate itself, with the same seed and ids. So `FGSM` in ``max-loss`` mode returns the
+    It does not use gradients of the attacked classifier. Some attacks choose their path by gradients alone
+    (`FGSM`, `PGD`, `MIFGSM`). They evaluate the classifier only at the last point, which is the last point of
+    the attack on the surrogate itself, with the same seed and ids. So `FGSM` in ``max-loss`` mode returns the
     same image as on the surrogate. `PGD` and `MIFGSM` return the best point of a path; they return the same
-    image if the last point is the best one on the surrogate. An attack that also uses losses (`APGD`, or one
-    for the nearest success) measures these on the attacked classifier, and takes another path.
+    image if the last point is the best one on the surrogate. An attack that also uses losses (such as `APGD`,
+    or one that looks for the nearest success) measures these on the attacked classifier, and takes another
+    path.
     """
 
     needs_gradient = False

@@ -34,7 +34,7 @@ def _corners(
 
 
 def _chooser(corner: tuple[int, ...]) -> Callable[[Interval], Tensor]:
-    """Return what picks, for the first interval it is given, the end that comes first in the corner, etc."""
+    """Return a function that picks, for each interval in turn, the end given by the corner."""
     ends = iter(corner)
     return lambda x: x.upper if next(ends) else x.lower
 

@@ -1,4 +1,4 @@
-"""What the rules share: functions evaluated at an end of their intervals, and the table of rules."""
+"""Helpers of the rules: functions evaluated at an end of their intervals, and the table of rules."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -23,7 +23,7 @@ from robustlab.certify.rounding import LARGEST
 _FLOATS = (torch.float32, torch.float64)
 
 Pick = Callable[[Interval], Tensor]
-"""What to take in an interval's place."""
+"""Returns the tensor that replaces an interval."""
 
 
 def register(
@@ -65,10 +65,10 @@ def at(func: Any, args: Any, options: dict[str, Any], pick: Pick) -> Tensor:
 
 
 def number(value: Any, pick: Pick, dtype: torch.dtype) -> Any:
-    """Return an argument of a function with tensors in the place of intervals, in the dtype of the bounds.
+    """Return an argument of a function with tensors instead of intervals, in the dtype of the bounds.
 
     Raises:
-        NoRuleError: the argument asks for less than float32.
+        NoRuleError: the argument requests a precision below float32.
     """
     if isinstance(value, Interval):
         return pick(value)
@@ -89,6 +89,6 @@ def size(x: Interval) -> Tensor:
 
 
 def within_float32(lower: Tensor, upper: Tensor) -> None:
-    """Raise `NoRuleError` where float32 might overflow; the quick look in float32 ends in NaN by itself."""
+    """Raise `NoRuleError` if float32 might overflow; the quick test in float32 gives NaN by itself."""
     if lower.dtype == torch.float64 and not (lower.min() > -LARGEST and upper.max() < LARGEST):
         raise NoRuleError("its values may leave the range of float32")

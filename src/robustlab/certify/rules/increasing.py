@@ -35,7 +35,7 @@ def _exact(func: Any, *args: Any, **options: Any) -> Interval:
 
 
 def _rounded(func: Any, *args: Any, **options: Any) -> Interval:
-    """What rounds its result, and its numbers, once each."""
+    """Functions that round their result, and their numbers, once each."""
     return _increasing(func, args, options, lambda result: slack(2, result.abs()))
 
 
@@ -47,7 +47,7 @@ def _leaky(func: Any, x: Any, slope: Any = 0.01, **options: Any) -> Interval:
 
 
 def _curved(func: Any, *args: Any, **options: Any) -> Interval:
-    """What is made of exponentials: good to a few roundings of its parts, of which 1 is one."""
+    """Functions made of exponentials: accurate to a few roundings of their parts, of which 1 is one."""
     values = (*args, *options.values())
     _check_signs(func, *values)
     parts = 1 + sum(float(value) for value in values if isinstance(value, int | float))
@@ -55,14 +55,15 @@ def _curved(func: Any, *args: Any, **options: Any) -> Interval:
 
 
 def _softplus(func: Any, x: Any, beta: Any = 1.0, threshold: Any = 20.0) -> Interval:
-    # Above the threshold torch returns the argument itself: a step down, which only there rounding hides.
+    # Above the threshold torch returns the argument itself; this step down is smaller than the rounding only
+    # there.
     if not threshold >= 20:
         raise NoRuleError(f"softplus is not increasing with a threshold of {threshold}")
     return _curved(func, x, beta, threshold)
 
 
 def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
-    """Sums and means; the sum of the sizes says how much they may round."""
+    """Sums and means; the sum of the sizes bounds their rounding."""
     sizes = at(func, (x, *args), options, size)
     if func.__name__ in ("sum", "mean"):
         terms = x.lower.numel() // sizes.numel()

@@ -1,4 +1,4 @@
-"""Linear layers: the centre of the interval through the weights, its radius through their sizes.
+"""Linear layers: the weights map the centre of the interval, their absolute values its radius.
 
 Interval bound propagation (Gowal et al. 2018, arXiv:1810.12715), section 3. If the input is an affine
 function of the pixels, the dual norm of an L2, L1 or L0 ball gives its radius too. The bound of an output is
@@ -32,14 +32,14 @@ def through(
         x: the bounds of its input.
         weight: (outputs, ...) in the dtype of the bounds; entry k computes output channel k.
         bias: (outputs,) or none.
-        allowance: for rounding: the share of its own size by which each input may be off; likewise the bias.
+        allowance: for rounding: the relative error of each input, and of the bias.
     """
     sizes = weight.abs()
     lost = torch.full_like(weight.flatten(1)[:, 0], underflow(weight[0].numel(), weight.dtype))
     if bias is not None:
         lost += allowance * bias.abs()
     centre, radius = (x.upper + x.lower).mul_(0.5), (x.upper - x.lower).mul_(0.5)
-    # A quick look allows for no rounding, and most images get no more than that.
+    # The quick test does not account for rounding; most images need only this test.
     noise = allowance * (centre.abs() + radius) if allowance else None
     middle, reach = layer(centre, weight, bias), layer(_sum(radius, noise), sizes, lost)
     lower, upper = middle - reach, middle + reach

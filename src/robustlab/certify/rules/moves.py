@@ -1,6 +1,6 @@
-"""Functions that hand values on: casts, dropout in eval mode, views, selections.
+"""Functions that pass values on: casts, dropout in eval mode, views, selections.
 
-What they return may share memory with their argument, so it counts as a view of it.
+Their result may share memory with their argument, so it counts as a view of it.
 """
 
 from typing import Any
@@ -18,7 +18,7 @@ def _unchanged(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     if options.get("training"):
         raise NoRuleError(f"{func.__name__} is random")
     number((*args, *options.values()), size, torch.float64)
-    # Dropout, and float() of a float32 tensor, return the very object.
+    # Dropout, and float() of a float32 tensor, return the same object.
     return x if "training" in options or func is Tensor.float else _view(x, x.lower, x.upper, x.ball)
 
 
@@ -30,7 +30,8 @@ def _moved(func: Any, x: Any, *args: Any, **options: Any) -> Any:
     arguments = (*args, *options.values())
     if depends(arguments) or any(isinstance(value, torch.dtype) for value in arguments):
         raise NoRuleError(f"{func.__name__} has no interval rule for these arguments")
-    # The bounds may lie in memory in another order than the network's values, and could not be viewed so.
+    # The bounds may have another memory layout than the network's values, and could then not be viewed like
+    # them.
     func = Tensor.reshape if func is Tensor.view else func
     lower, upper = func(x.lower, *args, **options), func(x.upper, *args, **options)
     if not isinstance(lower, Tensor):
@@ -49,7 +50,8 @@ register(
     transpose=same,
 )
 
-# A pixel that is copied moves all its copies at once, which a ball's norm does not count; these copy none.
+# A copied pixel moves all its copies at once, but a ball's norm does not count them; these functions copy
+# none.
 _REARRANGING = register(
     _moved,
     "view reshape flatten unflatten permute transpose t movedim squeeze unsqueeze",

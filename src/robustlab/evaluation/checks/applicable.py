@@ -1,5 +1,5 @@
-"""A check may not apply."""
+"""The exception for a check that does not apply."""
 
 
 class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
-    """A check does not apply; the message says why."""
+    """A check does not apply; the message gives the reason."""

@@ -1,4 +1,4 @@
-"""What a check may do: ask the classifier or attack it, with every pass counted."""
+"""Lets a check evaluate or attack the classifier, and counts every pass."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ from robustlab.threats import ThreatModel
 
 @dataclass(kw_only=True)
 class Passes:
-    """Passes of single images, one way and the other."""
+    """Forward and backward passes of single images."""
 
     forwards: int = 0
     backwards: int = 0
@@ -28,18 +28,18 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class AttackRunner:
-    """The classifier, and how it is attacked: the same for every image and every result of the evaluation.
+    """The classifier and the settings of attacks; they are the same for all images of the evaluation.
 
     Attributes:
-        model: as the attacks see it, on the device and in eval mode.
+        model: in the form that attacks use, on the device and in eval mode.
         surrogates: other classifiers, for attacks that transfer.
-        threat: what the attacks search.
-        criterion: what they look for.
-        eot_samples: how often a random classifier is asked about each point.
+        threat: the threat model of the attacks.
+        criterion: the goal of the attacks.
+        eot_samples: how often a random classifier is evaluated at each point.
         bf16: whether attacks search in bf16.
-        quantize: turns what they find into images that count, as in `Attack.run`.
-        batch_size: images per pass, halved where memory runs out; no outcome depends on it.
-        spent: the passes of the check that runs.
+        quantize: turns points into images that can be stored, as in `Attack.run`.
+        batch_size: images per pass, halved when memory runs out; results do not depend on it.
+        spent: the passes of the current check.
     """
 
     model: nn.Module
@@ -56,10 +56,10 @@ class AttackRunner:
     spent: Passes = field(default_factory=Passes)
 
     def widest(self, block: Split) -> float:
-        """Return the eps that reaches every image of [0, 1] from every other one."""
+        """Return the eps within which every image in [0, 1] can become every other one."""
         return self.threat.largest_distance(tuple(block.images.shape[1:]))
 
-    # Passes, which are counted
+    # Counted passes
 
     def attack(
         self,
@@ -72,7 +72,7 @@ class AttackRunner:
         early_stop: bool = True,
         model: nn.Module | None = None,
     ) -> AttackResult:
-        """Attack images as `Attack.run` does, with other random numbers than the evaluation's."""
+        """Attack images as `Attack.run` does, with random numbers that differ from the evaluation's."""
         criterion: Criterion | str = self.criterion if targets is None else "misclassified"
         if (self.criterion.targeted or targets is not None) and not attack.inner.targetable:
             raise NotApplicable(f"{attack.inner.name} can't move towards a target class")
@@ -99,13 +99,13 @@ class AttackRunner:
 
     @torch.no_grad()
     def logits(self, images: Tensor, model: nn.Module | None = None) -> Tensor:
-        """Return logits (N, K) in fp32, as they came; of the classifier, or of another model."""
+        """Return unchanged logits (N, K) in fp32, of the classifier or of another model."""
         self.spent.forwards += len(images)
         asked = model or self.model
         return torch.cat(in_batches(images, self.batch_size, lambda batch: ask(asked, batch).float()))
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-        """Return the gradient (N, C, H, W) of the loss, in fp32; zeros where no path leads to the input."""
+        """Return the gradient (N, C, H, W) of the loss, in fp32; zeros if no gradient reaches the input."""
 
         def slopes(rows: Tensor) -> Tensor:
             leaf = images[rows].detach().requires_grad_()

@@ -1,4 +1,4 @@
-"""What every check shares: it looks at one thing, and its passes are counted."""
+"""The base class of every check; it counts the passes."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
@@ -15,15 +15,16 @@ from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import CheckRecord, Doubt, Grade
 
 CRASHED = "could not be computed"
-"""How the finding of a check begins that raised an error; it is computed again the next time."""
+"""The start of the text of a check that raised an error; such a check is repeated the next time."""
 
 FEW = 2
-"""Images that a failure needs, our choice: one alone may be chance, and is a warning."""
+"""The number of images that a failure needs, our choice: a single image may be chance, and gives a
+warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """What a check found on ``n`` images, in words with figures."""
+    """The result of a check on ``n`` images, as text with figures."""
 
     grade: Grade
     found: str
@@ -40,35 +41,35 @@ class _HyphenatedName:
 class Check(Unit, ABC):
     """One reason to trust or to doubt a robust accuracy.
 
-    A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` where the question makes no sense.
-    Another package adds one through the entry-point group ``robustlab.check``.
+    A `PassiveCheck` or an `ActiveCheck`; both may raise `NotApplicable` if the check makes no sense. Another
+    package adds one through the entry-point group ``robustlab.check``.
     """
 
     kind = "check"
     example = "zero_gradients"
     id = _HyphenatedName()
-    """What results call it: ``zero-gradients`` of the unit ``zero_gradients``."""
+    """The check's id in results: ``zero-gradients`` for the unit ``zero_gradients``."""
     title: ClassVar[str]
-    """What should be so, as a sentence."""
+    """The check's claim, as a sentence."""
     expected: ClassVar[str]
-    """What passes."""
+    """The values that pass."""
     meaning: ClassVar[str]
-    """What a failure means, in one or two sentences."""
+    """The meaning of a failure, in one or two sentences."""
     cheap: ClassVar[bool] = False
-    """Whether it costs little, however large the evaluation is: at most 1,500 passes of single images, both
-    ways."""
+    """Whether it costs little for any number of images: at most 1,500 forward and backward passes of single
+    images."""
     doubts: ClassVar[Doubt] = "evaluation"
-    """What a failure puts in doubt. One that doubts the attacks alone is skipped where none can find more."""
+    """What a failure puts in doubt. A check with ``attacks`` is skipped if no attack can find more."""
     by_distance: ClassVar[bool] = False
-    """Whether it makes sense only where the threat model bounds a distance."""
+    """Whether it makes sense only if the threat model bounds a distance."""
 
     @abstractmethod
     def state(self, context: Context) -> str | None:
-        """Return the hash of all that it reads of the evaluation; None if it costs no pass."""
+        """Return the hash of the parts of the evaluation that it reads; None if it costs no pass."""
 
     @abstractmethod
     def find(self, context: Context) -> CheckResult:
-        """Compute it."""
+        """Compute the result."""
 
     @final
     def _check_applies(self, context: Context) -> None:
@@ -79,16 +80,16 @@ class Check(Unit, ABC):
 
     @classmethod
     def summary(cls) -> str:
-        """Return what should be so, and what a failure means."""
+        """Return the claim, and the meaning of a failure."""
         return f"{cls.title}. If not: {cls.meaning}"
 
     @final
     @own_settings()
     def run(self, context: Context) -> CheckRecord:
-        """Return the outcome; a failure of the check itself is a warning.
+        """Return the result; an error in the check itself becomes a warning.
 
         Raises:
-            UserCodeError: the model quits.
+            UserCodeError: the model's code ends the program.
         """
         spent = Passes()
         context = replace(context, lab=replace(context.lab, spent=spent))
@@ -119,13 +120,13 @@ class Check(Unit, ABC):
 
 
 class PassiveCheck(Check):
-    """Reads what the evaluation found. It costs no pass, so it is computed each time."""
+    """Reads the results of the evaluation. It costs no pass, so it is computed each time."""
 
     cheap = True
 
     @abstractmethod
     def look(self, context: Context) -> CheckResult:
-        """Compute it without a pass."""
+        """Compute the result without a pass."""
 
     @final
     def state(self, context: Context) -> None:
@@ -138,27 +139,27 @@ class PassiveCheck(Check):
 
 
 class ActiveCheck(Check):
-    """Asks or attacks the classifier. It sees its sample alone: nothing else that was found can matter."""
+    """Evaluates or attacks the classifier. Its result depends only on its sample."""
 
     @abstractmethod
     def sample(self, context: Context) -> Sample:
-        """Return all that it needs to know of the evaluation, without a pass."""
+        """Return all that it needs of the evaluation, without a pass."""
 
     @abstractmethod
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        """Compute it."""
+        """Compute the result."""
 
     @final
     def state(self, context: Context) -> str | None:
         try:
             return self._applicable(context).state
-        except Exception:  # that it is skipped, or crashes, is found out again for free
+        except Exception:  # that it is skipped, or crashes, is found again at no cost
             return None
 
     @final
     def find(self, context: Context) -> CheckResult:
         sample = self._applicable(context)
-        images = replace(sample.images, images=sample.images.tensor())  # which is asked about often
+        images = replace(sample.images, images=sample.images.tensor())  # which is read often
         return self.look(context.lab, replace(sample, images=images))
 
     def _applicable(self, context: Context) -> Sample:
@@ -167,15 +168,15 @@ class ActiveCheck(Check):
 
 
 def graded(count: int, n: int, limit: float, *, sampled: bool, weight: float = 1.0) -> Grade:
-    """Grade a count of images that should not be there.
+    """Grade a count of images that should be 0.
 
     Args:
-        count: of ``n`` images.
-        n: images looked at.
-        limit: the share that may be.
-        sampled: whether the images are a sample, so that a failure must be beyond chance: then the lower end
-            of the 95 % interval, and not the share itself, lies above the limit.
-        weight: the part of all images that these stand for.
+        count: the number of such images among ``n``.
+        n: the number of images in the check.
+        limit: the largest accepted share, in [0, 1].
+        sampled: whether the images are a sample. Then a failure must be significant: the lower end of the 95
+            % interval lies above the limit.
+        weight: the part of all images that the sample represents, in [0, 1].
     """
     share = proportion(count, n)
     if weight * share.value <= limit:

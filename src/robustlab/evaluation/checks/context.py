@@ -1,4 +1,4 @@
-"""What the checks may look at: the images, and what the attacks found."""
+"""The data that checks may read: the images, and the results of the attacks."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,21 +16,23 @@ from robustlab.runs.ledger import Outcome, digest
 
 @dataclass(frozen=True, kw_only=True)
 class AttackedRow:
-    """An attack of the evaluation, and what it did to the images that it met.
+    """An attack of the evaluation, and its effect on its images.
+
+    All counts are numbers of images.
 
     Attributes:
         attack: its spec.
-        attacked: images that it met.
+        attacked: images that were left to it.
         broken: images that it was the first to break.
-        blind: whether it asks for no gradient, or runs only where gradients are masked.
-        by_gradient: whether it asked for a gradient.
+        blind: whether it uses no gradient, or runs only where gradients are masked.
+        by_gradient: whether it used a gradient.
         minimum_norm: whether it looks for the nearest success.
-        white_box: whether it follows the classifier itself, and not surrogates.
-        searched: images that it searched around; it may leave alone what is misclassified already.
-        still: of these, images that are exactly the clean ones after it.
-        misclassified: of these, images that are misclassified as they are.
-        gained: images that are misclassified as they are, and classified correctly after it.
-        lost: images that are classified correctly as they are, and misclassified after it.
+        white_box: whether it uses the gradients of the classifier itself, not of surrogates.
+        searched: images around which it searched; it may skip misclassified images.
+        still: searched images that it returned unchanged.
+        misclassified: searched images that are misclassified without an attack.
+        gained: images that are misclassified without the attack, and classified correctly after it.
+        lost: images that are classified correctly without the attack, and misclassified after it.
     """
 
     attack: str
@@ -50,17 +52,17 @@ class AttackedRow:
     def of(
         cls, attack: Attack, outcomes: Collection[Outcome], correct: Collection[int], *, met: int, broken: int
     ) -> "AttackedRow":
-        """Return what an attack did.
+        """Return the row of an attack.
 
         Args:
-            attack: that ran.
-            outcomes: of the images that it ran on, which in the mode ``"test-set"`` are all.
-            correct: ids of the images that are classified correctly as they are.
-            met: images that were left to it, of those that are right.
+            attack: the attack.
+            outcomes: of the images on which it ran; in the mode ``"test-set"`` of all images.
+            correct: ids of the images that are classified correctly without an attack.
+            met: correctly classified images that were left to it.
             broken: images that it was the first to break.
         """
         by_gradient = any(row.backwards for row in outcomes)
-        # Restart -1 is of an image that was left alone.
+        # Restart -1 means that the image was skipped.
         searched = [row for row in outcomes if row.restart >= 0]
         after = {row.image_id for row in outcomes if row.prediction == row.label}
         ran = {row.image_id for row in outcomes}
@@ -82,17 +84,17 @@ class AttackedRow:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSummary:
-    """What the evaluation found.
+    """The results of the evaluation.
 
     Attributes:
-        correct: ids of the images that are classified correctly as they are.
-        certified: ids of those for which no attack can exist; None without a certifier.
-        broken: the distance of the adversarial image, as it was confirmed, by id.
-        no_answer: ids of images at which the classifier gives no answer.
-        no_answer_near: ids of images of which an adversarial image has no answer.
+        correct: ids of the images that are classified correctly without an attack.
+        certified: ids of the images with a proof that no attack exists; None without a certifier.
+        broken: the confirmed distance of the adversarial image, by id.
+        no_answer: ids of images without a valid answer.
+        no_answer_near: ids of images with an adversarial image without a valid answer.
         rows: the attacks in order.
-        adversarial: the stored adversarial images (N, C, H, W) of ids that are broken.
-        in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
+        adversarial: the stored adversarial images (N, C, H, W) of the given broken ids.
+        in_train_mode: names of the classifier's parts in train mode, if the classifier itself was not.
     """
 
     correct: frozenset[int]
@@ -106,21 +108,21 @@ class EvaluationSummary:
 
     @property
     def survivors(self) -> frozenset[int]:
-        """Ids of the images that withstood all attacks, and are not proven to withstand any."""
+        """Ids of the images that withstood all attacks, without a proof."""
         return self.correct - self.broken.keys() - (self.certified or frozenset())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """All that an experiment knows of the evaluation, so that its outcome is kept until this changes.
+    """The input of an active check; its result is kept until the sample changes.
 
     Attributes:
-        images: on the device; in memory when the check looks at them.
-        drawn_from: how many images of this kind there are.
-        total: all images of the evaluation.
-        survivors: ids of those of the images that withstood the evaluation, where this matters.
-        attacks: those of the evaluation, where they matter; see `Context`.
-        surrogates: hashes of the lab's surrogates, where they matter.
+        images: on the device; in memory when the check reads them.
+        drawn_from: the number of images from which the sample is drawn.
+        total: the number of images of the evaluation.
+        survivors: ids of the sample's images that withstood the evaluation, if relevant.
+        attacks: those of the evaluation, if relevant; see `Context`.
+        surrogates: hashes of the surrogates, if relevant.
     """
 
     images: Split
@@ -132,20 +134,21 @@ class Sample:
 
     @property
     def state(self) -> str:
-        """Its hash. The context of the evaluation, not this hash, says which image an id means."""
+        """Its hash; it covers ids but not pixels, which the context of the evaluation determines."""
         counts, others = [self.drawn_from, self.total], [*self.attacks, *self.surrogates]
         return digest(self.images.ids.tolist(), counts, sorted(self.survivors), others)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One evaluation, as a check sees it.
+    """The data of an evaluation for its checks.
 
     Attributes:
         images: all of them, on the CPU.
-        attacks: those of the evaluation, in order, by spec and, where the code is not robustlab's, its hash.
-        surrogates: hashes of the lab's surrogates.
-        split: the whole split, of which they are the first; None if there are no others.
+        attacks: the specs of the evaluation's attacks, in order, with a hash of the code if it is not
+            robustlab's.
+        surrogates: hashes of the surrogates.
+        split: the whole split, whose first images these are; None if there are no others.
     """
 
     lab: AttackRunner
@@ -156,33 +159,33 @@ class Context:
     split: Split | None = None
 
     def check_unsettled(self) -> None:
-        """Raise `NotApplicable` if no attack can find more: all images are wrong, broken or proven."""
+        """Raise `NotApplicable` if no attack can find more: all are misclassified, broken or certified."""
         if not self.found.correct:
             raise NotApplicable("no image is classified correctly")
         if not self.found.survivors:
             raise NotApplicable("no image is left: all are broken, or proven")
 
-    # Samples: the same images in all batches and orders
+    # Samples: the same images for all batch sizes and orders
 
     def any_images(self, most: int) -> Sample:
-        """Return at most so many images."""
+        """Return at most ``most`` images."""
         return self._sample(self.images.ids.tolist(), most, "there are no images")
 
     def of_whole_split(self, most: int) -> Sample:
-        """Return at most so many images of the whole split, attacked or not."""
+        """Return at most ``most`` images of the whole split, attacked or not."""
         split = self.split or self.images
         return self._sample(split.ids.tolist(), most, "there are no images", split)
 
     def correct_images(self, most: int) -> Sample:
-        """Return at most so many of the images that are classified correctly."""
+        """Return at most ``most`` of the images that are classified correctly."""
         return self._sample(self.found.correct, most, "no image is classified correctly")
 
     def survivors(self, most: int) -> Sample:
-        """Return at most so many of the images that withstood all attacks and are not proven to."""
+        """Return at most ``most`` of the images that withstood all attacks and have no proof."""
         return self._sample(self.found.survivors, most, "no image is left: all are broken, or proven")
 
     def certified_images(self, most: int) -> Sample:
-        """Return at most so many of the images that are proven to withstand all attacks."""
+        """Return at most ``most`` of the certified images."""
         if self.found.certified is None:
             raise NotApplicable("no proofs were looked for, or the certifier does not know this classifier")
         return self._sample(self.found.certified, most, "no image is proven")

@@ -1,4 +1,4 @@
-"""Does an attack that sees nothing but classes come nearer than gradients?"""
+"""Does an attack that sees only classes find nearer adversarial images than gradients do?"""
 
 from robustlab.attacks import APGD, HopSkipJump
 from robustlab.core.spec import register
@@ -11,12 +11,12 @@ MAX_IMAGES = 10
 DECISION_BASED = HopSkipJump(steps=8, samples=40)
 WHITE_BOX = APGD(steps=100, loss="margin")
 MAX_MISSED = 0.5
-"""If more than half of the images are missed, the blind attack's median distance is the smaller one."""
+"""Above a share of one half, the median distance of the decision-based attack is the smaller one."""
 
 
 @register("decision_based_attack")
 class Decisions(ActiveCheck):
-    """Gives gradients, for each image, the distance that HopSkipJump needed."""
+    """Runs a gradient attack, for each image, within the distance that HopSkipJump needed."""
 
     by_distance = True
     doubts = "attacks"

@@ -1,4 +1,4 @@
-"""Does more freedom break more, none break none, and all break all?"""
+"""Does a larger eps break more images, eps 0 none, and an unbounded eps all?"""
 
 import torch
 
@@ -17,16 +17,17 @@ ATTACK = PGD(steps=20, loss="margin")
 AT_ZERO = PGD(steps=5, loss="margin")
 UNLIMITED = PGD(steps=50, loss="margin")
 FRACTIONS = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 3.0)
-"""Of the threat model's eps."""
+"""Fractions of the threat model's eps."""
 MAX_RISE = 0.02
-"""Our choice: on a hundred images, chance may cost PGD one or two."""
+"""Our choice: on a hundred images, PGD may miss one or two by chance."""
 MAX_ROBUST = 0.01
-"""What may withstand an attacker who may do anything; ours, after Carlini et al. 2019 (arXiv:1902.06705)."""
+"""The share of images that may withstand an unbounded attacker; our choice, after Carlini et al. 2019
+(arXiv:1902.06705)."""
 
 
 @register("accuracy_grows_with_eps")
 class Monotone(ActiveCheck):
-    """Attacks at a few eps, with the same attack."""
+    """Runs the same attack at several eps."""
 
     by_distance = True
     doubts = "attacks"
@@ -53,10 +54,10 @@ class Monotone(ActiveCheck):
 
 @register("extreme_eps")
 class Extremes(ActiveCheck):
-    """Attacks with no freedom at all, with half of the pixel range, and with all of it.
+    """Attacks with eps 0, with half of the pixel range, and with the whole range.
 
-    That all freedom breaks everything is certain once two images have different answers; a classifier of
-    which no two are known may be constant on the whole pixel range.
+    With the whole range every image must break, if two images have different answers. Otherwise the
+    classifier may be constant on the whole pixel range.
     """
 
     by_distance = True

@@ -1,4 +1,4 @@
-"""Does the classifier optimise something while it answers, or change by it?"""
+"""Does the classifier optimise something in its forward pass, or change in it?"""
 
 import sys
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ _AUTOGRAD = (torch.autograd.grad.__code__, torch.autograd.backward.__code__)
 
 @contextmanager
 def _watched() -> Iterator[list[str]]:
-    """Note the calls of autograd inside the block, under every name that a caller may know it by."""
+    """Record the calls of autograd inside the block, under each of its names."""
     calls: list[str] = []
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -91,7 +91,7 @@ class FixedState(ActiveCheck):
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
-    # A state_dict lacks the buffers that are not saved.
+    # A state_dict does not contain buffers that are not saved.
     return dict(chain(model.named_parameters(), model.named_buffers()))
 
 

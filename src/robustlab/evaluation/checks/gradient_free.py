@@ -1,4 +1,4 @@
-"""Does an attack that asks for no gradient find what the attacks by gradients missed?"""
+"""Does an attack without gradients break images that gradient attacks missed?"""
 
 from robustlab.attacks import Attack, RandomPoints, Square
 from robustlab.core.spec import register
@@ -12,14 +12,14 @@ from robustlab.evaluation.metrics import percent
 LIMIT = 0.002
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
 RANDOM_LIMIT = 0.0
-"""No search at all must not find what a search missed (Athalye et al. 2018, arXiv:1802.00420)."""
+"""Random points must not break images that a search missed (Athalye et al. 2018, arXiv:1802.00420)."""
 POINTS = 50
 SQUARE = Square(queries=600, rescale=True)
 
 
 @register("gradient_free_attack")
 class GradientFree(SurvivorCheck):
-    """Square, with its own random numbers, on the images that withstood everything."""
+    """Square, with its own random numbers, on the images that withstood all attacks."""
 
     title = "An attack without gradients finds no more"
     expected = f"Square lowers robust accuracy by at most {percent(LIMIT)}"
@@ -40,7 +40,7 @@ class GradientFree(SurvivorCheck):
 
 @register("blind_gain")
 class BlindGain(PassiveCheck):
-    """Counts what the evaluation's own attacks without gradients broke, after those with gradients."""
+    """Counts images that the evaluation's attacks without gradients broke after those with gradients."""
 
     by_distance = True
     doubts = "attacks"
@@ -65,7 +65,7 @@ class BlindGain(PassiveCheck):
         found = (
             f"{', '.join(names)} broke {blind} images that gradients had missed, {percent(blind / n)} of all"
         )
-        # What it broke is broken, and counted: the figure is not wrong by it, but it may be too high.
+        # These images count as broken, so the figure is not wrong, but it may be too high.
         return CheckResult(grade="warn" if grade == "fail" else grade, found=found, n=n)
 
 

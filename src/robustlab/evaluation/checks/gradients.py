@@ -1,4 +1,4 @@
-"""Do gradients exist where an attack begins, and do they lead somewhere?"""
+"""Do gradients exist at the start of an attack, and are they useful?"""
 
 import torch
 from torch import Tensor
@@ -20,18 +20,18 @@ from robustlab.runs.evaluation import Grade
 MAX_IMAGES = 250
 LIMIT = 0.05
 STEP_RATIO = 2.0
-"""How much farther means of gradients must lead than gradients themselves; our choice. Where these work it is
-less for at least nine images in ten, and behind a sine of fifty periods it is more for most images (LOG.md,
-"Disagreeing gradients are not always shattered")."""
+"""How much more mean gradients must raise the margin than gradients themselves; our choice. If gradients
+work, the ratio is lower for at least nine images in ten. Behind a sine of fifty periods it is higher for most
+images (LOG.md, "Disagreeing gradients are not always shattered")."""
 STEPPED_IMAGES = 30
 DESCENTS = (PGD(steps=10, rel_step_size=0.2, loss="margin"), PGD(steps=10, rel_step_size=0.13, loss="margin"))
-"""Of two lengths, since steps of a whole number of an oscillation's periods would not notice it."""
+"""Two step lengths, since steps of exactly whole periods of an oscillation would not notice it."""
 TOLERANCE = 1e-4
-"""Relative and absolute, between two answers to one question."""
+"""Relative and absolute tolerance between two answers to the same input."""
 
 
 def useless(gradients: Tensor) -> Tensor:
-    """Return (N,) which gradients (N, C, H, W) are zero everywhere, or hold a NaN or an infinity."""
+    """Return (N,) which gradients (N, C, H, W) are zero everywhere, or contain NaN or infinity."""
     flat = gradients.flatten(1)
     return (flat == 0).all(dim=1) | ~torch.isfinite(flat).all(dim=1)
 
@@ -63,7 +63,7 @@ class ZeroGradients(ActiveCheck):
         found = (
             f"no gradient of cross-entropy at {cross_entropy} and of the margin at {margin} of {len(block)}"
         )
-        # Where only the cross-entropy underflows, attacks by the margin still find their way.
+        # If only the cross-entropy underflows, attacks on the margin still work.
         grade: Grade = graded(margin, len(block), 0.0, sampled=False)
         if grade == "pass" and cross_entropy:
             grade = "warn"
@@ -72,10 +72,11 @@ class ZeroGradients(ActiveCheck):
 
 @register("shattered_gradients")
 class ShatteredGradients(ActiveCheck):
-    """Compares gradients around the images with each other and, where they disagree, what descents reach.
+    """Compares gradients around the images; where they disagree, it compares the results of attacks.
 
-    In many dimensions gradients with little in common may lead to the same place: networks with kinks, on
-    photos, are attacked by them as well as by their means. So disagreement alone is not an alarm.
+    In many dimensions very different gradients may lead to the same place. Attacks on piecewise linear
+    networks for photos work as well with gradients as with their means. So disagreement is not enough for a
+    failure.
     """
 
     by_distance = True
@@ -110,7 +111,7 @@ class ShatteredGradients(ActiveCheck):
         found = f"gradients of the margin nearby disagree at {len(disagree)} of {n} images"
         if len(disagree) <= LIMIT * n:
             return CheckResult(grade="pass", found=found, n=n)
-        # Only a sample of them, since a mean costs many gradients.
+        # Only a sample of them, since a mean takes many gradients.
         rank = seeding.uniform(key, block.ids[disagree], (1,)).squeeze(1)
         tried = block.take(disagree[rank.argsort(stable=True)[:STEPPED_IMAGES]])
         astray = torch.zeros_like(tried.labels, dtype=torch.bool)
@@ -126,7 +127,7 @@ class ShatteredGradients(ActiveCheck):
 
 
 def _gain(lab: AttackRunner, block: Split, attack: Attack) -> Tensor:
-    """Return (N,) how far an attack raises the margin from where it is."""
+    """Return (N,) how much an attack raises the margin."""
     clean, reached = block.pixels(slice(None)), lab.attack(attack, block, early_stop=False).images
     before, after = (measure("margin", lab.logits(images), block.labels) for images in (clean, reached))
     return after - before

@@ -1,4 +1,4 @@
-"""Which checks there are, and in which order they run."""
+"""All checks, and the order in which they run."""
 
 from typing import Literal
 
@@ -70,7 +70,7 @@ def all_checks() -> tuple[Check, ...]:
     """Return every registered check: robustlab's own in their order, then those of other packages by name.
 
     Raises:
-        SpecError: one of another package needs arguments, or does not say what it is.
+        SpecError: a check of another package needs arguments, or lacks its texts.
     """
     known = units(Check)
     own = [kind for kind in BUILT_IN if known.get(kind.name) is kind]
@@ -83,7 +83,7 @@ def all_checks() -> tuple[Check, ...]:
 
 
 def checks_of(which: Which) -> tuple[Check, ...]:
-    """Return the checks that were asked for, in the order of all.
+    """Return the requested checks, in the order of `all_checks`.
 
     Raises:
         SpecError: a name is not that of a check.

@@ -14,14 +14,14 @@ from robustlab.evaluation.metrics import percent
 
 STEPS, RESTARTS, TARGETS = 200, 10, 5
 LIMIT = 0.005
-"""Our choice. For scale: from 1 to 50 restarts of PGD, Madry et al.'s network for MNIST lost 2.9 %."""
+"""Our choice. For comparison: from 1 to 50 restarts of PGD, Madry et al.'s network for MNIST lost 2.9 %."""
 TARGETED_LIMIT = 0.01
 """Our choice."""
 
 
 @register("more_steps")
 class MoreSteps(SurvivorCheck):
-    """More and shorter steps of PGD than the hundred that are usual in evaluations."""
+    """More and shorter steps of PGD than the usual hundred."""
 
     title = "More steps find no more"
     expected = f"{STEPS} steps of PGD lower robust accuracy by at most {percent(LIMIT)}"
@@ -35,7 +35,7 @@ class MoreSteps(SurvivorCheck):
 
 @register("more_restarts")
 class MoreRestarts(SurvivorCheck):
-    """Short descents from random starts."""
+    """Short gradient attacks from random starts."""
 
     title = "More restarts find no more"
     expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {percent(LIMIT)}"
@@ -55,7 +55,7 @@ class MoreRestarts(SurvivorCheck):
 
 @register("targeted_attack")
 class Targets(SurvivorCheck):
-    """A search towards each of the likeliest wrong classes, with an attack for the norm."""
+    """An attack towards each of the most likely wrong classes, chosen for the norm."""
 
     title = "Aiming at single classes finds no more"
     expected = (
@@ -76,7 +76,7 @@ class Targets(SurvivorCheck):
 
     def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
         if not lab.threat.discrete:
-            return [None]  # the attack itself goes from class to class
+            return [None]  # the attack itself tries each class
         logits = lab.logits(images.pixels(slice(None)))
         wrong = logits.scatter(1, images.labels[:, None], -torch.inf)
         return wrong.topk(_targets(lab), dim=1).indices.unbind(dim=1)

@@ -1,4 +1,4 @@
-"""Does asking a random classifier more often break what the evaluation missed?"""
+"""Do more samples of a random classifier break images that the evaluation missed?"""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ LIMIT = 0.01
 
 @register("more_samples")
 class MoreSamples(ActiveCheck):
-    """Attacks survivors with means over twice as many of the classifier's draws."""
+    """Attacks survivors with means over twice as many samples of the classifier."""
 
     doubts = "attacks"
     title = "Asking a random classifier more often finds no more"

@@ -1,4 +1,4 @@
-"""Did the attacks do anything? Signs in their own rows that they did not, or made the images easier."""
+"""Did the attacks have an effect? Signs in their rows that they had none, or made images easier."""
 
 from collections.abc import Callable
 
@@ -12,16 +12,16 @@ from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
 
 LIMIT = 0.01
-"""The share of the images that may stay where they are; our choice."""
+"""The share of the images that may stay unchanged; our choice."""
 ALPHA = 0.01
-"""How rarely chance may make the images of a search without gradients easier; our choice."""
+"""The significance level for images that a search without gradients made easier; our choice."""
 MAX_NAMED = 2
-"""Attacks of which the figures are given."""
+"""The most attacks whose figures are listed."""
 
 
 @register("zero_distance")
 class ZeroDistance(PassiveCheck):
-    """Counts the images that an attack by gradients returned as they were."""
+    """Counts the images that a gradient attack returned unchanged."""
 
     by_distance = True
     doubts = "attacks"
@@ -52,10 +52,10 @@ class ZeroDistance(PassiveCheck):
 
 @register("above_clean")
 class AboveClean(PassiveCheck):
-    """Compares what is classified correctly after an attack with what was before it.
+    """Compares the images that are classified correctly before and after an attack.
 
-    Only an attack that also perturbs misclassified images can gain some. An attack that follows the
-    classifier's own gradients could have left them unchanged; an attack that draws at random may be unlucky.
+    Only an attack that also perturbs misclassified images can make some correct. An attack with the
+    classifier's own gradients could have left them unchanged; a random attack may be unlucky.
     """
 
     by_distance = True
@@ -109,7 +109,7 @@ def _worst(grades: dict[AttackedRow, Grade]) -> Grade:
 
 
 def _named(grades: dict[AttackedRow, Grade], words: Callable[[AttackedRow], str], otherwise: str) -> str:
-    """Return what is to be said of the attacks that did not pass, the worst first."""
+    """Return the text on the attacks that did not pass, the worst first."""
     doubtful = sorted((row for row in grades if grades[row] != "pass"), key=lambda row: grades[row] != "fail")
     more = [f"and so for {len(doubtful) - MAX_NAMED} more"] if len(doubtful) > MAX_NAMED else []
     return "; ".join([*map(words, doubtful[:MAX_NAMED]), *more]) or otherwise

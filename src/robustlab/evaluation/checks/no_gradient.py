@@ -1,4 +1,4 @@
-"""Is there a gradient at all? Asked before the first attack: without one most attacks only seem to run."""
+"""Is there a gradient? Checked before the first attack: without gradients most attacks have no effect."""
 
 from dataclasses import MISSING, fields, replace
 from typing import get_args
@@ -20,12 +20,12 @@ from robustlab.evaluation.checks.gradients import useless
 from robustlab.threats import ThreatModel
 
 FIRST_IMAGES, MAX_IMAGES = 4, 16
-"""Images that are looked at, and those in whose surroundings nothing must be found either."""
+"""The number of images checked first, and the number checked before the check fails."""
 
 
 @register("no_gradient")
 class NoGradient(ActiveCheck):
-    """Looks for one gradient that is not zero, of any loss."""
+    """Looks for a non-zero gradient of any loss."""
 
     by_distance = True
     cheap = True
@@ -67,7 +67,7 @@ def gradient_free(threat: ThreatModel) -> list[str]:
 
 
 def _reason(lab: AttackRunner, block: Split) -> str:
-    """Return why there is no gradient; empty if one was found, or if nothing ever changes the answer."""
+    """Return why there is no gradient; empty if one was found, or if the answer never changes."""
     clean = block.pixels(slice(None))
     near = lab.threat.random_start(clean, seeding.derive(lab.seed, "checks", NoGradient.id), block.ids)
     lab.logits(clean[:FIRST_IMAGES])  # a model that fails here fails without a gradient too
@@ -76,7 +76,7 @@ def _reason(lab: AttackRunner, block: Split) -> str:
             for loss in get_args(Loss):
                 if not useless(lab.gradients(points, block.labels[: len(points)], loss)).all():
                     return ""
-    except Exception as error:  # anything that a model's code may raise
+    except Exception as error:  # any exception of a model's code
         if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
             raise
         return f"to ask for one fails ({one_line(str(error), 150)})"
@@ -90,7 +90,7 @@ def _reason(lab: AttackRunner, block: Split) -> str:
 
 
 def _connected(lab: AttackRunner, image: Tensor) -> bool:
-    """Return whether torch knows a way back from the output to the input."""
+    """Return whether torch's graph connects the output with the input."""
     lab.spent.forwards += 1
     with frozen(lab.model), torch.enable_grad():
         logits: Tensor = lab.model(image.clone().requires_grad_())

@@ -11,9 +11,9 @@ from robustlab.evaluation.metrics import percent
 
 MAX_IMAGES = 500
 MANY: tuple[Attack, ...] = (APGD(steps=50), APGDL1(steps=50))
-"""Steps whose length adapts. PGD's is fixed, and misses what lies just inside an L2 or L1 ball."""
+"""An attack with adaptive step lengths. PGD's fixed steps miss points just inside an L2 or L1 ball."""
 LIMIT = 0.005
-"""Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
+"""Our choice; the check itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
 @register("one_step_beats_many")
@@ -39,7 +39,7 @@ class OneStep(ActiveCheck):
         block = sample.images
         fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
         missed = set(fallen.ids.tolist()) & sample.survivors
-        # Only what FGSM breaks is of interest, and on most classifiers that breaks fast.
+        # Only images that FGSM breaks matter here, and most classifiers break fast.
         for attack in (attack for attack in MANY if attack.supports(lab.threat)):
             many = lab.attack(attack, fallen)
             missed |= set(fallen.ids[~many.successes].tolist())

@@ -1,4 +1,4 @@
-"""Are the classifier's outputs logits that losses can work with?"""
+"""Are the classifier's outputs suitable logits for the losses?"""
 
 from robustlab.core.logits import answered, finite
 from robustlab.core.spec import register
@@ -13,14 +13,16 @@ MAX_IMAGES = 250
 SUMS_TO_ONE = 1e-5
 """As in AutoAttack's check (Croce & Hein 2020, arXiv:2003.01690)."""
 FLAT_BELOW, FLAT_SHARE = 0.01, 0.5
-"""Nearer to 0 or 1 a sigmoid has lost 96 % of its gradient; the share of them that fails. Our choice."""
+"""The distance from 0 or 1 below which a sigmoid has lost 96 % of its gradient; and the share of such values
+at which the check fails. Our choice."""
 LARGEST_GAP = 87.0
-"""Farther apart, logits have no gradient of cross-entropy: float32's least normal number is exp(-87.3)."""
+"""The largest difference of logits with a gradient of cross-entropy: float32's least normal number is
+exp(-87.3)."""
 
 
 @register("softmax_output")
 class Softmax(ActiveCheck):
-    """Looks whether the outputs are probabilities, and of which kind."""
+    """Checks whether the outputs are probabilities, and of which kind."""
 
     cheap = True
     doubts = "attacks"
@@ -49,14 +51,14 @@ class Softmax(ActiveCheck):
             softmax = off <= SUMS_TO_ONE
             kind = "a softmax" if softmax else "a sigmoid for each class (as trained with BCELoss)"
             found += f"; they look like {kind}, flat at {percent(flat)} of the outputs"
-            # Scores that merely happen to lie in [0, 1] have a gradient.
+            # Scores that lie in [0, 1] by chance have a gradient.
             grade = "fail" if softmax or flat > FLAT_SHARE else "warn"
         return CheckResult(grade=grade, found=found, n=len(outputs))
 
 
 @register("logit_scale")
 class LogitScale(ActiveCheck):
-    """Looks how far the logits lie apart."""
+    """Measures the differences of the logits."""
 
     cheap = True
     doubts = "attacks"
@@ -83,7 +85,7 @@ class LogitScale(ActiveCheck):
 
 @register("finite_outputs")
 class Finite(PassiveCheck):
-    """Counts the answers that are none; the evaluation has met them all."""
+    """Counts the invalid answers among those of the evaluation."""
 
     doubts = "evaluation"
     title = "Every image has an answer"

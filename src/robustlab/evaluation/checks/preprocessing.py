@@ -20,23 +20,24 @@ from robustlab.evaluation.metrics import percent, proportion
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
 
 MAX_IMAGES, MAX_RATIO = 2000, 10
-"""Images looked at: at most so many, and so many times the evaluation's, whose cost this must not exceed."""
+"""The most images of the check, and the largest multiple of the evaluation's images, to limit its cost."""
 ALPHA = 0.01
-"""How often chance alone may raise the flag, over all candidates. Our choice."""
+"""The significance level of a failure, over all candidates; our choice."""
 MIN_KNOWN = 1 / 3
-"""The share of what guessing the commonest class leaves that must then be right. Our choice."""
+"""The accuracy that a candidate needs, as a share of the way from guessing the commonest class to 1; our
+choice."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Another form of the images: a classifier that is given it, how to turn them, and what mends it."""
+    """Another form of the images: the classifier for it, the conversion, and the remedy."""
 
     model: nn.Module
     turn: Callable[[Tensor], Tensor]
     title: str
     remedy: str
     drops: bool = False
-    """Whether the remedy is to leave out what the user asked for."""
+    """Whether the remedy is to omit an option of the user."""
 
 
 @register("preprocessing")
@@ -64,12 +65,12 @@ class UsualPreprocessing(ActiveCheck):
         answers = [(_correct(lab, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
         for correct, other in answers:
-            # Of two that are as good, to leave out an option is the simpler remedy.
+            # Of two equally good candidates, omitting an option is the simpler remedy.
             if other.drops and _chance(int((best & ~correct).sum()), int((correct & ~best).sum())) >= ALPHA:
                 best, candidate = correct, other
         gained, lost = int((best & ~own).sum()), int((own & ~best).sum())
         found += f", at best {percent(best.double().mean().item())} {candidate.title}"
-        # An untrained network may do significantly better by chance, but it never does well.
+        # An untrained network may be significantly better by chance, but it never has a high accuracy.
         common = int(block.labels.bincount().max()) / len(block)
         knows = proportion(int(best.sum()), len(block)).low > common + MIN_KNOWN * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:
@@ -79,13 +80,13 @@ class UsualPreprocessing(ActiveCheck):
 
 
 def _chance(gained: int, lost: int) -> float:
-    """Return how likely at least so many of the images that changed are gained, if nothing is better."""
+    """Return the probability of at least ``gained`` gains among the changed images, if both are equal."""
     changed = gained + lost
     return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0
 
 
 def _correct(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return (N,) which images are classified correctly; none, if the classifier refuses their form."""
+    """Return (N,) which images are classified correctly; none if the classifier refuses the form."""
     parts = []
     try:
         for rows in torch.split(torch.arange(len(block), device=block.labels.device), int(lab.batch_size)):
@@ -101,7 +102,7 @@ def _correct(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[
 def _candidates(lab: AttackRunner, image: Tensor) -> list[Candidate]:
     """Return the other forms of an image (1, C, H, W).
 
-    Of a network behind an option's preprocessing, they take its place.
+    For a network with an option's preprocessing, they replace that preprocessing.
     """
     _, channels, height, width = image.shape
     network, now = unguarded(lab.model), Preprocessing()

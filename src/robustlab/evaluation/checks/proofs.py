@@ -1,4 +1,4 @@
-"""Do proofs hold?"""
+"""Are the proofs correct?"""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Do random rotations and translations break what the evaluation's missed?"""
+"""Do random rotations and translations break images that the evaluation's missed?"""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ LIMIT = 0.01
 
 @register("random_moves")
 class RandomMoves(ActiveCheck):
-    """Random points within the limits of the widest grid that ran, between its points as well."""
+    """Random rotations and translations within the limits of the widest grid that ran."""
 
     doubts = "attacks"
     title = "Random rotations and translations find no more"
@@ -39,7 +39,7 @@ class RandomMoves(ActiveCheck):
         cores = [attack.inner for attack in sample.attacks.values()]
         grids = [inner for inner in cores if isinstance(inner, RotationTranslation)]
         widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))
-        # Other random numbers than the evaluation's, if that drew some too.
+        # Random numbers that differ from the evaluation's, if it drew some too.
         broken = int(lab.attack(replace(widest, draws=MOVES), sample.images).successes.sum())
         what = f"{MOVES} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels"
         return missed(what, broken, sample, LIMIT)

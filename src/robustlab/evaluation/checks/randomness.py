@@ -1,4 +1,4 @@
-"""Does the classifier give the same answers when it is asked again, and in another batch?"""
+"""Does the classifier give the same answers again, and in another batch?"""
 
 import torch
 from torch import Tensor
@@ -11,13 +11,13 @@ from robustlab.evaluation.checks.context import Context, Sample
 
 PASSES, MAX_IMAGES = 5, 250
 TOLERANCE = 1e-4
-"""Of logits, relative to their length. Both as in AutoAttack's checks (arXiv:2003.01690)."""
+"""Tolerances of logits, relative to their L2 norm. Both as in AutoAttack's checks (arXiv:2003.01690)."""
 MAX_ALONE = 16
-"""Images that are also asked about one by one, our choice."""
+"""The number of images that are also evaluated one by one; our choice."""
 
 
 def _differences(first: Tensor, again: Tensor) -> Tensor:
-    """Return (N,) how far the logits lie apart, relative to their length; infinities and NaN count as 0."""
+    """Return (N,) how far the logits lie apart, relative to their L2 norm; infinities and NaN count as 0."""
     first, again = (logits.nan_to_num(0.0, 0.0, 0.0) for logits in (first, again))
     length: Tensor = torch.linalg.vector_norm(first, dim=1)
     apart: Tensor = torch.linalg.vector_norm(first - again, dim=1)
@@ -26,7 +26,7 @@ def _differences(first: Tensor, again: Tensor) -> Tensor:
 
 @register("randomness")
 class Randomness(ActiveCheck):
-    """Asks the same question several times."""
+    """Evaluates the same images several times."""
 
     cheap = True
     doubts = "evaluation"
@@ -57,7 +57,7 @@ class Randomness(ActiveCheck):
 
 @register("batch_dependence")
 class BatchDependence(ActiveCheck):
-    """Asks about images alone that were asked about together."""
+    """Evaluates images one by one that were evaluated in a batch."""
 
     cheap = True
     doubts = "evaluation"

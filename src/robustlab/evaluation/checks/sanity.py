@@ -10,14 +10,15 @@ from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.metrics import percent, proportion
 
 TOLERANCE = 1e-5
-"""Relative and absolute, between two measurements of one distance: in other batches, on another device."""
+"""Relative and absolute tolerance between two measurements of a distance, in other batches or on another
+device."""
 MIN_IMAGES = 1000
-"""Our choice: a 95 % interval of three points on each side at worst."""
+"""Our choice: the 95 % interval then has at most three points on each side."""
 
 
 @register("stored_images")
 class StoredImages(PassiveCheck):
-    """Measures again the adversarial images that are on the disk."""
+    """Measures again the adversarial images on the disk."""
 
     doubts = "evaluation"
     title = "Every adversarial image is allowed"
@@ -71,7 +72,7 @@ class CleanAccuracy(PassiveCheck):
 
 @register("sample_size")
 class SampleSize(PassiveCheck):
-    """Says how far chance alone may move the figure."""
+    """Measures how much the figure may vary by chance."""
 
     doubts = "evaluation"
     title = "There are enough images"
@@ -89,7 +90,7 @@ class SampleSize(PassiveCheck):
 
 @register("train_mode")
 class TrainMode(PassiveCheck):
-    """Looks at the modes in which the classifier came."""
+    """Checks the modes of the classifier's parts before the evaluation."""
 
     doubts = "evaluation"
     title = "The classifier came in one mode"

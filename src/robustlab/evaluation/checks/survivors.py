@@ -1,4 +1,4 @@
-"""What checks share that ask whether something else breaks an image that withstood the evaluation."""
+"""The base class of checks that attack images that withstood the evaluation."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,28 +18,28 @@ from robustlab.evaluation.metrics import percent
 
 
 class SurvivorCheck(ActiveCheck):
-    """Attacks some survivors of the evaluation. What it breaks, the evaluation has missed."""
+    """Attacks some survivors of the evaluation; the evaluation missed the images that it breaks."""
 
     doubts = "attacks"
     by_distance = True
     transfers: ClassVar[bool] = False
-    """Whether the attack asks the surrogates."""
+    """Whether the attack uses the surrogates."""
     most: ClassVar[int]
-    """Survivors that are attacked."""
+    """The number of survivors that are attacked."""
     limit: ClassVar[float]
-    """How far robust accuracy may fall by it."""
+    """How much robust accuracy may fall."""
 
     @abstractmethod
     def attack(self, lab: AttackRunner) -> Attack:
         """Return the attack."""
 
     def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
-        """Return what it moves towards, one run each: classes (N,), or None for away from the label."""
+        """Return the goal of each run: target classes (N,), or None for an untargeted run."""
         del lab, images
         return [None]
 
     def remark(self, result: AttackResult) -> str:
-        """Return what else is to be said of the last run."""
+        """Return a remark on the last run."""
         del result
         return ""
 
@@ -56,7 +56,7 @@ class SurvivorCheck(ActiveCheck):
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)
-            # Towards any class that it goes, another wrong one will do.
+            # If it tries each target, another wrong class is a success too.
             astray = result.predictions != images.labels
             fallen |= result.successes if lab.criterion.targeted else astray
         aim = "" if goals[0] is None else f" towards {len(goals)} classes"
@@ -65,7 +65,7 @@ class SurvivorCheck(ActiveCheck):
 
 
 def missed(what: str, broken: int, sample: Sample, limit: float) -> CheckResult:
-    """Grade what was broken of a sample of survivors, by what it means for all images."""
+    """Grade the broken images of a sample of survivors, extrapolated to all images."""
     n, left = len(sample.images), sample.drawn_from
     weight = left / sample.total
     found = f"{what} broke {broken} of {n} images that withstood all attacks"

@@ -1,4 +1,4 @@
-"""Do adversarial images of other classifiers fool this one too?"""
+"""Are adversarial images of other classifiers misclassified by this one too?"""
 
 from robustlab.attacks import MIFGSM, Attack, SurrogateGradient
 from robustlab.core.spec import register
@@ -8,12 +8,12 @@ from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.evaluation.metrics import percent
 
 LIMIT = 0.005
-"""Our choice; the sign itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
+"""Our choice; the check itself is Athalye et al.'s (2018, arXiv:1802.00420)."""
 
 
 @register("transfer")
 class Transfer(SurvivorCheck):
-    """Attacks the surrogates, and shows the classifier the result."""
+    """Attacks the surrogates, and evaluates the classifier on the results."""
 
     title = "Attacks on other classifiers find no more"
     expected = f"what fools the surrogates lowers robust accuracy by at most {percent(LIMIT)}"

@@ -1,4 +1,4 @@
-"""Do the attacks break a network that nothing protects?"""
+"""Do the attacks break an undefended network?"""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,17 +18,18 @@ from robustlab.threats import ThreatModel
 
 TRAINING_IMAGES, STEPS, LR, WIDTH = 64, 40, 0.01, 64
 MIN_IMAGES, MAX_IMAGES = 16, 32
-"""Images that are attacked. On fewer the share of the largest class says little."""
+"""The smallest and the largest number of attacked images; with fewer the share of the largest class is too
+uncertain."""
 MAX_ROBUST = 0.01
 """Our choice, for the eps of the literature (0.3 for MNIST)."""
 
 
 @register("undefended_network")
 class Undefended(ActiveCheck):
-    """Fits a small network to the images themselves, without any defense, and attacks it on them.
+    """Fits a small network without a defense to the images, and attacks it on them.
 
-    Such a network has memorized these images. That says nothing of its use, and needs none: what matters is
-    that the attacks, which are the evaluation's own, break it within the same threat model.
+    Such a network has memorised these images, which does not matter here. The evaluation's own attacks should
+    break it within the same threat model.
     """
 
     by_distance = True
@@ -60,7 +61,7 @@ class Undefended(ActiveCheck):
         found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
         if left <= MAX_ROBUST * n:
             return CheckResult(grade="pass", found=found, n=n)
-        # A small eps may leave even such a network unbroken. With this one nothing is.
+        # A small eps may not break even such a network; with this eps all break.
         wide = lab.threat.at(lab.threat.eps_to_grey(tuple(block.images.shape[1:])))
         anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
@@ -70,7 +71,7 @@ class Undefended(ActiveCheck):
 def _left(
     lab: AttackRunner, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel
 ) -> int:
-    """Return how many images withstand the attacks on a network, one after the other."""
+    """Return how many images withstand the attacks on a network, run one after the other."""
     for attack in attacks:
         result = lab.attack(attack, block, model=network, threat=threat)
         block = block.take((~result.successes).nonzero().squeeze(1))
@@ -80,7 +81,7 @@ def _left(
 
 
 def _fitted(images: Split, classes: int, spent: Passes) -> nn.Module:
-    """Return a perceptron that is fitted to the images; the passes count."""
+    """Return a perceptron that is fitted to the images; its passes are counted."""
     pixels, device = images.pixels(slice(None)), images.labels.device
     network = nn.Sequential(
         nn.Flatten(), nn.Linear(pixels[0].numel(), WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)

@@ -1,4 +1,4 @@
-"""The coordinator: which attack gets which image, the ledger, and the verdict on each image."""
+"""The coordinator: it gives images to attacks, writes the ledger, and decides the verdict on each image."""
 
 from robustlab.evaluation.coordinator.run import execute
 from robustlab.options import EvaluationOptions

@@ -1,4 +1,4 @@
-"""Checks what an evaluation is asked, before anything is loaded: a mistake is named with what is accepted."""
+"""Checks the options of an evaluation before anything is loaded; an error names the accepted values."""
 
 import numpy as np
 from torch import Tensor, nn
@@ -30,10 +30,10 @@ _NAMES = {
 
 
 def check(options: EvaluationOptions) -> None:
-    """Check all options but those that are checked where they are read, as images and threat models are.
+    """Check all options except those that are checked when they are read, such as images.
 
     Raises:
-        RobustlabError: one of them is not what it should be.
+        RobustlabError: an option has a wrong type or value.
     """
     if callable(options.model):
         check_module("model", options.model)

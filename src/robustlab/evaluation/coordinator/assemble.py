@@ -1,4 +1,4 @@
-"""Puts what was found together into an `Evaluation`."""
+"""Combines all results into an `Evaluation`."""
 
 from collections import Counter
 from datetime import UTC, datetime
@@ -47,7 +47,7 @@ def assemble(
     curve: RobustCurve | None,
     pictures: tuple[list[BrokenImage], str | None],
 ) -> Evaluation:
-    """Return everything that was found."""
+    """Return all results of the evaluation."""
     problem, n = cascade.problem, len(found)
     with calling("the model", " when its weights were counted"):
         parameters = sum(parameter.numel() for parameter in problem.model.parameters())
@@ -125,7 +125,7 @@ def assemble(
 
 
 def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
-    """Return what all of it took, without the checks."""
+    """Return the seconds of the whole evaluation, without the checks."""
     timed: list[tuple[EvaluationStage, Outcomes]] = [(Clean(), findings.clean), *findings.proofs.values()]
     for finding in findings.attacks:
         verify = Verify(searching=finding.stage)
@@ -154,7 +154,7 @@ def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:
 
 
 def _accuracy(cascade: Cascade, findings: CascadeResult, finding: AttackFindings) -> Figure | None:
-    """Return the accuracy on the images as an attack perturbed them all."""
+    """Return the accuracy on the images after an attack perturbed all of them."""
     if cascade.problem.mode != "test-set" or finding.stage not in cascade.stages:
         return None
     rows = finding.perturbed.values()
@@ -167,7 +167,7 @@ def _not_finite(findings: CascadeResult, eps: float) -> list[int]:
 
 
 def _targets(cascade: Cascade, findings: CascadeResult) -> list[Reached]:
-    """Return how often each class was reached from each other one, where all of them were targets."""
+    """Return how often each class was reached from each other one, if all of them were targets."""
     problem = cascade.problem
     if len(problem.criteria) < 2:
         return []

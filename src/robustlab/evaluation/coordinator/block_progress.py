@@ -8,11 +8,10 @@ class BlockProgress:
     """Moves a bar through one block of images.
 
     Args:
-        bar: of the stage.
-        size: images of the block.
-        survivors: images of the evaluation that are not broken when the block begins; None if the
-            stage is not one that breaks them.
-        n: images of the evaluation.
+        bar: the progress bar of the stage.
+        size: the number of images in the block.
+        survivors: the number of unbroken images when the block begins; None if the stage is not an attack.
+        n: the number of images of the evaluation.
     """
 
     def __init__(self, bar: Task, size: int, survivors: int | None, n: int) -> None:

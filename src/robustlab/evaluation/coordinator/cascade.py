@@ -1,4 +1,4 @@
-"""Runs the stages in order, each on the images that are left to it, up to the confirmed successes."""
+"""Runs the stages in order, each on the images that are left, and confirms the successes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -29,13 +29,14 @@ Outcomes = dict[int, Outcome]
 
 @dataclass(frozen=True, kw_only=True)
 class AttackFindings:
-    """What an attack did.
+    """The results of an attack.
 
     Attributes:
-        outcomes: of the images that it ran on.
-        confirmed: of its successes, as measured again from the disk.
-        met: the images that were left to it: right, not proven, and its criterion not reached before.
-        won: those that it was the first to break inside the problem's threat model.
+        outcomes: of the images on which it ran.
+        confirmed: the second measurement of its successes, from the disk.
+        met: the images that were left to it: classified correctly, not proven, its criterion not reached
+            before.
+        won: the images that it was the first to break inside the problem's threat model.
     """
 
     stage: AttackStage
@@ -46,22 +47,22 @@ class AttackFindings:
 
     @property
     def perturbed(self) -> Outcomes:
-        """The images as it left them; of its successes, as they were confirmed."""
+        """Its outcomes; of its successes the confirmed ones."""
         return self.outcomes | self.confirmed
 
 
 @dataclass(kw_only=True)
 class CascadeResult:
-    """What the cascade found; the keys of every dict are image ids.
+    """The results of the cascade; the keys of every dict are image ids.
 
     Attributes:
-        clean: the images as they are.
-        correct: ids of those classified correctly.
-        certified: ids of those for which no attack can exist; None without a certifier.
-        certified_wide: ids of those for which this holds as far as the curve reaches, too.
-        proofs: the images that each search for proofs looked at, those for the curve included, by its name.
+        clean: the outcomes of the clean images.
+        correct: ids of the images that are classified correctly.
+        certified: ids of the images with a proof that no attack exists; None without a certifier.
+        certified_wide: ids of the images with such a proof for the curve's largest eps.
+        proofs: the images of each search for proofs, by its name; also those for the curve.
         attacks: in the order in which they ran.
-        unconfirmed: ids of images of which a success did not hold when it was measured again.
+        unconfirmed: ids of images with a success that did not hold in the second measurement.
     """
 
     clean: Outcomes
@@ -73,24 +74,24 @@ class CascadeResult:
     unconfirmed: set[int] = field(default_factory=set)
 
     def no_answer_near(self, eps: float) -> set[int]:
-        """Return the ids of images of which an adversarial image within eps has no answer.
+        """Return the ids of images with an adversarial image within eps without a valid answer.
 
-        The curve's searches look further than the threat model reaches.
+        The curve's searches look beyond the threat model's eps.
         """
         near = [row for finding in self.attacks for row in finding.confirmed.values()]
         return {row.image_id for row in near if row.prediction < 0 and succeeded(row, eps)}
 
 
 class Cascade:
-    """The stages of one problem, on the ledger. It alone writes that; an engine does the work.
+    """The stages of one problem. Only this class writes the ledger; an engine does the work.
 
     Args:
-        engine: where the work runs.
+        engine: does the work.
         stages: the attacks in order.
-        nearest: searches for the nearest success, on every image that is classified correctly and not proven
-            to have none as far as they reach.
-        certify: looks for proofs before the attacks.
-        further: names of what comes afterwards, for the progress alone.
+        nearest: searches for the nearest success, on every image that is classified correctly and not
+            certified for their eps.
+        certify: the search for proofs, before the attacks.
+        further: names of later stages, only for the progress.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Cascade:
         self._filled: set[str] = set()
 
     def run(self) -> CascadeResult:
-        """Do what is left to do and return everything found."""
+        """Do the remaining work and return all results."""
         first = [Clean(), *([self.certify] if self.certify else [])]
         efforts = {stage.title: attack_effort(stage.attack) for stage in (*self.stages, *self.nearest)}
         self.progress.weigh({"checks": 20.0} | efforts)
@@ -125,7 +126,7 @@ class Cascade:
         if self.certify and self.nearest:
             wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
             findings.certified_wide = set(self.prove(wide, sorted(findings.certified or ()), findings))
-        # A success that does not hold is withdrawn, and its image goes on to the attacks that follow.
+        # A success that does not hold is withdrawn, and the later attacks get its image.
         withdrawn: set[tuple[str, int]] = set()
         while True:
             ran = self._attacks(findings, withdrawn)
@@ -144,9 +145,9 @@ class Cascade:
         return findings
 
     def prove(self, certify: Certify, ids: list[int], findings: CascadeResult) -> list[int]:
-        """Look for proofs and return the ids of the images for which there is one."""
+        """Look for proofs and return the ids of the images with a proof."""
         looked = self.outcomes_for(certify, ids)
-        # The curve looks at the threat model's own eps too: its rows are the same ones.
+        # The curve also looks at the threat model's own eps, and uses the same rows.
         _, before = findings.proofs.get(certify.name, (certify, {}))
         findings.proofs[certify.name] = certify, before | looked
         return [number for number, row in looked.items() if row.restart >= 0]
@@ -189,7 +190,7 @@ class Cascade:
                     )
 
     def outcomes_for(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
-        """Return the rows of the given images, doing those that the ledger does not have yet."""
+        """Return the rows of the given images, after computing those that the ledger does not have."""
         key = key_of(self.problem, stage)
         rows = {row.image_id: row for row in self.store.outcomes(key, set(ids))}
         missing = [number for number in ids if number not in rows]
@@ -205,13 +206,13 @@ class Cascade:
         return {number: rows[number] for number in ids}
 
     def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
-        """Return what these rows of a stage took: their share of its passes, where it has more rows."""
+        """Return the seconds of these rows of a stage: by their share of its passes, if it has more rows."""
         key = key_of(self.problem, stage)
         share = _effort(outcomes.values()) / max(1, self.store.effort(key))
         return min(share, 1) * self.store.seconds(key)
 
     def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
-        """Hand jobs to the engine and write what comes back; ``broken``: images of it that are so already."""
+        """Give jobs to the engine and write the results; ``broken``: the number of images broken before."""
         key, rows, shown = key_of(self.problem, stage), {}, {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
@@ -226,7 +227,7 @@ class Cascade:
 
             for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
                 self.store.add_outcomes(key, result.outcomes, result.examples, result.seconds)
-                if isinstance(stage, AttackStage):  # what was measured of other examples, before a repair
+                if isinstance(stage, AttackStage):  # measurements of earlier examples, before a repair
                     self.store.forget(key_of(self.problem, Verify(searching=stage)), result.examples)
                 rows.update({row.image_id: row for row in result.outcomes})
                 new = len(self._broken(stage, result.outcomes))
@@ -237,7 +238,7 @@ class Cascade:
         return rows
 
     def _jobs(self, stage: EvaluationStage, ids: list[int]) -> Iterator[Job]:
-        """Cut images into jobs, each as large as memory suffices when it is asked for."""
+        """Cut images into jobs, each as large as the memory allows at that moment."""
         while ids:
             size = int(self.problem.batch_size)
             part, ids = ids[:size], ids[size:]
@@ -247,7 +248,7 @@ class Cascade:
             yield Job(stage=stage, ids=tuple(part), stored=stored)
 
     def _remark(self, stage: EvaluationStage, found: Outcomes, ids: list[int]) -> str:
-        """Return what came out of a stage, in a few words."""
+        """Return the result of a stage in a few words."""
         n = len(self.problem.images)
         if isinstance(stage, Clean):
             return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
@@ -259,7 +260,7 @@ class Cascade:
         return f"robust so far {percent(len(left) / n)}"
 
     def _broken(self, stage: EvaluationStage, rows: Iterable[Outcome]) -> set[int]:
-        """Return the ids of images that are left when an attack begins, and that these rows are broken in."""
+        """Return the ids of images that are left when an attack begins, and are broken in these rows."""
         if stage not in self.stages:
             return set()
         eps = self.problem.threat.eps
@@ -267,5 +268,5 @@ class Cascade:
 
 
 def _effort(rows: Iterable[Outcome]) -> int:
-    # Every image costs something, also where no pass is counted.
+    # Every image costs something, even if no pass is counted.
     return sum(1 + row.forwards + row.backwards for row in rows)

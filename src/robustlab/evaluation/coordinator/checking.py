@@ -1,4 +1,4 @@
-"""Runs the checks on what the cascade found; the outcome of each experiment is a stage of the ledger."""
+"""Runs the checks on the results of the cascade; the result of each active check is in the ledger."""
 
 import time
 
@@ -34,11 +34,11 @@ STAGE = "checks"
 
 
 def warned(cascade: Cascade, dataset: str) -> list[CheckRecord]:
-    """Return, before the first attack, the check that there is a gradient; nothing if it finds no fault.
+    """Return, before the first attack, the result of the check for gradients; empty if it passes.
 
-    The user is warned at once, also without the other checks.
+    The user gets the warning at once, even if the other checks are off.
     """
-    # Before the attacks every image is one that they might break.
+    # Before the attacks, every image may still be broken.
     context = _context(cascade, CascadeResult(clean={}, correct=cascade.problem.images.ids.tolist()), dataset)
     first = NoGradient()
     state = first.state(context)
@@ -59,13 +59,13 @@ def warned(cascade: Cascade, dataset: str) -> list[CheckRecord]:
 def checked(
     cascade: Cascade, findings: CascadeResult, dataset: str, which: Which = "all"
 ) -> tuple[list[CheckRecord], float]:
-    """Return the outcome of every check that is asked for, and the seconds that the active ones took.
+    """Return the results of the requested checks, and the seconds of the active ones.
 
-    What an earlier run computed on the same sample is kept: it depends on nothing else that was found.
+    Results of an earlier run on the same sample are kept, since they depend only on the sample.
 
     Args:
-        cascade: that ran; its ledger keeps the outcomes.
-        findings: of the cascade.
+        cascade: the finished cascade; its ledger keeps the results.
+        findings: the results of the cascade.
         dataset: the name of the images' dataset.
         which: ``"all"`` checks, the ``"cheap"`` ones, or those of these names or ids.
     """
@@ -116,7 +116,7 @@ def _computed(store: RunStore, key: str, check: Check, context: Context) -> Stag
 
 
 def _surrogates(problem: EvaluationContext, dataset: str) -> dict[str, nn.Module]:
-    """Return by hash the surrogates that were given, or else robustlab's networks that know this dataset."""
+    """Return by hash the given surrogates, or else robustlab's own networks for this dataset."""
     if problem.surrogates:
         hashes = [loaded.sha256() for loaded in problem.surrogates]
         return dict(zip(hashes, problem.surrogate_models, strict=True))

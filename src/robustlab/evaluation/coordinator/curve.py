@@ -11,17 +11,17 @@ from robustlab.runs.evaluation import RobustCurve
 from robustlab.threats import ThreatModel
 
 _STEPS, _AT_EPS = 32, 24
-"""Points of the curve beyond the first, and the one at the threat model's own eps."""
+"""The number of points after the first, and the index of the point at the threat model's own eps."""
 
 
 def nearest_within(
     threat: ThreatModel, criteria: tuple[Criterion, ...] = (MISCLASSIFIED,)
 ) -> tuple[AttackStage, ...]:
-    """Return the stages that look for each image's nearest success, as far as the curve reaches.
+    """Return the stages that look for each image's nearest success, up to the curve's largest eps.
 
-    Together they cost less than twice what a PGD of 100 steps does. Of two, each makes up for the other's
-    weakness: FMN stays far from it on some robust classifiers, and `SteepestMinNorm` is less exact where
-    several classes are near (LOG.md, "The nearest success of each image").
+    Together they cost less than twice as much as a PGD of 100 steps. For some norms two searches complement
+    each other. FMN does not come near the success on some robust classifiers, and `SteepestMinNorm` is less
+    exact if several classes are near (LOG.md, "The nearest success of each image").
     """
     attacks: tuple[Attack, ...] = (SteepestMinNorm(steps=50), FMN(steps=140))
     if threat.discrete:
@@ -38,7 +38,7 @@ def nearest_within(
 
 
 def points(threat: ThreatModel) -> list[float]:
-    """Return the eps of the curve, from 0 to 4/3 of the threat model's, which is one of them."""
+    """Return the eps of the curve, from 0 to 4/3 of the threat model's, including that one."""
     grid = [float(f"{threat.eps * step / _AT_EPS:.6g}") for step in range(_STEPS + 1)]
     grid[_AT_EPS] = threat.eps
     if threat.discrete:

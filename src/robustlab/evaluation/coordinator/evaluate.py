@@ -1,4 +1,4 @@
-"""One evaluation on a ledger: cascade, checks and files, of a separate run or of a row of a study."""
+"""One evaluation on a ledger: cascade, checks and files, for a separate run or for a row of a study."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,17 +30,17 @@ from robustlab.runs.store import RunStore
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluated:
-    """An evaluation's results, and what its cascade found image by image."""
+    """An evaluation's results, and the results of its cascade for each image."""
 
     results: Evaluation
     findings: CascadeResult
 
 
 def attacks_of(request: LoadedInputs, problem: EvaluationContext) -> tuple[Attack, ...]:
-    """Return the attacks that are asked for, in order.
+    """Return the requested attacks, in order.
 
     Raises:
-        SpecError: one does not support the threat model, or a target.
+        SpecError: an attack does not support the threat model, or a target.
     """
     targeted = any(criterion.targeted for criterion in problem.criteria)
     return resolved(request.asked, problem.threat, problem.classes, targeted=targeted)
@@ -53,7 +53,7 @@ def cascade_of(
     store: RunStore,
     progress: Progress,
 ) -> Cascade:
-    """Return the cascade of the attacks that are asked for."""
+    """Return the cascade of the requested attacks."""
     attacks = attacks_of(request, problem)
     return Cascade(
         problem,
@@ -74,14 +74,14 @@ def cascade_of(
 def evaluated(
     cascade: Cascade, request: LoadedInputs, options: EvaluationOptions, folder: Path, checks: Which = "all"
 ) -> Evaluated:
-    """Run a cascade and the checks on what it found, and write results.json, images.csv and the pictures.
+    """Run a cascade and the checks, and write results.json, images.csv and the pictures.
 
     Args:
-        cascade: of `cascade_of`.
-        request: what is evaluated.
-        options: how.
-        folder: where the files go.
-        checks: which of them, where the options want any; as `checked` takes it.
+        cascade: the cascade of `cascade_of`.
+        request: the classifier, the images and the threat model.
+        options: of the evaluation.
+        folder: the folder of the files.
+        checks: which checks run, if the options want any; see `checked`.
     """
     problem, store = cascade.problem, cascade.store
     warnings = warned(cascade, request.chosen.name)
@@ -93,7 +93,7 @@ def evaluated(
     if options.checks:
         computed, seconds = checked(cascade, findings, request.chosen.name, checks)
     said = tuple(check.found for check in warnings if check not in computed)
-    # From here to the end the files of an earlier run may not fit together.
+    # From here to the end, files of an earlier run may contradict each other.
     store.reopen()
     results = assemble(
         cascade,
@@ -117,7 +117,7 @@ def evaluated(
 def manifest(
     request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, results: Evaluation
 ) -> dict[str, Any]:
-    """Return what an evaluation's manifest.json holds: what was asked, and what that was resolved to."""
+    """Return the content of an evaluation's manifest.json: the options, and their resolved values."""
     return {
         "evaluation": request.subject.name,
         "asked": options.asked(),

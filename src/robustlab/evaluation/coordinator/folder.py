@@ -1,4 +1,4 @@
-"""Where an evaluation goes, and what makes it another one than the one that is there."""
+"""The default folder of an evaluation, and its identity in an existing folder."""
 
 import hashlib
 import json
@@ -11,10 +11,10 @@ from robustlab.runs.owner import EVALUATION, Owner
 
 
 def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
-    """Return what an evaluation's folder records of it.
+    """Return the owner record of an evaluation.
 
-    More images of the same split, other attacks, another search precision or a newer robustlab go on in the
-    same folder: they are not part of it.
+    It does not contain the number of images, the attacks, the search precision or robustlab's version. So an
+    evaluation continues in its folder if these change.
     """
     subject, chosen = request.subject, request.chosen
     identity = {
@@ -35,7 +35,7 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
 
 
 def default_folder(request: LoadedInputs, owner: Owner) -> Path:
-    """Return where an evaluation goes unless the user says otherwise: another one goes elsewhere."""
+    """Return the default folder of an evaluation; another identity has another folder."""
     eps = f"-{request.threat.eps:g}" if request.threat.bounded else ""
     parts = [
         "evaluate",

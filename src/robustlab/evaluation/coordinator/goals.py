@@ -1,15 +1,15 @@
-"""What the attacker wants: the criteria that an evaluation's ``target`` means."""
+"""The goals of the attacker: the criteria for an evaluation's ``target``."""
 
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Targeted, as_criterion
 from robustlab.core.errors import SpecError
 from robustlab.data import Split
 
 ALL = "all"
-"""Each class but the label, one after the other."""
+"""Each class except the label, one after the other."""
 
 
 def check_target(target: str | int | Criterion | None) -> None:
-    """Check what needs no classifier.
+    """Check a target as far as possible without a classifier.
 
     Raises:
         SpecError: it is not a target.
@@ -19,7 +19,7 @@ def check_target(target: str | int | Criterion | None) -> None:
 
 
 def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Criterion, ...]:
-    """Return the criteria of a target; of ``all`` one for each distance of the target from the label.
+    """Return the criteria of a target; for ``all`` one for each difference of target and label.
 
     Raises:
         SpecError: it is not a target, or the classifier has no such class.
@@ -36,7 +36,7 @@ def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Cri
 
 
 def remarks_on(criteria: tuple[Criterion, ...], images: Split) -> tuple[str, ...]:
-    """Return what the user must know of a target."""
+    """Return notes for the user on a target."""
     wanted = criteria[0].classes if len(criteria) == 1 and isinstance(criteria[0], Targeted) else None
     own = int((images.labels == wanted).sum()) if isinstance(wanted, int) else 0
     if not own:
@@ -48,7 +48,7 @@ def remarks_on(criteria: tuple[Criterion, ...], images: Split) -> tuple[str, ...
 
 
 def goal_of(criteria: tuple[Criterion, ...]) -> str:
-    """Return what the attacker wants, in words; empty: any class but the label."""
+    """Return the attacker's goal as text; empty: any class except the label."""
     if criteria == (MISCLASSIFIED,):
         return ""
     if len(criteria) > 1:

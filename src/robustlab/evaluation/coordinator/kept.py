@@ -1,4 +1,4 @@
-"""Does a model still answer as it did? Its answers show what no look into a model finds."""
+"""Checks that a model still gives the same answers; this finds changes that a hash of the model misses."""
 
 import torch
 from scipy.stats import binomtest
@@ -17,22 +17,24 @@ from robustlab.runs.ledger import StageRecord
 from robustlab.runs.store import RunStore
 
 _ASKED = 4
-"""Images, asked one by one, so that neither the batch size nor the number of images matters."""
+"""The number of images, evaluated one by one, so that neither the batch size nor the number of images
+matters."""
 
 _DIRECTIONS = 16
-"""How many numbers stand for a gradient."""
+"""The number of values that represent a gradient."""
 
 _TOLERANCES = {"logits": 1e-3, "finite": 0.0, "gradients": 1e-2}
-"""Of the largest value in fp32: above what threads and processors change, below what settings do."""
+"""Tolerances relative to the largest value, in fp32: larger than the differences between threads and
+processors, smaller than those between settings."""
 
 _COARSER = 50.0
-"""The multiple of that where a model computes in 16 bits."""
+"""The multiple of the tolerance for a model that computes in 16 bits."""
 
 _CLASSIFIED = 128
-"""Clean images of which the class is compared with the ledger's."""
+"""The number of clean images whose class is compared with the ledger's."""
 
 _APART, _SIGNIFICANT = 0.01, 1e-4
-"""A difference of confidences, and a chance, that nothing but another model explains."""
+"""A difference of confidences, and a p-value, that only another model explains."""
 
 Answers = dict[str, list[list[float]]]
 """One row for each image and model."""
@@ -45,7 +47,7 @@ class OtherAnswersError(RunError):
 def forget_other_answers(
     problem: EvaluationContext, store: RunStore, progress: Progress, *, overwrite: bool
 ) -> None:
-    """Drop the rows of an earlier run if a model answers, or has gradients, otherwise than it did then.
+    """Drop the rows of an earlier run if a model's answers or gradients have changed.
 
     Raises:
         OtherAnswersError: the earlier run is finished, and may not be overwritten.
@@ -68,16 +70,16 @@ def forget_other_answers(
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
-    else:  # what is known of the classifier was asked about another problem, and not compared
+    else:  # The earlier answers belong to another problem, and were not compared.
         store.keep_only([problem.measured_key])
     payload = {} if varies else now
     store.finish_stage(StageRecord(key=key, name="answers", payload=payload, seconds=0.0))
 
 
 def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
-    """Return whether the clean images have other classes or confidences than in the ledger.
+    """Return whether classes or confidences of clean images differ from the ledger's.
 
-    Of a model that varies by itself, whether significantly more or fewer of them are right.
+    For a model with varying answers: whether the accuracy differs significantly.
     """
     rows = {row.image_id: row for row in store.outcomes(key_of(problem, Clean()))}
     split = problem.split.take(slice(_CLASSIFIED))
@@ -94,19 +96,19 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
         won = int(((before != split.labels) & (classes == split.labels)).sum())
         return bool(lost + won) and binomtest(lost, lost + won).pvalue < _SIGNIFICANT
     apart = (confidences - torch.tensor([row.confidence for row in kept])).abs() > _APART
-    # Of near ties another processor may make another class.
+    # For near ties, another processor may give another class.
     other = (before != classes) & (confidences > 0.5 + _APART)
     for place in (apart | other).nonzero().flatten()[:_ASKED].tolist():
         again = problem.responses(pixels[place : place + 1], "alone")
         alone, sure = again.classes, again.confidences
-        # Where they differ, the others of the batch decide.
+        # If they differ, the other images of the batch decide.
         if int(alone) == int(classes[place]) and abs(float(sure) - float(confidences[place])) <= _APART:
             return True
     return False
 
 
 def _answers(problem: EvaluationContext, count: int) -> Answers:
-    """Ask every model for its logits of the first images, and for values that represent the gradients."""
+    """Return every model's logits of the first images, and values that represent the gradients."""
     images = problem.split.take(slice(count)).to(problem.device).pixels(slice(None))
     answers: Answers = {name: [] for name in _TOLERANCES}
     for image in images.split(1):  # type: ignore[no-untyped-call]
@@ -116,7 +118,8 @@ def _answers(problem: EvaluationContext, count: int) -> Answers:
                 logits = model(points)[0].cpu().double()
                 finite = logits.isfinite()
                 logits = torch.where(finite, logits, 0.0)
-                # Weights that differ: the plain sum of log-probabilities, say, has a gradient near zero.
+                # Weights that differ: the gradient of an unweighted sum of log-probabilities, for example, is
+                # near zero.
                 weights = torch.arange(1, len(logits) + 1)
                 gradient = _slope((logits * weights).sum(), points).flatten().cpu().double().nan_to_num()
             logits = logits.detach()
@@ -127,7 +130,7 @@ def _answers(problem: EvaluationContext, count: int) -> Answers:
 
 
 def _slope(total: Tensor, points: Tensor) -> Tensor:
-    """Return the gradient; zeros where the backward pass fails, for not every attack needs one."""
+    """Return the gradient; zeros if the backward pass fails, since not every attack needs it."""
     try:
         return input_gradient(total, points)
     except UserCodeError as error:
@@ -143,7 +146,7 @@ def _directions(gradient: Tensor) -> Tensor:
 
 
 def _alike(problem: EvaluationContext, one: Answers, other: Answers) -> bool:
-    """Return whether answers are the same, as nearly as the models' precision lets them be."""
+    """Return whether answers are the same, within the models' precision."""
     exact = all(dtype_of(model) in {torch.float32, torch.float64} for model in problem.models)
     for name, tolerance in _TOLERANCES.items():
         for a, b in zip(one[name], other[name], strict=True):

@@ -1,4 +1,4 @@
-"""Measures a pass of the classifier: how many images fit into memory, and which precision is faster."""
+"""Measures a pass of the classifier: the batch size that fits into memory, and the faster precision."""
 
 import time
 from dataclasses import replace
@@ -22,32 +22,33 @@ from robustlab.runs.records import PassTime
 from robustlab.runs.store import RunStore
 
 _MAX_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
-"""Images per pass where memory suffices. 250 was the fastest size on a processor (LOG.md,
-"Speed of gradients and training")."""
+"""Images per pass if the memory is large enough. 250 was the fastest size on a processor (LOG.md, "Speed of
+gradients and training")."""
 
 _CPU_MEMORY = 3 << 30
-"""Of a pass on a processor, our choice: 24 images of a ResNet-50 at 224 x 224."""
+"""The memory of a pass on a processor, our choice: 24 images of a ResNet-50 at 224 x 224."""
 
 _OVERHEAD = 1.5
-"""Memory that a process takes for each byte of its tensors, about the most that was measured (LOG.md,
-"bf16 where it is faster, and the batch by memory")."""
+"""The memory that a process needs per byte of its tensors, about the largest measured value (LOG.md, "bf16
+where it is faster, and the batch by memory")."""
 
 _FASTER = 0.9
-"""The part of fp32's time below which bf16 is chosen: a clear difference, not the clock's noise."""
+"""bf16 is chosen if its time is below this part of fp32's: a clear difference, larger than noise."""
 
 _FAR_SLOWER = 1.5
-"""The multiple of fp32's time on a few images above which bf16 is not tried on a whole batch."""
+"""bf16 is not tried on a whole batch if its time on a few images is above this multiple of fp32's."""
 
 _ONE_PASS, _ALL_PASSES, _TURNS = 0.5, 1.0, 5
-"""Seconds that a pass of a few images should take; after which no further turn begins; the most turns."""
+"""Seconds that a pass of a few images should take; seconds after which no further turn begins; the most
+turns."""
 
 
 def measured(
     problem: EvaluationContext, options: EvaluationOptions, store: RunStore, progress: Progress
 ) -> EvaluationContext:
-    """Return the problem with the precision and the batch size that a few passes over its images suggest.
+    """Return the problem with precision and batch size from a few measured passes over its images.
 
-    The precision is kept in the run's ledger, so that the same command goes on in the same one.
+    The precision is kept in the run's ledger, so that the same command continues with it.
     """
 
     def report(tried: int, following: int) -> None:
@@ -66,7 +67,7 @@ def measured(
 
 
 def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
-    """Return what a pass takes in both precisions, as it was measured first; None if a model refuses bf16."""
+    """Return the first measured times of a pass in both precisions; None if a model refuses bf16."""
     record = store.stage(problem.measured_key)
     if record is None:
         images = problem.images.take(slice(int(problem.batch_size))).to(problem.device).pixels(slice(None))
@@ -88,7 +89,7 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
 
 
 def _timed(problem: EvaluationContext, images: Tensor) -> PassTime | None:
-    """Time passes of as many images as the attacks will send; of a few, where bf16 is far slower on these."""
+    """Time passes of the attacks' batch size, or of only a few images if bf16 is far slower on these."""
     most, fp32, bf16 = len(images), _Clock(problem, images, bf16=False), _Clock(problem, images, bf16=True)
     count = min(2, most)
     while fp32.timed(count) < _ONE_PASS and count < most:
@@ -122,7 +123,7 @@ class _Clock:
             return torch.cat([_pass(model, points, bf16=self._bf16) for model in problem.models], dim=1)
 
         started = time.perf_counter()
-        self.finite = torch.cat(in_batches(images, problem.batch_size, all_models)).cpu()  # waits for a GPU
+        self.finite = torch.cat(in_batches(images, problem.batch_size, all_models)).cpu()  # wait for a GPU
         seconds = time.perf_counter() - started
         self.best = seconds if count > self._count else min(seconds, self.best)
         self._count = count
@@ -130,7 +131,7 @@ class _Clock:
 
 
 def _fitting(problem: EvaluationContext, *, bf16: bool) -> int:
-    """Return how many images to send through the models at once, by the memory of a pass each way."""
+    """Return the batch size of the models that the memory of a forward and backward pass allows."""
     most, memory = _MAX_BATCH.get(problem.kind, _MAX_BATCH["cpu"]), available_memory(problem.device)
     budget = _CPU_MEMORY if memory is None else memory // 2
     budget = min(budget, _CPU_MEMORY) if problem.kind == "cpu" else budget
@@ -145,7 +146,7 @@ def _fitting(problem: EvaluationContext, *, bf16: bool) -> int:
 
 
 def _bytes_per_image(model: nn.Module, image: Tensor, *, bf16: bool) -> int:
-    """Return what a second image adds to the tensors of a pass each way."""
+    """Return the bytes that a second image adds to the tensors of a forward and backward pass."""
     needed: list[int] = []
     for images in (image, image.expand(2, -1, -1, -1).contiguous()):
         with TensorMemory() as memory:

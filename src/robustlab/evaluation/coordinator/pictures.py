@@ -1,4 +1,4 @@
-"""The broken images that the page shows."""
+"""The broken images for the page."""
 
 from collections import defaultdict
 from itertools import chain, zip_longest
@@ -16,7 +16,7 @@ from robustlab.runs.store import RunStore
 
 _MAX_PICTURES = 200
 _MAX_VALUES = 4_000_000
-"""Of all pictures together: 16 MB."""
+"""The largest number of values of all pictures: 16 MB."""
 
 
 def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdict]:
@@ -37,7 +37,7 @@ def save_pictures(
     found: list[ImageVerdict],
     folder: Path,
 ) -> tuple[list[BrokenImage], str | None]:
-    """Write clean and adversarial images as arrays; return what is said of them, and the file's place."""
+    """Write clean and adversarial images as arrays; return their descriptions, and the file's path."""
     shown = chosen(found, problem.images.images.shape[1:].numel())
     if not shown:
         return [], None

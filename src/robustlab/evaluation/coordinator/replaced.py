@@ -1,4 +1,4 @@
-"""What a finished evaluation loses when another command goes on in its folder, for a note to the user."""
+"""Lists what a finished evaluation loses when another command continues in its folder."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from robustlab.runs.run import load_results
 
 
 def earlier_results(folder: Path) -> Evaluation | None:
-    """Return the results of the finished evaluation in a folder; None if there is none that can be read."""
+    """Return the results of the finished evaluation in a folder; None if none can be read."""
     try:
         results = load_results(folder)
     except RobustlabError:
@@ -17,7 +17,7 @@ def earlier_results(folder: Path) -> Evaluation | None:
 
 
 def loss(earlier: Evaluation, now: Evaluation) -> str:
-    """Say what the earlier results had and the new ones lack; empty if there is nothing."""
+    """Return what the earlier results had and the new ones lack, as text; empty: nothing."""
     parts = []
     if earlier.images.n > now.images.n:
         parts.append(f"{earlier.images.n} images, now {now.images.n}")

@@ -1,4 +1,4 @@
-"""Runs an evaluation. The same call resumes; of a changed one, only what is new is done."""
+"""Runs an evaluation. The same call resumes it; a changed call repeats only the changed work."""
 
 import itertools
 from pathlib import Path
@@ -23,13 +23,13 @@ from robustlab.runs.store import RunStore
 
 @own_settings()
 def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationRun:
-    """Run an evaluation, or what is left of it, up to ``results.json``; the report is not part of it.
+    """Run an evaluation, or the rest of it, up to ``results.json``; the report is not part of it.
 
     Raises:
-        RobustlabError: bad input; see `robustlab.core.errors`. What was finished stays on the disk.
+        RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
     progress = progress_of(options, progress)
-    here = working_folder()  # the model's code may change it
+    here = working_folder()  # the model's code may change the working directory
     request = read(options, progress)
     owner = owner_of(request, options)
     for remark in request.remarks:
@@ -69,6 +69,6 @@ def _execute(
 def _store(
     request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, folder: Path, owner: Owner
 ) -> RunStore:
-    """Return the run's store, before it is made on the disk; what can't be attacked makes none."""
+    """Return the run's store, before it exists on the disk; invalid input creates none."""
     attacks_of(request, problem)
     return RunStore(folder, owner, overwrite=options.overwrite)

@@ -1,4 +1,4 @@
-"""Turns what is asked for into a problem: parses, loads, checks and puts everything in its place."""
+"""Turns the options into a problem: parses, loads and checks all input."""
 
 from collections.abc import Callable, Iterator
 from contextlib import chdir, contextmanager, nullcontext
@@ -35,7 +35,7 @@ from robustlab.threats import ThreatModel, as_threat
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedInputs:
-    """Everything an evaluation works with, parsed and loaded, before anything is computed."""
+    """All input of an evaluation, parsed and loaded, before any computation."""
 
     threat: ThreatModel
     asked: tuple[Attack | Ensemble, ...]
@@ -45,7 +45,7 @@ class LoadedInputs:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the user must know of the weights, the images and the threat model, one sentence each."""
+        """Notes for the user on the weights, the images and the threat model, one sentence each."""
         known = (*self.subject.remarks, *self.chosen.remarks)
         threat, shape = self.threat, tuple(self.chosen.split.images.shape[1:])
         largest = threat.largest_distance(shape)
@@ -57,21 +57,21 @@ class LoadedInputs:
 
     @property
     def title(self) -> str:
-        """What the evaluation is called on its page."""
+        """The title of the evaluation on its page."""
         return f"{self.subject.name} under {self.threat!r}"
 
 
 def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
-    """Parse and load what the options name; say so where a user's file takes long to import.
+    """Parse and load the options' values; note it if the import of a user's file takes long.
 
     Raises:
-        RobustlabError: something is not there, or is not what it should be.
+        RobustlabError: something does not exist, or is not valid.
     """
     check(options)
     if (options.images is None) != (options.labels is None):
         raise RobustlabError("images and labels must be given together")
     here, note = working_folder() or Path(), progress.note
-    with chdir(here):  # what a file of the user's changes when it is imported is put back
+    with chdir(here):  # changes that the import of a user's file makes are undone
         threat = as_threat(options.threat)
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
@@ -83,7 +83,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     subject = load_classifier(
         options.model, weights=options.weights, network=options.network, name=options.name, note=note
     )
-    with chdir(here):  # the model's code may have changed it, and goes on where it wishes
+    with chdir(here):  # the model's code may have changed it
         surrogates = tuple(load_classifier(model, note=note) for model in options.surrogates)
     with chdir(here):
         chosen = load_images(dataset, data_root=options.data_root, n=options.n, note=note)
@@ -93,7 +93,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
 
 
 def eot_samples(request: LoadedInputs, options: EvaluationOptions) -> int:
-    """Return how often the classifier is asked about each point: as the user or an ensemble says."""
+    """Return how often the classifier is evaluated at each point: the user's value or an ensemble's."""
     needed = max((unit.eot_samples for unit in request.asked if isinstance(unit, Ensemble)), default=1)
     return options.eot_samples or needed
 
@@ -104,7 +104,7 @@ def on_device(
 ) -> Iterator[EvaluationContext]:
     """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
 
-    A caller's own modules are left as they were found.
+    The modes and devices of a caller's own modules are restored.
 
     Raises:
         RobustlabError: the classifier, the images and the rest do not fit together.
@@ -143,8 +143,8 @@ def on_device(
 
 
 def _in_train_mode(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of parts in train mode; of a fresh module, which is so as a whole, none."""
-    # A part of a module that is not is a choice that someone made.
+    """Return the names of parts in train mode; none if the whole module is, as a new one."""
+    # If only a part is in train mode, somebody chose that.
     parts = {name: getattr(part, "training", False) for name, part in model.named_modules()}
     return () if parts[""] else tuple(name for name, training in parts.items() if training)
 
@@ -177,14 +177,14 @@ def _problem(
         eot_samples=eot_samples(request, options),
         eight_bit=options.eight_bit,
         device=device,
-        # `measured` decides both, once there is a ledger that keeps what was chosen.
+        # `measured` decides both, when a ledger exists that keeps the choice.
         bf16=False,
         batch_size=BatchSize(options.batch_size or 1),
     )
 
 
 def _in_own_dtypes(request: LoadedInputs, first: Tensor, progress: Progress) -> LoadedInputs:
-    """Return the request with models that take float32 images; the type of their weights is their own."""
+    """Return the request with models that accept float32 images, with weights of any type."""
 
     def cast(loaded: LoadedClassifier) -> LoadedClassifier:
         model = in_own_dtype(loaded.model, first)
@@ -201,9 +201,9 @@ def _in_own_dtypes(request: LoadedInputs, first: Tensor, progress: Progress) -> 
 
 
 def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -> int:
-    """Return the number of classes, having shown one image and then two to every model."""
+    """Return the number of classes, after passing one image and then two through every model."""
     classes = class_count(request.subject.model, first[:1])
-    # Memory may suffice for one image alone.
+    # Memory may suffice for only one image.
     in_batches(first, 2, partial(class_count, request.subject.model))
     for surrogate in request.surrogates:
         count = in_batches(first, 2, partial(class_count, surrogate.model))[0]
@@ -229,7 +229,7 @@ def certification(
     Raises:
         RobustlabError: another one was asked for, and does not know the threat model.
     """
-    # Rounding is bounded for float32 alone.
+    # Rounding errors are bounded only for float32.
     if problem.eot_samples > 1 or dtype_of(problem.model) != torch.float32:
         return None
     chosen = as_certifier(asked)
@@ -266,10 +266,10 @@ def certification(
 
 
 def _failure(certifier: Certifier, problem: EvaluationContext) -> str | None:
-    """Return why a certifier failed on the first image; empty if it knows no such models, None if it does.
+    """Return why a certifier failed on the first image; empty if the model is unsupported, else None.
 
     Raises:
-        RobustlabError: it, or the model, failed in another way.
+        RobustlabError: the certifier or the model failed in another way.
     """
     if not problem.threat.is_one_of(certifier.norms):
         return ""

@@ -1,4 +1,4 @@
-"""Engines: where the jobs of an evaluation run."""
+"""Engines, which run the jobs of an evaluation."""
 
 from robustlab.evaluation.engines.base import Engine, as_engine
 from robustlab.evaluation.engines.serial import Serial

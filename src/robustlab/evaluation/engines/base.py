@@ -1,4 +1,4 @@
-"""The engine kind: takes jobs, and gives their results back as they come."""
+"""The engine kind: takes jobs, and returns their results in any order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from robustlab.evaluation.jobs.job import Job, JobResult
 
 
 class Engine(Unit, ABC):
-    """Where jobs run. No outcome depends on it, so the ledger's keys do not either."""
+    """Runs jobs. Results do not depend on it, so the ledger's keys do not either."""
 
     kind = "engine"
     example = "serial"
@@ -21,18 +21,18 @@ class Engine(Unit, ABC):
     def run(
         self, context: EvaluationContext, jobs: Iterator[Job], watch: Callable[[Job], OnPass]
     ) -> Iterator[JobResult]:
-        """Yield the results of all jobs, in any order; each is in the ledger before the next is asked for.
+        """Yield the results of all jobs, in any order; each is in the ledger before the next is requested.
 
         Args:
-            context: the evaluation that the jobs belong to; `perform` takes both.
-            jobs: made when they are asked for, as large as memory suffices at that moment. Ask for them in
-                the thread that called, for they are read from the ledger.
-            watch: returns the function to which a job reports its progress.
+            context: the evaluation of the jobs; `perform` takes both.
+            jobs: created on request, as large as the memory allows at that moment. Iterate over them in the
+                calling thread, since they are read from the ledger.
+            watch: returns the progress function of a job.
         """
 
 
 def as_engine(engine: str | Engine) -> Engine:
-    """Return an engine, given itself or its spec.
+    """Return an engine from itself or its spec.
 
     Raises:
         SpecError: it is neither.

@@ -1,4 +1,4 @@
-"""One job after another, in this process: the default, which needs nothing."""
+"""One job after another, in this process: the default."""
 
 from collections.abc import Callable, Iterator
 

@@ -9,22 +9,23 @@ from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
 TARGETS, TARGETS_L1 = 9, 5
-"""How many classes targeted attacks move towards, and how many APGD in the standard version for L1."""
+"""The number of target classes, and that of APGD in the standard version for L1."""
 
 _QUERIES = 5001
-"""Of Square: the original does not count the first, at the random start."""
+"""The queries of Square, including the one at the random start, which the original does not count."""
 
 
 @register("autoattack")
 class AutoAttack(Ensemble):
     """The field's standard ensemble: APGD, targeted APGD, targeted FAB, Square.
 
-    Members and budgets are those of the authors' code, which tunes L1 in the standard version alone. With
-    fewer classes than it assumes there are fewer targets, and the margin replaces a DLR loss that lacks
-    classes. Where the code differs from the papers or wastes its budget, the attacks here do not copy it. At
-    its first check APGD compares the first step with the start, not with 0. APGD within L1 moves no pixel
-    that is at its limit. Square draws for each image separately, reaches the last row and column, and repeats
-    a draw that would change nothing. For a random classifier the mean answer counts, not a single one.
+    Members and budgets are those of the authors' code, which has special settings for L1 only in the standard
+    version. With fewer classes than it assumes there are fewer targets, and the margin replaces a DLR loss
+    that lacks classes. Where the code differs from the papers or wastes its budget, the attacks here do not
+    copy it. At its first check APGD compares the first step with the start, not with 0. APGD for L1 does not
+    move pixels that are at their limit. Square draws for each image separately, reaches the last row and
+    column, and repeats a draw that would change nothing. For a random classifier the mean answer counts, not
+    a single one.
     """
 
     version: Literal["standard", "plus", "rand"] = "standard"

@@ -1,4 +1,4 @@
-"""What every ensemble is: attacks in their order on an image, until one breaks it."""
+"""The base class of every ensemble: attacks run in order on an image, until one breaks it."""
 
 from abc import ABC, abstractmethod
 
@@ -19,5 +19,5 @@ class Ensemble(Unit, ABC):
 
     @property
     def eot_samples(self) -> int:
-        """How often a random classifier is asked about each point, unless the user says otherwise."""
+        """The default number of evaluations of a random classifier at each point."""
         return 1

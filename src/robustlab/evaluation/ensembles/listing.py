@@ -1,4 +1,4 @@
-"""Reads what a user asks for as attacks: specs of attacks and ensembles, in any mixture."""
+"""Reads a user's list of attacks: specs of attacks and ensembles, in any combination."""
 
 import ast
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
-"""Specs, several in one string where commas separate them, or the units themselves."""
+"""Specs, several in one string, separated by commas, or the units themselves."""
 
 _EFFORT_AROUND, _UNKNOWN_EFFORT = 4.0, 300.0
 
@@ -24,16 +24,15 @@ _EXPECTED = "expected for example standard, or pgd(steps=40), fgsm"
 def attack_list(
     asked: Attacks, note: Callable[[str], None] = lambda _: None
 ) -> tuple[Attack | Ensemble, ...]:
-    """Return the units that were asked for, in order.
+    """Return the requested units, in order.
 
     Args:
-        asked: specs, several in one text where commas separate them, units, or classes of a user's file or
-            module: ``my.py:MyAttack(steps=5)``.
-        note: where to say that such a file takes long to import.
+        asked: specs, several in one text, separated by commas, units, or classes of a user's file or module:
+            ``my.py:MyAttack(steps=5)``.
+        note: called with a message if the import takes long.
 
     Raises:
-        SpecError, SetupError: a text is not a list of specs, or names what does not exist; or nothing
-            was asked for.
+        SpecError, SetupError: a text is not a list of specs, a name does not exist, or the list is empty.
     """
     if isinstance(asked, str | Attack | Ensemble) or not isinstance(asked, Sequence):
         asked = [asked]
@@ -51,7 +50,7 @@ def attack_list(
 
 
 def attack_effort(attack: Attack | Ensemble) -> float:
-    """Return about how many passes an image costs, with all that surrounds them: for the time left."""
+    """Return the approximate cost of an image in passes, to estimate the time left."""
     if isinstance(attack, Ensemble) or attack.passes is None:
         return _UNKNOWN_EFFORT
     return _EFFORT_AROUND + attack.passes * attack.restart_count * (attack.inner.estimator.passes or 1)
@@ -94,13 +93,14 @@ def _one(node: ast.expr) -> Attack | Ensemble:
 def resolved(
     asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes: int, *, targeted: bool = False
 ) -> tuple[Attack, ...]:
-    """Return the attacks that will run, in order; one that is named twice runs once.
+    """Return the attacks that will run, in order; duplicates run once.
 
     Args:
         asked: in the order in which they attack an image.
         threat: what the attacker may do.
         classes: the number of the classifier's classes.
-        targeted: whether the attacker wants a certain class; members of ensembles that can't are left out.
+        targeted: whether the attacker has a target class; members of ensembles without support for it are
+            left out.
 
     Raises:
         SpecError: an attack does not support the threat model, or an ensemble has none that does.

@@ -1,4 +1,4 @@
-"""robustlab's own ensemble: what breaks most images for the fewest passes comes first."""
+"""robustlab's own ensemble: attacks that break most images with the fewest passes come first."""
 
 from typing import get_args
 
@@ -27,14 +27,14 @@ from robustlab.threats import ThreatModel
 
 @register("standard")
 class Standard(Ensemble):
-    """A quick descent, a longer one, then the search that the norm asks for, on what withstands them.
+    """A short gradient attack, a longer one, then an attack for the norm, on the images that are left.
 
-    Within Linf that search is `MarginSearch`, which replaces AutoAttack's last three members at a
-    fraction of their passes. For L2 and L1 it is AutoAttack's own mix, after searches for the nearest
-    success, which find for a few hundred passes an image some that the mix does not; for L0 sigma-zero.
-    Smoothed gradients and Square are for the images on which gradients are masked: elsewhere they would cost
-    most and find next to nothing. Without a bound it is every corruption of MNIST-C, then the grid of
-    rotations and translations.
+    For Linf the last attack is `MarginSearch`, which replaces AutoAttack's last three members with a fraction
+    of their passes. For L2 and L1 the last attacks are AutoAttack's, after searches for the nearest success.
+    These take a few hundred passes an image, and find some successes that AutoAttack does not. For L0 it is
+    sigma-zero. Smoothed gradients and Square run only on images with masked gradients; on others they would
+    cost most and find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid
+    of rotations and translations.
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:

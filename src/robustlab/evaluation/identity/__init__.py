@@ -1,4 +1,4 @@
-"""What identifies a model or a unit: its weights, the code that it runs, and the settings that it holds."""
+"""The identity of a model or a unit: its weights, its code, and its settings."""
 
 from robustlab.evaluation.identity.description import describe, describe_classes
 from robustlab.evaluation.identity.tensors import hash_tensors

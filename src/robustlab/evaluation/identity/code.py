@@ -1,4 +1,4 @@
-"""What Python made of a user's code, and what such code names."""
+"""The compiled form of a user's code, and the names in it."""
 
 import contextlib
 import dis
@@ -13,38 +13,38 @@ from robustlab.core.installed import is_library_file
 from robustlab.evaluation.identity.tensors import digest
 
 _SETTINGS = {".json", ".yaml", ".yml", ".toml", ".ini", ".cfg", ".npy", ".npz", ".pt", ".pth", ".pkl"}
-"""Files that hold settings; what code writes, such as a log, has other names."""
+"""Suffixes of files with settings; files that code writes, such as logs, have other ones."""
 
 _LONGEST, _LARGEST = 200, 1 << 30
 
 
 @functools.cache
 def compiled(code: CodeType) -> str:
-    """Return what Python made of a function: no comments, no line numbers."""
+    """Return the compiled code of a function, without comments and line numbers."""
     inner = [compiled(item) if isinstance(item, CodeType) else _constant(item) for item in code.co_consts]
     return digest(f"{code.co_code.hex()} {code.co_exceptiontable.hex()} {code.co_names} {inner}".encode())
 
 
 def _constant(value: object) -> str:
-    # The order of a set is another one in every process.
+    # The order of a set differs between processes.
     return repr(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
 
 
 def functions_of(member: Any) -> list[Any]:
-    """Return the functions behind a member of a class: itself, or those of a property or a class method."""
+    """Return the functions of a class member: itself, or those of a property or a class method."""
     places = ("__func__", "fget", "fset", "func", "__wrapped__")
     members = [member, *(getattr(member, place, None) for place in places if not inspect.isclass(member))]
     return [item for item in members if inspect.isfunction(item)]
 
 
 def names_in(code: CodeType) -> set[str]:
-    """Return what code names, by texts such as getattr takes them too, the functions inside it included."""
+    """Return the names in code, also texts (for getattr), and those of functions inside it."""
     inner = [names_in(item) for item in code.co_consts if isinstance(item, CodeType)]
     return set(code.co_names).union((item for item in code.co_consts if isinstance(item, str)), *inner)
 
 
 def files_in(code: CodeType) -> list[Path]:
-    """Return the files that code reads, as far as it names them: modules, and settings in files.
+    """Return the files that code names: modules, and files with settings.
 
     They are looked for beside the code and in the working directory.
     """
@@ -61,7 +61,7 @@ def files_in(code: CodeType) -> list[Path]:
 
 
 def _files_of(module: str) -> list[Path]:
-    """Return a user's files that the import of a module runs. Nothing is imported to find them."""
+    """Return a user's files that the import of a module runs. The search imports nothing."""
     top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top)

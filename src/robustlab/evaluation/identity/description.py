@@ -1,9 +1,9 @@
-"""Describes a model: the code that it runs, and the settings that it holds.
+"""Describes a model by its code and its settings.
 
-Code is what Python compiled, so it is the same for a file, a notebook and a console. Only the user's own is
-followed; of a library the name counts. A model's answers are not part of it: their last bits depend on the
-processor's instruction set, so no hash of them is the same everywhere, however they are rounded. An
-evaluation that goes on compares them with the kept ones instead (`coordinator/kept.py`).
+Code is described in its compiled form, so it is the same in a file, a notebook and a console. Only the user's
+own code is followed; a library counts by its name. A model's answers are not part of it: their last bits
+depend on the processor's instruction set, so no hash of them is the same everywhere, however they are
+rounded. A resumed evaluation compares them with the kept ones instead (`coordinator/kept.py`).
 """
 
 import argparse
@@ -44,12 +44,12 @@ from robustlab.evaluation.identity.code import compiled, files_in, functions_of,
 from robustlab.evaluation.identity.tensors import digest, graph_of, hash_of, hash_tensors
 
 _OF_TORCH = set(vars(nn.Module()))
-"""Attributes of every module: parameters, buffers and parts are hashed by themselves."""
+"""Attributes of every module: parameters, buffers and submodules are hashed separately."""
 
 _DEEPEST = 10
 
 _MAX_ITEMS = 100_000
-"""How many containers of one attribute are looked at; an object counts as ``_OBJECT`` of them."""
+"""The largest number of containers of one attribute; an object counts as ``_OBJECT`` of them."""
 
 _OBJECT = 5
 
@@ -61,7 +61,7 @@ _PARTIAL = (functools.partial, functools.partialmethod)
 
 _SETTING = (*_PLAIN, *_PARTIAL, Tensor, np.ndarray, Mapping, list, tuple, set, frozenset, deque)
 _SETTING += (argparse.Namespace, SimpleNamespace, MappingProxyType)
-"""Kinds of settings among the objects that libraries made."""
+"""Classes of libraries whose objects are settings."""
 
 _PASSING: tuple[type, ...] = (
     weakref.ProxyType,
@@ -76,7 +76,7 @@ _PASSING += (
     np.random.RandomState,
     random.Random,
 )
-"""Weak references, and what changes by itself: not settings."""
+"""Weak references, and objects that change by themselves: not settings."""
 
 _FUNCTION: tuple[type, ...] = (
     FunctionType,
@@ -96,21 +96,21 @@ _GLOBAL_HOOKS = [
 _EMPTY = CellType()
 
 _CHANGING = (
-    r" at 0x[0-9a-fA-F]+"  # an address, in the repr of a function
-    r"|(?<![.\w])[0-9]{14,15}(?![.0-9])"  # one as `id` returns it, by which Keras names its nodes
-    # A random UUID, by which libraries name a session; with or without its dashes.
+    r" at 0x[0-9a-fA-F]+"  # an address in the repr of a function
+    r"|(?<![.\w])[0-9]{14,15}(?![.0-9])"  # a number from `id` in a name of Keras
+    # A random UUID, by which libraries name a session, with or without dashes.
     r"|\b[0-9a-f]{8}-?[0-9a-f]{4}-?4[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}\b"
 )
 
 
 def describe(model: nn.Module) -> str:
-    """Return what, beside the weights, decides what a model computes, as far as it can be seen."""
+    """Return a description of all, except the weights, that visibly determines a model's output."""
     description = _Description()
     return f"{description.of_model(model)}\n{description.of_code()}"
 
 
 def describe_classes(kinds: Iterable[type]) -> str:
-    """Return the code of classes and what it depends on; empty if all of them are libraries'."""
+    """Return the code of classes with its dependencies; empty if all classes are libraries'."""
     description, kinds = _Description(), set(kinds)
     for kind in kinds:
         description.of_class(kind)
@@ -119,29 +119,29 @@ def describe_classes(kinds: Iterable[type]) -> str:
 
 
 class _SurroundingError(Exception):
-    """An object leads back to the model, or to very many others: a trainer, an optimizer, a registry."""
+    """An object refers back to the model, or to very many others: a trainer, an optimizer, a registry."""
 
 
 class _Description:
-    """Texts that are other ones where the code or a setting is.
+    """Texts that change if the code or a setting changes.
 
-    Values are described as they are met, and collect the classes and functions that they bring along. Then
-    `of_code` goes from function to function.
+    Values are described in the order in which they are found, and their classes and functions are collected.
+    Then `of_code` follows the functions.
     """
 
     def __init__(self) -> None:
         self.classes: dict[type, None] = {}
         self.functions: dict[Any, None] = {}
         self.names = {"forward", "train", "eval", "_call_impl"}
-        """What reached code names: a method of such a name may be called. Torch calls the first ones."""
+        """Names in reachable code: a method of such a name may be called. Torch calls the first ones."""
         self.parts: dict[int, str] = {}
         """The names of the model's own modules and weights, by identity."""
         self.met: dict[int, object] = {}
-        """Functions and further modules that are described already, or about to be."""
+        """Functions and further modules that are already described, or will be."""
         self.inside, self.left = False, _MAX_ITEMS
 
     def of_model(self, model: nn.Module, depth: int = 0) -> str:
-        # What torch.compile returns is another object in every process.
+        # The result of torch.compile is a different object in every process.
         model = getattr(model, "_orig_mod", model)
         modules = dict(model.named_modules())
         if depth == 0:
@@ -151,7 +151,7 @@ class _Description:
         texts = []
         for name, module in modules.items():
             settings = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
-            if "_orig_mod" in module._modules:  # what torch.compile keeps is another one in every process
+            if "_orig_mod" in module._modules:  # different in every process
                 settings = {}
             forward = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
             hooks = [*forward, *module._backward_hooks.values(), *module._backward_pre_hooks.values()]
@@ -173,12 +173,12 @@ class _Description:
         return " ".join(texts)
 
     def of(self, value: object, depth: int = 0) -> str:
-        """Describe a value: a setting by what it is, a container or an object by what it holds."""
+        """Describe a value: a setting by its value, a container or an object by its content."""
         kind, below = type(value).__qualname__, depth + 1
         if isinstance(value, _PASSING):
             return kind
         if isinstance(value, _PLAIN):
-            # A number that an object of a library keeps may be an address; the model's own is a setting.
+            # A number in a library's object may be an address; one of the model itself is a setting.
             return _stable(repr(value)) if self.inside or isinstance(value, str) else repr(value)
         if isinstance(value, bytearray | memoryview | array):
             return f"{kind} {digest(bytes(value))}"
@@ -187,7 +187,7 @@ class _Description:
                 raise _SurroundingError
             return f"part {self.parts[id(value)]}"
         if isinstance(value, nn.Module):
-            # One that hangs in a list or a function is not part of the model, but the model may ask it.
+            # A network in a list or a function is not a submodule, but the model may call it.
             known = id(value) in self.met or depth >= _DEEPEST
             return kind if known else f"{hash_tensors(value)} {self.of_model(value, below)}"
         if isinstance(value, Tensor):
@@ -201,7 +201,7 @@ class _Description:
         if isinstance(value, ModuleType) or depth >= _DEEPEST or self.left < 0:
             return kind
         if isinstance(value, dict | MappingProxyType):
-            # A subclass of dict may load them, or count that they were read.
+            # A subclass of dict may load items on access, or count accesses.
             items = dict.items(value) if isinstance(value, dict) else value.items()
             named = [(_stable(self.of(key, below)), self.of(item, below)) for key, item in items]
             return f"{kind}{sorted(named)}"
@@ -218,18 +218,18 @@ class _Description:
         return self.of_object(value, below)
 
     def of_class(self, kind: type) -> str:
-        """Take a class and its bases along."""
+        """Add a class and its bases."""
         self.classes.update(dict.fromkeys([*kind.__mro__, *inspect.getmro(type(kind))]))
         return _stable(f"{kind.__module__}.{kind.__qualname__}")
 
     def of_function(self, function: Any, depth: int) -> str:
-        """Describe what a function keeps, and take its code along."""
+        """Describe the values that a function keeps, and add its code."""
         name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
         if id(function) in self.met:
             return name
         self.met[id(function)] = function
         self.functions[getattr(function, "__func__", function)] = None
-        # The last is of `functools.singledispatch`.
+        # The last one is that of `functools.singledispatch`.
         held = [getattr(function, place, None) for place in ("__self__", "__wrapped__", "registry")]
         if not is_library(function):
             held += [getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None)]
@@ -237,11 +237,11 @@ class _Description:
             held.append([cell.cell_contents for cell in cells if cell != _EMPTY])
         if not is_library_file(getattr(getattr(function, "__code__", None), "co_filename", "")):
             held.append({key: item for key, item in vars(function).items() if key != "__wrapped__"})
-        # A function with the two lists around its cells is one level.
+        # A function with the two lists of its cells is one level.
         return f"{name}{self.of(held, depth - 2)}"
 
     def of_object(self, value: object, depth: int) -> str:
-        """Describe an object by its class and attributes; by its class alone where it surrounds the model."""
+        """Describe an object by its class and attributes; only by its class if it contains the model."""
         kind, outermost = self.of_class(type(value)), not self.inside
         self.left -= _OBJECT
         self.inside = True
@@ -256,7 +256,7 @@ class _Description:
             self.inside = not outermost
 
     def of_code(self) -> str:
-        """Describe the user's code that was met, and what can be reached from it."""
+        """Describe the user's code that was found, and the code that it can reach."""
         texts: set[str] = set()
         done: set[int] = set()
         while True:
@@ -273,7 +273,7 @@ class _Description:
                     self._follow(function, texts)
 
     def _members(self, kind: type, texts: set[str]) -> Iterator[Any]:
-        """Describe the code and the settings of a class; yield the functions of it that may be called."""
+        """Describe the code and the settings of a class; yield its functions that may be called."""
         texts.add(f"{kind.__module__}.{kind.__qualname__}")
         for name, member in list(vars(kind).items()):
             functions = functions_of(member)
@@ -288,7 +288,7 @@ class _Description:
                 texts.add(f"{kind.__qualname__}.{name} {self.of(member)}")
 
     def _follow(self, function: Any, texts: set[str]) -> None:
-        """Describe what a function names in its module, and in the user's modules that are named there."""
+        """Describe the objects that a function names in its module, and in the user's modules named there."""
         names = names_in(function.__code__)
         self.names |= names
         for file in files_in(function.__code__):
@@ -297,7 +297,7 @@ class _Description:
             texts.update(f"{name}={os.environ[name]}" for name in names & os.environ.keys())
         spaces = [function.__globals__]
         for space in spaces:
-            # Of its own module a function reads variables, of another one attributes.
+            # In its own module a function reads variables, in another one attributes.
             wanted = variables_in(function.__code__) if space is function.__globals__ else names
             for name in sorted(wanted & space.keys()):
                 value = space[name]
@@ -312,9 +312,9 @@ class _Description:
     def _counts(self, value: object) -> bool:
         """Return whether a module's variable or a class's attribute counts: settings, code, networks.
 
-        Of the objects that libraries made, those count that hold settings or can be called; a logger or a
-        lock decides nothing. A variable that changes by itself, as a cache may, makes another model of the
-        same one to a second evaluation in one process: work done again, but no wrong verdict.
+        Objects of libraries count if they contain settings or can be called; a logger or a lock does not. A
+        variable that changes by itself, such as a cache, changes the identity for a second evaluation in the
+        same process. This repeats work, but gives no wrong verdict.
         """
         if inspect.isclass(value):
             self.names.add(f"{value.__qualname__}.__init__")
@@ -322,7 +322,7 @@ class _Description:
 
 
 def _state(value: object) -> object:
-    """Return an object's attributes, those in slots included; without any, what pickle would keep of it."""
+    """Return an object's attributes, also those in slots; without any, the state that pickle would save."""
     state = {}
     for base in type(value).__mro__:
         slots = vars(base).get("__slots__", ())
@@ -341,5 +341,5 @@ def _state(value: object) -> object:
 
 
 def _stable(text: str) -> str:
-    """Leave out what is another one in every process and decides nothing."""
+    """Remove irrelevant parts that differ between processes."""
     return re.sub(_CHANGING, "", text)

@@ -1,4 +1,4 @@
-"""Hashes of tensors, and of the graphs that hold them."""
+"""Hashes of tensors, and of graphs with tensors."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def hash_tensors(model: nn.Module) -> str:
-    """Return the hash of all parameters and buffers, those that are not saved included."""
+    """Return the hash of all parameters and buffers, also of those that are not saved."""
     return hash_of(dict(model.named_parameters()) | dict(model.named_buffers()) | model.state_dict())
 
 
@@ -37,9 +37,9 @@ def hash_of(tensors: Mapping[str, Any]) -> str:
 
 
 def graph_of(module: torch.jit.ScriptModule) -> str:
-    """Describe what a TorchScript module computes."""
+    """Describe the computation of a TorchScript module."""
     graph: Any = module.inlined_graph
-    # Without the lines that it came from, and the numbers that distinguish classes of one name.
+    # Without source lines, and without the numbers that distinguish classes of the same name.
     text = re.sub(r" # \S+:\d+:\d+$", "", str(graph), flags=re.MULTILINE)
     nodes = [node for node in graph.findAllNodes("prim::Constant") if node.hasAttribute("value")]
     tensors = {str(place): node.t("value") for place, node in enumerate(nodes) if node.kindOf("value") == "t"}

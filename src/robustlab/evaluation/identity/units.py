@@ -1,4 +1,4 @@
-"""Describes the code of units that are not robustlab's, by which what they found is kept."""
+"""Describes the code of units that are not robustlab's, for the keys of their results."""
 
 import functools
 import sys
@@ -14,18 +14,18 @@ from robustlab.runs.ledger import digest
 def code_of(unit: Unit) -> str:
     """Return the hash of a unit's code and of that of its arguments, behind a space.
 
-    Empty if all of it is robustlab's, of which a problem's key holds the hash.
+    Empty if all of it is robustlab's, whose hash is in a problem's key.
     """
     kinds = {kind for part in _nested(unit) for kind in type(part).__mro__}
     others = {kind for kind in kinds if not kind.__module__.startswith("robustlab.")}
-    # Of an installed package the files count: it is another one after an update.
+    # For an installed package the files count, which change with an update.
     installed = {kind.__module__ for kind in others if issubclass(kind, Unit) and is_library(kind)}
     source = "\n".join([describe_classes(others), *sorted(map(_sources, installed))]).strip()
     return source and f" {digest(source)}"
 
 
 def _nested(unit: Unit) -> Iterator[Unit]:
-    """Return a unit and those among its arguments, theirs included."""
+    """Return a unit, the units among its arguments, and their arguments in turn."""
     yield unit
     for value in vars(unit).values():
         if isinstance(value, Unit):

@@ -1,1 +1,1 @@
-"""Jobs: what is done to images, as pure data, and everything on which its outcome depends."""
+"""Jobs: work on images as pure data, and everything on which its outcome depends."""

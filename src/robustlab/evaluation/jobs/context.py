@@ -1,4 +1,4 @@
-"""What is evaluated, and how: everything on which the outcome of an attack on an image depends."""
+"""The context of an evaluation: everything on which the outcome of an attack on an image depends."""
 
 import hashlib
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from robustlab.runs.records import PassTime
 from robustlab.threats import ThreatModel
 
 _PROGRAM = (
-    # Every random draw, in what settings and types models are asked, and what counts as an answer.
+    # Random numbers, the settings and types of models, and the validity of answers.
     *(f"core/{name}.py" for name in ("seeding", "calling", "isolation", "own_dtype", "logits", "inputs")),
     "core/batches.py",
     "core/tolerance.py",
@@ -36,7 +36,8 @@ _PROGRAM = (
     "evaluation/jobs",
     *(f"evaluation/{name}.py" for name in ("checked_model", "classify", "preprocessing")),
 )
-"""What attacks and measures. Engines and the cascade decide where and when, and so are not part of it."""
+"""The code that attacks and measures. Engines and the cascade decide only where and when, so they are not
+part of it."""
 
 
 @cache
@@ -52,26 +53,27 @@ def source_of(*places: str) -> str:
 
 
 def program() -> str:
-    """Return the hash of the code that an outcome depends on: another version measures everything again."""
+    """Return the hash of the code that an outcome depends on: a changed version repeats all measurements."""
     return source_of(*_PROGRAM)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationContext:
-    """A classifier, the images to attack, and what the attacker may do.
+    """A classifier, the images to attack, and the threat model with its settings.
 
     Attributes:
         subject: the classifier, on the device.
         surrogates: other classifiers, for attacks that transfer.
-        images: those to attack, on the CPU.
-        split: the whole split from which they are the first.
-        criteria: what the attacker wants; of several each in turn, and an image is robust if none is reached.
-        data: the hash of that; so more of them share a ledger.
+        images: the images to attack, on the CPU.
+        split: the whole split, whose first images these are.
+        criteria: the attacker's goals, one after the other; an image is robust if none is reached.
+        data: the hash of the whole split; so evaluations of more images share a ledger.
         device: where to compute.
-        batch_size: images per pass and transaction, halved where memory runs out; no outcome depends on it.
+        batch_size: images per pass and transaction, halved when memory runs out; outcomes do not depend on
+            it.
         bf16: whether attacks search in bf16.
-        pass_time: what a pass took in both precisions, where this decided.
-        in_train_mode: names of the classifier's parts that came in train mode, though it did not itself.
+        pass_time: the time of a pass in both precisions, if it decided the precision.
+        in_train_mode: names of the classifier's parts in train mode, if the classifier itself was not.
     """
 
     subject: LoadedClassifier
@@ -94,13 +96,13 @@ class EvaluationContext:
 
     @cached_property
     def classifier_key(self) -> str:
-        """The hash of what the classifier's answers depend on beside the image, whoever attacks it."""
+        """The hash of all that the classifier's answers depend on, except the image and the attacker."""
         model = [self.subject.code, self.subject.sha256()]
         return digest("classifier", program(), model, self.data, self.seed, self.eot_samples, self.eight_bit)
 
     @cached_property
     def key(self) -> str:
-        """The hash of all that an outcome depends on beside the image and the attack."""
+        """The hash of all that an outcome depends on except the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.eot_samples, self.eight_bit, self.bf16]
         threat = f"{self.threat!r}{code_of(self.threat)}"
@@ -108,7 +110,7 @@ class EvaluationContext:
 
     @cached_property
     def measured_key(self) -> str:
-        """The hash of all that the speed of a pass depends on, by which its record is kept."""
+        """The hash of all that the speed of a pass depends on, the key of its record."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         return digest("pass", models, self.data, machine.hardware(self.kind))
 
@@ -119,7 +121,7 @@ class EvaluationContext:
 
     @property
     def models(self) -> tuple[nn.Module, ...]:
-        """The classifier and the surrogates as attacks see them."""
+        """The classifier and the surrogates in the form that attacks use."""
         return (self.attacked, *self.surrogate_models)
 
     @property
@@ -129,7 +131,7 @@ class EvaluationContext:
 
     @cached_property
     def attacked(self) -> nn.Module:
-        """The classifier as attacks see it."""
+        """The classifier in the form that attacks use."""
         return eight_bit.rounded(self._guarded) if self.eight_bit else self._guarded
 
     @cached_property
@@ -138,11 +140,11 @@ class EvaluationContext:
 
     @cached_property
     def surrogate_models(self) -> tuple[nn.Module, ...]:
-        """The surrogates as attacks see them."""
+        """The surrogates in the form that attacks use."""
         return tuple(CheckedModel(surrogate.model, self.classes) for surrogate in self.surrogates)
 
     def responses(self, images: Tensor, *purpose: object) -> Responses:
-        """Return what the classifier says of images; a random one draws by the purpose."""
+        """Return the classifier's answers to images; a random one draws depending on the purpose."""
         key = int(digest(self.seed, [str(part) for part in purpose]), 16) >> 1
         return responses(
             self._guarded, images, batch_size=self.batch_size, eot_samples=self.eot_samples, key=key
@@ -178,13 +180,13 @@ class EvaluationContext:
 
     @property
     def criterion(self) -> Criterion:
-        """What the checks look for: the only criterion, and of several any class but the label."""
+        """The criterion of the checks: the only one; if there are several, any class except the label."""
         return self.criteria[0] if len(self.criteria) == 1 else MISCLASSIFIED
 
     def reached(
         self, criterion: Criterion, images: Tensor, found: Responses, clean: Tensor, labels: Tensor
     ) -> Tensor:
-        """Return (N,) whether a criterion is reached on images, given what the classifier says of them."""
+        """Return (N,) whether a criterion is reached on images, given the classifier's answers."""
 
         def clean_logits() -> Tensor:
             return self.responses(clean, "clean logits").logits
@@ -196,5 +198,5 @@ class EvaluationContext:
         return criterion.reached(seen)
 
     def places(self, ids: Tensor) -> Tensor:
-        """Return (n,) where the images of the given ids are; no image is copied."""
+        """Return (n,) the places of the images with the given ids; images are not copied."""
         return torch.isin(self.images.ids, ids).nonzero().squeeze(1)

@@ -1,7 +1,7 @@
-"""Images as files hold them: every value is one of 256.
+"""Images with 8 bits per value, as image files store them.
 
-Attacks then search through the rounding: the classifier sees the nearest 8-bit image, and the gradient passes
-the rounding as if it were not there.
+Attacks then include the rounding: the classifier gets the nearest 8-bit image, and the gradient ignores the
+rounding.
 """
 
 import io
@@ -24,7 +24,7 @@ _LEVELS = 255
 _CHANNELS = (1, 2, 3, 4)
 _ROUND_UP_FROM = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 _TOLERANCE = 1e-6
-"""Of values, which floats hold rounded."""
+"""Tolerance of values, which floats store rounded."""
 
 
 class _Rounding(nn.Module):
@@ -33,7 +33,7 @@ class _Rounding(nn.Module):
 
 
 def rounded(model: nn.Module) -> nn.Module:
-    """Return a classifier behind the rounding to 8 bits, as attacks see it."""
+    """Return a classifier with a rounding to 8 bits in front, for attacks."""
     network = nn.Sequential(BPDA(_Rounding()), model)
     to_eval_mode(network)
     return network
@@ -44,10 +44,10 @@ def _grid(images: Tensor) -> Tensor:
 
 
 def levels(images: Tensor | LazyImages) -> Tensor | LazyImages:
-    """Return clean images (N, C, H, W) as a PNG file holds them: uint8 in 0..255.
+    """Return clean images (N, C, H, W) as a PNG file stores them: uint8 in 0..255.
 
-    A value that is off by a rounding would count as changed in every image that a file can hold. Images that
-    are not in memory are looked at when they are read.
+    A value with a rounding error would count as changed in every 8-bit image. Images that are not in memory
+    are checked when they are read.
 
     Raises:
         DataError: they are not 8-bit images.
@@ -66,7 +66,7 @@ def _levels(images: Tensor) -> Tensor:
 
 
 def searched(threat: ThreatModel) -> ThreatModel:
-    """Return the threat model for the search: where pixels move alone, eps is a whole number of levels."""
+    """Return the threat model for the search: for separable ones eps is a whole number of levels."""
     if not (threat.separable and threat.bounded):
         return threat
     levels = math.floor(threat.eps * _LEVELS * (1 + _TOLERANCE))
@@ -74,15 +74,15 @@ def searched(threat: ThreatModel) -> ThreatModel:
 
 
 def quantize(threat: ThreatModel) -> Quantize:
-    """Return what turns the points of an attack into images that count."""
+    """Return the function that turns points of an attack into 8-bit images."""
     return lambda points, clean, eps: to_8_bit(points, clean, threat, eps)
 
 
 def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel, eps: Tensor | None = None) -> Tensor:
     """Return 8-bit images near the given ones, inside the threat model, or within each image's own eps (N,).
 
-    Each change is rounded to the nearest level; where that leaves the ball, more and more of the image's
-    changes are rounded towards the clean image instead, in the end all of them.
+    Each change is rounded to the nearest level; if the result lies outside the ball, more and more of the
+    image's changes are rounded towards the clean image, finally all of them.
     """
     moved = (images - clean).mul(_LEVELS)
     radius = torch.full_like(moved[:, 0, 0, 0], threat.eps) if eps is None else eps
@@ -106,7 +106,7 @@ def to_png(image: Tensor) -> bytes:
 
 
 def from_png(content: bytes) -> Tensor:
-    """Return the image (C, H, W) float32 in [0, 1] that a PNG file holds."""
+    """Return the image (C, H, W) float32 in [0, 1] of a PNG file."""
     levels = np.array(Image.open(io.BytesIO(content)))
     levels = levels[None] if levels.ndim == 2 else levels.transpose(2, 0, 1)
     return torch.from_numpy(np.ascontiguousarray(levels)).to(torch.float32).div_(_LEVELS)

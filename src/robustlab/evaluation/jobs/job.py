@@ -18,9 +18,9 @@ class Job:
     """A stage on some images.
 
     Attributes:
-        stage: what is done.
+        stage: the kind of work.
         ids: of the images, in their order.
-        stored: by id, the adversarial images to measure again, as the ledger holds them; of a `Verify` alone.
+        stored: by id, the adversarial images to measure again, in the ledger's format; only for `Verify`.
     """
 
     stage: EvaluationStage
@@ -30,7 +30,7 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True)
 class JobResult:
-    """What a job found: the rows of its images, and the adversarial images to keep, by image id."""
+    """The result of a job: the rows of its images, and the adversarial images to keep, by image id."""
 
     job: Job
     outcomes: list[Outcome]
@@ -42,9 +42,9 @@ def perform(job: Job, context: EvaluationContext, report: OnPass) -> JobResult:
     """Do a job.
 
     Args:
-        job: what to do.
-        context: the evaluation that it belongs to; the rows depend on these two alone.
-        report: called now and then with the share that is done and the number of images that are broken.
+        job: the job.
+        context: the evaluation of the job; the rows depend only on these two.
+        report: called now and then with the finished share, in [0, 1], and the number of broken images.
 
     Raises:
         RobustlabError: the classifier fails; see `robustlab.core.errors`.

@@ -1,4 +1,4 @@
-"""What is done to the images, block by block; every kind of work returns rows of the ledger."""
+"""The kinds of work on images, block by block; each returns rows of the ledger."""
 
 import zlib
 from abc import ABC, abstractmethod
@@ -31,13 +31,13 @@ class Block:
 
 
 class EvaluationStage(ABC):
-    """One kind of work on every image it is given; an image's row depends on no other image."""
+    """One kind of work on images; an image's row does not depend on other images."""
 
     reported: bool = True
     """Whether progress shows it; the second measurement of successes is not shown."""
 
     of_classifier: ClassVar[bool] = False
-    """Whether the rows depend on no attacker, so that other evaluations of the classifier have the same."""
+    """Whether the rows do not depend on the attacker, so that evaluations of the classifier share them."""
 
     @property
     @abstractmethod
@@ -46,12 +46,12 @@ class EvaluationStage(ABC):
 
     @property
     def code(self) -> str:
-        """What an outcome depends on beside the name: the source of a unit that is not robustlab's."""
+        """The hash of a unit's code if it is not robustlab's; outcomes depend on it and the name."""
         return ""
 
     @property
     def title(self) -> str:
-        """What people are shown."""
+        """The title for users."""
         return self.name
 
     @abstractmethod
@@ -61,16 +61,16 @@ class EvaluationStage(ABC):
         """Do the work on a block of images that lies on the device.
 
         Args:
-            problem: what is evaluated, and how.
+            problem: the context of the evaluation.
             block: the images.
             stored: by id, adversarial images that an earlier stage kept; see `Job.stored`.
-            report: may be called with how far it is.
+            report: may be called with the progress.
         """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Clean(EvaluationStage):
-    """Classifies the images as they are."""
+    """Classifies the clean images."""
 
     of_classifier = True
 
@@ -90,7 +90,7 @@ class Clean(EvaluationStage):
 
 @dataclass(frozen=True, kw_only=True)
 class Certify(EvaluationStage):
-    """Looks for a proof that no attack can succeed; ``restart`` is 0 where there is one, else -1."""
+    """Looks for a proof that no attack can succeed; ``restart`` is 0 with a proof, else -1."""
 
     of_classifier = True
 
@@ -124,10 +124,10 @@ class AttackStage(EvaluationStage):
     """Looks for adversarial images with an attack, and keeps them.
 
     Attributes:
-        attack: what searches.
-        threat: what it may do: the problem's threat model, or a wider one.
-        criterion: what the attacker wants.
-        min_norm: whether each image's nearest success is wanted, for the curve, instead of the verdict.
+        attack: the attack.
+        threat: the problem's threat model, or a wider one.
+        criterion: the attacker's goal.
+        min_norm: whether it looks for each image's nearest success, for the curve, instead of the verdict.
     """
 
     attack: Attack
@@ -137,7 +137,7 @@ class AttackStage(EvaluationStage):
 
     @property
     def goal(self) -> str:
-        """What the attacker wants, to follow the attack's name; empty: any class but the label."""
+        """The attacker's goal, to follow the attack's name; empty: any class except the label."""
         return "" if self.criterion == MISCLASSIFIED else f" for {self.criterion!r}"
 
     @property
@@ -167,7 +167,7 @@ class AttackStage(EvaluationStage):
         )
 
     def search(self, problem: EvaluationContext, block: Split, report: OnPass) -> AttackResult:
-        """Return what is found for a block of images that lies on the device."""
+        """Return the results for a block of images on the device."""
         early_stop = problem.mode == "verdict" and not self.min_norm
         return problem.attack(
             self.attack, block, self.threat, self.criterion, early_stop=early_stop, report=report
@@ -206,12 +206,12 @@ class Verify(EvaluationStage):
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
-    """Return whether a row is of an image inside the ball on which the attacker's goal is reached."""
+    """Return whether a row's image lies inside the ball and reaches the attacker's goal."""
     return bool(outcome.success) and outcome.distance <= with_tolerance(eps)
 
 
 def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:
-    """Return adversarial images (N, C, H, W) as a stage kept them."""
+    """Return adversarial images (N, C, H, W) from the format in which a stage stored them."""
     if problem.eight_bit:
         return torch.stack([eight_bit.from_png(content) for content in stored])
     values = bytearray(b"".join(map(zlib.decompress, stored)))

@@ -1,4 +1,4 @@
-"""The source kind: a unit that says where a network comes from, and loads it."""
+"""The source kind: a unit that loads a network from a certain place."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,18 +10,18 @@ from torch import nn
 from robustlab.core.spec import Unit
 
 Note = Callable[[str], None]
-"""Where to say that something takes long."""
+"""Called with a message when something takes long."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Loaded:
-    """A network that a source gave.
+    """A network that a source loaded.
 
     Attributes:
-        network: in the mode that it came in.
-        name: what to call it, unless the user says otherwise.
-        origin: where it came from, in words.
-        network_kind: what it does (`Model.network_kind`), where that is known.
+        network: in its original mode (train or eval).
+        name: its name, unless the user gives another one.
+        origin: its source, as text.
+        network_kind: its kind (`Model.network_kind`), if known.
         files: the hash of the user's files that made it; empty if there are none.
     """
 
@@ -33,7 +33,7 @@ class Loaded:
 
 
 class Source(Unit, ABC):
-    """Where a network comes from.
+    """A place from which a network is loaded.
 
     Another package adds one through the entry-point group ``robustlab.source``.
     """
@@ -47,5 +47,5 @@ class Source(Unit, ABC):
         """Return the network.
 
         Raises:
-            SetupError, ModelFileError: there is none, or it can't be read.
+            SetupError, ModelFileError: the network does not exist, or can't be read.
         """

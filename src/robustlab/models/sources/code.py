@@ -9,7 +9,7 @@ from robustlab.models.sources.base import Loaded, Note, Source
 
 @register("code")
 class FromCode(Source):
-    """What a function of yours returns, called with no argument; its name alone means the same."""
+    """The network that your function returns when called without arguments; its name means the same."""
 
     reference: BareText
     """``"my_file.py:make_model"`` or ``"package.module:make_model"``."""

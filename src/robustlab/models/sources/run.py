@@ -14,7 +14,7 @@ class FromRun(Source):
     """A network of a finished study or training; the folder alone means the same where there is only one."""
 
     folder: BareText
-    """Of the run."""
+    """The folder of the run."""
     network: BareText | None = None
     """Its name in the recipe."""
 

@@ -15,10 +15,10 @@ from robustlab.models.sources.base import Loaded, Note, Source
 
 @register("saved")
 class FromFile(Source):
-    """A network that `save_network` or TorchScript wrote into a file; its path alone means the same."""
+    """A network that `save_network` or TorchScript wrote into a file; its path means the same."""
 
     path: BareText
-    """Of a ``.safetensors`` file that has the network's card, or of a TorchScript file."""
+    """The path of a ``.safetensors`` file that has the network's card, or of a TorchScript file."""
 
     def load(self, note: Note) -> Loaded:
         del note
@@ -35,10 +35,10 @@ class FromFile(Source):
 def _script(path: Path) -> nn.Module:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch would rather export
+            warnings.simplefilter("ignore")  # torch recommends torch.export instead
             script: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
             return script
-    except Exception as error:  # a damaged file fails anywhere in the reader
+    except Exception as error:  # a damaged file may fail anywhere in the reader
         raise ModelFileError(f"{path} is a TorchScript file that can't be read; it may be damaged") from error
 
 

@@ -7,7 +7,7 @@ from robustlab.models.zoo import load_from_zoo
 
 @register("zoo")
 class FromZoo(Source):
-    """A trained network by the name that ``robustlab ls zoo`` prints; the name alone means the same."""
+    """A trained network by the name that ``robustlab ls zoo`` prints; the name means the same."""
 
     network: BareText
     """Its name."""

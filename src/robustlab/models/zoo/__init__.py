@@ -59,7 +59,7 @@ def load_from_zoo(name: str) -> nn.Module:
         name: one of `zoo_names`; ``robustlab ls zoo`` prints them.
 
     Raises:
-        SetupError: the zoo has no such network, or another package fails to make it.
+        SetupError: the zoo has no such network, or the function of another package fails.
     """
     check_kind("name", name, str, "the name of a network of the zoo")
     file = file_of(name)

@@ -1,4 +1,4 @@
-"""One look for all charts, and the two forms in which an SVG is used: a file, and inside the page."""
+"""The common style of all charts, and the two forms of an SVG: a file, and inside the page."""
 
 import io
 import re
@@ -25,7 +25,7 @@ COLOURS = {
     SKY: "sky",
     GREY: "grey",
 }
-"""The palette, after Okabe and Ito, whose colours stay apart for colour-blind eyes."""
+"""The palette, after Okabe and Ito, which colour-blind readers can distinguish."""
 
 LINES = (BLUE, GREEN, ORANGE, PURPLE, RED, SKY, GREY, INK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -73,7 +73,7 @@ _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """A chart as SVG; ``title`` says what it shows to those who cannot see it."""
+    """A chart as SVG; ``title`` describes it for readers who can't see it."""
 
     name: str
     title: str
@@ -90,9 +90,9 @@ class Chart:
 
     @property
     def inline(self) -> str:
-        """The SVG for the page: the page's scheme chooses the colours, and no name is used twice.
+        """The SVG for the page: the page's colour scheme applies, and all names are unique.
 
-        Styles become attributes, for the page's security policy allows no ``style``.
+        Styles become attributes, since the page's security policy forbids ``style``.
         """
         svg = re.sub(r'(?<=\bid=")|(?<=href="#)|(?<=url\(#)', f"{self.name}-", self.svg)
         svg = re.sub(r"(?<=: )#[0-9a-f]{6}\b", _as_variable, svg)
@@ -102,9 +102,9 @@ class Chart:
 def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> Chart:
     """Return what ``paint`` draws on a figure of ``size`` SVG units, which are pixels at scale 1."""
     buffer = io.StringIO()
-    # The defaults come first, so that no matplotlibrc of this machine has a say in the report.
+    # The defaults come first, so that a matplotlibrc on this machine has no effect.
     with style.context(["default", STYLE]), warnings.catch_warnings():
-        # The viewer's fonts show the text; those measured with here need not know every letter.
+        # The text is shown in the viewer's fonts; the fonts for measuring need not contain every letter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         paint(figure)
@@ -113,7 +113,7 @@ def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Fig
 
 
 def place_look(place: int) -> tuple[str, str, str]:
-    """Return the colour, marker and line style of this number (0: of no choice of values)."""
+    """Return the colour, marker and line style of a choice's number (0: without a choice of values)."""
     return _UNIT_LOOK[place] if place < 2 else _UNIT_LOOK[2 + (place - 2) % (len(_UNIT_LOOK) - 2)]
 
 
@@ -125,7 +125,7 @@ def percent_axis(axes: Axes, which: str = "y") -> None:
 
 
 def _tidy(svg: str, title: str) -> str:
-    """Drop what the page does not need of matplotlib's SVG, and name what it shows."""
+    """Remove what the page does not need from matplotlib's SVG, and add the title."""
     svg = svg[svg.index("<svg") :]
     width, height = re.findall(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)[0]
     head = (

@@ -17,14 +17,14 @@ def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure]) -> Char
     """Return a staircase: one step per attack, numbered as in the table.
 
     Args:
-        passes: spent so far per image, before the first attack and after each.
-        accuracies: what is left there.
+        passes: total passes per image, before the first attack and after each.
+        accuracies: the accuracy at these points.
     """
 
     def paint(figure: Canvas) -> None:
         axes = figure.add_subplot()
         values, lows, highs = ([getattr(a, end) for a in accuracies] for end in ("value", "low", "high"))
-        # The last step is drawn out, or nothing of it would be seen.
+        # The last step is extended, otherwise it would not be visible.
         x = [*passes, passes[-1] * 1.6]
         axes.fill_between(
             x, [*lows, lows[-1]], [*highs, highs[-1]], step="post", color=BLUE, alpha=0.13, linewidth=0
@@ -58,7 +58,7 @@ def _number_steps(axes: Axes, passes: Sequence[float], values: Sequence[float]) 
 
 
 def _zoom(axes: Axes, low: float, high: float) -> None:
-    """Show the heights that occur, and a few points at least, so that a small step stays small."""
+    """Show the range of the accuracies, at least a few points, so that a small step looks small."""
     margin = max(0.06 * (high - low), (_LEAST_SPAN - (high - low)) / 2)
     axes.set_ylim(max(-0.02, low - margin), min(1.02, high + margin))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6))

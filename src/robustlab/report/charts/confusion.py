@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which."""
+"""The confusion matrix of a classifier."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -10,7 +10,8 @@ _SIZE = (330, 330)
 _MOST_CLASSES_WITH_NUMBERS = 12
 
 MAX_CLASSES = 200
-"""Of a chart: with more, a cell is smaller than a pixel, and the matrix larger than the memory."""
+"""The most classes of a chart: with more, a cell is smaller than a pixel, and the matrix needs too much
+memory."""
 
 
 def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int) -> Chart:
@@ -40,8 +41,8 @@ def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int
 
 
 def _strength(right: bool, number: int, total: int, most: int) -> float:
-    # The diagonal has a pale scale of its own: on a common one its thousands would bleach all errors.
-    # The root lets single errors be seen beside hundreds.
+    # The diagonal has its own pale scale: on a common scale its thousands would make all errors look white.
+    # The square root makes single errors visible beside hundreds.
     return 0.06 + 0.24 * number / total if right else 0.1 + 0.6 * (number / most) ** 0.5
 
 

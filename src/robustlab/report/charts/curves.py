@@ -44,7 +44,7 @@ def curve_chart(curve: Curve, places: dict[str, int]) -> Chart:
 
 
 def _draw_line(axes: Axes, x: list[float], series: Series, place: int, repeat: int) -> None:
-    """Draw a line: the colour and mark are the classifier's; its dashes tell its attacks apart."""
+    """Draw a line: the colour and mark show the classifier, the dashes its attacks."""
     colour = LINES[place % len(LINES)]
     axes.plot(
         x,

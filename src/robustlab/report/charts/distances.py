@@ -1,4 +1,4 @@
-"""How far the broken images were moved."""
+"""The distances of the broken images from the clean ones."""
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator

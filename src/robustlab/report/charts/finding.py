@@ -1,4 +1,4 @@
-"""The picture of a study to share: from the published figure of each defense to what is left of it."""
+"""A picture of a study to share: for each defense the published figure and that of the harder test."""
 
 import io
 import textwrap
@@ -12,19 +12,19 @@ from robustlab.report.study.view import Fall, StudyView
 from robustlab.report.text import count, percent
 
 WIDTH, HEIGHT = 1200, 630
-"""Pixels: the size that chats and feeds show."""
+"""Pixels: the usual size of link previews."""
 
 _DPI = 100
 _LINE = 92
-"""Characters of a line of the sentence."""
+"""The number of characters in a line of the sentence."""
 
 
 def finding_card(view: StudyView, sentence: str) -> bytes | None:
     """Return the picture as PNG, or None for a study without findings.
 
     Args:
-        view: of the study.
-        sentence: what was found.
+        view: the view of the study.
+        sentence: the finding in a sentence.
     """
     lines = view.findings()
     if not lines:
@@ -61,7 +61,7 @@ def _draw(axes: Axes, row: int, fall: Fall, view: StudyView, title: str) -> None
         axes.plot([fall.published.reference] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=2)
     axes.plot(start, row, "o", markersize=9, color=colour, markerfacecolor="white", markeredgewidth=2)
     axes.plot(end, row, marker, markersize=9, color=colour)
-    beside = axes.get_yaxis_transform()  # across in widths of the plot, down in rows
+    beside = axes.get_yaxis_transform()  # x in widths of the plot, y in rows
     axes.text(-0.88, row, title, fontsize=15, fontweight="bold", va="center", transform=beside)
     choice = view.variant(fall.variant)
     axes.text(-0.05, row, choice, fontsize=12, color=colour, ha="right", va="center", transform=beside)

@@ -13,7 +13,7 @@ _MOST_MARKS = 24
 
 
 def robust_curve_chart(curve: RobustCurve, norm: str, eps: float, headline: Figure) -> Chart:
-    """Return the curve with its bands, and the evaluation's own eps and figure marked in it."""
+    """Return the curve with its bands, with marks at the evaluation's own eps and figure."""
 
     def paint(figure: Canvas) -> None:
         axes = figure.add_subplot()

@@ -61,7 +61,7 @@ def _mark_kept(panels: list[Axes], best: int, last: int) -> None:
     for axes in panels:
         axes.axvline(best, color=GREEN, linewidth=1.2, linestyle=":")
     align = "left" if best < last / 4 else "right" if best > 3 * last / 4 else "center"
-    # Above the frame, where no line of the chart can run into it.
+    # Above the frame, where lines of the chart do not overlap it.
     panels[0].annotate(
         f"kept: epoch {best}",
         (best, 1.02),

@@ -12,7 +12,7 @@ from robustlab.report.evaluation.view import EvaluationView
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationCharts:
-    """The charts; None where there is nothing to draw."""
+    """The charts; None without data."""
 
     cascade: Chart | None
     curve: Chart | None

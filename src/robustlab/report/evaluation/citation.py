@@ -7,7 +7,7 @@ from robustlab.report.text import counted, first_word, interval, listing, share,
 
 
 def bibtex(view: EvaluationView) -> str:
-    """Return a BibTeX entry of the robustlab that ran."""
+    """Return a BibTeX entry of the robustlab version that ran."""
     year = view.results.created[:4]
     fields = {
         "author": "{The robustlab authors}",
@@ -20,7 +20,7 @@ def bibtex(view: EvaluationView) -> str:
 
 
 def settings(view: EvaluationView) -> str:
-    """Return what was measured, and how, as a sentence for a paper."""
+    """Return the measurement and its settings as a sentence for a paper."""
     results = view.results
     names = list(dict.fromkeys(first_word(row.attack) for row in results.rows))
     ran = f" ({listing(names)})" if names else ""

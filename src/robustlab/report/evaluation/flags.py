@@ -1,4 +1,4 @@
-"""What docs/flags.md says of each check, for the page: it must be readable where the docs are not."""
+"""The text on each check in docs/flags.md, for the page, which must be complete without the docs."""
 
 import re
 from collections.abc import Collection
@@ -12,10 +12,10 @@ _LINK = re.compile(r'<a href="#([\w-]+)">(.*?)</a>', flags=re.DOTALL)
 
 
 def explanations(shown: Collection[str]) -> dict[str, Markup]:
-    """Return the text on each check as HTML, by the check's id; nothing where the document is not there.
+    """Return the text on each check as HTML, by the check's id; empty if the document is missing.
 
     Args:
-        shown: ids of the checks that the page has: a link to another one would lead nowhere.
+        shown: ids of the checks on the page; links to other checks are removed.
     """
     render = MarkdownIt("commonmark", {"html": False}).render
 

@@ -62,7 +62,7 @@ def _headline(view: EvaluationView) -> list[str]:
 
 
 def _front(results: Evaluation) -> str:
-    """Tell what was put in front of the network at the user's wish."""
+    """Describe the preprocessing that the user's options added."""
     wished = results.subject.preprocessing
     return f", behind {plain(wished)} (`--mean`, `--std`, `--scale`)" if wished else ""
 

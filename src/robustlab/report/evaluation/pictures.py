@@ -1,4 +1,4 @@
-"""The broken images by true class, each with what was done to it."""
+"""The broken images by true class, each with its change."""
 
 from itertools import chain, zip_longest
 from typing import NamedTuple
@@ -12,11 +12,11 @@ from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
 from robustlab.runs.evaluation import BrokenImage, Flip
 
 _BUDGET = 3_500_000
-"""Characters of all pictures together: the page stays under 5 MB."""
+"""The largest number of characters of all pictures, so that the page stays under 5 MB."""
 _STRIP = 6
-"""Images of the strip on the first screen."""
+"""The number of images in the strip on the first screen."""
 _SIDE = 128
-"""Pixels of the longest side: larger pictures are thinned out."""
+"""The longest side of a picture in pixels; larger images are subsampled."""
 
 
 class Case(NamedTuple):
@@ -29,7 +29,7 @@ class Case(NamedTuple):
 
 
 class Group(NamedTuple):
-    """The broken images of one class, and what became of all of them, pictured or not."""
+    """The broken images of one class, and the counts of all of them, with or without a picture."""
 
     label: int
     cases: list[Case]
@@ -42,13 +42,13 @@ class Group(NamedTuple):
 
 
 class Album(NamedTuple):
-    """All that is pictured.
+    """All pictures of the page.
 
     Attributes:
         strip: the most convincing images, of as many classes as possible.
-        scale: the change that is drawn in full colour.
+        scale: the change in full colour, on the pixel scale.
         colour: whether the images have three channels.
-        step: every so manieth pixel is drawn.
+        step: every ``step``-th pixel is drawn.
     """
 
     groups: list[Group]
@@ -59,15 +59,15 @@ class Album(NamedTuple):
 
     @property
     def shown(self) -> int:
-        """Images that are pictured."""
+        """The number of images with a picture."""
         return sum(len(group.cases) for group in self.groups)
 
 
 def album(view: EvaluationView, arrays: Arrays) -> Album | None:
-    """Return the pictures, of every class about as many, or None if there are none.
+    """Return the pictures, about as many of each class, or None if there are none.
 
     Raises:
-        RunError: the arrays are missing, damaged or do not fit to the results.
+        RunError: the arrays are missing, damaged or do not fit the results.
     """
     results = view.results
     if results.pictures is None or not results.broken:
@@ -100,7 +100,7 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
 
 
 def most_convincing(images: list[BrokenImage]) -> list[BrokenImage]:
-    """Return the images for the strip: the surest errors, the nearest of those; the classes take turns."""
+    """Return the images for the strip: the most confident errors, nearest first; the classes take turns."""
 
     def rank(image: BrokenImage) -> tuple[float, float, int]:
         return -image.confidence, image.distance, image.image_id

@@ -29,7 +29,7 @@ def report(results: Evaluation, arrays: Arrays) -> Report:
         citation=citation,
         album=album(view, arrays),
         explained=explanations({check.id for check in results.checks}),
-        # What eps means depends on the norm, and the headline says it.
+        # The meaning of eps depends on the norm, which the headline names.
         terms=Glossary("eps").explain(*(row.attack for row in results.rows)),
     )
     return Report(page, markdown(view, charts), charts.all())

@@ -8,7 +8,7 @@ from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation
 Kind = Literal["certified", "robust", "broken", "misclassified"]
 
 NO_ANSWER = -1
-"""The adversarial class where the classifier gives no answer."""
+"""The adversarial class of an image without a valid answer."""
 
 _SEVERITY: tuple[Grade, ...] = ("fail", "warn", "skip", "pass")
 
@@ -24,7 +24,7 @@ class Part(NamedTuple):
 
 
 class Step(NamedTuple):
-    """The accuracy that is left when an attack has spent its passes.
+    """The accuracy after an attack, and the passes until then.
 
     Attributes:
         passes: forward and backward passes so far, per image of the evaluation.
@@ -36,7 +36,7 @@ class Step(NamedTuple):
 
 
 class Spending(NamedTuple):
-    """What a part of the evaluation cost; seconds are None where they were not measured alone."""
+    """The cost of a part of the evaluation; seconds are None if they were not measured separately."""
 
     title: str
     forwards: int
@@ -45,7 +45,7 @@ class Spending(NamedTuple):
 
 
 class EvaluationView:
-    """Results with the look-ups that the page and the Markdown share."""
+    """Results with derived values for the page and the Markdown."""
 
     def __init__(self, results: Evaluation) -> None:
         self.results = results
@@ -57,7 +57,7 @@ class EvaluationView:
 
     @property
     def passed(self) -> list[CheckRecord]:
-        """The checks that passed, which the page folds."""
+        """The checks that passed, which the page shows collapsed."""
         return self.results.graded("pass")
 
     @property
@@ -73,28 +73,28 @@ class EvaluationView:
 
     @property
     def correct(self) -> int:
-        """Images that are classified correctly as they are."""
+        """The number of clean images that are classified correctly."""
         return round(self.results.clean.value * self.results.clean.n)
 
     @property
     def robust(self) -> int:
-        """Images that are still classified correctly after the worst of all attacks."""
+        """The number of images that are still classified correctly after all attacks."""
         return round(self.results.robust.value * self.results.robust.n)
 
     @property
     def certified(self) -> int | None:
-        """Images that are proven to withstand every attack; None if no certifier ran."""
+        """The number of images that are proven to withstand every attack; None if no certifier ran."""
         figure = self.results.certified
         return None if figure is None else round(figure.value * figure.n)
 
     @property
     def open(self) -> bool:
-        """Whether the truth is known to lie between two bounds, and not known exactly."""
+        """Whether only bounds of the true figure are known, not its value."""
         return not self.results.doubtful and self.robust > (self.certified or 0)
 
     @property
     def parts(self) -> list[Part]:
-        """All images in four parts: proven, not broken, broken, and wrong from the start."""
+        """All images in four parts: proven, not broken, broken, and misclassified without an attack."""
         robust = "Not broken by these attacks" if self.certified is None else "Neither proven nor broken"
         named: list[tuple[Kind, str, int]] = [
             ("certified", "Proven for every change allowed", self.certified or 0),
@@ -111,7 +111,7 @@ class EvaluationView:
 
     @property
     def steps(self) -> list[Step]:
-        """The passes spent by the time each attack has ended; the clean images' come before them all."""
+        """The passes spent by the time each attack has ended; the passes of the clean images come first."""
         spent = float(self.results.samples)
         steps = [Step(spent, None)]
         for row in self.results.rows:
@@ -127,9 +127,10 @@ class EvaluationView:
 
     @property
     def cliff(self) -> bool:
-        """Whether the curve falls at the threat model's eps, and not around it.
+        """Whether the curve falls at the threat model's eps, and not near it.
 
-        All attacks searched at that eps, and only the curve's own searches elsewhere: these are then weaker.
+        All attacks searched at that eps; at other eps only the curve's searches did, and these are weaker
+        then.
         """
         curve, here = self.results.curve, self.results.robust
         if curve is None or self.results.eps == 0:
@@ -145,7 +146,7 @@ class EvaluationView:
 
     @property
     def flips(self) -> list[Flip]:
-        """Which class was taken for which, the most frequent first."""
+        """Pairs of label and adversarial class with their counts, the most frequent first."""
         return sorted(self.results.flips, key=lambda flip: (-flip.n, flip.label, flip.prediction))
 
     @property
@@ -155,12 +156,12 @@ class EvaluationView:
 
     @property
     def broken(self) -> int:
-        """Images that were right and that an attack broke."""
+        """The number of correctly classified images that an attack broke."""
         return max(0, self.correct - self.robust)
 
     @property
     def confusion(self) -> list[list[int]]:
-        """``confusion[label][adversarial class]`` of the broken images that got an answer."""
+        """``confusion[label][adversarial class]`` of the broken images with a valid answer."""
         size = self.results.images.classes
         counts = [[0] * size for _ in range(size)]
         for flip in self.results.flips:
@@ -170,9 +171,9 @@ class EvaluationView:
 
     @property
     def spendings(self) -> list[Spending]:
-        """What attacks, curve and checks cost, and the rest of the total."""
+        """The cost of attacks, curve and checks, and the rest of the total."""
         results, rows, curve = self.results, self.results.rows, self.results.curve
-        # The curve's searches are among the rows, within a wider threat model, and cost what the curve did.
+        # The curve's searches are among the rows, within a wider threat model, with the same cost.
         attacks = [row for row in rows if not (curve and " within " in row.attack)]
         seconds = sum(row.seconds for row in attacks)
         parts = [Spending("Attacks", _sum(attacks, "forwards"), _sum(attacks, "backwards"), seconds)]

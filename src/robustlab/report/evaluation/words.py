@@ -1,4 +1,4 @@
-"""What an evaluation found, in sentences computed from its results."""
+"""The findings of an evaluation, as sentences computed from its results."""
 
 from robustlab.core.text import level
 from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
@@ -9,7 +9,7 @@ _SHOWN_IDS = 12
 
 
 def meaning(view: EvaluationView) -> str:
-    """Tell in plain words what the figure says."""
+    """Return the meaning of the figure in plain words."""
     results, n = view.results, view.results.clean.n
     classifier = f"Of {counted(n, 'image')} the classifier gets"
     if view.correct == 0:
@@ -31,14 +31,14 @@ def meaning(view: EvaluationView) -> str:
 
 
 def reached(view: EvaluationView) -> str:
-    """Tell how often each class was reached, where all of them were targets."""
+    """Return how often each class was reached, if all of them were targets."""
     targets = view.results.targets
     tried, won = sum(part.tried for part in targets), sum(part.reached for part in targets)
     return f"Of {counted(tried, 'pair')} of an image and another class, {count(won)} reached the class."
 
 
 def bounds(view: EvaluationView) -> str:
-    """Tell how the true figure on these images lies to the attacked and the proven one."""
+    """Return bounds of the true figure on these images: the attacked and the proven figure."""
     results = view.results
     if view.correct == 0:
         return ""
@@ -66,7 +66,7 @@ def bounds(view: EvaluationView) -> str:
 
 
 def order(view: EvaluationView) -> str:
-    """Tell which images each attack met."""
+    """Return which images each attack got."""
     settled = "not broken" if view.certified is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
@@ -76,7 +76,7 @@ def order(view: EvaluationView) -> str:
 
 
 def unconfirmed(view: EvaluationView) -> str:
-    """Tell of the successes that did not hold; empty if there are none."""
+    """Return the sentence on successes that did not hold; empty if there are none."""
     number = len(view.results.unconfirmed)
     if not number:
         return ""
@@ -87,7 +87,7 @@ def unconfirmed(view: EvaluationView) -> str:
 
 
 def cliff(view: EvaluationView) -> str:
-    """Tell that the curve's search is weaker than the attacks, where that shows; otherwise empty."""
+    """Return the warning that the curve's search is weaker than the attacks; empty if it is not."""
     if not view.cliff:
         return ""
     return (
@@ -98,7 +98,7 @@ def cliff(view: EvaluationView) -> str:
 
 
 def nothing_broken(view: EvaluationView) -> str:
-    """Tell how to read an evaluation in which no attack succeeded."""
+    """Return how to read an evaluation in which no attack succeeded."""
     if view.correct == 0 or not view.results.rows:
         return "There was nothing to break."
     if view.certified is not None and view.certified >= view.robust:
@@ -112,7 +112,7 @@ def nothing_broken(view: EvaluationView) -> str:
 
 
 def closest(view: EvaluationView) -> str:
-    """Say at which larger eps the first images break; empty if no curve looked there."""
+    """Return at which larger eps the first images break; empty without a curve."""
     curve = view.results.curve
     if curve is None:
         return ""
@@ -125,7 +125,7 @@ def closest(view: EvaluationView) -> str:
 
 
 def alarm(view: EvaluationView) -> tuple[str, str]:
-    """Tell that checks failed, in a cry and a sentence: what the figure is worth now."""
+    """Return the warning about failed checks: a short exclamation, and what the figure means now."""
     failed, checks = len(view.results.red_flags), counted(len(view.results.checks), "check")
     figure = share(view.results.robust)
     if view.results.doubtful:
@@ -141,12 +141,12 @@ def alarm(view: EvaluationView) -> tuple[str, str]:
 
 
 def reason(check: CheckRecord) -> str:
-    """Tell what a check found."""
+    """Return the result of a check as a sentence."""
     return f"{check.found.rstrip('.')}. Expected: {check.expected.rstrip('.')}."
 
 
 def not_finite(view: EvaluationView) -> str:
-    """Tell of the images at which the classifier gave no answer; empty if there are none."""
+    """Return the sentence on images without a valid answer; empty if there are none."""
     ids = view.results.not_finite
     if not ids:
         return ""
@@ -159,12 +159,12 @@ def not_finite(view: EvaluationView) -> str:
 
 
 def answer(prediction: int) -> str:
-    """Return a class, or words for no answer."""
+    """Return a class, or words for an invalid answer."""
     return "no answer" if prediction == NO_ANSWER else str(prediction)
 
 
 def _attacker(results: Evaluation) -> str:
-    """Tell what the attacker may do."""
+    """Return what the attacker may do, as text."""
     way = results.attacker or f"change the image within {results.threat}"
     levels = ", in the steps of an 8-bit file" if results.eight_bit else ""
     return f"The attacker may {way}{levels}."

@@ -14,7 +14,7 @@ from robustlab.runs.results import Curve, Detection, Network, Row
 
 @dataclass(frozen=True, kw_only=True)
 class StudyCharts:
-    """The charts, each with what it shows."""
+    """The charts, grouped by what they show."""
 
     curves: list[tuple[Curve, Chart]]
     training: list[tuple[Network, Chart]]

@@ -108,7 +108,7 @@ def _comparisons(verdict: ClaimVerdict) -> str:
 
 
 def _findings(view: StudyView) -> list[str]:
-    """Return the table of what is left of each defense."""
+    """Return the table of the accuracy that each defense keeps."""
     lines = [
         [
             plain(line.finding.title),

@@ -9,7 +9,7 @@ from robustlab.runs.results import Gallery, GalleryColumn, Samples
 
 
 class Shown(NamedTuple):
-    """A picture with what the classifier says of it."""
+    """A picture with the classifier's answer."""
 
     uri: str
     label: int
@@ -18,7 +18,7 @@ class Shown(NamedTuple):
 
     @property
     def wrong(self) -> bool:
-        """Whether the classifier misses the label."""
+        """Whether the classifier misclassifies it."""
         return self.prediction != self.label
 
 
@@ -30,7 +30,7 @@ class Exhibit(NamedTuple):
 
     @property
     def heads(self) -> list[tuple[str, list[str | None]]]:
-        """Neighbouring columns of one title, put under one head: the title, and their choices."""
+        """Neighbouring columns of one title, under one head: the title, and their choices."""
         heads: list[tuple[str, list[str | None]]] = []
         for column in self.columns:
             if heads and heads[-1][0] == column.title:
@@ -41,12 +41,12 @@ class Exhibit(NamedTuple):
 
     @property
     def telling(self) -> list[Shown]:
-        """The row that shows most: right at first, then wrong as often as possible."""
+        """The most interesting row: correct at first, then misclassified as often as possible."""
         return max(self.rows, key=lambda row: (not row[0].wrong, sum(shown.wrong for shown in row)))
 
 
 class Strip(NamedTuple):
-    """What a generative network draws: pairs of an original and its reconstruction, and free draws."""
+    """The pictures of a generative network: pairs of an original and its reconstruction, and free draws."""
 
     title: str
     pairs: list[tuple[str, str]]

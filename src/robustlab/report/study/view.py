@@ -1,4 +1,4 @@
-"""The results arranged as the report shows them: choices of values side by side, names, groups of costs."""
+"""The results in the report's order: choices of values side by side, names, groups of costs."""
 
 from typing import NamedTuple, TypeVar
 
@@ -32,7 +32,7 @@ class Line(NamedTuple):
         return len(self.rows) == 1 and self.rows[0].variant is None
 
     def row(self, variant: str) -> Row | None:
-        """Return the row of a choice of values, or None if the line has none of it."""
+        """Return the row of a choice of values, or None if the line has none for it."""
         return next((row for row in self.rows if row.variant == variant), None)
 
 
@@ -52,7 +52,7 @@ class FindingLine(NamedTuple):
 
     @property
     def best(self) -> Fall:
-        """The choice of values under which most is left."""
+        """The choice of values under which the defense keeps the highest accuracy."""
         return max(self.falls, key=lambda fall: fall.left.accuracy.value)
 
 
@@ -64,7 +64,7 @@ class ClaimReading(NamedTuple):
 
 
 class CostGroup(NamedTuple):
-    """Stages of one kind: the costly ones by name, the others counted."""
+    """Stages of one kind: the expensive ones by name, the others as a count."""
 
     title: str
     seconds: float
@@ -76,7 +76,7 @@ class CostGroup(NamedTuple):
 
 
 class StudyView:
-    """Results with the look-ups that the page and the Markdown share."""
+    """Results with derived values for the page and the Markdown."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
@@ -99,12 +99,12 @@ class StudyView:
         return self._titles.get(variant, variant) if variant is not None else ""
 
     def name(self, classifier: str) -> str:
-        """Return a classifier's title if it is a trained network, else its id in words."""
+        """Return a classifier's title if it is a trained network, else its id as text."""
         network = self._networks.get(classifier)
         return network.title if network else classifier.replace("_", " ")
 
     def access(self, row: Row) -> str:
-        """Tell in words what the attacker saw."""
+        """Return what the attacker saw, as text."""
         if row.attacks is None:
             return "not perturbed"
         if row.surrogates:
@@ -169,7 +169,7 @@ class StudyView:
 
 
 def _either(rows: dict[str | None, Row], variant: str | None) -> Row | None:
-    """Return the row of a choice of values, or the one that depends on none."""
+    """Return the row of a choice of values, or the one that depends on no factor."""
     return rows.get(variant, rows.get(None))
 
 

@@ -1,4 +1,4 @@
-"""What a study found, in sentences computed from its results."""
+"""The findings of a study, as sentences computed from its results."""
 
 from robustlab.report.study.view import StudyView
 from robustlab.report.text import count, counted, listing, percent, score
@@ -7,12 +7,12 @@ from robustlab.runs.results import Detection, Results, Row
 
 
 def headline(view: StudyView) -> str:
-    """Say what the study found: what is left of its defenses, or else what brings the accuracy down most."""
+    """Return the main finding: the accuracy that defenses keep, or else the strongest attack."""
     return _finding(view) or _summary(view)
 
 
 def _finding(view: StudyView) -> str:
-    """Say what is left of each defense under the choice of values that is best for it; empty without one."""
+    """Return the accuracy that each defense keeps under its best choice of values; empty without one."""
     lines = view.findings("defense")
     if not lines:
         return ""
@@ -26,12 +26,12 @@ def _finding(view: StudyView) -> str:
 
 
 def _within(title: str) -> str:
-    """Return a title for the middle of a sentence; one that begins with an abbreviation stays."""
+    """Return a title for the middle of a sentence; one that begins with an abbreviation is unchanged."""
     return title if title[1:2].isupper() else title[:1].lower() + title[1:]
 
 
 def worse_than_none(view: StudyView) -> str:
-    """Say where every defense leaves less than no defense does; empty where one does not."""
+    """Return where every defense is worse than no defense; empty if one is better."""
     places = []
     for line in view.findings("reference"):
         for fall in line.falls:
@@ -50,7 +50,7 @@ def worse_than_none(view: StudyView) -> str:
 
 
 def _summary(view: StudyView) -> str:
-    """Say the clean accuracy, and what brings it down most."""
+    """Return the clean accuracy, and the attack that lowers it most."""
     rows = [row for line in view.lines("summary") for row in line.rows]
     if not rows:
         return "This study has no summary rows."
@@ -78,7 +78,7 @@ def _spread(view: StudyView, name: str, rows: list[Row]) -> str:
 
 
 def verdict_count(view: StudyView) -> str:
-    """Say how many claims hold as the study reads them, per choice of values; empty without claims."""
+    """Return how many claims hold in the study's own reading, per choice of values; empty without claims."""
     claims = view.results.claims
     parts = []
     for variant in view.variants:
@@ -96,7 +96,7 @@ STATES = {"holds": "✓ holds", "refuted": "✗ refuted", "open": "? not shown"}
 
 
 def agreement(view: StudyView, variant: str) -> str:
-    """Say how far the figures of a choice lie from the study's, on average; empty without a reference."""
+    """Return how far the figures of a choice lie from the study's, on average; empty without a reference."""
     gaps = [
         abs(row.accuracy.value - line.reference)
         for line in view.lines("summary")
@@ -109,7 +109,7 @@ def agreement(view: StudyView, variant: str) -> str:
 
 
 def detection_findings(results: Results) -> list[str]:
-    """Say what each detector achieves, and which one does better on the same images."""
+    """Return the figures of each detector, and which one is better on the same images."""
     detectors: dict[str, list[Detection]] = {}
     for detection in results.detections:
         detectors.setdefault(detection.detector, []).append(detection)
@@ -118,7 +118,7 @@ def detection_findings(results: Results) -> list[str]:
 
 
 def detectors_in_short(results: Results) -> str:
-    """Say the AUROC of each detector in one sentence; empty without detectors."""
+    """Return the AUROC of each detector in one sentence; empty without detectors."""
     scores: dict[str, list[float]] = {}
     for detection in results.detections:
         scores.setdefault(detection.detector, []).append(detection.auroc.value)

@@ -1,4 +1,4 @@
-"""The kinds of work a study consists of; each stage is keyed by everything its result depends on."""
+"""The kinds of work a study consists of; the key of a stage covers all that its result depends on."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from robustlab.study.workspace import Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class StudyStage(ABC):
-    """One step of a study. Its fields, all of them, are what its result depends on.
+    """One step of a study. Its result depends on all its fields, and only on them.
 
     Attributes:
-        name: unique within the study; shown to people.
-        inputs: the keys of the stages, and the hash of the data, that it builds on.
+        name: unique within the study; shown to users.
+        inputs: the keys of the stages, and the hash of the data, on which it depends.
     """
 
     name: str
@@ -22,19 +22,19 @@ class StudyStage(ABC):
 
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """Return the resolved configuration, as JSON can hold it."""
+        """Return the resolved configuration, as JSON values."""
 
     @abstractmethod
     def run(self, workspace: Workspace) -> dict[str, Any]:
-        """Do the work and return its payload, as JSON can hold it; files go to the store before that."""
+        """Do the work and return its payload as JSON values; files are written to the store first."""
 
     def effort(self, workspace: Workspace) -> float:
-        """Return about how many training steps of one image take as long: an estimate for the time left."""
+        """Return the estimated cost, in training steps of one image, to estimate the time left."""
         del workspace
         return 100.0
 
     def intact(self, workspace: Workspace) -> bool:
-        """Tell whether the files of a finished stage are still there."""
+        """Return whether the files of a finished stage still exist."""
         del workspace
         return True
 

@@ -1,4 +1,4 @@
-"""Measures how well a detector tells the perturbed test images of an evaluation from clean ones."""
+"""Measures how well a detector separates the perturbed test images of an evaluation from clean ones."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -67,7 +67,7 @@ class DetectStage(StudyStage):
             "calibrated": _operating(threshold_at(FALSE_POSITIVE_RATE, validation), perturbed, clean),
             "roc": _roc(perturbed, clean),
             "edges": edges.tolist(),
-            # Scores beyond the shown range are counted in the outermost bars.
+            # Scores outside the shown range are counted in the outermost bars.
             "clean_histogram": np.histogram(np.clip(clean, edges[0], edges[-1]), edges)[0].tolist(),
             "perturbed_histogram": np.histogram(np.clip(perturbed, edges[0], edges[-1]), edges)[0].tolist(),
         }
@@ -94,6 +94,7 @@ def _roc(perturbed: Scores, clean: Scores) -> list[tuple[float, float]]:
     labels = np.concatenate([np.ones(len(perturbed)), np.zeros(len(clean))])
     false_positives, detections, _ = roc_curve(labels, np.concatenate([perturbed, clean]))
     grid = np.linspace(0, 1, _ROC_POINTS)
-    # Of the detections at one false-positive rate, the highest is the one reached: hence the last index.
+    # Of several points with the same false-positive rate, the one with the highest detection rate counts: the
+    # last one.
     last = np.searchsorted(false_positives, grid, side="right") - 1
     return [(float(x), float(y)) for x, y in zip(grid, detections[last], strict=True)]

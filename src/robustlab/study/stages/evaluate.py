@@ -24,10 +24,10 @@ from robustlab.study.sweep import Choice
 from robustlab.study.workspace import Question, Workspace
 
 _PICTURES = re.compile(r"[0-9a-f]{16}\.safetensors")
-"""What an evaluation's pictures are called."""
+"""The file name of an evaluation's pictures."""
 
 FOLDER = "evaluations"
-"""In the study's folder; each evaluation has a folder of its own in there."""
+"""The folder, within the study's, that has a folder for each evaluation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class EvaluateStage(StudyStage):
 
     Attributes:
         folder: its name, unique within the study.
-        checks: which of them; see `checked`.
+        checks: which checks run; see `checked`.
     """
 
     question: Question
@@ -77,7 +77,7 @@ class EvaluateStage(StudyStage):
         return True
 
     def path(self, workspace: Workspace) -> Path:
-        """Return where the evaluation's files go."""
+        """Return the folder of the evaluation's files."""
         return workspace.store.folder / FOLDER / self.folder
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
@@ -85,7 +85,7 @@ class EvaluateStage(StudyStage):
         clear(folder)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        # An image that is left alone can't be doubted.
+        # The checks need attacked images.
         checks = self.checks != "none" and self.question.attacks is not None
         with workspace.asked(self.question, split, checks=checks, certify=True) as asked:
             request, options, problem = asked.request, asked.options, asked.problem
@@ -103,10 +103,10 @@ class EvaluateStage(StudyStage):
 
 
 def clear(folder: Path) -> None:
-    """Remove the files of an evaluation, the report that was made of it included; other files stay.
+    """Remove the files of an evaluation, including its report; other files stay.
 
     Raises:
-        RunError: a link stands in the place of one of them.
+        RunError: a link has the name of one of them.
     """
     if folder.is_symlink():
         raise RunError(f"{folder} is a link; remove it, or choose another folder with --out")
@@ -120,18 +120,18 @@ def clear(folder: Path) -> None:
 
 
 def clear_others(evaluations: Path, wanted: Iterable[str]) -> None:
-    """Remove the files of the evaluations that a study no longer has."""
+    """Remove the files of the evaluations that are no longer part of the study."""
     for folder in evaluations.iterdir() if evaluations.is_dir() else ():
         if folder.is_dir() and not folder.is_symlink() and folder.name not in set(wanted):
             with suppress(RunError):
                 clear(folder)
             for path in (folder / "arrays", folder):
-                with suppress(OSError):  # it holds files of somebody else
+                with suppress(OSError):  # it contains other files
                     path.rmdir()
 
 
 def figures(done: Evaluated, classes: int) -> dict[str, Any]:
-    """Return an evaluation's figures as a row of a study has them."""
+    """Return an evaluation's figures in the form of a study's row."""
     results, last = done.results, final(done.findings)
     confusion = [[0] * classes for _ in range(classes)]
     for row in last.values():
@@ -151,7 +151,7 @@ def figures(done: Evaluated, classes: int) -> dict[str, Any]:
 
 
 def final(findings: CascadeResult) -> Outcomes:
-    """Return how each image ended: as it was broken, or as the last attack left it, or as it is."""
+    """Return each image's final outcome: of the attack that broke it, else of the last one, else clean."""
     rows, broken = dict(findings.clean), set()
     for finding in findings.attacks:
         rows |= {number: row for number, row in finding.perturbed.items() if number not in broken}
@@ -160,7 +160,7 @@ def final(findings: CascadeResult) -> Outcomes:
 
 
 def accuracy(findings: CascadeResult, mode: str) -> Any:
-    """Return the share of images that are right: on the perturbed set, or after every attack."""
+    """Return the share of images classified correctly: on the perturbed set, or after every attack."""
     n = len(findings.clean)
     if mode == "test-set":
         return proportion(sum(row.prediction == row.label for row in final(findings).values()), n)

@@ -1,4 +1,4 @@
-"""Collects test images side by side: clean, perturbed, restored, with what the classifier says of each."""
+"""Collects test images side by side: clean, perturbed, restored, with the classifier's answers."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ from robustlab.study.workspace import Question, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class GalleryStage(StudyStage):
-    """The first test image of each class as evaluations leave it."""
+    """The first test image of each class after each evaluation."""
 
     columns: tuple[Question, ...]
     seed: int

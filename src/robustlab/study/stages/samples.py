@@ -18,7 +18,7 @@ RECONSTRUCTED = 20
 
 @dataclass(frozen=True, kw_only=True)
 class SamplesStage(StudyStage):
-    """Images drawn from a standard normal code; for a VAE also the first test images and their copies."""
+    """Images drawn from a standard normal code; for a VAE also test images and their reconstructions."""
 
     network: str
     seed: int

@@ -13,7 +13,7 @@ from robustlab.study.workspace import Question, Workspace
 
 @dataclass(frozen=True, kw_only=True)
 class SeriesStage(StudyStage):
-    """Evaluations of one classifier at every point, on the first ``images`` test images."""
+    """Evaluations of one classifier at every point of the axis, on the first ``images`` test images."""
 
     points: tuple[Question, ...]
     images: int

@@ -1,4 +1,4 @@
-"""Trains a network, or goes on where an earlier run was stopped."""
+"""Trains a network, or resumes the training of an earlier run."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +43,7 @@ class TrainStage(NetworkStage):
         return self.job(workspace).run(data.train, data.validation, workspace.progress)
 
     def job(self, workspace: Workspace) -> TrainingJob:
-        """Return the training; the networks that it builds on need not be there yet."""
+        """Return the training; the networks on which it depends need not exist yet."""
         sources = () if self.defense is None else self.defense.networks
         return TrainingJob(
             network=self.network,

@@ -1,4 +1,4 @@
-"""What every augmentation is."""
+"""The base class of every augmentation."""
 
 from abc import ABC, abstractmethod
 
@@ -19,6 +19,6 @@ class Augmentation(Unit, ABC):
 
         Args:
             images: (N, C, H, W) float32 on the pixel scale [0, 1]; not to be changed in place.
-            key: of the draws, as `seeding.uniform(key, ids, shape)` takes it; another one in each epoch.
-            ids: (N,) the images' dataset ids. An image's change depends on nothing but them and the key.
+            key: of the draws, as `seeding.uniform(key, ids, shape)` takes it; different in each epoch.
+            ids: (N,) the images' dataset ids. An image's change depends only on its id and the key.
         """

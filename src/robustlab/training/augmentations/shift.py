@@ -13,10 +13,10 @@ from robustlab.training.augmentations.base import Augmentation
 
 @register("shift")
 class Shift(Augmentation):
-    """Moves each image by up to ``pixels`` whole pixels in each direction; what comes in is black (0)."""
+    """Moves each image by up to ``pixels`` whole pixels in each direction; new pixels are black (0)."""
 
     pixels: Annotated[int, Field(ge=1, le=10_000)] = 2
-    """The largest shift."""
+    """The largest shift, in pixels."""
 
     def apply(self, images: Tensor, key: int, ids: Tensor) -> Tensor:
         height, width = images.shape[2:]

@@ -1,4 +1,4 @@
-"""Averages of the weights over a training: one file each; `weights` holds one."""
+"""Averages of the weights over a training: one file each; `weights` stores an average."""
 
 from robustlab.training.averaging.base import Averaging
 from robustlab.training.averaging.ema import EMA

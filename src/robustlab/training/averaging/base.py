@@ -1,4 +1,4 @@
-"""What every weight averaging is."""
+"""The base class of every weight averaging."""
 
 from abc import ABC, abstractmethod
 
@@ -6,11 +6,11 @@ from robustlab.core.spec import Unit
 
 
 class Averaging(Unit, ABC):
-    """How an average of the weights follows the training. The average is validated and kept; training goes
-    on with the weights themselves.
+    """An average of the weights over the training, which is validated and kept.
 
-    It begins as the weights before the first step. Floating-point buffers, such as the running mean and
-    variance of batch normalisation, are averaged in the same way as the weights; others are copied.
+    The training itself continues with the weights. The average starts with the weights before the first step.
+    Floating-point buffers, such as the running mean and variance of batch normalisation, are averaged in the
+    same way as the weights; others are copied.
     """
 
     kind = "averaging"
@@ -18,7 +18,7 @@ class Averaging(Unit, ABC):
 
     @abstractmethod
     def kept(self, updates: int) -> float:
-        """Return the share of the average, in [0, 1], that is kept where the newest weights come in.
+        """Return the share of the average, in [0, 1], that is kept when the newest weights are added.
 
         Args:
             updates: how many updates there were before.

@@ -12,8 +12,8 @@ from robustlab.training.averaging.base import Averaging
 class EMA(Averaging):
     """average = kept * average + (1 - kept) * weights, after each step, with kept = ``decay`` in the end.
 
-    After n earlier steps kept is at most (1 + n) / (10 + n), so that the weights of the beginning are soon
-    forgotten in a short training, too.
+    After n earlier steps kept is at most (1 + n) / (10 + n), so that the first weights have little influence
+    even in a short training.
     """
 
     decay: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class AveragedWeights:
-    """The average beside a network in training.
+    """The average of the weights of a network in training.
 
     Attributes:
         tensors: the averaged ``state_dict``.
@@ -19,7 +19,7 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self, network: nn.Module, kept: float) -> None:
-        """Let the network's weights in; ``kept``: the share of the average that stays."""
+        """Update the average with the network's weights; ``kept``: the old average's share, in [0, 1]."""
         for name, tensor in network.state_dict().items():
             if tensor.is_floating_point():
                 self.tensors[name].lerp_(tensor, 1 - kept)
@@ -28,7 +28,7 @@ class AveragedWeights:
 
     @contextmanager
     def inside(self, network: nn.Module) -> Iterator[None]:
-        """Let the network have the average inside the block, and its own weights again after it."""
+        """Give the network the average inside the block, and its own weights again after it."""
         own = state_of(network)
         network.load_state_dict(self.tensors)
         try:

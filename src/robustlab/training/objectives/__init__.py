@@ -1,4 +1,4 @@
-"""What a network is trained for: one file each."""
+"""Training objectives: one file each."""
 
 from robustlab.training.objectives.adversarial import AdversarialObjective
 from robustlab.training.objectives.awp import AWP

@@ -1,8 +1,8 @@
-"""What adversarial objectives share: the search for the worst image near each training image.
+"""The base of adversarial objectives: the search for the worst image near each training image.
 
-The search is their own and not `Attack.run`, whose bookkeeping (best points, counts, checks, a last pass)
-a training does not need: with it a search of 10 steps took 14 to 39 % longer (LOG.md, "Objectives that attack
-the network in training").
+The search does not use `Attack.run`, since a training does not need its best points, counts, checks and last
+pass. With these a search of 10 steps took 14 to 39 % longer (LOG.md, "Objectives that attack the network in
+training").
 """
 
 from abc import abstractmethod
@@ -26,10 +26,10 @@ START_STD = 1e-3
 
 
 class AdversarialObjective(Objective):
-    """A loss on images that are moved against the network at each step.
+    """A loss on adversarial images, which are searched on the network at each step.
 
-    Its validation loss is the cross-entropy on the clean images: no attack is paid for, and it compares
-    with other objectives'. To choose the epoch by robustness ask for robust validation (`TrainConfig`).
+    Its validation loss is the cross-entropy on the clean images: it costs no attack, and can be compared with
+    other objectives'. To choose the epoch by robustness, use robust validation (`TrainConfig`).
     """
 
     shorthands: ClassVar = {"eps": ("threat", "linf")}
@@ -55,15 +55,14 @@ def require_bounded(threat: ThreatModel) -> None:
 
 @contextmanager
 def searching(step: TrainingStep, *, train_mode: bool) -> Iterator[None]:
-    """Leave no trace of a search: inside the block parameters are frozen, and afterwards all is as before.
+    """Restore the network after a search; inside the block its parameters are frozen.
 
-    Running statistics of batch normalisation do not see the search's images, and its draws (dropout) do not
-    move those of the step. So a search that finds nothing changes nothing. Search before the step's own
-    forward passes: buffers are written back in place, which autograd refuses between a forward pass and its
-    backward pass.
+    The search changes neither the running statistics of batch normalisation nor the random numbers of the
+    step, such as those of dropout. Search before the step's own forward passes: buffers are written back in
+    place, which autograd refuses between a forward pass and its backward pass.
 
     Args:
-        step: whose network is searched on.
+        step: the step of the network.
         train_mode: whether the network stays in train mode; otherwise it is in eval mode inside the block.
     """
     network = step.network
@@ -89,16 +88,16 @@ def climb(
     steps: int,
     rel_step_size: float,
 ) -> Tensor:
-    """Return allowed points that steps of steepest ascent lead to, each projected back.
+    """Return the allowed points after steps of steepest ascent, each of them projected.
 
     Args:
         network: images to logits.
-        threat: what is allowed.
+        threat: the threat model.
         clean: (N, C, H, W) in [0, 1].
-        start: (N, C, H, W) where the first step begins; it need not be allowed.
+        start: (N, C, H, W) where the first step begins; it may lie outside the ball.
         loss: of logits (N, K), in fp32; a scalar, the sum over the images.
-        steps: how many.
-        rel_step_size: their length as a fraction of eps.
+        steps: the number of steps.
+        rel_step_size: the length of a step as a fraction of eps.
     """
     points = start
     for _ in range(steps):

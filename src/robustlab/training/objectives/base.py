@@ -1,4 +1,4 @@
-"""What every objective is: a loss, who plays, and which kind of network it trains."""
+"""The base class of every objective: a loss, its players, and the kind of network that it trains."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -19,8 +19,8 @@ class Objective(Unit, ABC):
     kind = "objective"
     example = "cross_entropy"
     network_kind: ClassVar[str] = "classifier"
-    """The kind of network that it trains, as `Model.network_kind` names it. Of a classifier the loop
-    measures the validation accuracy, too."""
+    """The kind of network that it trains, as `Model.network_kind` names it. For a classifier the loop also
+    measures the validation accuracy."""
     selects = True
     """Whether the weights with the lowest validation loss are kept, rather than the last ones."""
 
@@ -34,7 +34,7 @@ class Objective(Unit, ABC):
 
     @abstractmethod
     def loss(self, step: TrainingStep) -> Tensor:
-        """Return the mean loss (a scalar) of the step's player on its batch."""
+        """Return the mean loss (a scalar) of the step's player on the batch."""
 
 
 def cross_entropy(step: TrainingStep) -> Tensor:

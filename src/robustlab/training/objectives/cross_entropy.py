@@ -1,4 +1,4 @@
-"""Cross-entropy on the images as they are."""
+"""Cross-entropy on the unchanged images."""
 
 from torch import Tensor
 

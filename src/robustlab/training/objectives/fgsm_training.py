@@ -21,7 +21,7 @@ from robustlab.training.step import TrainingStep
 
 @register("fgsm_training")
 class FGSMTraining(AdversarialObjective):
-    """Cross-entropy on the images that one long step from a random start leads to.
+    """Cross-entropy on the images after one long step from a random start.
 
     The network stays in train mode for the step, as in the authors' code. The recipe is unstable: at some
     point a network may learn to withstand this one step alone (catastrophic overfitting), which its loss
@@ -54,9 +54,9 @@ class FGSMTraining(AdversarialObjective):
     def start(self, step: TrainingStep) -> Tensor:
         """Return points of the ball (N, C, H, W) that may lie outside [0, 1], as in the authors' code.
 
-        Kept inside, half of the black pixels would start at 0, from where the step takes them all to eps: the
-        step would begin and end at fewer different points. The draw is made around mid-grey, where [0, 1]
-        leaves room to both sides; of a linf eps above 0.5 it uses 0.5.
+        Inside [0, 1], half of the black pixels would start at 0, and the step would move all of them to eps.
+        So the step would begin and end at fewer different points. The points are drawn around mid-grey, where
+        [0, 1] does not limit them; for a linf eps above 0.5 they are drawn with 0.5.
         """
         grey = torch.full_like(step.images, 0.5)
         drawn = self.threat.random_start(grey, seeding.derive(step.key, "start"), step.ids)

@@ -20,7 +20,8 @@ class GanLoss(Objective):
     network_kind = "gan"
     selects = False
     smoothing: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.0
-    """What is taken off the target 1 of real images (Salimans et al. 2016, arXiv:1606.03498)."""
+    """The value that is subtracted from the target 1 of real images (Salimans et al. 2016,
+    arXiv:1606.03498)."""
 
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
         gan = cast("GANNetwork", network)

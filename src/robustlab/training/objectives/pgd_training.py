@@ -1,4 +1,4 @@
-"""Adversarial training (Madry et al. 2018, arXiv:1706.06083): at each step, on images of PGD."""
+"""Adversarial training (Madry et al. 2018, arXiv:1706.06083): at each step on PGD's images."""
 
 from typing import Annotated
 
@@ -16,11 +16,11 @@ from robustlab.training.step import TrainingStep
 
 @register("pgd_training")
 class PGDTraining(AdversarialObjective):
-    """Cross-entropy on the images that PGD finds against the network as it is at the step.
+    """Cross-entropy on the images that PGD finds on the current network.
 
-    The network stays in train mode during the search, as in the authors' code. Each image gets the search's
-    last point, whether it fools the network or not. With a large eps a fresh network may give all images the
-    same answer for long (the loss is then the logarithm of the number of classes); a ``clean`` of 0.5 helps
+    The network stays in train mode during the search, as in the authors' code. Each image becomes the
+    search's last point, misclassified or not. With a large eps a new network may give all images the same
+    answer for many epochs; the loss is then the logarithm of the number of classes. A ``clean`` of 0.5 helps
     against that (LOG.md, "Objectives that attack the network in training").
     """
 
@@ -28,7 +28,7 @@ class PGDTraining(AdversarialObjective):
     attack: Attack = PGD(steps=10, rel_step_size=0.25)
     """`fgsm`, or a `pgd` without restarts, from a random start or from the clean image."""
     clean: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """The weight of the loss on the clean images; the adversarial loss has the rest of 1."""
+    """The weight of the loss on the clean images; the adversarial loss has the weight ``1 - clean``."""
 
     def __post_init__(self) -> None:
         as_search(self.attack, self.threat)

@@ -1,4 +1,4 @@
-"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, and the same answer near them."""
+"""TRADES (Zhang et al. 2019, arXiv:1901.08573): accuracy on clean images, and similar answers near them."""
 
 from typing import Annotated
 
@@ -23,10 +23,10 @@ from robustlab.training.step import TrainingStep
 
 @register("trades")
 class Trades(AdversarialObjective):
-    """Cross-entropy on clean images plus ``beta`` times KL(answer there || answer at the worst point near).
+    """Cross-entropy on clean images plus ``beta`` times KL(clean answer || answer at the worst near point).
 
-    The worst point is searched for with the network in eval mode, as in the authors' code, by steps along the
-    sum of the divergences. The loss then comes from train mode, and its gradient flows through both answers.
+    The search for the worst point runs in eval mode, as in the authors' code, with steps along the gradient
+    of the divergence. The loss is computed in train mode, and its gradient flows through both answers.
     """
 
     threat: ThreatModel

@@ -17,13 +17,13 @@ from robustlab.training.step import TrainingStep
 class VaeLoss(Objective):
     """Squared error of a VAE, summed over pixels, plus ``kl_weight`` times the KL divergence.
 
-    Weight 0 is the mean squared error alone; weight 1 is the evidence lower bound for a Gaussian
-    decoder of variance 1/2 (appendix B of the paper for the divergence).
+    Weight 0 leaves only the squared error. Weight 1 is the negative evidence lower bound for a Gaussian
+    decoder of variance 1/2 (divergence: appendix B of the paper).
     """
 
     network_kind = "autoencoder"
     kl_weight: Annotated[float, Field(ge=0.0)] = 0.0
-    """Of the divergence of the code from the standard normal distribution."""
+    """The weight of the code's divergence from the standard normal distribution."""
 
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
         """Return the network as the only player.

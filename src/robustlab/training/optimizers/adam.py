@@ -15,12 +15,12 @@ Decay = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 @register("adam")
 class Adam(Optimizer):
-    """Steps along the mean gradient, each weight's divided by the gradient's usual size there."""
+    """Steps along the mean gradient, divided for each weight by the gradient's root mean square."""
 
     lr: Annotated[float, Field(gt=0.0)] = 1e-3
     """Learning rate."""
     betas: tuple[Decay, Decay] = (0.9, 0.999)
-    """How much of the mean gradient, and of the mean squared gradient, each step keeps."""
+    """The shares of the mean gradient, and of the mean squared gradient, that each step keeps."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0
     """The weight of the L2 penalty, whose gradient is added to the loss's."""
 

@@ -1,4 +1,4 @@
-"""What every optimizer is."""
+"""The base class of every optimizer."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from robustlab.core.spec import Unit
 
 
 class Optimizer(Unit, ABC):
-    """How the weights follow the gradient. The loop multiplies its learning rate by the schedule's factor."""
+    """A rule that updates the weights. The loop multiplies its learning rate by the schedule's factor."""
 
     kind = "optimizer"
     example = "sgd(lr=0.1, momentum=0.9)"
@@ -19,8 +19,8 @@ class Optimizer(Unit, ABC):
     def build(self, parameters: Iterable[nn.Parameter], *, fused: bool) -> torch.optim.Optimizer:
         """Return torch's optimizer of some parameters.
 
-        All that its next step depends on is in its ``state_dict``, as tensors, numbers, texts and None: a
-        checkpoint holds it.
+        Its ``state_dict`` must contain everything on which the next step depends, as tensors, numbers, texts
+        and None, so that a checkpoint can store it.
 
         Args:
             parameters: of one player.

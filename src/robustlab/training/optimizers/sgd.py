@@ -13,12 +13,12 @@ from robustlab.training.optimizers.base import Optimizer
 
 @register("sgd")
 class SGD(Optimizer):
-    """Steps along the gradient, or along a decaying sum of the gradients so far."""
+    """Steps along the gradient, or along a decaying sum of all gradients."""
 
     lr: Annotated[float, Field(gt=0.0)] = 0.1
     """Learning rate."""
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    """How much of the sum of gradients each step keeps; 0 is the gradient alone."""
+    """The share of the sum of gradients that each step keeps; 0: only the gradient."""
     nesterov: bool = False
     """Whether the step looks ahead (Nesterov's momentum)."""
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.0

@@ -1,4 +1,4 @@
-"""What every learning-rate schedule is."""
+"""The base class of every learning-rate schedule."""
 
 from abc import ABC, abstractmethod
 
@@ -13,4 +13,4 @@ class Schedule(Unit, ABC):
 
     @abstractmethod
     def scale(self, progress: float) -> float:
-        """Return the factor (not negative) where a share of the training, in [0, 1], is done."""
+        """Return the factor (not negative) after a share of the training, in [0, 1]."""

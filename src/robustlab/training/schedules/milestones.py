@@ -10,12 +10,12 @@ from robustlab.training.schedules.base import Schedule
 
 @register("milestones")
 class Milestones(Schedule):
-    """1 in the beginning, times ``factor`` at each of the points."""
+    """1 at the start, multiplied by ``factor`` at each of the points."""
 
     at: tuple[Annotated[float, Field(gt=0.0, lt=1.0)], ...] = (0.5, 0.75)
-    """Shares of the training."""
+    """The points, as shares of the training in [0, 1]."""
     factor: Annotated[float, Field(gt=0.0)] = 0.1
-    """What the rate is multiplied by."""
+    """The factor of the rate at each point."""
 
     def scale(self, progress: float) -> float:
         return float(self.factor ** sum(progress >= point for point in self.at))

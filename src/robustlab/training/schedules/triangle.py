@@ -1,4 +1,4 @@
-"""One triangle, as one cycle of Smith 2017 (arXiv:1506.01186); Wong, Rice & Kolter 2020 train by it."""
+"""One triangle, as one cycle of Smith 2017 (arXiv:1506.01186); Wong, Rice & Kolter 2020 use it."""
 
 from typing import Annotated
 
@@ -10,7 +10,7 @@ from robustlab.training.schedules.base import Schedule
 
 @register("triangle")
 class Triangle(Schedule):
-    """From 0 up to 1 at ``peak``, and back to 0; both in straight lines."""
+    """From 0 up to 1 at ``peak``, and back to 0; both linearly."""
 
     peak: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.4
     """The share of the training at which the rate is highest."""

@@ -11,10 +11,10 @@ from robustlab.training.schedules.constant import Constant
 
 @register("warmup")
 class Warmup(Schedule):
-    """From 0 up to the beginning of another schedule, which then takes the rest of the training."""
+    """Linear from 0 to the start of another schedule, which takes the rest of the training."""
 
     share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
-    """The share of the training that the warm-up takes."""
+    """The share of the training for the warm-up."""
     then: Schedule = Constant()
     """The schedule that follows."""
 
