@@ -34,7 +34,7 @@ class AutoCertifier(Certifier):
         work: a network is small if CROWN takes at most so many coefficients for an image.
         hope: `crown_ibp` is tried where the margin by interval bounds is above minus so many times the clean
             one.
-        alpha: whether `alpha_crown` is tried, at any cost, in the place of both.
+        alpha: whether `alpha_crown` is tried, at any cost, instead of both.
     """
 
     norms = ("linf", "l2", "l1", "l0")

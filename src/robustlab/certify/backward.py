@@ -114,7 +114,7 @@ def lower_bounds(
         rows: (S, N, ...) their coefficients.
         both: also bound the functions' negatives, in rows S to 2 S - 1 of the result. They share the way back
             until the first lines. Not with autograd.
-        slopes: for some nodes, slopes (S, N, ...) or (1, N, ...) in the place of those of the lower lines.
+        slopes: for some nodes, slopes (S, N, ...) or (1, N, ...) instead of those of the lower lines.
     """
     pending, slopes = {node: rows}, slopes or {}
     constant = loss = torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)

@@ -2,8 +2,8 @@
 
 The smoothed classifier answers with the class that a base classifier gives most often to the image plus
 Gaussian noise. A radius is a bound for this classifier, not for the base classifier; and it holds with a
-confidence below 1, over the draws of the certification. So it is no `Certifier`, whose proofs are certain:
-robustlab treats an image that is proven and broken as an error, and here that may happen by chance.
+confidence below 1, over the draws of the certification. Here an image that is certified and broken may happen
+by chance; for the certain proofs of a `Certifier`, robustlab treats it as an error.
 """
 
 from collections.abc import Callable

@@ -28,7 +28,7 @@ def load_splits(
 
     Args:
         part: of the recipe.
-        dataset: in the place of the recipe's, a name or a split.
+        dataset: instead of the recipe's, a name or a split.
         test: with a split, the one that is tested on.
         data_root: the first folder in which data is looked for.
         seed: of the choice of validation images.

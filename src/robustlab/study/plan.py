@@ -151,7 +151,7 @@ class _Planner:
         )
 
     def _quick(self, stage: TrainStage) -> NetworkStage:
-        """Return what a quick run does in the place of a whole training."""
+        """Return what a quick run does instead of a whole training."""
         sources = () if stage.defense is None else stage.defense.networks
         # A defense of the zoo was trained with images of another network of the zoo.
         if not {training.network for training in self.result.trainings}.intersection(sources):

@@ -70,7 +70,7 @@ class AWP(AdversarialObjective):
 
 
 class _WithWeights(nn.Module):
-    """A network with other tensors in the place of some parameters; its buffers are its own."""
+    """A network with other tensors instead of some parameters; its buffers are its own."""
 
     def __init__(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         super().__init__()

@@ -59,9 +59,9 @@ def seen_by_relus(network: nn.Module) -> Iterator[Layers]:
 def imbalance(pixels: tuple[Tensor, Tensor], layers: Layers) -> Tensor:
     """Return how much bounds widen through the layers, and how unevenly ReLUs are on and off (section 4.2).
 
-    Each layer adds what is missing to half: of the ratio of the pixels' mean width to its own, and of the
-    ratios of the sums, and of the squares, of the centres above 0 and below it. 0 of a network without
-    `nn.ReLU`.
+    Each layer has three ratios: the pixels' mean width to its own, and the centres above 0 to those below it,
+    by their sums and by their squares. A ratio below one half adds the difference. The value is 0 for a network
+    without `nn.ReLU`.
     """
     width = (pixels[1] - pixels[0]).mean()
     total = torch.zeros((), device=width.device)
