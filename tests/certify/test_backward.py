@@ -117,6 +117,21 @@ def test_lines_of_each_function_hold(name: str, width: float) -> None:
         assert (middle - found[:4]).max() <= 1e-2
 
 
+def test_results_of_one_number_for_each_image_are_bounded() -> None:
+    class Middle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            middle = torch.relu(x.mean(dim=(1, 2, 3)) - 0.5)
+            return torch.stack([middle, 0.1 - middle], dim=1)
+
+    images, labels = (
+        torch.tensor([0.2, 0.55, 0.9]).view(3, 1, 1, 1).expand(3, 1, 2, 2),
+        torch.tensor([1, 1, 0]),
+    )
+    for certifier in (CROWNIBP(), CROWN()):
+        proven = certifier.certify(Middle().eval(), images, labels, Linf(eps=0.1))
+        assert proven.tolist() == [True, False, True]
+
+
 @pytest.mark.parametrize("name", MIXING)
 def test_images_out_of_the_first_dimension_are_refused(name: str) -> None:
     interval, _ = bounds_and_points(0.2)

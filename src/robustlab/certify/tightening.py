@@ -38,7 +38,7 @@ class Tightener:
         x.lower, x.upper = node.lower, node.upper
 
     def _improve(self, node: Node, *, bent: bool) -> None:
-        lower, upper = node.lower.flatten(1), node.upper.flatten(1)
+        lower, upper = (ends.reshape(len(ends), -1) for ends in (node.lower, node.upper))
         # Away from its bend a rectifier is affine.
         open_ones = (lower < 0) & (upper > 0) if bent else lower < upper
         counts = open_ones.sum(dim=1)
