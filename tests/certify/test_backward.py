@@ -17,6 +17,7 @@ from robustlab.certify import CROWN, CROWNIBP, IBP, AlphaCROWN, AutoCertifier, r
 from robustlab.certify.backward import Tape, lower_bounds
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
+from robustlab.certify.tightening import WorkCounter
 from robustlab.core import seeding
 from robustlab.threats import L2, Linf, ThreatModel
 
@@ -115,6 +116,33 @@ def test_lines_of_each_function_hold(name: str, width: float) -> None:
     if width == 0:
         middle = (rows * function(points[0].clone()).double()).flatten(2).sum(dim=2)
         assert (middle - found[:4]).max() <= 1e-2
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6(), nn.Sigmoid()], ids=repr)
+def test_work_counts_layers_before_functions_with_and_without_lines(activation: nn.Module) -> None:
+    layers = [nn.Flatten(), nn.Linear(16, 9), activation, nn.Linear(9, 7), activation, nn.Linear(7, 3)]
+    counter = WorkCounter()
+    pixels = region(torch.rand(1, 1, 4, 4), Linf(eps=0.1), torch.float64)
+    with torch.no_grad():
+        nn.Sequential(*layers)(Tape(counter.tighten).start(pixels))
+    # From 7 neurons back: themselves, 9 activations, and, if these have lines, 9 neurons and 16 pixels twice.
+    behind = 7 + 9 + (0 if isinstance(activation, nn.ReLU6) else 9 + 16 + 16)
+    assert counter.work == 7 * behind
+
+
+def test_results_of_one_number_for_each_image_are_bounded() -> None:
+    class Middle(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            middle = torch.relu(x.mean(dim=(1, 2, 3)) - 0.5)
+            return torch.stack([middle, 0.1 - middle], dim=1)
+
+    images, labels = (
+        torch.tensor([0.2, 0.55, 0.9]).view(3, 1, 1, 1).expand(3, 1, 2, 2),
+        torch.tensor([1, 1, 0]),
+    )
+    for certifier in (CROWNIBP(), CROWN()):
+        proven = certifier.certify(Middle().eval(), images, labels, Linf(eps=0.1))
+        assert proven.tolist() == [True, False, True]
 
 
 @pytest.mark.parametrize("name", MIXING)

@@ -21,7 +21,7 @@ from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
 from robustlab.certify.margins import logits_of
 from robustlab.certify.region import region
-from robustlab.certify.tightening import most_work
+from robustlab.certify.tightening import WorkCounter
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
@@ -68,9 +68,10 @@ class AutoCertifier(Certifier):
         """Return the certifier that follows, given an image of the same shape as all."""
         if self.alpha:
             return AlphaCROWN()
+        counter = WorkCounter()
         with torch.no_grad():
-            node = logits_of(model, Tape().start(region(image, threat, torch.float64))).node
-        return CROWN() if node is not None and most_work(node) <= self.work else CROWNIBP()
+            logits_of(model, Tape(counter.tighten).start(region(image, threat, torch.float64)))
+        return CROWN() if counter.work <= self.work else CROWNIBP()
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
         with torch.no_grad():

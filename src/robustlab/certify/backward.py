@@ -159,7 +159,9 @@ def _twice(values: Tensor, *, both: bool) -> Tensor:
 
 def _dot(rows: Tensor, values: Tensor) -> Tensor:
     """Return (S, N) the sums over all but the first two dimensions."""
-    return torch.einsum("snd,nd->sn", rows.flatten(2), values.flatten(1))
+    # A result of one number for each image has no dimension to flatten.
+    s, n = rows.shape[:2]
+    return torch.einsum("snd,nd->sn", rows.reshape(s, n, -1), values.reshape(n, -1))
 
 
 class Tape:

@@ -38,7 +38,7 @@ class Tightener:
         x.lower, x.upper = node.lower, node.upper
 
     def _improve(self, node: Node, *, bent: bool) -> None:
-        lower, upper = node.lower.flatten(1), node.upper.flatten(1)
+        lower, upper = (ends.reshape(len(ends), -1) for ends in (node.lower, node.upper))
         # Away from its bend a rectifier is affine.
         open_ones = (lower < 0) & (upper > 0) if bent else lower < upper
         counts = open_ones.sum(dim=1)
@@ -57,15 +57,24 @@ class Tightener:
         node.lower, node.upper = lower.view_as(node.lower), upper.view_as(node.upper)
 
 
-def most_work(node: Node) -> int:
-    """Return how many coefficients a `Tightener` takes for one image, if its intervals decide nothing."""
-    work = 0
-    for here in way_back(node):
-        for parent in here.parents if here.lines is not None else ():
-            if _can_be_tightened(parent):
-                behind = sum(each.lower[0].numel() for each in way_back(parent))
-                work += behind * parent.lower[0].numel()
-    return work
+class WorkCounter:
+    """Counts, in the place of a `Tightener`, what it would take for one image.
+
+    Attributes:
+        work: how many coefficients, if intervals decide nothing.
+    """
+
+    def __init__(self) -> None:
+        self.work = 0
+
+    def tighten(self, func: Any, x: Interval) -> None:
+        """Add the work for the arguments of a function that is not affine."""
+        del func
+        node = x.node
+        assert node is not None
+        if not node.tight and _can_be_tightened(node):
+            self.work += node.lower[0].numel() * sum(each.lower[0].numel() for each in way_back(node))
+        node.tight = True
 
 
 def _can_be_tightened(node: Node) -> bool:
