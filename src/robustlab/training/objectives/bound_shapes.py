@@ -60,8 +60,8 @@ def imbalance(pixels: tuple[Tensor, Tensor], layers: Layers) -> Tensor:
     """Return how much bounds widen through the layers, and how unevenly ReLUs are on and off (section 4.2).
 
     Each layer has three ratios: the pixels' mean width to its own, and the centres above 0 to those below it,
-    by their sums and by their squares. A ratio below one half adds the difference. The value is 0 for a network
-    without `nn.ReLU`.
+    by their sums and by their squares. A ratio below one half adds the difference. The result is 0 if a
+    network has no `nn.ReLU`.
     """
     width = (pixels[1] - pixels[0]).mean()
     total = torch.zeros((), device=width.device)
