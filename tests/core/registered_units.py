@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from robustlab.attacks import PGD, Attack, Criterion, Gradient
+from robustlab.attacks import PGD, Attack, Criterion, ExactGradient, Gradient
 from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit, nested_kinds, units
@@ -18,8 +18,20 @@ from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import Model
 from robustlab.models.sources import Source
-from robustlab.threats import ThreatModel
-from robustlab.training import Augmentation, Averaging, Objective, Optimizer, PGDTraining, Schedule
+from robustlab.threats import Linf, ThreatModel
+from robustlab.training import (
+    AWP,
+    SABR,
+    Augmentation,
+    Averaging,
+    IBPTraining,
+    Mixed,
+    Objective,
+    Optimizer,
+    PGDTraining,
+    Schedule,
+    Trades,
+)
 
 KINDS: list[type[Unit]] = [Attack, Criterion, Gradient, ThreatModel, Model, Objective, Defense, Detector]
 KINDS += [Source, Dataset, Optimizer, Schedule, Augmentation, Averaging]
@@ -34,10 +46,15 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     """Units of a class with any arguments that their annotations allow."""
     hints = typing.get_type_hints(unit, include_extras=True)
     arguments = {field.name: _values(hints[field.name]) for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
-    if unit is PGDTraining:  # of all attacks it takes one, and without restarts
-        arguments["attack"] = instances(PGD).map(
-            lambda pgd: PGD(**vars(pgd) | {"restarts": 1, "start": "random"})
-        )
+    if unit in (PGDTraining, Mixed):  # of all attacks they take one, without restarts, by exact gradients
+        fixed = {"restarts": 1, "start": "random", "gradient": ExactGradient()}
+        arguments["attack"] = instances(PGD).map(lambda pgd: PGD(**vars(pgd) | fixed))
+    if unit in (PGDTraining, Mixed, IBPTraining, SABR):
+        arguments["threat"] = instances(Linf)
+    if unit in (IBPTraining, SABR):
+        arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 1.0)}
+    if unit is AWP:
+        arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
     return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]

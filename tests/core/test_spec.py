@@ -17,6 +17,7 @@ from robustlab.core.spec import Unit, parse, units
 from robustlab.defenses import Defense, Purifier
 from robustlab.models import CNN, Model
 from robustlab.threats import Linf
+from robustlab.training import FGSMTraining
 
 
 @every_unit
@@ -91,6 +92,9 @@ def _some(unit: type[Unit]) -> Unit:
         "fgsm_training": {"threat": Linf(eps=0.1)},
         "pgd_training": {"threat": Linf(eps=0.1)},
         "trades": {"threat": Linf(eps=0.1)},
+        **{name: {"threat": Linf(eps=0.1)} for name in ("mart", "mixed", "ibp_training", "sabr")},
+        "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
+        "noise_training": {"std": 0.1},
     }
     return unit(**needed.get(unit.name, {}))
 
@@ -170,6 +174,17 @@ FROZEN_SPECS = {
     "diffusion(channels=24)",
     "reformer(channels=3)",
     "denoising(std=0.3)",
+    "mart(threat=linf(eps=0.1), beta=5.0, steps=10, rel_step_size=0.25)",
+    "mixed(threat=linf(eps=0.1), attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), "
+    "fraction=0.3)",
+    "msd(linf=0.3, l2=2.0, l1=10.0, steps=10, rel_step_size=0.25)",
+    "noise_training(std=0.1)",
+    "code(reference='my.py:make', files='')",
+    "ibp_training(threat=linf(eps=0.1), kappa=0.5, warmup=0.1, ramp=0.6, regularizer=0.5, "
+    "initialization=True)",
+    "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
+    "regularizer=0.5, initialization=True)",
+    "awp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), gamma=0.01, warmup=0.1)",
     "diffusion_loss()",
     "random_points(count=100, draw=uniform, loss=margin)",
     "vae_loss(kl_weight=0.0)",

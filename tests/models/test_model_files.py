@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from robustlab.core import seeding
 from robustlab.core.errors import ModelFileError
 from robustlab.core.spec import parse, units
-from robustlab.models import Model, Shape, load_network, save_network
+from robustlab.models import DiffusionNetwork, Model, Shape, load_network, save_network
 from robustlab.models.files import load_tensors, save_tensors
 
 SHAPE = Shape(1, 8, 8, 3)
@@ -23,6 +23,10 @@ SMALL = [
     "vae(hidden=9, latent=2)",
     "gan(hidden=8, latent=3, dropout=0.1)",
     "strided_cnn(hidden=9)",
+    "conv_vae(channels=3, latent=2)",
+    "denoising_autoencoder(channels=3)",
+    "diffusion(channels=8)",
+    "reformer(channels=2)",
 ]
 
 
@@ -54,9 +58,11 @@ def test_a_network_comes_back(text: str, tmp_path: Path) -> None:
     assert loaded.state_dict().keys() == network.state_dict().keys()
     for name, tensor in network.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
-    images = torch.rand(4, *SHAPE.image)
-    assert torch.allclose(loaded(images), network(images), atol=1e-6)
-    assert torch.equal(load_network(str(path))(images), loaded(images))
+    inputs = [torch.rand(4, *SHAPE.image)]
+    if isinstance(network, DiffusionNetwork):
+        inputs.append(torch.rand(4))  # the times
+    assert torch.allclose(loaded(*inputs), network(*inputs), atol=1e-6)
+    assert torch.equal(load_network(str(path))(*inputs), loaded(*inputs))
 
 
 def test_the_card_lies_beside_the_weights(saved: Path) -> None:

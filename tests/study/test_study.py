@@ -205,7 +205,7 @@ def test_another_seed_is_another_study(
     for read in (robustlab.load_run, robustlab.write_report):
         with pytest.raises(RunError, match=r"a study that did not end|holds no finished run"):
             read(copy)
-    with pytest.raises(RobustlabError, match="a study that did not end"):
+    with pytest.raises(RobustlabError, match="a run that did not end"):
         robustlab.evaluate(copy, network="vae", dataset="digits")
     with pytest.raises(RunError, match="seed 1, not 0"):
         robustlab.run_study(recipe, out=copy)

@@ -129,8 +129,7 @@ def test_robustlab_evaluate_finds_the_same(
     again = robustlab.evaluate(
         run.folder,
         network="baseline",
-        dataset="digits",
-        n=60,
+        dataset=robustlab.load_dataset("digits").limited(1000, 40, 60).test,
         attacks=str(row.attacks),
         threat=str(row.threat),
         mode=row.mode,  # type: ignore[arg-type]

@@ -117,7 +117,7 @@ def test_each_matrix_moves_by_a_share_of_its_norm_to_where_the_loss_is_higher() 
     weights = dict(network.named_parameters())
     assert moves.keys() == {"1.weight", "4.weight"}
     for name, move in moves.items():
-        assert float(move.norm() / weights[name].norm()) == pytest.approx(0.02, rel=1e-4)
+        assert float(move.norm() / weights[name].detach().norm()) == pytest.approx(0.02, rel=1e-4)
     before = inner.loss_at(step, points)
     assert objective.loss_at(step, points) > before + 0.01
     with torch.no_grad():

@@ -32,7 +32,9 @@ class AlphaCROWN(Certifier):
     norms = ("linf",)
 
     steps: Annotated[int, Field(ge=1)] = 20
+    """Steps of Adam on the slopes."""
     lr: Annotated[float, Field(gt=0.0)] = 0.2
+    """Adam's step size; slopes are between 0 and 1."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return self._bounds(model, images, labels, threat).proofs

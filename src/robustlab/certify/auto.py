@@ -28,20 +28,16 @@ from robustlab.threats import ThreatModel
 
 @register("auto")
 class AutoCertifier(Certifier):
-    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
-
-    Attributes:
-        work: a network is small if CROWN takes at most so many coefficients for an image.
-        hope: `crown_ibp` is tried where the margin by interval bounds is above minus so many times the clean
-            one.
-        alpha: whether `alpha_crown` is tried, at any cost, instead of both.
-    """
+    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others."""
 
     norms = ("linf", "l2", "l1", "l0")
 
     work: Annotated[float, Field(ge=0.0)] = 1e6
+    """A network is small if `crown` takes at most so many coefficients for an image."""
     hope: Annotated[float, Field(ge=0.0)] = 4.0
+    """`crown_ibp` is tried where the margin by interval bounds is above minus so many times the clean one."""
     alpha: bool = False
+    """Whether `alpha_crown` is tried, at any cost, instead of both."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         certified, rough = IBP().look(model, images, labels, threat)

@@ -58,7 +58,7 @@ class Tightener:
 
 
 class WorkCounter:
-    """Counts, in the place of a `Tightener`, what it would take for one image.
+    """Counts, instead of a `Tightener`, what it would take for one image.
 
     Attributes:
         work: how many coefficients, if intervals decide nothing.

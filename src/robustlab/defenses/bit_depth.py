@@ -35,6 +35,7 @@ class BitDepth(ComposedDefense):
     classifier: BareText
     """The network that classifies the rounded image."""
     bits: Annotated[int, Field(ge=1, le=8)] = 1
+    """Bits per pixel."""
 
     def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         parts = OrderedDict(transform=FewerBits(self.bits), classifier=networks[self.classifier])

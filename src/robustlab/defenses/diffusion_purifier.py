@@ -83,7 +83,9 @@ class DiffusionPurifier(ComposedDefense):
     """Standard deviation of the noise on the pixel scale."""
     steps: Annotated[int, Field(ge=1, le=1000)] = 1
     votes: Votes = 1
+    """Noisy copies of each image, whose probabilities are averaged."""
     seed: Seed = None
+    """A known noise, the same for every image; None: new noise at each call."""
 
     def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         denoiser = DiffusionDenoiser(networks[self.network], self.noise, self.steps)

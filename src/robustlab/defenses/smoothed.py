@@ -25,7 +25,9 @@ class Smoothed(ComposedDefense):
     sigma: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
     """Standard deviation of the noise on the pixel scale."""
     votes: Votes = 10
+    """Noisy copies of each image, whose probabilities are averaged."""
     seed: Seed = None
+    """A known noise, the same for every image; None: new noise at each call."""
 
     def compose(self, networks: Mapping[str, nn.Module]) -> nn.Module:
         noise = NoisyCopies(self.sigma, self.votes, self.seed)

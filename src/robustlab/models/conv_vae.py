@@ -43,6 +43,7 @@ class ConvVAE(Model):
     network_kind = "autoencoder"
     generative = True
     channels: Annotated[int, Field(ge=1)] = 32
+    """Filters of the first convolution."""
     latent: Annotated[int, Field(ge=1)] = 16
 
     def build(self, shape: Shape) -> ConvVAENetwork:

@@ -16,6 +16,7 @@ class DenoisingAutoencoder(Model):
 
     network_kind = "autoencoder"
     channels: Annotated[int, Field(ge=1)] = 32
+    """Filters of the first convolution."""
 
     def build(self, shape: Shape) -> nn.Module:
         return nn.Sequential(

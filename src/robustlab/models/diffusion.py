@@ -50,6 +50,7 @@ class Diffusion(Model):
 
     network_kind = "diffusion model"
     channels: Annotated[int, Field(ge=1)] = 24
+    """Filters of the first convolution."""
 
     def build(self, shape: Shape) -> DiffusionNetwork:
         return DiffusionNetwork(shape, self.channels)

@@ -18,6 +18,7 @@ class Reformer(Model):
 
     network_kind = "autoencoder"
     channels: Annotated[int, Field(ge=1)] = 3
+    """Filters of the first convolution."""
 
     def build(self, shape: Shape) -> nn.Module:
         inner = self.channels
