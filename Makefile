@@ -1,5 +1,5 @@
 # make run     train, attack, defend, detect and report on real data (10 to 20 minutes on two cores)
-# make quick   the same on few epochs and a part of the images (2 to 3 minutes)
+# make quick   the same on few epochs and a part of the images (2 minutes)
 # make test    lint, types, tests
 # Each sets itself up first: a virtual environment in .venv, and the install.
 

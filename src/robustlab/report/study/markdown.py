@@ -38,14 +38,15 @@ def _banners(view: StudyView) -> list[str]:
         )
     if view.results.quick:
         zoo = [
-            f" {plain(network.title)} was not trained here: it is the zoo's {plain(network.zoo)},"
-            " which the whole study's recipe made."
+            f"{plain(network.title)} ({plain(network.zoo)})"
             for network in view.results.networks
             if network.zoo is not None
         ]
+        kept = " Networks of the zoo, which the recipe made on all images, were not trained again: "
         banners.append(
             "> **A quick run:** few epochs on a part of the data. Its figures are not the whole study's."
-            f"{''.join(zoo)} Claims that need more images are marked as not shown."
+            f"{kept + ', '.join(zoo) + '.' if zoo else ''}"
+            " Claims that need more images are marked as not shown."
         )
     return banners
 
