@@ -56,6 +56,23 @@ def test_a_command_runs(command: list[str]) -> None:
 
 
 @pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("attacks", "grade"),
+    [
+        ("pgd(steps=1, gradient=bpda(part=defense))", "warn"),
+        ("pgd(steps=1, gradient=finite_differences)", "warn"),
+        ("pgd(steps=1, gradient=bpda(part=defense)), pgd(steps=2)", "fail"),
+    ],
+)
+def test_no_gradient_speaks_of_attacks_that_follow_the_classifiers_own(attacks: str, grade: str) -> None:
+    command = next(command for command in COMMANDS if command[2] == "my_defense.py:rounded")
+    results = results_of([*command[:7], "--attacks", attacks])
+    (check,) = (check for check in results["checks"] if check["id"] == "no-gradient")
+    assert check["grade"] == grade
+    assert ("bpda" in check["found"].split(" can find nothing")[0]) is False
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("model", "grades"), [("rounded", ["fail"]), ("differentiable", [])])
 def test_bpda_gives_the_rounding_a_gradient(model: str, grades: list[str]) -> None:
     command = next(command for command in COMMANDS if command[2] == f"my_defense.py:{model}")

@@ -23,6 +23,7 @@ class BPDAGradient(Gradient):
     the classifier, whose code need not change. The module `BPDA` does the same when you build a model.
     """
 
+    needs_gradient = False  # of the classifier as it is: the replaced part need not have one
     part: BareText
     """The submodule's name as in ``model.named_modules()``, such as ``quantizer`` or ``front.jpeg``; the end
     of the name is enough. The submodule takes one tensor and returns one."""
