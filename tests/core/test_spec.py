@@ -196,7 +196,7 @@ FROZEN_SPECS = {
     "agreement=0.4)",
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
-    "strided_cnn(hidden=100)",
+    "strided_cnn(width=16, middle=0, hidden=100)",
     "vae(hidden=400, latent=20)",
     "if_masked(attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), steps=10, points=5)",
     "unbounded()",

@@ -54,10 +54,11 @@ class Stages(Progress):
             {"done": self.done, "kept": self.kept}[state].append(name)
 
 
-def evaluation(name: str, **fields: str) -> str:
+def evaluation(name: str, **fields: str | int) -> str:
     """Return an evaluation of a recipe."""
     given = {"title": f"Row {name}", "group": "summary", "model": "baseline"} | fields
-    lines = [f"{field} = {value if value[0] == '[' else repr(value)}" for field, value in given.items()]
+    plain = (str(value) if str(value)[0] == "[" else repr(value) for value in given.values())
+    lines = [f"{field} = {value}" for field, value in zip(given, plain, strict=True)]
     return "\n".join(["", "[[evaluations]]", f'id = "{name}"', *lines, ""])
 
 

@@ -74,6 +74,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         'mode = "test_set"',
         ("evaluations.1.mode", "'verdict', 'max-loss' or 'test-set'", "found 'test_set'"),
     ),
+    (
+        'mode = "test-set"',
+        "eot_samples = 0",
+        ("evaluations.1.eot_samples", "greater than or equal to 1", "found 0"),
+    ),
+    (
+        'mode = "test-set"',
+        'certifier = "crwn"',
+        ("evaluations.1.certifier", "unknown certifier 'crwn'", "did you mean 'crown'?"),
+    ),
     ("x = [0.0, 0.5]", "x = [0.0, 1.5]", ("curves.0.x.1", "found 1.5")),
     ("x = [0.0, 0.5]", "x = []", ("curves.0.x", "at least 1 item")),
     ('name = "toy"', 'name = "My toy"', ("name: ", "pattern", "found 'My toy'")),

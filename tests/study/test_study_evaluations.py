@@ -16,11 +16,16 @@ from robustlab.core.errors import RunError
 from robustlab.runs.ledger import Outcome
 from robustlab.runs.results import Row
 
-SPECS = {
+SPECS: dict[str, dict[str, str | int]] = {
     "clean": {},
     "fgsm": {"attacks": "fgsm", "threat": "linf(eps=0.1*scale)", "mode": "test-set"},
-    "pgd": {"attacks": "pgd(steps=3)", "threat": "linf(eps=0.1*scale)"},
-    "two": {"attacks": "fgsm, pgd(steps=2)", "threat": "l2(eps=0.5)", "mode": "max-loss"},
+    "pgd": {"attacks": "pgd(steps=3)", "threat": "linf(eps=0.1*scale)", "certifier": "crown_ibp"},
+    "two": {
+        "attacks": "fgsm, pgd(steps=2)",
+        "threat": "l2(eps=0.5)",
+        "mode": "max-loss",
+        "eot_samples": 2,
+    },
     "noise": {"attacks": "gaussian_noise(std=0.3)", "mode": "test-set", "checks": "none"},
 }
 NAMES = ("clean", "fgsm-study", "fgsm-pixel", "pgd-study", "pgd-pixel", "two", "noise")
@@ -79,6 +84,11 @@ def test_each_is_a_finished_evaluation(run: robustlab.Run, rows: dict[str, Row],
     assert not robustlab.gate(folder, min_robust=min(1.0, results.robust.value + 0.01)).passed
     same = robustlab.compare(folder, folder)
     assert (same.n, same.gained, same.lost) == (60, 0, 0)
+
+
+def test_a_row_takes_the_options_of_an_evaluation(run: robustlab.Run) -> None:
+    results = {name: loaded(run.folder / "evaluations" / name).results for name in NAMES}
+    assert {name: found.samples for name, found in results.items()} == {**dict.fromkeys(NAMES, 1), "two": 2}
 
 
 def test_the_command_line_takes_them(copy: Path) -> None:

@@ -169,6 +169,8 @@ class _Planner:
             threat=threat_of(None if part.threat is None else choice.bound(part.threat)),
             surrogates=tuple(part.surrogates),
             mode=part.mode,
+            eot_samples=part.eot_samples,
+            certifier=part.certifier,
         )
 
     def _inputs(self, *questions: Question) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ import pydantic.dataclasses
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack
-from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
+from robustlab.certify import Certifier
+from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT, MAX_SAMPLES
 from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
 from robustlab.core.options import EvaluationMode
 from robustlab.core.spec import UnitT, parse
@@ -39,6 +40,7 @@ from robustlab.training_options import TrainingFields
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+Samples = Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 
 Bound = Callable[[str], str]
@@ -72,6 +74,14 @@ def _known_dataset(name: str) -> str:
     except DataError as error:
         raise ValueError(str(error)) from None
     return name
+
+
+def _known_certifier(spec: str) -> str:
+    try:
+        parse(Certifier, spec)
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+    return spec
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
@@ -231,6 +241,8 @@ class Attacked(_Part):
     threat: str | None = None
     surrogates: list[str] = []
     mode: EvaluationMode = "verdict"
+    eot_samples: Samples | None = None
+    certifier: Annotated[str, AfterValidator(_known_certifier)] = "auto"
 
 
 class EvaluationPart(Attacked):

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import AttackResult
+from robustlab.certify import Certifier
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
+from robustlab.core.spec import parse
 from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation.coordinator.evaluate import cascade_of
@@ -47,6 +49,8 @@ class Question:
         threat: what the attacker may do.
         surrogates: sources of other classifiers that the attacker uses.
         mode: see `EvaluationOptions`.
+        eot_samples: see `EvaluationOptions`.
+        certifier: see `EvaluationOptions`.
     """
 
     model: str
@@ -55,17 +59,25 @@ class Question:
     threat: ThreatModel
     surrogates: tuple[str, ...]
     mode: EvaluationMode
+    eot_samples: int | None = None
+    certifier: str = "auto"
 
     @property
     def effort(self) -> float:
         """The estimated number of passes per image, including proofs and the second measurement."""
         attacks = () if self.attacks is None else attack_list(self.attacks)
-        return 1.0 + sum(attack_effort(attack) for attack in attacks)
+        return 1.0 + (self.eot_samples or 1) * sum(attack_effort(attack) for attack in attacks)
 
     def identity(self) -> dict[str, Any]:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
         attacks = None if self.attacks is None else [repr(unit) for unit in attack_list(self.attacks)]
-        return {"attacks": attacks, "threat": repr(self.threat), "mode": self.mode}
+        return {
+            "attacks": attacks,
+            "threat": repr(self.threat),
+            "mode": self.mode,
+            "eot_samples": self.eot_samples,
+            "certifier": repr(parse(Certifier, self.certifier)),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +152,8 @@ class Workspace:
             dataset=split,
             surrogates=question.surrogates,
             mode=question.mode,
+            eot_samples=question.eot_samples,
+            certifier=question.certifier,
             checks=checks,
             certify=certify,
             precision="fp32",
