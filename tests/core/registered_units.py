@@ -24,6 +24,7 @@ from robustlab.training import (
     SABR,
     Augmentation,
     Averaging,
+    EpsRamp,
     IBPTraining,
     Mixed,
     Objective,
@@ -53,7 +54,7 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments["threat"] = instances(Linf)
     if unit in (IBPTraining, SABR):
         arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 1.0)}
-    if unit is AWP:
+    if unit in (AWP, EpsRamp):
         arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))

@@ -94,6 +94,7 @@ def _some(unit: type[Unit]) -> Unit:
         "trades": {"threat": Linf(eps=0.1)},
         **{name: {"threat": Linf(eps=0.1)} for name in ("mart", "mixed", "ibp_training", "sabr")},
         "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
+        "eps_ramp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
     }
     return unit(**needed.get(unit.name, {}))
@@ -184,6 +185,7 @@ FROZEN_SPECS = {
     "initialization=True)",
     "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
     "regularizer=0.5, initialization=True)",
+    "eps_ramp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), share=0.3)",
     "awp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), gamma=0.01, warmup=0.1)",
     "diffusion_loss()",
     "random_points(count=100, draw=uniform, loss=margin)",

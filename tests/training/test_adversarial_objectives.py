@@ -36,6 +36,7 @@ NORMS = ("linf", "l2", "l1")
 THREATS = ("linf(eps=0.1)", "l2(eps=0.7)", "l1(eps=3.0)")
 SPECS = {
     "awp": "awp(objective=pgd_training(threat={threat}), warmup=0.0)",
+    "eps_ramp": "eps_ramp(objective=pgd_training(threat={threat}), share=0.4)",
     "mixed": "mixed(threat={threat}, attack=pgd(steps=4, rel_step_size=0.5), fraction=1.0)",
 }
 
@@ -185,6 +186,7 @@ def bits(objective: Objective, digits: Splits, compute: Compute) -> dict[str, Te
         "trades(threat=linf(eps=0.3), beta=0.0)",
         "awp(objective=trades(threat=linf(eps=0.3), beta=0.0), gamma=0.0)",
         "awp(objective=fgsm_training(threat=linf(eps=0.0)), warmup=1.0)",
+        "eps_ramp(objective=fgsm_training(threat=linf(eps=0.0)))",
         "mixed(threat=linf(eps=0.3), fraction=0.0)",
         "mixed(threat=linf(eps=0.0), attack=pgd(steps=2), fraction=1.0)",
         "noise_training(std=0.0)",
@@ -347,6 +349,7 @@ def undefended(digits: Splits) -> float:
         "mart(threat=linf(eps=0.1), steps=3, rel_step_size=0.5)",
         "awp(objective=trades(threat=linf(eps=0.1), steps=3, rel_step_size=0.5), gamma=0.003)",
         "msd(linf=0.1, l2=0.5, l1=2.0, steps=3, rel_step_size=0.5)",
+        "eps_ramp(objective=mart(threat=linf(eps=0.1), steps=3, rel_step_size=0.5))",
         "mixed(threat=linf(eps=0.1), attack=pgd(steps=3, rel_step_size=0.5), fraction=0.5)",
     ],
 )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import FGSM, PGD
 from robustlab.core import seeding
+from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
 from robustlab.threats import L1, L2, Linf
 from robustlab.training import (
@@ -143,6 +144,28 @@ def test_the_move_of_the_weights_leaves_no_trace() -> None:
     for one, other in zip(plain.state_dict().values(), moved.state_dict().values(), strict=True):
         torch.testing.assert_close(one, other)
     assert all(parameter.requires_grad and parameter.grad is None for parameter in moved.parameters())
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [
+        ("trades(threat=linf(eps=0.2), steps=2)", "trades(threat=linf(eps=0.1), steps=2)"),
+        ("msd(linf=0.2, l2=1.0, l1=8.0, steps=2)", "msd(linf=0.1, l2=0.5, l1=4.0, steps=2)"),
+        ("awp(objective=mart(threat=l2(eps=1.0)))", "awp(objective=mart(threat=l2(eps=0.5)))"),
+    ],
+)
+def test_eps_rises_to_its_full_value(text: str, half: str) -> None:
+    network = network_of()
+    step = step_on(network)  # in the middle of the training
+    for share, expected in ((1.0, half), (0.5, text), (0.2, text)):
+        found = parse(Objective, f"eps_ramp(objective={text}, share={share})").loss(step)
+        assert torch.equal(found, parse(Objective, expected).loss(step)), share
+
+
+@pytest.mark.parametrize("text", ["cross_entropy()", "eps_ramp(objective=mart(threat=linf(eps=0.1)))"])
+def test_a_ramp_needs_an_objective_that_attacks(text: str) -> None:
+    with pytest.raises(SpecError, match="objective"):
+        parse(Objective, f"eps_ramp(objective={text})")
 
 
 def test_the_weights_stay_during_the_warmup() -> None:

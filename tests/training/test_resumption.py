@@ -60,7 +60,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         "awp(objective=mart(threat=linf(eps=0.1), steps=2), warmup=0.4)",
         {"schedule": Cosine()},
     ),
-    "several norms": ("msd(linf=0.1, l2=0.5, l1=0, steps=2)", {}),
+    "several norms": ("eps_ramp(objective=msd(linf=0.1, l2=0.5, l1=0, steps=2), share=0.7)", {}),
     "mixed": ("mixed(threat=linf(eps=0.1), fraction=0.4)", {"optimizer": SGD(lr=0.05)}),
     "interval bounds": ("ibp_training(threat=linf(eps=0.1))", {"clip": 1.0}),
     "small boxes": ("sabr(threat=linf(eps=0.1), steps=2, ramp=0.5)", {"schedule": Triangle()}),

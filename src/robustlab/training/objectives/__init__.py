@@ -7,6 +7,7 @@ from robustlab.training.objectives.certified import CertifiedObjective
 from robustlab.training.objectives.cross_entropy import CrossEntropy
 from robustlab.training.objectives.denoising import Denoising
 from robustlab.training.objectives.diffusion_loss import DiffusionLoss
+from robustlab.training.objectives.eps_ramp import EpsRamp
 from robustlab.training.objectives.fgsm_training import FGSMTraining
 from robustlab.training.objectives.gan_loss import GanLoss
 from robustlab.training.objectives.ibp_training import IBPTraining
@@ -28,6 +29,7 @@ __all__ = [
     "CrossEntropy",
     "Denoising",
     "DiffusionLoss",
+    "EpsRamp",
     "FGSMTraining",
     "GanLoss",
     "IBPTraining",

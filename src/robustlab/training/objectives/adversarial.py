@@ -8,6 +8,7 @@ training").
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
@@ -45,6 +46,11 @@ class AdversarialObjective(Objective):
     @abstractmethod
     def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
         """Return the mean training loss (a scalar), given the images that `perturbed` returned."""
+
+    def with_share_of_eps(self, share: float) -> "AdversarialObjective":
+        """Return the same objective with a share of its eps, from 0 to 1."""
+        threat: ThreatModel = vars(self)["threat"]
+        return replace(self, **{"threat": threat.at(share * threat.eps)})
 
 
 def require_bounded(threat: ThreatModel) -> None:

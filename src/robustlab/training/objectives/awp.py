@@ -47,6 +47,9 @@ class AWP(AdversarialObjective):
         weights = {name: weight + moves[name] for name, weight in _weights(step.network).items()}
         return self._inner.loss_at(replace(step, network=_WithWeights(step.network, weights)), points)
 
+    def with_share_of_eps(self, share: float) -> AdversarialObjective:
+        return replace(self, objective=self._inner.with_share_of_eps(share))
+
     def moves(self, step: TrainingStep, points: Tensor) -> dict[str, Tensor]:
         """Return by its parameter's name how far each weight moves."""
         leaves = {name: weight.detach().requires_grad_() for name, weight in _weights(step.network).items()}

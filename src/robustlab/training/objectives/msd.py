@@ -1,5 +1,6 @@
 """Multi steepest descent (Maini, Wong & Kolter 2020, arXiv:1909.04068): one network against several norms."""
 
+from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -49,6 +50,9 @@ class MSD(AdversarialObjective):
             for _ in range(self.steps):
                 points = self._worst(step, points)
         return points
+
+    def with_share_of_eps(self, share: float) -> AdversarialObjective:
+        return replace(self, linf=share * self.linf, l2=share * self.l2, l1=share * self.l1)
 
     def _worst(self, step: TrainingStep, points: Tensor) -> Tensor:
         """Return per image the worst of the points that a step in each norm leads to."""

@@ -1,0 +1,47 @@
+"""A larger and larger eps (Zhang et al. 2019, arXiv:1906.06316, for bounds), around another objective."""
+
+from typing import Annotated
+
+from pydantic import Field
+from torch import Tensor
+
+from robustlab.core.spec import register
+from robustlab.training.objectives.adversarial import AdversarialObjective
+from robustlab.training.objectives.base import Objective
+from robustlab.training.step import TrainingStep
+
+
+@register("eps_ramp")
+class EpsRamp(AdversarialObjective):
+    """The loss of another objective, whose eps rises evenly from 0 to its full value.
+
+    With a large eps from the first step on, a new network may give all images the same answer for long.
+    """
+
+    objective: Objective
+    """One that attacks the network, such as `mart`."""
+    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
+    """The share of the training after which eps has its full value."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.objective, AdversarialObjective) or isinstance(self.objective, EpsRamp):
+            example = "mart(threat=linf(eps=0.3))"
+            raise ValueError(
+                f"objective must be one that attacks the network, such as {example}, found {self.objective!r}"
+            )
+
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        return self._reached(step).perturbed(step)
+
+    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
+        return self._reached(step).loss_at(step, points)
+
+    def with_share_of_eps(self, share: float) -> AdversarialObjective:
+        assert isinstance(self.objective, AdversarialObjective)
+        return EpsRamp(objective=self.objective.with_share_of_eps(share), share=self.share)
+
+    def _reached(self, step: TrainingStep) -> AdversarialObjective:
+        assert isinstance(self.objective, AdversarialObjective)
+        if step.progress >= self.share:
+            return self.objective
+        return self.objective.with_share_of_eps(step.progress / self.share)
