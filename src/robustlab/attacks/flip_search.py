@@ -45,7 +45,7 @@ class FlipSearch(GradientAttack):
     steps: Annotated[int, Field(ge=1)] = 100
     singles: Annotated[int, Field(ge=1)] = 8
     """Flips of one pixel that are tried in each step."""
-    kick: Annotated[float, Field(gt=0.0, le=1.0)] = 0.1
+    kick: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """The largest share of the pixels that may be flipped then; each share below it is as likely."""
     gradient: Gradient = ExactGradient()
 
@@ -59,7 +59,8 @@ class FlipSearch(GradientAttack):
 
     @property
     def passes(self) -> int:
-        return 20 * self.steps
+        # With a gradient, and groups of up to 4096 pixels.
+        return (1 + self.singles + 12) * self.steps
 
     def search(self, session: Session) -> None:
         state, shape = _start(session), tuple(session.clean.shape[1:])
@@ -113,8 +114,8 @@ class _State:
         self.keep(torch.where(gained, highest, self.margin))
 
     def kick(self, flips: Tensor) -> None:
-        """Go on from the best corner with some flips, where there was no gain for long."""
-        stuck = self.failures >= _PATIENCE
+        """Go on from the best corner with some flips, where there was no gain for long, or none is left."""
+        stuck = (self.failures >= _PATIENCE) | (self.idle | self.tried).flatten(1).all(dim=1)
         self.up = torch.where(per_image(stuck, flips), self.best ^ flips, self.up)
         self.tried = self.tried & ~per_image(stuck, flips)
         self.failures = torch.where(stuck, 0, self.failures)

@@ -43,7 +43,7 @@ class Thresholded(Model):
 
     Attacks, proofs and trainings see both as one network. Gradients pass through the threshold as if it were
     the identity. `ibp_training` bounds the architecture on the black and white images that an attacker can
-    reach.
+    reach. In a network of your own, use the module `Threshold`.
     """
 
     classifier: Model
@@ -52,8 +52,9 @@ class Thresholded(Model):
     """The lowest pixel value that becomes 1."""
 
     def __post_init__(self) -> None:
-        if self.classifier.network_kind != "classifier":
-            raise ValueError(f"classifier must be an architecture that classifies, found {self.classifier!r}")
+        # A file with weights names its architecture, and must not get around the refusal of a user's code.
+        if self.classifier.network_kind != "classifier" or self.classifier.runs_code:
+            raise ValueError(f"classifier must be a classifier of `ls models`, found {self.classifier!r}")
 
     def build(self, shape: Shape) -> nn.Module:
         parts = OrderedDict(transform=Threshold(self.at), classifier=self.classifier.build(shape))
