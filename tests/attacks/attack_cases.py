@@ -25,6 +25,7 @@ from robustlab.attacks import (
     Corruption,
     DeepFool,
     FGSMLiteralClamp,
+    FlipSearch,
     GaussianNoise,
     HopSkipJump,
     IfMasked,
@@ -56,6 +57,7 @@ RANDOM: list[Attack] = [
     APGDL1(steps=9),
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
     MarginSearch(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
+    FlipSearch(steps=4, singles=3),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),

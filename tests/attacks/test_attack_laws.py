@@ -28,6 +28,7 @@ from robustlab.attacks import (
     FGSM,
     PGD,
     Attack,
+    FlipSearch,
     GaussianNoise,
     IfMasked,
     MarginSearch,
@@ -206,8 +207,8 @@ def test_the_counted_passes_are_those_the_model_sees(
 @every_attack
 def test_an_attack_that_needs_no_gradient_says_so(attack: Attack, model: nn.Module, batch: Any) -> None:
     asks = run(attack, model, batch, one_for(attack), early_stop=False).backwards.any()
-    # Two look for gradients first, and find what they find without.
-    assert attack.needs_gradient == asks or isinstance(attack, IfMasked | MarginSearch)
+    # Three look for gradients first, and find what they find without.
+    assert attack.needs_gradient == asks or isinstance(attack, FlipSearch | IfMasked | MarginSearch)
 
 
 @pytest.mark.parametrize(

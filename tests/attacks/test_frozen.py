@@ -35,7 +35,7 @@ WIDE: dict[str, ThreatModel] = {
     "l1": L1(eps=40.0),
     "l0": L0(eps=40),
 }
-FOLLOW = {"fgsm", "pgd", "mi_fgsm", "apgd", "apgd_l1", "margin_search"}
+FOLLOW = {"fgsm", "pgd", "mi_fgsm", "apgd", "apgd_l1", "margin_search", "flip_search"}
 
 
 def within(attack: Attack, threat: ThreatModel) -> ThreatModel:

@@ -23,6 +23,7 @@ SMALL = [
     "vae(hidden=9, latent=2)",
     "gan(hidden=8, latent=3, dropout=0.1)",
     "strided_cnn(width=3, middle=2, hidden=9)",
+    "thresholded(classifier=strided_cnn(hidden=5), at=0.3)",
     "conv_vae(channels=3, latent=2)",
     "denoising_autoencoder(channels=3)",
     "diffusion(channels=8)",

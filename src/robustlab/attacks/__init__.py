@@ -13,6 +13,7 @@ from robustlab.attacks.deepfool import DeepFool
 from robustlab.attacks.ead import EAD
 from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
+from robustlab.attacks.flip_search import FlipSearch
 from robustlab.attacks.fmn import FMN
 from robustlab.attacks.freezing import frozen
 from robustlab.attacks.gaussian_noise import GaussianNoise
@@ -69,6 +70,7 @@ __all__ = [
     "ExactGradient",
     "FGSMLiteralClamp",
     "FiniteDifferences",
+    "FlipSearch",
     "GaussianNoise",
     "Gradient",
     "GradientAttack",

@@ -98,7 +98,7 @@ class _State:
     draws: Tensor
 
 
-def _corners(session: Session) -> tuple[Tensor, Tensor]:
+def corners(session: Session) -> tuple[Tensor, Tensor]:
     """Return the lowest and the highest allowed value of every pixel."""
     radius = per_image(session.eps, session.clean)
     return (session.clean - radius).clamp_(min=0.0), (session.clean + radius).clamp_(max=1.0)
@@ -106,7 +106,7 @@ def _corners(session: Session) -> tuple[Tensor, Tensor]:
 
 def _stripes(session: Session) -> Tensor:
     """Return the Linf start: every column of every channel at its lowest or its highest values."""
-    low, high = _corners(session)
+    low, high = corners(session)
     channels, _, width = session.clean.shape[1:]
     return torch.where(session.uniform("start", shape=(channels, 1, width)) < 0.5, low, high)
 
@@ -120,7 +120,7 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
         draws: (n, tries, 2 + C) uniform numbers in [0, 1): where the window begins, and the signs.
         side: of the window, in pixels.
     """
-    low, high = _corners(session)
+    low, high = corners(session)
     height, width = points.shape[2:]
     rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
     raised = draws[..., 2:] < 0.5

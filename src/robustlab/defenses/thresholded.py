@@ -9,31 +9,19 @@ from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
-
-
-class Threshold(nn.Module):
-    """Makes pixels 1 where they are at least a threshold, else 0. The gradient is zero."""
-
-    def __init__(self, at: float) -> None:
-        super().__init__()
-        self.at = at
-
-    def forward(self, images: Tensor) -> Tensor:
-        # Interval bounds know these functions, but no comparison. A difference in floating point has the
-        # sign of the exact one.
-        return ((images - self.at).floor() + 1).clamp(0, 1)
+from robustlab.models.thresholded import Threshold
 
 
 @register("thresholded")
 class Thresholded(ComposedDefense):
     """Make every pixel 0 or 1, then classify.
 
-    The gradient is zero. Attacks need a stand-in for the part ``transform``, such as
-    ``pgd(gradient=bpda(part=transform))``, or no gradients. Interval bounds pass through the threshold.
+    Gradients pass through the threshold as if it were the identity, so that attacks need no stand-in. The
+    model ``thresholded`` trains a network behind the threshold, and `ibp_training` one that can be certified.
     """
 
     network_kinds: ClassVar[Mapping[str, str]] = {"classifier": "classifier"}

@@ -10,6 +10,7 @@ from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.own_code import OwnCode
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
+from robustlab.models.thresholded import Threshold, Thresholded
 from robustlab.models.vae import VAE, VAENetwork, VariationalAutoencoder
 from robustlab.models.zoo import load_from_zoo
 
@@ -29,6 +30,8 @@ __all__ = [
     "Reformer",
     "Shape",
     "StridedCNN",
+    "Threshold",
+    "Thresholded",
     "VAENetwork",
     "VariationalAutoencoder",
     "load_from_zoo",

@@ -50,7 +50,7 @@ class AdversarialObjective(Objective):
     def with_share_of_eps(self, share: float) -> "AdversarialObjective":
         """Return the same objective with a share of its eps, from 0 to 1."""
         threat: ThreatModel = vars(self)["threat"]
-        return replace(self, **{"threat": threat.at(share * threat.eps)})
+        return replace(self, threat=threat.at(share * threat.eps))  # type: ignore[call-arg]
 
 
 def require_bounded(threat: ThreatModel) -> None:
