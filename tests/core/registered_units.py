@@ -24,6 +24,7 @@ from robustlab.training import (
     SABR,
     Augmentation,
     Averaging,
+    CROWNIBPTraining,
     IBPTraining,
     Mixed,
     Objective,
@@ -49,9 +50,9 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     if unit in (PGDTraining, Mixed):  # of all attacks they take one, without restarts, by exact gradients
         fixed = {"restarts": 1, "start": "random", "gradient": ExactGradient()}
         arguments["attack"] = instances(PGD).map(lambda pgd: PGD(**vars(pgd) | fixed))
-    if unit in (PGDTraining, Mixed, IBPTraining, SABR):
+    if unit in (PGDTraining, Mixed, IBPTraining, SABR, CROWNIBPTraining):
         arguments["threat"] = instances(Linf)
-    if unit in (IBPTraining, SABR):
+    if unit in (IBPTraining, SABR, CROWNIBPTraining):
         arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 1.0)}
     if unit is AWP:
         arguments["objective"] = instances(Trades)

@@ -92,7 +92,9 @@ def _some(unit: type[Unit]) -> Unit:
         "fgsm_training": {"threat": Linf(eps=0.1)},
         "pgd_training": {"threat": Linf(eps=0.1)},
         "trades": {"threat": Linf(eps=0.1)},
-        **{name: {"threat": Linf(eps=0.1)} for name in ("mart", "mixed", "ibp_training", "sabr")},
+        "mart": {"threat": Linf(eps=0.1)},
+        "mixed": {"threat": Linf(eps=0.1)},
+        **{name: {"threat": Linf(eps=0.1)} for name in ("ibp_training", "crown_ibp_training", "sabr")},
         "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
     }
@@ -181,6 +183,8 @@ FROZEN_SPECS = {
     "noise_training(std=0.1)",
     "code(reference='my.py:make', files='')",
     "ibp_training(threat=linf(eps=0.1), kappa=0.5, warmup=0.1, ramp=0.6, regularizer=0.5, "
+    "initialization=True)",
+    "crown_ibp_training(threat=linf(eps=0.1), kappa=0.0, warmup=0.1, ramp=0.6, regularizer=0.5, "
     "initialization=True)",
     "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
     "regularizer=0.5, initialization=True)",

@@ -1,13 +1,14 @@
 """What certified trainings share: a loss on bounds of the logits over a box around each image.
 
-The bounds are those of the certifier `ibp` in float32, with their gradient. They are computed with the
-network in eval mode: dropout is off, and batch normalisation uses its running statistics. These are the
-statistics that the certifier uses later, so they need not be estimated again after the training.
+The bounds are those of the certifier `ibp`, or others, in float32 and with their gradient. They are computed
+with the network in eval mode: dropout is off, and batch normalisation uses its running statistics. These are
+the statistics that the certifier uses later, so they need not be estimated again after the training.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -22,6 +23,9 @@ from robustlab.training.step import TrainingStep
 
 Bounds = tuple[Tensor, Tensor]
 """The lower and upper bounds (N, C, H, W) of each image's pixels."""
+
+Margins = Callable[[nn.Module, Tensor, Interval], Tensor]
+"""From a network, labels (N,) and bounds of the pixels to lower bounds (N, K) of the margins."""
 
 
 class CertifiedObjective(Objective):
@@ -48,6 +52,11 @@ class CertifiedObjective(Objective):
     def box(self, step: TrainingStep, share: float) -> Bounds:
         """Return the box that the network is bounded on, given the share of eps that is reached."""
 
+    def margins(self, network: nn.Module, labels: Tensor, pixels: Interval, share: float) -> Tensor:
+        """Return the lower bounds of the margins, as `margin_bounds` does, given the share of eps."""
+        del share
+        return margin_bounds(network, labels, pixels)
+
     @final
     def loss(self, step: TrainingStep) -> Tensor:
         share = 1.0 if step.validating else self.share(step.progress)
@@ -56,7 +65,7 @@ class CertifiedObjective(Objective):
         lower, upper = self.box(step, share)
         weight = (1 - self.kappa) * share
         # Before the step's own pass, which moves the running statistics.
-        bound, layers = bound_loss(step, lower, upper)
+        bound, layers = bound_loss(step, lower, upper, partial(self.margins, share=share))
         loss = weight * bound if weight == 1 else weight * bound + (1 - weight) * cross_entropy(step)
         if step.validating or self.regularizer == 0 or share == 1:
             return loss
@@ -86,10 +95,18 @@ def ball(threat: ThreatModel, centre: Tensor, share: float) -> Bounds:
     )
 
 
-def bound_loss(step: TrainingStep, lower: Tensor, upper: Tensor) -> tuple[Tensor, Layers]:
+def bound_loss(
+    step: TrainingStep, lower: Tensor, upper: Tensor, margins: Margins = margin_bounds
+) -> tuple[Tensor, Layers]:
     """Return the mean cross-entropy of the worst logits in a box, and the bounds at each ReLU.
 
     The loss is at least that of every image in the box, up to float32 rounding.
+
+    Args:
+        step: the network and the labels; the images play no part.
+        lower: (N, C, H, W) the box's lower bounds.
+        upper: (N, C, H, W) its upper bounds.
+        margins: bounds the margins; with the arguments and the result of `margin_bounds`.
     """
     network = step.network
     with (
@@ -97,8 +114,8 @@ def bound_loss(step: TrainingStep, lower: Tensor, upper: Tensor) -> tuple[Tensor
         torch.autocast(lower.device.type, enabled=False),
         seen_by_relus(network) as layers,
     ):
-        margins = margin_bounds(network, step.labels, Interval(lower, upper))
-    worst = -margins.scatter(1, step.labels[:, None], 0.0)
+        found = margins(network, step.labels, Interval(lower, upper))
+    worst = -found.scatter(1, step.labels[:, None], 0.0)
     return F.cross_entropy(worst, step.labels), layers
 
 
