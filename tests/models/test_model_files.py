@@ -23,6 +23,7 @@ SMALL = [
     "vae(hidden=9, latent=2)",
     "gan(hidden=8, latent=3, dropout=0.1)",
     "strided_cnn(hidden=9)",
+    "deep_cnn(channels=(2, 3), strides=(1, 2), hidden=5)",
     "conv_vae(channels=3, latent=2)",
     "denoising_autoencoder(channels=3)",
     "diffusion(channels=8)",

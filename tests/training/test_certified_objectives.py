@@ -28,6 +28,7 @@ from robustlab.training import (
     Triangle,
     train,
 )
+from robustlab.training.batch_norm import batch_statistics
 from robustlab.training.objectives.bound_shapes import imbalance, initialize, seen_by_relus
 from robustlab.training.objectives.certified import ball, bound_loss
 
@@ -171,12 +172,12 @@ def test_the_loss_of_ibp_training_is_the_papers() -> None:
         network = network_of()
         network[4] = nn.Identity()
         step = step_on(network, progress=progress)
-        bound, layers = bound_loss(step, *ball(Linf(eps=0.1 * share), step.images, 1.0))
-        clean = F.cross_entropy(network(step.images), step.labels)
+        with batch_statistics(network) as statistics:
+            clean = F.cross_entropy(network(step.images), step.labels)
+        box = ball(Linf(eps=0.1 * share), step.images, 1.0)
+        bound, layers = bound_loss(step, *box, statistics=statistics)
         expected = 0.25 * share * bound + (1 - 0.25 * share) * clean
-        expected = expected + 0.5 * (1 - share) * imbalance(
-            ball(Linf(eps=0.1 * share), step.images, 1.0), layers
-        )
+        expected = expected + 0.5 * (1 - share) * imbalance(box, layers)
         network.load_state_dict(network_of().state_dict(), strict=False)
         found = make("ibp_training", kappa=0.75, warmup=0.1, ramp=0.6).loss(step)
         torch.testing.assert_close(found, expected)
@@ -233,6 +234,42 @@ def test_a_threat_model_that_is_no_box_is_refused(name: str, wrong: str) -> None
 def test_a_ramp_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(SpecError, match="ramp"):
         IBPTraining(threat=Linf(eps=0.1), warmup=0.5, ramp=0.4)
+
+
+# Batch normalisation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_take_the_statistics_of_the_clean_batch(name: str) -> None:
+    network = network_of()
+    network[4] = nn.Identity()
+    step = step_on(network)
+    objective = make(name, threat=Linf(eps=1e-6), kappa=0.0)
+    # In the smallest of boxes the worst logits are the clean ones: those of a pass in train mode.
+    found = objective.loss(step)
+    clean = F.cross_entropy(network(step.images), step.labels)
+    torch.testing.assert_close(found, clean, rtol=1e-3, atol=1e-3)
+    running = F.cross_entropy(network.eval()(step.images), step.labels)
+    assert (running - clean).abs() > 0.01
+    weight = next(iter(network.parameters()))
+    gradients = [torch.autograd.grad(loss, weight)[0] for loss in (found, clean)]
+    torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_on_bounds_alone_moves_the_running_statistics() -> None:
+    network = network_of()
+    before = network[2].running_mean.clone()  # type: ignore[operator]
+    make("ibp_training", kappa=0.0).loss(step_on(network))
+    assert not torch.equal(network[2].running_mean, before)  # type: ignore[arg-type]
+
+
+def test_a_frozen_layer_keeps_its_statistics_and_bounds_take_these() -> None:
+    network = network_of()
+    step = step_on(network)
+    network.eval()
+    expected, _ = bound_loss(step, *ball(Linf(eps=0.1), step.images, 1.0))
+    found = make("ibp_training", kappa=0.0).loss(step)
+    torch.testing.assert_close(found, expected)
 
 
 # Linear bounds

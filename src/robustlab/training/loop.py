@@ -18,6 +18,7 @@ from robustlab.models.files import load_tensors, save_tensors
 from robustlab.training import checkpoint as checkpoints
 from robustlab.training.averaging import AveragedWeights
 from robustlab.training.averaging.weights import state_of
+from robustlab.training.batch_norm import reestimate, require_batch_norm
 from robustlab.training.config import TrainConfig
 from robustlab.training.objectives import Objective
 from robustlab.training.step import TrainingStep
@@ -75,10 +76,13 @@ def train(
         description: the bar's label.
 
     Raises:
-        RobustlabError: the loss became infinite or NaN; or robust validation of what is not a classifier.
+        RobustlabError: the loss became infinite or NaN; robust validation of what is not a classifier; or
+            statistics of batch normalisation in a network without it.
     """
     if config.validation is not None and objective.network_kind != "classifier":
         raise RobustlabError(f"robust validation needs a classifier; {objective.name} trains another network")
+    if config.reestimate_batch_norm:
+        require_batch_norm(network)
     network.to(compute.device).to(memory_format=torch.channels_last)
     loop = _Loop(network, objective, config, compute, key, identity)
     loop.resume(checkpoint)
@@ -92,6 +96,8 @@ def train(
             with seeding.isolated(seeding.derive(key, "epoch", epoch)):
                 losses = loop.run_epoch(epoch, data, bar)
             with seeding.isolated(seeding.derive(key, "validation", epoch)), loop.averaged():
+                if config.reestimate_batch_norm:
+                    reestimate(network, data, compute)
                 losses |= loop.validate(epoch, held_out)
                 loop.finish_epoch(losses)
             loop.save(checkpoint)
