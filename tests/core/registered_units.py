@@ -53,7 +53,7 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     if unit in (PGDTraining, Mixed, IBPTraining, SABR, CROWNIBPTraining):
         arguments["threat"] = instances(Linf)
     if unit in (IBPTraining, SABR, CROWNIBPTraining):
-        arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 1.0)}
+        arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 0.99)}
     if unit is AWP:
         arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.

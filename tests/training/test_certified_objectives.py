@@ -350,6 +350,12 @@ def test_linear_bounds_through_other_layers_have_a_gradient(layer: type[nn.Modul
         assert parameter.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_ramp_that_never_ends_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match="ramp must be below 1"):
+        make(name, warmup=0.0, ramp=1.0)
+
+
 # Initialisation and regulariser
 
 

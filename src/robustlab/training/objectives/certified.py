@@ -87,9 +87,12 @@ class CertifiedObjective(Objective):
 
 
 def require_box(threat: ThreatModel, warmup: float, ramp: float) -> None:
-    """Refuse a threat model whose allowed images are not a box, and a ramp that ends before it begins."""
+    """Refuse a threat model whose allowed images are not a box, and a ramp that never ends, or that ends
+    before it begins."""
     if not (threat.bounded and threat.separable) or threat.discrete:
         raise ValueError(f"threat must move each pixel by itself, as linf(eps=0.3) does, found {threat!r}")
+    if ramp == 1:
+        raise ValueError("ramp must be below 1: with 1 the training ends before eps has its full value")
     if ramp < warmup:
         raise ValueError(f"ramp must not end before warmup, found ramp={ramp}, warmup={warmup}")
 
