@@ -19,10 +19,10 @@ from robustlab.core.spec import parse
 from robustlab.data import load_dataset
 from robustlab.evaluation.classify import classify
 from robustlab.models import Model, Shape
-from robustlab.training import CrossEntropy, Optimizer, Schedule, TrainConfig, train
+from robustlab.training import Augmentation, CrossEntropy, Optimizer, Schedule, TrainConfig, train
 
-ARCHITECTURE = "deep_cnn(channels=(16, 32, 48), strides=(2, 1, 2), hidden=128)"
-OPTIMIZER, SCHEDULE = "adam(lr=0.01)", "triangle(peak=0.2)"
+ARCHITECTURE = "deep_cnn(channels=(16, 32, 48), strides=(2, 2, 1), hidden=128)"
+OPTIMIZER, SCHEDULE, AUGMENTATION = "adam(lr=0.01)", "triangle(peak=0.2)", ("shift(pixels=1)",)
 
 
 def main() -> None:
@@ -31,11 +31,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=100)
     parser.add_argument("--architecture", default=ARCHITECTURE)
     parser.add_argument("--optimizer", default=OPTIMIZER)
     parser.add_argument("--schedule", default=SCHEDULE)
+    parser.add_argument("--augmentation", nargs="*", default=AUGMENTATION)
     parser.add_argument("--no-test", action="store_true", help="measure the validation accuracy alone")
     options = parser.parse_args()
     data, compute = load_dataset("mnist", validation_fraction=1 / 12), device.resolve("cpu")
@@ -44,6 +45,7 @@ def main() -> None:
         batch_size=options.batch_size,
         optimizer=parse(Optimizer, options.optimizer),
         schedule=parse(Schedule, options.schedule),
+        augmentation=tuple(parse(Augmentation, text) for text in options.augmentation),
     )
     print(f"{device.describe('cpu')}, {compute.precision}, {torch.get_num_threads()} threads")
     rows = []
