@@ -28,6 +28,7 @@ class _Strict:
 
 
 Count = Annotated[int, _Strict(), Ge(1), Le(LARGEST_COUNT)]
+Flag = Annotated[bool, _Strict()]
 Positive = Annotated[float, _Strict(), Gt(0.0), Le(LARGEST_FLOAT)]
 Decay = Annotated[float, _Strict(), Ge(0.0), Lt(1.0)]
 Drop = Annotated[float, _Strict(), Gt(0.0), Lt(1.0)]
@@ -68,6 +69,13 @@ class TrainingFields:
     )
     averaging: str | None = field(
         default=None, metadata=option_info("of the weights, such as ema(decay=0.999); default none")
+    )
+    reestimate_batch_norm: Flag = field(
+        default=False,
+        metadata=option_info(
+            "estimate the statistics of batch normalisation on the training images after each epoch, for "
+            "certified training or averaged weights"
+        ),
     )
     clip: Positive | None = field(
         default=None, metadata=option_info("the L2 norm to which a longer gradient is cut; default none")

@@ -24,6 +24,7 @@ from robustlab.training import (
     SABR,
     Augmentation,
     Averaging,
+    CROWNIBPTraining,
     EpsRamp,
     IBPTraining,
     Mixed,
@@ -50,10 +51,10 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
     if unit in (PGDTraining, Mixed):  # of all attacks they take one, without restarts, by exact gradients
         fixed = {"restarts": 1, "start": "random", "gradient": ExactGradient()}
         arguments["attack"] = instances(PGD).map(lambda pgd: PGD(**vars(pgd) | fixed))
-    if unit in (PGDTraining, Mixed, IBPTraining, SABR):
+    if unit in (PGDTraining, Mixed, IBPTraining, SABR, CROWNIBPTraining):
         arguments["threat"] = instances(Linf)
-    if unit in (IBPTraining, SABR):
-        arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 1.0)}
+    if unit in (IBPTraining, SABR, CROWNIBPTraining):
+        arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 0.99)}
     if unit in (AWP, EpsRamp):
         arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.

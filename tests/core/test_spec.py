@@ -92,7 +92,9 @@ def _some(unit: type[Unit]) -> Unit:
         "fgsm_training": {"threat": Linf(eps=0.1)},
         "pgd_training": {"threat": Linf(eps=0.1)},
         "trades": {"threat": Linf(eps=0.1)},
-        **{name: {"threat": Linf(eps=0.1)} for name in ("mart", "mixed", "ibp_training", "sabr")},
+        "mart": {"threat": Linf(eps=0.1)},
+        "mixed": {"threat": Linf(eps=0.1)},
+        **{name: {"threat": Linf(eps=0.1)} for name in ("ibp_training", "crown_ibp_training", "sabr")},
         "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "eps_ramp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
@@ -185,6 +187,8 @@ FROZEN_SPECS = {
     "code(reference='my.py:make', files='')",
     "ibp_training(threat=linf(eps=0.1), kappa=0.5, warmup=0.1, ramp=0.6, regularizer=0.5, "
     "initialization=True)",
+    "crown_ibp_training(threat=linf(eps=0.1), kappa=0.0, warmup=0.1, ramp=0.6, regularizer=0.5, "
+    "initialization=True)",
     "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
     "regularizer=0.5, initialization=True)",
     "eps_ramp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), share=0.3)",
@@ -201,6 +205,7 @@ FROZEN_SPECS = {
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
     "strided_cnn(width=16, middle=0, hidden=100)",
+    "deep_cnn(channels=(16, 32, 32, 64), strides=(1, 2, 1, 2), hidden=256, batch_norm=True)",
     "vae(hidden=400, latent=20)",
     "if_masked(attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), steps=10, points=5)",
     "unbounded()",

@@ -52,6 +52,7 @@ FIELDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"augmentation": (Shift(pixels=4), HorizontalFlip())},
     ),
     "averaging": ({"averaging": "ema(decay=0.9)"}, {"averaging": EMA(decay=0.9)}),
+    "batch norm": ({"reestimate_batch_norm": True}, {"reestimate_batch_norm": True}),
     "clip": ({"clip": 2.0}, {"clip": 2.0}),
     "validation": (
         {"validation_attack": "pgd(steps=10)", "validation_threat": "linf(eps=0.3)"},
@@ -114,6 +115,7 @@ def test_a_refusal_names_the_field(fields: dict[str, Any], expected: str) -> Non
         ('schedule = "traingle"', ("networks.baseline.schedule", "'triangle'")),
         ('optimizer = ""', ("networks.baseline.optimizer",)),
         ("augmentation = [3]", ("networks.baseline.augmentation", "found 3")),
+        ("reestimate_batch_norm = 1", ("networks.baseline.reestimate_batch_norm",)),
         ("clip = 0", ("networks.baseline.clip", "greater than 0")),
         ("clip = true", ("networks.baseline.clip", "found True")),
         ("validation_images = 0", ("networks.baseline.validation_images",)),
@@ -146,7 +148,8 @@ def stages(
 def test_the_stages_key_depends_on_each_field(name: str, tmp_path: Path, digits: Splits) -> None:
     given, _ = FIELDS[name]
     lines = [
-        f"{key} = {list(value) if isinstance(value, tuple) else value!r}" for key, value in given.items()
+        f"{key} = {list(value) if isinstance(value, tuple) else value!r}".replace("True", "true")
+        for key, value in given.items()
     ]
     ((plain,), (changed, *_)) = (stages(tmp_path, digits), stages(tmp_path, digits, *lines))
     assert plain.key != changed.key

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustlab.certify import IBP
+from robustlab.certify import CROWNIBP, IBP, Interval, both_margin_bounds, margin_bounds
 from robustlab.core import seeding
 from robustlab.core.device import Compute
 from robustlab.core.errors import SpecError
@@ -28,11 +28,12 @@ from robustlab.training import (
     Triangle,
     train,
 )
+from robustlab.training.batch_norm import batch_statistics
 from robustlab.training.objectives.bound_shapes import imbalance, initialize, seen_by_relus
 from robustlab.training.objectives.certified import ball, bound_loss
 
 SHAPE = (1, 4, 4)
-BOTH = ["ibp_training", "sabr"]
+NAMES = ["ibp_training", "sabr", "crown_ibp_training"]
 
 
 def network_of() -> nn.Sequential:
@@ -154,7 +155,7 @@ def test_the_bound_leaves_no_trace_in_the_network() -> None:
 # The objectives
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_weights_and_eps_follow_the_ramp(name: str) -> None:
     objective = make(name, warmup=0.2, ramp=0.6)
     shares = [objective.share(progress) for progress in (0.0, 0.19, 0.2, 0.4, 0.6, 1.0)]
@@ -171,18 +172,18 @@ def test_the_loss_of_ibp_training_is_the_papers() -> None:
         network = network_of()
         network[4] = nn.Identity()
         step = step_on(network, progress=progress)
-        bound, layers = bound_loss(step, *ball(Linf(eps=0.1 * share), step.images, 1.0))
-        clean = F.cross_entropy(network(step.images), step.labels)
+        with batch_statistics(network) as statistics:
+            clean = F.cross_entropy(network(step.images), step.labels)
+        box = ball(Linf(eps=0.1 * share), step.images, 1.0)
+        bound, layers = bound_loss(step, *box, statistics=statistics)
         expected = 0.25 * share * bound + (1 - 0.25 * share) * clean
-        expected = expected + 0.5 * (1 - share) * imbalance(
-            ball(Linf(eps=0.1 * share), step.images, 1.0), layers
-        )
+        expected = expected + 0.5 * (1 - share) * imbalance(box, layers)
         network.load_state_dict(network_of().state_dict(), strict=False)
         found = make("ibp_training", kappa=0.75, warmup=0.1, ramp=0.6).loss(step)
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", NAMES)
 def test_with_eps_0_it_is_cross_entropy_to_the_last_bit(name: str, digits: Splits, fp32: Compute) -> None:
     def bits(objective: Objective) -> dict[str, Tensor]:
         with seeding.isolated(1):
@@ -223,7 +224,7 @@ def test_a_box_of_the_whole_ball_is_ibp_training() -> None:
         torch.testing.assert_close(found, make("ibp_training", kappa=0.0, warmup=0.0, ramp=0.4).loss(there))
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("wrong", ["threat=l2(eps=1.0)", "threat=unbounded", "threat=l0(eps=3)"])
 def test_a_threat_model_that_is_no_box_is_refused(name: str, wrong: str) -> None:
     with pytest.raises(SpecError, match="threat"):
@@ -233,6 +234,126 @@ def test_a_threat_model_that_is_no_box_is_refused(name: str, wrong: str) -> None
 def test_a_ramp_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(SpecError, match="ramp"):
         IBPTraining(threat=Linf(eps=0.1), warmup=0.5, ramp=0.4)
+
+
+# Batch normalisation
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bounds_take_the_statistics_of_the_clean_batch(name: str) -> None:
+    network = network_of()
+    network[4] = nn.Identity()
+    step = step_on(network)
+    objective = make(name, threat=Linf(eps=1e-6), kappa=0.0)
+    # In the smallest of boxes the worst logits are the clean ones: those of a pass in train mode.
+    found = objective.loss(step)
+    clean = F.cross_entropy(network(step.images), step.labels)
+    torch.testing.assert_close(found, clean, rtol=1e-3, atol=1e-3)
+    running = F.cross_entropy(network.eval()(step.images), step.labels)
+    assert (running - clean).abs() > 0.01
+    weight = next(iter(network.parameters()))
+    gradients = [torch.autograd.grad(loss, weight)[0] for loss in (found, clean)]
+    torch.testing.assert_close(*gradients, rtol=1e-2, atol=1e-3)
+
+
+def test_a_step_on_bounds_alone_moves_the_running_statistics() -> None:
+    network = network_of()
+    before = network[2].running_mean.clone()  # type: ignore[operator]
+    make("ibp_training", kappa=0.0).loss(step_on(network))
+    assert not torch.equal(network[2].running_mean, before)  # type: ignore[arg-type]
+
+
+def test_a_frozen_layer_keeps_its_statistics_and_bounds_take_these() -> None:
+    network = network_of()
+    step = step_on(network)
+    network.eval()
+    expected, _ = bound_loss(step, *ball(Linf(eps=0.1), step.images, 1.0))
+    found = make("ibp_training", kappa=0.0).loss(step)
+    torch.testing.assert_close(found, expected)
+
+
+# Linear bounds
+
+
+def test_the_weight_of_linear_bounds_falls_as_eps_rises() -> None:
+    network = network_of().eval()
+    step, objective = step_on(network), make("crown_ibp_training")
+    network.eval()
+
+    def pixels() -> Interval:
+        return Interval(*ball(Linf(eps=0.1), step.images, 1.0))
+
+    intervals, linear = both_margin_bounds(network, step.labels, pixels())
+    others = intervals.isfinite()
+    assert linear[others].mean() > intervals[others].mean() + 0.05
+    for share in (0.01, 0.25, 1.0):
+        found = objective.margins(network, step.labels, pixels(), share)
+        torch.testing.assert_close(
+            found, share * intervals + (1 - share) * linear if share < 1 else intervals
+        )
+    torch.testing.assert_close(intervals, margin_bounds(network, step.labels, pixels()))
+
+
+def test_linear_bounds_are_those_of_the_certifier_up_to_rounding() -> None:
+    network = network_of().eval()
+    step = step_on(network)
+    network.eval()
+    # The certifier allows a little more than eps.
+    pixels = Interval(*ball(Linf(eps=0.1 * (1 + 1e-5) + 1e-5), step.images, 1.0))
+    expected = CROWNIBP().margins(network, step.images, step.labels, Linf(eps=0.1))
+    torch.testing.assert_close(
+        both_margin_bounds(network, step.labels, pixels)[1].double(), expected, rtol=1e-4, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize("name", ["1.weight", "2.weight", "2.bias", "5.weight", "7.bias"])
+def test_the_gradient_of_linear_bounds_equals_finite_differences(name: str) -> None:
+    network = network_of().double().eval()
+    step = step_on(network, 6)
+    network.eval()
+    lower, upper = (ends.double() for ends in ball(Linf(eps=0.05), step.images, 1.0))
+    others = F.one_hot(step.labels, 3) == 0
+
+    def bound() -> Tensor:
+        return both_margin_bounds(network, step.labels, Interval(lower, upper))[1][others].sum()
+
+    weight = dict(network.named_parameters())[name]
+    (gradient,) = torch.autograd.grad(bound(), weight)
+    assert gradient.abs().max() > 0.01
+    for place in range(0, weight.numel(), 5):
+        sums = []
+        with torch.no_grad():
+            for change in (1e-6, -2e-6):
+                weight.view(-1)[place] += change
+                sums.append(float(bound()))
+            weight.view(-1)[place] += 1e-6
+        assert float(gradient.view(-1)[place]) == pytest.approx(
+            (sums[0] - sums[1]) / 2e-6, rel=1e-3, abs=1e-3
+        )
+
+
+@pytest.mark.parametrize("layer", [nn.Tanh, nn.Sigmoid, nn.ReLU, nn.LeakyReLU])
+def test_linear_bounds_through_other_layers_have_a_gradient(layer: type[nn.Module]) -> None:
+    parts = [nn.Conv2d(1, 3, 3, padding=1), layer(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(12, 5)]
+    network = nn.Sequential(*parts, layer(), nn.Linear(5, 3)).eval()
+    step = step_on(network)
+    network.eval()
+    loss, _ = bound_loss(
+        step,
+        *ball(Linf(eps=0.1), step.images, 1.0),
+        lambda *given: both_margin_bounds(*given)[1],
+    )
+    loss.backward()  # type: ignore[no-untyped-call]
+    for parameter in network.parameters():
+        assert parameter.grad is not None
+        assert parameter.grad.isfinite().all()
+        assert parameter.grad.abs().max() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_ramp_that_never_ends_is_refused(name: str) -> None:
+    with pytest.raises(SpecError, match="ramp must be below 1"):
+        make(name, warmup=0.0, ramp=1.0)
 
 
 # Initialisation and regulariser
@@ -288,13 +409,13 @@ def shares(objective: Objective, digits: Splits) -> tuple[float, float]:
 
 def test_they_train_networks_about_which_intervals_prove_much(digits: Splits) -> None:
     assert shares(CrossEntropy(), digits)[1] == 0
-    for name in BOTH:
+    for name in NAMES:
         clean, certified = shares(make(name, **({"steps": 3} if name == "sabr" else {})), digits)
         assert clean > 0.85
         assert certified > 0.4
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", NAMES)
 def test_they_are_trained_in_bf16(name: str, digits: Splits) -> None:
     network = StridedCNN().build(Shape(1, 28, 28, 10))
     data = (digits.train.take(slice(60)), digits.validation.take(slice(20)))

@@ -7,12 +7,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustlab.attacks import FGSM
 from robustlab.core.device import Compute
 from robustlab.core.errors import RobustlabError
-from robustlab.data import Split
+from robustlab.data import Split, Splits
+from robustlab.threats import Linf
 from robustlab.training import (
     Adam,
+    CrossEntropy,
     Objective,
+    RobustValidation,
     TrainConfig,
     TrainingStep,
     train,
@@ -161,3 +165,35 @@ def test_a_loss_that_is_not_finite_is_an_error(
             checkpoint=tmp_path / "checkpoint",
         )
     assert not (tmp_path / "checkpoint").exists()
+
+
+class Explodes(CrossEntropy):
+    """Cross-entropy that becomes NaN, and so does the network."""
+
+    def loss(self, step: TrainingStep) -> Tensor:
+        return super().loss(step) * float("nan")
+
+
+def test_a_training_that_diverged_is_not_attacked(digits: Splits, fp32: Compute) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    data = digits.train.take(slice(10))
+    validation = RobustValidation(attack=FGSM(), threat=Linf(eps=0.1), images=5)
+    config = TrainConfig(epochs=1, validation=validation)
+    with pytest.raises(RobustlabError, match="training diverged in epoch 1: the train loss is nan"):
+        train(network, Explodes(), data, data, config=config, compute=fp32, key=1)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Identity(), r"cross_entropy trains a classifier.*shape \(2, 1, 28, 28\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 9)), "9 logits, but labels go up to 9"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.Flatten(0)), r"shape \(20,\)"),
+    ],
+)
+def test_an_objective_of_classifiers_refuses_other_networks(
+    network: nn.Module, message: str, digits: Splits, fp32: Compute
+) -> None:
+    data = digits.train.take(slice(100))
+    with pytest.raises(RobustlabError, match=message):
+        train(network, CrossEntropy(), data, data, config=TrainConfig(epochs=1), compute=fp32, key=1)

@@ -64,6 +64,11 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "mixed": ("mixed(threat=linf(eps=0.1), fraction=0.4)", {"optimizer": SGD(lr=0.05)}),
     "interval bounds": ("ibp_training(threat=linf(eps=0.1))", {"clip": 1.0}),
     "small boxes": ("sabr(threat=linf(eps=0.1), steps=2, ramp=0.5)", {"schedule": Triangle()}),
+    "linear bounds": ("crown_ibp_training(threat=linf(eps=0.1))", {"clip": 1.0}),
+    "statistics of the training set": (
+        "ibp_training(threat=linf(eps=0.1))",
+        {"averaging": EMA(decay=0.7), "reestimate_batch_norm": True},
+    ),
     "noise": ("noise_training(std=0.2)", {}),
     "one step": ("fgsm_training(threat=linf(eps=0.1))", {"schedule": Triangle(), "clip": 0.1}),
 }

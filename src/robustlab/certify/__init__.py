@@ -4,7 +4,7 @@ from robustlab.certify.alpha_crown import AlphaCROWN
 from robustlab.certify.auto import AutoCertifier
 from robustlab.certify.base import Certifier, ProofResult, as_certifier
 from robustlab.certify.crown import CROWN
-from robustlab.certify.crown_ibp import CROWNIBP
+from robustlab.certify.crown_ibp import CROWNIBP, both_margin_bounds
 from robustlab.certify.ibp import IBP, margin_bounds
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
@@ -21,6 +21,7 @@ __all__ = [
     "ProofResult",
     "SmoothedRadii",
     "as_certifier",
+    "both_margin_bounds",
     "margin_bounds",
     "smoothed_radii",
 ]

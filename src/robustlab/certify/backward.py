@@ -130,11 +130,14 @@ def lower_bounds(
             # Positive coefficients take the lower line, and negative ones the upper line.
             lines, sizes = here.lines, rows.abs()
             at_zero = _dot(rows, (lines.floor + lines.ceiling) / 2)
-            apart = _dot(sizes, (lines.ceiling - lines.floor) / 2)
+            gap = (lines.ceiling - lines.floor) / 2
+            apart = _dot(sizes, gap)
             constant, loss = _mirrored(constant + at_zero, both=both), _twice(loss + apart, both=both)
             low, high, steps = slopes.get(here, lines.low), lines.high, ()
             if low is not None and high is not None:
-                steps = (_mirrored(rows * ((low + high) / 2), sizes.mul_((low - high) / 2), both=both),)
+                # In place, unless autograd still needs the sizes, for the gradient of the gap.
+                spread = (torch.mul if gap.requires_grad else Tensor.mul_)(sizes, (low - high) / 2)
+                steps = (_mirrored(rows * ((low + high) / 2), spread, both=both),)
             pending = {each: _mirrored(rows, both=both) for each, rows in pending.items()}
             both = False
         for parent, step in zip(here.parents, steps, strict=True):

@@ -85,7 +85,11 @@ def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
     Raises:
         NoRuleError: the network can't be bounded.
     """
-    logits = logits_of(model, pixels)
+    return interval_margins(logits_of(model, pixels), labels)
+
+
+def interval_margins(logits: Interval, labels: Tensor) -> Tensor:
+    """Return the margins of `margin_bounds`, given the bounds of the logits."""
     here = labels[:, None]
     if logits.source is not None and len(logits.source.values.lower) == len(labels):
         margins = _elided(logits.source, labels)

@@ -3,6 +3,7 @@
 from robustlab.models.base import Model, Normalize, Shape
 from robustlab.models.cnn import CNN
 from robustlab.models.conv_vae import ConvVAE, ConvVAENetwork
+from robustlab.models.deep_cnn import DeepCNN
 from robustlab.models.denoising_autoencoder import DenoisingAutoencoder
 from robustlab.models.diffusion import Diffusion, DiffusionNetwork
 from robustlab.models.files import load_network, save_network
@@ -20,6 +21,7 @@ __all__ = [
     "VAE",
     "ConvVAE",
     "ConvVAENetwork",
+    "DeepCNN",
     "DenoisingAutoencoder",
     "Diffusion",
     "DiffusionNetwork",

@@ -180,6 +180,7 @@ class NetworkPart(TrainingFields):
                 _unit("augmentation", Augmentation, bound(text)) for text in self.augmentation
             ),
             averaging=None if averaging is None else _unit("averaging", Averaging, bound(averaging)),
+            reestimate_batch_norm=self.reestimate_batch_norm,
             clip=self.clip,
             validation=self._validation(bound),
         )

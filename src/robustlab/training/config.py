@@ -21,6 +21,8 @@ class TrainConfig:
         schedule: the learning rate over the training, as a factor of the optimizer's.
         augmentation: applied to each training batch, in this order.
         averaging: of the weights; the average is validated and kept.
+        reestimate_batch_norm: after each epoch the running statistics of batch normalisation are those of the
+            training images at the weights that are validated.
         clip: the L2 norm to which a longer gradient of a player is clipped; None: no clipping.
         validation: the accuracy under this attack chooses the kept epoch; None: the validation loss chooses
             it.
@@ -32,6 +34,7 @@ class TrainConfig:
     schedule: Schedule = field(default_factory=Constant)
     augmentation: tuple[Augmentation, ...] = ()
     averaging: Averaging | None = None
+    reestimate_batch_norm: bool = False
     clip: float | None = None
     validation: RobustValidation | None = None
 
@@ -53,6 +56,8 @@ class TrainConfig:
             described["augmentation"] = [repr(part) for part in self.augmentation]
         if self.averaging is not None:
             described["averaging"] = repr(self.averaging)
+        if self.reestimate_batch_norm:
+            described["reestimate_batch_norm"] = True
         if self.clip is not None:
             described["clip"] = self.clip
         if self.validation is not None:

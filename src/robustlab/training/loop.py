@@ -10,14 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core import seeding
+from robustlab.core.calling import ask
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError, RobustlabError
+from robustlab.core.inputs import check_classes
+from robustlab.core.logits import no_tensor
 from robustlab.core.progress import Progress, Task
 from robustlab.data import Split
 from robustlab.models.files import load_tensors, save_tensors
 from robustlab.training import checkpoint as checkpoints
 from robustlab.training.averaging import AveragedWeights
 from robustlab.training.averaging.weights import state_of
+from robustlab.training.batch_norm import reestimate, require_batch_norm
 from robustlab.training.config import TrainConfig
 from robustlab.training.objectives import Objective
 from robustlab.training.step import TrainingStep
@@ -75,11 +79,17 @@ def train(
         description: the bar's label.
 
     Raises:
-        RobustlabError: the loss became infinite or NaN; or robust validation of what is not a classifier.
+        RobustlabError: the loss became infinite or NaN; the objective or robust validation needs a
+            classifier, and the network is another one; or the config asks for statistics of batch
+            normalisation in a network without it.
     """
     if config.validation is not None and objective.network_kind != "classifier":
         raise RobustlabError(f"robust validation needs a classifier; {objective.name} trains another network")
+    if config.reestimate_batch_norm:
+        require_batch_norm(network)
     network.to(compute.device).to(memory_format=torch.channels_last)
+    if objective.network_kind == "classifier":
+        _check_classifier(network, objective, train_split, compute)
     loop = _Loop(network, objective, config, compute, key, identity)
     loop.resume(checkpoint)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
@@ -91,7 +101,10 @@ def train(
                 break
             with seeding.isolated(seeding.derive(key, "epoch", epoch)):
                 losses = loop.run_epoch(epoch, data, bar)
+                loop.check_finite(losses)  # an attack in the validation would only say that logits are NaN
             with seeding.isolated(seeding.derive(key, "validation", epoch)), loop.averaged():
+                if config.reestimate_batch_norm:
+                    reestimate(network, data, compute)
                 losses |= loop.validate(epoch, held_out)
                 loop.finish_epoch(losses)
             loop.save(checkpoint)
@@ -103,6 +116,21 @@ def train(
     network.load_state_dict(loop.best)
     network.eval()
     return loop.history
+
+
+def _check_classifier(network: nn.Module, objective: Objective, data: Split, compute: Compute) -> None:
+    """Refuse a network that does not return a row of logits for each image, one for each class."""
+    few = data.take(slice(2)).to(compute.device)
+    network.eval()
+    with torch.no_grad(), seeding.isolated(0):
+        logits = ask(network, few.pixels(slice(None)))
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(few):
+        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else no_tensor(logits)
+        raise RobustlabError(
+            f"{objective.name} trains a classifier, which returns logits ({len(few)}, K) for {len(few)} "
+            f"images; the network returned {found}"
+        )
+    check_classes(logits.shape[1], int(data.labels.max()))
 
 
 class _Loop:
@@ -227,21 +255,25 @@ class _Loop:
 
     def finish_epoch(self, losses: dict[str, float]) -> None:
         """Record an epoch and keep its weights if they are the best so far."""
+        self.check_finite(losses)
         epoch = len(self.history.epochs) + 1
+        previous = self.history.epochs[self.history.best_epoch - 1] if self.history.best_epoch else None
+        self.history.epochs.append(losses)
+        if previous is None or not self.objective.selects or self._rank(losses) < self._rank(previous):
+            self.history.best_epoch = epoch
+            self.best = state_of(self.network)
+
+    def check_finite(self, losses: dict[str, float]) -> None:
+        """Raise `RobustlabError` if a loss of the present epoch is infinite or NaN."""
         if not all(math.isfinite(value) for value in losses.values()):
             name, value = next((name, value) for name, value in losses.items() if not math.isfinite(value))
             rate = max(
                 group["lr"] for optimizer in self.optimizers.values() for group in optimizer.param_groups
             )
             raise RobustlabError(
-                f"training diverged in epoch {epoch}: the {name} is {value}, at a learning rate of "
-                f"{rate:.3g}; try a lower one, or clip the gradient"
+                f"training diverged in epoch {len(self.history.epochs) + 1}: the {name} is {value}, at a "
+                f"learning rate of {rate:.3g}; try a lower one, or clip the gradient"
             )
-        previous = self.history.epochs[self.history.best_epoch - 1] if self.history.best_epoch else None
-        self.history.epochs.append(losses)
-        if previous is None or not self.objective.selects or self._rank(losses) < self._rank(previous):
-            self.history.best_epoch = epoch
-            self.best = state_of(self.network)
 
     def collapsed(self) -> bool:
         """Return whether the accuracy under attack has fallen as far as ends the training."""

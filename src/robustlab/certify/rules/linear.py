@@ -79,7 +79,7 @@ def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **
     )
     within_float32(lower, upper)
     noise: Any = 0.0
-    if x.node is not None:
+    if x.node is not None and allowance:
         lost = torch.full_like(weight.flatten(1)[:, 0], underflow(weight[0].numel(), dtype))
         if bias is not None:
             lost += allowance * bias.abs()

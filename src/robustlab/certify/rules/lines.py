@@ -89,8 +89,9 @@ def _s_shaped(
     end, or where the function has this slope, at ``critical(slope)`` and its negative.
     """
     lower, upper = x.lower, x.upper
-    low = _tangent(lower, upper, function, derivative)
-    high = _tangent(-upper, -lower, function, derivative)
+    with torch.no_grad():  # any slopes will do, so they may be constants
+        low = _tangent(lower, upper, function, derivative)
+        high = _tangent(-upper, -lower, function, derivative)
 
     def heights(slope: Tensor) -> Tensor:
         there = critical(slope).nan_to_num(0.0)

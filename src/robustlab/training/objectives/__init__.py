@@ -5,6 +5,7 @@ from robustlab.training.objectives.awp import AWP
 from robustlab.training.objectives.base import Objective
 from robustlab.training.objectives.certified import CertifiedObjective
 from robustlab.training.objectives.cross_entropy import CrossEntropy
+from robustlab.training.objectives.crown_ibp_training import CROWNIBPTraining
 from robustlab.training.objectives.denoising import Denoising
 from robustlab.training.objectives.diffusion_loss import DiffusionLoss
 from robustlab.training.objectives.eps_ramp import EpsRamp
@@ -25,6 +26,7 @@ __all__ = [
     "MSD",
     "SABR",
     "AdversarialObjective",
+    "CROWNIBPTraining",
     "CertifiedObjective",
     "CrossEntropy",
     "Denoising",

@@ -1,6 +1,5 @@
 """Adversarial weight perturbation (Wu, Xia & Wang 2020, arXiv:2004.05884), around another objective."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 from robustlab.core.spec import register
 from robustlab.training.objectives.adversarial import AdversarialObjective, searching
 from robustlab.training.objectives.base import Objective
+from robustlab.training.objectives.with_tensors import WithTensors
 from robustlab.training.step import TrainingStep
 
 
@@ -45,7 +45,7 @@ class AWP(AdversarialObjective):
             return self._inner.loss_at(step, points)
         moves = self.moves(step, points)
         weights = {name: weight + moves[name] for name, weight in _weights(step.network).items()}
-        return self._inner.loss_at(replace(step, network=_WithWeights(step.network, weights)), points)
+        return self._inner.loss_at(replace(step, network=WithTensors(step.network, weights)), points)
 
     def with_share_of_eps(self, share: float) -> AdversarialObjective:
         return replace(self, objective=self._inner.with_share_of_eps(share))
@@ -54,7 +54,7 @@ class AWP(AdversarialObjective):
         """Return by its parameter's name how far each weight moves."""
         leaves = {name: weight.detach().requires_grad_() for name, weight in _weights(step.network).items()}
         with searching(step, train_mode=True):
-            there = replace(step, network=_WithWeights(step.network, leaves))
+            there = replace(step, network=WithTensors(step.network, leaves))
             loss = self._inner.loss_at(there, points)
             gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
         return {
@@ -70,19 +70,6 @@ class AWP(AdversarialObjective):
     def _move(self, weight: Tensor, gradient: Tensor) -> Tensor:
         moved: Tensor = self.gamma * weight.norm() / gradient.norm().clamp(min=1e-12) * gradient
         return moved
-
-
-class _WithWeights(nn.Module):
-    """A network with other tensors instead of some parameters; its buffers are its own."""
-
-    def __init__(self, network: nn.Module, weights: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        # In a list, so that the network's parameters are not this module's, too.
-        self._network, self._weights = [network], dict(weights)
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = torch.func.functional_call(self._network[0], self._weights, (images,))
-        return logits
 
 
 def _weights(network: nn.Module) -> dict[str, Tensor]:

@@ -1,13 +1,15 @@
 """What certified trainings share: a loss on bounds of the logits over a box around each image.
 
-The bounds are those of the certifier `ibp` in float32, with their gradient. They are computed with the
-network in eval mode: dropout is off, and batch normalisation uses its running statistics. These are the
-statistics that the certifier uses later, so they need not be estimated again after the training.
+The bounds are those of the certifier `ibp`, or others, in float32 and with their gradient. They are computed
+with the network in eval mode: dropout is off. Batch normalisation uses the statistics of the clean batch,
+with their gradient, as Shi et al. 2021 (arXiv:2103.17268) do. A certifier uses the running statistics later.
+`reestimate_batch_norm` estimates them on all training images, so that they fit the final weights.
 """
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import ClassVar, final
 
 import torch
@@ -16,12 +18,17 @@ from torch import Tensor, nn
 
 from robustlab.certify import Interval, margin_bounds
 from robustlab.threats import ThreatModel
+from robustlab.training.batch_norm import batch_norms, batch_statistics
 from robustlab.training.objectives.base import Objective, cross_entropy
 from robustlab.training.objectives.bound_shapes import Layers, imbalance, initialize, seen_by_relus
+from robustlab.training.objectives.with_tensors import WithTensors
 from robustlab.training.step import TrainingStep
 
 Bounds = tuple[Tensor, Tensor]
 """The lower and upper bounds (N, C, H, W) of each image's pixels."""
+
+Margins = Callable[[nn.Module, Tensor, Interval], Tensor]
+"""From a network, labels (N,) and bounds of the pixels to lower bounds (N, K) of the margins."""
 
 
 class CertifiedObjective(Objective):
@@ -48,6 +55,11 @@ class CertifiedObjective(Objective):
     def box(self, step: TrainingStep, share: float) -> Bounds:
         """Return the box that the network is bounded on, given the share of eps that is reached."""
 
+    def margins(self, network: nn.Module, labels: Tensor, pixels: Interval, share: float) -> Tensor:
+        """Return the lower bounds of the margins, as `margin_bounds` does, given the share of eps."""
+        del share
+        return margin_bounds(network, labels, pixels)
+
     @final
     def loss(self, step: TrainingStep) -> Tensor:
         share = 1.0 if step.validating else self.share(step.progress)
@@ -55,9 +67,14 @@ class CertifiedObjective(Objective):
             return cross_entropy(step)
         lower, upper = self.box(step, share)
         weight = (1 - self.kappa) * share
-        # Before the step's own pass, which moves the running statistics.
-        bound, layers = bound_loss(step, lower, upper)
-        loss = weight * bound if weight == 1 else weight * bound + (1 - weight) * cross_entropy(step)
+        clean = torch.zeros((), device=lower.device)
+        with batch_statistics(step.network) as statistics:
+            if weight < 1 or (batch_norms(step.network) and not step.validating):
+                clean = cross_entropy(step)
+        bound, layers = bound_loss(
+            step, lower, upper, partial(self.margins, share=share), statistics=statistics
+        )
+        loss = weight * bound + (1 - weight) * clean
         if step.validating or self.regularizer == 0 or share == 1:
             return loss
         return loss + self.regularizer * (1 - share) * imbalance((lower, upper), layers)
@@ -70,9 +87,12 @@ class CertifiedObjective(Objective):
 
 
 def require_box(threat: ThreatModel, warmup: float, ramp: float) -> None:
-    """Refuse a threat model whose allowed images are not a box, and a ramp that ends before it begins."""
+    """Refuse a threat model whose allowed images are not a box, and a ramp that never ends, or that ends
+    before it begins."""
     if not (threat.bounded and threat.separable) or threat.discrete:
         raise ValueError(f"threat must move each pixel by itself, as linf(eps=0.3) does, found {threat!r}")
+    if ramp == 1:
+        raise ValueError("ramp must be below 1: with 1 the training ends before eps has its full value")
     if ramp < warmup:
         raise ValueError(f"ramp must not end before warmup, found ramp={ramp}, warmup={warmup}")
 
@@ -86,19 +106,34 @@ def ball(threat: ThreatModel, centre: Tensor, share: float) -> Bounds:
     )
 
 
-def bound_loss(step: TrainingStep, lower: Tensor, upper: Tensor) -> tuple[Tensor, Layers]:
+def bound_loss(
+    step: TrainingStep,
+    lower: Tensor,
+    upper: Tensor,
+    margins: Margins = margin_bounds,
+    *,
+    statistics: Mapping[str, Tensor] | None = None,
+) -> tuple[Tensor, Layers]:
     """Return the mean cross-entropy of the worst logits in a box, and the bounds at each ReLU.
 
     The loss is at least that of every image in the box, up to float32 rounding.
+
+    Args:
+        step: the network and the labels; the images play no part.
+        lower: (N, C, H, W) the box's lower bounds.
+        upper: (N, C, H, W) its upper bounds.
+        margins: bounds the margins; with the arguments and the result of `margin_bounds`.
+        statistics: of batch normalisation, as `batch_statistics` yields them; the rest are the running ones.
     """
     network = step.network
+    bounded = WithTensors(network, statistics) if statistics else network
     with (
         _in_eval_mode(network),
         torch.autocast(lower.device.type, enabled=False),
         seen_by_relus(network) as layers,
     ):
-        margins = margin_bounds(network, step.labels, Interval(lower, upper))
-    worst = -margins.scatter(1, step.labels[:, None], 0.0)
+        found = margins(bounded, step.labels, Interval(lower, upper))
+    worst = -found.scatter(1, step.labels[:, None], 0.0)
     return F.cross_entropy(worst, step.labels), layers
 
 
