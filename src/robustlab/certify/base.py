@@ -55,6 +55,8 @@ class Certifier(Unit, ABC):
     example = "ibp"
     norms: ClassVar[tuple[str, ...]]
     """The names of the threat models that the certifier supports."""
+    at_once: ClassVar[int] = 250
+    """How many images an evaluation gives it at most, until it writes their results and shows progress."""
 
     @abstractmethod
     def prove(

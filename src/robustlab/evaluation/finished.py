@@ -50,7 +50,7 @@ def _disagreement(results: Evaluation, verdicts: list[ImageVerdict]) -> str:
     states = Counter(verdict.state for verdict in verdicts)
     counted = {
         "clean": (results.clean, len(verdicts) - states["misclassified"]),
-        "robust": (results.robust, states["robust"] + states["certified"]),
+        "robust": (results.robust, len(verdicts) - states["misclassified"] - states["broken"]),
         "certified": (results.certified, states["certified"]),
     }
     for name, (figure, count) in counted.items():

@@ -76,6 +76,28 @@ class AttackRow(Record):
     seconds: Length
 
 
+class Certificates(Record):
+    """How proofs were looked for; `Evaluation.certified` is the share of images that have one.
+
+    Attributes:
+        certifier: its spec.
+        images: the number of images on which it ran: those that are classified correctly.
+        certified: the number of these with a proof.
+    """
+
+    certifier: Text
+    images: Count
+    certified: Count
+    forwards: Count
+    backwards: Count
+    seconds: Length
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(self.certified <= self.images, "certified images are among those it ran on")
+        return self
+
+
 class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
@@ -187,11 +209,13 @@ class Evaluation(Record):
         mode: ``"verdict"``, ``"max-loss"`` or ``"test-set"``.
         samples: how often the classifier was evaluated at each point.
         command: the command that repeats the evaluation; empty if the command line can't express it.
-        attacks: as requested; ``rows`` shows what ran.
+        attacks: as requested; ``rows`` shows what ran. Empty: only proofs were asked for.
         bounded: whether eps bounds a distance; ``attacker``: what the attacker may do, to follow "may".
         remarks: notes on the weights, the images, a too large eps and a missing gradient.
-        robust: the worst case over all attacks, for each image; the headline.
+        robust: the worst case over all attacks, for each image; the headline. Without an attack it is
+            the clean accuracy.
         certified: the proven accuracy, if a certifier ran.
+        certificates: which certifier ran, and what it took.
         not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they count
             as not robust.
         unconfirmed: ids of images with a success that did not hold in the second measurement, in fp32, from
@@ -226,6 +250,7 @@ class Evaluation(Record):
     clean: Figure
     robust: Figure
     certified: Figure | None
+    certificates: Certificates | None = None
     rows: Some[AttackRow]
     not_finite: list[Integer]
     unconfirmed: list[Integer] = Field(default=[])
@@ -274,6 +299,11 @@ class Evaluation(Record):
         """The checks that failed."""
         return self.graded("fail")
 
+    @property
+    def proofs_only(self) -> bool:
+        """Whether the run looked for proofs, and was asked for no attack."""
+        return not self.attacks
+
     def graded(self, grade: Grade) -> list[CheckRecord]:
         """Return the checks of one grade."""
         return [check for check in self.checks if check.grade == grade]
@@ -291,6 +321,8 @@ class Evaluation(Record):
     @property
     def verdict(self) -> str:
         """One sentence: how far to trust the figure, and how the checks went; failed ones come first."""
+        if self.proofs_only:
+            return f"{_proven(self)}."
         return f"{_worth(self)}: {_checked(self)}."
 
 
@@ -298,6 +330,15 @@ GRADES: dict[Grade, str] = {"fail": "failed", "pass": "passed", "skip": "skipped
 """The result of a check of each grade, as text."""
 _NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
 """The introduction of the titles of checks, which are claims."""
+
+
+def _proven(results: Evaluation) -> str:
+    if results.certified is None or not results.certified.value:
+        return "No image is proven, which does not mean that an attack exists"
+    figure = _percent(results.certified)
+    if results.exact:
+        return f"The robust accuracy on these {results.images.n} images is proven to be {figure}"
+    return f"The robust accuracy on these {results.images.n} images is proven to be at least {figure}"
 
 
 def _worth(results: Evaluation) -> str:

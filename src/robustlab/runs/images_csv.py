@@ -20,7 +20,7 @@ from robustlab.runs.manifest import AGAIN
 
 FILE = "images.csv"
 
-State = Literal["misclassified", "broken", "certified", "robust"]
+State = Literal["misclassified", "broken", "certified", "robust", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +29,8 @@ class ImageVerdict:
 
     Attributes:
         state: ``"misclassified"`` without an attack; ``"broken"`` by an attack; ``"certified"``: proven to
-            withstand all attacks; ``"robust"``: it withstood the attacks that ran.
+            withstand all attacks; ``"robust"``: it withstood the attacks that ran; ``"undecided"``: not
+            proven, and no attack ran.
         clean_prediction: -1 if the classifier gives no valid answer.
         attack: the spec of the attack that broke it first; else empty.
         prediction: of the adversarial image, or else of the clean one; likewise ``confidence``.
@@ -50,8 +51,8 @@ class ImageVerdict:
 
     @property
     def robust(self) -> bool:
-        """Whether the image counts as robust."""
-        return self.state in {"certified", "robust"}
+        """Whether the image counts as robust: no attack broke it."""
+        return self.state in {"certified", "robust", "undecided"}
 
 
 _COLUMNS = [field.name for field in fields(ImageVerdict)]

@@ -17,6 +17,7 @@ from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
     BrokenImage,
+    Certificates,
     CheckRecord,
     Evaluation,
     Flip,
@@ -90,6 +91,7 @@ def assemble(
         clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),
         certified=None if findings.certified is None else proportion(len(findings.certified), n),
+        certificates=_certificates(cascade, findings),
         rows=rows,
         not_finite=_not_finite(findings, problem.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
@@ -131,6 +133,20 @@ def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
         verify = Verify(searching=finding.stage)
         timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]
     return sum(cascade.seconds(stage, outcomes) for stage, outcomes in timed)
+
+
+def _certificates(cascade: Cascade, findings: CascadeResult) -> Certificates | None:
+    if cascade.certify is None:
+        return None
+    stage, outcomes = findings.proofs[cascade.certify.name]
+    return Certificates(
+        certifier=repr(stage.certifier),
+        images=len(outcomes),
+        certified=len(findings.certified or ()),
+        forwards=sum(row.forwards for row in outcomes.values()),
+        backwards=sum(row.backwards for row in outcomes.values()),
+        seconds=cascade.seconds(stage, outcomes),
+    )
 
 
 def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:

@@ -223,6 +223,8 @@ class Cascade:
             def watch(job: Job) -> OnPass:
                 left = len(self._survivors) - broken if stage in self.stages else None
                 shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.problem.images))
+                if isinstance(stage, Certify) and rows:
+                    bar.show(f"{_proven(rows.values())} of {len(rows)} proven")
                 return shown[job.ids]
 
             for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
@@ -241,6 +243,7 @@ class Cascade:
         """Cut images into jobs, each as large as the memory allows at that moment."""
         while ids:
             size = int(self.problem.batch_size)
+            size = min(size, stage.at_once or size)
             part, ids = ids[:size], ids[size:]
             stored: dict[int, bytes] = {}
             if isinstance(stage, Verify):
@@ -253,7 +256,7 @@ class Cascade:
         if isinstance(stage, Clean):
             return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
         if isinstance(stage, Certify):
-            return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
+            return f"proven {percent(_proven(found[i] for i in ids) / n)}"
         if stage not in self.stages:
             return ""
         left = self._survivors - self._broken(stage, (found[i] for i in ids))
@@ -265,6 +268,10 @@ class Cascade:
             return set()
         eps = self.problem.threat.eps
         return {row.image_id for row in rows if succeeded(row, eps)} & self._survivors
+
+
+def _proven(rows: Iterable[Outcome]) -> int:
+    return sum(row.restart >= 0 for row in rows)
 
 
 def _effort(rows: Iterable[Outcome]) -> int:

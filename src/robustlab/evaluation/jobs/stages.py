@@ -54,6 +54,11 @@ class EvaluationStage(ABC):
         """The title for users."""
         return self.name
 
+    @property
+    def at_once(self) -> int | None:
+        """The most images in one job; None: as many as fit into memory."""
+        return None
+
     @abstractmethod
     def run(
         self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
@@ -97,6 +102,10 @@ class Certify(EvaluationStage):
     certifier: Certifier
     threat: ThreatModel
     reported: bool = True
+
+    @property
+    def at_once(self) -> int | None:
+        return self.certifier.at_once
 
     @property
     def name(self) -> str:
