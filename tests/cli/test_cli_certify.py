@@ -41,7 +41,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
 def certify(model: nn.Module, folder: Path, **given: Any) -> robustlab.EvaluationRun:
     with torch.no_grad():
         labels = torch.where(torch.arange(40) < 36, model(IMAGES).argmax(dim=1), (LABELS + 1) % 3)
-    options = {"images": IMAGES, "labels": labels, "threat": THREAT} | given
+    options: dict[str, Any] = {"images": IMAGES, "labels": labels, "threat": THREAT} | given
     return robustlab.certify_model(model, out=folder, **options)
 
 

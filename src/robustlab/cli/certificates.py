@@ -19,9 +19,14 @@ def show(run: EvaluationRun) -> None:
     console, results = Console(highlight=False), run.results
     ids: dict[str, list[int]] = {"certified": [], "undecided": [], "misclassified": []}
     for verdict in read_finished(run).verdicts:
-        ids[verdict.state].append(verdict.image_id)
+        ids["certified" if verdict.certificate else verdict.state].append(verdict.image_id)
+    terms = results.certificates.terms if results.certificates else ""
     rows = [
-        [state, str(len(found)), *split_figure(proportion(len(found), results.images.n))]
+        [
+            f"{state} {terms}" if state == "certified" and terms else state,
+            str(len(found)),
+            *split_figure(proportion(len(found), results.images.n)),
+        ]
         for state, found in ids.items()
     ]
     print_table(console, escape(results.title), "", _COLUMNS, rows)

@@ -70,6 +70,9 @@ def show_evaluation(run: EvaluationRun) -> None:
     print_table(console, escape(results.title), "", _CASCADE, rows)
     if results.certified is not None:
         console.print(f"Certified: {results.certified}")
+    elif results.certificates is not None:
+        ran = results.certificates
+        console.print(f"{escape(ran.certifier)}: {ran.certified} certified {ran.terms}; no proofs")
     if results.not_finite:
         console.print(
             f"[yellow]No answer (NaN or infinity) on {len(results.not_finite)} images: not robust.[/yellow]"

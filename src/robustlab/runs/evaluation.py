@@ -77,25 +77,41 @@ class AttackRow(Record):
 
 
 class Certificates(Record):
-    """How proofs were looked for; `Evaluation.certified` is the share of images that have one.
+    """How certificates were looked for.
 
     Attributes:
         certifier: its spec.
+        confidence: 1 for proofs. Below 1 each certificate is statistical: it holds with this confidence, for
+            each image by itself, and is about the most frequent class over all noise. It is no proof, stops
+            no attack, and does not count in `Evaluation.certified`.
+        sigma: the standard deviation of that noise, on the pixel scale; 0 for proofs.
         images: the number of images on which it ran: those that are classified correctly.
-        certified: the number of these with a proof.
+        certified: the share of all images that have a certificate.
     """
 
     certifier: Text
     images: Count
-    certified: Count
+    confidence: Share = 1.0
+    sigma: Length = 0.0
+    certified: Figure
     forwards: Count
     backwards: Count
     seconds: Length
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        require(self.certified <= self.images, "certified images are among those it ran on")
+        require(self.count <= self.images, "certified images are among those it ran on")
         return self
+
+    @property
+    def count(self) -> int:
+        """The number of certified images."""
+        return round(self.certified.value * self.certified.n)
+
+    @property
+    def terms(self) -> str:
+        """What a certificate is worth, as text; empty: a proof."""
+        return "" if self.confidence == 1 else f"with confidence {_certainty(self.confidence)} for each image"
 
 
 class BrokenImage(Record):
@@ -332,7 +348,15 @@ _NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
 """The introduction of the titles of checks, which are claims."""
 
 
+def _certainty(confidence: float) -> str:
+    return f"{100 * confidence:.10g} %"
+
+
 def _proven(results: Evaluation) -> str:
+    ran = results.certificates
+    if ran and ran.terms:
+        share = f"{_percent(ran.certified)} of {results.images.n} images"
+        return f"Nothing is proven; {share} are certified {ran.terms}"
     if results.certified is None or not results.certified.value:
         return "No image is proven, which does not mean that an attack exists"
     figure = _percent(results.certified)

@@ -36,6 +36,8 @@ class ImageVerdict:
         prediction: of the adversarial image, or else of the clean one; likewise ``confidence``.
         distance: of the adversarial image, in the threat model's norm.
         restart: the restart that found the adversarial image; else -1.
+        certificate: the confidence of a statistical certificate (`smoothing`); 0 without one. A proof is the
+            state ``"certified"``.
     """
 
     image_id: Integer
@@ -48,6 +50,7 @@ class ImageVerdict:
     confidence: Share
     distance: Length = 0.0
     restart: Answer = -1
+    certificate: Share = 0.0
 
     @property
     def robust(self) -> bool:
@@ -92,15 +95,16 @@ def read_verdicts(folder: Path, results: Evaluation) -> list[ImageVerdict]:
 def _verdicts(text: str, results: Evaluation) -> Iterator[ImageVerdict]:
     """Check the rows one by one; a ValueError describes the first bad one."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    if (head := next(rows, [])) != _COLUMNS:
-        raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(head))}")
+    columns = next(rows, [])
+    if columns not in (_COLUMNS, _COLUMNS[:-1]):  # earlier runs have no certificates
+        raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(columns))}")
     attacks, seen = {row.attack for row in results.rows}, set()
     for row in rows:
         line = f"line {rows.line_num}"
-        if len(row) != len(_COLUMNS):
-            raise ValueError(f"{line} has {len(row)} columns instead of {len(_COLUMNS)}")
+        if len(row) != len(columns):
+            raise ValueError(f"{line} has {len(row)} columns instead of {len(columns)}")
         try:
-            verdict = _VERDICT.validate_python(dict(zip(_COLUMNS, row, strict=True)))
+            verdict = _VERDICT.validate_python(dict(zip(columns, row, strict=True)))
         except pydantic.ValidationError as error:
             raise ValueError(f"{line}, {refusal(error)}") from None
         if verdict.image_id in seen:

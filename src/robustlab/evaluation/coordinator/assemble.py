@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from robustlab.certify import noisy_part
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
@@ -139,10 +140,13 @@ def _certificates(cascade: Cascade, findings: CascadeResult) -> Certificates | N
     if cascade.certify is None:
         return None
     stage, outcomes = findings.proofs[cascade.certify.name]
+    certified = (findings.certified or set()) if stage.proves else findings.probable
     return Certificates(
         certifier=repr(stage.certifier),
         images=len(outcomes),
-        certified=len(findings.certified or ()),
+        certified=proportion(len(certified), len(findings.clean)),
+        confidence=stage.certifier.confidence,
+        sigma=0.0 if stage.proves else noisy_part(cascade.problem.model)[1],
         forwards=sum(row.forwards for row in outcomes.values()),
         backwards=sum(row.backwards for row in outcomes.values()),
         seconds=cascade.seconds(stage, outcomes),

@@ -28,7 +28,7 @@ def certification(
             attack follows, and the classifier can't be bounded.
     """
     asked = as_certifier(options.certifier)
-    reason = _unprovable(problem)
+    reason = _unprovable(asked, problem)
     if not reason:
         chosen = (
             _first_able(asked, problem, note) if isinstance(asked, AutoCertifier) else _able(asked, problem)
@@ -43,9 +43,9 @@ def certification(
     return None
 
 
-def _unprovable(problem: EvaluationContext) -> str:
+def _unprovable(certifier: Certifier, problem: EvaluationContext) -> str:
     """Return why no certifier is asked; empty if one is."""
-    if problem.eot_samples > 1:
+    if problem.eot_samples > 1 and certifier.confidence == 1:
         return "a random classifier has no proofs"
     if dtype_of(problem.model) != torch.float32:
         # Rounding errors are bounded only for float32.

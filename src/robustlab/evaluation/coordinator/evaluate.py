@@ -104,7 +104,12 @@ def evaluated(
         command=options.command(),
         attacks=", ".join(map(repr, request.asked)),
         data_name=request.chosen.name,
-        remarks=(*request.remarks, *remarks_on(problem.criteria, problem.images), *said),
+        remarks=(
+            *request.remarks,
+            *remarks_on(problem.criteria, problem.images),
+            *said,
+            *_contradicted(cascade, findings),
+        ),
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
@@ -113,6 +118,18 @@ def evaluated(
     write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))
     return Evaluated(results=results, findings=findings)
+
+
+def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:
+    """Return a remark on images with a statistical certificate that an attack broke, if there are any."""
+    broken = findings.probable & {number for found in findings.attacks for number in found.won}
+    if not broken or cascade.certify is None:
+        return []
+    confidence = cascade.certify.certifier.confidence
+    return [
+        f"{len(broken)} of the images that are certified with confidence {confidence:g} are broken: the "
+        "attacks met an estimate of the most frequent class, by a few draws; or the certificate is wrong"
+    ]
 
 
 def manifest(

@@ -10,6 +10,7 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
     """Return the verdict on each image, in the order of the images."""
     broken = {number: finding for finding in findings.attacks for number in finding.won}
     correct, certified = set(findings.correct), findings.certified or set()
+    confidence = next((stage.certifier.confidence for stage, _ in findings.proofs.values()), 0.0)
     withstood: State = "robust" if findings.attacks else "undecided"
     result = []
     for number, clean in findings.clean.items():
@@ -36,5 +37,7 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
             )
         elif number in correct:
             verdict = replace(verdict, state="certified" if number in certified else withstood)
+        if number in findings.probable:
+            verdict = replace(verdict, certificate=confidence)
         result.append(verdict)
     return result

@@ -95,13 +95,18 @@ class Clean(EvaluationStage):
 
 @dataclass(frozen=True, kw_only=True)
 class Certify(EvaluationStage):
-    """Looks for a proof that no attack can succeed; ``restart`` is 0 with a proof, else -1."""
+    """Looks for a certificate that no attack can succeed; ``restart`` is 0 with one, else -1."""
 
     of_classifier = True
 
     certifier: Certifier
     threat: ThreatModel
     reported: bool = True
+
+    @property
+    def proves(self) -> bool:
+        """Whether it finds proofs, not statistical certificates."""
+        return self.certifier.confidence == 1
 
     @property
     def at_once(self) -> int | None:

@@ -30,11 +30,13 @@ def settings(view: EvaluationView) -> str:
     more += [f"the attacker wants {results.goal}"] if results.goal else []
     version = _version(view)
     ours = f"robustlab{' ' + version if version else ''}"
-    if results.proofs_only and results.certified and results.certificates:
-        figure = f"{share(results.certified)} (95 % interval {interval(results.certified)})"
+    if results.proofs_only and results.certificates:
+        ran = results.certificates
+        figure = f"{share(ran.certified)} (95 % interval {interval(ran.certified)})"
+        figure += f", {ran.terms}," if ran.terms else ""
         sentence = (
-            f"{ours} proved a certified accuracy of {figure} for {results.subject.name} on {images} within "
-            f"{spec(results.threat)}, by {spec(results.certificates.certifier)}; seed {results.seed}."
+            f"{ours} found a certified accuracy of {figure} for {results.subject.name} on {images} within "
+            f"{spec(results.threat)}, by {spec(ran.certifier)}; seed {results.seed}."
         )
         return sentence.replace("\u00a0", " ")
     sentence = (

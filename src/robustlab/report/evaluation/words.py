@@ -20,8 +20,11 @@ def meaning(view: EvaluationView) -> str:
         return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
     correct = "all" if view.correct == n else count(view.correct)
     if results.proofs_only:
-        proven = {0: "none is", view.correct: "all of them are"}.get(view.certified or 0, "")
-        proven = proven or f"{count(view.certified or 0)} are"
+        ran = results.certificates
+        number = ran.count if ran else 0
+        proven = {0: "none is", view.correct: "all of them are"}.get(number, "") or f"{count(number)} are"
+        if ran and ran.terms:
+            return f"{classifier} {correct} right as they are, and {proven} certified. {_attacker(results)}"
         return (
             f"{classifier} {correct} right as they are, and {proven} proven to stay so. {_attacker(results)}"
         )
@@ -56,7 +59,8 @@ def bounds(view: EvaluationView) -> str:
             "and perhaps far from the truth."
         )
     if results.proofs_only:
-        return _undecided(view)
+        statistical = results.certificates is not None and results.certificates.terms
+        return "" if statistical else _undecided(view)
     if view.robust == 0:
         return "On these images this is exact: for every one that was right, an adversarial image was found."
     if not results.bounded:
@@ -91,9 +95,16 @@ def proofs(view: EvaluationView) -> str:
     ran = view.results.certificates
     if ran is None or not ran.images:
         return ""
+    if ran.terms:
+        return (
+            f"{ran.certifier} certified {count(ran.count)} of {counted(ran.images, 'image')} {ran.terms}, in "
+            f"{ran.seconds / ran.images:.2g} s an image. An image for which it abstained is not certified. "
+            "A certificate is about the most frequent class over all noise of standard deviation "
+            f"{ran.sigma:g}, which the evaluated classifier estimates by a few draws. So it is no proof, and stops no attack."
+        )
     return (
         f"{ran.certifier} looked for proofs for {counted(ran.images, 'image')} and found "
-        f"{count(ran.certified)}, in {ran.seconds / ran.images:.2g} s an image."
+        f"{count(ran.count)}, in {ran.seconds / ran.images:.2g} s an image."
     )
 
 
