@@ -59,6 +59,7 @@ def test_public_names_are_pinned() -> None:
         "RobustlabError",
         "Run",
         "TrainingRun",
+        "certify_model",
         "compare",
         "evaluate",
         "gate",

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 import robustlab
+from robustlab.certify_options import CertifyOptions
 from robustlab.cli.main import app
 from robustlab.cli.options import with_options
 from robustlab.core.errors import SpecError
@@ -23,12 +24,13 @@ from robustlab.training_options import TrainOptions
 
 JOBS: list[tuple[str, type, Any]] = [
     ("evaluate", EvaluationOptions, robustlab.evaluate),
+    ("certify", CertifyOptions, robustlab.certify_model),
     ("study", StudyOptions, robustlab.run_study),
     ("train", TrainOptions, robustlab.train),
 ]
 
 
-@pytest.mark.parametrize(("command", "kind", "function"), JOBS, ids=["evaluate", "study", "train"])
+@pytest.mark.parametrize(("command", "kind", "function"), JOBS, ids=[job[0] for job in JOBS])
 def test_every_option_is_in_python_on_the_command_line_and_documented(
     command: str, kind: type, function: Any
 ) -> None:

@@ -21,7 +21,7 @@ TYPE_CHECKING = False  # instead of typing's, which loads slowly: Ctrl-C during 
 if TYPE_CHECKING:
     from typing import Any
 
-    from robustlab.api import evaluate, run_study, train, write_report
+    from robustlab.api import certify_model, evaluate, run_study, train, write_report
     from robustlab.core.errors import RobustlabError
     from robustlab.data import load_dataset
     from robustlab.evaluation.compare import compare
@@ -34,6 +34,7 @@ __all__ = [
     "RobustlabError",
     "Run",
     "TrainingRun",
+    "certify_model",
     "compare",
     "evaluate",
     "gate",
@@ -51,6 +52,7 @@ _HOMES = {
     "RobustlabError": "robustlab.core.errors",
     "Run": "robustlab.runs.run",
     "TrainingRun": "robustlab.runs.run",
+    "certify_model": "robustlab.api",
     "compare": "robustlab.evaluation.compare",
     "evaluate": "robustlab.api",
     "gate": "robustlab.evaluation.gate",

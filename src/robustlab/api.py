@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from robustlab import report
+from robustlab.certify_options import CertifyOptions
 from robustlab.core.arguments import as_path
 from robustlab.core.options import taking
 from robustlab.evaluation.coordinator import execute as execute_evaluation
@@ -45,6 +46,20 @@ def _evaluate(options: EvaluationOptions) -> EvaluationRun:
     return run
 
 
+def _certify_model(options: CertifyOptions) -> EvaluationRun:
+    """Prove, image by image, that no attack within a threat model can succeed, without an attack.
+
+    The same call resumes the run. More images, or another certifier, repeat no earlier work.
+
+    Returns:
+        The run's folder, and all figures of its ``results.json``.
+
+    Raises:
+        RobustlabError: bad input, or the certifier can't bound the classifier; the message names the layer.
+    """
+    return _evaluate(options)
+
+
 def _train(options: TrainOptions) -> TrainingRun:
     """Train one network, or go on where it was stopped, and write its card and its report.
 
@@ -63,6 +78,7 @@ def _train(options: TrainOptions) -> TrainingRun:
 
 run_study = taking(StudyOptions, _run_study, "run_study")
 evaluate = taking(EvaluationOptions, _evaluate, "evaluate")
+certify_model = taking(CertifyOptions, _certify_model, "certify_model")
 train = taking(TrainOptions, _train, "train")
 
 

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from robustlab.core.arguments import MAX_SAMPLES
 from robustlab.core.options import (
@@ -60,6 +60,11 @@ class Options:
 @dataclass(frozen=True, kw_only=True)
 class EvaluationOptions(Options):
     """What an evaluation is asked to do."""
+
+    job: ClassVar[str] = "evaluate"
+    """The command that it belongs to."""
+    proofs_only: ClassVar[bool] = False
+    """Whether no attack runs, and the classifier must be one that the certifier can bound."""
 
     model: "str | Path | nn.Module" = field(
         kw_only=False,
@@ -248,8 +253,8 @@ class EvaluationOptions(Options):
 
     def command(self) -> str:
         """Return the command that repeats the evaluation; empty if the command line can't express it."""
-        words = ["robustlab", "evaluate"]
-        for name, (option, said) in options_of(EvaluationOptions).items():
+        words = ["robustlab", self.job]
+        for name, (option, said) in options_of(type(self)).items():
             value = getattr(self, name)
             if name in {"overwrite", "progress"} or _plain(value) == _plain(option.default):
                 continue

@@ -43,7 +43,7 @@ def labels(images: Tensor) -> Tensor:
 
 
 def test_the_unit() -> None:
-    assert set(units(Certifier)) == {"alpha_crown", "auto", "crown", "crown_ibp", "ibp"}
+    assert set(units(Certifier)) == {"alpha_crown", "auto", "crown", "crown_ibp", "ibp", "smoothing"}
     assert repr(parse(Certifier, "ibp")) == "ibp()"
 
 

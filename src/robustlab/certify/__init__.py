@@ -7,6 +7,7 @@ from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP, both_margin_bounds
 from robustlab.certify.ibp import IBP, margin_bounds
 from robustlab.certify.interval import Interval, NoRuleError
+from robustlab.certify.randomized_smoothing import Smoothing, noisy_part
 from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "NoRuleError",
     "ProofResult",
     "SmoothedRadii",
+    "Smoothing",
     "as_certifier",
     "both_margin_bounds",
     "margin_bounds",
+    "noisy_part",
     "smoothed_radii",
 ]

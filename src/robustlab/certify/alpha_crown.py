@@ -30,6 +30,7 @@ class AlphaCROWN(Certifier):
     """Linear bounds with slopes that are optimised for each image; slower than `crown`, and tighter."""
 
     norms = ("linf",)
+    at_once = 4
 
     steps: Annotated[int, Field(ge=1)] = 20
     """Steps of Adam on the slopes."""

@@ -27,6 +27,7 @@ class CROWN(Certifier):
     """Linear bounds, the bounds of every layer by linear bounds too: tight and slow."""
 
     norms = ("linf",)
+    at_once = 4
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return crown(model, images, labels, threat).proofs

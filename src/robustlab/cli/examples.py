@@ -16,6 +16,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "robustlab evaluate my.py:make_model --weights w.pt --dataset cifar10 --norm linf --eps 8/255",
         'robustlab evaluate mnist_cnn --threat "l2(eps=2)" --attacks "pgd(steps=40), fgsm" --open',
     ),
+    "certify": (
+        'robustlab certify mnist_cnn --threat "linf(eps=0.01)" -n 100',
+        'robustlab certify my.py:make --weights w.pt --dataset cifar10 --threat "linf(eps=2/255)"',
+        'robustlab certify runs/ibp --threat "linf(eps=0.1)" --certifier crown --out runs/proofs',
+    ),
     "compare": (
         "robustlab compare runs/before runs/after",
         "robustlab compare runs/before runs/after --json",

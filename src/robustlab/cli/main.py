@@ -1,4 +1,4 @@
-"""``robustlab``: study, train, evaluate, compare, gate, report, explain, ls, doctor."""
+"""``robustlab``: study, train, evaluate, certify, compare, gate, report, explain, ls, doctor."""
 
 import io
 import sys
@@ -19,7 +19,7 @@ from robustlab.core.memory import keep_freed_memory
 from robustlab.core.text import printable
 
 if sys.argv[1:2] not in (["compare"], ["gate"]):  # these answer at once; the others have many options
-    from robustlab.cli import evaluate, study, train  # noqa: F401
+    from robustlab.cli import certify, evaluate, study, train  # noqa: F401
 
 __all__ = ["app", "main"]
 

@@ -42,7 +42,7 @@ def show_results(run: Run) -> None:
     if results.quick:
         console.print("[yellow]A quick run: few epochs, few images.[/yellow]")
     _print_finding(console, results)
-    console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
+    console.print(f"Report: {escape(str(shown_path(run.folder) / 'report.html'))}", soft_wrap=True)
 
 
 def show_evaluation(run: EvaluationRun) -> None:
@@ -70,6 +70,9 @@ def show_evaluation(run: EvaluationRun) -> None:
     print_table(console, escape(results.title), "", _CASCADE, rows)
     if results.certified is not None:
         console.print(f"Certified: {results.certified}")
+    elif results.certificates is not None:
+        ran = results.certificates
+        console.print(f"{escape(ran.certifier)}: {ran.certified} certified {ran.terms}; no proofs")
     if results.not_finite:
         console.print(
             f"[yellow]No answer (NaN or infinity) on {len(results.not_finite)} images: not robust.[/yellow]"
@@ -79,7 +82,7 @@ def show_evaluation(run: EvaluationRun) -> None:
             f"[yellow]{len(results.unconfirmed)} successes did not hold when measured again, "
             "and do not count.[/yellow]"
         )
-    console.print(f"Report: {escape(str(_shown(run.folder) / 'report.html'))}", soft_wrap=True)
+    console.print(f"Report: {escape(str(shown_path(run.folder) / 'report.html'))}", soft_wrap=True)
 
 
 def show_training(run: TrainingRun) -> None:
@@ -90,14 +93,14 @@ def show_training(run: TrainingRun) -> None:
         if card[key] is not None:
             console.print(f"{title}: {100 * card[key]:.2f} %")
     console.print(f"Clean test images: {run.results.rows[0].accuracy}")
-    folder = escape(str(_shown(run.folder)))
+    folder = escape(str(shown_path(run.folder)))
     console.print(f"Weights: {folder}/{card['weights']['file']}", soft_wrap=True)
     console.print(f"Card: {folder}/card.md; report: {folder}/report.html", soft_wrap=True)
     for number, command in enumerate(card["check"]):
         console.print(("Attack it:  " if number == 0 else " " * 12) + escape(command), soft_wrap=True)
 
 
-def _shown(folder: Path) -> Path:
+def shown_path(folder: Path) -> Path:
     """Return the shortest form of a path from the working directory."""
     from robustlab.core.isolation import working_folder
 

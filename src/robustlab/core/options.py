@@ -63,8 +63,8 @@ def option_info(help: str, **more: Any) -> dict[str, OptionInfo]:  # noqa: A002 
 
 
 def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], OptionInfo]]:
-    """Return the fields of a dataclass of options with their descriptions."""
-    return {field.name: (field, field.metadata["option"]) for field in dataclasses.fields(kind)}
+    """Return the fields of a dataclass of options with their descriptions; not those with a fixed value."""
+    return {field.name: (field, field.metadata["option"]) for field in dataclasses.fields(kind) if field.init}
 
 
 def texts_for_paths(options: object) -> None:

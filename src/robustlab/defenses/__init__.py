@@ -5,9 +5,9 @@ from robustlab.defenses.base import ComposedDefense, Defense, TrainedDefense
 from robustlab.defenses.bit_depth import BitDepth
 from robustlab.defenses.diffusion_purifier import DiffusionDenoiser, DiffusionPurifier
 from robustlab.defenses.purifier import PurifiedClassifier, Purifier
-from robustlab.defenses.randomized import MeanOfCopies, NoisyCopies
 from robustlab.defenses.smoothed import Smoothed
 from robustlab.defenses.thresholded import Thresholded
+from robustlab.models.randomized import MeanOfCopies, NoisyCopies
 
 __all__ = [
     "AdversarialTraining",

@@ -16,8 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
 from robustlab.defenses.purifier import PurifiedClassifier
-from robustlab.defenses.randomized import MeanOfCopies, NoisyCopies, Seed, Votes
 from robustlab.models.diffusion import mixture, time_of
+from robustlab.models.randomized import MeanOfCopies, NoisyCopies, Seed, Votes
 
 
 class DiffusionDenoiser(nn.Module):

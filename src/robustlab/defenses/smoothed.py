@@ -8,15 +8,15 @@ from torch import nn
 
 from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
-from robustlab.defenses.randomized import MeanOfCopies, NoisyCopies, Seed, Votes
+from robustlab.models.randomized import MeanOfCopies, NoisyCopies, Seed, Votes
 
 
 @register("smoothed")
 class Smoothed(ComposedDefense):
     """Add Gaussian noise to copies of every image, classify each, and take the mean of the probabilities.
 
-    The paper takes the most frequent class, which has no gradient. `certify.smoothing` proves radii for that
-    class; an evaluation of this composition only attacks it.
+    The paper takes the most frequent class, which has no gradient. The certifier `smoothing` certifies radii
+    for that class over all noise; this composition, which attacks see, estimates it by a few copies.
     """
 
     network_kinds: ClassVar[Mapping[str, str]] = {"classifier": "classifier"}

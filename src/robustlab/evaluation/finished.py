@@ -50,12 +50,15 @@ def _disagreement(results: Evaluation, verdicts: list[ImageVerdict]) -> str:
     states = Counter(verdict.state for verdict in verdicts)
     counted = {
         "clean": (results.clean, len(verdicts) - states["misclassified"]),
-        "robust": (results.robust, states["robust"] + states["certified"]),
+        "robust": (results.robust, len(verdicts) - states["misclassified"] - states["broken"]),
         "certified": (results.certified, states["certified"]),
     }
     for name, (figure, count) in counted.items():
         if figure is not None and not _is_same(figure, proportion(count, len(verdicts))):
             return f"{name} accuracy: {count} of {len(verdicts)} images, and {figure}"
+    certificates, probable = results.certificates, sum(verdict.certificate > 0 for verdict in verdicts)
+    if probable != (certificates.count if certificates and certificates.confidence < 1 else 0):
+        return f"statistical certificates: {probable} of {len(verdicts)} images"
     by_attack: Counter[str] = Counter()
     for row in results.rows:
         by_attack[row.attack] += row.broken

@@ -76,6 +76,44 @@ class AttackRow(Record):
     seconds: Length
 
 
+class Certificates(Record):
+    """How certificates were looked for.
+
+    Attributes:
+        certifier: its spec.
+        confidence: 1 for proofs. Below 1 each certificate is statistical: it holds with this confidence, for
+            each image by itself, and is about the most frequent class over all noise. It is no proof, stops
+            no attack, and does not count in `Evaluation.certified`.
+        sigma: the standard deviation of that noise, on the pixel scale; 0 for proofs.
+        images: the number of images on which it ran: those that are classified correctly.
+        certified: the share of all images that have a certificate.
+    """
+
+    certifier: Text
+    images: Count
+    confidence: Share = 1.0
+    sigma: Length = 0.0
+    certified: Figure
+    forwards: Count
+    backwards: Count
+    seconds: Length
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(self.count <= self.images, "certified images are among those it ran on")
+        return self
+
+    @property
+    def count(self) -> int:
+        """The number of certified images."""
+        return round(self.certified.value * self.certified.n)
+
+    @property
+    def terms(self) -> str:
+        """What a certificate is worth, as text; empty: a proof."""
+        return "" if self.confidence == 1 else f"with confidence {_certainty(self.confidence)} for each image"
+
+
 class BrokenImage(Record):
     """A broken image for the page; ``index`` is its row in the arrays ``clean`` and ``adversarial``.
 
@@ -187,11 +225,13 @@ class Evaluation(Record):
         mode: ``"verdict"``, ``"max-loss"`` or ``"test-set"``.
         samples: how often the classifier was evaluated at each point.
         command: the command that repeats the evaluation; empty if the command line can't express it.
-        attacks: as requested; ``rows`` shows what ran.
+        attacks: as requested; ``rows`` shows what ran. Empty: only proofs were asked for.
         bounded: whether eps bounds a distance; ``attacker``: what the attacker may do, to follow "may".
         remarks: notes on the weights, the images, a too large eps and a missing gradient.
-        robust: the worst case over all attacks, for each image; the headline.
+        robust: the worst case over all attacks, for each image; the headline. Without an attack it is
+            the clean accuracy.
         certified: the proven accuracy, if a certifier ran.
+        certificates: which certifier ran, and what it took.
         not_finite: ids of images at which, or near which, the classifier returned NaN or infinity; they count
             as not robust.
         unconfirmed: ids of images with a success that did not hold in the second measurement, in fp32, from
@@ -226,6 +266,7 @@ class Evaluation(Record):
     clean: Figure
     robust: Figure
     certified: Figure | None
+    certificates: Certificates | None = None
     rows: Some[AttackRow]
     not_finite: list[Integer]
     unconfirmed: list[Integer] = Field(default=[])
@@ -274,6 +315,11 @@ class Evaluation(Record):
         """The checks that failed."""
         return self.graded("fail")
 
+    @property
+    def proofs_only(self) -> bool:
+        """Whether the run looked for proofs, and was asked for no attack."""
+        return not self.attacks
+
     def graded(self, grade: Grade) -> list[CheckRecord]:
         """Return the checks of one grade."""
         return [check for check in self.checks if check.grade == grade]
@@ -291,6 +337,8 @@ class Evaluation(Record):
     @property
     def verdict(self) -> str:
         """One sentence: how far to trust the figure, and how the checks went; failed ones come first."""
+        if self.proofs_only:
+            return f"{_proven(self)}."
         return f"{_worth(self)}: {_checked(self)}."
 
 
@@ -298,6 +346,23 @@ GRADES: dict[Grade, str] = {"fail": "failed", "pass": "passed", "skip": "skipped
 """The result of a check of each grade, as text."""
 _NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
 """The introduction of the titles of checks, which are claims."""
+
+
+def _certainty(confidence: float) -> str:
+    return f"{100 * confidence:.10g} %"
+
+
+def _proven(results: Evaluation) -> str:
+    ran = results.certificates
+    if ran and ran.terms:
+        share = f"{_percent(ran.certified)} of {results.images.n} images"
+        return f"Nothing is proven; {share} are certified {ran.terms}"
+    if results.certified is None or not results.certified.value:
+        return "No image is proven, which does not mean that an attack exists"
+    figure = _percent(results.certified)
+    if results.exact:
+        return f"The robust accuracy on these {results.images.n} images is proven to be {figure}"
+    return f"The robust accuracy on these {results.images.n} images is proven to be at least {figure}"
 
 
 def _worth(results: Evaluation) -> str:

@@ -20,7 +20,7 @@ from robustlab.runs.manifest import AGAIN
 
 FILE = "images.csv"
 
-State = Literal["misclassified", "broken", "certified", "robust"]
+State = Literal["misclassified", "broken", "certified", "robust", "undecided"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,12 +29,15 @@ class ImageVerdict:
 
     Attributes:
         state: ``"misclassified"`` without an attack; ``"broken"`` by an attack; ``"certified"``: proven to
-            withstand all attacks; ``"robust"``: it withstood the attacks that ran.
+            withstand all attacks; ``"robust"``: it withstood the attacks that ran; ``"undecided"``: not
+            proven, and no attack ran.
         clean_prediction: -1 if the classifier gives no valid answer.
         attack: the spec of the attack that broke it first; else empty.
         prediction: of the adversarial image, or else of the clean one; likewise ``confidence``.
         distance: of the adversarial image, in the threat model's norm.
         restart: the restart that found the adversarial image; else -1.
+        certificate: the confidence of a statistical certificate (`smoothing`); 0 without one. A proof is the
+            state ``"certified"``.
     """
 
     image_id: Integer
@@ -47,11 +50,12 @@ class ImageVerdict:
     confidence: Share
     distance: Length = 0.0
     restart: Answer = -1
+    certificate: Share = 0.0
 
     @property
     def robust(self) -> bool:
-        """Whether the image counts as robust."""
-        return self.state in {"certified", "robust"}
+        """Whether the image counts as robust: no attack broke it."""
+        return self.state in {"certified", "robust", "undecided"}
 
 
 _COLUMNS = [field.name for field in fields(ImageVerdict)]
@@ -91,15 +95,16 @@ def read_verdicts(folder: Path, results: Evaluation) -> list[ImageVerdict]:
 def _verdicts(text: str, results: Evaluation) -> Iterator[ImageVerdict]:
     """Check the rows one by one; a ValueError describes the first bad one."""
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    if (head := next(rows, [])) != _COLUMNS:
-        raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(head))}")
+    columns = next(rows, [])
+    if columns not in (_COLUMNS, _COLUMNS[:-1]):  # earlier runs have no certificates
+        raise ValueError(f"line 1 must be {','.join(_COLUMNS)}, found {shown(','.join(columns))}")
     attacks, seen = {row.attack for row in results.rows}, set()
     for row in rows:
         line = f"line {rows.line_num}"
-        if len(row) != len(_COLUMNS):
-            raise ValueError(f"{line} has {len(row)} columns instead of {len(_COLUMNS)}")
+        if len(row) != len(columns):
+            raise ValueError(f"{line} has {len(row)} columns instead of {len(columns)}")
         try:
-            verdict = _VERDICT.validate_python(dict(zip(_COLUMNS, row, strict=True)))
+            verdict = _VERDICT.validate_python(dict(zip(columns, row, strict=True)))
         except pydantic.ValidationError as error:
             raise ValueError(f"{line}, {refusal(error)}") from None
         if verdict.image_id in seen:

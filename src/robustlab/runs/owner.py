@@ -18,6 +18,9 @@ STORE_VERSION = 2
 EVALUATION = "evaluation of "
 """How the name of an evaluation begins; one that begins in none of these ways is a study's."""
 
+CERTIFICATES = "certificates of "
+"""How the name of a search for certificates begins."""
+
 TRAINING = "training of a network"
 """The name of every training; what it is of is in the identity."""
 
@@ -32,7 +35,7 @@ class Owner:
     """The study or evaluation that a folder belongs to.
 
     Attributes:
-        name: of the study, or ``"evaluation of <name>"``.
+        name: of the study, ``"evaluation of <name>"`` or ``"certificates of <name>"``.
         identity: the other values that distinguish runs, by name; None: not recorded, or any value.
     """
 
@@ -44,6 +47,8 @@ class Owner:
         """A study or an evaluation, in words."""
         if self.name == TRAINING:
             return "a training"
+        if self.name.startswith(CERTIFICATES):
+            return "a search for certificates"
         return "an evaluation" if self.name.startswith(EVALUATION) else "a study"
 
     def other_than(self, wanted: "Owner") -> str:
@@ -152,6 +157,8 @@ def _quoted(name: str) -> str:
     """Return a study's or evaluation's name as text."""
     if name.startswith(EVALUATION):
         return f"an evaluation of {name.removeprefix(EVALUATION)!r}"
+    if name.startswith(CERTIFICATES):
+        return f"certificates of {name.removeprefix(CERTIFICATES)!r}"
     if name == TRAINING:
         return "a training"
     return f"study {name!r}"

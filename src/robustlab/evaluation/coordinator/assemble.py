@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import torch
 
+from robustlab.certify import noisy_part
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
@@ -17,6 +18,7 @@ from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import (
     AttackRow,
     BrokenImage,
+    Certificates,
     CheckRecord,
     Evaluation,
     Flip,
@@ -90,6 +92,7 @@ def assemble(
         clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),
         certified=None if findings.certified is None else proportion(len(findings.certified), n),
+        certificates=_certificates(cascade, findings),
         rows=rows,
         not_finite=_not_finite(findings, problem.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
@@ -131,6 +134,23 @@ def _seconds(cascade: Cascade, findings: CascadeResult) -> float:
         verify = Verify(searching=finding.stage)
         timed += [(finding.stage, finding.outcomes), (verify, finding.confirmed)]
     return sum(cascade.seconds(stage, outcomes) for stage, outcomes in timed)
+
+
+def _certificates(cascade: Cascade, findings: CascadeResult) -> Certificates | None:
+    if cascade.certify is None:
+        return None
+    stage, outcomes = findings.proofs[cascade.certify.name]
+    certified = (findings.certified or set()) if stage.proves else findings.probable
+    return Certificates(
+        certifier=repr(stage.certifier),
+        images=len(outcomes),
+        certified=proportion(len(certified), len(findings.clean)),
+        confidence=stage.certifier.confidence,
+        sigma=0.0 if stage.proves else noisy_part(cascade.problem.model)[1],
+        forwards=sum(row.forwards for row in outcomes.values()),
+        backwards=sum(row.backwards for row in outcomes.values()),
+        seconds=cascade.seconds(stage, outcomes),
+    )
 
 
 def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:

@@ -59,6 +59,7 @@ class CascadeResult:
         clean: the outcomes of the clean images.
         correct: ids of the images that are classified correctly.
         certified: ids of the images with a proof that no attack exists; None without a certifier.
+        probable: ids of the images with a statistical certificate, which stops no attack.
         certified_wide: ids of the images with such a proof for the curve's largest eps.
         proofs: the images of each search for proofs, by its name; also those for the curve.
         attacks: in the order in which they ran.
@@ -68,6 +69,7 @@ class CascadeResult:
     clean: Outcomes
     correct: list[int]
     certified: set[int] | None = None
+    probable: set[int] = field(default_factory=set)
     certified_wide: set[int] = field(default_factory=set)
     proofs: dict[str, tuple[Certify, Outcomes]] = field(default_factory=dict)
     attacks: list[AttackFindings] = field(default_factory=list)
@@ -122,8 +124,12 @@ class Cascade:
         correct = [number for number, row in clean.items() if row.prediction == row.label]
         findings = CascadeResult(clean=clean, correct=correct)
         if self.certify:
-            findings.certified = set(self.prove(self.certify, correct, findings))
-        if self.certify and self.nearest:
+            certified = set(self.prove(self.certify, correct, findings))
+            if self.certify.proves:
+                findings.certified = certified
+            else:
+                findings.probable = certified
+        if self.certify and self.certify.proves and self.nearest:
             wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
             findings.certified_wide = set(self.prove(wide, sorted(findings.certified or ()), findings))
         # A success that does not hold is withdrawn, and the later attacks get its image.
@@ -145,7 +151,7 @@ class Cascade:
         return findings
 
     def prove(self, certify: Certify, ids: list[int], findings: CascadeResult) -> list[int]:
-        """Look for proofs and return the ids of the images with a proof."""
+        """Look for certificates and return the ids of the images with one."""
         looked = self.outcomes_for(certify, ids)
         # The curve also looks at the threat model's own eps, and uses the same rows.
         _, before = findings.proofs.get(certify.name, (certify, {}))
@@ -213,7 +219,8 @@ class Cascade:
 
     def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
         """Give jobs to the engine and write the results; ``broken``: the number of images broken before."""
-        key, rows, shown = key_of(self.problem, stage), {}, {}
+        key, shown = key_of(self.problem, stage), {}
+        rows: Outcomes = {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
         if stage.reported:
@@ -223,6 +230,8 @@ class Cascade:
             def watch(job: Job) -> OnPass:
                 left = len(self._survivors) - broken if stage in self.stages else None
                 shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.problem.images))
+                if isinstance(stage, Certify) and rows:
+                    bar.show(f"{_proven(rows.values())} of {len(rows)} {_word(stage)}")
                 return shown[job.ids]
 
             for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
@@ -241,6 +250,7 @@ class Cascade:
         """Cut images into jobs, each as large as the memory allows at that moment."""
         while ids:
             size = int(self.problem.batch_size)
+            size = min(size, stage.at_once or size)
             part, ids = ids[:size], ids[size:]
             stored: dict[int, bytes] = {}
             if isinstance(stage, Verify):
@@ -253,7 +263,7 @@ class Cascade:
         if isinstance(stage, Clean):
             return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
         if isinstance(stage, Certify):
-            return f"proven {percent(sum(found[i].restart >= 0 for i in ids) / n)}"
+            return f"{_word(stage)} {percent(_proven(found[i] for i in ids) / n)}"
         if stage not in self.stages:
             return ""
         left = self._survivors - self._broken(stage, (found[i] for i in ids))
@@ -265,6 +275,14 @@ class Cascade:
             return set()
         eps = self.problem.threat.eps
         return {row.image_id for row in rows if succeeded(row, eps)} & self._survivors
+
+
+def _word(stage: Certify) -> str:
+    return "proven" if stage.proves else "certified"
+
+
+def _proven(rows: Iterable[Outcome]) -> int:
+    return sum(row.restart >= 0 for row in rows)
 
 
 def _effort(rows: Iterable[Outcome]) -> int:

@@ -62,7 +62,8 @@ def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> l
 
 def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
     """Return the share of images that no attack broke within each eps, and the share that is proven."""
-    problem, certify, n = cascade.problem, cascade.certify, len(findings.clean)
+    problem, n = cascade.problem, len(findings.clean)
+    certify = cascade.certify if cascade.certify and cascade.certify.proves else None
     rows = [row for finding in findings.attacks for row in finding.confirmed.values()]
     searched = [finding for finding in findings.attacks if finding.stage in cascade.nearest]
     passes = [row for finding in searched for row in finding.outcomes.values()]

@@ -12,11 +12,12 @@ from robustlab.core.progress import Progress
 from robustlab.evaluation.checks import Which
 from robustlab.evaluation.coordinator.assemble import assemble
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
+from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_within, robust_curve
 from robustlab.evaluation.coordinator.goals import remarks_on
 from robustlab.evaluation.coordinator.pictures import save_pictures
-from robustlab.evaluation.coordinator.setup import LoadedInputs, certification
+from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.coordinator.verdicts import verdicts
 from robustlab.evaluation.engines import as_engine
 from robustlab.evaluation.ensembles import resolved
@@ -66,7 +67,7 @@ def cascade_of(
             for attack in attacks
         ),
         nearest=nearest_within(problem.threat, problem.criteria) if options.curve else (),
-        certify=certification(problem, options.certifier, progress.note) if options.certify else None,
+        certify=certification(problem, options, progress.note) if options.certify else None,
         further=("checks",) if options.checks else (),
     )
 
@@ -84,7 +85,7 @@ def evaluated(
         checks: which checks run, if the options want any; see `checked`.
     """
     problem, store = cascade.problem, cascade.store
-    warnings = warned(cascade, request.chosen.name)
+    warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
     findings = cascade.run()
     of_images = verdicts(findings)
     curve = robust_curve(cascade, findings) if options.curve else None
@@ -103,7 +104,12 @@ def evaluated(
         command=options.command(),
         attacks=", ".join(map(repr, request.asked)),
         data_name=request.chosen.name,
-        remarks=(*request.remarks, *remarks_on(problem.criteria, problem.images), *said),
+        remarks=(
+            *request.remarks,
+            *remarks_on(problem.criteria, problem.images),
+            *said,
+            *_contradicted(cascade, findings),
+        ),
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
@@ -112,6 +118,18 @@ def evaluated(
     write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))
     return Evaluated(results=results, findings=findings)
+
+
+def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:
+    """Return a remark on images with a statistical certificate that an attack broke, if there are any."""
+    broken = findings.probable & {number for found in findings.attacks for number in found.won}
+    if not broken or cascade.certify is None:
+        return []
+    confidence = cascade.certify.certifier.confidence
+    return [
+        f"{len(broken)} of the images that are certified with confidence {confidence:g} are broken: the "
+        "attacks met an estimate of the most frequent class, by a few draws; or the certificate is wrong"
+    ]
 
 
 def manifest(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from robustlab.evaluation.coordinator.setup import LoadedInputs, eot_samples
 from robustlab.options import EvaluationOptions
-from robustlab.runs.owner import EVALUATION, Owner
+from robustlab.runs.owner import CERTIFICATES, EVALUATION, Owner
 
 
 def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
-    """Return the owner record of an evaluation.
+    """Return the owner record of an evaluation, or of a search for certificates.
 
     It does not contain the number of images, the attacks, the search precision or robustlab's version. So an
     evaluation continues in its folder if these change.
@@ -31,14 +31,15 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
     }
     if options.target is not None:
         identity["target"] = str(options.target)
-    return Owner(name=EVALUATION + subject.name, identity=identity)
+    kind = CERTIFICATES if options.proofs_only else EVALUATION
+    return Owner(name=kind + subject.name, identity=identity)
 
 
-def default_folder(request: LoadedInputs, owner: Owner) -> Path:
+def default_folder(request: LoadedInputs, options: EvaluationOptions, owner: Owner) -> Path:
     """Return the default folder of an evaluation; another identity has another folder."""
     eps = f"-{request.threat.eps:g}" if request.threat.bounded else ""
     parts = [
-        "evaluate",
+        options.job,
         _plain(request.subject.name),
         _plain(Path(request.chosen.name).name),
         request.threat.name + eps,

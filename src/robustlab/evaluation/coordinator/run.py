@@ -7,6 +7,7 @@ from robustlab.core.batches import enough_memory
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
+from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.evaluate import attacks_of, cascade_of, evaluated, manifest
 from robustlab.evaluation.coordinator.folder import default_folder, owner_of
 from robustlab.evaluation.coordinator.kept import OtherAnswersError, forget_other_answers
@@ -34,7 +35,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     owner = owner_of(request, options)
     for remark in request.remarks:
         progress.note(remark)
-    folder = first = (here or Path()) / (options.out or default_folder(request, owner))
+    folder = first = (here or Path()) / (options.out or default_folder(request, options, owner))
     others = itertools.count(2)
     while True:
         try:
@@ -71,4 +72,6 @@ def _store(
 ) -> RunStore:
     """Return the run's store, before it exists on the disk; invalid input creates none."""
     attacks_of(request, problem)
+    if options.proofs_only:
+        certification(problem, options, lambda _: None)
     return RunStore(folder, owner, overwrite=options.overwrite)

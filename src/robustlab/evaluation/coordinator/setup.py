@@ -1,25 +1,22 @@
 """Turns the options into a problem: parses, loads and checks all input."""
 
-from collections.abc import Callable, Iterator
-from contextlib import chdir, contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
-from robustlab.certify import AutoCertifier, Certifier, NoRuleError, as_certifier
 from robustlab.core.batches import BatchSize, in_batches
-from robustlab.core.calling import UserCodeError, calling, in_one_line
+from robustlab.core.calling import calling
 from robustlab.core.device import resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
-from robustlab.core.spec import units
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
 from robustlab.evaluation.coordinator.goals import check_target, criteria_of
@@ -27,7 +24,6 @@ from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.evaluation.jobs.stages import Certify
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
@@ -76,7 +72,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     if options.curve and not threat.bounded:
         raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
     with chdir(here):
-        asked = attack_list(options.attacks, note)
+        asked = () if options.proofs_only else attack_list(options.attacks, note)
     check_target(options.target)
     wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
@@ -216,71 +212,3 @@ def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -
         if not isinstance(asked, nn.Module):
             in_fastest_layout(loaded.model, first)
     return classes
-
-
-def certification(
-    problem: EvaluationContext, asked: str | Certifier, note: Callable[[str], None]
-) -> Certify | None:
-    """Return the stage that looks for proofs; None if no certifier can bound the classifier.
-
-    Where the default, `auto`, can't bound it, certifiers of other packages are asked by name. The first
-    that can is taken. One that fails is left out, which is noted.
-
-    Raises:
-        RobustlabError: another one was asked for, and does not know the threat model.
-    """
-    # Rounding errors are bounded only for float32.
-    if problem.eot_samples > 1 or dtype_of(problem.model) != torch.float32:
-        return None
-    chosen = as_certifier(asked)
-    if not isinstance(chosen, AutoCertifier):
-        if not problem.threat.is_one_of(chosen.norms):
-            known = ", ".join(chosen.norms)
-            raise RobustlabError(
-                f"certifier {chosen.name} proves within {known}; the threat model is {problem.threat!r}"
-            )
-        with calling(chosen.name):
-            failure = _failure(chosen, problem)
-        if failure is None:
-            return Certify(certifier=chosen, threat=problem.threat)
-        first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
-        note(f"the certifier {chosen.name} can prove nothing: {chosen.explain(problem.model, first)}")
-        return None
-    certifiers = units(Certifier).values()
-    others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
-    kinds: list[type[Certifier]] = [AutoCertifier, *others]
-    for kind in kinds:
-        try:
-            with nullcontext() if kind is AutoCertifier else calling(kind.name):
-                certifier = chosen if kind is AutoCertifier else kind()
-                failure = _failure(certifier, problem)
-        except RobustlabError as error:
-            if isinstance(error, UserCodeError) and error.quits:
-                raise
-            failure = str(error)
-        if failure is None:
-            return Certify(certifier=certifier, threat=problem.threat)
-        if failure and kind is not AutoCertifier:
-            note(f"the certifier {kind.name} is left out: {failure}")
-    return None
-
-
-def _failure(certifier: Certifier, problem: EvaluationContext) -> str | None:
-    """Return why a certifier failed on the first image; empty if the model is unsupported, else None.
-
-    Raises:
-        RobustlabError: the certifier or the model failed in another way.
-    """
-    if not problem.threat.is_one_of(certifier.norms):
-        return ""
-    first = problem.images.take(slice(1)).to(problem.device)
-    pixels = first.pixels(slice(None))
-    obstacle = certifier.obstacle(problem.model, pixels)
-    if obstacle is None:
-        certifier.certify(problem.model, pixels, first.labels, problem.threat)
-        return None
-    return (
-        in_one_line(obstacle)
-        if isinstance(obstacle, Exception) and not isinstance(obstacle, NoRuleError)
-        else ""
-    )

@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 from robustlab.evaluation.coordinator.cascade import CascadeResult
-from robustlab.runs.images_csv import ImageVerdict
+from robustlab.runs.images_csv import ImageVerdict, State
 
 
 def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
     """Return the verdict on each image, in the order of the images."""
     broken = {number: finding for finding in findings.attacks for number in finding.won}
     correct, certified = set(findings.correct), findings.certified or set()
+    confidence = next((stage.certifier.confidence for stage, _ in findings.proofs.values()), 0.0)
+    withstood: State = "robust" if findings.attacks else "undecided"
     result = []
     for number, clean in findings.clean.items():
         verdict = ImageVerdict(
@@ -34,6 +36,8 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
                 restart=finding.outcomes[number].restart,
             )
         elif number in correct:
-            verdict = replace(verdict, state="certified" if number in certified else "robust")
+            verdict = replace(verdict, state="certified" if number in certified else withstood)
+        if number in findings.probable:
+            verdict = replace(verdict, certificate=confidence)
         result.append(verdict)
     return result

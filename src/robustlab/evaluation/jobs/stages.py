@@ -54,6 +54,11 @@ class EvaluationStage(ABC):
         """The title for users."""
         return self.name
 
+    @property
+    def at_once(self) -> int | None:
+        """The most images in one job; None: as many as fit into memory."""
+        return None
+
     @abstractmethod
     def run(
         self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
@@ -90,13 +95,22 @@ class Clean(EvaluationStage):
 
 @dataclass(frozen=True, kw_only=True)
 class Certify(EvaluationStage):
-    """Looks for a proof that no attack can succeed; ``restart`` is 0 with a proof, else -1."""
+    """Looks for a certificate that no attack can succeed; ``restart`` is 0 with one, else -1."""
 
     of_classifier = True
 
     certifier: Certifier
     threat: ThreatModel
     reported: bool = True
+
+    @property
+    def proves(self) -> bool:
+        """Whether it finds proofs, not statistical certificates."""
+        return self.certifier.confidence == 1
+
+    @property
+    def at_once(self) -> int | None:
+        return self.certifier.at_once
 
     @property
     def name(self) -> str:

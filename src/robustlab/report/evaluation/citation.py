@@ -29,8 +29,18 @@ def settings(view: EvaluationView) -> str:
     more += ["8-bit images alone"] if results.eight_bit else []
     more += [f"the attacker wants {results.goal}"] if results.goal else []
     version = _version(view)
+    ours = f"robustlab{' ' + version if version else ''}"
+    if results.proofs_only and results.certificates:
+        ran = results.certificates
+        figure = f"{share(ran.certified)} (95 % interval {interval(ran.certified)})"
+        figure += f", {ran.terms}," if ran.terms else ""
+        sentence = (
+            f"{ours} found a certified accuracy of {figure} for {results.subject.name} on {images} within "
+            f"{spec(results.threat)}, by {spec(ran.certifier)}; seed {results.seed}."
+        )
+        return sentence.replace("\u00a0", " ")
     sentence = (
-        f"robustlab{' ' + version if version else ''} measured a robust accuracy of {share(results.robust)} "
+        f"{ours} measured a robust accuracy of {share(results.robust)} "
         f"(95 % interval {interval(results.robust)}) for {results.subject.name} on {images} within "
         f"{spec(results.threat)}, by the attacks {spec(results.attacks)}{ran}; {', '.join(more)}."
     )

@@ -48,7 +48,9 @@ def _headline(view: EvaluationView) -> list[str]:
     results = view.results
     doubt = " (not to be believed)" if view.results.doubtful else ""
     facts = [
-        f"- robust accuracy, worst case: **{text.share(results.robust)}**{doubt}, 95 % interval "
+        ""
+        if results.proofs_only
+        else f"- robust accuracy, worst case: **{text.share(results.robust)}**{doubt}, 95 % interval "
         f"{text.interval(results.robust)}, n = {text.count(results.robust.n)}",
         f"- clean accuracy: {_figure(results.clean)}",
         f"- proven lower bound: {_figure(results.certified)}" if results.certified else "",
@@ -57,7 +59,13 @@ def _headline(view: EvaluationView) -> list[str]:
         f"- verdict: {plain(results.verdict)}",
     ]
     remarks = [f"{remark}." for remark in results.remarks]
-    sentences = [words.meaning(view), words.bounds(view), words.not_finite(view), *remarks]
+    sentences = [
+        words.meaning(view),
+        words.bounds(view),
+        words.proofs(view),
+        words.not_finite(view),
+        *remarks,
+    ]
     return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
 
 

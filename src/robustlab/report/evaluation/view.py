@@ -96,6 +96,7 @@ class EvaluationView:
     def parts(self) -> list[Part]:
         """All images in four parts: proven, not broken, broken, and misclassified without an attack."""
         robust = "Not broken by these attacks" if self.certified is None else "Neither proven nor broken"
+        robust = "Undecided" if self.results.proofs_only else robust
         named: list[tuple[Kind, str, int]] = [
             ("certified", "Proven for every change allowed", self.certified or 0),
             ("robust", robust, self.robust),
@@ -107,7 +108,8 @@ class EvaluationView:
             end = max(start, end)
             parts.append(Part(kind, title, start / n, end / n, end - start))
             start = end
-        return [part for part in parts if part.images or part.kind == "broken"]
+        empty = "" if self.results.proofs_only else "broken"
+        return [part for part in parts if part.images or part.kind == empty]
 
     @property
     def steps(self) -> list[Step]:
@@ -177,6 +179,9 @@ class EvaluationView:
         attacks = [row for row in rows if not (curve and " within " in row.attack)]
         seconds = sum(row.seconds for row in attacks)
         parts = [Spending("Attacks", _sum(attacks, "forwards"), _sum(attacks, "backwards"), seconds)]
+        parts = [] if results.proofs_only else parts
+        if proofs := results.certificates:
+            parts.append(Spending("Proofs", proofs.forwards, proofs.backwards, proofs.seconds))
         if curve:
             title = "Search for the nearest successes, for the curve"
             parts.append(Spending(title, curve.forwards, curve.backwards, curve.seconds))
@@ -186,7 +191,11 @@ class EvaluationView:
         forwards = results.forwards - sum(part.forwards for part in parts)
         backwards = results.backwards - sum(part.backwards for part in parts)
         if forwards > 0 or backwards > 0:
-            title = "Clean images, proofs, and confirming the successes"
+            title = "Clean images, and confirming the successes"
+            if curve or not results.certificates:
+                title = "Clean images, proofs, and confirming the successes"
+            elif results.proofs_only:
+                title = "Clean images"
             parts.append(Spending(title, max(0, forwards), max(0, backwards), None))
         return parts
 

@@ -19,6 +19,15 @@ def meaning(view: EvaluationView) -> str:
         after = "the attack" if len(results.rows) == 1 else f"the {len(results.rows)} attacks"
         return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
     correct = "all" if view.correct == n else count(view.correct)
+    if results.proofs_only:
+        ran = results.certificates
+        number = ran.count if ran else 0
+        proven = {0: "none is", view.correct: "all of them are"}.get(number, "") or f"{count(number)} are"
+        if ran and ran.terms:
+            return f"{classifier} {correct} right as they are, and {proven} certified. {_attacker(results)}"
+        return (
+            f"{classifier} {correct} right as they are, and {proven} proven to stay so. {_attacker(results)}"
+        )
     if not results.rows:
         return f"{classifier} {correct} right as they are. No attack ran, so this says nothing of robustness."
     left = {0: "none", view.correct: "all of them"}.get(view.robust, count(view.robust))
@@ -49,6 +58,9 @@ def bounds(view: EvaluationView) -> str:
             f"A check failed, so {share(results.robust)} is no more than an upper bound, "
             "and perhaps far from the truth."
         )
+    if results.proofs_only:
+        statistical = results.certificates is not None and results.certificates.terms
+        return "" if statistical else _undecided(view)
     if view.robust == 0:
         return "On these images this is exact: for every one that was right, an adversarial image was found."
     if not results.bounded:
@@ -62,6 +74,37 @@ def bounds(view: EvaluationView) -> str:
     return (
         f"For {counted(view.certified, 'image')} it is proven that no attack can succeed. "
         f"The true figure on these images lies between {low} (proven) and {high} (attacked)."
+    )
+
+
+def _undecided(view: EvaluationView) -> str:
+    results, low = view.results, view.certified or 0
+    if low >= view.robust:
+        return "On these images this is exact: no image is undecided."
+    least = share(results.certified) if results.certified and low else "0 %"
+    left = view.robust - low
+    return (
+        f"{counted(left, 'image')} {'is' if left == 1 else 'are'} undecided: an attack may exist, or a proof "
+        f"that this certifier does not find. The true figure on these images lies between {least} (proven) "
+        f"and {share(results.robust)} (clean)."
+    )
+
+
+def proofs(view: EvaluationView) -> str:
+    """Return which certifier ran, on how many images, and what it took; empty if none ran."""
+    ran = view.results.certificates
+    if ran is None or not ran.images:
+        return ""
+    if ran.terms:
+        return (
+            f"{ran.certifier} certified {count(ran.count)} of {counted(ran.images, 'image')} {ran.terms}, in "
+            f"{ran.seconds / ran.images:.2g} s an image. An image for which it abstained is not certified. "
+            "A certificate is about the most frequent class over all noise of standard deviation "
+            f"{ran.sigma:g}, which the evaluated classifier estimates by a few draws. So it is no proof, and stops no attack."
+        )
+    return (
+        f"{ran.certifier} looked for proofs for {counted(ran.images, 'image')} and found "
+        f"{count(ran.count)}, in {ran.seconds / ran.images:.2g} s an image."
     )
 
 

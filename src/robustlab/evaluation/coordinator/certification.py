@@ -1,0 +1,119 @@
+"""Chooses the certifier that looks for proofs."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+
+from robustlab.certify import AutoCertifier, Certifier, NoRuleError, as_certifier
+from robustlab.core.calling import UserCodeError, calling, in_one_line
+from robustlab.core.errors import RobustlabError
+from robustlab.core.own_dtype import dtype_of, short_name
+from robustlab.core.spec import units
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.jobs.stages import Certify
+from robustlab.options import EvaluationOptions
+
+
+def certification(
+    problem: EvaluationContext, options: EvaluationOptions, note: Callable[[str], None]
+) -> Certify | None:
+    """Return the stage that looks for proofs; None if no certifier can bound the classifier.
+
+    Where the default, `auto`, can't bound it, certifiers of other packages are asked by name. The first
+    that can is taken. One that fails is left out, which is noted.
+
+    Raises:
+        RobustlabError: another certifier than `auto` was asked for, and does not know the threat model; or no
+            attack follows, and the classifier can't be bounded.
+    """
+    asked = as_certifier(options.certifier)
+    reason = _unprovable(asked, problem)
+    if not reason:
+        chosen = (
+            _first_able(asked, problem, note) if isinstance(asked, AutoCertifier) else _able(asked, problem)
+        )
+        if chosen is not None:
+            return Certify(certifier=chosen, threat=problem.threat)
+    if options.proofs_only:
+        reason = reason or _why_not(asked, problem)
+        raise RobustlabError(f"nothing can be proven about {problem.subject.name}: {reason}")
+    if not reason and not isinstance(asked, AutoCertifier):
+        note(f"the certifier {asked.name} can prove nothing: {_why_not(asked, problem)}")
+    return None
+
+
+def _unprovable(certifier: Certifier, problem: EvaluationContext) -> str:
+    """Return why no certifier is asked; empty if one is."""
+    if problem.eot_samples > 1 and certifier.confidence == 1:
+        return "a random classifier has no proofs"
+    if dtype_of(problem.model) != torch.float32:
+        # Rounding errors are bounded only for float32.
+        return f"it computes in {short_name(dtype_of(problem.model))}, and proofs are for fp32"
+    return ""
+
+
+def _why_not(certifier: Certifier, problem: EvaluationContext) -> str:
+    """Return the layer that a certifier can't bound, with the reason; or which threat models it supports."""
+    if not problem.threat.is_one_of(certifier.norms):
+        known = ", ".join(certifier.norms)
+        return f"{certifier.name} proves within {known}; the threat model is {problem.threat!r}"
+    first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+    return certifier.explain(problem.model, first) or "the certifier failed"
+
+
+def _able(certifier: Certifier, problem: EvaluationContext) -> Certifier | None:
+    """Return the certifier that was asked for, or None if it does not support the classifier.
+
+    Raises:
+        RobustlabError: it does not know the threat model.
+    """
+    if not problem.threat.is_one_of(certifier.norms):
+        raise RobustlabError(f"certifier {_why_not(certifier, problem)}")
+    first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+    with calling(certifier.name):
+        return certifier if certifier.obstacle(problem.model, first) is None else None
+
+
+def _first_able(
+    chosen: AutoCertifier, problem: EvaluationContext, note: Callable[[str], None]
+) -> Certifier | None:
+    """Return `auto`, or else the first certifier of another package that supports the classifier."""
+    certifiers = units(Certifier).values()
+    others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
+    kinds: list[type[Certifier]] = [AutoCertifier, *others]
+    for kind in kinds:
+        try:
+            with nullcontext() if kind is AutoCertifier else calling(kind.name):
+                certifier = chosen if kind is AutoCertifier else kind()
+                failure = _failure(certifier, problem)
+        except RobustlabError as error:
+            if isinstance(error, UserCodeError) and error.quits:
+                raise
+            failure = str(error)
+        if failure is None:
+            return certifier
+        if failure and kind is not AutoCertifier:
+            note(f"the certifier {kind.name} is left out: {failure}")
+    return None
+
+
+def _failure(certifier: Certifier, problem: EvaluationContext) -> str | None:
+    """Return why a certifier failed on the first image; empty if the model is unsupported, else None.
+
+    Raises:
+        RobustlabError: the certifier or the model failed in another way.
+    """
+    if not problem.threat.is_one_of(certifier.norms):
+        return ""
+    first = problem.images.take(slice(1)).to(problem.device)
+    pixels = first.pixels(slice(None))
+    obstacle = certifier.obstacle(problem.model, pixels)
+    if obstacle is None:
+        certifier.certify(problem.model, pixels, first.labels, problem.threat)
+        return None
+    return (
+        in_one_line(obstacle)
+        if isinstance(obstacle, Exception) and not isinstance(obstacle, NoRuleError)
+        else ""
+    )
