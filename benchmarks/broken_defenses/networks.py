@@ -96,6 +96,11 @@ def reconstruction(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor
     return F.mse_loss(network(images), images, reduction="sum") / len(images)
 
 
+def plain_network() -> nn.Module:
+    """Return a CNN without a defense."""
+    return kept("plain", convolutional(), cross_entropy, 3)
+
+
 def thermometer_network() -> nn.Module:
     """Return the CNN behind a thermometer code."""
     network = nn.Sequential(Thermometer(), convolutional(16))

@@ -86,7 +86,7 @@ class Ensemble(nn.Module):
 class MixupInference(nn.Module):
     """The mean probability over mixtures with random training images (Pang et al. 2020, arXiv:1909.11515)."""
 
-    def __init__(self, classifier: nn.Module, pool: Tensor, weight: float = 0.6, samples: int = 15) -> None:
+    def __init__(self, classifier: nn.Module, pool: Tensor, weight: float = 0.6, samples: int = 8) -> None:
         super().__init__()
         self.classifier, self.weight, self.samples = classifier, weight, samples
         self.register_buffer("pool", pool)
