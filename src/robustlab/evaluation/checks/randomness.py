@@ -34,7 +34,7 @@ class Randomness(ActiveCheck):
     expected = f"in {PASSES} passes equally many correct, and logits within {TOLERANCE:g} of their length"
     meaning = (
         "The classifier draws random numbers (dropout, noise, random resizing): an attack that asks "
-        "once follows chance, and its success or failure is luck."
+        "once follows chance, and its success or failure is luck. Evaluate with 20 or more --eot-samples."
     )
 
     def sample(self, context: Context) -> Sample:
