@@ -120,7 +120,7 @@ CASES = {
         title="Input quantization, 4 levels",
         model=quantized,
         eps=0.2,
-        claimed=GREY,
+        claimed=Trial(words="PGD on the classifier as it is", attacks="pgd(steps=40)"),
         adaptive=Trial(
             words="APGD with BPDA",
             attacks="apgd(steps=100), apgd(loss=margin, steps=100, targets=9)",
@@ -151,14 +151,14 @@ CASES = {
     "resizing": Case(
         title="Random resizing and padding",
         model=lambda: nn.Sequential(RandomSize(), base()),
-        eps=0.2,
+        eps=0.1,
         claimed=GREY,
         adaptive=Trial(words="PGD with 20 samples", attacks="pgd(steps=40, loss=margin)", eot_samples=20),
     ),
     "pruning": Case(
         title="Stochastic activation pruning",
         model=lambda: pruned(base()),
-        eps=0.2,
+        eps=0.1,
         claimed=Trial(words="FGSM on the classifier as it is", attacks="fgsm"),
         adaptive=Trial(words="PGD with 20 samples", attacks="pgd(steps=40, loss=margin)", eot_samples=20),
     ),
@@ -169,13 +169,13 @@ CASES = {
         claimed=Trial(words="PGD, 10 steps", attacks="pgd(steps=10)"),
         adaptive=Trial(
             words="APGD towards each class",
-            attacks="apgd(steps=100, loss=margin, targets=9), pgd(steps=500, rel_step_size=0.05, loss=margin)",
+            attacks="apgd(steps=100, loss=margin, targets=9), pgd(steps=200, loss=margin)",
         ),
     ),
     "mixup": Case(
         title="Mixup inference, 8 mixtures",
         model=mixed,
-        eps=0.2,
+        eps=0.1,
         claimed=Trial(
             words="PGD on the classifier without the mixtures",
             attacks="pgd(gradient=surrogates)",
@@ -187,7 +187,7 @@ CASES = {
     "projection": Case(
         title="Projection onto a decoder's outputs",
         model=projected,
-        eps=0.2,
+        eps=0.1,
         claimed=GREY,
         adaptive=Trial(
             words="APGD with BPDA by encoder and decoder",

@@ -66,18 +66,17 @@ def mixup(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def diverse(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    """Adaptive diversity promoting (Pang et al. 2019): cross-entropies, less entropy and volume of the answers."""
+    """Adaptive diversity promoting (Pang et al. 2019): cross-entropy minus entropy and volume."""
     assert isinstance(network, Ensemble)
     answers = [member(images).softmax(dim=1) for member in network.members]
-    fits = sum(F.nll_loss(answer.clamp(min=1e-12).log(), labels) for answer in answers)
+    fits = [F.nll_loss(answer.clamp(min=1e-12).log(), labels) for answer in answers]
     mean = torch.stack(answers).mean(dim=0)
     entropy = -(mean * mean.clamp(min=1e-12).log()).sum(dim=1).mean()
     others = torch.ones_like(mean).scatter_(1, labels.view(-1, 1), 0.0).bool()
-    rest = torch.stack(
-        [F.normalize(answer[others].view(len(images), -1), dim=1) for answer in answers], dim=1
-    )
+    wrong = [answer[others].view(len(images), -1) for answer in answers]
+    rest = torch.stack([F.normalize(answer, dim=1) for answer in wrong], dim=1)
     volume = torch.linalg.det(rest @ rest.mT + 1e-6 * torch.eye(len(answers)))
-    return fits - 2.0 * entropy - 0.5 * volume.clamp(min=1e-12).log().mean()
+    return torch.stack(fits).sum() - 2.0 * entropy - 0.5 * volume.clamp(min=1e-12).log().mean()
 
 
 def rejecting(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The defenses, as their authors would write them: plain modules, from images in [0, 1] to a score per class."""
+"""The defenses as their authors would write them: plain modules, from images in [0, 1] to class scores."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,9 @@ class Quantized(nn.Module):
 
 
 class Thermometer(nn.Module):
-    """Each pixel becomes bits: is it at least 1/16, 2/16, ...? (Buckman et al. 2018)."""
+    """Each pixel becomes bits: is it at least 1/17, 2/17, ...? (Buckman et al. 2018)."""
+
+    limits: Tensor
 
     def __init__(self, levels: int = 16) -> None:
         super().__init__()
@@ -30,7 +32,7 @@ class Thermometer(nn.Module):
 
 
 class KWinners(nn.Module):
-    """Keeps the largest activations of a layer, the share ``keep``, and makes the others zero (Xiao et al. 2020)."""
+    """Keeps a share of a layer's activations, the largest; the others become zero (Xiao et al. 2020)."""
 
     def __init__(self, keep: float = 0.1) -> None:
         super().__init__()
@@ -86,6 +88,8 @@ class Ensemble(nn.Module):
 class MixupInference(nn.Module):
     """The mean probability over mixtures with random training images (Pang et al. 2020, arXiv:1909.11515)."""
 
+    pool: Tensor
+
     def __init__(self, classifier: nn.Module, pool: Tensor, weight: float = 0.6, samples: int = 8) -> None:
         super().__init__()
         self.classifier, self.weight, self.samples = classifier, weight, samples
@@ -103,7 +107,7 @@ class MixupInference(nn.Module):
 class LatentProjection(nn.Module):
     """Replaces an image by the nearest output of a decoder, found by gradient descent in the latent space.
 
-    As Defense-GAN (Samangouei, Kabkab & Chellappa 2018, arXiv:1805.06605); the search starts at an encoder's code.
+    As Defense-GAN (Samangouei, Kabkab & Chellappa 2018, arXiv:1805.06605), but from an encoder's code.
     """
 
     def __init__(self, encoder: nn.Module, decoder: nn.Module, steps: int = 10, lr: float = 0.1) -> None:
