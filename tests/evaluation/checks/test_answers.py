@@ -126,6 +126,20 @@ def test_a_classifier_may_refuse_other_forms(network: nn.Module, images: Split) 
     assert "could not" not in check.found
 
 
+class NoisyInput(Wrapped):
+    """Other noise in each pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.inner(x + 0.5 * torch.randn_like(x))
+        return logits
+
+
+def test_a_scale_that_only_drowns_noise_is_no_preprocessing(network: nn.Module, images: Split) -> None:
+    check = asked("preprocessing", NoisyInput(network).eval(), images)
+    assert check.grade == "skip", check
+    assert "randomness" in check.found
+
+
 # Outputs
 
 

@@ -270,3 +270,20 @@ def test_a_check_that_quits_is_an_error_that_names_it(model: nn.Module, tmp_path
 
     with pytest.raises(UserCodeError, match="quitting can't work: SystemExit: 3"):
         run(tmp_path, model)
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("no-gradient", "BPDA"),
+        ("zero-gradients", "BPDA"),
+        ("optimisation-at-inference", "BPDA"),
+        ("gradient-free-attack", "BPDA"),
+        ("randomness", "--eot-samples"),
+        ("shattered-gradients", "smoothed("),
+        ("softmax-output", "without its last layer"),
+    ],
+)
+def test_a_check_that_sees_a_masked_gradient_names_the_remedy(name: str, remedy: str) -> None:
+    (check,) = checks_of((name,))
+    assert remedy in check.meaning

@@ -28,7 +28,7 @@ from toy_defenses import (
     trained,
 )
 
-from robustlab.attacks import APGD, APGDL1, PGD, RandomPoints, SigmaZero
+from robustlab.attacks import APGD, APGDL1, PGD, Attack, BPDAGradient, RandomPoints, Restarts, SigmaZero
 from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import all_checks
 from robustlab.evaluation.checks.survivors import SurvivorCheck
@@ -170,6 +170,18 @@ def test_attacks_that_break_not_even_an_undefended_network(network: nn.Module, i
     weak = evaluated(network, images, STRONG, attacks=(RandomPoints(count=1),))
     assert look("undefended-network", weak).grade == "fail"
     assert look("undefended-network", credulous(evaluated(network, images, STRONG))).grade == "pass"
+
+
+@pytest.mark.parametrize("times", [0, 2])
+def test_an_undefended_network_needs_no_part_of_bpda(times: int, network: nn.Module, images: Split) -> None:
+    context = evaluated(network, images, STRONG)
+    for steps, length, grade in ((10, 0.2, "pass"), (1, 0.01, "fail")):
+        attack: Attack = PGD(
+            steps=steps, rel_step_size=length, gradient=BPDAGradient(part="quantizer"), start="clean"
+        )
+        attack = Restarts(attack=attack, times=times) if times else attack
+        check = look("undefended-network", credulous(replace(context, attacks={repr(attack): attack})))
+        assert check.grade == grade, check
 
 
 def test_blind_attacks_after_gradients(network: nn.Module, images: Split) -> None:

@@ -49,7 +49,7 @@ class ForwardPass(ActiveCheck):
     meaning = (
         "The classifier adapts itself or its input while it answers. The gradient that the attacks "
         "follow does not account for that; an attack made for this defense is needed (Croce et al. "
-        "2022, arXiv:2202.13711)."
+        "2022, arXiv:2202.13711). Give the adapting step the gradient of a stand-in (BPDA)."
     )
 
     def sample(self, context: Context) -> Sample:

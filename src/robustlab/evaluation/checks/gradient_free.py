@@ -25,7 +25,8 @@ class GradientFree(SurvivorCheck):
     expected = f"Square lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (
         "Blind search finds what gradients do not: gradients are masked, and robust accuracy measures "
-        "how well the classifier hides, not how robust it is."
+        "how well the classifier hides, not how robust it is. Attack the cause: BPDA, another loss or "
+        "--eot-samples."
     )
     most, limit = 50, LIMIT
 

@@ -48,7 +48,7 @@ class ZeroGradients(ActiveCheck):
     meaning = (
         "Without a gradient an attack stands still whatever the classifier's weaknesses: rounding, a "
         "step function, a detached part or saturation hides them (Athalye et al. 2018, "
-        "arXiv:1802.00420)."
+        "arXiv:1802.00420). Give this part the gradient of a stand-in (BPDA)."
     )
 
     def sample(self, context: Context) -> Sample:
@@ -88,7 +88,8 @@ class ShatteredGradients(ActiveCheck):
     )
     meaning = (
         "A gradient that is another one a little further does not say where a step leads (shattered "
-        "gradients, Athalye et al. 2018, arXiv:1802.00420): attacks by gradients wander about."
+        "gradients, Athalye et al. 2018, arXiv:1802.00420): attacks by gradients wander about. "
+        "Follow means of nearby gradients, gradient=smoothed(draws=64)."
     )
 
     def sample(self, context: Context) -> Sample:

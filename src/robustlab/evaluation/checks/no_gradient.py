@@ -34,7 +34,8 @@ class NoGradient(ActiveCheck):
     expected = "a gradient of any loss that is not zero, on one image at least"
     meaning = (
         "Attacks that follow a gradient find no more than random points do, however many steps they take: a "
-        "high accuracy under them says nothing. Use attacks that need none, or a differentiable version."
+        "high accuracy under them says nothing. Use attacks that need none, or give the step without a "
+        "gradient that of a stand-in (BPDA)."
     )
 
     def sample(self, context: Context) -> Sample:

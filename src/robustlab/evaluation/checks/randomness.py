@@ -16,7 +16,7 @@ MAX_ALONE = 16
 """The number of images that are also evaluated one by one; our choice."""
 
 
-def _differences(first: Tensor, again: Tensor) -> Tensor:
+def relative_distances(first: Tensor, again: Tensor) -> Tensor:
     """Return (N,) how far the logits lie apart, relative to their L2 norm; infinities and NaN count as 0."""
     first, again = (logits.nan_to_num(0.0, 0.0, 0.0) for logits in (first, again))
     length: Tensor = torch.linalg.vector_norm(first, dim=1)
@@ -34,7 +34,7 @@ class Randomness(ActiveCheck):
     expected = f"in {PASSES} passes equally many correct, and logits within {TOLERANCE:g} of their length"
     meaning = (
         "The classifier draws random numbers (dropout, noise, random resizing): an attack that asks "
-        "once follows chance, and its success or failure is luck."
+        "once follows chance, and its success or failure is luck. Evaluate with 20 or more --eot-samples."
     )
 
     def sample(self, context: Context) -> Sample:
@@ -44,7 +44,7 @@ class Randomness(ActiveCheck):
         block = sample.images
         answers = [lab.logits(block.pixels(slice(None))) for _ in range(PASSES)]
         correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
-        apart = max(float(_differences(answers[0], other).max()) for other in answers[1:])
+        apart = max(float(relative_distances(answers[0], other).max()) for other in answers[1:])
         found = (
             f"{PASSES} passes got {' or '.join(map(str, correct))} right, logits at most {apart:.1e} apart"
         )
@@ -76,9 +76,9 @@ class BatchDependence(ActiveCheck):
         if len(images) == 1:
             raise NotApplicable("there is only one image")
         together = lab.logits(images)
-        if _differences(together, lab.logits(images)).max() > TOLERANCE:
+        if relative_distances(together, lab.logits(images)).max() > TOLERANCE:
             raise NotApplicable("the answers change from pass to pass; see randomness")
         alone = torch.cat([lab.logits(image) for image in torch.split(images, 1)])
-        apart = float(_differences(together, alone).max())
+        apart = float(relative_distances(together, alone).max())
         found = f"logits at most {apart:.1e} apart"
         return CheckResult(grade="pass" if apart <= TOLERANCE else "fail", found=found, n=len(images))

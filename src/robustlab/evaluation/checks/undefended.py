@@ -1,12 +1,12 @@
 """Do the attacks break an undefended network?"""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack
+from robustlab.attacks import Attack, BPDAGradient, ExactGradient
 from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.evaluation.checks.applicable import NotApplicable
@@ -29,7 +29,7 @@ class Undefended(ActiveCheck):
     """Fits a small network without a defense to the images, and attacks it on them.
 
     Such a network has memorised these images, which does not matter here. The evaluation's own attacks should
-    break it within the same threat model.
+    break it within the same threat model. BPDA of a part becomes the exact gradient there.
     """
 
     by_distance = True
@@ -48,7 +48,7 @@ class Undefended(ActiveCheck):
         return replace(context.any_images(TRAINING_IMAGES), attacks=context.attacks)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        learned, attacks = sample.images, sample.attacks.values()
+        learned, attacks = sample.images, [_without_parts(attack) for attack in sample.attacks.values()]
         if len(learned) < MIN_IMAGES:
             raise NotApplicable(f"it takes {MIN_IMAGES} images; here are {len(learned)}")
         network = _fitted(learned, lab.classes, lab.spent)
@@ -66,6 +66,19 @@ class Undefended(ActiveCheck):
         anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
         return CheckResult(grade="pass" if anyway <= largest else "fail", found=found, n=n)
+
+
+def _without_parts(attack: Attack) -> Attack:
+    """Return the attack with exact gradients instead of BPDA, at any depth.
+
+    BPDA names a part of the classifier that has no gradient. The perceptron has a gradient and no such part.
+    """
+    own = {field.name: getattr(attack, field.name) for field in fields(attack)}  # type: ignore[arg-type]
+    changed: dict[str, object] = {
+        name: ExactGradient() for name, value in own.items() if isinstance(value, BPDAGradient)
+    }
+    changed |= {name: _without_parts(value) for name, value in own.items() if isinstance(value, Attack)}
+    return replace(attack, **changed) if changed else attack  # type: ignore[type-var]
 
 
 def _left(
