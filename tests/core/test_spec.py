@@ -204,7 +204,7 @@ FROZEN_SPECS = {
     "agreement=0.4)",
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
-    "strided_cnn(width=16, middle=0, hidden=100)",
+    "strided_cnn(hidden=100)",
     "deep_cnn(channels=(16, 32, 32, 64), strides=(1, 2, 1, 2), hidden=256, batch_norm=True)",
     "vae(hidden=400, latent=20)",
     "if_masked(attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), steps=10, points=5)",

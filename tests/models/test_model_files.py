@@ -22,7 +22,7 @@ SMALL = [
     "cnn(dropout=0.3)",
     "vae(hidden=9, latent=2)",
     "gan(hidden=8, latent=3, dropout=0.1)",
-    "strided_cnn(width=3, middle=2, hidden=9)",
+    "strided_cnn(hidden=9)",
     "thresholded(classifier=strided_cnn(hidden=5), at=0.3)",
     "deep_cnn(channels=(2, 3), strides=(1, 2), hidden=5)",
     "conv_vae(channels=3, latent=2)",
