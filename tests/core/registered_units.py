@@ -16,7 +16,7 @@ from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
-from robustlab.models import Model
+from robustlab.models import DeepCNN, Model
 from robustlab.models.sources import Source
 from robustlab.threats import Linf, ThreatModel
 from robustlab.training import (
@@ -55,6 +55,8 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments["threat"] = instances(Linf)
     if unit in (IBPTraining, SABR, CROWNIBPTraining):
         arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 0.99)}
+    if unit is DeepCNN:  # as many of the one as of the other
+        arguments |= {"channels": st.tuples(st.integers(1, 9)), "strides": st.tuples(st.integers(1, 8))}
     if unit in (AWP, EpsRamp):
         arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.

@@ -23,9 +23,9 @@ class DeepCNN(Model):
     The default takes 4.5 M multiply-adds for an image of MNIST.
     """
 
-    channels: Annotated[tuple[_Channels, ...], Field(min_length=1, max_length=32)] = (16, 32, 32, 64)
+    channels: tuple[_Channels, ...] = (16, 32, 32, 64)
     """The filters of each convolution."""
-    strides: Annotated[tuple[_Stride, ...], Field(min_length=1, max_length=32)] = (1, 2, 1, 2)
+    strides: tuple[_Stride, ...] = (1, 2, 1, 2)
     """The stride of each convolution; a stride of 2 halves height and width."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """The outputs of the hidden linear layer."""

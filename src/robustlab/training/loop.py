@@ -79,12 +79,16 @@ def train(
         description: the bar's label.
 
     Raises:
-        RobustlabError: the loss became infinite or NaN; the objective or robust validation needs a
-            classifier, and the network is another one; or the config asks for statistics of batch
-            normalisation in a network without it.
+        RobustlabError: the loss became infinite or NaN; the objective or the config needs a classifier, and
+            the network is another one; or it has no batch normalisation to estimate statistics of.
     """
-    if config.validation is not None and objective.network_kind != "classifier":
-        raise RobustlabError(f"robust validation needs a classifier; {objective.name} trains another network")
+    if objective.network_kind != "classifier":
+        for name, wanted in (
+            ("robust validation", config.validation is not None),
+            ("reestimate_batch_norm", config.reestimate_batch_norm),
+        ):
+            if wanted:
+                raise RobustlabError(f"{name} needs a classifier; {objective.name} trains another network")
     if config.reestimate_batch_norm:
         require_batch_norm(network)
     network.to(compute.device).to(memory_format=torch.channels_last)

@@ -87,8 +87,7 @@ class CertifiedObjective(Objective):
 
 
 def require_box(threat: ThreatModel, warmup: float, ramp: float) -> None:
-    """Refuse a threat model whose allowed images are not a box, and a ramp that never ends, or that ends
-    before it begins."""
+    """Refuse a threat model whose allowed images are not a box, and a ramp that ends too soon or never."""
     if not (threat.bounded and threat.separable) or threat.discrete:
         raise ValueError(f"threat must move each pixel by itself, as linf(eps=0.3) does, found {threat!r}")
     if ramp == 1:

@@ -1,4 +1,4 @@
-"""A network with other tensors in the place of some of its own."""
+"""A network with other tensors instead of some of its own."""
 
 from collections.abc import Mapping
 
