@@ -24,7 +24,7 @@ from robustlab.threats import ThreatModel
 
 @register("smoothing")
 class Smoothing(Certifier):
-    """Certify the most frequent class over Gaussian noise, with a confidence below 1; no proof.
+    """Certify the most frequent class over Gaussian noise, with a confidence below 1; not a proof.
 
     An image for which it abstains counts as not certified, at any eps.
     """
