@@ -74,7 +74,7 @@ def noisy_part(model: nn.Module) -> tuple[nn.Module, float]:
     """Return the base classifier of a smoothed one, and the standard deviation of its noise.
 
     Raises:
-        NoRuleError: it is no smoothed classifier, or its noise is fixed.
+        NoRuleError: it is another kind of classifier, or its noise is fixed.
     """
     if type(model) is not MeanOfCopies or type(model.noise) is not NoisyCopies:
         raise NoRuleError(
