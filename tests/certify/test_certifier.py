@@ -43,7 +43,15 @@ def labels(images: Tensor) -> Tensor:
 
 
 def test_the_unit() -> None:
-    assert set(units(Certifier)) == {"alpha_crown", "auto", "crown", "crown_ibp", "ibp", "smoothing"}
+    assert set(units(Certifier)) == {
+        "alpha_crown",
+        "auto",
+        "branch_and_bound",
+        "crown",
+        "crown_ibp",
+        "ibp",
+        "smoothing",
+    }
     assert repr(parse(Certifier, "ibp")) == "ibp()"
 
 

@@ -38,7 +38,8 @@ def distances(base: nn.Module) -> torch.Tensor:
     with torch.no_grad():
         logits = base(IMAGES)
     weight = next(layer.weight for layer in base.modules() if isinstance(layer, nn.Linear))
-    return (logits[:, 0] - logits[:, 1]).abs() / (weight[0] - weight[1]).norm()
+    apart: torch.Tensor = (logits[:, 0] - logits[:, 1]).abs() / (weight[0] - weight[1]).norm()
+    return apart
 
 
 def test_a_certificate_lies_within_the_exact_radius_of_a_linear_classifier(
@@ -67,7 +68,7 @@ def test_it_refuses_what_would_be_a_false_claim(base: nn.Module, smoothed: nn.Mo
     fixed = MeanOfCopies(NoisyCopies(SIGMA, 20, 3), base).eval()
     behind = nn.Sequential(nn.Identity(), smoothed).eval()
     random = MeanOfCopies(NoisyCopies(SIGMA, 20, None), nn.Sequential(nn.Dropout(), base)).eval()
-    random.classifier[0].train()  # type: ignore[index, union-attr]
+    random.classifier[0].train()  # type: ignore[index]
     assert Smoothing().explain(smoothed, IMAGES) is None
     for model, reason in ((base, "smoothed"), (fixed, "fixed"), (behind, "smoothed"), (random, "random")):
         assert reason in str(Smoothing().explain(model, IMAGES))

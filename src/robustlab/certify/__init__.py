@@ -3,6 +3,7 @@
 from robustlab.certify.alpha_crown import AlphaCROWN
 from robustlab.certify.auto import AutoCertifier
 from robustlab.certify.base import Certifier, ProofResult, as_certifier
+from robustlab.certify.branch_and_bound import BranchAndBound
 from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP, both_margin_bounds
 from robustlab.certify.ibp import IBP, margin_bounds
@@ -16,6 +17,7 @@ __all__ = [
     "IBP",
     "AlphaCROWN",
     "AutoCertifier",
+    "BranchAndBound",
     "Certifier",
     "Interval",
     "NoRuleError",

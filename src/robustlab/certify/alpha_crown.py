@@ -38,7 +38,7 @@ class AlphaCROWN(Certifier):
     """Adam's step size; slopes are between 0 and 1."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
-        return self._bounds(model, images, labels, threat).proofs
+        return self.bounds(model, images, labels, threat).proofs
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
@@ -49,9 +49,9 @@ class AlphaCROWN(Certifier):
         Raises:
             NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
         """
-        return self._bounds(model, images, labels, threat, everywhere=True).margins
+        return self.bounds(model, images, labels, threat, everywhere=True).margins
 
-    def _bounds(
+    def bounds(
         self,
         model: nn.Module,
         images: Tensor,
@@ -60,6 +60,8 @@ class AlphaCROWN(Certifier):
         *,
         everywhere: bool = False,
     ) -> Bounds:
+        """Return the bounds of CROWN-IBP, and better ones of the images that it does not prove, or of all."""
+
         def bounded(images: Tensor, labels: Tensor, coarse: Tensor) -> Bounds:
             tightener = Tightener(len(images))
             logits = logits_of(model, Tape(tightener.tighten).start(region(images, threat, torch.float64)))
@@ -85,7 +87,7 @@ class AlphaCROWN(Certifier):
         images = torch.arange(len(labels), device=labels.device)
         rows = differences(labels, margins.shape[1], margins.dtype)[places, images]
         best = margins.T.gather(0, places)
-        ranges, slopes = _free(logits.node), {}
+        ranges, slopes = turnable(logits.node), {}
         for node in ranges:
             assert node.lines is not None
             assert node.lines.low is not None
@@ -112,7 +114,7 @@ class AlphaCROWN(Certifier):
         return margins.scatter(1, places.T, best.T), 2 * (step + 1) * counts
 
 
-def _free(node: Node) -> dict[Node, tuple[Tensor, Tensor]]:
+def turnable(node: Node) -> dict[Node, tuple[Tensor, Tensor]]:
     """Return the nodes on the way back with lower lines that may turn, and their least and largest slopes."""
     free = {here: here.lines.free for here in way_back(node) if here.lines is not None}
     return {here: ends for here, ends in free.items() if ends is not None and (ends[0] < ends[1]).any()}

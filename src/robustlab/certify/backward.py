@@ -105,7 +105,12 @@ def way_back(node: Node) -> list[Node]:
 
 
 def lower_bounds(
-    node: Node, rows: Tensor, *, both: bool = False, slopes: Mapping[Node, Tensor] | None = None
+    node: Node,
+    rows: Tensor,
+    *,
+    both: bool = False,
+    slopes: Mapping[Node, Tensor] | None = None,
+    added: Mapping[Node, Tensor] | None = None,
 ) -> Tensor:
     """Return (S, N) lower bounds of linear functions of a node's values.
 
@@ -115,12 +120,14 @@ def lower_bounds(
         both: also bound the functions' negatives, in rows S to 2 S - 1 of the result. They share the way back
             until the first lines. Not with autograd.
         slopes: for some nodes, slopes (S, N, ...) or (1, N, ...) instead of those of the lower lines.
+        added: for some nodes, coefficients (S, N, ...) of their values, added to the functions.
     """
-    pending, slopes = {node: rows}, slopes or {}
+    pending, slopes, added = {node: rows}, slopes or {}, added or {}
     constant = loss = torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
     while pending:
         here = max(pending, key=lambda each: each.index)
         rows = pending.pop(here)
+        rows = rows + added[here] if here in added else rows
         if here.lines is None:
             assert here.back is not None
             constant = constant if here.offset is None else constant + _dot(rows, here.offset)

@@ -24,7 +24,7 @@ from robustlab.threats import ThreatModel
 
 @register("smoothing")
 class Smoothing(Certifier):
-    """Certify the most frequent class over Gaussian noise, with a confidence below 1; no proof.
+    """Certify the most frequent class over Gaussian noise, with a confidence below 1; not a proof.
 
     An image for which it abstains counts as not certified, at any eps.
     """
@@ -74,7 +74,7 @@ def noisy_part(model: nn.Module) -> tuple[nn.Module, float]:
     """Return the base classifier of a smoothed one, and the standard deviation of its noise.
 
     Raises:
-        NoRuleError: it is no smoothed classifier, or its noise is fixed.
+        NoRuleError: it is another kind of classifier, or its noise is fixed.
     """
     if type(model) is not MeanOfCopies or type(model.noise) is not NoisyCopies:
         raise NoRuleError(

@@ -82,8 +82,8 @@ class Certificates(Record):
     Attributes:
         certifier: its spec.
         confidence: 1 for proofs. Below 1 each certificate is statistical: it holds with this confidence, for
-            each image by itself, and is about the most frequent class over all noise. It is no proof, stops
-            no attack, and does not count in `Evaluation.certified`.
+            each image by itself, and is about the most frequent class over all noise. It is not a proof,
+            stops no attack, and does not count in `Evaluation.certified`.
         sigma: the standard deviation of that noise, on the pixel scale; 0 for proofs.
         images: the number of images on which it ran: those that are classified correctly.
         certified: the share of all images that have a certificate.

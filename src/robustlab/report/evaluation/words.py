@@ -100,7 +100,8 @@ def proofs(view: EvaluationView) -> str:
             f"{ran.certifier} certified {count(ran.count)} of {counted(ran.images, 'image')} {ran.terms}, in "
             f"{ran.seconds / ran.images:.2g} s an image. An image for which it abstained is not certified. "
             "A certificate is about the most frequent class over all noise of standard deviation "
-            f"{ran.sigma:g}, which the evaluated classifier estimates by a few draws. So it is no proof, and stops no attack."
+            f"{ran.sigma:g}, which the evaluated classifier estimates by a few draws. It is not a proof, and "
+            "stops no attack."
         )
     return (
         f"{ran.certifier} looked for proofs for {counted(ran.images, 'image')} and found "
