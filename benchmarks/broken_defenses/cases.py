@@ -144,8 +144,9 @@ CASES = {
         eps=0.2,
         claimed=Trial(words="PGD, 40 steps", attacks="pgd(steps=40)"),
         adaptive=Trial(
-            words="APGD on means of 16 nearby gradients",
-            attacks="apgd(steps=50, loss=margin, gradient=smoothed(draws=16, std=0.05))",
+            words="APGD on means of 64 nearby gradients",
+            attacks="apgd(steps=100, loss=margin, gradient=smoothed(draws=64, std=0.05)), "
+            "square(queries=5000)",
         ),
     ),
     "resizing": Case(
@@ -169,7 +170,8 @@ CASES = {
         claimed=Trial(words="PGD, 10 steps", attacks="pgd(steps=10)"),
         adaptive=Trial(
             words="APGD towards each class",
-            attacks="apgd(steps=100, loss=margin, targets=9), pgd(steps=200, loss=margin)",
+            attacks="apgd(steps=100, loss=margin, targets=9), "
+            "pgd(steps=500, rel_step_size=0.05, loss=margin)",
         ),
     ),
     "mixup": Case(

@@ -75,7 +75,7 @@ def diverse(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     others = torch.ones_like(mean).scatter_(1, labels.view(-1, 1), 0.0).bool()
     wrong = [answer[others].view(len(images), -1) for answer in answers]
     rest = torch.stack([F.normalize(answer, dim=1) for answer in wrong], dim=1)
-    volume = torch.linalg.det(rest @ rest.mT + 1e-6 * torch.eye(len(answers)))
+    volume: Tensor = torch.linalg.det(rest @ rest.mT + 1e-6 * torch.eye(len(answers)))
     return torch.stack(fits).sum() - 2.0 * entropy - 0.5 * volume.clamp(min=1e-12).log().mean()
 
 
