@@ -17,8 +17,14 @@ from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 LEVELS = torch.arange(256)
 GRID = (LEVELS.float() / 255).view(1, 1, 16, 16)
-EPS = [Fraction(n, 255) for n in (1, 8, 51, 76, 77, 102)] + [Fraction(n, 1000) for n in (1, 100, 200, 300, 333)]
-AT = [Fraction(n, 1000) for n in (200, 300, 350, 400, 450, 500, 501, 800, 1000)] + [Fraction(n, 255) for n in (102, 128)]
+EPS = [
+    *(Fraction(n, 255) for n in (1, 8, 51, 76, 77, 102)),
+    *(Fraction(n, 1000) for n in (1, 100, 200, 300, 333)),
+]
+AT = [
+    *(Fraction(n, 1000) for n in (200, 300, 350, 400, 450, 500, 501, 800, 1000)),
+    *(Fraction(n, 255) for n in (102, 128)),
+]
 
 
 def bounds(images: Tensor, at: float, threat: ThreatModel) -> Interval:
@@ -94,7 +100,8 @@ def cost(images: Tensor, corner: Tensor, at: float, order: float) -> Tensor:
     """Return (N, 512) the norm of the smallest move from each image to what is seen as each corner."""
     wrong = Threshold(at)(images)[:, None] != corner
     moves = torch.where(wrong, (images[:, None] - at).abs(), 0.0).flatten(2)
-    return torch.linalg.vector_norm(moves, ord=order, dim=2)
+    norms: Tensor = torch.linalg.vector_norm(moves, ord=order, dim=2)
+    return norms
 
 
 THREATS: list[tuple[ThreatModel, float]] = [
@@ -112,7 +119,7 @@ def test_margins_lie_below_those_of_every_corner_that_can_be_reached(
     images = seeding.uniform(seed, torch.arange(8), (1, 3, 3))
     labels = model(images).argmax(dim=1)
     every = corners(images)
-    logits = model[1](every).double().detach()  # type: ignore[index]
+    logits = model[1](every).double().detach()
     margins = logits[:, labels].T[..., None] - logits[None]
     reached = cost(images, every, 0.5, order) <= threat.eps
     truth = margins.where(reached[..., None], torch.inf).amin(dim=1)
@@ -129,11 +136,12 @@ def test_margins_lie_below_those_of_every_corner_that_can_be_reached(
 
 def test_behind_a_threshold_one_linear_layer_is_bounded_exactly() -> None:
     with seeding.isolated(2):
-        model = nn.Sequential(Threshold(0.5), nn.Flatten(), nn.Linear(9, 2)).eval()
+        behind = nn.Sequential(nn.Flatten(), nn.Linear(9, 2))
+    model = nn.Sequential(Threshold(0.5), behind).eval()
     images = seeding.uniform(5, torch.arange(20), (1, 3, 3))
     labels = model(images).argmax(dim=1)
     every = corners(images)
-    logits = model[1:](every).double().detach()  # type: ignore[index]
+    logits = behind(every).double().detach()
     margins = (logits[:, labels] - logits[:, 1 - labels]).T
     truth = margins.where(cost(images, every, 0.5, torch.inf) <= 0.2, torch.inf).amin(dim=1)
     found = IBP().margins(model, images, labels, Linf(eps=0.2))[torch.arange(20), 1 - labels]

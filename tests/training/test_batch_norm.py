@@ -86,8 +86,8 @@ def test_the_kept_network_has_the_statistics_of_its_weights(
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(tensor, again.state_dict()[name])
     other = trained(reestimated=False)
-    means = [part.state_dict()["1.running_mean"] for part in (other, network)]
-    assert not torch.allclose(*means, rtol=1e-3)
+    one, two = (part.state_dict()["1.running_mean"] for part in (other, network))
+    assert not torch.allclose(one, two, rtol=1e-3)
 
 
 def test_a_network_without_it_is_refused(digits: Splits, fp32: Compute) -> None:

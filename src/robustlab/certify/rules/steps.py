@@ -1,5 +1,6 @@
 """The step function, 0 below zero and 1 from zero on: behind it only the corners of a box occur."""
 
+from operator import attrgetter
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ def _step(func: Any, x: Any, values: Any) -> Interval:
     """Return the values at the bounds; they are exact, so nothing is added for rounding."""
     if depends(values) or not isinstance(x, Interval) or not bool(((values >= 0) & (values <= 1)).all()):
         raise NoRuleError(f"{func.__name__} increases only with a fixed value from 0 to 1 at zero")
-    lower, upper = (at(func, (x, values), {}, lambda x, end=end: getattr(x, end)) for end in ("lower", "upper"))
+    lower, upper = (at(func, (x, values), {}, attrgetter(end)) for end in ("lower", "upper"))
     return Interval(lower, upper, ball=None if x.ball is None else _flips(x.ball, lower, upper))
 
 

@@ -8,7 +8,6 @@ training").
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
@@ -50,7 +49,7 @@ class AdversarialObjective(Objective):
     def with_share_of_eps(self, share: float) -> "AdversarialObjective":
         """Return the same objective with a share of its eps, from 0 to 1."""
         threat: ThreatModel = vars(self)["threat"]
-        return replace(self, threat=threat.at(share * threat.eps))  # type: ignore[call-arg]
+        return type(self)(**vars(self) | {"threat": threat.at(share * threat.eps)})
 
 
 def require_bounded(threat: ThreatModel) -> None:
