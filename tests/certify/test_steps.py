@@ -82,7 +82,7 @@ def test_each_corner_of_the_box_is_reached() -> None:
             assert torch.equal(Threshold(at)(points), corner)
 
 
-def tiny(seed: int, at: float = 0.5) -> nn.Module:
+def tiny(seed: int, at: float = 0.5) -> nn.Sequential:
     """Return a network of (1, 3, 3) images and 3 classes behind a threshold."""
     with seeding.isolated(seed):
         layers = nn.Sequential(

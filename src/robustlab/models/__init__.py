@@ -11,7 +11,7 @@ from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.own_code import OwnCode
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
-from robustlab.models.thresholded import Threshold, Thresholded
+from robustlab.models.thresholded import BehindThreshold, Threshold
 from robustlab.models.vae import VAE, VAENetwork, VariationalAutoencoder
 from robustlab.models.zoo import load_from_zoo
 
@@ -33,7 +33,6 @@ __all__ = [
     "Shape",
     "StridedCNN",
     "Threshold",
-    "Thresholded",
     "VAENetwork",
     "VariationalAutoencoder",
     "load_from_zoo",

@@ -43,7 +43,7 @@ def _flips(ball: Ball, lower: Tensor, upper: Tensor) -> Ball:
 def _corners(func: Any, args: Any, options: Any, result: Interval) -> Node:
     """Return a node without lines: an end of the way back.
 
-    Each result may be either of its bounds, whatever the others are, if the arguments are as independent.
+    Each result can be its lower or its upper bound, if its arguments do not depend on each other.
     """
     del func, options
     node = args[0].node
