@@ -19,6 +19,7 @@ __all__ = [
     "CNN",
     "GAN",
     "VAE",
+    "BehindThreshold",
     "ConvVAE",
     "ConvVAENetwork",
     "DeepCNN",
