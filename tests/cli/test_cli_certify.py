@@ -145,3 +145,17 @@ def test_the_command_line_shows_each_share_and_the_cost(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, [*words, "--threat", "unbounded", "--out", str(tmp_path / "other")])
     assert wrong.exit_code == 2
     assert "error: nothing can be proven about" in wrong.output
+
+
+def test_without_an_attack_no_robust_accuracy_passes_and_nothing_is_compared(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    run = certify(model, tmp_path / "run")
+    assert run.results.certified is not None
+    share = run.results.certified.value
+    assert robustlab.gate(run, min_certified=share).passed
+    assert not robustlab.gate(run, min_robust=0.0).passed
+    with pytest.raises(RobustlabError, match="no attack ran"):
+        robustlab.compare(run, run)
+    with pytest.raises(RobustlabError, match="no attack ran"):
+        robustlab.gate(run, baseline=run.folder, max_drop=1.0)

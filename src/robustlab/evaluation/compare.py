@@ -114,6 +114,9 @@ def mcnemar(gained: int, lost: int) -> float:
 
 
 def _check_alike(one: Evaluation, two: Evaluation) -> None:
+    for results in (one, two):
+        if results.proofs_only:
+            raise RunError(f"can't compare {results.title}: it has certificates, but no attack ran")
     if _data(one) != _data(two):
         raise RunError(f"can't compare different images: {_images(one)} and {_images(two)}")
     # An older robustlab wrote an eps of 8/255 as a decimal.
