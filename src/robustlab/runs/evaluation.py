@@ -317,8 +317,8 @@ class Evaluation(Record):
 
     @property
     def proofs_only(self) -> bool:
-        """Whether the run looked for proofs, and was asked for no attack."""
-        return not self.attacks
+        """Whether the run looked for proofs, and no attack ran."""
+        return not self.rows and self.certificates is not None
 
     def graded(self, grade: Grade) -> list[CheckRecord]:
         """Return the checks of one grade."""
