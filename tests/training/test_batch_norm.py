@@ -128,3 +128,23 @@ def test_the_statistics_of_a_pass_are_those_that_it_took() -> None:
     with batch_statistics(network) as found:
         network(images)
     assert found == {}
+
+
+def test_a_last_image_alone_joins_the_batch_before_it(digits: Splits, fp32: Compute) -> None:
+    with seeding.isolated(1):
+        network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.BatchNorm1d(10))
+    sizes: list[int] = []
+    network.register_forward_hook(
+        lambda _, given, __: sizes.append(len(given[0])) if network.training else None
+    )
+    data, held_out = digits.train.take(slice(21)), digits.validation.take(slice(20))
+    train(
+        network,
+        CrossEntropy(),
+        data,
+        held_out,
+        config=TrainConfig(epochs=2, batch_size=10),
+        compute=fp32,
+        key=3,
+    )
+    assert sizes == [10, 11] * 2

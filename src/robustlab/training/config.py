@@ -16,7 +16,8 @@ class TrainConfig:
 
     Attributes:
         epochs: passes over the training split.
-        batch_size: images per step; the last, smaller batch of an epoch is trained on too.
+        batch_size: images per step; the last, smaller batch of an epoch is trained on too. If it would have
+            one image, this joins the batch before.
         optimizer: of each player.
         schedule: the learning rate over the training, as a factor of the optimizer's.
         augmentation: applied to each training batch, in this order.

@@ -171,13 +171,15 @@ class _Loop:
         """Take one pass over the data and return the mean loss per player."""
         self.network.train()
         size = self.config.batch_size
-        batches = -(-len(data) // size)
+        # A last image alone joins the batch before it: batch normalisation can't train on one value.
+        alone = len(data) > size and len(data) % size == 1
+        batches = -(-len(data) // size) - alone
         order = torch.randperm(len(data)).to(data.labels.device)
         sums = {name: torch.zeros((), device=data.labels.device) for name in self.players}
         for batch in range(batches):
             number = epoch * batches + batch
             progress = (number + 0.5) / (self.config.epochs * batches)
-            rows = order[batch * size : (batch + 1) * size]
+            rows = order[batch * size : (batch + 1) * size if batch + 1 < batches else None]
             images, labels, ids = self._augmented(epoch, data, rows), data.labels[rows], data.ids[rows]
             for name in self.players:
                 step = TrainingStep(
