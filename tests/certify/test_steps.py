@@ -17,8 +17,12 @@ from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 LEVELS = torch.arange(256)
 GRID = (LEVELS.float() / 255).view(1, 1, 16, 16)
-EPS = [Fraction(n, 255) for n in (1, 8, 51, 76, 77, 102)] + [Fraction(n, 1000) for n in (1, 100, 200, 300, 333)]
-AT = [Fraction(n, 1000) for n in (200, 300, 350, 400, 450, 500, 501, 800, 1000)] + [Fraction(n, 255) for n in (102, 128)]
+EPS = [Fraction(n, 255) for n in (1, 8, 51, 76, 77, 102)] + [
+    Fraction(n, 1000) for n in (1, 100, 200, 300, 333)
+]
+AT = [Fraction(n, 1000) for n in (200, 300, 350, 400, 450, 500, 501, 800, 1000)] + [
+    Fraction(n, 255) for n in (102, 128)
+]
 
 
 def bounds(images: Tensor, at: float, threat: ThreatModel) -> Interval:
