@@ -46,7 +46,8 @@ def best_margins(model: Any, images: Tensor, labels: Tensor, eps: float) -> Tens
 def margins(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     logits, here = model(images), labels[:, None]
     others: Tensor = logits.scatter(1, here, -torch.inf).amax(dim=1)
-    return others - logits.gather(1, here)[:, 0]
+    highest: Tensor = others - logits.gather(1, here)[:, 0]
+    return highest
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,8 @@ def cost(images: Tensor, corner: Tensor, at: float, order: float) -> Tensor:
     """Return (N, 512) the norm of the smallest move from each image to what is seen as each corner."""
     wrong = Threshold(at)(images)[:, None] != corner
     moves = torch.where(wrong, (images[:, None] - at).abs(), 0.0).flatten(2)
-    return torch.linalg.vector_norm(moves, ord=order, dim=2)
+    norms: Tensor = torch.linalg.vector_norm(moves, ord=order, dim=2)
+    return norms
 
 
 THREATS: list[tuple[ThreatModel, float]] = [
@@ -137,7 +138,7 @@ def test_behind_a_threshold_one_linear_layer_is_bounded_exactly() -> None:
     images = seeding.uniform(5, torch.arange(20), (1, 3, 3))
     labels = model(images).argmax(dim=1)
     every = corners(images)
-    logits = model[1:](every).double().detach()  # type: ignore[index]
+    logits = model[1:](every).double().detach()
     margins = (logits[:, labels] - logits[:, 1 - labels]).T
     truth = margins.where(cost(images, every, 0.5, torch.inf) <= 0.2, torch.inf).amin(dim=1)
     found = IBP().margins(model, images, labels, Linf(eps=0.2))[torch.arange(20), 1 - labels]

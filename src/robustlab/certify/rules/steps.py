@@ -17,9 +17,7 @@ def _step(func: Any, x: Any, values: Any) -> Interval:
     """Return the values at the bounds; they are exact, so nothing is added for rounding."""
     if depends(values) or not isinstance(x, Interval) or not bool(((values >= 0) & (values <= 1)).all()):
         raise NoRuleError(f"{func.__name__} increases only with a fixed value from 0 to 1 at zero")
-    lower, upper = (
-        at(func, (x, values), {}, lambda x, end=end: getattr(x, end)) for end in ("lower", "upper")
-    )
+    lower, upper = (at(func, (x, values), {}, end) for end in (lambda x: x.lower, lambda x: x.upper))
     return Interval(lower, upper, ball=None if x.ball is None else _flips(x.ball, lower, upper))
 
 
