@@ -48,7 +48,7 @@ def test_a_pixel_is_white_from_the_threshold_on(at: float) -> None:
     assert found.tolist() == [0, 0, 1, 1, 0, 1]
 
 
-@pytest.mark.parametrize(("text", "zero"), zip(BOTH, [True, False], strict=True))
+@pytest.mark.parametrize(("text", "zero"), list(zip(BOTH, [True, False], strict=True)))
 def test_without_a_gradient_bpda_finds_its_way(
     text: str, zero: bool, make_linear: Callable[..., nn.Module], make_batch: Callable[..., Any]
 ) -> None:

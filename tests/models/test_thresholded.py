@@ -9,7 +9,7 @@ from robustlab.certify import IBP
 from robustlab.core import seeding
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
-from robustlab.models import Model, Shape, StridedCNN, Threshold, Thresholded
+from robustlab.models import Model, Shape, StridedCNN, Threshold, ThresholdedModel
 from robustlab.threats import Linf
 from robustlab.training import IBPTraining
 from robustlab.training.step import TrainingStep
@@ -19,7 +19,7 @@ SHAPE = Shape(1, 8, 8, 3)
 
 def network() -> Any:
     with seeding.isolated(3):
-        return Thresholded(classifier=StridedCNN(hidden=9), at=0.45).build(SHAPE).eval()
+        return ThresholdedModel(classifier=StridedCNN(hidden=9), at=0.45).build(SHAPE).eval()
 
 
 def test_it_is_the_architecture_on_black_and_white_images() -> None:

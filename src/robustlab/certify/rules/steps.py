@@ -42,7 +42,7 @@ def _flips(ball: Ball, lower: Tensor, upper: Tensor) -> Ball:
 def _corners(func: Any, args: Any, options: Any, result: Interval) -> Node:
     """Return a node without lines: an end of the way back.
 
-    Each result may be either of its bounds, whatever the others are, if the arguments are as independent.
+    The results are independent, as `Node` means it, if the arguments are.
     """
     del func, options
     node = args[0].node
