@@ -46,6 +46,8 @@ DETERMINISTIC: list[Attack] = [
     MIFGSM(steps=4),
     RotationTranslation(rotation=20, shift=1, angles=2, shifts=2),
     Corruption(effect="stripe"),
+    # Its random numbers count where the gradient is zero, or after a local optimum.
+    FlipSearch(steps=4, singles=3),
 ]
 RANDOM: list[Attack] = [
     RotationTranslation(rotation=20, shift=1, draws=4),
@@ -57,7 +59,6 @@ RANDOM: list[Attack] = [
     APGDL1(steps=9),
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
     MarginSearch(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
-    FlipSearch(steps=4, singles=3),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),

@@ -37,6 +37,7 @@ FUNCTIONS: dict[str, Function] = {
     "clamp to tensors": lambda x: torch.clamp(x, min=-OTHER.abs(), max=OTHER.abs()),
     "clamp in place": lambda x: x.clamp_(min=0.1) * x,
     "round": torch.round,
+    "step": lambda x: torch.heaviside(x - 0.1, torch.ones(())),
     "floor and ceil": lambda x: x.floor() + x.ceil(),
     "max pool": lambda x: F.max_pool2d(x, 3, 2, 1, ceil_mode=True),
     "adaptive max pool": lambda x: F.adaptive_max_pool2d(x, (2, 4)),

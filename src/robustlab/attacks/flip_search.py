@@ -75,8 +75,10 @@ class FlipSearch(GradientAttack):
             state = session.unfinished(state)
             if session.finished:
                 return
-            draws = session.uniform("kick", step, shape=shape)
-            share = session.uniform("share", step, shape=())
+            draws, share = (
+                session.uniform("kick", step, shape=shape),
+                session.uniform("share", step, shape=()),
+            )
             state.kick(draws < self.kick * per_image(share, draws))
 
 

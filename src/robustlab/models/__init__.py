@@ -11,7 +11,7 @@ from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.own_code import OwnCode
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
-from robustlab.models.thresholded import BehindThreshold, Threshold
+from robustlab.models.thresholded import Threshold, ThresholdedModel
 from robustlab.models.vae import VAE, VAENetwork, VariationalAutoencoder
 from robustlab.models.zoo import load_from_zoo
 
@@ -34,6 +34,7 @@ __all__ = [
     "Shape",
     "StridedCNN",
     "Threshold",
+    "ThresholdedModel",
     "VAENetwork",
     "VariationalAutoencoder",
     "load_from_zoo",

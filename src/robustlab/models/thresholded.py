@@ -38,7 +38,7 @@ class Threshold(nn.Module):
 
 
 @register("thresholded")
-class BehindThreshold(Model):
+class ThresholdedModel(Model):
     """Another architecture behind a threshold that makes every pixel 0 or 1.
 
     Attacks, proofs and trainings see both as one network. Gradients pass through the threshold as if it were

@@ -18,7 +18,7 @@ def _step(func: Any, x: Any, values: Any) -> Interval:
     """Return the values at the bounds; they are exact, so nothing is added for rounding."""
     if depends(values) or not isinstance(x, Interval) or not bool(((values >= 0) & (values <= 1)).all()):
         raise NoRuleError(f"{func.__name__} increases only with a fixed value from 0 to 1 at zero")
-    lower, upper = (at(func, (x, values), {}, attrgetter(end)) for end in ("lower", "upper"))
+    lower, upper = (at(func, (x, values), {}, end) for end in (lambda x: x.lower, lambda x: x.upper))
     return Interval(lower, upper, ball=None if x.ball is None else _flips(x.ball, lower, upper))
 
 
@@ -43,7 +43,7 @@ def _flips(ball: Ball, lower: Tensor, upper: Tensor) -> Ball:
 def _corners(func: Any, args: Any, options: Any, result: Interval) -> Node:
     """Return a node without lines: an end of the way back.
 
-    Each result can be its lower or its upper bound, if its arguments do not depend on each other.
+    The results are independent, as `Node` means it, if the arguments are.
     """
     del func, options
     node = args[0].node
