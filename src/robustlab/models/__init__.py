@@ -19,7 +19,6 @@ __all__ = [
     "CNN",
     "GAN",
     "VAE",
-    "BehindThreshold",
     "ConvVAE",
     "ConvVAENetwork",
     "DeepCNN",

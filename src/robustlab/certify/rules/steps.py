@@ -1,6 +1,5 @@
 """The step function, 0 below zero and 1 from zero on: behind it only the corners of a box occur."""
 
-from operator import attrgetter
 from typing import Any
 
 import torch
