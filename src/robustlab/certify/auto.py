@@ -31,7 +31,6 @@ class AutoCertifier(Certifier):
     """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others."""
 
     norms = ("linf", "l2", "l1", "l0")
-    at_once = 50
 
     work: Annotated[float, Field(ge=0.0)] = 1e6
     """A network is small if `crown` takes at most so many coefficients for an image."""
