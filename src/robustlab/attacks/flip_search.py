@@ -75,10 +75,8 @@ class FlipSearch(GradientAttack):
             state = session.unfinished(state)
             if session.finished:
                 return
-            draws, share = (
-                session.uniform("kick", step, shape=shape),
-                session.uniform("share", step, shape=()),
-            )
+            draws = session.uniform("kick", step, shape=shape)
+            share = session.uniform("share", step, shape=())
             state.kick(draws < self.kick * per_image(share, draws))
 
 

@@ -136,8 +136,8 @@ class NoisyInput(Wrapped):
 
 def test_a_scale_that_only_drowns_noise_is_no_preprocessing(network: nn.Module, images: Split) -> None:
     check = asked("preprocessing", NoisyInput(network).eval(), images)
-    assert check.grade == "skip", check
-    assert "randomness" in check.found
+    assert check.grade == "warn", check
+    assert "from pass to pass" in check.found
 
 
 # Outputs

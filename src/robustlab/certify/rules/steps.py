@@ -26,7 +26,7 @@ def _flips(ball: Ball, lower: Tensor, upper: Tensor) -> Ball:
 
     A result changes only if its argument moves to zero. This takes an entry of the ball's vector of at least
     ``need``. So the results are their values at the centre, plus or minus ``need`` times 0 or 1, over
-    ``need``; and the vector of these products is no longer than the ball's own.
+    ``need``; and the norm of these products is at most that of the ball's own vector.
     """
     centre = torch.heaviside(ball.centre, torch.ones((), dtype=lower.dtype, device=lower.device))
     scale = (ball.edge - ball.centre).abs()
