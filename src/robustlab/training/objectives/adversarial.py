@@ -58,6 +58,20 @@ def require_bounded(threat: ThreatModel) -> None:
         raise ValueError(f"threat must bound a distance, such as linf(eps=0.3), found {threat!r}")
 
 
+def as_adversarial(objective: Objective, around: type[Objective]) -> AdversarialObjective:
+    """Return an objective that another one is put around.
+
+    Raises:
+        ValueError: it does not attack the network, or it is itself of the kind that is put around it.
+    """
+    if not isinstance(objective, AdversarialObjective) or isinstance(objective, around):
+        example = "trades(threat=linf(eps=0.3))"
+        raise ValueError(
+            f"objective must be one that attacks the network, such as {example}, found {objective!r}"
+        )
+    return objective
+
+
 @contextmanager
 def searching(step: TrainingStep, *, train_mode: bool) -> Iterator[None]:
     """Restore the network after a search; inside the block its parameters are frozen.

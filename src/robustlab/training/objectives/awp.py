@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustlab.core.spec import register
-from robustlab.training.objectives.adversarial import AdversarialObjective, searching
+from robustlab.training.objectives.adversarial import AdversarialObjective, as_adversarial, searching
 from robustlab.training.objectives.base import Objective
 from robustlab.training.objectives.with_tensors import WithTensors
 from robustlab.training.step import TrainingStep
@@ -31,11 +31,7 @@ class AWP(AdversarialObjective):
     """The share of the training, at its beginning, in which the weights are not moved."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.objective, AdversarialObjective) or isinstance(self.objective, AWP):
-            example = "trades(threat=linf(eps=0.3))"
-            raise ValueError(
-                f"objective must be one that attacks the network, such as {example}, found {self.objective!r}"
-            )
+        as_adversarial(self.objective, AWP)
 
     def perturbed(self, step: TrainingStep) -> Tensor:
         return self._inner.perturbed(step)
@@ -64,8 +60,7 @@ class AWP(AdversarialObjective):
 
     @property
     def _inner(self) -> AdversarialObjective:
-        assert isinstance(self.objective, AdversarialObjective)
-        return self.objective
+        return as_adversarial(self.objective, AWP)
 
     def _move(self, weight: Tensor, gradient: Tensor) -> Tensor:
         moved: Tensor = self.gamma * weight.norm() / gradient.norm().clamp(min=1e-12) * gradient

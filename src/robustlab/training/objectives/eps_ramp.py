@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.core.spec import register
-from robustlab.training.objectives.adversarial import AdversarialObjective
+from robustlab.training.objectives.adversarial import AdversarialObjective, as_adversarial
 from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
@@ -24,11 +24,7 @@ class EpsRamp(AdversarialObjective):
     """The share of the training after which eps has its full value."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.objective, AdversarialObjective) or isinstance(self.objective, EpsRamp):
-            example = "mart(threat=linf(eps=0.3))"
-            raise ValueError(
-                f"objective must be one that attacks the network, such as {example}, found {self.objective!r}"
-            )
+        as_adversarial(self.objective, EpsRamp)
 
     def perturbed(self, step: TrainingStep) -> Tensor:
         return self._reached(step).perturbed(step)
@@ -37,11 +33,9 @@ class EpsRamp(AdversarialObjective):
         return self._reached(step).loss_at(step, points)
 
     def with_share_of_eps(self, share: float) -> AdversarialObjective:
-        assert isinstance(self.objective, AdversarialObjective)
-        return EpsRamp(objective=self.objective.with_share_of_eps(share), share=self.share)
+        inner = as_adversarial(self.objective, EpsRamp)
+        return EpsRamp(objective=inner.with_share_of_eps(share), share=self.share)
 
     def _reached(self, step: TrainingStep) -> AdversarialObjective:
-        assert isinstance(self.objective, AdversarialObjective)
-        if step.progress >= self.share:
-            return self.objective
-        return self.objective.with_share_of_eps(step.progress / self.share)
+        inner = as_adversarial(self.objective, EpsRamp)
+        return inner if step.progress >= self.share else inner.with_share_of_eps(step.progress / self.share)
