@@ -142,6 +142,13 @@ def test_the_command_line_shows_each_share_and_the_cost(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     for part in ("certified", "undecided", "misclassified", "s an image", "images.csv"):
         assert part in done.output
+    again = CliRunner().invoke(
+        app, [*words, *("--norm", "linf", "--eps", "0.02"), "--out", str(tmp_path / "run")]
+    )
+    assert again.exit_code == 0, again.output
+    half = CliRunner().invoke(app, [*words, "--norm", "linf", "--out", str(tmp_path / "other")])
+    assert half.exit_code == 2
+    assert "--norm needs eps" in half.output
     wrong = CliRunner().invoke(app, [*words, "--threat", "unbounded", "--out", str(tmp_path / "other")])
     assert wrong.exit_code == 2
     assert "error: nothing can be proven about" in wrong.output

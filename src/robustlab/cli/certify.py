@@ -1,27 +1,32 @@
 """``robustlab certify``."""
 
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from robustlab.certify_options import CertifyOptions
+from robustlab.cli.norm_and_eps import Eps, Norm, read_threat
 from robustlab.cli.options import with_options
-from robustlab.cli.shared import Json, Open, app, friendly
+from robustlab.cli.shared import Json, Open, Quiet, app, friendly
 
 
 @app.command()
 @friendly
 @with_options(CertifyOptions)
 def certify(
+    context: typer.Context,
     given: dict[str, Any],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    norm: Norm = None,
+    eps: Eps = None,
+    quiet: Quiet = False,
     as_json: Json = False,
     open_report: Open = False,
 ) -> None:
     """Prove for each image that no attack can succeed, without an attack. The same command again resumes."""
     from robustlab.cli import browser, interrupt, output, terminal
 
+    read_threat(context, given, norm, eps)
     show = terminal.TerminalProgress(quiet=quiet or as_json)
     with show, interrupt.orderly(), output.kept_for_the_result():
         import robustlab

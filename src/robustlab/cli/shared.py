@@ -76,5 +76,6 @@ DataRoot = Annotated[
         help="Folder to look for data in first; then ROBUSTLAB_DATA, ./data and the user's cache folder.",
     ),
 ]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output and nothing else there.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the report in a browser, if there is a display.")]

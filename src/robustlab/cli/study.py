@@ -1,12 +1,12 @@
 """``robustlab study``."""
 
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from robustlab.cli.options import with_options
-from robustlab.cli.shared import Json, Open, app, friendly
+from robustlab.cli.shared import Json, Open, Quiet, app, friendly
 from robustlab.options import StudyOptions
 
 
@@ -15,7 +15,7 @@ from robustlab.options import StudyOptions
 @with_options(StudyOptions)
 def study(
     given: dict[str, Any],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
     open_report: Open = False,
 ) -> None:

@@ -2,12 +2,10 @@
 
 import json
 import sys
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from robustlab.cli.options import with_options
-from robustlab.cli.shared import Json, Open, app, friendly
+from robustlab.cli.shared import Json, Open, Quiet, app, friendly
 from robustlab.training_options import TrainOptions
 
 
@@ -16,7 +14,7 @@ from robustlab.training_options import TrainOptions
 @with_options(TrainOptions)
 def train(
     given: dict[str, Any],
-    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing but warnings and errors.")] = False,
+    quiet: Quiet = False,
     as_json: Json = False,
     open_report: Open = False,
 ) -> None:
