@@ -16,7 +16,7 @@ from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
-from robustlab.models import DeepCNN, Model
+from robustlab.models import CNN, DeepCNN, Model, PurifierModel, Reformer
 from robustlab.models.sources import Source
 from robustlab.threats import Linf, ThreatModel
 from robustlab.training import (
@@ -31,6 +31,7 @@ from robustlab.training import (
     Objective,
     Optimizer,
     PGDTraining,
+    Purifying,
     Schedule,
     Trades,
 )
@@ -57,7 +58,9 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments |= {"warmup": st.floats(0.0, 0.5), "ramp": st.floats(0.5, 0.99)}
     if unit is DeepCNN:  # as many of the one as of the other
         arguments |= {"channels": st.tuples(st.integers(1, 9)), "strides": st.tuples(st.integers(1, 8))}
-    if unit in (AWP, EpsRamp):
+    if unit is PurifierModel:
+        arguments |= {"network": instances(Reformer), "classifier": instances(CNN)}
+    if unit in (AWP, EpsRamp, Purifying):
         arguments["objective"] = instances(Trades)
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))

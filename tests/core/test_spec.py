@@ -15,7 +15,7 @@ from robustlab.core.errors import SpecError
 from robustlab.core.factors import bound
 from robustlab.core.spec import Unit, parse, units
 from robustlab.defenses import Defense, Purifier
-from robustlab.models import CNN, Model
+from robustlab.models import CNN, Model, Reformer
 from robustlab.threats import Linf
 from robustlab.training import FGSMTraining
 
@@ -82,7 +82,9 @@ def _some(unit: type[Unit]) -> Unit:
         "restarts": {"attack": FGSM()},
         "if_shattered": {"attack": FGSM()},
         "if_masked": {"attack": FGSM()},
-        "purifier": {"network": "vae", "classifier": "baseline"},
+        "purifier": {"network": "vae", "classifier": "baseline"}
+        if issubclass(unit, Defense)
+        else {"network": Reformer(), "classifier": CNN()},
         "diffusion_purifier": {"network": "diffusion", "classifier": "baseline"},
         "smoothed": {"classifier": "baseline"} if issubclass(unit, Defense) else {},
         "bit_depth": {"classifier": "baseline"},
@@ -97,6 +99,7 @@ def _some(unit: type[Unit]) -> Unit:
         **{name: {"threat": Linf(eps=0.1)} for name in ("ibp_training", "crown_ibp_training", "sabr")},
         "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "eps_ramp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
+        "purifying": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
     }
     return unit(**needed.get(unit.name, {}))
@@ -169,6 +172,7 @@ FROZEN_SPECS = {
     "steepest_min_norm(steps=100, rel_step_size=0.6, gamma=0.1, loss=cross_entropy, gradient=exact())",
     "pgd(steps=40, rel_step_size=0.1, restarts=1, loss=cross_entropy, start=random, gradient=exact())",
     "purifier(network=vae, classifier=baseline)",
+    "purifier(network=reformer(channels=3), classifier=cnn(dropout=0.2))",
     "diffusion_purifier(network=diffusion, classifier=baseline, noise=0.3, steps=1, votes=1, seed=None)",
     "smoothed(classifier=baseline, sigma=0.25, votes=10, seed=None)",
     "bit_depth(classifier=baseline, bits=1)",
@@ -192,6 +196,7 @@ FROZEN_SPECS = {
     "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
     "regularizer=0.5, initialization=True)",
     "eps_ramp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), share=0.3)",
+    "purifying(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), weight=1.0)",
     "awp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), gamma=0.01, warmup=0.1)",
     "diffusion_loss()",
     "random_points(count=100, draw=uniform, loss=margin)",

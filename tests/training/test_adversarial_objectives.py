@@ -37,6 +37,7 @@ THREATS = ("linf(eps=0.1)", "l2(eps=0.7)", "l1(eps=3.0)")
 SPECS = {
     "awp": "awp(objective=pgd_training(threat={threat}), warmup=0.0)",
     "eps_ramp": "eps_ramp(objective=pgd_training(threat={threat}), share=0.4)",
+    "purifying": "purifying(objective=pgd_training(threat={threat}), weight=0.0)",
     "mixed": "mixed(threat={threat}, attack=pgd(steps=4, rel_step_size=0.5), fraction=1.0)",
 }
 
@@ -187,6 +188,7 @@ def bits(objective: Objective, digits: Splits, compute: Compute) -> dict[str, Te
         "awp(objective=trades(threat=linf(eps=0.3), beta=0.0), gamma=0.0)",
         "awp(objective=fgsm_training(threat=linf(eps=0.0)), warmup=1.0)",
         "eps_ramp(objective=fgsm_training(threat=linf(eps=0.0)))",
+        "purifying(objective=fgsm_training(threat=linf(eps=0.0)), weight=0.0)",
         "mixed(threat=linf(eps=0.3), fraction=0.0)",
         "mixed(threat=linf(eps=0.0), attack=pgd(steps=2), fraction=1.0)",
         "noise_training(std=0.0)",

@@ -15,8 +15,8 @@ from torch.utils.checkpoint import checkpoint
 
 from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
-from robustlab.defenses.purifier import PurifiedClassifier
 from robustlab.models.diffusion import mixture, time_of
+from robustlab.models.purifier import PurifiedClassifier
 from robustlab.models.randomized import MeanOfCopies, NoisyCopies, Seed, Votes
 
 

@@ -6,28 +6,19 @@ MagNet (Meng & Chen 2017, arXiv:1705.09064) calls the generative part a reformer
 from collections.abc import Mapping
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import nn
 
 from robustlab.core.spec import BareText, register
 from robustlab.defenses.base import ComposedDefense
-
-
-class PurifiedClassifier(nn.Module):
-    """A purifier followed by a classifier; gradients flow through both."""
-
-    def __init__(self, purifier: nn.Module, classifier: nn.Module) -> None:
-        super().__init__()
-        self.purifier = purifier
-        self.classifier = classifier
-
-    def forward(self, images: Tensor) -> Tensor:
-        logits: Tensor = self.classifier(self.purifier(images))
-        return logits
+from robustlab.models.purifier import PurifiedClassifier
 
 
 @register("purifier")
 class Purifier(ComposedDefense):
-    """Reconstruct every image with a generative network, then classify the reconstruction."""
+    """Reconstruct every image with a generative network, then classify the reconstruction.
+
+    The model ``purifier`` trains both networks together.
+    """
 
     network_kinds: ClassVar[Mapping[str, str]] = {"network": "autoencoder", "classifier": "classifier"}
     network: BareText

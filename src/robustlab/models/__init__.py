@@ -9,6 +9,7 @@ from robustlab.models.diffusion import Diffusion, DiffusionNetwork
 from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.own_code import OwnCode
+from robustlab.models.purifier import PurifiedClassifier, PurifierModel
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
 from robustlab.models.thresholded import Threshold, ThresholdedModel
@@ -29,6 +30,8 @@ __all__ = [
     "Model",
     "Normalize",
     "OwnCode",
+    "PurifiedClassifier",
+    "PurifierModel",
     "Reformer",
     "Shape",
     "StridedCNN",

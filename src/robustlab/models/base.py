@@ -49,6 +49,23 @@ class Model(Unit, ABC):
         """Return a network with fresh weights from torch's global generator."""
 
 
+def require_part(field: str, model: Model, kind: str) -> None:
+    """Refuse an architecture that can't be a part of another one.
+
+    Args:
+        field: of the other architecture, for the error.
+        model: the part.
+        kind: what its networks must be, as `Model.network_kind` names it.
+
+    Raises:
+        ValueError: it is of another kind, or a user's code: a file with weights names its architecture, and
+            must not get around the refusal of a user's code.
+    """
+    if model.network_kind != kind or model.runs_code:
+        article = "an" if kind == "autoencoder" else "a"
+        raise ValueError(f"{field} must be {article} {kind} of `ls models`, found {model!r}")
+
+
 class Normalize(nn.Module):
     """Maps the pixel scale [0, 1] to [-1, 1] (mean 0.5, std 0.5).
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustlab.core.spec import register
-from robustlab.models.base import Model, Shape
+from robustlab.models.base import Model, Shape, require_part
 
 
 class Threshold(nn.Module):
@@ -52,9 +52,7 @@ class ThresholdedModel(Model):
     """The lowest pixel value that becomes 1."""
 
     def __post_init__(self) -> None:
-        # A file with weights names its architecture, and must not get around the refusal of a user's code.
-        if self.classifier.network_kind != "classifier" or self.classifier.runs_code:
-            raise ValueError(f"classifier must be a classifier of `ls models`, found {self.classifier!r}")
+        require_part("classifier", self.classifier, "classifier")
 
     def build(self, shape: Shape) -> nn.Module:
         parts = OrderedDict(transform=Threshold(self.at), classifier=self.classifier.build(shape))

@@ -24,6 +24,7 @@ from robustlab.training.objectives import (
     NoiseTraining,
     Objective,
     PGDTraining,
+    Purifying,
     Trades,
     VaeLoss,
 )
@@ -62,6 +63,7 @@ __all__ = [
     "Objective",
     "Optimizer",
     "PGDTraining",
+    "Purifying",
     "RobustValidation",
     "Schedule",
     "Shift",

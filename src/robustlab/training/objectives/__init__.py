@@ -17,6 +17,7 @@ from robustlab.training.objectives.mixed import Mixed
 from robustlab.training.objectives.msd import MSD
 from robustlab.training.objectives.noise_training import NoiseTraining
 from robustlab.training.objectives.pgd_training import PGDTraining
+from robustlab.training.objectives.purifying import Purifying
 from robustlab.training.objectives.sabr import SABR
 from robustlab.training.objectives.trades import Trades
 from robustlab.training.objectives.vae_loss import VaeLoss
@@ -40,6 +41,7 @@ __all__ = [
     "NoiseTraining",
     "Objective",
     "PGDTraining",
+    "Purifying",
     "Trades",
     "VaeLoss",
 ]
