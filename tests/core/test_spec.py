@@ -101,6 +101,7 @@ def _some(unit: type[Unit]) -> Unit:
         "eps_ramp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "purifying": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
+        "consistency": {"std": 0.1},
     }
     return unit(**needed.get(unit.name, {}))
 
@@ -188,6 +189,7 @@ FROZEN_SPECS = {
     "fraction=0.3)",
     "msd(linf=0.3, l2=2.0, l1=10.0, steps=10, rel_step_size=0.25)",
     "noise_training(std=0.1)",
+    "consistency(std=0.1, copies=2, weight=20.0, entropy=0.5)",
     "code(reference='my.py:make', files='')",
     "ibp_training(threat=linf(eps=0.1), kappa=0.5, warmup=0.1, ramp=0.6, regularizer=0.5, "
     "initialization=True)",

@@ -17,6 +17,7 @@ from robustlab.threats import L1, L2, Linf
 from robustlab.training import (
     AWP,
     MSD,
+    Consistency,
     FGSMTraining,
     Mart,
     Mixed,
@@ -259,3 +260,31 @@ def test_the_noise_has_its_std_and_is_not_clipped() -> None:
     assert float(noise.mean()) == pytest.approx(0.0, abs=0.01)
     assert float(seen[0].detach().min()) < -0.2
     torch.testing.assert_close(loss, F.cross_entropy(network(seen[0]), step.labels))
+
+
+@pytest.mark.parametrize("copies", [2, 3])
+def test_consistency_is_the_papers_loss(copies: int) -> None:
+    network = network_of()
+    seen: list[Tensor] = []
+    network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    step = step_on(network, 200)
+    loss = Consistency(std=0.3, copies=copies, weight=7.0, entropy=0.4).loss(step)
+    parts = seen[0].view(copies, *step.images.shape)
+    assert float((parts - step.images).std()) == pytest.approx(0.3, rel=0.03)
+    assert not torch.equal(parts[0], parts[1])
+    probabilities = torch.stack([network(part).softmax(dim=1) for part in parts])
+    mean = probabilities.mean(dim=0)
+    expected = torch.stack([F.nll_loss(each.log(), step.labels) for each in probabilities]).mean()
+    # torch's divergence is that of its second argument from its first.
+    divergences = [F.kl_div(each.log(), mean, reduction="batchmean") for each in probabilities]
+    expected = expected + 7.0 * torch.stack(divergences).mean()
+    expected = expected + 0.4 * torch.distributions.Categorical(probs=mean).entropy().mean()
+    torch.testing.assert_close(loss, expected)
+
+
+def test_consistency_draws_the_same_noise_in_every_validation() -> None:
+    step, objective = step_on(network_of()), Consistency(std=0.3)
+    other = dataclasses.replace(step, key=12)
+    assert not torch.equal(objective.loss(step), objective.loss(other))
+    found = [objective.loss(dataclasses.replace(each, validating=True)) for each in (step, other)]
+    assert torch.equal(found[0], found[1])

@@ -42,13 +42,16 @@ def trained_like(dataset: str, shape: Shape, recipe: Mapping[str, object]) -> st
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
     """Return robustlab's own networks that were trained on a dataset, for images and classes like these.
 
-    Those with a defense are left out: trained with images of the first one, they add little to an attack.
+    Those with a defense, or with another objective than cross-entropy, are left out: they are robust, so
+    their adversarial images add little to an attack.
     """
     cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
         load_network(path.with_suffix(".safetensors"))
         for path, card in cards.items()
-        if (card["dataset"], card["shape"]) == (dataset, shape._asdict()) and card.get("defense") is None
+        if (card["dataset"], card["shape"]) == (dataset, shape._asdict())
+        and card.get("defense") is None
+        and card.get("objective", "cross_entropy()") == "cross_entropy()"
     ]
 
 

@@ -4,6 +4,7 @@ from robustlab.training.objectives.adversarial import AdversarialObjective
 from robustlab.training.objectives.awp import AWP
 from robustlab.training.objectives.base import Objective
 from robustlab.training.objectives.certified import CertifiedObjective
+from robustlab.training.objectives.consistency import Consistency
 from robustlab.training.objectives.cross_entropy import CrossEntropy
 from robustlab.training.objectives.crown_ibp_training import CROWNIBPTraining
 from robustlab.training.objectives.denoising import Denoising
@@ -29,6 +30,7 @@ __all__ = [
     "AdversarialObjective",
     "CROWNIBPTraining",
     "CertifiedObjective",
+    "Consistency",
     "CrossEntropy",
     "Denoising",
     "DiffusionLoss",
