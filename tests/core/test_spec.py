@@ -146,6 +146,8 @@ FROZEN_SPECS = {
     "apgd(steps=100, loss=cross_entropy, targets=0, restarts=1, rho=0.75, start=surface, gradient=exact())",
     "apgd_l1(steps=100, loss=cross_entropy, targets=0, restarts=1, large_radii=True, gradient=exact())",
     "cnn(dropout=0.2)",
+    "prototypes(per_class=100)",
+    "radius_training(target=2.5, most=2.0)",
     "corruption(effect=stripe, severity=None)",
     "cross_entropy()",
     "cw(steps=1000, binary_search_steps=9, lr=0.01, initial_const=0.001, "

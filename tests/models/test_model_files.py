@@ -25,6 +25,7 @@ SMALL = [
     "strided_cnn(hidden=9)",
     "thresholded(classifier=strided_cnn(hidden=5), at=0.3)",
     "purifier(network=reformer(channels=2), classifier=strided_cnn(hidden=5))",
+    "prototypes(per_class=2)",
     "deep_cnn(channels=(2, 3), strides=(1, 2), hidden=5)",
     "conv_vae(channels=3, latent=2)",
     "denoising_autoencoder(channels=3)",

@@ -281,7 +281,7 @@ def shares(objective: Objective, digits: Splits) -> tuple[float, float]:
     images = test.pixels(slice(None))
     with seeding.isolated(1):
         network = StridedCNN().build(Shape(1, 28, 28, 10))
-        objective.initialize(network)
+        objective.initialize(network, digits.train)
     config = TrainConfig(epochs=6, batch_size=20, optimizer=Adam(lr=5e-3), schedule=Triangle())
     compute = Compute(device="cpu", precision="fp32")
     train(network, objective, data, digits.validation, config=config, compute=compute, key=1)

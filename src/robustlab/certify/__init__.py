@@ -8,6 +8,7 @@ from robustlab.certify.crown import CROWN
 from robustlab.certify.crown_ibp import CROWNIBP, both_margin_bounds
 from robustlab.certify.ibp import IBP, margin_bounds
 from robustlab.certify.interval import Interval, NoRuleError
+from robustlab.certify.nearest_prototype import NearestPrototype
 from robustlab.certify.randomized_smoothing import Smoothing, noisy_part
 from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
 
@@ -20,6 +21,7 @@ __all__ = [
     "BranchAndBound",
     "Certifier",
     "Interval",
+    "NearestPrototype",
     "NoRuleError",
     "ProofResult",
     "SmoothedRadii",

@@ -20,15 +20,20 @@ from robustlab.certify.crown_ibp import CROWNIBP
 from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
 from robustlab.certify.margins import logits_of
+from robustlab.certify.nearest_prototype import NearestPrototype
 from robustlab.certify.region import region
 from robustlab.certify.tightening import WorkCounter
 from robustlab.core.spec import register
+from robustlab.models import PrototypeClassifier
 from robustlab.threats import ThreatModel
 
 
 @register("auto")
 class AutoCertifier(Certifier):
-    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others."""
+    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
+
+    For prototypes within L2 it is `nearest_prototype`.
+    """
 
     norms = ("linf", "l2", "l1", "l0")
 
@@ -40,6 +45,9 @@ class AutoCertifier(Certifier):
     """Whether `alpha_crown` is tried, at any cost, instead of both."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
+        if type(model) is PrototypeClassifier and threat.is_one_of(NearestPrototype.norms):
+            proven = NearestPrototype().prove(model, images, labels, threat)
+            return ProofResult(proven, NearestPrototype().passes(proven), torch.zeros_like(labels))
         certified, rough = IBP().look(model, images, labels, threat)
         found = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
         if certified.all() or not threat.is_one_of(CROWN.norms):

@@ -9,6 +9,7 @@ from robustlab.models.diffusion import Diffusion, DiffusionNetwork
 from robustlab.models.files import load_network, save_network
 from robustlab.models.gan import GAN, GANNetwork
 from robustlab.models.own_code import OwnCode
+from robustlab.models.prototypes import PrototypeClassifier, Prototypes
 from robustlab.models.purifier import PurifiedClassifier, PurifierModel
 from robustlab.models.reformer import Reformer
 from robustlab.models.strided_cnn import StridedCNN
@@ -30,6 +31,8 @@ __all__ = [
     "Model",
     "Normalize",
     "OwnCode",
+    "PrototypeClassifier",
+    "Prototypes",
     "PurifiedClassifier",
     "PurifierModel",
     "Reformer",

@@ -26,6 +26,7 @@ from robustlab.training.objectives import (
     Objective,
     PGDTraining,
     Purifying,
+    RadiusTraining,
     Trades,
     VaeLoss,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "Optimizer",
     "PGDTraining",
     "Purifying",
+    "RadiusTraining",
     "RobustValidation",
     "Schedule",
     "Shift",

@@ -86,7 +86,7 @@ class TrainingJob:
             give_back_freed_memory()  # of the validation attack
         with seeding.isolated(seeding.derive(self.seed, "weights", self.network)):
             network = self.model.build(self.shape)
-            self.objective.initialize(network)
+            self.objective.initialize(network, train_split)
         checkpoint = self.path.with_suffix(".checkpoint")
         history = train(
             network,

@@ -19,6 +19,7 @@ from robustlab.training.objectives.msd import MSD
 from robustlab.training.objectives.noise_training import NoiseTraining
 from robustlab.training.objectives.pgd_training import PGDTraining
 from robustlab.training.objectives.purifying import Purifying
+from robustlab.training.objectives.radius_training import RadiusTraining
 from robustlab.training.objectives.sabr import SABR
 from robustlab.training.objectives.trades import Trades
 from robustlab.training.objectives.vae_loss import VaeLoss
@@ -44,6 +45,7 @@ __all__ = [
     "Objective",
     "PGDTraining",
     "Purifying",
+    "RadiusTraining",
     "Trades",
     "VaeLoss",
 ]

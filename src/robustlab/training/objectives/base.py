@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustlab.core.spec import Unit
+from robustlab.data import Split
 from robustlab.training.step import TrainingStep
 
 
@@ -28,9 +29,14 @@ class Objective(Unit, ABC):
         """Return the parts that are optimised in turn, each on its own loss; most objectives have one."""
         return {"loss": network}
 
-    def initialize(self, network: nn.Module) -> None:
-        """Change fresh weights before the first step; most objectives leave them as they are."""
-        del network
+    def initialize(self, network: nn.Module, train: Split) -> None:
+        """Change fresh weights before the first step; most objectives leave them as they are.
+
+        Args:
+            network: on the CPU.
+            train: the training images.
+        """
+        del network, train
 
     @abstractmethod
     def loss(self, step: TrainingStep) -> Tensor:

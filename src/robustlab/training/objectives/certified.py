@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustlab.certify import Interval, margin_bounds
+from robustlab.data import Split
 from robustlab.threats import ThreatModel
 from robustlab.training.batch_norm import batch_norms, batch_statistics
 from robustlab.training.objectives.base import Objective, cross_entropy
@@ -47,7 +48,8 @@ class CertifiedObjective(Objective):
     initialization: bool
 
     @final
-    def initialize(self, network: nn.Module) -> None:
+    def initialize(self, network: nn.Module, train: Split) -> None:
+        del train
         if self.initialization:
             initialize(network)
 

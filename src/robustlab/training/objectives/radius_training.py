@@ -1,0 +1,74 @@
+"""Larger distances to the decision boundary of prototypes (Voracek & Hein 2022, arXiv:2207.07208)."""
+
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from pydantic import Field
+from torch import Tensor, nn
+
+from robustlab.core.errors import SetupError
+from robustlab.core.spec import register
+from robustlab.data import Split
+from robustlab.models import PrototypeClassifier
+from robustlab.training.objectives.base import Objective
+from robustlab.training.step import TrainingStep
+
+
+@register("radius_training")
+class RadiusTraining(Objective):
+    """The mean of what each image's radius lacks to a target; for the architecture `prototypes`.
+
+    The radius is the L2 distance within which the image stays nearer to its own class's nearest prototype
+    than to any prototype of another class; below 0 for a misclassified image.
+    """
+
+    target: Annotated[float, Field(gt=0.0)] = 2.5
+    """The radius, in pixel units, beyond which an image adds nothing to the loss."""
+    most: Annotated[float, Field(gt=0.0)] = 2.0
+    """An image lacks at most so many targets, so that a few outliers do not decide."""
+
+    def initialize(self, network: nn.Module, train: Split) -> None:
+        """Make the first training images of each class its prototypes; again from the first if too few."""
+        points = _prototypes(network).points
+        for label, of_class in enumerate(points):
+            rows = (train.labels == label).nonzero().squeeze(1)[: len(of_class)]
+            if len(rows) == 0:
+                raise SetupError(f"prototypes need training images of every class, found none of {label}")
+            chosen = train.pixels(rows)
+            with torch.no_grad():
+                of_class.copy_(chosen.flatten(1)[torch.arange(len(of_class)) % len(chosen)])
+
+    def loss(self, step: TrainingStep) -> Tensor:
+        lacking = F.relu(self.target - radii(_prototypes(step.network), step.images, step.labels))
+        return lacking.clamp(max=self.most * self.target).mean()
+
+
+def radii(network: PrototypeClassifier, images: Tensor, labels: Tensor) -> Tensor:
+    """Return (N,) the distances to the boundaries between the nearest own prototype and all other classes'.
+
+    Args:
+        network: the prototypes.
+        images: (N, C, H, W) on the pixel scale.
+        labels: (N,) the true classes.
+    """
+    scores, each = network.scores(images), torch.arange(len(images), device=images.device)
+    value, nearest = scores[each, labels].max(dim=1)
+    points = network.points
+    own = points[labels, nearest]
+    with torch.autocast(images.device.type, enabled=False):
+        products = (own @ points.flatten(0, 1).T).view_as(scores)
+        squares = own.square().sum(dim=1)[:, None, None] + points.square().sum(dim=2) - 2 * products
+        found = (value[:, None, None] - scores) / squares.clamp(min=1e-6).sqrt()
+    others = found.amin(dim=2).scatter(1, labels[:, None], torch.inf)
+    smallest: Tensor = others.amin(dim=1)
+    return smallest
+
+
+def _prototypes(network: nn.Module) -> PrototypeClassifier:
+    if not isinstance(network, PrototypeClassifier):
+        raise SetupError(
+            "the objective radius_training trains the architecture prototypes, "
+            f"found {type(network).__name__}"
+        )
+    return network
