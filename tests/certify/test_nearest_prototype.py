@@ -30,9 +30,9 @@ def images_of(model: nn.Module, n: int = 30, shape: Shape = SHAPE) -> tuple[Tens
 def certified_radius(model: nn.Module, image: Tensor, label: Tensor) -> float:
     """The largest eps at which the image is certified, by bisection."""
     low, high = 0.0, 2.0
-    for _ in range(30):
+    for _ in range(18):
         middle = (low + high) / 2
-        holds = NearestPrototype().certify(model, image[None], label[None], L2(eps=middle))
+        holds = NearestPrototype(steps=60).certify(model, image[None], label[None], L2(eps=middle))
         low, high = (middle, high) if holds else (low, middle)
     return low
 
@@ -89,7 +89,7 @@ def test_no_radius_exceeds_the_true_one(seed: int) -> None:
         found, true = certified_radius(model, image, label), true_radius(model, image, int(label))
         assert found <= true + 1e-4
         shares.append(found / true)
-    assert sum(shares) / len(shares) > 0.8
+    assert min(shares) > 0.99
 
 
 def test_no_random_point_at_the_certified_distance_has_another_class() -> None:

@@ -1,15 +1,20 @@
-"""L2 radii of a classifier by the nearest prototype (Voracek & Hein 2022, arXiv:2207.07208).
+"""L2 proofs for a classifier by the nearest prototype (Voracek & Hein 2022, arXiv:2207.07208).
 
-The logit of a class is the largest of linear functions, one for each prototype. Take a prototype of another
-class, and one of the image's own class. Their linear functions differ by a gap at the image. Within a
-distance eps the gap shrinks by at most eps times the distance of the two prototypes. If for each prototype of
-another class there is one of the own class whose gap stays above 0, no other class can win. Only a quadratic
-program for each prototype would prove more.
+The logit of a class is the largest of linear functions, one for each prototype. So it is at least any mean of
+the linear functions of its own prototypes, with weights that are not negative and have the sum 1. Such a mean
+exceeds the linear function of a rival, a prototype of another class, by a gap. Within a distance eps the gap
+shrinks by at most eps times the distance between the rival and the same mean of the own prototypes. If the
+gap stays above 0 for each rival, no other class can win.
+
+First the own prototypes are tried one by one. For rivals that are left, Frank & Wolfe's algorithm looks for
+the best mean (doi:10.1002/nav.3800030109). The best mean decides exactly: it is the dual of the quadratic
+program for the nearest point at which the rival wins.
 """
 
-from typing import cast
+from typing import Annotated, cast
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from robustlab.certify.base import Certifier
@@ -21,7 +26,10 @@ from robustlab.models import PrototypeClassifier
 from robustlab.threats import ThreatModel
 
 _AT_ONCE = 2**24
-"""Pairs of prototypes, one own and one of another class, that are compared at once."""
+"""Pairs of an own prototype and a rival that are compared at once."""
+
+_SPARE = 1e-6
+"""More than what float64 loses in a distance of prototypes."""
 
 
 @register("nearest_prototype")
@@ -29,6 +37,9 @@ class NearestPrototype(Certifier):
     """Distances to the boundaries between prototypes, for the architecture `prototypes`."""
 
     norms = ("l2",)
+
+    steps: Annotated[int, Field(ge=0, le=100_000)] = 200
+    """Steps of the search for the best mean of own prototypes; 0 tries them one by one only."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         return self.margins(model, images, labels, threat) > 0
@@ -54,15 +65,94 @@ class NearestPrototype(Certifier):
             for label in torch.unique(labels).tolist():
                 rows = (labels == label).nonzero().squeeze(1)
                 others = torch.arange(len(points), device=images.device) != label
-                rival, own = points[others].flatten(0, 1), points[label]
-                # Of this product, the last digits are lost: 1e-6 is far above that, and far below a distance.
-                distance = torch.cdist(own, rival, compute_mode="use_mm_for_euclid_dist") + 1e-6
-                for part in rows.split(max(1, _AT_ONCE // distance.numel())):
-                    above = (low[part, label] - noise[part, label])[:, :, None]
-                    below = (low[part] + noise[part])[:, others].flatten(1)[:, None]
-                    gaps = above - below - eps * distance
-                    margins[part] = gaps.amax(dim=1).amin(dim=1)
+                search = _Search(points[label], points[others].flatten(0, 1), eps, self.steps)
+                for part in rows.split(max(1, _AT_ONCE // search.distance.numel())):
+                    above = low[part, label] - noise[part, label]
+                    below = (low[part] + noise[part])[:, others].flatten(1)
+                    margins[part] = search.margins(above, below)
         return margins
+
+
+class _Search:
+    """The gaps between one class and all others.
+
+    Args:
+        own: (P, D) float64, the prototypes of the class.
+        rivals: (R, D), those of the other classes.
+        eps: the distance that an attacker may move.
+        steps: of the search for the best mean.
+    """
+
+    def __init__(self, own: Tensor, rivals: Tensor, eps: float, steps: int) -> None:
+        self.eps, self.steps = eps, steps
+        self.products, self.with_rivals = own @ own.T, rivals @ own.T
+        self.squares = rivals.square().sum(dim=1)
+        square = self.products.diagonal() - 2 * self.with_rivals + self.squares[:, None]
+        self.distance = square.clamp(min=0).sqrt() + _SPARE
+        """(R, P) of each rival from each own prototype."""
+
+    def margins(self, above: Tensor, below: Tensor) -> Tensor:
+        """Return (N,) the smallest gap that is left, given the scores of own prototypes and of rivals.
+
+        Args:
+            above: (N, P) lower bounds.
+            below: (N, R) upper bounds.
+        """
+        gaps, best = (above[:, None] - self.eps * self.distance).max(dim=2)
+        gaps = gaps - below
+        # An image that is misclassified has a rival that nothing excludes.
+        open_ones = (gaps <= 0) & (above.amax(dim=1)[:, None] > below).all(dim=1)[:, None]
+        if self.steps > 0:
+            # The worst rival first: where it can't be excluded, the others do not matter.
+            worst = torch.zeros_like(open_ones).scatter_(1, gaps.argmin(dim=1)[:, None], value=True)
+            for pairs in (open_ones & worst, open_ones & ~worst):
+                image, rival = pairs.nonzero(as_tuple=True)
+                useful = ~((gaps <= 0) & worst).any(dim=1)[image] | worst[image, rival]
+                for few in useful.nonzero().squeeze(1).tensor_split(1 + len(image) // 10_000):
+                    i, r = image[few], rival[few]
+                    gaps[i, r] = self._by_mean(above[i], below[i, r], r, best[i, r])
+        return gaps.amin(dim=1)
+
+    def _by_mean(self, above: Tensor, below: Tensor, rival: Tensor, start: Tensor) -> Tensor:
+        """Return (M,) the gaps of the best means that were found, for M pairs of an image and a rival."""
+        each = torch.arange(len(rival), device=rival.device)
+        weights = torch.zeros_like(above)
+        weights[each, start] = 1
+        # The products of the mean with the own prototypes, and its score.
+        products, score = self.products[start], above[each, start]
+        with_rival, square = self.with_rivals[rival], self.squares[rival]
+        for _ in range(self.steps):
+            half = (weights * (products - with_rival)).sum(dim=1)
+            length = (half + square - (weights * with_rival).sum(dim=1)).clamp(min=1e-12)
+            slope = above - self.eps * (products - with_rival) / length.sqrt()[:, None]
+            toward = slope.argmax(dim=1)
+            # Weights that sum to 1 gain at most this; a pair is open if it is not decided either way.
+            gain = slope[each, toward] - (weights * slope).sum(dim=1)
+            gap = score - self.eps * length.sqrt() - below
+            if not ((gap <= self.eps * _SPARE) & (gap + gain > 0)).any():
+                break
+            rise = above[each, toward] - score
+            turn = 2 * ((weights * self.products[toward]).sum(dim=1) - with_rival[each, toward] - half)
+            bend = self.distance[rival, toward].square() - length - turn
+            share = _best_share(rise / self.eps, length, turn, bend)
+            score = score + share * rise
+            weights = weights * (1 - share)[:, None]
+            weights[each, toward] += share
+            products = products + share[:, None] * (self.products[toward] - products)
+        weights = weights / weights.sum(dim=1, keepdim=True)
+        length = (weights * (weights @ self.products - 2 * with_rival)).sum(dim=1) + square
+        return (weights * above).sum(dim=1) - self.eps * (length.clamp(min=0).sqrt() + _SPARE) - below
+
+
+def _best_share(rise: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Return (M,) where ``rise * t - sqrt(a + b t + c t^2)`` is largest, for t from 0 to 1."""
+    c = c.clamp(min=1e-12)
+    lowest = -b / (2 * c)
+    least = (a - b.square() / (4 * c)).clamp(min=0)
+    steepness = c - rise.square()
+    beyond = rise * (least / (c * steepness.clamp(min=1e-12))).sqrt()
+    best = torch.where(steepness > 0, lowest + beyond, (rise > 0).to(rise))
+    return best.clamp(0, 1)
 
 
 def _scores(points: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
