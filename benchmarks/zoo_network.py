@@ -33,7 +33,11 @@ def main() -> None:
     tensors, card = load_tensors(given.run / "models" / f"{given.network}.safetensors")
     card.pop("stage", None)
     recipe = json.loads((given.run / "card.json").read_text())["recipe"]
-    card |= {"title": given.title, "recipe": recipe, "made_by": "robustlab study recipe.toml"}
+    card |= {
+        "title": given.title,
+        "recipe": recipe,
+        "made_by": "robustlab study, with the recipe in this card",
+    }
     halves = {
         name: tensor.half() if tensor.dtype == torch.float32 else tensor for name, tensor in tensors.items()
     }

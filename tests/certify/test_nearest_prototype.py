@@ -38,7 +38,7 @@ def certified_radius(model: nn.Module, image: Tensor, label: Tensor) -> float:
 
 
 def true_radius(model: PrototypeClassifier, image: Tensor, label: int) -> float:
-    """The distance to the nearest point of another class, a quadratic program for each rival prototype."""
+    """The distance to the nearest image of another class, a quadratic program for each rival prototype."""
     points, x = model.points.detach().double().numpy(), image.double().flatten().numpy()
     found = []
     for rival in np.delete(points, label, axis=0).reshape(-1, x.size):
@@ -50,7 +50,9 @@ def true_radius(model: PrototypeClassifier, image: Tensor, label: int) -> float:
             }
             for own in points[label]
         ]
-        best = minimize(lambda z: ((z - x) ** 2).sum(), rival, constraints=rules, options={"maxiter": 300})
+        best = minimize(
+            lambda z: ((z - x) ** 2).sum(), rival, constraints=rules, bounds=[(0, 1)] * x.size, tol=1e-12
+        )
         if best.success:
             found.append(float(np.sqrt(best.fun)))
     return min(found)

@@ -59,7 +59,8 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_network_has_a_card() -> None:
-    assert OWN == ["mnist_cnn", "mnist_fgsm_0125", "mnist_fgsm_025", "mnist_single_step"]
+    own = ["mnist_cnn", "mnist_fgsm_0125", "mnist_fgsm_025", "mnist_single_step", "mnist_thresholded_pgd"]
+    assert own == OWN
     assert list(zoo_names()) == OWN
     for name in OWN:
         card = json.loads((ZOO / f"{name}.json").read_text())
@@ -131,7 +132,7 @@ def test_what_the_caller_has_set_does_not_matter() -> None:
 
 def test_networks_trained_on_a_dataset() -> None:
     shape = Shape(1, 28, 28, 10)
-    assert len(trained_on("mnist", shape)) == 2, "those with a defense are left out"
+    assert len(trained_on("mnist", shape)) == 2, "robust ones are left out"
     assert trained_on("digits", shape) == []
     assert trained_on("mnist", Shape(1, 28, 28, 2)) == []
 

@@ -7,8 +7,8 @@ shrinks by at most eps times the distance between the rival and the same mean of
 gap stays above 0 for each rival, no other class can win.
 
 First the own prototypes are tried one by one. For rivals that are left, Frank & Wolfe's algorithm looks for
-the best mean (doi:10.1002/nav.3800030109). The best mean decides exactly: it is the dual of the quadratic
-program for the nearest point at which the rival wins.
+the best mean (doi:10.1002/nav.3800030109): the dual of the quadratic program for the nearest point at which
+the rival wins. Last, such a mean is bounded on the points of the ball whose pixels lie in [0, 1].
 """
 
 from typing import Annotated, cast
@@ -28,8 +28,11 @@ from robustlab.threats import ThreatModel
 _AT_ONCE = 2**24
 """Pairs of an own prototype and a rival that are compared at once."""
 
+_PAIRS = 2000
+"""Pairs of an image and a rival for which a mean is looked for at once."""
+
 _SPARE = 1e-6
-"""More than what float64 loses in a distance of prototypes."""
+"""More than what float64 loses in a distance of prototypes, or in a sum over the pixels."""
 
 
 @register("nearest_prototype")
@@ -38,7 +41,7 @@ class NearestPrototype(Certifier):
 
     norms = ("l2",)
 
-    steps: Annotated[int, Field(ge=0, le=100_000)] = 200
+    steps: Annotated[int, Field(ge=0, le=100_000)] = 50
     """Steps of the search for the best mean of own prototypes; 0 tries them one by one only."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
@@ -69,7 +72,7 @@ class NearestPrototype(Certifier):
                 for part in rows.split(max(1, _AT_ONCE // search.distance.numel())):
                     above = low[part, label] - noise[part, label]
                     below = (low[part] + noise[part])[:, others].flatten(1)
-                    margins[part] = search.margins(above, below)
+                    margins[part] = search.margins(images[part].flatten(1).double(), above, below)
         return margins
 
 
@@ -84,19 +87,20 @@ class _Search:
     """
 
     def __init__(self, own: Tensor, rivals: Tensor, eps: float, steps: int) -> None:
-        self.eps, self.steps = eps, steps
+        self.own, self.rivals, self.eps, self.steps = own, rivals, eps, steps
         self.products, self.with_rivals = own @ own.T, rivals @ own.T
         self.squares = rivals.square().sum(dim=1)
         square = self.products.diagonal() - 2 * self.with_rivals + self.squares[:, None]
         self.distance = square.clamp(min=0).sqrt() + _SPARE
         """(R, P) of each rival from each own prototype."""
 
-    def margins(self, above: Tensor, below: Tensor) -> Tensor:
+    def margins(self, images: Tensor, above: Tensor, below: Tensor) -> Tensor:
         """Return (N,) the smallest gap that is left, given the scores of own prototypes and of rivals.
 
         Args:
-            above: (N, P) lower bounds.
-            below: (N, R) upper bounds.
+            images: (N, D).
+            above: (N, P) lower bounds of the scores of own prototypes.
+            below: (N, R) upper bounds of the rivals' scores.
         """
         gaps, best = (above[:, None] - self.eps * self.distance).max(dim=2)
         gaps = gaps - below
@@ -108,13 +112,23 @@ class _Search:
             for pairs in (open_ones & worst, open_ones & ~worst):
                 image, rival = pairs.nonzero(as_tuple=True)
                 useful = ~((gaps <= 0) & worst).any(dim=1)[image] | worst[image, rival]
-                for few in useful.nonzero().squeeze(1).tensor_split(1 + len(image) // 10_000):
+                for few in useful.nonzero().squeeze(1).tensor_split(1 + len(image) // _PAIRS):
                     i, r = image[few], rival[few]
-                    gaps[i, r] = self._by_mean(above[i], below[i, r], r, best[i, r])
+                    weights, found = self._best_mean(above[i], below[i, r], r, best[i, r])
+                    left = found <= 0
+                    i, r, weights = i[left], r[left], weights[left]
+                    score = (weights * above[i]).sum(dim=1) - below[i, r]
+                    found[left] = score - _largest_drop(
+                        weights @ self.own - self.rivals[r], images[i], self.eps
+                    )
+                    gaps[image[few], rival[few]] = found
         return gaps.amin(dim=1)
 
-    def _by_mean(self, above: Tensor, below: Tensor, rival: Tensor, start: Tensor) -> Tensor:
-        """Return (M,) the gaps of the best means that were found, for M pairs of an image and a rival."""
+    def _best_mean(self, above: Tensor, below: Tensor, rival: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weights (M, P) of the best means that were found, and the gaps (M,) in the whole ball.
+
+        The M arguments are pairs of an image and a rival, with the own prototype from which to start.
+        """
         each = torch.arange(len(rival), device=rival.device)
         weights = torch.zeros_like(above)
         weights[each, start] = 1
@@ -126,10 +140,9 @@ class _Search:
             length = (half + square - (weights * with_rival).sum(dim=1)).clamp(min=1e-12)
             slope = above - self.eps * (products - with_rival) / length.sqrt()[:, None]
             toward = slope.argmax(dim=1)
-            # Weights that sum to 1 gain at most this; a pair is open if it is not decided either way.
-            gain = slope[each, toward] - (weights * slope).sum(dim=1)
-            gap = score - self.eps * length.sqrt() - below
-            if not ((gap <= self.eps * _SPARE) & (gap + gain > 0)).any():
+            gap = score - self.eps * (length.sqrt() + _SPARE) - below
+            gain = slope[each, toward] - (weights * slope).sum(dim=1)  # no mean has more
+            if not ((gap <= 0) & (gain > _SPARE)).any():
                 break
             rise = above[each, toward] - score
             turn = 2 * ((weights * self.products[toward]).sum(dim=1) - with_rival[each, toward] - half)
@@ -141,7 +154,8 @@ class _Search:
             products = products + share[:, None] * (self.products[toward] - products)
         weights = weights / weights.sum(dim=1, keepdim=True)
         length = (weights * (weights @ self.products - 2 * with_rival)).sum(dim=1) + square
-        return (weights * above).sum(dim=1) - self.eps * (length.clamp(min=0).sqrt() + _SPARE) - below
+        gaps = (weights * above).sum(dim=1) - self.eps * (length.clamp(min=0).sqrt() + _SPARE) - below
+        return weights, gaps
 
 
 def _best_share(rise: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
@@ -153,6 +167,31 @@ def _best_share(rise: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     beyond = rise * (least / (c * steepness.clamp(min=1e-12))).sqrt()
     best = torch.where(steepness > 0, lowest + beyond, (rise > 0).to(rise))
     return best.clamp(0, 1)
+
+
+def _largest_drop(slope: Tensor, images: Tensor, eps: float) -> Tensor:
+    """Return (M,) how far linear functions fall at most, in an L2 ball and for pixels in [0, 1].
+
+    For each ``price`` above 0 of the squared distance, Lagrange's dual is an upper bound; the best price is
+    looked for by bisection.
+
+    Args:
+        slope: (M, D) of each function.
+        images: (M, D), the centres.
+        eps: the radius.
+    """
+
+    def moved(rate: Tensor) -> Tensor:
+        return torch.minimum(torch.maximum(-rate[:, None] * slope, -images), 1 - images)
+
+    low = eps / slope.square().sum(dim=1).sqrt().clamp(min=1e-12)
+    high = 1e6 * low
+    for _ in range(40):
+        middle = (low * high).sqrt()
+        short = moved(middle).square().sum(dim=1) < eps**2
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    move, price = moved(low), 1 / (2 * low)
+    return -(slope * move).sum(dim=1) + price * (eps**2 - move.square().sum(dim=1)) + _SPARE
 
 
 def _scores(points: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
