@@ -11,6 +11,7 @@ from robustlab.core.errors import SetupError
 from robustlab.core.spec import register
 from robustlab.data import Split
 from robustlab.models import PrototypeClassifier
+from robustlab.threats import L2, ThreatModel
 from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
@@ -27,6 +28,11 @@ class RadiusTraining(Objective):
     """The radius, in pixel units, beyond which an image adds nothing to the loss."""
     most: Annotated[float, Field(gt=0.0)] = 2.0
     """An image lacks at most so many targets, so that a few outliers do not decide."""
+
+    @property
+    def threats(self) -> tuple[ThreatModel, ...]:
+        """The ball in which the network should be robust."""
+        return (L2(eps=self.target),)
 
     def initialize(self, network: nn.Module, train: Split) -> None:
         """Make the first training images of each class its prototypes; again from the first if too few."""
