@@ -70,6 +70,7 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         {"averaging": EMA(decay=0.7), "reestimate_batch_norm": True},
     ),
     "noise": ("noise_training(std=0.2)", {}),
+    "consistent under noise": ("consistency(std=0.2)", {"schedule": Cosine()}),
     "one step": ("fgsm_training(threat=linf(eps=0.1))", {"schedule": Triangle(), "clip": 0.1}),
 }
 EPOCHS = 3
