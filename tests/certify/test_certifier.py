@@ -50,6 +50,7 @@ def test_the_unit() -> None:
         "crown",
         "crown_ibp",
         "ibp",
+        "nearest_prototype",
         "smoothing",
     }
     assert repr(parse(Certifier, "ibp")) == "ibp()"
