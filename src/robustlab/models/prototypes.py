@@ -32,7 +32,7 @@ class PrototypeClassifier(nn.Module):
 
     def scores(self, images: Tensor) -> Tensor:
         """Return (N, K, P) the values of the linear functions."""
-        # A score is a difference of large numbers, which 16-bit formats can't tell apart.
+        # A score is a difference of large numbers, and 16-bit formats would round it away.
         with torch.autocast(images.device.type, enabled=False):
             points = self.points.flatten(0, 1)
             products = images.flatten(1).to(points.dtype) @ points.T
