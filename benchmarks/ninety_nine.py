@@ -21,8 +21,8 @@ from robustlab.evaluation.classify import classify
 from robustlab.models import Model, Shape
 from robustlab.training import Augmentation, CrossEntropy, Optimizer, Schedule, TrainConfig, train
 
-ARCHITECTURE = "deep_cnn(channels=(16, 32, 48), strides=(2, 2, 1), hidden=128)"
-OPTIMIZER, SCHEDULE, AUGMENTATION = "adam(lr=0.01)", "triangle(peak=0.2)", ("shift(pixels=1)",)
+ARCHITECTURE = "deep_cnn(channels=(16, 32), strides=(2, 2), hidden=128)"
+OPTIMIZER, SCHEDULE, AUGMENTATION = "sgd(lr=0.3)", "triangle(peak=0.2)", ("shift(pixels=1)",)
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=100)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--architecture", default=ARCHITECTURE)
     parser.add_argument("--optimizer", default=OPTIMIZER)
     parser.add_argument("--schedule", default=SCHEDULE)
