@@ -11,7 +11,7 @@ the best mean (doi:10.1002/nav.3800030109): the dual of the quadratic program fo
 the rival wins. Last, such a mean is bounded on the points of the ball whose pixels lie in [0, 1].
 """
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.base import Certifier
 from robustlab.certify.interval import NoRuleError
-from robustlab.certify.region import region
+from robustlab.certify.region import reach
 from robustlab.certify.rounding import gamma, underflow
 from robustlab.core.spec import register
 from robustlab.models import PrototypeClassifier
@@ -63,12 +63,11 @@ class NearestPrototype(Certifier):
         with torch.no_grad():
             points = model.points.detach().double()
             low, noise = _scores(points, images)
-            eps = cast("float", region(images[:1], threat, torch.float64).ball.eps)  # type: ignore[union-attr]
             margins = torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device)
             for label in torch.unique(labels).tolist():
                 rows = (labels == label).nonzero().squeeze(1)
                 others = torch.arange(len(points), device=images.device) != label
-                search = _Search(points[label], points[others].flatten(0, 1), eps, self.steps)
+                search = _Search(points[label], points[others].flatten(0, 1), reach(threat), self.steps)
                 for part in rows.split(max(1, _AT_ONCE // search.distance.numel())):
                     above = low[part, label] - noise[part, label]
                     below = (low[part] + noise[part])[:, others].flatten(1)

@@ -10,12 +10,17 @@ _TOLERANCE = 1e-5
 """How far a distance measured in float32 may exceed eps in an attack, as a share and on the pixel scale."""
 
 
+def reach(threat: ThreatModel) -> float:
+    """Return the largest distance that an attack within eps may have in exact arithmetic."""
+    return float(threat.eps) if threat.discrete else threat.eps * (1 + _TOLERANCE) + _TOLERANCE
+
+
 def region(images: Tensor, threat: ThreatModel, dtype: torch.dtype) -> Interval:
     """Return the bounds of every allowed image, and the ball that contains them."""
     pixels = images.to(dtype)
-    eps = float(threat.eps) if threat.discrete else threat.eps * (1 + _TOLERANCE) + _TOLERANCE
-    reach = 1.0 if threat.discrete else eps
+    eps = reach(threat)
+    change = 1.0 if threat.discrete else eps
     ball = None
     if not threat.separable:
         ball = Ball(int(threat.order), eps, centre=pixels, edge=pixels + 1, error=torch.zeros_like(pixels))
-    return Interval((pixels - reach).clamp(min=0.0), (pixels + reach).clamp(max=1.0), ball=ball)
+    return Interval((pixels - change).clamp(min=0.0), (pixels + change).clamp(max=1.0), ball=ball)

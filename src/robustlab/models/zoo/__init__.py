@@ -43,7 +43,7 @@ def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
     """Return robustlab's own networks that were trained on a dataset, for images and classes like these.
 
     Those with a defense, or with another objective than cross-entropy, are left out: they are robust, so
-    their adversarial images add little to an attack.
+    their adversarial images add little to an attack. A card that names no objective is not left out.
     """
     cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
