@@ -52,6 +52,7 @@ def test_the_unit() -> None:
         "ibp",
         "nearest_prototype",
         "smoothing",
+        "step_splitting",
     }
     assert repr(parse(Certifier, "ibp")) == "ibp()"
 

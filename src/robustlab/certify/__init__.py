@@ -11,6 +11,7 @@ from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.nearest_prototype import NearestPrototype
 from robustlab.certify.randomized_smoothing import Smoothing, noisy_part
 from robustlab.certify.smoothing import SmoothedRadii, smoothed_radii
+from robustlab.certify.step_splitting import StepSplitting
 
 __all__ = [
     "CROWN",
@@ -26,6 +27,7 @@ __all__ = [
     "ProofResult",
     "SmoothedRadii",
     "Smoothing",
+    "StepSplitting",
     "as_certifier",
     "both_margin_bounds",
     "margin_bounds",

@@ -22,6 +22,7 @@ from robustlab.certify.interval import NoRuleError
 from robustlab.certify.margins import logits_of
 from robustlab.certify.nearest_prototype import NearestPrototype
 from robustlab.certify.region import region
+from robustlab.certify.step_splitting import StepSplitting
 from robustlab.certify.tightening import WorkCounter
 from robustlab.core.spec import register
 from robustlab.models import PrototypeClassifier
@@ -32,7 +33,7 @@ from robustlab.threats import ThreatModel
 class AutoCertifier(Certifier):
     """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
 
-    For prototypes within L2 it is `nearest_prototype`.
+    Behind a threshold `step_splitting` follows instead. For prototypes within L2 it is `nearest_prototype`.
     """
 
     norms = ("linf", "l2", "l1", "l0")
@@ -40,7 +41,8 @@ class AutoCertifier(Certifier):
     work: Annotated[float, Field(ge=0.0)] = 1e6
     """A network is small if `crown` takes at most so many coefficients for an image."""
     hope: Annotated[float, Field(ge=0.0)] = 4.0
-    """`crown_ibp` is tried where the margin by interval bounds is above minus so many times the clean one."""
+    """`crown_ibp` and `step_splitting` are tried where the margin by interval bounds is above minus so many
+    times the clean one."""
     alpha: bool = False
     """Whether `alpha_crown` is tried, at any cost, instead of both."""
 
@@ -56,7 +58,7 @@ class AutoCertifier(Certifier):
         with contextlib.suppress(NoRuleError):
             following = self._following(model, images[:1], threat)
             open_ones = ~certified
-            if isinstance(following, CROWNIBP):
+            if isinstance(following, CROWNIBP | StepSplitting):
                 found.forwards[open_ones] += 1
                 open_ones &= self._hopeful(model, images, labels, rough)
             if open_ones.any():
@@ -68,13 +70,15 @@ class AutoCertifier(Certifier):
 
     def _following(
         self, model: nn.Module, image: Tensor, threat: ThreatModel
-    ) -> AlphaCROWN | CROWN | CROWNIBP:
+    ) -> AlphaCROWN | CROWN | CROWNIBP | StepSplitting:
         """Return the certifier that follows, given an image of the same shape as all."""
         if self.alpha:
             return AlphaCROWN()
         counter = WorkCounter()
         with torch.no_grad():
             logits_of(model, Tape(counter.tighten).start(region(image, threat, torch.float64)))
+        if counter.steps:
+            return StepSplitting()
         return CROWN() if counter.work <= self.work else CROWNIBP()
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from robustlab.certify.backward import Node, lower_bounds, way_back
 from robustlab.certify.interval import LINES, Interval
 from robustlab.certify.rules.lines import leaky, rectifier
+from robustlab.certify.rules.steps import STEPS
 
 MEMORY = 2**29
 """Bytes that the coefficients of one way back may take, with their copies."""
@@ -62,14 +63,15 @@ class WorkCounter:
 
     Attributes:
         work: how many coefficients, if intervals decide nothing.
+        steps: whether there is a step function.
     """
 
     def __init__(self) -> None:
-        self.work = 0
+        self.work, self.steps = 0, False
 
     def tighten(self, func: Any, x: Interval) -> None:
         """Add the work for the arguments of a function that is not affine."""
-        del func
+        self.steps |= func in STEPS
         node = x.node
         assert node is not None
         if not node.tight and _can_be_tightened(node):

@@ -1,4 +1,4 @@
-"""A deep classifier of 3x3 convolutions with batch normalisation, as certified training uses it.
+"""A deep classifier of small convolutions with batch normalisation, as certified training uses it.
 
 CNN7 of Shi et al. 2021 (arXiv:2103.17268) is ``deep_cnn(channels=(64, 64, 128, 128, 128),
 strides=(1, 1, 2, 1, 1), hidden=512)``, 13 M parameters for MNIST.
@@ -18,7 +18,7 @@ _Stride = Annotated[int, Field(ge=1, le=8)]
 
 @register("deep_cnn")
 class DeepCNN(Model):
-    """3x3 convolutions and one hidden linear layer, each with batch normalisation and ReLU; linear classes.
+    """Convolutions and one hidden linear layer, each with batch normalisation and ReLU; linear classes.
 
     The default takes 4.5 M multiply-adds for an image of MNIST.
     """
@@ -27,6 +27,8 @@ class DeepCNN(Model):
     """The filters of each convolution."""
     strides: tuple[_Stride, ...] = (1, 2, 1, 2)
     """The stride of each convolution; a stride of 2 halves height and width."""
+    kernel: Annotated[int, Field(ge=1, le=31)] = 3
+    """The height and width of each filter; odd."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """The outputs of the hidden linear layer."""
     batch_norm: bool = True
@@ -37,13 +39,16 @@ class DeepCNN(Model):
             raise ValueError(
                 f"strides must be as many as channels, found {len(self.strides)} and {len(self.channels)}"
             )
+        if self.kernel % 2 == 0:
+            raise ValueError(f"kernel must be odd, found {self.kernel}")
 
     def build(self, shape: Shape) -> nn.Module:
         layers: list[nn.Module] = []
         before, height, width = shape.image
         for channels, stride in zip(self.channels, self.strides, strict=True):
             # Batch normalisation has a bias of its own.
-            layers.append(nn.Conv2d(before, channels, 3, stride, padding=1, bias=not self.batch_norm))
+            padding, bias = self.kernel // 2, not self.batch_norm
+            layers.append(nn.Conv2d(before, channels, self.kernel, stride, padding, bias=bias))
             layers += self._activation(nn.BatchNorm2d(channels))
             before, height, width = channels, -(-height // stride), -(-width // stride)
         layers += [nn.Flatten(), nn.Linear(before * height * width, self.hidden, bias=not self.batch_norm)]

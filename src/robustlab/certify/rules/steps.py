@@ -49,4 +49,5 @@ def _corners(func: Any, args: Any, options: Any, result: Interval) -> Node:
     return box(result.lower, result.upper, independent=node is not None and node.independent)
 
 
-register(_step, "heaviside", lines=_corners)
+STEPS = register(_step, "heaviside", lines=_corners)
+"""The step functions."""

@@ -58,17 +58,31 @@ def radii(network: PrototypeClassifier, images: Tensor, labels: Tensor) -> Tenso
         images: (N, C, H, W) on the pixel scale.
         labels: (N,) the true classes.
     """
-    scores, each = network.scores(images), torch.arange(len(images), device=images.device)
+    with torch.no_grad():
+        own, other = _nearest_boundary(network, images, labels)
+    # Only this pair of prototypes has a gradient. So the search among all of them needs no way back.
+    points = network.points.flatten(0, 1)
+    own_points, other_points = points[own], points[other]
+    apart = own_points - other_points
+    doubled = 2 * images.flatten(1).to(points.dtype) - own_points - other_points
+    length = apart.square().sum(dim=1).clamp(min=1e-6).sqrt()
+    found: Tensor = (apart * doubled).sum(dim=1) / (2 * length)
+    return found
+
+
+def _nearest_boundary(network: PrototypeClassifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (N,) each image's nearest own prototype, and the other class's one with the nearest boundary."""
+    scores, points = network.scores(images), network.points
+    per_class, each = points.shape[1], torch.arange(len(images), device=images.device)
     value, nearest = scores[each, labels].max(dim=1)
-    points = network.points
     own = points[labels, nearest]
     with torch.autocast(images.device.type, enabled=False):
         products = (own @ points.flatten(0, 1).T).view_as(scores)
-        squares = own.square().sum(dim=1)[:, None, None] + points.square().sum(dim=2) - 2 * products
-        found = (value[:, None, None] - scores) / squares.clamp(min=1e-6).sqrt()
-    others = found.amin(dim=2).scatter(1, labels[:, None], torch.inf)
-    smallest: Tensor = others.amin(dim=1)
-    return smallest
+    halves = points.square().sum(dim=2) / 2
+    squares = (halves[labels, nearest][:, None, None] + halves - products).clamp_(min=1e-6)
+    distances = (value[:, None, None] - scores) / squares.sqrt_()
+    distances[each, labels] = torch.inf
+    return labels * per_class + nearest, distances.flatten(1).argmin(dim=1)
 
 
 def _prototypes(network: nn.Module) -> PrototypeClassifier:
