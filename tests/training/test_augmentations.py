@@ -56,6 +56,14 @@ def test_a_shift_moves_whole_images(pixels: int) -> None:
         assert same.any(dim=1).all(), "every shift is drawn"
 
 
+def test_a_share_of_the_images_is_shifted() -> None:
+    before = images()
+    everywhere, some = (Shift(pixels=1, share=share).apply(before, 7, IDS) for share in (1.0, 0.3))
+    still = (some == before).flatten(1).all(dim=1)
+    assert torch.equal(some[~still], everywhere[~still])
+    assert 0.2 < (~still).double().mean() < 0.33  # a ninth of the shifts goes nowhere
+
+
 def test_a_flip_swaps_left_and_right_of_half_the_images() -> None:
     before = images()
     after = HorizontalFlip().apply(before, 7, IDS)
