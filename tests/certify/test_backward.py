@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from robustlab.certify import CROWN, CROWNIBP, IBP, AlphaCROWN, AutoCertifier, rounding
 from robustlab.certify.backward import Tape, lower_bounds
+from robustlab.certify.crown import with_small_layers
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
 from robustlab.certify.tightening import WorkCounter
@@ -310,6 +311,24 @@ def test_only_open_rectifiers_are_counted_and_memory_bounds_the_rows(monkeypatch
     monkeypatch.setattr("robustlab.certify.tightening.lower_bounds", counted)
     assert torch.allclose(CROWN().margins(model, images, labels, threat), whole, atol=1e-9)
     assert max(asked) == 1
+
+
+def test_small_layers_first_save_passes_and_lose_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Of its layers one has 8 values and one 6.
+    model, images = network("relu"), seeding.uniform(3, torch.arange(60), (1, 4, 4))
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    threat = Linf(eps=0.1)
+    coarse = CROWNIBP().certify(model, images, labels, threat)
+    for certifier in (CROWN(), AlphaCROWN(steps=3)):
+        proofs = []
+        for small in (0, 6):
+            monkeypatch.setattr("robustlab.certify.crown._SMALL", small)
+            proofs.append(certifier.proofs(model, images, labels, threat))
+        assert torch.equal(proofs[0].certified, proofs[1].certified)
+        between = with_small_layers(model, images, labels, threat).proven & ~coarse
+        assert between.any()
+        assert (proofs[1].backwards[between] < proofs[0].backwards[between]).all()
 
 
 def test_auto_proves_what_its_parts_prove_and_skips_what_takes_long() -> None:

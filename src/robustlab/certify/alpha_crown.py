@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from robustlab.certify.backward import Node, Tape, lower_bounds, way_back
 from robustlab.certify.base import Certifier, ProofResult
-from robustlab.certify.crown_ibp import crown_ibp
+from robustlab.certify.crown import with_small_layers
 from robustlab.certify.interval import Interval
 from robustlab.certify.margins import Bounds, differences, in_groups, logits_of, margins_of
 from robustlab.certify.region import region
@@ -60,7 +60,7 @@ class AlphaCROWN(Certifier):
         *,
         everywhere: bool = False,
     ) -> Bounds:
-        """Return the bounds of CROWN-IBP, and better ones of the images that it does not prove, or of all."""
+        """Return bounds with optimised slopes for the images that need it, or for all images."""
 
         def bounded(images: Tensor, labels: Tensor, coarse: Tensor) -> Bounds:
             tightener = Tightener(len(images))
@@ -70,7 +70,7 @@ class AlphaCROWN(Certifier):
             margins, further = self._optimised(logits, labels, margins)
             return Bounds(margins, torch.full_like(rows, 2), rows + further)
 
-        bounds = crown_ibp(model, images, labels, threat)
+        bounds = with_small_layers(model, images, labels, threat)
         rows = (~bounds.proven | everywhere).nonzero()[:, 0]
         if len(rows):
             bounds.improve(rows, in_groups(bounded, images[rows], labels[rows], bounds.margins[rows]))

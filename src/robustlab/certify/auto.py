@@ -13,17 +13,13 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from robustlab.certify.alpha_crown import AlphaCROWN
-from robustlab.certify.backward import Tape
 from robustlab.certify.base import Certifier, ProofResult
-from robustlab.certify.crown import CROWN
+from robustlab.certify.crown import CROWN, work_of
 from robustlab.certify.crown_ibp import CROWNIBP
 from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
-from robustlab.certify.margins import logits_of
 from robustlab.certify.nearest_prototype import NearestPrototype
-from robustlab.certify.region import region
 from robustlab.certify.step_splitting import StepSplitting
-from robustlab.certify.tightening import WorkCounter
 from robustlab.core.spec import register
 from robustlab.models import PrototypeClassifier
 from robustlab.threats import ThreatModel
@@ -74,12 +70,10 @@ class AutoCertifier(Certifier):
         """Return the certifier that follows, given an image of the same shape as all."""
         if self.alpha:
             return AlphaCROWN()
-        counter = WorkCounter()
-        with torch.no_grad():
-            logits_of(model, Tape(counter.tighten).start(region(image, threat, torch.float64)))
-        if counter.steps:
+        counted = work_of(model, image, threat)
+        if counted.steps:
             return StepSplitting()
-        return CROWN() if counter.work <= self.work else CROWNIBP()
+        return CROWN() if counted.work <= self.work else CROWNIBP()
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
         with torch.no_grad():

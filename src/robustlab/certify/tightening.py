@@ -1,5 +1,6 @@
 """Tighter bounds for the arguments of an activation, each by its own way back (`backward`)."""
 
+import math
 from typing import Any
 
 import torch
@@ -20,12 +21,17 @@ _AT_ONCE = 2**18
 class Tightener:
     """Tightens bounds, for N images at once, and counts.
 
+    Args:
+        n: how many images.
+        largest: layers with more values for an image are left as they are.
+
     Attributes:
         rows: (N,) how many ways back each image took.
     """
 
-    def __init__(self, n: int) -> None:
+    def __init__(self, n: int, largest: float = math.inf) -> None:
         self.rows = torch.zeros(n, dtype=torch.int64)
+        self._largest = largest
 
     def tighten(self, func: Any, x: Interval) -> None:
         """Set the tightest bounds that are known of the arguments of a function that is not affine."""
@@ -34,7 +40,7 @@ class Tightener:
         if not node.tight:
             node.tight = True
             # Nothing is gained where intervals are exact, or right after another activation.
-            if _can_be_tightened(node):
+            if _can_be_tightened(node) and node.lower[0].numel() <= self._largest:
                 self._improve(node, bent=LINES.get(func) in (rectifier, leaky))
         x.lower, x.upper = node.lower, node.upper
 
@@ -62,11 +68,13 @@ class WorkCounter:
     """Counts, instead of a `Tightener`, what it would take for one image.
 
     Attributes:
+        sizes: of each layer that can be tightened, how many values it has for an image.
         work: how many coefficients, if intervals decide nothing.
         steps: whether there is a step function.
     """
 
     def __init__(self) -> None:
+        self.sizes: list[int] = []
         self.work, self.steps = 0, False
 
     def tighten(self, func: Any, x: Interval) -> None:
@@ -75,7 +83,8 @@ class WorkCounter:
         node = x.node
         assert node is not None
         if not node.tight and _can_be_tightened(node):
-            self.work += node.lower[0].numel() * sum(each.lower[0].numel() for each in way_back(node))
+            self.sizes.append(node.lower[0].numel())
+            self.work += self.sizes[-1] * sum(each.lower[0].numel() for each in way_back(node))
         node.tight = True
 
 
