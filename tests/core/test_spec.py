@@ -134,7 +134,7 @@ FROZEN_SPECS = {
     "triangle(peak=0.4)",
     "warmup(share=0.1, then=constant())",
     "flip()",
-    "shift(pixels=2)",
+    "shift(pixels=2, share=1.0)",
     "ema(decay=0.999)",
     "fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25)",
     "pgd_training(threat=linf(eps=0.1), attack=pgd(steps=10, rel_step_size=0.25, restarts=1, "
@@ -214,7 +214,7 @@ FROZEN_SPECS = {
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
     "strided_cnn(hidden=100)",
-    "deep_cnn(channels=(16, 32, 32, 64), strides=(1, 2, 1, 2), hidden=256, batch_norm=True)",
+    "deep_cnn(channels=(16, 32, 32, 64), strides=(1, 2, 1, 2), kernels=(), hidden=256, batch_norm=True)",
     "vae(hidden=400, latent=20)",
     "if_masked(attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), steps=10, points=5)",
     "unbounded()",

@@ -14,6 +14,7 @@ from robustlab.models.base import Model, Shape
 
 _Channels = Annotated[int, Field(ge=1, le=4096)]
 _Stride = Annotated[int, Field(ge=1, le=8)]
+_Kernel = Annotated[int, Field(ge=1, le=31)]
 
 
 @register("deep_cnn")
@@ -27,28 +28,31 @@ class DeepCNN(Model):
     """The filters of each convolution."""
     strides: tuple[_Stride, ...] = (1, 2, 1, 2)
     """The stride of each convolution; a stride of 2 halves height and width."""
-    kernel: Annotated[int, Field(ge=1, le=31)] = 3
-    """The height and width of each filter; odd."""
+    kernels: tuple[_Kernel, ...] = ()
+    """The height and width of each convolution's filters, odd; none: 3 for all."""
     hidden: Annotated[int, Field(ge=1)] = 256
     """The outputs of the hidden linear layer."""
     batch_norm: bool = True
     """Whether each layer but the last is followed by batch normalisation."""
 
     def __post_init__(self) -> None:
-        if len(self.channels) != len(self.strides):
-            raise ValueError(
-                f"strides must be as many as channels, found {len(self.strides)} and {len(self.channels)}"
-            )
-        if self.kernel % 2 == 0:
-            raise ValueError(f"kernel must be odd, found {self.kernel}")
+        for name, values in (("strides", self.strides), ("kernels", self.kernels or self.channels)):
+            if len(values) != len(self.channels):
+                raise ValueError(
+                    f"{name} must be as many as channels, found {len(values)} and {len(self.channels)}"
+                )
+        if any(kernel % 2 == 0 for kernel in self.kernels):
+            raise ValueError(f"kernels must be odd, found {self.kernels}")
 
     def build(self, shape: Shape) -> nn.Module:
         layers: list[nn.Module] = []
         before, height, width = shape.image
-        for channels, stride in zip(self.channels, self.strides, strict=True):
+        kernels = self.kernels or (3,) * len(self.channels)
+        for channels, stride, kernel in zip(self.channels, self.strides, kernels, strict=True):
             # Batch normalisation has a bias of its own.
-            padding, bias = self.kernel // 2, not self.batch_norm
-            layers.append(nn.Conv2d(before, channels, self.kernel, stride, padding, bias=bias))
+            layers.append(
+                nn.Conv2d(before, channels, kernel, stride, padding=kernel // 2, bias=not self.batch_norm)
+            )
             layers += self._activation(nn.BatchNorm2d(channels))
             before, height, width = channels, -(-height // stride), -(-width // stride)
         layers += [nn.Flatten(), nn.Linear(before * height * width, self.hidden, bias=not self.batch_norm)]
