@@ -4,14 +4,19 @@ The result of a step function is 0 or 1. A case says of some results which. It i
 that does not suffice, one more result is decided, either way. With all results decided, a case is one image
 behind the threshold, and its bounds are exact up to rounding. So the search is complete, given enough cases.
 Few pixels of MNIST are near a threshold, and a network that is trained with interval bounds needs few cases.
+
+Linear bounds of the whole image prove others than the search does. `alpha_crown` gets those that reach the
+limit of cases.
 """
 
+import contextlib
 from typing import Annotated, Any
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from robustlab.certify.alpha_crown import AlphaCROWN
 from robustlab.certify.backward import Tape
 from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.ibp import IBP, margin_bounds
@@ -28,7 +33,7 @@ _AT_ONCE = 32
 
 @register("step_splitting")
 class StepSplitting(Certifier):
-    """`ibp`; where it fails, a search over the black and white images behind a threshold.
+    """`ibp`; where it fails, a search over the black and white images behind a threshold; then `alpha_crown`.
 
     For networks with a `Threshold`, such as the architecture `thresholded`.
     """
@@ -36,8 +41,8 @@ class StepSplitting(Certifier):
     norms = ("linf",)
     at_once = 10
 
-    cases: Annotated[int, Field(ge=2, le=LARGEST_COUNT)] = 2000
-    """The most cases that are bounded for an image; then it is left open."""
+    cases: Annotated[int, Field(ge=2, le=LARGEST_COUNT)] = 1000
+    """The most cases that are bounded for an image."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         if not _Search(model, images[:1], labels[:1], threat).root.shape[0]:
@@ -45,11 +50,21 @@ class StepSplitting(Certifier):
         certified, _ = IBP().look(model, images, labels, threat)
         forwards = IBP().passes(certified)
         backwards = torch.zeros_like(forwards)
+        left = []
         for row in (~certified).nonzero()[:, 0].tolist():
             search = _Search(model, images[row : row + 1], labels[row : row + 1], threat)
-            certified[row] = search.proves(self.cases)
+            answer = search.answer(self.cases)
+            certified[row] = answer is True
             forwards[row] += search.forwards
             backwards[row] += search.backwards
+            left += [row] if answer is None else []
+        # Only interval bounds may have rules for all that the network does.
+        with contextlib.suppress(NoRuleError):
+            if left:
+                proofs = AlphaCROWN().prove(model, images[left], labels[left], threat)
+                certified[left] = proofs.certified
+                forwards[left] += proofs.forwards
+                backwards[left] += proofs.backwards
         return ProofResult(certified, forwards, backwards)
 
 
@@ -71,8 +86,8 @@ class _Search:
             # In float64, which allows for rounding: what counts as decided here is not looked at again.
             self.root = self._bound(image.new_empty(1, 0), torch.float64)[1].known()[0]
 
-    def proves(self, most: int) -> bool:
-        """Return whether all cases are proven, bounding about so many at most."""
+    def answer(self, most: int) -> bool | None:
+        """Return whether all cases are proven; None if this needs more than about so many."""
         queue, bounded = [self.root], 0
         while queue and bounded < most:
             some, queue = torch.stack(queue[-_AT_ONCE:]), queue[:-_AT_ONCE]
@@ -94,7 +109,7 @@ class _Search:
             place = worth.argmax(dim=1, keepdim=True)
             for value in (0.0, 1.0):
                 queue += some.scatter(1, place, value).unbind()
-        return not queue
+        return None if queue else True
 
     def _gains(self, cases: Tensor) -> tuple[Tensor, Tensor]:
         """Return bounds (N,) of cases (N, S), and (2, N, S) what each gains from a result of 1 or of 0."""
