@@ -59,8 +59,14 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_network_has_a_card() -> None:
-    own = ["mnist_cnn", "mnist_fgsm_0125", "mnist_fgsm_025", "mnist_single_step", "mnist_thresholded_pgd"]
-    assert own == OWN
+    assert OWN == [
+        "mnist_cnn",
+        "mnist_fgsm_0125",
+        "mnist_fgsm_025",
+        "mnist_sabr_01",
+        "mnist_single_step",
+        "mnist_thresholded_pgd",
+    ]
     assert list(zoo_names()) == OWN
     for name in OWN:
         card = json.loads((ZOO / f"{name}.json").read_text())
