@@ -136,6 +136,21 @@ def test_a_third_value_is_not_forgotten() -> None:
     assert not StepSplitting().certify(model, images, labels, THREAT).any()
 
 
+def test_a_network_without_gradients_is_decided_too() -> None:
+    class Still(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            with torch.no_grad():
+                logits: Tensor = model(images)
+                return logits
+
+    model, images = nn.Sequential(Threshold(0.5), behind(6)).eval(), images_of(6)
+    labels = model(images).argmax(dim=1)
+    plain, still = (
+        StepSplitting(cases=100_000).certify(each, images, labels, THREAT) for each in (model, Still().eval())
+    )
+    assert torch.equal(plain, still)
+
+
 def test_without_a_threshold() -> None:
     model, images = behind(1), images_of(1)
     labels = model(images).argmax(dim=1)

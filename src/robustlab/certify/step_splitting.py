@@ -117,6 +117,8 @@ class _Search:
         with torch.enable_grad():
             margins, steps = self._bound(cases, torch.float32)
             ends = [end for result in steps.results for end in (result.lower, result.upper)]
+            if not all(each.requires_grad for each in (margins, *ends)):  # the network turns gradients off
+                return margins.detach(), torch.zeros((2, *cases.shape), device=cases.device)
             slopes = torch.autograd.grad(margins.sum(), ends, allow_unused=True, materialize_grads=True)
         below, above = (torch.cat([part.flatten(1) for part in slopes[first::2]], dim=1) for first in (0, 1))
         return margins.detach(), torch.stack([below, -above])
