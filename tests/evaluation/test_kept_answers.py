@@ -1,5 +1,6 @@
 """A model that no look tells from another one is told by its answers."""
 
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -33,11 +34,13 @@ class Banded(nn.Module):
 
 
 class Noisy(nn.Module):
-    """Draws from a generator of its own, as far as a file says."""
+    """Draws from a generator of its own, as far as a file says; each network draws other numbers."""
+
+    seeds = itertools.count()
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path, self.generator = path, np.random.default_rng()
+        self.path, self.generator = path, np.random.default_rng(next(self.seeds))
 
     def forward(self, images: Tensor) -> Tensor:
         noise = float(self.path.read_text()) * self.generator.normal(size=len(images))
