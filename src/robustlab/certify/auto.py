@@ -58,10 +58,7 @@ class AutoCertifier(Certifier):
                 found.forwards[open_ones] += 1
                 open_ones &= self._hopeful(model, images, labels, rough)
             if open_ones.any():
-                proofs = following.prove(model, images[open_ones], labels[open_ones], threat)
-                certified[open_ones] = proofs.certified
-                found.forwards[open_ones] += proofs.forwards
-                found.backwards[open_ones] += proofs.backwards
+                found.follow(open_ones, following.prove(model, images[open_ones], labels[open_ones], threat))
         return found
 
     def _following(

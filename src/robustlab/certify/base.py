@@ -42,6 +42,12 @@ class ProofResult(NamedTuple):
     forwards: Tensor
     backwards: Tensor
 
+    def follow(self, rows: Tensor, proofs: "ProofResult") -> None:
+        """Take over what another certifier found about the images of a mask (N,); the passes add up."""
+        self.certified[rows] = proofs.certified
+        self.forwards[rows] += proofs.forwards
+        self.backwards[rows] += proofs.backwards
+
 
 class Certifier(Unit, ABC):
     """A proof, image by image, that no point of the threat model changes the class.
