@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from certified_cases import NAMES, SHAPE, make, network_of, step_on
 from torch import Tensor, nn
 
-from robustlab.certify import IBP
+from robustlab.certify import IBP, Interval, margin_bounds
+from robustlab.certify.rules.linear import products_in
 from robustlab.core import seeding
 from robustlab.core.device import Compute
 from robustlab.core.errors import SpecError
@@ -95,6 +96,39 @@ def test_the_gradient_of_the_bound_equals_finite_differences() -> None:
                 losses.append(float(bound_loss(step, *box)[0]))
                 weight[place] -= change
         assert float(gradient[place]) == pytest.approx((losses[0] - losses[1]) / 4e-3, rel=0.05, abs=1e-3)
+
+
+def test_in_autocast_the_layers_multiply_in_its_format() -> None:
+    network = network_of()
+    step = step_on(network)
+    box = ball(Linf(eps=0.1), step.images, 1.0)
+    exact, _ = bound_loss(step, *box)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough, _ = bound_loss(step, *box)
+    assert rough.dtype == torch.float32
+    assert 0 < (rough - exact).abs().detach() < 0.02 * exact.detach()
+    gradients = torch.autograd.grad(rough, list(network.parameters()), allow_unused=True)
+    for rounded, one in zip(
+        gradients, torch.autograd.grad(exact, list(network.parameters()), allow_unused=True), strict=True
+    ):
+        if one is not None:
+            torch.testing.assert_close(rounded, one, rtol=0.1, atol=0.02)
+    again, _ = bound_loss(step, *box)
+    assert torch.equal(again, exact)
+
+
+def test_a_certifier_never_multiplies_in_another_format() -> None:
+    network = network_of().eval()
+    step = step_on(network)
+    network.eval()
+    expected = IBP().certify(network, step.images, step.labels, Linf(eps=0.004))
+    pixels = Interval(step.images.double(), step.images.double())
+    exact = margin_bounds(network, step.labels, pixels)
+    with products_in(torch.bfloat16):
+        torch.testing.assert_close(
+            margin_bounds(network, step.labels, pixels), exact, rtol=0, atol=0, equal_nan=True
+        )
+    assert torch.equal(IBP().certify(network, step.images, step.labels, Linf(eps=0.004)), expected)
 
 
 def test_the_bound_leaves_no_trace_in_the_network() -> None:

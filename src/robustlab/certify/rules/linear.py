@@ -6,7 +6,9 @@ function of the pixels, the dual norm of an L2, L1 or L0 ball gives its radius t
 largest sizes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -20,6 +22,21 @@ from robustlab.certify.rules.base import register, size, within_float32
 
 Layer = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """A linear map of (values, weight, bias), the bias one number per output channel."""
+
+_FORMAT: ContextVar[torch.dtype | None] = ContextVar("format of products", default=None)
+
+
+@contextmanager
+def products_in(dtype: torch.dtype | None) -> Iterator[None]:
+    """Let layers multiply float32 bounds in another format, as autocast does; None changes nothing.
+
+    It is for trainings, where bounds prove nothing. Bounds stay in float32 between the layers.
+    """
+    before = _FORMAT.set(dtype)
+    try:
+        yield
+    finally:
+        _FORMAT.reset(before)
 
 
 def through(
@@ -68,14 +85,28 @@ def _dual(layer: Layer, ball: Ball, weight: Tensor) -> Tensor:
     return (scale.amax() * norms).view(-1, *[1] * (weight.ndim - 2))
 
 
+def _product(func: Any, dtype: torch.dtype) -> Any:
+    """Return a layer's function on bounds of a dtype, in the format of `products_in`."""
+    chosen = _FORMAT.get()
+    if chosen is None or dtype != torch.float32:
+        return func
+
+    def product(*values: Any, **options: Any) -> Tensor:
+        values = tuple(v.to(chosen) if isinstance(v, Tensor) else v for v in values)
+        return func(*values, **options).to(dtype)  # type: ignore[no-any-return]
+
+    return product
+
+
 def _linear(func: Any, x: Any, weight: Any, bias: Any = None, *geometry: Any, **more: Any) -> Interval:
     if not isinstance(x, Interval) or depends(weight, bias):
         raise NoRuleError(f"{func.__name__} has an interval rule only for fixed weights")
     dtype = x.lower.dtype
     weight, bias = weight.to(dtype), None if bias is None else bias.to(dtype)
     allowance = gamma(weight[0].numel() + 1, dtype)
+    product = _product(func, dtype)
     lower, upper = through(
-        lambda values, w, b: func(values, w, b, *geometry, **more), x, weight, bias, allowance
+        lambda values, w, b: product(values, w, b, *geometry, **more), x, weight, bias, allowance
     )
     within_float32(lower, upper)
     noise: Any = 0.0

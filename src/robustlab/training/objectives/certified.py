@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustlab.certify import Interval, margin_bounds
+from robustlab.certify.rules.linear import products_in
 from robustlab.data import Split
 from robustlab.threats import ThreatModel
 from robustlab.training.batch_norm import batch_norms, batch_statistics
@@ -126,11 +127,14 @@ def bound_loss(
         margins: bounds the margins; with the arguments and the result of `margin_bounds`.
         statistics: of batch normalisation, as `batch_statistics` yields them; the rest are the running ones.
     """
-    network = step.network
+    network, device = step.network, lower.device.type
+    # Bounds refuse autocast, since a proof holds for float32. Here they are no proof.
+    products = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     bounded = WithTensors(network, statistics) if statistics else network
     with (
         _in_eval_mode(network),
-        torch.autocast(lower.device.type, enabled=False),
+        torch.autocast(device, enabled=False),
+        products_in(products),
         seen_by_relus(network) as layers,
     ):
         found = margins(bounded, step.labels, Interval(lower, upper))
