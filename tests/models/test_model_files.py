@@ -24,6 +24,7 @@ SMALL = [
     "gan(hidden=8, latent=3, dropout=0.1)",
     "strided_cnn(hidden=9)",
     "thresholded(classifier=strided_cnn(hidden=5), at=0.3)",
+    "thresholded(classifier=strided_cnn(hidden=5), at=(0.3, 0.5))",
     "purifier(network=reformer(channels=2), classifier=strided_cnn(hidden=5))",
     "prototypes(per_class=2)",
     "deep_cnn(channels=(2, 3), strides=(1, 2), hidden=5)",

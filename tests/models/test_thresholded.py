@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
-from robustlab.certify import IBP
+from robustlab.certify import IBP, AutoCertifier, Certifier, StepSplitting
 from robustlab.core import seeding
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
@@ -38,6 +39,59 @@ def test_its_gradient_is_that_of_the_black_and_white_image() -> None:
     assert torch.equal(found, wanted)
     with torch.no_grad():
         assert torch.equal(Threshold(0.45)(points), white)
+
+
+def test_several_thresholds_are_channels_one_after_another() -> None:
+    images = seeding.uniform(1, torch.arange(5), (2, 4, 4))
+    found = Threshold((0.3, 0.6))(images)
+    assert torch.equal(found, torch.cat([images >= 0.3, images >= 0.6], dim=1).float())
+    points = images.clone().requires_grad_()
+    seen = Threshold((0.3, 0.6))(points)
+    assert torch.equal(seen.detach(), found)
+    weight = seeding.uniform(2, torch.arange(5), (4, 4, 4))
+    (slope,) = torch.autograd.grad((weight * seen).sum(), points)
+    assert torch.equal(slope, weight[:, :2] + weight[:, 2:])
+
+
+def test_the_architecture_gets_a_channel_for_each_threshold() -> None:
+    unit = ThresholdedModel(classifier=StridedCNN(hidden=9), at=(0.301, 0.5, 0.699))
+    assert parse(Model, repr(unit)) == unit
+    with seeding.isolated(3):
+        model: Any = unit.build(Shape(3, 8, 8, 4)).eval()
+    images = seeding.uniform(1, torch.arange(5), (3, 8, 8))
+    assert model(images).shape == (5, 4)
+    assert model.transform(images).shape == (5, 9, 8, 8)
+
+
+@pytest.mark.parametrize("certifier", [IBP(), StepSplitting(), AutoCertifier()], ids=lambda unit: unit.name)
+def test_proofs_hold_for_every_code_that_can_be_reached(certifier: Certifier) -> None:
+    # A grey pixel that crosses one threshold may be safe from another one.
+    with seeding.isolated(4):
+        linear = nn.Linear(27, 3)
+    model = nn.Sequential(Threshold((0.3, 0.5, 0.7)), nn.Flatten(), linear).eval()
+    images = seeding.uniform(5, torch.arange(60), (1, 3, 3))
+    labels, eps = model(images).argmax(dim=1), 0.12
+    proven = certifier.certify(model, images, labels, Linf(eps=eps))
+    # What each pixel alone can take from each margin, by all codes that it can have; pixels add up.
+    moved = images.flatten(1)[..., None] + torch.linspace(-eps, eps, 97)
+    codes = torch.stack([moved >= level for level in (0.3, 0.5, 0.7)]).float()
+    weight = linear.weight.view(3, 3, 9)
+    scores = torch.einsum("ktp,tnpm->nkpm", weight, codes)
+    here = scores[torch.arange(60), labels][:, None]
+    bias = linear.bias
+    margins = (here - scores).amin(dim=3).sum(dim=2) + bias[labels][:, None] - bias
+    margins[torch.arange(60), labels] = torch.inf
+    worst = margins.amin(dim=1)
+    assert not proven[worst < 0].any()
+    assert 5 < proven.sum() <= (worst > -1e-5).sum()
+    if certifier != IBP():
+        assert proven.sum() >= IBP().certify(model, images, labels, Linf(eps=eps)).sum()
+
+
+@pytest.mark.parametrize("at", ["()", "(0.5, 0.4)", "(0.5, 0.5)", "(0.5, 1.5)", "0", "high"])
+def test_thresholds_that_make_no_sense(at: str) -> None:
+    with pytest.raises(SpecError, match=r"at (must|should) be"):
+        parse(Model, f"thresholded(classifier=strided_cnn, at={at})")
 
 
 @pytest.mark.parametrize("text", ["vae(hidden=9, latent=2)", "code(reference='my.py:make')"])
