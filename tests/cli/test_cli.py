@@ -142,6 +142,11 @@ def test_ls_explains_a_unit() -> None:
     assert "dlr" in by_name["loss"]["accepted"].split(", ")
     assert "estimator" in by_name["gradient"]["meaning"]
     assert json.loads(call("ls", "spsa", "--json").output)["kind"] == "attack", "and not the gradient"
+    both = json.loads(call("ls", "thresholded", "--json").output)
+    assert (both["kind"], [other["kind"] for other in both["same_name"]]) == ("defense", ["model"])
+    pages = call("ls", "thresholded").output
+    assert "thresholded  defense" in pages
+    assert "thresholded  model" in pages
     table = call("ls", "apgd").output
     assert "share of steps" in " ".join(table.split())
     heading, row = (line for line in table.splitlines() if line.startswith(("argument", "targets")))

@@ -2,12 +2,12 @@
 
 import importlib
 import importlib.metadata
+import itertools
 import json
 import re
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from robustlab.cli import unit_page
@@ -37,18 +37,19 @@ def show(kind: str | None, *, as_json: bool) -> None:
     """
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     kinds = {} if kind in files else _kinds()
-    # Of two kinds that have a unit of one name the first has the name.
-    by_name = {unit.listed["name"]: unit for found in reversed(kinds.values()) for unit in found}
+    by_name: dict[str, list[_Entry]] = {}  # two kinds may have a unit of one name
+    for unit in itertools.chain.from_iterable(kinds.values()):
+        by_name.setdefault(unit.listed["name"], []).append(unit)
     lists = {name: [unit.listed for unit in found] for name, found in kinds.items()}
     everything = {name: _summaries(found) for name, found in lists.items()} | files
     if kind is not None:
         named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
         if kind in by_name and kind not in everything:
             if not named:
-                unit_page.show(by_name[kind].described(), as_json=as_json)
+                unit_page.show([unit.described() for unit in by_name[kind]], as_json=as_json)
                 return
-            listed = by_name[kind].listed
-            named[f"{listed['kind']}s"] = {kind: listed["summary"]}
+            for unit in by_name[kind]:
+                named[_plural(unit.listed["kind"])] = {kind: unit.listed["summary"]}
         if kind not in everything and not named:
             names = [name for entries in everything.values() for name in entries if name.isidentifier()]
             hint = did_you_mean(kind, [*everything, *by_name, *names])
@@ -89,8 +90,12 @@ def _kinds() -> dict[str, list[_Entry]]:
         found = _imported_units()
     else:
         found = [_Entry(unit["listed"], partial(unit.__getitem__, "described")) for unit in own_units()]
-    by_kind = groupby(found, key=lambda unit: unit.listed["kind"])
-    return {_PLURAL.get(kind, f"{kind}s"): list(same) for kind, same in by_kind}
+    by_kind = itertools.groupby(found, key=lambda unit: unit.listed["kind"])
+    return {_plural(kind): list(same) for kind, same in by_kind}
+
+
+def _plural(kind: str) -> str:
+    return _PLURAL.get(kind, f"{kind}s")
 
 
 def _imported_units() -> list[_Entry]:

@@ -1,7 +1,8 @@
-"""``robustlab ls NAME``: prints the description of one unit."""
+"""``robustlab ls NAME``: prints the description of a unit, or of each unit of that name."""
 
 import json
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
@@ -15,11 +16,22 @@ _HEADINGS = {
 }
 
 
-def show(found: dict[str, Any], *, as_json: bool) -> None:
-    """Print what a unit is, as `describe.described` returned it."""
+def show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
+    """Print what units of one name are, as `describe.described` returned it.
+
+    In JSON the object of the first one has the others under ``"same_name"``.
+    """
     if as_json:
-        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+        first, *others = found
+        sys.stdout.write(json.dumps(first | ({"same_name": others} if others else {}), indent=2) + "\n")
         return
+    for place, unit in enumerate(found):
+        if place:
+            echo()
+        _show(unit)
+
+
+def _show(found: dict[str, Any]) -> None:
     echo(f"{styled(printable(found['name']), bold=True)}  {styled(printable(found['kind']), dim=True)}\n")
     if "access" in found:
         print_paragraphs(f"{', '.join(dict.fromkeys([found['access'], *found['norms']]))}\n\n")
