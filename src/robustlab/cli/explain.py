@@ -38,7 +38,7 @@ def show(check: str | None, *, as_json: bool) -> None:
     if check in others:
         from robustlab.cli.describe import described  # it loads pydantic
 
-        unit_page.show(described(others[check]), as_json=as_json)
+        unit_page.show([described(others[check])], as_json=as_json)
     elif check is not None:
         hint = did_you_mean(check, titles)
         raise SpecError(f"unknown check {shown(check)}{hint}; `robustlab explain` lists the checks")
