@@ -17,7 +17,7 @@ from robustlab.core.spec import Unit, parse
 from robustlab.threats import L2, Linf, ThreatModel
 
 NO_NUMBERS: list[Any] = [True, False, "2", "0.5", "many", float("nan"), float("inf"), 1e39, -1e39, 10**39]
-NO_NUMBERS += [10**5000, np.bool_(True), torch.tensor(True), torch.ones(2), [1], {}, object(), b"1", 1j]
+NO_NUMBERS += [10**5000, np.bool_(True), torch.tensor(True), torch.ones(2), ["1"], {}, object(), b"1", 1j]
 
 
 @every_unit
