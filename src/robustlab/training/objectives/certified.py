@@ -128,7 +128,7 @@ def bound_loss(
         statistics: of batch normalisation, as `batch_statistics` yields them; the rest are the running ones.
     """
     network, device = step.network, lower.device.type
-    # Bounds refuse autocast, since a proof holds for float32. Here they are no proof.
+    # Bounds refuse autocast, because they are proofs for float32. In training they prove nothing.
     products = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     bounded = WithTensors(network, statistics) if statistics else network
     with (
