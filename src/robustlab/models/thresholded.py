@@ -69,7 +69,7 @@ class ThresholdedModel(Model):
             raise ValueError(f"at must be one threshold, or several from low to high, found {self.at}")
 
     def build(self, shape: Shape) -> nn.Module:
-        levels = len(self.at) if isinstance(self.at, tuple) else 1
-        behind = shape._replace(channels=levels * shape.channels)
+        count = len(self.at) if isinstance(self.at, tuple) else 1
+        behind = shape._replace(channels=count * shape.channels)
         parts = OrderedDict(transform=Threshold(self.at), classifier=self.classifier.build(behind))
         return nn.Sequential(parts)
