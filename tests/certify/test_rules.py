@@ -72,6 +72,9 @@ FUNCTIONS: dict[str, Function] = {
     "chunks": lambda x: sum(x.chunk(2, dim=1), torch.zeros(())) - torch.split(x, 2, dim=1)[1],
     "pieces": lambda x: x[:, 1:, ..., 2] + x.narrow(1, 0, 3).select(3, 1) + x.unbind(1)[0][:, None, :, 0],
     "copies": lambda x: x[:, :1].expand(-1, 4, -1, -1) + x.repeat(1, 1, 2, 1)[:, :, :6] + x.roll(1, 2),
+    "nearest pixel": lambda x: F.interpolate(
+        F.interpolate(x, size=(9, 4)), scale_factor=2.0, mode="nearest-exact"
+    ),
     "casts": lambda x: x.float().to(torch.float32).to(OTHER).to("cpu").double().detach().clone(),
     "too small for float32": lambda x: x * 1e-30 * 1e-20 / 1e-20,
     "facts": lambda x: x.view(x.size(0), -1) if x.dim() == 4 and len(x) == x.shape[0] else -x,

@@ -42,6 +42,16 @@ def _moved(func: Any, x: Any, *args: Any, **options: Any) -> Any:
     return _view(x, lower, upper, x.ball._replace(centre=centre, edge=edge, error=error))
 
 
+def _resized(func: Any, x: Any, *args: Any, **options: Any) -> Any:
+    mode = str(args[2] if len(args) > 2 else options.get("mode", "nearest"))
+    if not mode.startswith("nearest"):
+        raise NoRuleError(f"{func.__name__} has an interval rule only for nearest pixels, found {mode}")
+    # torch computes the places in the format of the values; a proof is for those of float32.
+    places = torch.arange(x.lower[0, 0].numel(), dtype=torch.float32, device=x.lower.device)
+    copied = func(places.view(1, 1, *x.lower.shape[2:]), *args, **options)
+    return x.flatten(2)[:, :, copied.long().flatten()].unflatten(2, copied.shape[2:])
+
+
 register(_unchanged, "float double to contiguous detach clone", [Tensor], transpose=same)
 register(
     _unchanged,
@@ -60,3 +70,5 @@ _REARRANGING = register(
 )
 _COPYING = "__getitem__ narrow select chunk split unbind expand repeat flip roll"
 register(_moved, _COPYING, (torch, Tensor), transpose=transposed)
+# The operations that the rule is made of have nodes already.
+register(_resized, "interpolate", [F], transpose=transposed)
