@@ -9,6 +9,7 @@ from torch import nn
 from robustlab.core.text import one_line
 from robustlab.defenses import ComposedDefense
 from robustlab.defenses.loading import load, source
+from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.subject import LoadedClassifier, classifier_of
 from robustlab.models import load_network
 from robustlab.models.files import network_kind
@@ -65,7 +66,7 @@ class StudyModels:
             return self.key(self.recipe.models[text].source, choice)
         named = source(choice.bound(text))
         if isinstance(named, ComposedDefense):
-            return digest(repr(named), [self.key(part, choice) for part in named.networks])
+            return digest(identity_of(named), [self.key(part, choice) for part in named.networks])
         classifier = self.classifier(text, choice)
         return digest(classifier.code, classifier.sha256())
 

@@ -21,6 +21,7 @@ from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation.coordinator.evaluate import cascade_of
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_effort, attack_list
+from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.images import EvaluationImages
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models import Shape
@@ -70,13 +71,13 @@ class Question:
 
     def identity(self) -> dict[str, Any]:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
-        attacks = None if self.attacks is None else [repr(unit) for unit in attack_list(self.attacks)]
+        attacks = None if self.attacks is None else [identity_of(unit) for unit in attack_list(self.attacks)]
         return {
             "attacks": attacks,
-            "threat": repr(self.threat),
+            "threat": identity_of(self.threat),
             "mode": self.mode,
             "eot_samples": self.eot_samples,
-            "certifier": repr(parse(Certifier, self.certifier)),
+            "certifier": identity_of(parse(Certifier, self.certifier)),
         }
 
 

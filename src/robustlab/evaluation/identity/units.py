@@ -3,6 +3,7 @@
 import functools
 import sys
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
 
 from robustlab.core.installed import is_library
@@ -11,12 +12,19 @@ from robustlab.evaluation.identity.description import describe_classes
 from robustlab.runs.ledger import digest
 
 
-def code_of(unit: Unit) -> str:
-    """Return the hash of a unit's code and of that of its arguments, behind a space.
+def identity_of(unit: Unit) -> str:
+    """Return a unit's spec, with the hash of its code if that is not robustlab's."""
+    return f"{unit!r}{code_of(unit)}"
+
+
+def code_of(*parts: object) -> str:
+    """Return the hash of the code of units and of their arguments, behind a space.
+
+    The units may be in tuples and dataclasses.
 
     Empty if all of it is robustlab's, whose hash is in a problem's key.
     """
-    kinds = {kind for part in _nested(unit) for kind in type(part).__mro__}
+    kinds = {kind for part in _nested(parts) for kind in type(part).__mro__}
     others = {kind for kind in kinds if not kind.__module__.startswith("robustlab.")}
     # For an installed package the files count, which change with an update.
     installed = {kind.__module__ for kind in others if issubclass(kind, Unit) and is_library(kind)}
@@ -24,12 +32,14 @@ def code_of(unit: Unit) -> str:
     return source and f" {digest(source)}"
 
 
-def _nested(unit: Unit) -> Iterator[Unit]:
-    """Return a unit, the units among its arguments, and their arguments in turn."""
-    yield unit
-    for value in vars(unit).values():
-        if isinstance(value, Unit):
-            yield from _nested(value)
+def _nested(value: object) -> Iterator[Unit]:
+    """Yield a unit, the units among its arguments, in tuples too, and their arguments in turn."""
+    if isinstance(value, Unit):
+        yield value
+    if is_dataclass(value):
+        value = tuple(vars(value).values())
+    for part in value if isinstance(value, tuple) else ():
+        yield from _nested(part)
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from robustlab.core.options import EvaluationMode
 from robustlab.data import Split
 from robustlab.evaluation.checked_model import CheckedModel
 from robustlab.evaluation.classify import Responses, responses
-from robustlab.evaluation.identity import code_of
+from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.runs.ledger import digest
@@ -33,11 +33,13 @@ _PROGRAM = (
     "attacks",
     "certify",
     "threats",
+    "models",
+    "defenses",
     "evaluation/jobs",
     *(f"evaluation/{name}.py" for name in ("checked_model", "classify", "preprocessing")),
 )
-"""The code that attacks and measures. Engines and the cascade decide only where and when, so they are not
-part of it."""
+"""The code that attacks, measures and answers. Engines and the cascade decide only where and when, so they
+are not part of it."""
 
 
 @cache
@@ -105,8 +107,7 @@ class EvaluationContext:
         """The hash of all that an outcome depends on except the image and the attack."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
         settings = [self.seed, self.mode, self.eot_samples, self.eight_bit, self.bf16]
-        threat = f"{self.threat!r}{code_of(self.threat)}"
-        return digest("evaluation", program(), models, self.data, threat, settings)
+        return digest("evaluation", program(), models, self.data, identity_of(self.threat), settings)
 
     @cached_property
     def measured_key(self) -> str:

@@ -12,7 +12,8 @@ from torch import Tensor
 from robustlab.core.batches import in_batches
 from robustlab.data import Split
 from robustlab.detectors import Detector
-from robustlab.evaluation.jobs.context import program
+from robustlab.evaluation.identity import identity_of
+from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.evaluation.metrics import proportion
 from robustlab.evaluation.scores import auroc, threshold_at
 from robustlab.study.stages.base import StudyStage
@@ -42,7 +43,8 @@ class DetectStage(StudyStage):
 
     def identity(self) -> dict[str, Any]:
         perturbation = {**self.question.identity(), "program": program()}
-        return {"detector": repr(self.detector), "perturbation": perturbation, "seed": self.seed}
+        detector = [identity_of(self.detector), source_of("detectors")]
+        return {"detector": detector, "perturbation": perturbation, "seed": self.seed}
 
     def effort(self, workspace: Workspace) -> float:
         return 2.0 * len(workspace.dataset.test)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from robustlab.evaluation.identity import code_of
 from robustlab.study.stages.network import NetworkStage
 from robustlab.study.workspace import Workspace
 from robustlab.training import TrainConfig, TrainingJob
@@ -32,7 +33,8 @@ class TrainStage(NetworkStage):
 
     def identity(self) -> dict[str, Any]:
         computed = {"device": self.device, "precision": self.precision}
-        return {"network": self.network, **self.recipe(), **computed}
+        own = code_of(self.model, self.objective, self.defense, self.config)
+        return {"network": self.network, **self.recipe(), **computed, **({"code": own} if own else {})}
 
     def effort(self, workspace: Workspace) -> float:
         step = _STEP.get(self.objective.network_kind, 1.0)
