@@ -168,3 +168,17 @@ def test_success_is_certain_once_another_answer_is_known() -> None:
 
     context = evaluated(Bright().eval(), shades(Bright()), attacks=(), classes=2)
     assert look("extreme-eps", context).grade == "fail"
+
+
+def test_images_that_can_not_reach_the_target_doubt_nothing(
+    network: nn.Module, digits: Splits, tmp_path: Path
+) -> None:
+    labels = digits.test.labels
+    rows = torch.cat([(labels == 3).nonzero()[:14, 0], (labels != 3).nonzero()[:10, 0]])
+    images = digits.test.take(rows)
+    given: dict[str, Any] = {"images": images.pixels(slice(None)), "labels": images.labels, "out": tmp_path}
+    results = robustlab.evaluate(
+        network, threat="linf(eps=0.05)", attacks="pgd(steps=5)", target=3, **given
+    ).results
+    grades = {check.id: check.grade for check in results.checks}
+    assert grades["extreme-eps"] == grades["accuracy-grows-with-eps"] == "pass"

@@ -61,6 +61,10 @@ class AttackRunner:
 
     # Counted passes
 
+    def targets(self, block: Split) -> Tensor | None:
+        """Return the classes (N,) that the criterion aims at; None if any wrong class is a success."""
+        return self.criterion.targets(block.labels, lambda: self.logits(block.pixels(slice(None))))
+
     def attack(
         self,
         attack: Attack,

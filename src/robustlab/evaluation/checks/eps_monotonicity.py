@@ -1,10 +1,12 @@
 """Does a larger eps break more images, eps 0 none, and an unbounded eps all?"""
 
 import torch
+from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core.spec import register
 from robustlab.data import Split
+from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import FEW, ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
@@ -77,28 +79,38 @@ class Extremes(ActiveCheck):
         return context.correct_images(MAX_IMAGES)
 
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        block, n, widest = sample.images, len(sample.images), lab.widest(sample.images)
-        labels, shares = block.labels, []
+        block, targets = sample.images, lab.targets(sample.images)
+        impossible = lab.criterion.impossible(block.labels, targets)
+        if targets is not None and impossible is not None:
+            block, targets = block.take(~impossible), targets[~impossible]
+            if not len(block):
+                raise NotApplicable("every image has its target as label")
+        n, widest, answers = len(block), lab.widest(block), [sample.images.labels]
 
-        def left(eps: float, attack: PGD) -> int:
-            answers = lab.attack(attack, block, threat=lab.threat.at(eps)).predictions
-            shares.append(answers)
-            return int((answers == labels).sum())
+        def left(eps: float, attack: PGD) -> Tensor:
+            result = lab.attack(attack, block, threat=lab.threat.at(eps))
+            answers.append(result.predictions)
+            return ~result.successes
 
-        at_zero, free = left(0.0, AT_ZERO), left(widest, UNLIMITED)
-        text = f"{percent(at_zero / n)} at eps 0, {percent(free / n)} at eps {widest:.3g}"
+        at_zero, free = int(left(0.0, AT_ZERO).sum()), left(widest, UNLIMITED)
+        text = f"{percent(at_zero / n)} at eps 0, {percent(float(free.double().mean()))} at eps {widest:.3g}"
         wrong = at_zero != n
-        if (half := lab.threat.eps_to_grey(tuple(block.images.shape[1:]))) < widest:
-            grey, largest = left(half, UNLIMITED), int(labels.bincount().max())
+        # The same grey image has one class, which is not the target of all.
+        half = lab.threat.eps_to_grey(tuple(block.images.shape[1:]))
+        if half < widest and targets is None:
+            grey, largest = int(left(half, UNLIMITED).sum()), int(block.labels.bincount().max())
             text += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
             wrong |= grey > largest
-        if (torch.cat([labels, *shares]) != labels[0]).any():
-            wrong |= free > MAX_ROBUST * n
+        known = torch.cat(answers)
+        if targets is not None:
+            # Success exists where an image of the target class is known.
+            free &= torch.isin(targets, known)
+        if (known != known[0]).any():
+            wrong |= int(free.sum()) > MAX_ROBUST * n
         else:
             text += "; no image with another answer is known"
         return CheckResult(grade="fail" if wrong else "pass", found=text, n=n)
 
 
 def _left(lab: AttackRunner, block: Split, threat: ThreatModel, attack: PGD) -> int:
-    result = lab.attack(attack, block, threat=threat)
-    return int((result.predictions == block.labels).sum())
+    return int((~lab.attack(attack, block, threat=threat).successes).sum())
