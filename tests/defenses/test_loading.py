@@ -58,6 +58,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Purifier(network="run(runs/my-study, vae)", classifier="mnist_cnn"),
         ),
         ("purifier(network=a, classifier='my.py:make')", Purifier(network="a", classifier="my.py:make")),
+        ("purifier(network=a, classifier=my.py:make)", Purifier(network="a", classifier="my.py:make")),
+        ("purifier(network=a.b:vae,classifier=../c.pt)", Purifier(network="a.b:vae", classifier="../c.pt")),
+        (
+            "purifier(network=run(/my/run, vae), classifier=bit_depth(classifier=my.py:make))",
+            Purifier(network="run('/my/run', vae)", classifier="bit_depth(classifier='my.py:make')"),
+        ),
+        ("run(/my/run-2, baseline)", FromRun(folder="/my/run-2", network="baseline")),
+        ("code(/my/nets.py:make)", FromCode(reference="/my/nets.py:make")),
     ],
 )
 def test_a_text_means_a_source(text: str, means: spec.Unit) -> None:
@@ -140,7 +148,9 @@ def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
         ("run(runs/my-study)", "name a network; it has: baseline, diffusion, gan, vae"),
         ("run(runs/my-study, basline)", r"unknown network 'basline' \(did you mean 'baseline'\?\)"),
         ("run(runs/none, baseline)", "the folder runs/none does not exist"),
-        ("run(/runs/none, baseline)", "can't parse model .* in quotes"),
+        ("run(/runs/none, baseline)", "the folder /runs/none does not exist"),
+        ("run(/my runs/none, baseline)", "can't parse model .* in quotes"),
+        ("smoothed(classifier=none.py:make)", "no file none.py"),
         ("run(runs/my-study, baseline, 3)", "run takes its arguments by name"),
         ("run(runs/my-study, folder=a)", "the argument 'folder' is given twice"),
         ("run(runs/my-study + a, baseline)", "neither a name, a path nor a spec; put it in quotes"),

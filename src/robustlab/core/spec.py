@@ -11,6 +11,7 @@ import dataclasses
 import importlib.metadata
 import inspect
 import keyword
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from typing import (
@@ -43,6 +44,13 @@ _BARE = "bare text"
 
 BareText = Annotated[str, _BARE]
 """A text that a spec may hold without quotes, as far as Python can read it: a path, a name, another spec."""
+
+_REFERENCE = re.compile(
+    r"""(?<=[(,=])(\s*)"""
+    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+|[^\s,()='"\[\]:]+:[^\W\d]\w*)"""
+    r"""(?=\s*[,)])"""
+)
+"""An argument that is a path, or a name in a file or a module, without quotes."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50
@@ -177,14 +185,25 @@ def called(text: str) -> str | None:
 def syntax(text: str) -> ast.expr | None:
     """Return the syntax tree of a Python expression without running it; None if it can't be parsed.
 
-    A text of over 10,000 characters, or nested more than 50 levels deep, is refused.
+    Arguments such as ``my.py:make`` and ``/data/run`` are read as texts. A text of over 10,000 characters, or
+    nested more than 50 levels deep, is refused.
     """
-    if len(text) > _LONGEST_TEXT:
-        return None
+    return None if len(text) > _LONGEST_TEXT else _read(text)[0]
+
+
+def _read(text: str) -> tuple[ast.expr | None, str]:
+    """Return the syntax tree of a text, and the text that Python could read."""
+    plain = text.strip()
+    quoted = _REFERENCE.sub(lambda match: match[1] + repr(match[2]), plain)
+    node = _tree(plain)
+    return (_tree(quoted), quoted) if node is None else (node, plain)
+
+
+def _tree(text: str) -> ast.expr | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # for backslashes in texts
-            node = ast.parse(text.strip(), mode="eval").body
+            node = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     level: list[ast.AST] = [node]
@@ -299,7 +318,7 @@ def _is_plain(node: ast.expr) -> bool:
 
 def _segment(node: ast.expr, text: str) -> str:
     """Return the part of a spec that a node was read from."""
-    return ast.get_source_segment(text.strip(), node) or "..."
+    return ast.get_source_segment(_read(text)[1], node) or "..."
 
 
 def _bare_fields(unit: type[Unit]) -> set[str]:

@@ -79,8 +79,8 @@ def source(text: str) -> Source | ComposedDefense:
         return FromFile(path=text)
     if "(" in text:
         raise SpecError(
-            f"can't parse model {shown(text)}; expected for example {Source.example}; put a path that is no "
-            'plain name, and FILE.py:NAME, in quotes: run("/data/run 1", baseline)'
+            f"can't parse model {shown(text)}; expected for example {Source.example}; put a path with "
+            'spaces or brackets in quotes: run("/data/run 1", baseline)'
         )
     raise SetupError(
         f"no model {shown(text)}{did_you_mean(text, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
