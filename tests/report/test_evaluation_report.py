@@ -250,7 +250,7 @@ def test_passed_checks_are_folded_into_a_line(sample: Sample) -> None:
         ("everything_broken", "On these images this is exact"),
         ("never_right", "none right even without an attack"),
         ("certified_all", "the proofs say that none can be"),
-        ("one_image", "The only image is right as it is, and wrong after the attack."),
+        ("one_image", "The only image is correct as it is, and wrong after the attack."),
         (
             "hundred_classes",
             "0.5 in Euclidean length, where black is 0 and white is 1, in the steps",

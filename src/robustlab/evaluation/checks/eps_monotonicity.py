@@ -66,7 +66,7 @@ class Extremes(ActiveCheck):
     doubts = "attacks"
     title = "eps = 0 breaks nothing; an unbounded eps breaks everything"
     expected = (
-        "of the images that are right, at eps 0 all; where every image can become the same grey one, at most "
+        "of the correct images, at eps 0 all; where every image can become the same grey one, at most "
         "the share of the largest class; where every image can become any other, at most "
         f"{percent(MAX_ROBUST)}, if any two images are known to have different answers"
     )

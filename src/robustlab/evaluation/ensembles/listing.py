@@ -66,7 +66,7 @@ def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:
     tree = syntax(f"[{text}\n]")
     if not isinstance(tree, ast.List):
         raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
-    return [_one(node) for node in tree.elts]
+    return [_one(node, part.strip()) for node, part in zip(tree.elts, parts, strict=True)]
 
 
 def _of_user(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
@@ -75,8 +75,7 @@ def _of_user(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
     return unit
 
 
-def _one(node: ast.expr) -> Attack | Ensemble:
-    text = ast.unparse(node)
+def _one(node: ast.expr, text: str) -> Attack | Ensemble:
     name = node.func if isinstance(node, ast.Call) else node
     accepted = [*units(Ensemble), *units(Attack)]
     if not isinstance(name, ast.Name):

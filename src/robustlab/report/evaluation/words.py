@@ -17,7 +17,7 @@ def meaning(view: EvaluationView) -> str:
     if n == 1 and results.rows and not results.goal:
         now = "still right" if view.robust else "wrong"
         after = "the attack" if len(results.rows) == 1 else f"the {len(results.rows)} attacks"
-        return f"The only image is right as it is, and {now} after {after}. {_attacker(results)}"
+        return f"The only image is correct as it is, and {now} after {after}. {_attacker(results)}"
     correct = "all" if view.correct == n else count(view.correct)
     if results.proofs_only:
         ran = results.certificates

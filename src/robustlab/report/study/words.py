@@ -58,12 +58,12 @@ def _summary(view: StudyView) -> str:
     images = f"{count(first.accuracy.n)} test images"
     if first.attacks is not None:
         accuracy = _spread(view, first.id, rows)
-        return f"{view.name(first.model)} is right on {accuracy} of {images} after “{first.title}”."
-    said = f"{view.name(first.model)} is right on {percent(first.accuracy.value)} of {images}."
+        return f"{view.name(first.model)} classifies {accuracy} of {images} correctly after “{first.title}”."
+    said = f"{view.name(first.model)} classifies {percent(first.accuracy.value)} of {images} correctly."
     attacked = [row for row in rows if row.model == first.model and row.attacks is not None]
     if attacked:
         worst = min(attacked, key=lambda row: row.accuracy.value)
-        said += f" After “{worst.title}” it is right on {_spread(view, worst.id, rows)}."
+        said += f" After “{worst.title}” it classifies {_spread(view, worst.id, rows)} correctly."
     return said
 
 
