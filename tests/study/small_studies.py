@@ -57,7 +57,10 @@ class Stages(Progress):
 def evaluation(name: str, **fields: str | int) -> str:
     """Return an evaluation of a recipe."""
     given = {"title": f"Row {name}", "group": "summary", "model": "baseline"} | fields
-    plain = (str(value) if str(value)[0] == "[" else repr(value) for value in given.values())
+    plain = (
+        str(value).lower() if isinstance(value, bool) or str(value)[0] == "[" else repr(value)
+        for value in given.values()
+    )
     lines = [f"{field} = {value}" for field, value in zip(given, plain, strict=True)]
     return "\n".join(["", "[[evaluations]]", f'id = "{name}"', *lines, ""])
 

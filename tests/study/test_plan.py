@@ -16,7 +16,8 @@ from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError
 from robustlab.defenses import AdversarialTraining, Purifier
 from robustlab.study.loading import load_recipe
-from robustlab.study.plan import make_plan
+from robustlab.study.plan import at, make_plan
+from robustlab.study.recipe import Attacked, SeriesPart
 from robustlab.study.stages import ShippedStage, TrainStage
 from robustlab.threats import Linf, Unbounded
 
@@ -342,3 +343,24 @@ def test_a_defenses_own_arguments_are_part_of_the_key(plan: Planner, monkeypatch
     monkeypatch.setattr(Purifier, "__repr__", lambda _: "purifier(strength=2)")
     touched = changed(before, plan())
     assert touched == {name for name in keys(before) if name.startswith(OF_VAE) or name == "gallery"}
+
+
+def test_a_point_of_a_curve_keeps_every_field_of_its_line() -> None:
+    series = SeriesPart(
+        label="A line",
+        model="baseline",
+        attacks="pgd(steps=3)",
+        threat="linf(eps=x)",
+        surrogates=["mnist_cnn"],
+        mode="max-loss",
+        target="next",
+        eight_bit=True,
+        eot_samples=3,
+        certifier="crown",
+    )
+    point = at(series, 0.25)
+    assert point.threat == "linf(eps=0.25)"
+    changed = {"threat"}
+    for name, field in Attacked.model_fields.items():
+        assert getattr(series, name) != field.default, "the test is to set every field"
+        assert name in changed or getattr(point, name) == getattr(series, name)

@@ -26,9 +26,10 @@ SPECS: dict[str, dict[str, str | int]] = {
         "mode": "max-loss",
         "eot_samples": 2,
     },
+    "next": {"attacks": "pgd(steps=3)", "threat": "linf(eps=0.2)", "target": "next", "eight_bit": True},
     "noise": {"attacks": "gaussian_noise(std=0.3)", "mode": "test-set", "checks": "none"},
 }
-NAMES = ("clean", "fgsm-study", "fgsm-pixel", "pgd-study", "pgd-pixel", "two", "noise")
+NAMES = ("clean", "fgsm-study", "fgsm-pixel", "pgd-study", "pgd-pixel", "two", "next", "noise")
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +62,13 @@ def loaded(folder: Path) -> robustlab.EvaluationRun:
 def verdicts(folder: Path) -> list[dict[str, str]]:
     with (folder / "images.csv").open() as file:
         return list(csv.DictReader(file))
+
+
+def test_an_option_of_an_evaluation_means_the_same_in_a_recipe(run: robustlab.Run) -> None:
+    results = loaded(run.folder / "evaluations" / "next").results
+    assert results.goal == "the class after the label"
+    assert results.eight_bit
+    assert 0 < results.robust.value < results.clean.value
 
 
 def test_the_baseline_is_worth_attacking(rows: dict[str, Row]) -> None:
@@ -245,7 +253,7 @@ def test_an_evaluation_that_the_recipe_no_longer_has_goes(copy: Path, recipe: Pa
         robustlab.run_study(recipe, out=copy, quick=True)
     finally:
         recipe.write_text(text)
-    gone = {path.name for path in folder.iterdir()} - {"clean", "fgsm-study", "fgsm-pixel", "noise"}
+    gone = {path.name for path in folder.iterdir()} - {"clean", "fgsm-study", "fgsm-pixel", "next", "noise"}
     assert "two" in gone
     for name in gone:
         left = {path.name for path in (folder / name).iterdir()}

@@ -15,6 +15,7 @@ from robustlab.core.text import shown, with_article
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.defenses.loading import source
 from robustlab.detectors import Detector
+from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list, resolved
 from robustlab.models import Model
 from robustlab.runs.records import Figure
@@ -215,8 +216,11 @@ class _References:
         for text in part.surrogates:
             self._source(f"{place}.surrogates", text, "classifier")
         if part.attacks is None:
-            if part.threat is not None or part.surrogates or part.mode != "verdict":
-                raise RecipeError(f"{place}: threat, surrogates and mode need attacks; {place} has none")
+            needing = (part.threat, part.target, part.surrogates or None)
+            if needing != (None, None, None) or part.mode != "verdict":
+                raise RecipeError(
+                    f"{place}: threat, surrogates, mode and target need attacks; {place} has none"
+                )
             return
         for choice in choices:
             here = choice.titled(place)
@@ -228,11 +232,13 @@ class _References:
             try:
                 asked = attack_list(choice.bound(part.attacks))
                 meant = "" if part.threat else " (which is meant where no threat is given)"
-                attacks = resolved(asked, threat, _CLASSES)
+                attacks = resolved(asked, threat, _CLASSES, targeted=part.target is not None)
             except SpecError as error:
                 raise RecipeError(f"{here}.attacks: {error}{meant}") from None
             if part.mode == "test-set" and len(attacks) != 1:
                 raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")
+            if part.mode == "test-set" and part.target == ALL:
+                raise RecipeError(f"{here}: a test-set is perturbed towards one class; found target {ALL}")
 
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:

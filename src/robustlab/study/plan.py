@@ -168,9 +168,7 @@ class _Planner:
             attacks=None if part.attacks is None else choice.bound(part.attacks),
             threat=threat_of(None if part.threat is None else choice.bound(part.threat)),
             surrogates=tuple(part.surrogates),
-            mode=part.mode,
-            eot_samples=part.eot_samples,
-            certifier=part.certifier,
+            settings=part.settings(),
         )
 
     def _inputs(self, *questions: Question) -> tuple[str, ...]:
@@ -275,7 +273,7 @@ def at(series: SeriesPart, x: float) -> Attacked:
     """Return the question at one point of a curve, where ``x`` has this value."""
     texts = {name: getattr(series, name) for name in ("attacks", "threat")}
     changed = {name: text and bound(text, {"x": x}) for name, text in texts.items()}
-    return Attacked(model=series.model, surrogates=series.surrogates, mode=series.mode, **changed)
+    return Attacked(model=series.model, surrogates=series.surrogates, **series.settings(), **changed)
 
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:

@@ -22,6 +22,7 @@ from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
 from robustlab.core.user_code import is_user_code
 from robustlab.data import check_dataset
+from robustlab.evaluation.coordinator.goals import check_target
 from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import (
     Adam,
@@ -40,6 +41,7 @@ from robustlab.training_options import TrainingFields
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
 Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
+Class = Annotated[int, Field(strict=True, ge=0, le=LARGEST_COUNT)]
 Samples = Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 
@@ -82,6 +84,14 @@ def _known_certifier(spec: str) -> str:
     except SpecError as error:
         raise ValueError(str(error)) from None
     return spec
+
+
+def _known_target(target: int | str | None) -> int | str | None:
+    try:
+        check_target(target)
+    except SpecError as error:
+        raise ValueError(str(error)) from None
+    return target
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
@@ -242,8 +252,18 @@ class Attacked(_Part):
     threat: str | None = None
     surrogates: list[str] = []
     mode: EvaluationMode = "verdict"
+    target: Annotated[Class | str | None, AfterValidator(_known_target)] = None
+    eight_bit: Annotated[bool, Field(strict=True)] = False
     eot_samples: Samples | None = None
     certifier: Annotated[str, AfterValidator(_known_certifier)] = "auto"
+
+    def settings(self) -> dict[str, Any]:
+        """Return the fields that are options of an evaluation as they are, by the option's name."""
+        return {name: getattr(self, name) for name in _SETTINGS}
+
+
+_SPECS = {"model", "attacks", "threat", "surrogates"}
+_SETTINGS = [name for name in Attacked.model_fields if name not in _SPECS]
 
 
 class EvaluationPart(Attacked):

@@ -6,8 +6,11 @@ from typing import Any
 
 import torch
 
+from robustlab.attacks.criteria import as_criterion
 from robustlab.core import device, environment
 from robustlab.core.factors import names_in
+from robustlab.evaluation.coordinator.goals import ALL
+from robustlab.evaluation.ensembles import attack_list
 from robustlab.runs.ledger import StageRecord
 from robustlab.runs.records import ComputeRecord, Figure
 from robustlab.runs.results import (
@@ -131,12 +134,13 @@ def _instance(sweep: Sweep, model: str, choice: Choice) -> str:
 
 
 def _asked(question: Question) -> dict[str, Any]:
-    attacked = question.attacks is not None
-    identity = question.identity()
-    return {
-        "attacks": ", ".join(identity["attacks"]) if attacked else None,
-        "threat": identity["threat"] if attacked else None,
-    }
+    if question.attacks is None:
+        return {"attacks": None, "threat": None}
+    target, goal = question.settings["target"], ""
+    if target is not None:
+        goal = f" for {'each other class in turn' if target == ALL else repr(as_criterion(target))}"
+    attacks = [f"{attack!r}{goal}" for attack in attack_list(question.attacks)]
+    return {"attacks": ", ".join(attacks), "threat": repr(question.threat)}
 
 
 def _rows(recipe: Recipe, plan: Plan, records: Records) -> list[Row]:

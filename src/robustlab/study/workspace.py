@@ -1,7 +1,7 @@
 """The objects that the stages of one run share: the data, the classifiers, perturbed images, the store."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,9 +49,7 @@ class Question:
         attacks: specs; None: clean images.
         threat: what the attacker may do.
         surrogates: sources of other classifiers that the attacker uses.
-        mode: see `EvaluationOptions`.
-        eot_samples: see `EvaluationOptions`.
-        certifier: see `EvaluationOptions`.
+        settings: other options of an evaluation, by name; see `EvaluationOptions`.
     """
 
     model: str
@@ -59,15 +57,19 @@ class Question:
     attacks: str | None
     threat: ThreatModel
     surrogates: tuple[str, ...]
-    mode: EvaluationMode
-    eot_samples: int | None = None
-    certifier: str = "auto"
+    settings: Mapping[str, Any]
+
+    @property
+    def mode(self) -> EvaluationMode:
+        """See `EvaluationOptions`."""
+        mode: EvaluationMode = self.settings["mode"]
+        return mode
 
     @property
     def effort(self) -> float:
         """The estimated number of passes per image, including proofs and the second measurement."""
         attacks = () if self.attacks is None else attack_list(self.attacks)
-        return 1.0 + (self.eot_samples or 1) * sum(attack_effort(attack) for attack in attacks)
+        return 1.0 + (self.settings["eot_samples"] or 1) * sum(attack_effort(attack) for attack in attacks)
 
     def identity(self) -> dict[str, Any]:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
@@ -75,9 +77,8 @@ class Question:
         return {
             "attacks": attacks,
             "threat": identity_of(self.threat),
-            "mode": self.mode,
-            "eot_samples": self.eot_samples,
-            "certifier": identity_of(parse(Certifier, self.certifier)),
+            **self.settings,
+            "certifier": identity_of(parse(Certifier, self.settings["certifier"])),
         }
 
 
@@ -152,9 +153,7 @@ class Workspace:
             attacks=question.attacks or "none",
             dataset=split,
             surrogates=question.surrogates,
-            mode=question.mode,
-            eot_samples=question.eot_samples,
-            certifier=question.certifier,
+            **question.settings,
             checks=checks,
             certify=certify,
             precision="fp32",
