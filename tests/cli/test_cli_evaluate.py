@@ -246,6 +246,8 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
         (["--threat", "linf(0.3)"], "linf takes its arguments by name: linf(eps=0.3)"),
         (["--threat", "Linf"], "did you mean 'linf'"),
         (["--attacks", "APGD-CE"], "'APGD-CE' (did you mean 'apgd'"),
+        (["--attacks", "pgd # steps, fgsm"], "can't parse attacks 'pgd # steps, fgsm'"),
+        (["--attacks", "lambda a, b: 0"], "can't parse attacks 'lambda a, b: 0'"),
         (["--attacks", "pgd(eps=0.3)"], "eps belongs to the threat model"),
         (["--epsilon=0.3"], "did you mean --norm linf --eps 0.3?"),
         (["--eps", "0.3"], "--threat 'linf(eps=0.1)' already says norm and eps"),

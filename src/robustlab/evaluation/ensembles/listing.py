@@ -64,7 +64,7 @@ def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:
         lists = [[_of_user(part, note)] if is_user_unit(part) else _parsed(part, note) for part in parts]
         return [unit for units_of_part in lists for unit in units_of_part]
     tree = syntax(f"[{text}\n]")
-    if not isinstance(tree, ast.List):
+    if not isinstance(tree, ast.List) or len(tree.elts) != len(parts):
         raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
     return [_one(node, part.strip()) for node, part in zip(tree.elts, parts, strict=True)]
 
