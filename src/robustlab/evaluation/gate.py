@@ -95,7 +95,7 @@ def gate(
     if strict:
         flags = ", ".join(check.title for check in results.red_flags)
         found = flags or ("none" if results.checks else "no check was computed")
-        conditions.append(Condition(asked="no red flags", found=found, holds=found == "none"))
+        conditions.append(Condition(asked="no failed check", found=found, holds=found == "none"))
     return GateResult(
         passed=all(condition.holds for condition in conditions), conditions=conditions, comparison=comparison
     )
