@@ -363,7 +363,7 @@ import torch
 def network():
     signal.signal(signal.SIGALRM, lambda *_: sys.exit(0))
     signal.setitimer(signal.ITIMER_REAL, 0.05)
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
 """
 
 
