@@ -104,6 +104,7 @@ SABOTAGE = """
 import signal
 import sys
 import time
+import torch
 from torch import nn
 
 def late(number, frame):
@@ -111,6 +112,7 @@ def late(number, frame):
 
 class Net(nn.Sequential):
     def __init__(self):
+        torch.manual_seed(0)  # so that some images are correct, and attacked
         super().__init__(nn.Flatten(), nn.Linear(784, 10))
 
 class Shutting(Net):
