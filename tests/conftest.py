@@ -1,7 +1,7 @@
 """What the tests share: small classifiers, random images, the digits, and the real MNIST files."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import torch
 from hypothesis import settings
 from torch import Tensor, nn
 
-from robustlab.core import seeding
+from robustlab.core import seeding, spec
 from robustlab.core.device import Compute
+from robustlab.core.spec import units
 from robustlab.data import MNIST, ImageSource, Split, Splits, load_dataset, search_path
 from robustlab.data.places import ENVIRONMENT
 from robustlab.models import CNN, Shape
@@ -122,6 +123,16 @@ class MadeImages(ImageSource):
 @pytest.fixture(scope="session")
 def make_linear() -> LinearFactory:
     return linear_classifier
+
+
+@pytest.fixture
+def own_registry() -> Iterator[None]:
+    """What a test registers is forgotten after it; units of installed packages are loaded before it."""
+    for kind in list(spec._registry):
+        units(kind)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spec, "_registry", {kind: dict(known) for kind, known in spec._registry.items()})
+        yield
 
 
 @pytest.fixture

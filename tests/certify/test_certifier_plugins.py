@@ -2,7 +2,6 @@
 
 import re
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from torch import Tensor, nn
 
 from robustlab.api import evaluate
 from robustlab.certify import Certifier, NoRuleError
-from robustlab.core import spec
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.progress import Progress
-from robustlab.core.spec import register, units
+from robustlab.core.spec import register
 from robustlab.threats import L2, Linf, ThreatModel
 
 N, EPS = 40, 0.1
@@ -40,12 +38,7 @@ class Notes(Progress):
         self.notes.append(message)
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    units(Certifier)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spec, "_registry", {kind: dict(known) for kind, known in spec._registry.items()})
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def mean_margin(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:

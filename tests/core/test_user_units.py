@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ from typer.testing import CliRunner
 import robustlab
 from robustlab.attacks import FGSM, PGD, Attack
 from robustlab.cli.main import app
-from robustlab.core import spec
 from robustlab.core.errors import RobustlabError, SetupError, SpecError
-from robustlab.core.spec import parse, units
+from robustlab.core.spec import parse
 from robustlab.core.user_units import is_user_unit, split_list, user_unit
-from robustlab.evaluation.ensembles import Ensemble, Standard, attack_list
+from robustlab.evaluation.ensembles import Standard, attack_list
 from robustlab.threats import Linf, ThreatModel, as_threat
 
 HEAD = """
@@ -88,13 +86,7 @@ class Shadow(Attack):
 '''
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    for kind in (Attack, ThreatModel, Ensemble):
-        units(kind)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spec, "_registry", {kind: dict(known) for kind, known in spec._registry.items()})
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture

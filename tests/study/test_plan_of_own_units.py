@@ -1,15 +1,10 @@
 """Units of another package are part of the keys of a study's stages: their specs, and their code."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 from planning import Planner, changed, planner
-
-from robustlab.core import spec
-from robustlab.core.spec import units
-from robustlab.models import Model
 
 SOURCE = '''
 from robustlab.attacks import FGSM
@@ -42,12 +37,7 @@ BY_KIND = {
 }
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    units(Model)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spec, "_registry", {kind: dict(known) for kind, known in spec._registry.items()})
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture

@@ -194,9 +194,10 @@ def syntax(text: str) -> ast.expr | None:
 def _read(text: str) -> tuple[ast.expr | None, str]:
     """Return the syntax tree of a text, and the text that Python could read."""
     plain = text.strip()
+    if (node := _tree(plain)) is not None:
+        return node, plain
     quoted = _REFERENCE.sub(lambda match: match[1] + repr(match[2]), plain)
-    node = _tree(plain)
-    return (_tree(quoted), quoted) if node is None else (node, plain)
+    return _tree(quoted), quoted
 
 
 def _tree(text: str) -> ast.expr | None:

@@ -3,7 +3,7 @@
 import importlib.util
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ from test_checks_in_engine import run
 from torch import nn
 from toy_defenses import evaluated, trained
 
-from robustlab.core import spec
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse, register, units
@@ -56,12 +55,7 @@ class FirstLogit(ActiveCheck):
 '''
 
 
-@pytest.fixture(autouse=True)
-def registry() -> Iterator[None]:
-    units(Check)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spec, "_registry", {kind: dict(known) for kind, known in spec._registry.items()})
-        yield
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 @pytest.fixture
