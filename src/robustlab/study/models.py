@@ -70,6 +70,17 @@ class StudyModels:
         classifier = self.classifier(text, choice)
         return digest(classifier.code, classifier.sha256())
 
+    def from_elsewhere(self, text: str, choice: Choice) -> bool:
+        """Return whether a source, or a part of it, is not a network of the recipe."""
+        if text in self.recipe.networks:
+            return False
+        if text in self.recipe.models:
+            return self.from_elsewhere(self.recipe.models[text].source, choice)
+        named = source(choice.bound(text))
+        if isinstance(named, ComposedDefense):
+            return any(self.from_elsewhere(part, choice) for part in named.networks)
+        return True
+
     @property
     def _own(self) -> set[str]:
         return {*self.recipe.networks, *self.recipe.models}

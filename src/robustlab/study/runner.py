@@ -1,7 +1,6 @@
 """Runs a study. The same command resumes; a changed option repeats only the work that depends on it."""
 
 import time
-from collections.abc import Iterator
 from contextlib import chdir, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from robustlab.runs.manifest import write_manifest
 from robustlab.runs.results import Results
 from robustlab.runs.run import Run
 from robustlab.runs.store import RunStore
+from robustlab.study.answers import forget_other_answers, kept_keys
 from robustlab.study.plan import Plan
 from robustlab.study.results import assemble
 from robustlab.study.setup import PreparedStudy, prepare
@@ -68,13 +68,14 @@ def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
                 f"MNIST is not available: this run uses {data.source} instead, "
                 f"and its figures can't be compared with the study's. Why: {data.fallback}"
             )
+        compared = forget_other_answers(plan, workspace)
         records = _run_stages(plan, workspace)
         results = assemble(study.recipe, options.quick, plan, records, workspace)
         store.reopen()
         write_json(store.folder / "results.json", results.model_dump(mode="json"))
         _forget_networks(plan, store)
         clear_others(store.folder / FOLDER, [stage.folder for stage in plan.evaluations.values()])
-        store.keep_only(_kept_keys(plan, records))
+        store.keep_only([*kept_keys(plan.stages, store), *compared])
         write_manifest(store.folder, _manifest(study, options, results))
     return Run(folder=store.folder, results=results)
 
@@ -153,11 +154,3 @@ def _manifest(study: PreparedStudy, options: StudyOptions, results: Results) -> 
         "git_revision": environment.git_revision(),
         "completed": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-
-
-def _kept_keys(plan: Plan, records: dict[str, StageRecord]) -> Iterator[str]:
-    """Yield the keys of all stages, and of their evaluations."""
-    for stage in plan.stages:
-        payload = records[stage.key].payload
-        yield stage.key
-        yield from payload.get("problems", ())

@@ -52,28 +52,40 @@ def forget_other_answers(
     Raises:
         OtherAnswersError: the earlier run is finished, and may not be overwritten.
     """
-    key = f"{problem.key}/answers"
-    now, before = _answers(problem, _ASKED), store.stage(key)
-    first = {name: rows[: len(problem.models)] for name, rows in now.items()}
-    varies = not _alike(problem, first, _answers(problem, 1))
+    record = answers_of(problem, problem.key)
+    before = store.stage(record.key)
+    if before is not None and not answers_changed(problem, store, before, record):
+        return
     if before is not None:
-        known = before.payload if not varies and before.payload else now
-        if _alike(problem, known, now) and not _classifies_otherwise(problem, store, varies=varies):
-            return
         if store.complete and not overwrite:
             raise OtherAnswersError(
                 f"{store.folder} holds an evaluation of a model that answers the same images otherwise, or "
                 "has other gradients; choose another folder with --out, or replace it with --overwrite"
             )
         store.reopen()
-        store.keep_only([problem.measured_key])
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
-    else:  # The earlier answers belong to another problem, and were not compared.
-        store.keep_only([problem.measured_key])
-    payload = {} if varies else now
-    store.finish_stage(StageRecord(key=key, name="answers", payload=payload, seconds=0.0))
+    # Without a record, the earlier answers belong to another problem, and were not compared.
+    store.keep_only([problem.measured_key])
+    store.finish_stage(record)
+
+
+def answers_of(problem: EvaluationContext, key: str) -> StageRecord:
+    """Return the models' answers to a few images, to compare with later; empty if they vary."""
+    now = _answers(problem, _ASKED)
+    first = {name: rows[: len(problem.models)] for name, rows in now.items()}
+    payload = now if _alike(problem, first, _answers(problem, 1)) else {}
+    return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
+
+
+def answers_changed(
+    problem: EvaluationContext, store: RunStore, before: StageRecord, now: StageRecord
+) -> bool:
+    """Return whether answers differ between two records of `answers_of`, or from the ledger's."""
+    if before.payload and now.payload and not _alike(problem, before.payload, now.payload):
+        return True
+    return _classifies_otherwise(problem, store, varies=not now.payload)
 
 
 def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies: bool) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robustlab.runs.ledger import digest
-from robustlab.study.workspace import Workspace
+from robustlab.study.workspace import Question, Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,11 @@ class StudyStage(ABC):
         """Return whether the files of a finished stage still exist."""
         del workspace
         return True
+
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        """The evaluations on which the result depends."""
+        return ()
 
     @property
     def key(self) -> str:

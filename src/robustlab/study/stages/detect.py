@@ -41,6 +41,10 @@ class DetectStage(StudyStage):
     question: Question
     seed: int
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        return (self.question,)
+
     def identity(self) -> dict[str, Any]:
         perturbation = {**self.question.identity(), "program": program()}
         detector = [identity_of(self.detector), source_of("detectors")]

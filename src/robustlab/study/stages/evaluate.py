@@ -49,6 +49,10 @@ class EvaluateStage(StudyStage):
         """The values that it depends on."""
         return self.question.choice
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        return (self.question,)
+
     def identity(self) -> dict[str, Any]:
         code = source_of("evaluation/checks") if self.checks != "none" else ""
         return {

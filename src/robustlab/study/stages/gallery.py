@@ -18,6 +18,10 @@ class GalleryStage(StudyStage):
     columns: tuple[Question, ...]
     seed: int
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        return self.columns
+
     def identity(self) -> dict[str, Any]:
         columns = [column.identity() for column in self.columns]
         return {"columns": columns, "program": program(), "seed": self.seed}

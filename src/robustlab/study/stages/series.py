@@ -19,6 +19,10 @@ class SeriesStage(StudyStage):
     images: int
     seed: int
 
+    @property
+    def questions(self) -> tuple[Question, ...]:
+        return self.points
+
     def identity(self) -> dict[str, Any]:
         points = [point.identity() for point in self.points]
         return {"points": points, "images": self.images, "program": program(), "seed": self.seed}
