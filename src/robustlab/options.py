@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robustlab.core.arguments import MAX_SAMPLES
 from robustlab.core.options import (
+    Class,
     DeviceChoice,
     EvaluationMode,
+    Flag,
+    Number,
     PrecisionChoice,
+    Samples,
     option_info,
     options_of,
     texts_for_paths,
@@ -58,13 +62,8 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(Options):
-    """What an evaluation is asked to do."""
-
-    job: ClassVar[str] = "evaluate"
-    """The command that it belongs to."""
-    proofs_only: ClassVar[bool] = False
-    """Whether no attack runs, and the classifier must be one that the certifier can bound."""
+class SubjectFields:
+    """What is evaluated, and by which attacks."""
 
     model: "str | Path | nn.Module" = field(
         kw_only=False,
@@ -91,22 +90,6 @@ class EvaluationOptions(Options):
     name: str | None = field(
         default=None, metadata=option_info("what to call it; default: a name made from the above")
     )
-    mean: "str | float | Sequence[float] | None" = field(
-        default=None,
-        metadata=option_info(
-            "with std, the normalisation that the network was trained with and does not do itself, put in "
-            "front of it: mnist, cifar10, imagenet, 0.5, or numbers, one or one per channel, separated by "
-            "commas. eps stays on the scale of the images in [0, 1]",
-            command_line="text",
-        ),
-    )
-    std: "str | float | Sequence[float] | None" = field(
-        default=None, metadata=option_info("see mean", command_line="text")
-    )
-    scale: float = field(
-        default=1.0,
-        metadata=option_info("what the images are multiplied by first: 255 for a network trained on 0..255"),
-    )
     dataset: "str | Path | Split" = field(
         default="mnist",
         metadata=option_info(
@@ -127,6 +110,14 @@ class EvaluationOptions(Options):
     labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
         default=None, metadata=option_info("of those, (N,) integers", command_line=None)
     )
+    n: int | None = field(
+        default=None,
+        metadata=option_info(
+            "how many images, the first ones; default 1000 of a named dataset, all of your own",
+            least=1,
+            flag="-n",
+        ),
+    )
     threat: "str | ThreatModel" = field(
         default="linf(eps=0.3)",
         metadata=option_info(
@@ -145,14 +136,12 @@ class EvaluationOptions(Options):
             accepted="specs, attacks or ensembles",
         ),
     )
-    n: int | None = field(
-        default=None,
-        metadata=option_info(
-            "how many images, the first ones; default 1000 of a named dataset, all of your own",
-            least=1,
-            flag="-n",
-        ),
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackFields:
+    """The options that an attacker needs; the lines of a study's curves have these, too."""
+
     mode: EvaluationMode = field(
         default="verdict",
         metadata=option_info(
@@ -161,7 +150,7 @@ class EvaluationOptions(Options):
             "or broken too, and report the accuracy on each perturbed set (test-set)"
         ),
     )
-    target: str | int | None = field(
+    target: str | Class | None = field(
         default=None,
         metadata=option_info(
             "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
@@ -170,16 +159,45 @@ class EvaluationOptions(Options):
             accepted="a class, next, least-likely, all, or a criterion's spec",
         ),
     )
-    eight_bit: bool = field(
+    eight_bit: Flag = field(
         default=False,
         metadata=option_info("only images that a file of 8 bits per value can hold count as adversarial"),
     )
-    curve: bool = field(
+    eot_samples: Samples | None = field(
+        default=None,
+        metadata=option_info(
+            "how often a random classifier is asked about each point; default as the attacks wish",
+            least=1,
+            most=MAX_SAMPLES,
+        ),
+    )
+    mean: str | Number | Sequence[Number] | None = field(
+        default=None,
+        metadata=option_info(
+            "with std, the normalisation that the network was trained with and does not do itself, put in "
+            "front of it: mnist, cifar10, imagenet, 0.5, or numbers, one or one per channel, separated by "
+            "commas. eps stays on the scale of the images in [0, 1]",
+            command_line="text",
+        ),
+    )
+    std: str | Number | Sequence[Number] | None = field(
+        default=None, metadata=option_info("see mean", command_line="text")
+    )
+    scale: Number = field(
+        default=1.0,
+        metadata=option_info("what the images are multiplied by first: 255 for a network trained on 0..255"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFields(AttackFields):
+    """The options of an evaluation that a row of a study has, too."""
+
+    curve: Flag = field(
         default=False,
         metadata=option_info("also search for each image's nearest success, for robust accuracy against eps"),
     )
-    checks: bool = field(default=True, metadata=option_info("compute the reasons to doubt the figure"))
-    certify: bool = field(
+    certify: Flag = field(
         default=True, metadata=option_info("look for proofs before attacking; a proven image needs no attack")
     )
     certifier: "str | Certifier" = field(
@@ -191,14 +209,18 @@ class EvaluationOptions(Options):
             accepted="a certifier's spec, or a certifier",
         ),
     )
-    eot_samples: int | None = field(
-        default=None,
-        metadata=option_info(
-            "how often a random classifier is asked about each point; default as the attacks wish",
-            least=1,
-            most=MAX_SAMPLES,
-        ),
-    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(EvaluationFields, SubjectFields, Options):
+    """What an evaluation is asked to do."""
+
+    job: ClassVar[str] = "evaluate"
+    """The command that it belongs to."""
+    proofs_only: ClassVar[bool] = False
+    """Whether no attack runs, and the classifier must be one that the certifier can bound."""
+
+    checks: bool = field(default=True, metadata=option_info("compute the reasons to doubt the figure"))
     surrogates: "Sequence[str | Path | nn.Module]" = field(
         default=(),
         metadata=option_info(

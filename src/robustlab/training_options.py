@@ -4,34 +4,24 @@ Like `robustlab.options` this module loads neither torch nor pydantic, so that t
 pydantic reads the ranges where a recipe is checked (`robustlab.study.recipe`).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT
-from robustlab.core.options import DeviceChoice, PrecisionChoice, option_info
+from robustlab.core.arguments import LARGEST_FLOAT
+from robustlab.core.options import Count, DeviceChoice, Flag, PrecisionChoice, Strict, option_info
 from robustlab.options import DATA_ROOT, FOLDER, OVERWRITE, PROGRESS, SEED, Options
 
 if TYPE_CHECKING:
     from robustlab.core.progress import Progress
     from robustlab.data import Split
 
-
-class _Strict:
-    """What `pydantic.Strict` is: to pydantic, True is 1 and "2" is 2 otherwise."""
-
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
-        return {**handler(source), "strict": True}
-
-
-Count = Annotated[int, _Strict(), Ge(1), Le(LARGEST_COUNT)]
-Flag = Annotated[bool, _Strict()]
-Positive = Annotated[float, _Strict(), Gt(0.0), Le(LARGEST_FLOAT)]
-Decay = Annotated[float, _Strict(), Ge(0.0), Lt(1.0)]
-Drop = Annotated[float, _Strict(), Gt(0.0), Lt(1.0)]
+Positive = Annotated[float, Strict(), Gt(0.0), Le(LARGEST_FLOAT)]
+Decay = Annotated[float, Strict(), Ge(0.0), Lt(1.0)]
+Drop = Annotated[float, Strict(), Gt(0.0), Lt(1.0)]
 
 
 @dataclass(frozen=True, kw_only=True)

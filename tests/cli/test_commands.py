@@ -221,7 +221,7 @@ def test_doctor_says_what_the_commands_would_do(tmp_path: Path, monkeypatch: pyt
         plan = found[name]
         assert (plan["dataset"], plan["data"]) == (dataset, "download")
         assert f"downloads MNIST to {tmp_path / 'cache'}" in plan["says"]
-        assert ("scikit-learn's digits" in plan["says"]) == (dataset == "auto")
+        assert ("it takes the dataset digits" in plan["says"]) == (dataset == "auto")
         assert plan["precision"] in {"fp32", "bf16", "timed"}
     assert found["study"]["trainings_at_once"] >= 1
     raw = tmp_path / "data" / "MNIST" / "raw"

@@ -23,7 +23,7 @@ main()
 """
 NEW_UNIT = '''"""An attack."""
 from robustlab.attacks.gradient_attack import GradientAttack
-from robustlab.core.spec import register
+from robustlab.core import register
 
 
 @register("brand_new")

@@ -2,17 +2,22 @@
 
 import dataclasses
 import inspect
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
 import robustlab
-from robustlab.attacks import Attack
+from robustlab.attacks import FGSM, Attack
+from robustlab.cli.main import app
 from robustlab.core import errors
 from robustlab.core.aliases import ALIASES, RENAMED, RenamedWarning, normalized
-from robustlab.core.errors import RobustlabError, did_you_mean
+from robustlab.core.errors import RobustlabError, SpecError, did_you_mean
 from robustlab.core.spec import parse, units
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
@@ -81,7 +86,8 @@ def test_every_alias_stands_for_something_that_there_is() -> None:
     kinds = (Attack, Defense, Detector, Ensemble, Model, Objective, ThreatModel)
     every = {name: unit for kind in kinds for name, unit in units(kind).items()}
     arguments = {field.name for unit in every.values() for field in dataclasses.fields(unit)}  # type: ignore[arg-type]
-    options = inspect.signature(robustlab.evaluate).parameters
+    functions: tuple[Any, ...] = (robustlab.evaluate, robustlab.gate, Attack.run)
+    options = {name for function in functions for name in inspect.signature(function).parameters}
     for name, words in ALIASES.items():
         assert name.partition("(")[0] in {*every, *arguments, *options, *NetworkPart.__dataclass_fields__}, (
             name
@@ -117,3 +123,37 @@ def test_no_old_name_hides_a_new_one() -> None:
 def test_an_option_of_the_last_version_is_accepted(tmp_path: Path) -> None:
     with pytest.warns(RenamedWarning), pytest.raises(RobustlabError, match=r"^eot_samples must be"):
         robustlab.evaluate("mnist_cnn", threat="linf(eps=0.1)", samples=0, out=tmp_path)  # type: ignore[call-arg]
+
+
+GATE: Any = robustlab.gate
+RUN: Any = FGSM().run
+
+
+@pytest.mark.parametrize(
+    ("call", "new"),
+    [
+        (partial(GATE, "run", no_red_flags=True), "strict"),
+        (partial(RUN, mode="verdict"), "early_stop"),
+        (partial(RUN, half=True), "bf16"),
+        (partial(RUN, samples=3), "eot_samples"),
+        (partial(RUN, realise=None), "quantize"),
+        (partial(RUN, sede=3), "seed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_argument_of_the_last_version_is_refused_with_its_new_name(
+    call: Callable[[], object], new: str
+) -> None:
+    with pytest.raises(SpecError, match=rf"has no argument '.*' \(did you mean '{new}'\?\)"):
+        call()
+
+
+def test_options_and_units_of_the_last_version_have_a_hint() -> None:
+    for command in ("evaluate", "gate"):
+        refused = CliRunner().invoke(app, [command, "x", "--no-red-flags"])
+        assert refused.exit_code == 2
+        assert "(did you mean '--strict'?)" in refused.output + refused.stderr
+    with pytest.warns(RenamedWarning, match="nearest is now called steepest_min_norm"):
+        shown = CliRunner().invoke(app, ["ls", "nearest"])
+    assert shown.exit_code == 0
+    assert "steepest_min_norm" in shown.stdout

@@ -1,9 +1,15 @@
 """Every dataset: one file, found in the registry by all who name datasets, and verified before use."""
 
+import ast
 import gzip
 import hashlib
 import io
+import os
 import pickle
+import re
+import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -134,6 +140,7 @@ def test_what_is_nowhere_says_where_it_was_looked_for(unit: type[FileDataset], n
         load_dataset(unit.name, data_root=nowhere, download=False)
     for part in (*unit.files, *unit.archives, str(nowhere / unit.folder), "--data-root", "ROBUSTLAB_DATA"):
         assert part in str(caught.value)
+    assert f"into the folder {Path('DIR', unit.folder)}, then pass" in str(caught.value)
     assert "downloaded when needed" in unit().state(nowhere)
 
 
@@ -197,6 +204,107 @@ def test_one_unit_is_all_that_a_dataset_needs(tmp_path: Path) -> None:
     assert "stripes across or along" in found
     with pytest.raises(DataError, match=r"unknown dataset 'strips' \(did you mean 'stripes'\?\)"):
         load_dataset("strips")
+
+
+NEW_FILE = '''"""Dots."""
+import torch
+
+from robustlab.core import register
+from robustlab.data.base import Dataset
+
+
+@register("dots")
+class Dots(Dataset):
+    """Dots on the left or on the right."""
+
+    mean, std = (0.25,), (0.5,)
+
+    def load(self, *, data_root, validation_fraction, seed, download):
+        images = torch.zeros(40, 1, 4, 4)
+        images[::2, :, :, 0], images[1::2, :, :, 3] = 1, 1
+        both = images, torch.arange(40) % 2
+        return self.divided(both, both, validation_fraction=validation_fraction, seed=seed, source="drawn")
+'''
+USE = """
+import robustlab
+from robustlab.evaluation.preprocessing import statistics
+print(len(robustlab.load_dataset("dots").test), statistics()["dots"])
+try:
+    robustlab.load_dataset("dost")
+except robustlab.RobustlabError as error:
+    print(error)
+"""
+
+
+def test_one_new_file_is_all_that_a_dataset_needs(tmp_path: Path) -> None:
+    shutil.copytree(Path(robustlab.__file__).parent, tmp_path / "robustlab")
+    (tmp_path / "robustlab" / "data" / "dots.py").write_text(NEW_FILE)
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    printed = [
+        subprocess.run(
+            [sys.executable, *words],
+            capture_output=True,
+            text=True,
+            check=True,
+            env=environment,
+            cwd=tmp_path,
+        ).stdout
+        for words in (["-c", USE], ["-m", "robustlab", "ls", "datasets"])
+    ]
+    assert printed[0].startswith("40 ((0.25,), (0.5,))\nunknown dataset 'dost' (did you mean 'dots'?); acc")
+    assert "dots" in printed[0].partition("accepted: ")[2]
+    assert "Dots on the left or on the right." in printed[1]
+
+
+SOURCES = Path(robustlab.__file__).parent
+MAY_NAME = {"options.py", "training_options.py", "cli/examples.py"}
+"""Defaults, and examples for users."""
+
+
+def named_datasets(text: str) -> list[str]:
+    """Return the datasets that code names in its texts, except in docstrings and paths of recipes.
+
+    The names ``auto`` and ``digits`` are common words, so only a text that is nothing else counts.
+    """
+    tree = ast.parse(text)
+    bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    texts = [
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
+    ]
+    names = units(Dataset).keys() - {"auto", "digits"}
+    return [
+        found
+        for found in texts
+        if found == "digits" or any(re.search(rf"(?<![\w/]){name}(?![\w.])", found) for name in names)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('x == "mnist"', True),
+        ('f"mean needs std, such as mnist and {x}"', True),
+        ('["digits"]', True),
+        ('"too many digits"', False),
+        ('def f():\n    "The default is mnist."', False),
+        ('"see recipes/mnist.toml"', False),
+        ('"mnist_cnn"', False),
+    ],
+)
+def test_such_code_is_recognised(code: str, found: bool) -> None:
+    assert bool(named_datasets(code)) == found
+
+
+def test_no_code_outside_the_folder_names_a_dataset() -> None:
+    found = {
+        str(path): named
+        for path in (path.relative_to(SOURCES) for path in SOURCES.rglob("*.py"))
+        if path.parts[0] != "data" and path.as_posix() not in MAY_NAME
+        if (named := named_datasets((SOURCES / path).read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
 def test_a_named_part_of_a_split_keeps_its_ids() -> None:

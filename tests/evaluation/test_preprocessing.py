@@ -16,7 +16,8 @@ import robustlab
 from robustlab.certify import IBP
 from robustlab.cli.main import app
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.data import Split, Splits
+from robustlab.core.spec import units
+from robustlab.data import Dataset, Split, Splits
 from robustlab.evaluation.coordinator import EvaluationOptions
 from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, asked, statistics, usual
 from robustlab.threats import Linf
@@ -132,9 +133,25 @@ def test_values_for_other_channels_are_refused(network: nn.Module, images: Split
         match="mean has 3 values and std 3; give one number for all channels",
     ):
         evaluate(tmp_path, network, images, mean="cifar10", std="cifar10")
-    assert set(usual(1)) == {"--mean mnist --std mnist", "--mean 0.5 --std 0.5", "--scale 255"}
-    assert "--mean imagenet --std imagenet" in usual(3)
-    assert all(found.fits(3) for found in usual(3).values())
+
+
+NAMED = {name: unit for name, unit in units(Dataset).items() if unit.mean}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_the_check_tries_the_values_of_the_nearest_dataset(name: str) -> None:
+    mean, std = (torch.tensor(values).view(1, -1, 1, 1) for values in (NAMED[name].mean, NAMED[name].std))
+    images = torch.cat([mean - std, mean + std]).expand(-1, -1, 4, 4) + 0.01
+    always = {"--mean 0.5 --std 0.5", "--scale 255"} | (
+        {"--mean imagenet --std imagenet"} if len(NAMED[name].mean) == 3 else set()
+    )
+    tried = usual(images)
+    assert tried.keys() == always | {f"--mean {name} --std {name}"}
+    assert all(found.fits(images.shape[1]) for found in tried.values())
+
+
+def test_images_of_other_channels_have_no_nearest_dataset() -> None:
+    assert set(usual(torch.rand(4, 2, 3, 3))) == {"--mean 0.5 --std 0.5", "--scale 255"}
 
 
 @pytest.mark.parametrize(

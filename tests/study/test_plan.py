@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -351,16 +351,18 @@ def test_a_point_of_a_curve_keeps_every_field_of_its_line() -> None:
         model="baseline",
         attacks="pgd(steps=3)",
         threat="linf(eps=x)",
-        surrogates=["mnist_cnn"],
+        surrogates=("mnist_cnn",),
         mode="max-loss",
         target="next",
         eight_bit=True,
         eot_samples=3,
-        certifier="crown",
+        mean="mnist",
+        std="mnist",
+        scale=2.0,
     )
     point = at(series, 0.25)
     assert point.threat == "linf(eps=0.25)"
     changed = {"threat"}
-    for name, field in Attacked.model_fields.items():
-        assert getattr(series, name) != field.default, "the test is to set every field"
-        assert name in changed or getattr(point, name) == getattr(series, name)
+    for field in fields(Attacked):
+        assert getattr(series, field.name) != field.default, "the test is to set every field"
+        assert field.name in changed or getattr(point, field.name) == getattr(series, field.name)

@@ -26,7 +26,7 @@ def test_a_good_recipe_is_read(tmp_path: Path) -> None:
     assert recipe.networks["gan"].betas == (0.5, 0.999)
     clean, fgsm, noise = recipe.evaluations
     assert (clean.model, clean.attacks, clean.threat, clean.mode) == ("baseline", None, None, "verdict")
-    assert (fgsm.model, fgsm.surrogates, fgsm.mode) == ("purified", ["baseline"], "test-set")
+    assert (fgsm.model, fgsm.surrogates, fgsm.mode) == ("purified", ("baseline",), "test-set")
     assert (clean.group, clean.checks) == ("more", "cheap")
     assert recipe.detections[0].evaluation == noise.id
 

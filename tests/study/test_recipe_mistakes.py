@@ -222,9 +222,9 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
         ("claims.fragile", "unknown figure 'grey"),
     ),
     # Rows that would measure something else
-    ('attacks = "fgsm(gradient=surrogates)"\n', "", ("evaluations.fgsm", "need attacks")),
-    ('id = "clean"', 'surrogates = ["baseline"]\nid = "clean"', ("evaluations.clean", "need attacks")),
-    ('id = "clean"', 'mode = "test-set"\nid = "clean"', ("evaluations.clean", "need attacks")),
+    ('attacks = "fgsm(gradient=surrogates)"\n', "", ("evaluations.fgsm", "needs attacks")),
+    ('id = "clean"', 'surrogates = ["baseline"]\nid = "clean"', ("evaluations.clean", "needs attacks")),
+    ('id = "clean"', 'mode = "test-set"\nid = "clean"', ("evaluations.clean", "needs attacks")),
     (
         NOISE,
         NOISE + ", gaussian_noise(std=0.1)",

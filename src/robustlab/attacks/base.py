@@ -16,6 +16,7 @@ from robustlab.attacks.progress_reporter import OnPass
 from robustlab.attacks.result import AttackResult
 from robustlab.attacks.running import RunSettings, run_in_batches
 from robustlab.attacks.session import Session
+from robustlab.core.arguments import checked_names
 from robustlab.core.batches import BatchSize
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import Numbers
@@ -104,6 +105,7 @@ class Attack(Unit, ABC):
 
     @final
     @own_settings()
+    @checked_names
     def run(
         self,
         model: nn.Module,

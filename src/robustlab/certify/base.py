@@ -22,8 +22,9 @@ from robustlab.core.inputs import (
 )
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
-from robustlab.core.spec import Unit, parse, units
+from robustlab.core.spec import Unit, units
 from robustlab.core.text import a_kind
+from robustlab.core.user_units import parse_trusted
 from robustlab.threats import Linf, ThreatModel, as_threat
 
 __all__ = ["Certifier", "ProofResult", "as_certifier"]
@@ -245,10 +246,10 @@ class Certifier(Unit, ABC):
 
 
 def as_certifier(certifier: str | Certifier) -> Certifier:
-    """Return a certifier, given itself or its spec.
+    """Return a certifier from itself, its spec, or a class in a user's file: ``my.py:MyCertifier(steps=2)``.
 
     Raises:
-        SpecError: it is neither.
+        SpecError, SetupError: it is none of these, or the spec has a mistake.
     """
     if isinstance(certifier, Certifier):
         return certifier
@@ -256,7 +257,7 @@ def as_certifier(certifier: str | Certifier) -> Certifier:
         raise SpecError(
             f"certifier must be a certifier or its spec, such as crown; found {a_kind(certifier)}"
         )
-    return parse(Certifier, certifier)
+    return parse_trusted(Certifier, certifier)
 
 
 def _logits(model: nn.Module, images: Tensor) -> Tensor:

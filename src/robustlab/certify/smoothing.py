@@ -32,7 +32,7 @@ ABSTAINED = -1
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class SmoothedRadii:
-    """What smoothing proves for some images, each with a confidence of its own.
+    """What smoothing certifies for some images, each with a confidence of its own.
 
     Attributes:
         classes: (N,) int64, of the smoothed classifier; `ABSTAINED` where no class is certain enough.

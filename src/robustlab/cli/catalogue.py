@@ -18,6 +18,7 @@ from typing import Any
 from robustlab.core.spec import Unit
 
 _PACKAGE = Path(__file__).parents[1]
+_CORE = "robustlab.core"
 _REGISTERED = re.compile(r'^@register\("\w+"\)\nclass (\w+)', re.MULTILINE)
 _TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__", "norms", "needs_gradient"}
 """The attributes of a class that are kept, besides its docstring and its fields."""
@@ -76,10 +77,11 @@ def _names(node: ast.AST, use: type[ast.expr_context]) -> set[str]:
 @functools.cache
 def _value(module: str, name: str) -> Any:
     """Return the value of a name in a module."""
-    if (module, name) == (Unit.__module__, "register"):
+    core = module == _CORE or module.startswith(f"{_CORE}.")
+    if core and name == "register":
         return _register
     # The core loads fast, and `Unit` must be the real class.
-    own = module.startswith("robustlab.") and not module.startswith("robustlab.core.")
+    own = module.startswith("robustlab.") and not core
     node = _definitions(module).get(name) if own else None
     if isinstance(node, ast.ImportFrom) and node.module:
         return _value(node.module, next(n.name for n in node.names if name in (n.asname, n.name)))

@@ -13,9 +13,6 @@ from robustlab.options import EvaluationOptions, StudyOptions
 from robustlab.shipped import shipped_recipes
 from robustlab.study.loading import load_recipe
 
-_FALLBACK = "auto"
-"""The dataset that another one may replace."""
-
 
 def forecast(data_root: Path | None) -> dict[str, dict[str, Any]]:
     """Return for each command its device, precision, threads and data, also as sentences."""
@@ -53,14 +50,15 @@ def forecast(data_root: Path | None) -> dict[str, dict[str, Any]]:
 
 def _data(name: str, data_root: Path | None) -> dict[str, str]:
     """Return the name of a dataset, its state, and the same as a sentence."""
-    wished = check_dataset("mnist" if name == _FALLBACK else name)
+    asked = check_dataset(name)
+    wished = asked.wished
     if not isinstance(wished, FileDataset):
         return {"dataset": name, "data": "included", "says": f"It takes {wished.name}, which needs no files."}
     root, title = wished.find(data_root), wished.title.partition(" (")[0]
     if root is None:
         fails = (
-            "If that fails, it takes scikit-learn's digits, whose figures can't be compared with MNIST's."
-            if name == _FALLBACK
+            f"If that fails, it takes the dataset {asked.stand_in.name}, whose figures can't be compared."
+            if asked.stand_in
             else "If that fails, it stops with an error."
         )
         says = f"It downloads {title} to {data_root or search_path()[-1]}. {fails}"

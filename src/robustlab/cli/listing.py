@@ -15,6 +15,7 @@ from robustlab.cli.attack_groups import grouped
 from robustlab.cli.output import kept_for_the_result
 from robustlab.cli.own_units import own_units
 from robustlab.cli.texts import echo, print_paragraphs, print_rows
+from robustlab.core.aliases import current
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.text import shown
 from robustlab.shipped import shipped_recipes, zoo_names
@@ -43,6 +44,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
     lists = {name: [unit.listed for unit in found] for name, found in kinds.items()}
     everything = {name: _summaries(found) for name, found in lists.items()} | files
     if kind is not None:
+        kind = current(kind, by_name)
         named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
         if kind in by_name and kind not in everything:
             if not named:

@@ -36,7 +36,7 @@ def show_results(run: Run) -> None:
             console.print(f"[dim]{escape(row.title)}: {row.accuracy}. {escape(row.note)}[/dim]")
     if results.dataset.fallback:
         console.print(
-            f"[bold yellow]Measured on {escape(results.dataset.name)}, not on MNIST: "
+            f"[bold yellow]Measured on {escape(results.dataset.name)}, not on the study's dataset: "
             "not comparable.[/bold yellow]"
         )
     if results.quick:

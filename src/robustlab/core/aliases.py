@@ -85,14 +85,18 @@ ALIASES: dict[str, tuple[str, ...]] = {
         *("max_iter", "maxiter", "max_iterations", "num_steps", "n_steps", "nb_steps", "epochs", "queries"),
     ),
     "targets": ("n_target_classes", "n_targets", "target_classes"),
-    # options of the command line
+    # options of commands and functions
     "attacks": ("attack", "method"),
     "batch_size": ("batch", "bs", "batchsize"),
+    "bf16": ("half",),
     "data_root": ("data", "data_dir", "datadir", "data_path", "root"),
     "device": ("gpu", "cuda"),
+    "early_stop": ("mode",),
     "eot_samples": ("samples", "eot_iter", "n_eot", "num_eot", "eot"),
     "n": ("num", "num_images", "n_ex", "n_examples", "limit"),
     "out": ("output", "output_dir", "save_dir", "log_dir", "outdir"),
+    "quantize": ("realise",),
+    "strict": ("no_red_flags",),
     "threat": ("eps", "epsilon", "norm", "threat_model"),
     "weights": ("checkpoint", "ckpt", "state_dict", "model_path", "pretrained"),
 }

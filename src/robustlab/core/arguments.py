@@ -1,12 +1,18 @@
 """Checks the arguments of the public functions; each error is one line that names the argument."""
 
+import functools
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
+from typing import ParamSpec, TypeVar
 
-from robustlab.core.errors import SpecError, did_you_mean
+from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import a_kind, shown
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
@@ -23,6 +29,20 @@ MAX_SAMPLES = 10**6
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 """In bytes, as in most file systems."""
+
+
+def checked_names(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function refuse a keyword argument that it does not have with a `SpecError` of one line."""
+    known = [name for name in inspect.signature(function).parameters if name != "self"]
+
+    @functools.wraps(function)
+    def checked(*args: P.args, **kwargs: P.kwargs) -> R:
+        for name in kwargs.keys() - known:
+            hint = did_you_mean(name, known)
+            raise SpecError(f"{function.__name__} has no argument {shown(name)}{hint}; {offer(known)}")
+        return function(*args, **kwargs)
+
+    return checked
 
 
 def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:

@@ -11,10 +11,31 @@ import textwrap
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, ParamSpec, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from annotated_types import Ge, Le
 
 from robustlab.core.aliases import current
-from robustlab.core.arguments import LARGEST_WHOLE, check_choice, check_kind, check_text, check_whole
+from robustlab.core.arguments import (
+    LARGEST_COUNT,
+    LARGEST_WHOLE,
+    MAX_SAMPLES,
+    check_choice,
+    check_kind,
+    check_text,
+    check_whole,
+)
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
@@ -26,6 +47,20 @@ Mode = Literal["verdict", "max-loss"]
 EvaluationMode = Literal["verdict", "max-loss", "test-set"]
 """As `Mode`, on the images that are not broken yet; ``"test-set"``: each attack with its full budget on all
 images, including misclassified ones."""
+
+
+class Strict:
+    """What `pydantic.Strict` is: to pydantic, True is 1 and "2" is 2 otherwise."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+        return {**handler(source), "strict": True}
+
+
+Class = Annotated[int, Strict(), Ge(0), Le(LARGEST_COUNT)]
+Count = Annotated[int, Strict(), Ge(1), Le(LARGEST_COUNT)]
+Flag = Annotated[bool, Strict()]
+Number = Annotated[float, Strict()]
+Samples = Annotated[int, Strict(), Ge(1), Le(MAX_SAMPLES)]
 
 P = ParamSpec("P")
 OptionsT = TypeVar("OptionsT")

@@ -47,10 +47,9 @@ BareText = Annotated[str, _BARE]
 
 _REFERENCE = re.compile(
     r"""(?<=[(,=])(\s*)"""
-    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+|[^\s,()='"\[\]:]+:[^\W\d]\w*)"""
-    r"""(?=\s*[,)])"""
+    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()]))"""
 )
-"""An argument that is a path, or a name in a file or a module, without quotes."""
+"""An argument that is a path, or a name in a file or a module, without quotes; arguments may follow."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50
@@ -59,6 +58,10 @@ _registry: dict[type["Unit"], dict[str, type["Unit"]]] = {}
 _plugins_loaded: set[str] = set()
 
 UnitT = TypeVar("UnitT", bound="Unit")
+
+FromFile = Callable[[type["Unit"], str], "Unit | None"]
+"""Returns the unit of a kind that a text such as ``my.py:MyAttack(steps=5)`` means, after importing the file;
+None if the text names no file."""
 
 
 class Unit:
@@ -159,21 +162,27 @@ def units(kind: type[UnitT]) -> dict[str, type[UnitT]]:
     return dict(sorted(_registry.get(kind, {}).items()))  # type: ignore[arg-type]
 
 
-def parse(kind: type[UnitT], text: str) -> UnitT:
+def parse(kind: type[UnitT], text: str, from_file: FromFile | None = None) -> UnitT:
     """Build a unit from its spec string.
+
+    Without ``from_file`` it imports no file, so the text may come from an untrusted file. For a text from the
+    user there is `user_units.parse_trusted`.
 
     Args:
         kind: the kind's base class, e.g. ``Attack``.
         text: a name with optional keyword arguments, e.g. ``"pgd(steps=40)"`` or ``"fgsm"``. Values are
             Python literals, names (references to networks) or nested specs.
+        from_file: what builds the units of a user's files; None: a text that names a file is refused.
 
     Raises:
         SpecError: the text is not a spec, a name or argument is unknown, or a value is out of range.
     """
+    if isinstance(text, str) and from_file is not None and (unit := from_file(kind, text)) is not None:
+        return cast("UnitT", unit)
     node = syntax(text) if isinstance(text, str) else None
     if node is None:
         raise SpecError(_unreadable(kind, text))
-    return _build(kind, node, text)
+    return _build(kind, node, text, from_file)
 
 
 def called(text: str) -> str | None:
@@ -222,8 +231,20 @@ def _unreadable(kind: type[Unit], text: object) -> str:
     return f"can't parse {kind.kind} {shown(text)}{hint}; {expected}"
 
 
-def build(unit: type[UnitT], text: str) -> UnitT:
-    """Build a unit of a class from a spec string of it.
+def without_quotes(node: ast.expr | None, text: str) -> str | None:
+    """Return the reference to a user's class that was in quotes, as ``my.py:MyAttack(steps=5)``; else None.
+
+    Its arguments may be inside the quotes or behind them. A spec in quotes, such as ``'fgsm'``, is a text.
+    """
+    quoted = node.func if isinstance(node, ast.Call) else node
+    if node is None or not isinstance(quoted, ast.Constant) or not isinstance(quoted.value, str):
+        return None
+    reference = quoted.value + _segment(node, text)[len(_segment(quoted, text)) :]
+    return None if isinstance(syntax(reference), ast.Name | ast.Call) else reference
+
+
+def build(unit: type[UnitT], text: str, from_file: FromFile | None = None) -> UnitT:
+    """Build a unit of a class from a spec string of it; ``from_file`` as for `parse`.
 
     Raises:
         SpecError: as for `parse`.
@@ -231,10 +252,12 @@ def build(unit: type[UnitT], text: str) -> UnitT:
     node = syntax(text)
     if not isinstance(node, ast.Call) or _unpacks(node):
         raise SpecError(_unreadable(unit, text))
-    return _of_class(unit, node, text)
+    return _of_class(unit, node, text, from_file)
 
 
-def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
+def _build(kind: type[UnitT], node: ast.expr, text: str, from_file: FromFile | None) -> UnitT:
+    if (reference := without_quotes(node, text)) is not None:
+        return parse(kind, reference, from_file)
     call = node if isinstance(node, ast.Call) else ast.Call(func=node, args=[], keywords=[])
     if not isinstance(call.func, ast.Name) or _unpacks(call):
         raise SpecError(_unreadable(kind, text))
@@ -243,14 +266,14 @@ def _build(kind: type[UnitT], node: ast.expr, text: str) -> UnitT:
     if name not in known:
         hint = did_you_mean(name, known)
         raise SpecError(f"unknown {kind.kind} {shown(name)}{hint}; {offer(known, f'{kind.kind}s')}")
-    return _of_class(known[name], call, text)
+    return _of_class(known[name], call, text, from_file)
 
 
 def _unpacks(call: ast.Call) -> bool:
     return any(isinstance(a, ast.Starred) for a in call.args) or any(k.arg is None for k in call.keywords)
 
 
-def _of_class(unit: type[UnitT], call: ast.Call, text: str) -> UnitT:
+def _of_class(unit: type[UnitT], call: ast.Call, text: str, from_file: FromFile | None) -> UnitT:
     names = argument_names(unit)
     if len(call.args) > (len(names) if unit.by_place else 0):
         raise SpecError(by_name(unit, unit.name, [_segment(value, text) for value in call.args]))
@@ -265,7 +288,7 @@ def _of_class(unit: type[UnitT], call: ast.Call, text: str) -> UnitT:
         **{
             str(k.arg): _bare(k.value, text)
             if k.arg in bare
-            else _value(nested.get(str(k.arg)), k.value, text)
+            else _value(nested.get(str(k.arg)), k.value, text, from_file)
             for k in keywords
         }
     )
@@ -279,9 +302,9 @@ def _in_full(unit: type[Unit], given: ast.keyword) -> ast.keyword:
     return ast.keyword(arg=argument, value=ast.Call(func=ast.Name(id=name), args=[], keywords=[given]))
 
 
-def _value(kind: type[Unit] | None, node: ast.expr, text: str) -> object:
-    if kind is not None and isinstance(node, ast.Name | ast.Call):
-        return _build(kind, node, text)
+def _value(kind: type[Unit] | None, node: ast.expr, text: str, from_file: FromFile | None = None) -> object:
+    if kind is not None and (isinstance(node, ast.Name | ast.Call) or without_quotes(node, text) is not None):
+        return _build(kind, node, text, from_file)
     if isinstance(node, ast.Name):
         return node.id
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):

@@ -1,5 +1,7 @@
 """Datasets: one file each. They load train, validation and test splits."""
 
+import importlib
+import pkgutil
 from pathlib import Path
 
 from robustlab.core.arguments import as_path, check_share, check_whole
@@ -33,6 +35,9 @@ __all__ = [
     "load_dataset",
     "search_path",
 ]
+
+for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # a dataset registers itself
+    importlib.import_module(_module.name)
 
 
 def check_dataset(name: object) -> Dataset:
@@ -71,7 +76,7 @@ def load_dataset(
         download: whether it may be downloaded if it is not on the disk.
 
     Returns:
-        Train, validation and test split; with ``"auto"``, `Splits.fallback` says why if it is not MNIST.
+        Train, validation and test split; `Splits.fallback` says why if it is not the wished dataset.
 
     Raises:
         DataError: the name is unknown, the files are not found, or they are truncated or altered (also with

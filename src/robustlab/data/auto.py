@@ -7,6 +7,7 @@ from robustlab.core.errors import DataError
 from robustlab.core.spec import register
 from robustlab.data.base import Dataset
 from robustlab.data.digits import Digits
+from robustlab.data.files import FileDataset
 from robustlab.data.mnist import MNIST
 from robustlab.data.split import Splits
 
@@ -18,18 +19,25 @@ class Auto(Dataset):
     Damaged files are never ignored. `Splits.fallback` gives the reason if it is not MNIST.
     """
 
+    @property
+    def wished(self) -> FileDataset:
+        return MNIST()
+
+    @property
+    def stand_in(self) -> Dataset:
+        return Digits()
+
     def load(
         self, *, data_root: Path | None, validation_fraction: float, seed: int, download: bool
     ) -> Splits:
-        wished = MNIST()
         try:
-            return wished.load(
+            return self.wished.load(
                 data_root=data_root, validation_fraction=validation_fraction, seed=seed, download=download
             )
         except DataError as error:
-            if wished.find(data_root) is not None:
+            if self.wished.find(data_root) is not None:
                 raise
-            stand_in = Digits().load(
+            other = self.stand_in.load(
                 data_root=data_root, validation_fraction=validation_fraction, seed=seed, download=download
             )
-            return replace(stand_in, fallback=str(error))
+            return replace(other, fallback=str(error))

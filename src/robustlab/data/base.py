@@ -23,6 +23,16 @@ class Dataset(Unit, ABC):
     """The usual mean of each channel over the training images, for normalisation; empty: not usual."""
     std: ClassVar[tuple[float, ...]] = ()
 
+    @property
+    def wished(self) -> "Dataset":
+        """The dataset that it loads if that is available: itself, if no other one may replace it."""
+        return self
+
+    @property
+    def stand_in(self) -> "Dataset | None":
+        """The dataset that it loads if `wished` is not available."""
+        return None
+
     @abstractmethod
     def load(
         self, *, data_root: Path | None, validation_fraction: float, seed: int, download: bool

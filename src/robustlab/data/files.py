@@ -128,8 +128,8 @@ class FileDataset(Dataset):
         tried = ", ".join(str(place / self.folder) for place in search_path(data_root))
         raise DataFilesError(
             f"{self._short()} was not found and {reason}. Looked in: {tried}. To place it by hand, put the "
-            f"files {', '.join(self.files)}, or {', '.join(self.archives)}, into a folder DIR/{self.folder}, "
-            f"then pass --data-root DIR or set {ENVIRONMENT}=DIR"
+            f"files {', '.join(self.files)}, or {', '.join(self.archives)}, into the folder "
+            f"{Path('DIR', self.folder).as_posix()}, then pass --data-root DIR or set {ENVIRONMENT}=DIR"
         )
 
 

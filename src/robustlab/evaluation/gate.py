@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustlab.core.arguments import as_path, check_share
+from robustlab.core.arguments import as_path, check_share, checked_names
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
@@ -26,6 +26,7 @@ class GateResult(Record):
     comparison: Comparison | None
 
 
+@checked_names
 def gate(
     run: str | Path | EvaluationRun,
     *,

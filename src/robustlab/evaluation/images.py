@@ -12,7 +12,7 @@ from robustlab.core import user_code
 from robustlab.core.errors import DataError
 from robustlab.core.inputs import as_numbers, split_images
 from robustlab.core.text import a_kind, one_line
-from robustlab.data import Split, load_dataset
+from robustlab.data import Split, check_dataset, load_dataset
 from robustlab.data.source import ImageSource, LazyImages
 
 DEFAULT_N = 1000
@@ -69,7 +69,8 @@ def load_images(
         loaded = load_dataset(dataset, data_root=data_root)
         split, name, default = loaded.test, loaded.name, DEFAULT_N
         if loaded.fallback:
-            remarks.append(f"MNIST is not available: these are {loaded.source}. Why: {loaded.fallback}")
+            wished = check_dataset(dataset).wished.name
+            remarks.append(f"{wished} is not available: these are {loaded.source}. Why: {loaded.fallback}")
     if len(set(split.ids.tolist())) < len(split):
         raise DataError("two images have the same id; every draw and every verdict goes by the id")
     number = default if n is None else n

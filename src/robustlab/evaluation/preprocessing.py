@@ -3,6 +3,7 @@
 Such a step outside the network would change the meaning of eps. So it becomes the network's first layer.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -26,14 +27,14 @@ _OTHERS = {
     "0.5": ((0.5,), (0.5,)),
 }
 
-_USUAL = ("mnist", "cifar10", "imagenet", "0.5")
-"""The names that the check tries, since networks are often trained with these."""
-
 
 def statistics() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     """Return, by name, mean and standard deviation of each channel in the training images."""
-    own = {name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean}
-    return own | _OTHERS
+    return _of_datasets() | _OTHERS
+
+
+def _of_datasets() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    return {name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +78,20 @@ class Preprocessed(nn.Module):
         return answer
 
 
-def usual(channels: int) -> dict[str, Preprocessing]:
-    """Return the usual preprocessings for images of so many channels, by their options."""
+def usual(images: Tensor) -> dict[str, Preprocessing]:
+    """Return the usual preprocessings for images (N, C, H, W) in [0, 1], by their options.
+
+    Of all datasets only the one whose mean and standard deviation are nearest to those of the images: the
+    check classifies its images once for each preprocessing, and similar constants have similar answers.
+    """
+    channels = images.shape[1]
+    own = torch.cat([images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3), correction=0)]).tolist()
+    datasets = {n: found for n, found in _of_datasets().items() if {*map(len, found)} == {channels}}
+    nearest = sorted(datasets, key=lambda name: math.dist(own, [*datasets[name][0], *datasets[name][1]]))[:1]
     fitting = {
         f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
-        for name, (mean, std) in ((name, statistics()[name]) for name in _USUAL)
-        if len(mean) == channels or name == "0.5"
+        for name, (mean, std) in ({name: datasets[name] for name in nearest} | _OTHERS).items()
+        if len(mean) in {1, channels}
     }
     return fitting | {"--scale 255": Preprocessing(scale=255.0)}
 
@@ -96,7 +105,7 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
     if (mean is None) != (std is None):
         given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
         raise SpecError(
-            f"{given} needs {missing}: give both, such as mnist and mnist; {none} leaves {missing} out"
+            f"{given} needs {missing}: give both, such as imagenet and imagenet; {none} leaves {missing} out"
         )
     values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
     steps = Preprocessing(scale=_number("scale", scale, "give one number"), **values)

@@ -27,8 +27,8 @@ _TERMS = {
     ),
     "GAN": (
         r"\bgan\b|discriminator",
-        "a generative adversarial network: a generator draws images, a discriminator D tries to tell them "
-        "from real ones; D(x) is the probability it gives to x being real",
+        "a generative adversarial network: a generator draws images, a discriminator D tries to "
+        "distinguish them from real ones; D(x) is the probability it gives to x being real",
     ),
     "KL": (
         r"\bkl\b",

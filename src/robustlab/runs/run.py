@@ -86,7 +86,9 @@ def load_results(folder: str | Path) -> "Results | Evaluation":
         raise RunError(f"{path} is damaged: it is not valid JSON ({error}); {AGAIN}") from None
     version = content.get("schema_version") if isinstance(content, dict) else None
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise RunError(f"{path} is not the results of a robustlab run: it has no schema_version; {AGAIN}")
+        named = isinstance(content, dict) and "schema_version" in content
+        wrong = f"its schema_version is {shown(version)}" if named else "it has no schema_version"
+        raise RunError(f"{path} is not the results of a robustlab run: {wrong}; {AGAIN}")
     # A study's results do not state a kind.
     evaluation = content.get("kind") == "evaluation"
     kind, oldest, newest = _schema(evaluation=evaluation)

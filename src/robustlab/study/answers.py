@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from robustlab.evaluation.coordinator.kept import answers_changed, answers_of
+from robustlab.runs.ledger import digest
 from robustlab.runs.store import RunStore
 from robustlab.study.plan import Plan
 from robustlab.study.stages import StudyStage
@@ -11,44 +12,39 @@ from robustlab.study.workspace import Question, Workspace
 from robustlab.threats import Unbounded
 
 
-def forget_other_answers(plan: Plan, workspace: Workspace) -> list[str]:
+def forget_other_answers(plan: Plan, workspace: Workspace) -> None:
     """Drop the rows of an earlier run that depend on a classifier whose answers have changed.
 
-    A network of the study needs no such comparison: its weights and its code are known.
-
-    Returns:
-        The keys of the records of answers; they belong to the run.
+    A network of the study needs no such comparison: its weights and its code are known. All of them must be
+    trained, since a classifier from elsewhere may be composed with them.
     """
-    store, compared, new, changed = workspace.store, [], [], set()
-    for key, question in _about_others(plan, workspace).items():
+    store, new, changed = workspace.store, [], set()
+    for (model, settings), question in _about_others(plan, workspace).items():
         with workspace.asked(question, workspace.dataset.test) as asked:
-            problem, name = asked.problem, asked.request.subject.name
-            now = answers_of(problem, problem.classifier_key)
+            now = answers_of(asked.problem, f"{model}/{digest(settings)}")
             before = store.stage(now.key)
-            differs = before is not None and answers_changed(problem, store, before, now)
-        if differs:
-            changed.add(key[0])
+            if before is not None and not answers_changed(asked.problem, store, before, now):
+                continue
+        new.append(now)
+        if before is not None:
+            changed.add(model)
             workspace.progress.note(
-                f"{name} answers the same images otherwise than in the earlier run: all that depends on it "
-                "is done again"
+                f"{asked.request.subject.name} answers the same images otherwise than in the earlier run: "
+                "all that depends on it is done again"
             )
-        if differs or before is None:
-            new.append(now)
-        compared.append(problem.classifier_key)
     if changed:
-        unaffected = [stage for stage in plan.stages if changed.isdisjoint(stage.inputs)]
         store.reopen()
-        store.keep_only({*kept_keys(unaffected, store)})
+        store.keep_only(kept_keys((s for s in plan.stages if changed.isdisjoint(s.inputs)), store))
     for record in new:
         store.finish_stage(record)
-    return compared
 
 
 def kept_keys(stages: Iterable[StudyStage], store: RunStore) -> Iterator[str]:
-    """Yield the keys of stages, and of their evaluations."""
+    """Yield the keys of all that belongs to stages: records, answers of classifiers, evaluations."""
     for stage in stages:
-        yield stage.key
         record = store.stage(stage.key)
+        yield stage.key
+        yield from stage.inputs
         yield from record.payload.get("problems", ()) if record else ()
 
 

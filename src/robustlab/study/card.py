@@ -12,6 +12,7 @@ from robustlab.core.spec import parse
 from robustlab.core.toml import to_toml
 from robustlab.models import Model, OwnCode
 from robustlab.models.sources import Source
+from robustlab.options import EvaluationOptions
 from robustlab.runs.run import Run
 from robustlab.threats import Linf, ThreatModel
 from robustlab.training import Objective
@@ -97,7 +98,7 @@ def _commands(objective: Objective, model: Model, folder: str, data_name: str | 
         words = ["--model", model.reference, "--weights", weights]
     else:
         words = [_source(folder)]
-    dataset = [] if data_name == "mnist" else ["--dataset", data_name]
+    dataset = [] if data_name == EvaluationOptions.dataset else ["--dataset", data_name]
     for threat in dict.fromkeys(threats_of(objective)) or [Linf(eps=0.3)]:
         command = ["robustlab", "evaluate", *words, *dataset, "--threat", repr(threat)]
         yield shlex.join([*command, "--attacks", "standard"])

@@ -15,6 +15,7 @@ from robustlab.core.text import shown, with_article
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.defenses.loading import source
 from robustlab.detectors import Detector
+from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list, resolved
 from robustlab.models import Model
@@ -22,7 +23,7 @@ from robustlab.runs.records import Figure
 from robustlab.shipped import zoo_names
 from robustlab.study.claims import DETECTION_FIGURES, judge
 from robustlab.study.plan import at, chosen, factors_of
-from robustlab.study.recipe import Attacked, CurvePart, Recipe, SeriesPart
+from robustlab.study.recipe import Attacked, CurvePart, EvaluationPart, Recipe, SeriesPart
 from robustlab.study.sweep import Choice, Sweep
 from robustlab.study.workspace import threat_of
 from robustlab.training import Objective
@@ -37,6 +38,8 @@ _NEW_FORM = (
 
 _CLASSES = 10
 """The number of classes for the check of a recipe; the real number is known only with the data."""
+
+_NEED_ATTACKS = ("threat", "surrogates", "target", "curve")
 
 _LARGEST_FILE = 10_000_000
 """In bytes; a recipe has a few thousand."""
@@ -216,27 +219,30 @@ class _References:
         for text in part.surrogates:
             self._source(f"{place}.surrogates", text, "classifier")
         if part.attacks is None:
-            needing = (part.threat, part.target, part.surrogates or None)
-            if needing != (None, None, None) or part.mode != "verdict":
-                raise RecipeError(
-                    f"{place}: threat, surrogates, mode and target need attacks; {place} has none"
-                )
+            given = [name for name in _NEED_ATTACKS if getattr(part, name, None) not in {None, (), False}]
+            if given or part.mode != "verdict":
+                raise RecipeError(f"{place}: {(given or ['mode'])[0]} needs attacks; {place} has none")
             return
         for choice in choices:
             here = choice.titled(place)
             try:
                 threat = threat_of(None if part.threat is None else choice.bound(part.threat))
-            except SpecError as error:
+            except RobustlabError as error:
                 raise RecipeError(f"{here}.threat: {error}") from None
             meant = ""
             try:
                 asked = attack_list(choice.bound(part.attacks))
                 meant = "" if part.threat else " (which is meant where no threat is given)"
                 attacks = resolved(asked, threat, _CLASSES, targeted=part.target is not None)
-            except SpecError as error:
+            except RobustlabError as error:
                 raise RecipeError(f"{here}.attacks: {error}{meant}") from None
             if part.mode == "test-set" and len(attacks) != 1:
                 raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")
+            if isinstance(part, EvaluationPart) and part.curve:
+                try:
+                    check_curve(threat)
+                except SpecError as error:
+                    raise RecipeError(f"{here}.curve: {error}") from None
             if part.mode == "test-set" and part.target == ALL:
                 raise RecipeError(f"{here}: a test-set is perturbed towards one class; found target {ALL}")
 

@@ -271,9 +271,8 @@ def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
 
 def at(series: SeriesPart, x: float) -> Attacked:
     """Return the question at one point of a curve, where ``x`` has this value."""
-    texts = {name: getattr(series, name) for name in ("attacks", "threat")}
-    changed = {name: text and bound(text, {"x": x}) for name, text in texts.items()}
-    return Attacked(model=series.model, surrogates=series.surrogates, **series.settings(), **changed)
+    attacks, threat = (text and bound(text, {"x": x}) for text in (series.attacks, series.threat))
+    return replace(series, attacks=attacks, threat=threat)
 
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:

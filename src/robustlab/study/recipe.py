@@ -6,7 +6,7 @@ each value.
 """
 
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import field, fields
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
@@ -14,15 +14,17 @@ import pydantic.dataclasses
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack
-from robustlab.certify import Certifier
-from robustlab.core.arguments import LARGEST_COUNT, LARGEST_FLOAT, MAX_SAMPLES
-from robustlab.core.errors import DataError, SpecError, did_you_mean, offer
-from robustlab.core.options import EvaluationMode
+from robustlab.certify import as_certifier
+from robustlab.core.arguments import LARGEST_FLOAT
+from robustlab.core.errors import DataError, SetupError, SpecError, did_you_mean, offer
+from robustlab.core.options import Count
 from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
 from robustlab.core.user_code import is_user_code
 from robustlab.data import check_dataset
+from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.goals import check_target
+from robustlab.options import AttackFields, EvaluationFields
 from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import (
     Adam,
@@ -39,10 +41,7 @@ from robustlab.training_options import TrainingFields
 
 # Strict: pydantic reads True as 1 and "2" as 2 otherwise.
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
-Count = Annotated[int, Field(strict=True, ge=1, le=LARGEST_COUNT)]
 Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
-Class = Annotated[int, Field(strict=True, ge=0, le=LARGEST_COUNT)]
-Samples = Annotated[int, Field(strict=True, ge=1, le=MAX_SAMPLES)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 
 Bound = Callable[[str], str]
@@ -78,20 +77,12 @@ def _known_dataset(name: str) -> str:
     return name
 
 
-def _known_certifier(spec: str) -> str:
+def _asked(check: Callable[..., object], *values: object) -> None:
+    """Check values, with an error that pydantic reports with its place."""
     try:
-        parse(Certifier, spec)
-    except SpecError as error:
+        check(*values)
+    except (SpecError, SetupError) as error:
         raise ValueError(str(error)) from None
-    return spec
-
-
-def _known_target(target: int | str | None) -> int | str | None:
-    try:
-        check_target(target)
-    except SpecError as error:
-        raise ValueError(str(error)) from None
-    return target
 
 
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
@@ -149,21 +140,26 @@ class FactorPart(_Part):
     values: Annotated[list[ValuePart], Field(min_length=1)]
 
 
-@pydantic.dataclasses.dataclass(
-    frozen=True, kw_only=True, config=ConfigDict(extra="forbid", allow_inf_nan=False)
-)
-class NetworkPart(TrainingFields):
+class _WithOptions:
+    """A part whose fields are also options of the command line."""
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _keys_are_known(cls, content: Any) -> Any:
+        return _with_known_keys(content, [part.name for part in fields(cls)])  # type: ignore[arg-type]
+
+
+_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class NetworkPart(_WithOptions, TrainingFields):
     """A network to train; see also `TrainingFields`."""
 
     title: str
     model: str
     objective: str
     defense: str | None = None
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _keys_are_known(cls, content: Any) -> Any:
-        return _with_known_keys(content, [part.name for part in fields(cls)])
 
     @pydantic.field_validator("augmentation", "betas", mode="before")
     @classmethod
@@ -241,7 +237,8 @@ class DetectorPart(_Part):
     detector: str
 
 
-class Attacked(_Part):
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class Attacked(_WithOptions, AttackFields):
     """A classifier, and the attacks on its images; without attacks the images are clean.
 
     The fields have the same meaning as the options of ``robustlab evaluate``.
@@ -250,31 +247,42 @@ class Attacked(_Part):
     model: str
     attacks: str | None = None
     threat: str | None = None
-    surrogates: list[str] = []
-    mode: EvaluationMode = "verdict"
-    target: Annotated[Class | str | None, AfterValidator(_known_target)] = None
-    eight_bit: Annotated[bool, Field(strict=True)] = False
-    eot_samples: Samples | None = None
-    certifier: Annotated[str, AfterValidator(_known_certifier)] = "auto"
+    surrogates: tuple[str, ...] = ()
+
+    @pydantic.field_validator("target")
+    @classmethod
+    def _target_is_known(cls, target: int | str | None) -> int | str | None:
+        _asked(check_target, target)
+        return target
+
+    @pydantic.model_validator(mode="after")
+    def _preprocessing_is_known(self) -> Self:
+        _asked(preprocessing.asked, self.mean, self.std, self.scale)
+        return self
 
     def settings(self) -> dict[str, Any]:
         """Return the fields that are options of an evaluation as they are, by the option's name."""
-        return {name: getattr(self, name) for name in _SETTINGS}
+        names = [part.name for part in fields(EvaluationFields)]
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
-_SPECS = {"model", "attacks", "threat", "surrogates"}
-_SETTINGS = [name for name in Attacked.model_fields if name not in _SPECS]
-
-
-class EvaluationPart(Attacked):
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+class EvaluationPart(Attacked, EvaluationFields):
     """One row of the table: an evaluation on the test images."""
 
     id: Name
     title: str
+    certifier: str = "auto"
     group: Literal["summary", "more", "footnote"] = "more"
     note: str = ""
     reference: Share | None = None
     checks: Literal["all", "cheap", "none"] = "cheap"
+
+    @pydantic.field_validator("certifier")
+    @classmethod
+    def _certifier_is_known(cls, spec: str) -> str:
+        _asked(as_certifier, spec)
+        return spec
 
 
 class DetectionPart(_Part):
@@ -286,6 +294,7 @@ class DetectionPart(_Part):
     evaluation: str
 
 
+@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
 class SeriesPart(Attacked):
     """One line of a curve; ``x`` in its attacks and its threat is the point on the axis.
 
@@ -293,7 +302,7 @@ class SeriesPart(Attacked):
     """
 
     label: str
-    values: dict[str, str] = {}
+    values: dict[str, str] = field(default_factory=dict)
 
 
 class CurvePart(_Part):

@@ -1,6 +1,7 @@
 """Runs a study. The same command resumes; a changed option repeats only the work that depends on it."""
 
 import time
+from collections.abc import Iterable
 from contextlib import chdir, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from robustlab.study.answers import forget_other_answers, kept_keys
 from robustlab.study.plan import Plan
 from robustlab.study.results import assemble
 from robustlab.study.setup import PreparedStudy, prepare
-from robustlab.study.stages import StudyStage
+from robustlab.study.stages import NetworkStage, StudyStage
 from robustlab.study.stages.evaluate import FOLDER, clear_others
 from robustlab.study.workspace import Workspace
 from robustlab.training.side_by_side import trained_side_by_side
@@ -68,14 +69,13 @@ def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
                 f"MNIST is not available: this run uses {data.source} instead, "
                 f"and its figures can't be compared with the study's. Why: {data.fallback}"
             )
-        compared = forget_other_answers(plan, workspace)
         records = _run_stages(plan, workspace)
         results = assemble(study.recipe, options.quick, plan, records, workspace)
         store.reopen()
         write_json(store.folder / "results.json", results.model_dump(mode="json"))
         _forget_networks(plan, store)
         clear_others(store.folder / FOLDER, [stage.folder for stage in plan.evaluations.values()])
-        store.keep_only([*kept_keys(plan.stages, store), *compared])
+        store.keep_only(kept_keys(plan.stages, store))
         write_manifest(store.folder, _manifest(study, options, results))
     return Run(folder=store.folder, results=results)
 
@@ -107,17 +107,23 @@ def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
     ):
         end(trainings[job.key], payload, seconds)
         trained.add(job.key)
-    for stage in plan.stages:
-        if stage.key in trained:
-            continue
-        if stage.key in records:
-            progress.stage(stage.name, "kept")
-            continue
-        begin(stage)
-        started = time.perf_counter()
-        with blaming(stage.name):
-            payload = stage.run(workspace)
-        end(stage, payload, time.perf_counter() - started)
+
+    def run_rest(stages: Iterable[StudyStage]) -> None:
+        for stage in stages:
+            if stage.key in trained:
+                continue
+            if store.stage(stage.key) is not None and stage.key in records:
+                progress.stage(stage.name, "kept")
+                continue
+            begin(stage)
+            started = time.perf_counter()
+            with blaming(stage.name):
+                payload = stage.run(workspace)
+            end(stage, payload, time.perf_counter() - started)
+
+    run_rest(stage for stage in plan.stages if isinstance(stage, NetworkStage))
+    forget_other_answers(plan, workspace)
+    run_rest(stage for stage in plan.stages if not isinstance(stage, NetworkStage))
     return records
 
 

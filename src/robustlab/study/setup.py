@@ -9,7 +9,8 @@ from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
 from robustlab.core.text import shown
-from robustlab.data import Splits
+from robustlab.core.user_code import is_user_code
+from robustlab.data import Splits, check_dataset
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.store import RunStore
@@ -111,7 +112,8 @@ def _load(recipe: Recipe, options: StudyOptions, progress: Progress) -> Splits:
 
 def _default_folder(recipe: Recipe, options: StudyOptions, data: Splits) -> Path:
     """Return the default folder of the study; other data or seeds have another folder."""
-    usual = {"auto": "mnist"}.get(recipe.data.dataset, recipe.data.dataset)
+    usual = recipe.data.dataset
+    usual = usual if is_user_code(usual) else check_dataset(usual).wished.name
     parts = [
         recipe.name,
         *(["quick"] if options.quick else []),

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import AttackResult
-from robustlab.certify import Certifier
+from robustlab.attacks import AttackResult, as_criterion
+from robustlab.certify import as_certifier
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
-from robustlab.core.spec import parse
 from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
+from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.evaluate import cascade_of
+from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_effort, attack_list
 from robustlab.evaluation.identity import identity_of
@@ -74,12 +75,12 @@ class Question:
     def identity(self) -> dict[str, Any]:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
         attacks = None if self.attacks is None else [identity_of(unit) for unit in attack_list(self.attacks)]
-        return {
-            "attacks": attacks,
-            "threat": identity_of(self.threat),
-            **self.settings,
-            "certifier": identity_of(parse(Certifier, self.settings["certifier"])),
-        }
+        known = {"attacks": attacks, "threat": identity_of(self.threat), **self.settings}
+        if "certifier" in known:
+            known["certifier"] = identity_of(as_certifier(known["certifier"]))
+        if known["target"] not in {None, ALL}:
+            known["target"] = identity_of(as_criterion(known["target"]))
+        return known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,7 +137,7 @@ class Workspace:
         *,
         n: int | None = None,
         checks: bool = False,
-        certify: bool = False,
+        whole: bool = False,
     ) -> Iterator[Asked]:
         """Yield the loaded objects for a question about some test images, on the device.
 
@@ -145,26 +146,30 @@ class Workspace:
             split: the images.
             n: the number of images, from the first; default: all.
             checks: whether checks run.
-            certify: whether certifiers run.
+            whole: whether proofs and a curve are looked for, if the question has them.
         """
+        more = {} if whole else {"certify": False, "curve": False}
         options = EvaluationOptions(
             model=question.model,
             threat=question.threat,
             attacks=question.attacks or "none",
             dataset=split,
             surrogates=question.surrogates,
-            **question.settings,
+            **{**question.settings, **more},
             checks=checks,
-            certify=certify,
             precision="fp32",
             batch_size=BATCH,
             device=self.compute.device,  # type: ignore[arg-type]
             seed=self.seed,
         )
+        subject = self.models.classifier(question.model, question.choice)
+        wished = preprocessing.asked(options.mean, options.std, options.scale)
+        if wished is not None:
+            subject = preprocessing.preprocessed(subject, wished, self.shape.channels)
         request = LoadedInputs(
             threat=question.threat,
             asked=() if question.attacks is None else attack_list(question.attacks),
-            subject=self.models.classifier(question.model, question.choice),
+            subject=subject,
             surrogates=tuple(self.models.classifier(text, question.choice) for text in question.surrogates),
             chosen=EvaluationImages(split=split, name=self.dataset.name, n=len(split) if n is None else n),
         )

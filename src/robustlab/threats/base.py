@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from robustlab.core.errors import SpecError
-from robustlab.core.spec import Unit, parse
+from robustlab.core.spec import Unit
 from robustlab.core.text import shown
-from robustlab.core.user_units import is_user_unit, user_unit
+from robustlab.core.user_units import parse_trusted
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ def as_threat(threat: object) -> ThreatModel:
         SpecError, SetupError: it is none of these, or the spec has a mistake.
     """
     if isinstance(threat, str):
-        return user_unit(threat, ThreatModel) if is_user_unit(threat) else parse(ThreatModel, threat)
+        return parse_trusted(ThreatModel, threat)
     if isinstance(threat, ThreatModel):
         return threat
     number = isinstance(threat, int | float) and not isinstance(threat, bool)

@@ -46,8 +46,8 @@ class ZeroGradients(ActiveCheck):
     title = "There is a gradient to follow"
     expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
     meaning = (
-        "Without a gradient an attack stands still whatever the classifier's weaknesses: rounding, a "
-        "step function, a detached part or saturation hides them (Athalye et al. 2018, "
+        "Without a gradient an attack stands still, even if the classifier is weak: rounding, a step "
+        "function, a detached part or saturation hides the weakness (Athalye et al. 2018, "
         "arXiv:1802.00420). Give this part the gradient of a stand-in (BPDA)."
     )
 

@@ -1,5 +1,6 @@
 """Do the images reach the classifier in the form that it was trained on?"""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,8 @@ from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usua
 
 MAX_IMAGES, MAX_RATIO = 2000, 10
 """The most images of the check, and the largest multiple of the evaluation's images, to limit its cost."""
+TYPICAL = 100
+"""The number of images whose mean and standard deviation choose a dataset's preprocessing."""
 ALPHA = 0.01
 """The significance level of a failure, over all candidates; our choice."""
 MIN_KNOWN = 1 / 3
@@ -48,7 +51,7 @@ class UsualPreprocessing(ActiveCheck):
     doubts = "evaluation"
     title = "The images come as in training"
     expected = (
-        f"no usual preprocessing with significantly more clean images right (McNemar's test, {ALPHA:g})"
+        f"no usual preprocessing with significantly more correct clean images (McNemar's test, {ALPHA:g})"
     )
     meaning = (
         "A normalisation, a scale or an order that belongs to the classifier was left outside: both its "
@@ -61,8 +64,8 @@ class UsualPreprocessing(ActiveCheck):
     def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         own = _correct(lab, block, lab.model, lambda images: images)
-        found = f"{percent(own.double().mean().item())} right as it is"
-        candidates = _candidates(lab, block.pixels(slice(1)))
+        found = f"{percent(own.double().mean().item())} correct as it is"
+        candidates = _candidates(lab, block.pixels(_spread(block)))
         answers = [(_correct(lab, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
         for correct, other in answers:
@@ -111,17 +114,22 @@ def _correct(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[
     return torch.cat(parts)
 
 
-def _candidates(lab: AttackRunner, image: Tensor) -> list[Candidate]:
-    """Return the other forms of an image (1, C, H, W).
+def _spread(block: Split) -> Tensor:
+    """Return the rows of at most `TYPICAL` images, spread over all of them."""
+    return torch.arange(0, len(block), math.ceil(len(block) / TYPICAL), device=block.labels.device)
+
+
+def _candidates(lab: AttackRunner, images: Tensor) -> list[Candidate]:
+    """Return the other forms of images such as these, (N, C, H, W).
 
     For a network with an option's preprocessing, they replace that preprocessing.
     """
-    _, channels, height, width = image.shape
+    _, channels, height, width = images.shape
     network, now = unguarded(lab.model), Preprocessing()
     inner = network.model if isinstance(network, InOwnDtype) else network
     if isinstance(inner, Preprocessed):
-        network, now = in_own_dtype(inner.network, image), inner.preprocessing
-    others = usual(channels) | {"": Preprocessing()}
+        network, now = in_own_dtype(inner.network, images[:1]), inner.preprocessing
+    others = usual(images) | {"": Preprocessing()}
     candidates = []
     for option, preprocessing in others.items():
         if preprocessing != now:

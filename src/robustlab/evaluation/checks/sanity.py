@@ -78,7 +78,8 @@ class SampleSize(PassiveCheck):
     title = "There are enough images"
     expected = f"at least {MIN_IMAGES} images"
     meaning = (
-        "Other images of the same kind may give quite another figure: two classifiers can't be told apart."
+        "Other images of the same kind may give quite another figure: a comparison of two classifiers "
+        "shows nothing."
     )
 
     def look(self, context: Context) -> CheckResult:

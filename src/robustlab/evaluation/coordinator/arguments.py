@@ -1,16 +1,20 @@
 """Checks the options of an evaluation before anything is loaded; an error names the accepted values."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack
-from robustlab.certify import Certifier
+from robustlab.attacks import Attack, as_criterion
+from robustlab.certify import Certifier, as_certifier
 from robustlab.core.arguments import check_kind, check_text
 from robustlab.core.inputs import check_module
 from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
 from robustlab.data import Split
-from robustlab.evaluation.engines import Engine
+from robustlab.evaluation.coordinator.goals import ALL
+from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel
@@ -43,3 +47,20 @@ def check(options: EvaluationOptions) -> None:
         check_kind(what, surrogate, str | nn.Module, said.accepted)
         if isinstance(surrogate, str):
             check_text(what, surrogate)
+
+
+def with_units(options: EvaluationOptions) -> EvaluationOptions:
+    """Return the options with units instead of specs for certifier, engine and target.
+
+    A class of a user's file is imported here, before the model's code may change the working directory. A
+    wrong spec is refused even if the evaluation does not use it.
+
+    Raises:
+        RobustlabError: an option has a wrong type or value, or a user's file can't be imported.
+    """
+    check(options)
+    certifier, engine = as_certifier(options.certifier), as_engine(options.engine)
+    built: dict[str, Any] = {"certifier": certifier, "engine": engine}
+    if options.target is not None and options.target != ALL:
+        built["target"] = as_criterion(options.target)
+    return replace(options, **built)

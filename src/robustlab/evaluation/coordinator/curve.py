@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from robustlab.attacks import FMN, Attack, SigmaZero, SteepestMinNorm
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
+from robustlab.core.errors import SpecError
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.jobs.stages import AttackStage, Certify, succeeded
 from robustlab.evaluation.metrics import proportion
@@ -12,6 +13,16 @@ from robustlab.threats import ThreatModel
 
 _STEPS, _AT_EPS = 32, 24
 """The number of points after the first, and the index of the point at the threat model's own eps."""
+
+
+def check_curve(threat: ThreatModel) -> None:
+    """Check that a curve exists.
+
+    Raises:
+        SpecError: the threat model has no eps.
+    """
+    if not threat.bounded:
+        raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
 
 
 def nearest_within(

@@ -1,12 +1,14 @@
 """Runs an evaluation. The same call resumes it; a changed call repeats only the changed work."""
 
 import itertools
+from contextlib import chdir
 from pathlib import Path
 
 from robustlab.core.batches import enough_memory
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
+from robustlab.evaluation.coordinator.arguments import with_units
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.evaluate import attacks_of, cascade_of, evaluated, manifest
 from robustlab.evaluation.coordinator.folder import default_folder, owner_of
@@ -31,6 +33,8 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     """
     progress = progress_of(options, progress)
     here = working_folder()  # the model's code may change the working directory
+    with chdir(here or Path()):  # changes that the import of a user's file makes are undone
+        built = with_units(options)
     request = read(options, progress)
     owner = owner_of(request, options)
     for remark in request.remarks:
@@ -39,7 +43,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     others = itertools.count(2)
     while True:
         try:
-            return _execute(request, options, folder, owner, progress)
+            return _execute(request, options, built, folder, owner, progress)
         except OtherAnswersError:
             if options.out:
                 raise
@@ -47,18 +51,24 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
 
 
 def _execute(
-    request: LoadedInputs, options: EvaluationOptions, folder: Path, owner: Owner, progress: Progress
+    request: LoadedInputs,
+    options: EvaluationOptions,
+    built: EvaluationOptions,
+    folder: Path,
+    owner: Owner,
+    progress: Progress,
 ) -> EvaluationRun:
+    """Run an evaluation in a folder; ``built`` are the options as `with_units` returns them."""
     check_owner(folder, owner, overwrite=options.overwrite)
     with (
         enough_memory("take a machine or a --device with more"),
-        on_device(request, options, progress) as problem,
-        _store(request, options, problem, folder, owner) as store,
+        on_device(request, built, progress) as problem,
+        _store(request, built, problem, folder, owner) as store,
     ):
         earlier = earlier_results(folder)
         problem = measured(problem, options, store, progress)
         forget_other_answers(problem, store, progress, overwrite=options.overwrite)
-        cascade = cascade_of(request, options, problem, store, progress)
+        cascade = cascade_of(request, built, problem, store, progress)
         results = evaluated(cascade, request, options, folder).results
         if earlier is not None and (lost := loss(earlier, results)):
             progress.note(lost)

@@ -12,13 +12,14 @@ from robustlab.attacks import Attack
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import calling
 from robustlab.core.device import resolve
-from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
+from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import check_target, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
@@ -69,8 +70,8 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     here, note = working_folder() or Path(), progress.note
     with chdir(here):  # changes that the import of a user's file makes are undone
         threat = as_threat(options.threat)
-    if options.curve and not threat.bounded:
-        raise SpecError(f"a curve against eps needs a threat model that bounds a distance; found {threat!r}")
+    if options.curve:
+        check_curve(threat)
     with chdir(here):
         asked = () if options.proofs_only else attack_list(options.attacks, note)
     check_target(options.target)

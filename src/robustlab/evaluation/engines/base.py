@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import SpecError
-from robustlab.core.spec import Unit, parse
+from robustlab.core.spec import Unit
 from robustlab.core.text import a_kind
+from robustlab.core.user_units import parse_trusted
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.job import Job, JobResult
 
@@ -32,13 +33,13 @@ class Engine(Unit, ABC):
 
 
 def as_engine(engine: str | Engine) -> Engine:
-    """Return an engine from itself or its spec.
+    """Return an engine from itself, its spec, or a class in a user's file: ``my.py:MyEngine(workers=2)``.
 
     Raises:
-        SpecError: it is neither.
+        SpecError, SetupError: it is none of these, or the spec has a mistake.
     """
     if isinstance(engine, Engine):
         return engine
     if not isinstance(engine, str):
         raise SpecError(f"engine must be an engine or its spec, such as serial; found {a_kind(engine)}")
-    return parse(Engine, engine)
+    return parse_trusted(Engine, engine)

@@ -1,15 +1,15 @@
 """Reads a user's list of attacks: specs of attacks and ensembles, in any combination."""
 
 import ast
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from robustlab.attacks import Attack
 from robustlab.core.aliases import current, ours
 from robustlab.core.errors import SpecError, did_you_mean, offer
-from robustlab.core.spec import parse, syntax, units
+from robustlab.core.spec import syntax, units, without_quotes
 from robustlab.core.text import a_kind, shown
-from robustlab.core.user_units import is_user_unit, split_list, user_unit
+from robustlab.core.user_units import is_user_unit, parse_trusted, split_list, user_unit
 from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
@@ -17,6 +17,8 @@ Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
 """Specs, several in one string, separated by commas, or the units themselves."""
 
 _EFFORT_AROUND, _UNKNOWN_EFFORT = 4.0, 300.0
+
+_LONGEST_LIST = 10_000
 
 _EXPECTED = "expected for example standard, or pgd(steps=40), fgsm"
 
@@ -28,7 +30,8 @@ def attack_list(
 
     Args:
         asked: specs, several in one text, separated by commas, units, or classes of a user's file or module:
-            ``my.py:MyAttack(steps=5)``.
+            ``my.py:MyAttack(steps=5)``, ``pgd(gradient=my.py:MyGradient)``. The files are run, so the texts
+            must come from the user.
         note: called with a message if the import takes long.
 
     Raises:
@@ -56,35 +59,31 @@ def attack_effort(attack: Attack | Ensemble) -> float:
     return _EFFORT_AROUND + attack.passes * attack.restart_count * (attack.inner.estimator.passes or 1)
 
 
-def _parsed(text: str, note: Callable[[str], None]) -> list[Attack | Ensemble]:
-    parts = list(split_list(text))
-    if not all(map(str.strip, parts)):
+def _parsed(text: str, note: Callable[[str], None]) -> Iterator[Attack | Ensemble]:
+    parts = [part.strip() for part in split_list(text)] if len(text) <= _LONGEST_LIST else [""]
+    if not all(syntax(part) is not None or is_user_unit(part) for part in parts):
         raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
-    if any(map(is_user_unit, parts)):
-        lists = [[_of_user(part, note)] if is_user_unit(part) else _parsed(part, note) for part in parts]
-        return [unit for units_of_part in lists for unit in units_of_part]
-    tree = syntax(f"[{text}\n]")
-    if not isinstance(tree, ast.List) or len(tree.elts) != len(parts):
-        raise SpecError(f"can't parse attacks {shown(text)}; {_EXPECTED}")
-    return [_one(node, part.strip()) for node, part in zip(tree.elts, parts, strict=True)]
+    for part in parts:
+        yield _one(part, note)
 
 
-def _of_user(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
-    kinds: tuple[Any, ...] = (Attack, Ensemble)
-    unit: Attack | Ensemble = user_unit(text, *kinds, note=note)
-    return unit
-
-
-def _one(node: ast.expr, text: str) -> Attack | Ensemble:
-    name = node.func if isinstance(node, ast.Call) else node
+def _one(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
+    if is_user_unit(text):
+        kinds: tuple[Any, ...] = (Attack, Ensemble)
+        unit: Attack | Ensemble = user_unit(text, *kinds, note=note)
+        return unit
+    tree = syntax(text)
+    if (quoted := without_quotes(tree, text)) is not None:
+        return _one(quoted, note)
+    name = tree.func if isinstance(tree, ast.Call) else tree
     accepted = [*units(Ensemble), *units(Attack)]
     if not isinstance(name, ast.Name):
         hint = did_you_mean(text, accepted) if ours(text) else ""  # such as PGD-20
         raise SpecError(f"can't parse attack {shown(text)}{hint}; {_EXPECTED}")
     if name.id in units(Ensemble):
-        return parse(Ensemble, text)
+        return parse_trusted(Ensemble, text, note)
     if current(name.id, units(Attack)) in units(Attack):
-        return parse(Attack, text)
+        return parse_trusted(Attack, text, note)
     hint = did_you_mean(name.id, accepted)
     raise SpecError(f"unknown attack or ensemble {shown(name.id)}{hint}; {offer(accepted, 'attacks')}")
 

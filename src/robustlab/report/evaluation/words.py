@@ -62,7 +62,7 @@ def bounds(view: EvaluationView) -> str:
         statistical = results.certificates is not None and results.certificates.terms
         return "" if statistical else _undecided(view)
     if view.robust == 0:
-        return "On these images this is exact: for every one that was right, an adversarial image was found."
+        return "On these images this is exact: for every correct one, an adversarial image was found."
     if not results.bounded:
         return "A finer grid or other draws may find more; changes of other kinds are another question."
     if results.certified is None or not view.certified:
@@ -114,7 +114,7 @@ def order(view: EvaluationView) -> str:
     settled = "not broken" if view.certified is None else "neither proven nor broken"
     said = f"Each attack met only the images that were {settled} before it."
     if view.results.curve is not None:
-        said += " The last ones looked for the nearest success of every image that was right, for the curve"
+        said += " The last ones looked for the nearest success of every correct image, for the curve"
         said += "." if view.certified is None else ", except those that are proven as far as it reaches."
     return said
 
@@ -151,7 +151,7 @@ def nothing_broken(view: EvaluationView) -> str:
         return "No attack broke a single image."
     return (
         "No attack broke a single image. A classifier is seldom that strong; an attack that does not work "
-        "looks the same. The checks tell the two apart."
+        "looks the same. The checks distinguish the two."
     )
 
 

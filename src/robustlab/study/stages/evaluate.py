@@ -91,7 +91,7 @@ class EvaluateStage(StudyStage):
             folder.mkdir(parents=True, exist_ok=True)
         # The checks need attacked images.
         checks = self.checks != "none" and self.question.attacks is not None
-        with workspace.asked(self.question, split, checks=checks, certify=True) as asked:
+        with workspace.asked(self.question, split, checks=checks, whole=True) as asked:
             request, options, problem = asked.request, asked.options, asked.problem
             progress = WithinStage(workspace.progress)
             cascade = cascade_of(request, options, problem, workspace.store, progress)

@@ -1,0 +1,101 @@
+"""A row of a study takes the options of an evaluation, with the same meaning."""
+
+import shutil
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_studies import HEAD, evaluation, write
+
+import robustlab
+from robustlab.core.errors import RecipeError
+from robustlab.options import AttackFields, EvaluationFields
+from robustlab.study.loading import load_recipe
+from robustlab.study.recipe import EvaluationPart, SeriesPart
+
+PGD: dict[str, Any] = {"attacks": "pgd(steps=3)", "threat": "linf(eps=0.1)"}
+ROWS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "normalised": {"mean": "0.5", "std": "[0.2]", "scale": 0.9},
+    "named": {"mean": "mnist", "std": "mnist"},
+    "curved": {"curve": True},
+    "unproven": {"certify": False},
+    "proven": {"certifier": "ibp"},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
+    folder = tmp_path_factory.mktemp("options")
+    recipe = write(folder, HEAD, *(evaluation(name, **PGD, **given) for name, given in ROWS.items()))
+    return robustlab.run_study(recipe, out=folder / "run", quick=True)
+
+
+def test_each_option_is_a_key() -> None:
+    assert {part.name for part in fields(EvaluationFields)} <= {part.name for part in fields(EvaluationPart)}
+    assert {part.name for part in fields(AttackFields)} <= {part.name for part in fields(SeriesPart)}
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_it_means_the_same_as_for_evaluate(run: robustlab.Run, name: str, tmp_path: Path) -> None:
+    row = robustlab.load_run(run.folder / "evaluations" / name)
+    given: dict[str, Any] = {key: [0.2] if value == "[0.2]" else value for key, value in ROWS[name].items()}
+    again = robustlab.evaluate(
+        run.folder,
+        network="baseline",
+        dataset=robustlab.load_dataset("digits").limited(1000, 40, 60).test,
+        **PGD,
+        **given,
+        checks=False,
+        precision="fp32",
+        out=tmp_path / "again",
+    )
+    assert isinstance(row, robustlab.EvaluationRun)
+    one, other = row.results, again.results
+    assert (one.clean, one.robust, one.certified) == (other.clean, other.robust, other.certified)
+    assert one.subject.preprocessing == other.subject.preprocessing
+    assert [part.attack for part in one.rows] == [part.attack for part in other.rows]
+    left, right = one.curve, other.curve
+    assert (left is None) == (right is None) == (name != "curved")
+    if left and right:
+        assert (left.eps, left.robust, left.certified) == (right.eps, right.robust, right.certified)
+
+
+def test_they_differ(run: robustlab.Run) -> None:
+    rows = {row.id: row for row in run.results.rows}
+    assert rows["normalised"].accuracy != rows["plain"].accuracy
+    assert rows["named"].confidence != rows["plain"].confidence
+    assert rows["unproven"].certified is None
+    assert rows["proven"].certified is not None
+
+
+def test_a_changed_option_repeats_its_row_alone(run: robustlab.Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run.folder.parent, tmp_path / "copy"))
+    recipe = folder / "small.toml"
+    recipe.write_text(recipe.read_text().replace("scale = 0.9", "scale = 3.0"))
+    again = robustlab.run_study(recipe, out=folder / "run", quick=True, overwrite=True)
+    before, after = ({row.id: row.accuracy for row in done.results.rows} for done in (run, again))
+    assert before.pop("normalised") != after.pop("normalised")
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({**PGD, "mean": "0.1"}, "mean needs std"),
+        ({**PGD, "mean": "minst", "std": "mnist"}, "unknown mean 'minst'"),
+        ({**PGD, "scale": 0}, "scale must lie between"),
+        ({**PGD, "eight_bit": 1}, "eight_bit"),
+        ({**PGD, "certifier": "ipb"}, "ipb"),
+        ({"curve": True}, "curve needs attacks"),
+        ({"attacks": "gaussian_noise(std=0.3)", "curve": True}, "a curve against eps needs a threat model"),
+        ({**PGD, "target": -1}, "target"),
+        ({**PGD, "eot_samples": 0}, "eot_samples"),
+    ],
+)
+def test_a_wrong_one_is_refused(fields: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD, evaluation("row", **fields))
+    with pytest.raises(RecipeError, match=message) as error:
+        load_recipe(path)
+    assert "row" in str(error.value) or "evaluations.0" in str(error.value)
