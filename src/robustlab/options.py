@@ -275,6 +275,8 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
 
     def command(self) -> str:
         """Return the command that repeats the evaluation; empty if the command line can't express it."""
+        if not (self.attacks or self.proofs_only):
+            return ""
         words = ["robustlab", self.job]
         for name, (option, said) in options_of(type(self)).items():
             value = getattr(self, name)

@@ -1,5 +1,6 @@
 """A row of a study takes the options of an evaluation, with the same meaning."""
 
+import shlex
 import shutil
 from dataclasses import fields
 from pathlib import Path
@@ -7,8 +8,10 @@ from typing import Any
 
 import pytest
 from small_studies import HEAD, evaluation, write
+from typer.testing import CliRunner
 
 import robustlab
+from robustlab.cli.main import app
 from robustlab.core.errors import RecipeError
 from robustlab.options import AttackFields, EvaluationFields
 from robustlab.study.loading import load_recipe
@@ -99,3 +102,49 @@ def test_a_wrong_one_is_refused(fields: dict[str, Any], message: str, tmp_path: 
     with pytest.raises(RecipeError, match=message) as error:
         load_recipe(path)
     assert "row" in str(error.value) or "evaluations.0" in str(error.value)
+
+
+def test_its_command_repeats_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = write(
+        tmp_path,
+        HEAD,
+        VAE,
+        evaluation("clean"),
+        evaluation("own", **PGD, target="next"),
+        evaluation("composed", model="guarded", **PGD, checks="none", mean="0.1", std="0.9"),
+        evaluation("zoo", model="mnist_cnn", **PGD, surrogates='["baseline"]', certify=False),
+    )
+    run = robustlab.run_study(recipe)
+    assert run.folder == tmp_path / "runs" / "small"
+    for name, expected in MODELS.items():
+        row = robustlab.load_run(run.folder / "evaluations" / name)
+        assert isinstance(row, robustlab.EvaluationRun)
+        command = shlex.split(row.results.command)
+        assert command[3] == expected if command else expected == ""
+        if not command:
+            continue
+        result = CliRunner().invoke(app, [*command[1:], "--out", f"again-{name}"])
+        assert result.exit_code == 0, result.output
+        again, before = (folder / "images.csv" for folder in (Path(f"again-{name}"), row.folder))
+        assert again.read_text() == before.read_text()
+
+
+VAE = """
+[networks.vae]
+title = "VAE"
+model = "vae(hidden=16, latent=4)"
+objective = "vae_loss"
+epochs = 1
+
+[models.guarded]
+title = "Guarded"
+source = "purifier(network=vae, classifier=baseline)"
+"""
+MODELS = {
+    "clean": "",
+    "own": "run(folder='runs/small', network=baseline)",
+    "composed": "purifier(network=\"run(folder='runs/small', network=vae)\", "
+    "classifier=\"run(folder='runs/small', network=baseline)\")",
+    "zoo": "mnist_cnn",
+}

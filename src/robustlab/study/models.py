@@ -1,7 +1,7 @@
 """The classifiers of a study: its own networks, compositions of them, and networks from elsewhere."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from torch import nn
@@ -13,7 +13,7 @@ from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.subject import LoadedClassifier, classifier_of
 from robustlab.models import load_network
 from robustlab.models.files import network_kind
-from robustlab.models.sources import Loaded, Note
+from robustlab.models.sources import FromRun, Loaded, Note
 from robustlab.runs.ledger import digest
 from robustlab.study.recipe import Recipe
 from robustlab.study.sweep import Choice, Sweep
@@ -70,6 +70,20 @@ class StudyModels:
         classifier = self.classifier(text, choice)
         return digest(classifier.code, classifier.sha256())
 
+    def address(self, text: str, choice: Choice) -> str:
+        """Return the text that names the same classifier outside the study."""
+        if text in self.recipe.networks:
+            return repr(FromRun(folder=_shown(self.folder), network=self._sweep.instance(text, choice)))
+        if text in self.recipe.models:
+            return self.address(self.recipe.models[text].source, choice)
+        named = source(choice.bound(text))
+        if not isinstance(named, ComposedDefense):
+            return choice.bound(text)
+        parts = {
+            name: self.address(part, choice) for name, part in vars(named).items() if part in named.networks
+        }
+        return repr(replace(named, **parts))  # type: ignore[type-var]
+
     def from_elsewhere(self, text: str, choice: Choice) -> bool:
         """Return whether a source, or a part of it, is not a network of the recipe."""
         if text in self.recipe.networks:
@@ -106,3 +120,9 @@ class StudyModels:
 
     def _path(self, instance: str) -> Path:
         return self.folder / "models" / f"{instance}.safetensors"
+
+
+def _shown(folder: Path) -> str:
+    """Return a folder as a user would give it: relative to the working directory, if it is inside."""
+    here = Path.cwd()
+    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)

@@ -8,9 +8,10 @@ from robustlab.core.device import resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
+from robustlab.core.spec import units
 from robustlab.core.text import shown
 from robustlab.core.user_code import is_user_code
-from robustlab.data import Splits, check_dataset
+from robustlab.data import Dataset, Splits, check_dataset
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.store import RunStore
@@ -94,6 +95,7 @@ def prepare_recipe(
         progress=progress,
         models=models,
         training_threads=_threads(plan, len(data.train)),
+        test_source=None if options.quick else _test_source(recipe, data),
     )
     return PreparedStudy(recipe=recipe, plan=plan, workspace=workspace)
 
@@ -134,6 +136,13 @@ def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> O
         "quick": str(options.quick),
     }
     return Owner(name=recipe.name, identity=identity)
+
+
+def _test_source(recipe: Recipe, data: Splits) -> str | None:
+    """Return the text that names the test split; None for a split from Python."""
+    if recipe.data.test is not None:
+        return recipe.data.test
+    return data.name if data.name in units(Dataset) else None
 
 
 def _threads(plan: Plan, images: int) -> int:

@@ -105,6 +105,7 @@ class Workspace:
         progress: receives the progress.
         models: the classifiers.
         training_threads: threads of each training on the CPU.
+        test_source: the text that names the whole test split; None if no text does, as in a quick run.
     """
 
     dataset: Splits
@@ -114,6 +115,7 @@ class Workspace:
     progress: Progress
     models: StudyModels
     training_threads: int
+    test_source: str | None
     _fixed_sets: OrderedDict[tuple[object, ...], Tensor] = field(default_factory=OrderedDict)
 
     @property
@@ -150,11 +152,12 @@ class Workspace:
         """
         more = {} if whole else {"certify": False, "curve": False}
         options = EvaluationOptions(
-            model=question.model,
+            model=self.models.address(question.model, question.choice),
             threat=question.threat,
-            attacks=question.attacks or "none",
-            dataset=split,
-            surrogates=question.surrogates,
+            attacks=question.attacks or (),
+            dataset=split if self.test_source is None else self.test_source,
+            n=len(split) if n is None else n,
+            surrogates=tuple(self.models.address(text, question.choice) for text in question.surrogates),
             **{**question.settings, **more},
             checks=checks,
             precision="fp32",

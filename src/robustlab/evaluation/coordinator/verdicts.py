@@ -11,7 +11,7 @@ def verdicts(findings: CascadeResult) -> list[ImageVerdict]:
     broken = {number: finding for finding in findings.attacks for number in finding.won}
     correct, certified = set(findings.correct), findings.certified or set()
     confidence = next((stage.certifier.confidence for stage, _ in findings.proofs.values()), 0.0)
-    withstood: State = "undecided" if findings.proofs and not findings.attacks else "robust"
+    withstood: State = "robust" if findings.attacks else "undecided"
     result = []
     for number, clean in findings.clean.items():
         verdict = ImageVerdict(
