@@ -56,6 +56,8 @@ class Case:
 class AcceptedError(Criterion):
     """A class that is neither the label nor the class that rejects."""
 
+    changes_class = True
+
     def reached(self, seen: Observation) -> Tensor:
         answer = seen.logits.argmax(dim=1)
         return seen.valid & (answer != seen.labels) & (answer != REJECT)

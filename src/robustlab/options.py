@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
     import numpy as np
     from torch import Tensor, nn
 
-    from robustlab.attacks import Attack
+    from robustlab.attacks import Attack, Criterion
     from robustlab.certify import Certifier
     from robustlab.core.progress import Progress
     from robustlab.data import Split
@@ -150,13 +150,13 @@ class AttackFields:
             "or broken too, and report the accuracy on each perturbed set (test-set)"
         ),
     )
-    target: str | Class | None = field(
+    target: "str | Class | Criterion | None" = field(
         default=None,
         metadata=option_info(
             "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
             "all, each other class in turn, for a table of what was reached. Default: any but the label",
             command_line="text",
-            accepted="a class, next, least-likely, all, or a criterion's spec",
+            accepted="a class, next, least-likely, all, a criterion or its spec",
         ),
     )
     eight_bit: Flag = field(

@@ -239,7 +239,7 @@ class Evaluation(Record):
         broken: the broken images on the page, at most a few hundred.
         pictures: the array file of these, (M, C, H, W): uint8, or float32 on the pixel scale.
         flips: all correctly classified images that were broken, by label and adversarial class.
-        goal: the attacker's target class, as text; empty: any class except the label.
+        goal: the attacker's target class or criterion, as text; empty: any class except the label.
         targets: for each pair of classes how often the target was reached, if each class was a target.
         distances: of all broken images, in the threat model's norm; None if no image is broken, or the threat
             model bounds no distance.
@@ -307,7 +307,10 @@ class Evaluation(Record):
         turned = [(flip.label, flip.prediction) for flip in self.flips]
         turned += [(image.label, image.prediction) for image in self.broken]
         require(all(max(pair) < classes for pair in turned), "classes lie below the number of classes")
-        require(all(label != prediction for label, prediction in turned), "a broken image has another class")
+        require(
+            bool(self.goal) or all(label != prediction for label, prediction in turned),
+            "a broken image has another class, if the attacker has no other goal",
+        )
         return self
 
     @property

@@ -135,7 +135,7 @@ def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]
         return (
             "" if as_clean and untouched else f"state: {state}, although other columns are of a broken image"
         )
-    if verdict.prediction == verdict.label:
+    if verdict.prediction == verdict.label and not results.goal:
         return f"prediction: {verdict.prediction} is the label, although the image is broken"
     if verdict.attack not in attacks:
         return f"attack: {shown(verdict.attack)} is not an attack of results.json"

@@ -56,6 +56,11 @@ class Outcome:
     restart: int
     success: int
 
+    @property
+    def correct(self) -> bool:
+        """Whether the prediction is the label."""
+        return self.prediction == self.label
+
     def values(self) -> tuple[int | float, ...]:
         """Return the values as SQLite returns them; it does not keep minus zero."""
         return tuple(getattr(self, name) + 0 for name in Outcome.__dataclass_fields__)

@@ -17,7 +17,7 @@ from robustlab.attacks import Attack
 from robustlab.certify import as_certifier
 from robustlab.core.arguments import LARGEST_FLOAT
 from robustlab.core.errors import DataError, SetupError, SpecError, did_you_mean, offer
-from robustlab.core.options import Count
+from robustlab.core.options import Class, Count
 from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
 from robustlab.core.user_code import is_user_code
@@ -248,6 +248,7 @@ class Attacked(_WithOptions, AttackFields):
     attacks: str | None = None
     threat: str | None = None
     surrogates: tuple[str, ...] = ()
+    target: str | Class | None = None
 
     @pydantic.field_validator("target")
     @classmethod

@@ -44,6 +44,10 @@ class Criterion(Unit, ABC):
     """Whether the goal is reached as soon as any class lies above the label. An attack may then choose the
     class with the nearest boundary, and ignore the criterion's loss."""
 
+    changes_class: ClassVar[bool] = False
+    """Whether every success has another class than the label. A proof that no other class is reached then
+    excludes a success, too; without it, evaluations do not look for proofs."""
+
     def targets(self, labels: Tensor, clean_logits: Callable[[], Tensor]) -> Tensor | None:
         """Return the classes (n,) to move towards, or None if any wrong class is a success.
 

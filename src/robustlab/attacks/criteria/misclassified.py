@@ -12,6 +12,7 @@ class Misclassified(Criterion):
     """Any class except the label; an invalid answer (NaN, infinity) counts as misclassified too."""
 
     any_rival = True
+    changes_class = True
 
     def reached(self, seen: Observation) -> Tensor:
         return ~seen.valid | (seen.logits.argmax(dim=1) != seen.labels)

@@ -40,6 +40,7 @@ class Towards(Criterion, ABC):
     """
 
     targeted = True
+    changes_class = True
 
     def impossible(self, labels: Tensor, targets: Tensor | None) -> Tensor | None:
         return None if targets is None else labels == targets

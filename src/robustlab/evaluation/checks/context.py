@@ -64,7 +64,7 @@ class AttackedRow:
         by_gradient = any(row.backwards for row in outcomes)
         # Restart -1 means that the image was skipped.
         searched = [row for row in outcomes if row.restart >= 0]
-        after = {row.image_id for row in outcomes if row.prediction == row.label}
+        after = {row.image_id for row in outcomes if row.correct}
         ran = {row.image_id for row in outcomes}
         return cls(
             attack=repr(attack),

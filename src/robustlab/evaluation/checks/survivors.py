@@ -54,11 +54,13 @@ class SurvivorCheck(ActiveCheck):
         if not attack.supports(lab.threat):
             raise NotApplicable(f"{attack.inner.name} does not support {lab.threat.name}")
         goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
+        any_rival = lab.criterion.any_rival
+        if goals[0] is not None and not (any_rival or lab.criterion.targeted):
+            raise NotApplicable(f"a wrong class is not yet the goal {lab.criterion!r}")
         for goal in goals:
             result = lab.attack(attack, images, targets=goal)
             # If it tries each target, another wrong class is a success too.
-            astray = result.predictions != images.labels
-            fallen |= result.successes if lab.criterion.targeted else astray
+            fallen |= result.predictions != images.labels if any_rival else result.successes
         aim = "" if goals[0] is None else f" towards {len(goals)} classes"
         found = missed(f"{attack!r}{aim}", int(fallen.sum()), sample, self.limit)
         return replace(found, found=found.found + self.remark(result))

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, as_criterion
+from robustlab.attacks import Attack, Criterion, as_criterion
 from robustlab.certify import Certifier, as_certifier
 from robustlab.core.arguments import check_kind, check_text
 from robustlab.core.inputs import check_module
@@ -22,6 +22,7 @@ from robustlab.threats import ThreatModel
 _NAMES = {
     "Attack": Attack,
     "Certifier": Certifier,
+    "Criterion": Criterion,
     "Engine": Engine,
     "Ensemble": Ensemble,
     "Progress": Progress,

@@ -178,7 +178,7 @@ def _accuracy(cascade: Cascade, findings: CascadeResult, finding: AttackFindings
     if cascade.problem.mode != "test-set" or finding.stage not in cascade.stages:
         return None
     rows = finding.perturbed.values()
-    return proportion(sum(row.prediction == row.label for row in rows), len(findings.clean))
+    return proportion(sum(row.correct for row in rows), len(findings.clean))
 
 
 def _not_finite(findings: CascadeResult, eps: float) -> list[int]:

@@ -121,7 +121,7 @@ class Cascade:
         self.progress.weigh({"checks": 20.0} | efforts)
         self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
         clean = self.outcomes_for(Clean(), self.problem.images.ids.tolist())
-        correct = [number for number, row in clean.items() if row.prediction == row.label]
+        correct = [number for number, row in clean.items() if row.correct]
         findings = CascadeResult(clean=clean, correct=correct)
         if self.certify:
             certified = set(self.prove(self.certify, correct, findings))
@@ -261,7 +261,7 @@ class Cascade:
         """Return the result of a stage in a few words."""
         n = len(self.problem.images)
         if isinstance(stage, Clean):
-            return f"accuracy {percent(sum(found[i].prediction == found[i].label for i in ids) / n)}"
+            return f"accuracy {percent(sum(found[i].correct for i in ids) / n)}"
         if isinstance(stage, Certify):
             return f"{_word(stage)} {percent(_proven(found[i] for i in ids) / n)}"
         if stage not in self.stages:

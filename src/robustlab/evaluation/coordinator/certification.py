@@ -45,6 +45,8 @@ def certification(
 
 def _unprovable(certifier: Certifier, problem: EvaluationContext) -> str:
     """Return why no certifier is asked; empty if one is."""
+    if other := [criterion for criterion in problem.criteria if not criterion.changes_class]:
+        return f"a proof that the class stays does not exclude the goal {other[0]!r}"
     if problem.eot_samples > 1 and certifier.confidence == 1:
         return "a random classifier has no proofs"
     if dtype_of(problem.model) != torch.float32:

@@ -167,6 +167,6 @@ def accuracy(findings: CascadeResult, mode: str) -> Any:
     """Return the share of images classified correctly: on the perturbed set, or after every attack."""
     n = len(findings.clean)
     if mode == "test-set":
-        return proportion(sum(row.prediction == row.label for row in final(findings).values()), n)
+        return proportion(sum(row.correct for row in final(findings).values()), n)
     broken = {number for finding in findings.attacks for number in finding.won}
     return proportion(len(findings.correct) - len(broken), n)
