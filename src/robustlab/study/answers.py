@@ -21,9 +21,9 @@ def forget_other_answers(plan: Plan, workspace: Workspace) -> None:
     store, new, changed = workspace.store, [], set()
     for (model, settings), question in _about_others(plan, workspace).items():
         with workspace.asked(question, workspace.dataset.test) as asked:
-            now = answers_of(asked.problem, f"{model}/{digest(settings)}")
+            now = answers_of(asked.context, f"{model}/{digest(settings)}")
             before = store.stage(now.key)
-            if before is not None and not answers_changed(asked.problem, store, before, now):
+            if before is not None and not answers_changed(asked.context, store, before, now):
                 continue
         new.append(now)
         if before is not None:

@@ -89,7 +89,7 @@ class Asked:
 
     request: LoadedInputs
     options: EvaluationOptions
-    problem: EvaluationContext
+    context: EvaluationContext
 
 
 @dataclass(kw_only=True)
@@ -176,8 +176,8 @@ class Workspace:
             surrogates=tuple(self.models.classifier(text, question.choice) for text in question.surrogates),
             chosen=EvaluationImages(split=split, name=self.dataset.name, n=len(split) if n is None else n),
         )
-        with on_device(request, options, self.progress) as problem:
-            yield Asked(request=request, options=options, problem=problem)
+        with on_device(request, options, self.progress) as context:
+            yield Asked(request=request, options=options, context=context)
 
     def perturbed(self, question: Question, images: Split) -> Tensor:
         """Return test images (N, C, H, W), all in memory, perturbed by a question's only attack."""
@@ -194,8 +194,8 @@ class Workspace:
         return points
 
     def _attacked(self, asked: Asked, images: Split) -> AttackResult:
-        (stage,) = cascade_of(asked.request, asked.options, asked.problem, self.store, self.progress).stages
-        return stage.search(asked.problem, images.to(asked.problem.device), lambda *_: None)
+        (stage,) = cascade_of(asked.request, asked.options, asked.context, self.store, self.progress).stages
+        return stage.search(asked.context, images.to(asked.context.device), lambda *_: None)
 
     def seen_by_classifier(self, classifier: nn.Module, images: Tensor) -> Tensor:
         """Return the input of a classifier's last part: the purified images, or the images themselves."""

@@ -280,9 +280,9 @@ def test_without_attacks_by_gradient_it_is_a_warning(network: nn.Module, images:
         check = look("no-gradient", replace(context, attacks={"": attack}))
         assert check.grade == "warn"
         assert "the attacks asked for need none" in check.found
-    unbounded = replace(context, lab=replace(context.lab, threat=Unbounded()))
+    unbounded = replace(context, runner=replace(context.runner, threat=Unbounded()))
     assert look("no-gradient", unbounded).grade == "skip"
-    few = look("no-gradient", replace(context, lab=replace(context.lab, threat=L0(eps=3))))
+    few = look("no-gradient", replace(context, runner=replace(context.runner, threat=L0(eps=3))))
     assert "random_points" in few.found
     assert "square" not in few.found
 

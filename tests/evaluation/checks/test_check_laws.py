@@ -81,7 +81,7 @@ def test_a_check_whose_model_quits(network: nn.Module, images: Split) -> None:
             raise SystemExit(0)
 
     context = evaluated(network, images.take(slice(18)))
-    context = replace(context, lab=replace(context.lab, model=Quitting(network).eval()))
+    context = replace(context, runner=replace(context.runner, model=Quitting(network).eval()))
     quit_in = []
     for unit in all_checks():
         try:
@@ -118,8 +118,8 @@ class Broken(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(3)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        lab.logits(sample.images.pixels(slice(None)))
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        runner.logits(sample.images.pixels(slice(None)))
         raise self.error
 
 

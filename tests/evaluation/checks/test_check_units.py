@@ -49,8 +49,8 @@ class FirstLogit(ActiveCheck):
     def sample(self, context):
         return context.any_images(5)
 
-    def look(self, lab, sample):
-        largest = float(lab.logits(sample.images.pixels(slice(None)))[:, 0].max())
+    def look(self, runner, sample):
+        largest = float(runner.logits(sample.images.pixels(slice(None)))[:, 0].max())
         return CheckResult(grade="pass" if largest <= LIMIT else "fail", found=f"{{largest:.3g}}", n=5)
 '''
 
@@ -240,8 +240,8 @@ def test_a_check_that_returns_nonsense_is_a_warning(outcome: Any, said: str, dig
         def sample(self, context: Context) -> Sample:
             return context.any_images(3)
 
-        def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-            del lab, sample
+        def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+            del runner, sample
             assert outcome is None or isinstance(outcome, CheckResult)
             return outcome  # type: ignore[return-value]
 

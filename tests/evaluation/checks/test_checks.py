@@ -249,7 +249,7 @@ class Drowned(Wrapped):
 def test_too_few_samples_raise_a_flag(network: nn.Module, images: Split) -> None:
     context = evaluated(Drowned(network).eval(), images, STRONG, attacks=(PGD(steps=1),))
     assert look("more-samples", context).grade == "skip"
-    asked = replace(context, lab=replace(context.lab, eot_samples=32))
+    asked = replace(context, runner=replace(context.runner, eot_samples=32))
     found = look("more-samples", credulous(asked))
     assert found.grade == "fail"
     assert "means over 64 passes instead of 32" in found.found
@@ -258,5 +258,5 @@ def test_too_few_samples_raise_a_flag(network: nn.Module, images: Split) -> None
 
 def test_enough_samples_raise_none(network: nn.Module, images: Split) -> None:
     context = evaluated(network, images, WEAK)
-    asked = replace(context, lab=replace(context.lab, eot_samples=2))
+    asked = replace(context, runner=replace(context.runner, eot_samples=2))
     assert look("more-samples", asked).grade == "pass"

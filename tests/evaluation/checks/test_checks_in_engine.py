@@ -116,8 +116,8 @@ def test_what_reads_only_the_classifier_is_not_done_again_for_an_attack(
 def test_a_crashed_check_is_computed_again(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def crash(self: Extremes, lab: AttackRunner, sample: Sample) -> CheckResult:
-        del self, lab, sample
+    def crash(self: Extremes, runner: AttackRunner, sample: Sample) -> CheckResult:
+        del self, runner, sample
         raise ValueError("no luck")
 
     with monkeypatch.context() as patch:
@@ -161,8 +161,8 @@ def test_they_are_part_of_the_cost(model: nn.Module, tmp_path: Path) -> None:
 def test_a_stopped_evaluation_goes_on_with_the_next_check(
     model: nn.Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop(self: Extremes, lab: AttackRunner, sample: Sample) -> CheckResult:
-        del self, lab, sample
+    def stop(self: Extremes, runner: AttackRunner, sample: Sample) -> CheckResult:
+        del self, runner, sample
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -193,8 +193,10 @@ def evaluated(
         adversarial=lambda ids: torch.stack([adversarial[number] for number in ids]),
     )
     given: dict[str, Any] = {"classes": 10, "batch_size": 50} | changes
-    lab = AttackRunner(model=model, threat=threat, **given)
-    return Context(lab=lab, images=images, attacks={repr(attack): attack for attack in attacks}, found=found)
+    runner = AttackRunner(model=model, threat=threat, **given)
+    return Context(
+        runner=runner, images=images, attacks={repr(attack): attack for attack in attacks}, found=found
+    )
 
 
 def look(name: str, context: Context) -> CheckRecord:

@@ -75,8 +75,8 @@ class Check(Unit, ABC):
     def _check_applies(self, context: Context) -> None:
         if self.doubts == "attacks":
             context.check_unsettled()
-        if self.by_distance and not context.lab.threat.bounded:
-            raise NotApplicable(f"{context.lab.threat!r} bounds no distance")
+        if self.by_distance and not context.runner.threat.bounded:
+            raise NotApplicable(f"{context.runner.threat!r} bounds no distance")
 
     @classmethod
     def summary(cls) -> str:
@@ -92,9 +92,9 @@ class Check(Unit, ABC):
             UserCodeError: the model's code ends the program.
         """
         spent = Passes()
-        context = replace(context, lab=replace(context.lab, spent=spent))
+        context = replace(context, runner=replace(context.runner, spent=spent))
         try:
-            with seeding.isolated(seeding.derive(context.lab.seed, "checks", self.id)):
+            with seeding.isolated(seeding.derive(context.runner.seed, "checks", self.id)):
                 return self._record(self.find(context), spent)
         except NotApplicable as reason:
             outcome = CheckResult(grade="skip", found=str(reason), n=0)
@@ -146,7 +146,7 @@ class ActiveCheck(Check):
         """Return all that it needs of the evaluation, without a pass."""
 
     @abstractmethod
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         """Compute the result."""
 
     @final
@@ -160,7 +160,7 @@ class ActiveCheck(Check):
     def find(self, context: Context) -> CheckResult:
         sample = self._applicable(context)
         images = replace(sample.images, images=sample.images.tensor())  # which is read often
-        return self.look(context.lab, replace(sample, images=images))
+        return self.look(context.runner, replace(sample, images=images))
 
     def _applicable(self, context: Context) -> Sample:
         self._check_applies(context)

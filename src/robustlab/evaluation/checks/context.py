@@ -151,7 +151,7 @@ class Context:
         split: the whole split, whose first images these are; None if there are no others.
     """
 
-    lab: AttackRunner
+    runner: AttackRunner
     images: Split
     attacks: Mapping[str, Attack]
     found: EvaluationSummary
@@ -194,8 +194,8 @@ class Context:
         wanted = torch.tensor(sorted(ids), dtype=torch.int64)
         if len(wanted) == 0:
             raise NotApplicable(otherwise)
-        rank = seeding.uniform(seeding.derive(self.lab.seed, "checks", "images"), wanted, (1,)).squeeze(1)
+        rank = seeding.uniform(seeding.derive(self.runner.seed, "checks", "images"), wanted, (1,)).squeeze(1)
         chosen = wanted[rank.argsort(stable=True)[:most]]
         images = split or self.images
-        images = images.take(torch.isin(images.ids, chosen)).to(self.lab.device)
+        images = images.take(torch.isin(images.ids, chosen)).to(self.runner.device)
         return Sample(images=images, drawn_from=len(wanted), total=len(self.images))

@@ -30,16 +30,16 @@ class Decisions(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.correct_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        if not DECISION_BASED.supports(lab.threat):
-            raise NotApplicable(f"robustlab has no attack by decisions alone for {lab.threat.name}")
-        wide = lab.threat.at(lab.widest(sample.images))
-        blind = lab.attack(DECISION_BASED, sample.images, threat=wide, early_stop=False)
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        if not DECISION_BASED.supports(runner.threat):
+            raise NotApplicable(f"robustlab has no attack by decisions alone for {runner.threat.name}")
+        wide = runner.threat.at(runner.widest(sample.images))
+        blind = runner.attack(DECISION_BASED, sample.images, threat=wide, early_stop=False)
         rows = blind.successes.nonzero().squeeze(1)
         if len(rows) == 0:
             raise NotApplicable("HopSkipJump found no misclassified image to start from")
         distances = blind.distances[rows]
-        seeing = lab.attack(WHITE_BOX, sample.images.take(rows), threat=wide, eps=distances)
+        seeing = runner.attack(WHITE_BOX, sample.images.take(rows), threat=wide, eps=distances)
         n, missed = len(rows), int((~seeing.successes).sum())
         found = (
             f"APGD broke {n - missed} of {n} images at the distances that HopSkipJump needed, "

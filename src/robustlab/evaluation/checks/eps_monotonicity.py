@@ -43,11 +43,11 @@ class Monotone(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        block, widest = sample.images, lab.widest(sample.images)
-        radii = sorted({min(lab.threat.eps * part, widest) for part in FRACTIONS})
-        threats = list(dict.fromkeys(lab.threat.at(eps) for eps in radii))
-        left = [_left(lab, block, threat, ATTACK) for threat in threats]
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        block, widest = sample.images, runner.widest(sample.images)
+        radii = sorted({min(runner.threat.eps * part, widest) for part in FRACTIONS})
+        threats = list(dict.fromkeys(runner.threat.at(eps) for eps in radii))
+        left = [_left(runner, block, threat, ATTACK) for threat in threats]
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
         steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
         grade: Grade = "pass" if rise <= MAX_RISE * len(block) else "fail" if rise >= FEW else "warn"
@@ -78,17 +78,17 @@ class Extremes(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.correct_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        block, targets = sample.images, lab.targets(sample.images)
-        impossible = lab.criterion.impossible(block.labels, targets)
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        block, targets = sample.images, runner.targets(sample.images)
+        impossible = runner.criterion.impossible(block.labels, targets)
         if targets is not None and impossible is not None:
             block, targets = block.take(~impossible), targets[~impossible]
             if not len(block):
                 raise NotApplicable("every image has its target as label")
-        n, widest, answers = len(block), lab.widest(block), [sample.images.labels]
+        n, widest, answers = len(block), runner.widest(block), [sample.images.labels]
 
         def left(eps: float, attack: PGD) -> Tensor:
-            result = lab.attack(attack, block, threat=lab.threat.at(eps))
+            result = runner.attack(attack, block, threat=runner.threat.at(eps))
             answers.append(result.predictions)
             return ~result.successes
 
@@ -96,7 +96,7 @@ class Extremes(ActiveCheck):
         text = f"{percent(at_zero / n)} at eps 0, {percent(float(free.double().mean()))} at eps {widest:.3g}"
         wrong = at_zero != n
         # The same grey image has one class, which is not the target of all.
-        half = lab.threat.eps_to_grey(tuple(block.images.shape[1:]))
+        half = runner.threat.eps_to_grey(tuple(block.images.shape[1:]))
         if half < widest and targets is None:
             grey, largest = int(left(half, UNLIMITED).sum()), int(block.labels.bincount().max())
             text += f", {percent(grey / n)} at half of that (largest class {percent(largest / n)})"
@@ -112,5 +112,5 @@ class Extremes(ActiveCheck):
         return CheckResult(grade="fail" if wrong else "pass", found=text, n=n)
 
 
-def _left(lab: AttackRunner, block: Split, threat: ThreatModel, attack: PGD) -> int:
-    return int((~lab.attack(attack, block, threat=threat).successes).sum())
+def _left(runner: AttackRunner, block: Split, threat: ThreatModel, attack: PGD) -> int:
+    return int((~runner.attack(attack, block, threat=threat).successes).sum())

@@ -55,9 +55,9 @@ class ForwardPass(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         with _watched() as calls:
-            lab.logits(sample.images.pixels(slice(None)))
+            runner.logits(sample.images.pixels(slice(None)))
         found = f"{len(calls)} calls of autograd ({', '.join(sorted(set(calls)))}) in one pass"
         found = found if calls else "no call of autograd"
         return CheckResult(grade="fail" if calls else "pass", found=found, n=len(sample.images))
@@ -79,10 +79,10 @@ class FixedState(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        model = unguarded(lab.model)
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        model = unguarded(runner.model)
         before = {name: value.detach().clone() for name, value in _state(model).items()}
-        lab.logits(sample.images.pixels(slice(None)))
+        runner.logits(sample.images.pixels(slice(None)))
         after = _state(model)
         changed = [name for name in before | after if not _same(before.get(name), after.get(name))]
         found = f"{len(changed)} parameters or buffers changed, {changed[0]} among them" if changed else ""

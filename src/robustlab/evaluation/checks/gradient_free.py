@@ -30,10 +30,10 @@ class GradientFree(SurvivorCheck):
     )
     most, limit = 50, LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        if not SQUARE.supports(lab.threat):
+    def attack(self, runner: AttackRunner) -> Attack:
+        if not SQUARE.supports(runner.threat):
             raise NotApplicable(
-                f"robustlab has no search without gradients for {lab.threat.name}; "
+                f"robustlab has no search without gradients for {runner.threat.name}; "
                 "random-points and random-corners draw without any search"
             )
         return SQUARE
@@ -79,8 +79,8 @@ class Interior(SurvivorCheck):
     meaning = "An attack that loses to chance is broken, or its gradients are masked."
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        del lab
+    def attack(self, runner: AttackRunner) -> Attack:
+        del runner
         return RandomPoints(count=POINTS)
 
 
@@ -93,6 +93,6 @@ class Corners(SurvivorCheck):
     meaning = Interior.meaning
     most, limit = 100, RANDOM_LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        del lab
+    def attack(self, runner: AttackRunner) -> Attack:
+        del runner
         return RandomPoints(count=POINTS, draw="corners")

@@ -54,12 +54,12 @@ class ZeroGradients(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.correct_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        key = seeding.derive(lab.seed, "checks", self.id)
-        points = lab.threat.random_start(block.pixels(slice(None)), key, block.ids)
-        cross_entropy = int(useless(lab.gradients(points, block.labels, "cross_entropy")).sum())
-        margin = int(useless(lab.gradients(points, block.labels, "margin")).sum())
+        key = seeding.derive(runner.seed, "checks", self.id)
+        points = runner.threat.random_start(block.pixels(slice(None)), key, block.ids)
+        cross_entropy = int(useless(runner.gradients(points, block.labels, "cross_entropy")).sum())
+        margin = int(useless(runner.gradients(points, block.labels, "margin")).sum())
         found = (
             f"no gradient of cross-entropy at {cross_entropy} and of the margin at {margin} of {len(block)}"
         )
@@ -95,18 +95,18 @@ class ShatteredGradients(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.correct_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         clean = block.pixels(slice(None))
         if not torch.allclose(
-            lab.logits(clean), lab.logits(clean), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
+            runner.logits(clean), runner.logits(clean), rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True
         ):
             raise NotApplicable("the classifier is random; its gradients differ by themselves")
-        key = seeding.derive(lab.seed, "checks", self.id)
+        key = seeding.derive(runner.seed, "checks", self.id)
 
         def at(number: int) -> Tensor:
             noise = seeding.normal(seeding.derive(key, number), block.ids, tuple(clean.shape[1:]))
-            return lab.gradients((clean + STD * noise).clamp(0, 1), block.labels, "margin")
+            return runner.gradients((clean + STD * noise).clamp(0, 1), block.labels, "margin")
 
         n, disagree = len(block), compared(map(at, range(LOOKS))).shattered.nonzero().squeeze(1)
         found = f"gradients of the margin nearby disagree at {len(disagree)} of {n} images"
@@ -118,7 +118,7 @@ class ShatteredGradients(ActiveCheck):
         astray = torch.zeros_like(tried.labels, dtype=torch.bool)
         for descent in DESCENTS:
             own, means = (
-                _gain(lab, tried, each) for each in (descent, IfShattered(attack=descent, agreement=1.0))
+                _gain(runner, tried, each) for each in (descent, IfShattered(attack=descent, agreement=1.0))
             )
             astray |= means > STEP_RATIO * own
         shattered = int(astray.sum())
@@ -127,8 +127,8 @@ class ShatteredGradients(ActiveCheck):
         return CheckResult(grade=grade, found=found, n=n)
 
 
-def _gain(lab: AttackRunner, block: Split, attack: Attack) -> Tensor:
+def _gain(runner: AttackRunner, block: Split, attack: Attack) -> Tensor:
     """Return (N,) how much an attack raises the margin."""
-    clean, reached = block.pixels(slice(None)), lab.attack(attack, block, early_stop=False).images
-    before, after = (measure("margin", lab.logits(images), block.labels) for images in (clean, reached))
+    clean, reached = block.pixels(slice(None)), runner.attack(attack, block, early_stop=False).images
+    before, after = (measure("margin", runner.logits(images), block.labels) for images in (clean, reached))
     return after - before

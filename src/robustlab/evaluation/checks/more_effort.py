@@ -28,8 +28,8 @@ class MoreSteps(SurvivorCheck):
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
     most, limit = 30, LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        del lab
+    def attack(self, runner: AttackRunner) -> Attack:
+        del runner
         return PGD(steps=STEPS, rel_step_size=0.05)
 
 
@@ -44,8 +44,8 @@ class MoreRestarts(SurvivorCheck):
     )
     most, limit = 30, LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        del lab
+    def attack(self, runner: AttackRunner) -> Attack:
+        del runner
         return PGD(steps=20, restarts=RESTARTS)
 
     def remark(self, result: AttackResult) -> str:
@@ -68,19 +68,19 @@ class Targets(SurvivorCheck):
     )
     most, limit = 40, TARGETED_LIMIT
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        if lab.threat.discrete:
+    def attack(self, runner: AttackRunner) -> Attack:
+        if runner.threat.discrete:
             return SigmaZero(steps=30)
-        descent = APGDL1 if lab.threat.sparse else APGD
-        return descent(steps=20, loss="margin", targets=_targets(lab))
+        descent = APGDL1 if runner.threat.sparse else APGD
+        return descent(steps=20, loss="margin", targets=_targets(runner))
 
-    def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
-        if not lab.threat.discrete:
+    def goals(self, runner: AttackRunner, images: Split) -> Sequence[Tensor | None]:
+        if not runner.threat.discrete:
             return [None]  # the attack itself tries each class
-        logits = lab.logits(images.pixels(slice(None)))
+        logits = runner.logits(images.pixels(slice(None)))
         wrong = logits.scatter(1, images.labels[:, None], -torch.inf)
-        return wrong.topk(_targets(lab), dim=1).indices.unbind(dim=1)
+        return wrong.topk(_targets(runner), dim=1).indices.unbind(dim=1)
 
 
-def _targets(lab: AttackRunner) -> int:
-    return min(TARGETS, lab.classes - 1)
+def _targets(runner: AttackRunner) -> int:
+    return min(TARGETS, runner.classes - 1)

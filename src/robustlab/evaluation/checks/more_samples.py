@@ -31,12 +31,12 @@ class MoreSamples(ActiveCheck):
     by_distance = True
 
     def sample(self, context: Context) -> Sample:
-        if context.lab.eot_samples == 1:
+        if context.runner.eot_samples == 1:
             raise NotApplicable("every point was asked about once: no means were taken")
         return context.survivors(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        twice = replace(lab, eot_samples=2 * lab.eot_samples)
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        twice = replace(runner, eot_samples=2 * runner.eot_samples)
         broken = int(twice.attack(ATTACK, sample.images).successes.sum())
-        what = f"{ATTACK.brief()} with means over {twice.eot_samples} passes instead of {lab.eot_samples}"
+        what = f"{ATTACK.brief()} with means over {twice.eot_samples} passes instead of {runner.eot_samples}"
         return missed(what, broken, sample, LIMIT)

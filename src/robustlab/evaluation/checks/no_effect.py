@@ -90,7 +90,7 @@ class AboveClean(PassiveCheck):
 
 
 def _check_movable(context: Context) -> None:
-    if context.lab.threat.eps == 0:
+    if context.runner.threat.eps == 0:
         raise NotApplicable("eps is 0: no image may change")
 
 

@@ -42,16 +42,16 @@ class NoGradient(ActiveCheck):
         misled = {attack.brief(): attack for attack in context.attacks.values() if attack.needs_gradient}
         return replace(context.any_images(MAX_IMAGES), attacks=misled)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         n = len(sample.images)
-        reason = _reason(lab, sample.images)
+        reason = _reason(runner, sample.images)
         if not reason:
             return CheckResult(
                 grade="pass", found="there is one, or no change of the answer to look for", n=n
             )
         misled = ", ".join(sample.attacks)
         asked = f"{misled} can find nothing" if misled else "the attacks asked for need none"
-        free = ", ".join(gradient_free(lab.threat))
+        free = ", ".join(gradient_free(runner.threat))
         found = f"no gradient at all: {reason}; {asked}; attacks that need none: {free}"
         return CheckResult(grade="fail" if misled else "warn", found=found, n=n)
 
@@ -67,32 +67,32 @@ def gradient_free(threat: ThreatModel) -> list[str]:
     return attacks
 
 
-def _reason(lab: AttackRunner, block: Split) -> str:
+def _reason(runner: AttackRunner, block: Split) -> str:
     """Return why there is no gradient; empty if one was found, or if the answer never changes."""
     clean = block.pixels(slice(None))
-    near = lab.threat.random_start(clean, seeding.derive(lab.seed, "checks", NoGradient.id), block.ids)
-    lab.logits(clean[:FIRST_IMAGES])  # a model that fails here fails without a gradient too
+    near = runner.threat.random_start(clean, seeding.derive(runner.seed, "checks", NoGradient.id), block.ids)
+    runner.logits(clean[:FIRST_IMAGES])  # a model that fails here fails without a gradient too
     try:
         for points in (clean[:FIRST_IMAGES], near):
             for loss in get_args(Loss):
-                if not useless(lab.gradients(points, block.labels[: len(points)], loss)).all():
+                if not useless(runner.gradients(points, block.labels[: len(points)], loss)).all():
                     return ""
     except Exception as error:  # any exception of a model's code
         if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
             raise
         return f"to ask for one fails ({one_line(str(error), 150)})"
-    noise = seeding.uniform(seeding.derive(lab.seed, "checks", "far"), block.ids, tuple(clean.shape[1:]))
-    answers = lab.logits(torch.cat([clean, near, 1 - clean, noise]))
+    noise = seeding.uniform(seeding.derive(runner.seed, "checks", "far"), block.ids, tuple(clean.shape[1:]))
+    answers = runner.logits(torch.cat([clean, near, 1 - clean, noise]))
     if torch.equal(answers, answers[:1].expand_as(answers)):
         return ""
-    if _connected(lab, clean[:1]):
+    if _connected(runner, clean[:1]):
         return f"zero at all {len(clean)} images tried (rounding, a step function, or saturation)"
     return "the output is cut off from the input (NumPy, ONNX, no_grad, detach, argmax or quantized layers)"
 
 
-def _connected(lab: AttackRunner, image: Tensor) -> bool:
+def _connected(runner: AttackRunner, image: Tensor) -> bool:
     """Return whether torch's graph connects the output with the input."""
-    lab.spent.forwards += 1
-    with frozen(lab.model), torch.enable_grad():
-        logits: Tensor = lab.model(image.clone().requires_grad_())
+    runner.spent.forwards += 1
+    with frozen(runner.model), torch.enable_grad():
+        logits: Tensor = runner.model(image.clone().requires_grad_())
     return logits.requires_grad

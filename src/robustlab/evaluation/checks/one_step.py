@@ -35,13 +35,13 @@ class OneStep(ActiveCheck):
         sample = context.correct_images(MAX_IMAGES)
         return replace(sample, survivors=context.found.survivors & set(sample.images.ids.tolist()))
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        fallen = block.take(lab.attack(FGSM(), block).successes.nonzero().squeeze(1))
+        fallen = block.take(runner.attack(FGSM(), block).successes.nonzero().squeeze(1))
         missed = set(fallen.ids.tolist()) & sample.survivors
         # Only images that FGSM breaks matter here, and most classifiers break fast.
-        for attack in (attack for attack in MANY if attack.supports(lab.threat)):
-            many = lab.attack(attack, fallen)
+        for attack in (attack for attack in MANY if attack.supports(runner.threat)):
+            many = runner.attack(attack, fallen)
             missed |= set(fallen.ids[~many.successes].tolist())
         found = f"FGSM broke {len(fallen)} of {len(block)} images, {len(missed)} of them missed by the others"
         grade = graded(len(missed), len(block), LIMIT, sampled=len(block) < sample.drawn_from)

@@ -36,9 +36,9 @@ class Softmax(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        outputs = lab.logits(block.pixels(slice(None)))
+        outputs = runner.logits(block.pixels(slice(None)))
         outputs = outputs[answered(outputs)]
         if len(outputs) == 0:
             raise NotApplicable("the classifier answers none of the images; see finite-outputs")
@@ -72,9 +72,9 @@ class LogitScale(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        top = finite(lab.logits(block.pixels(slice(None))))[0].topk(2, dim=1).values
+        top = finite(runner.logits(block.pixels(slice(None))))[0].topk(2, dim=1).values
         gap = top[:, 0] - top[:, 1]
         over = int((gap > LARGEST_GAP).sum())
         found = f"a median of {float(gap.median()):.3g} and at most {float(gap.max()):.3g}"

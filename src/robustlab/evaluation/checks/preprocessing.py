@@ -61,12 +61,12 @@ class UsualPreprocessing(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.of_whole_split(min(MAX_IMAGES, MAX_RATIO * len(context.images)))
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        own = _correct(lab, block, lab.model, lambda images: images)
+        own = _correct(runner, block, runner.model, lambda images: images)
         found = f"{percent(own.double().mean().item())} correct as it is"
-        candidates = _candidates(lab, block.pixels(_spread(block)))
-        answers = [(_correct(lab, block, other.model, other.turn), other) for other in candidates]
+        candidates = _candidates(runner, block.pixels(_spread(block)))
+        answers = [(_correct(runner, block, other.model, other.turn), other) for other in candidates]
         best, candidate = max(answers, key=lambda answer: int(answer[0].sum()))
         for correct, other in answers:
             # Of two equally good candidates, omitting an option is the simpler remedy.
@@ -79,7 +79,7 @@ class UsualPreprocessing(ActiveCheck):
         knows = proportion(int(best.sum()), len(block)).low > common + MIN_KNOWN * (1 - common)
         if knows and _chance(gained, lost) * len(answers) < ALPHA:
             found += f" ({gained} images gained, {lost} lost): {candidate.remedy}"
-            if _is_random(lab, block):
+            if _is_random(runner, block):
                 # A larger scale alone makes the noise of such a classifier smaller beside the image.
                 found += "; but its answers change from pass to pass, and that alone may be the reason"
                 return CheckResult(grade="warn", found=found, n=len(block))
@@ -93,19 +93,21 @@ def _chance(gained: int, lost: int) -> float:
     return float(binomtest(gained, changed, alternative="greater").pvalue) if changed else 1.0
 
 
-def _is_random(lab: AttackRunner, block: Split) -> bool:
+def _is_random(runner: AttackRunner, block: Split) -> bool:
     """Return whether the classifier answers differently when it is asked again about a batch."""
-    images = block.pixels(slice(int(lab.batch_size)))
-    first, again = (lab.logits(images) for _ in range(2))
+    images = block.pixels(slice(int(runner.batch_size)))
+    first, again = (runner.logits(images) for _ in range(2))
     return bool(relative_distances(first, again).max() > TOLERANCE)
 
 
-def _correct(lab: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]) -> Tensor:
+def _correct(
+    runner: AttackRunner, block: Split, model: nn.Module, turn: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Return (N,) which images are classified correctly; none if the classifier refuses the form."""
     parts = []
     try:
-        for rows in torch.split(torch.arange(len(block), device=block.labels.device), int(lab.batch_size)):
-            logits = lab.logits(turn(block.pixels(rows)), model)
+        for rows in torch.split(torch.arange(len(block), device=block.labels.device), int(runner.batch_size)):
+            logits = runner.logits(turn(block.pixels(rows)), model)
             parts.append(logits.argmax(dim=1) == block.labels[rows])
     except RobustlabError as error:
         if isinstance(error, UserCodeError) and error.quits:
@@ -119,13 +121,13 @@ def _spread(block: Split) -> Tensor:
     return torch.arange(0, len(block), math.ceil(len(block) / TYPICAL), device=block.labels.device)
 
 
-def _candidates(lab: AttackRunner, images: Tensor) -> list[Candidate]:
+def _candidates(runner: AttackRunner, images: Tensor) -> list[Candidate]:
     """Return the other forms of images such as these, (N, C, H, W).
 
     For a network with an option's preprocessing, they replace that preprocessing.
     """
     _, channels, height, width = images.shape
-    network, now = unguarded(lab.model), Preprocessing()
+    network, now = unguarded(runner.model), Preprocessing()
     inner = network.model if isinstance(network, InOwnDtype) else network
     if isinstance(inner, Preprocessed):
         network, now = in_own_dtype(inner.network, images[:1]), inner.preprocessing
@@ -133,17 +135,19 @@ def _candidates(lab: AttackRunner, images: Tensor) -> list[Candidate]:
     candidates = []
     for option, preprocessing in others.items():
         if preprocessing != now:
-            model = CheckedModel(Preprocessed(network, preprocessing).to(lab.device), lab.classes)
+            model = CheckedModel(Preprocessed(network, preprocessing).to(runner.device), runner.classes)
             remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
             candidates.append(
                 Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option)
             )
     if height == width:
         remedy = "swap height and width where the images are loaded, images.transpose(2, 3)"
-        candidates.append(Candidate(lab.model, lambda images: images.mT.contiguous(), "transposed", remedy))
+        candidates.append(
+            Candidate(runner.model, lambda images: images.mT.contiguous(), "transposed", remedy)
+        )
     if channels == 3:
         remedy = "reverse the channels (BGR, RGB) where the images are loaded, images.flip(1)"
         candidates.append(
-            Candidate(lab.model, lambda images: images.flip(1), "with reversed channels", remedy)
+            Candidate(runner.model, lambda images: images.flip(1), "with reversed channels", remedy)
         )
     return candidates

@@ -29,11 +29,11 @@ class Proofs(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.certified_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
         broken = torch.zeros_like(block.labels, dtype=torch.bool)
         for attack in ATTACKS:
-            broken |= lab.attack(attack, block).successes
+            broken |= runner.attack(attack, block).successes
         count = int(broken.sum())
         found = f"{len(ATTACKS)} attacks broke {count} of {len(block)} proven images"
         return CheckResult(grade="fail" if count else "pass", found=found, n=len(block))

@@ -35,11 +35,11 @@ class RandomMoves(ActiveCheck):
             raise NotApplicable("no rotations and translations were searched")
         return replace(context.survivors(MAX_IMAGES), attacks=grids)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         cores = [attack.inner for attack in sample.attacks.values()]
         grids = [inner for inner in cores if isinstance(inner, RotationTranslation)]
         widest = max(grids, key=lambda grid: (grid.rotation, grid.shift))
         # Random numbers that differ from the evaluation's, if it drew some too.
-        broken = int(lab.attack(replace(widest, draws=MOVES), sample.images).successes.sum())
+        broken = int(runner.attack(replace(widest, draws=MOVES), sample.images).successes.sum())
         what = f"{MOVES} random ones up to {widest.rotation:g} degrees and {widest.shift:g} pixels"
         return missed(what, broken, sample, LIMIT)

@@ -40,9 +40,9 @@ class Randomness(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_IMAGES)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         block = sample.images
-        answers = [lab.logits(block.pixels(slice(None))) for _ in range(PASSES)]
+        answers = [runner.logits(block.pixels(slice(None))) for _ in range(PASSES)]
         correct = sorted({int((logits.argmax(dim=1) == block.labels).sum()) for logits in answers})
         apart = max(float(relative_distances(answers[0], other).max()) for other in answers[1:])
         found = (
@@ -50,9 +50,9 @@ class Randomness(ActiveCheck):
         )
         if len(correct) == 1 and apart <= TOLERANCE:
             return CheckResult(grade="pass", found=found, n=len(block))
-        if lab.eot_samples > 1:
-            found += f"; every attack took means over {lab.eot_samples} passes"
-        return CheckResult(grade="warn" if lab.eot_samples > 1 else "fail", found=found, n=len(block))
+        if runner.eot_samples > 1:
+            found += f"; every attack took means over {runner.eot_samples} passes"
+        return CheckResult(grade="warn" if runner.eot_samples > 1 else "fail", found=found, n=len(block))
 
 
 @register("batch_dependence")
@@ -71,14 +71,14 @@ class BatchDependence(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return context.any_images(MAX_ALONE)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         images = sample.images.pixels(slice(None))
         if len(images) == 1:
             raise NotApplicable("there is only one image")
-        together = lab.logits(images)
-        if relative_distances(together, lab.logits(images)).max() > TOLERANCE:
+        together = runner.logits(images)
+        if relative_distances(together, runner.logits(images)).max() > TOLERANCE:
             raise NotApplicable("the answers change from pass to pass; see randomness")
-        alone = torch.cat([lab.logits(image) for image in torch.split(images, 1)])
+        alone = torch.cat([runner.logits(image) for image in torch.split(images, 1)])
         apart = float(relative_distances(together, alone).max())
         found = f"logits at most {apart:.1e} apart"
         return CheckResult(grade="pass" if apart <= TOLERANCE else "fail", found=found, n=len(images))

@@ -32,8 +32,8 @@ class StoredImages(PassiveCheck):
         ids = sorted(context.found.broken)
         if not ids:
             raise NotApplicable("no image was broken")
-        threat, outside, changed, farthest = context.lab.threat, 0, 0, 0.0
-        for part in torch.split(torch.tensor(ids), int(context.lab.batch_size)):
+        threat, outside, changed, farthest = context.runner.threat, 0, 0, 0.0
+        for part in torch.split(torch.tensor(ids), int(context.runner.batch_size)):
             clean = context.images.take(torch.isin(context.images.ids, part))
             numbers = clean.ids.tolist()
             images = context.found.adversarial(numbers)
@@ -65,7 +65,7 @@ class CleanAccuracy(PassiveCheck):
 
     def look(self, context: Context) -> CheckResult:
         n = len(context.images)
-        clean, chance = proportion(len(context.found.correct), n), 1 / context.lab.classes
+        clean, chance = proportion(len(context.found.correct), n), 1 / context.runner.classes
         found = f"{percent(clean.value)} of {n} images, chance is {percent(chance)}"
         return CheckResult(grade="pass" if clean.low > chance else "fail", found=found, n=n)
 

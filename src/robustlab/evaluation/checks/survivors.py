@@ -30,12 +30,12 @@ class SurvivorCheck(ActiveCheck):
     """How much robust accuracy may fall."""
 
     @abstractmethod
-    def attack(self, lab: AttackRunner) -> Attack:
+    def attack(self, runner: AttackRunner) -> Attack:
         """Return the attack."""
 
-    def goals(self, lab: AttackRunner, images: Split) -> Sequence[Tensor | None]:
+    def goals(self, runner: AttackRunner, images: Split) -> Sequence[Tensor | None]:
         """Return the goal of each run: target classes (N,), or None for an untargeted run."""
-        del lab, images
+        del runner, images
         return [None]
 
     def remark(self, result: AttackResult) -> str:
@@ -49,16 +49,16 @@ class SurvivorCheck(ActiveCheck):
         return replace(sample, surrogates=context.surrogates) if self.transfers else sample
 
     @final
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
-        attack, images = self.attack(lab), sample.images
-        if not attack.supports(lab.threat):
-            raise NotApplicable(f"{attack.inner.name} does not support {lab.threat.name}")
-        goals, fallen = self.goals(lab, images), torch.zeros_like(images.labels, dtype=torch.bool)
-        any_rival = lab.criterion.any_rival
-        if goals[0] is not None and not (any_rival or lab.criterion.targeted):
-            raise NotApplicable(f"a wrong class is not yet the goal {lab.criterion!r}")
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        attack, images = self.attack(runner), sample.images
+        if not attack.supports(runner.threat):
+            raise NotApplicable(f"{attack.inner.name} does not support {runner.threat.name}")
+        goals, fallen = self.goals(runner, images), torch.zeros_like(images.labels, dtype=torch.bool)
+        any_rival = runner.criterion.any_rival
+        if goals[0] is not None and not (any_rival or runner.criterion.targeted):
+            raise NotApplicable(f"a wrong class is not yet the goal {runner.criterion!r}")
         for goal in goals:
-            result = lab.attack(attack, images, targets=goal)
+            result = runner.attack(attack, images, targets=goal)
             # If it tries each target, another wrong class is a success too.
             fallen |= result.predictions != images.labels if any_rival else result.successes
         aim = "" if goals[0] is None else f" towards {len(goals)} classes"

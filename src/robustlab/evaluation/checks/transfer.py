@@ -23,8 +23,8 @@ class Transfer(SurvivorCheck):
     )
     most, limit, transfers = 200, LIMIT, True
 
-    def attack(self, lab: AttackRunner) -> Attack:
-        if not lab.surrogates:
+    def attack(self, runner: AttackRunner) -> Attack:
+        if not runner.surrogates:
             raise NotApplicable(
                 "no other classifier was given, and robustlab has none; name one with --surrogate"
             )

@@ -47,23 +47,23 @@ class Undefended(ActiveCheck):
     def sample(self, context: Context) -> Sample:
         return replace(context.any_images(TRAINING_IMAGES), attacks=context.attacks)
 
-    def look(self, lab: AttackRunner, sample: Sample) -> CheckResult:
+    def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         learned, attacks = sample.images, [_without_parts(attack) for attack in sample.attacks.values()]
         if len(learned) < MIN_IMAGES:
             raise NotApplicable(f"it takes {MIN_IMAGES} images; here are {len(learned)}")
-        network = _fitted(learned, lab.classes, lab.spent)
+        network = _fitted(learned, runner.classes, runner.spent)
         with torch.no_grad():
             known = network(learned.pixels(slice(None))).argmax(dim=1) == learned.labels
         block = learned.take(known.nonzero().squeeze(1)[:MAX_IMAGES])
         if len(block) < MIN_IMAGES:
             raise NotApplicable(f"a small network learned only {len(block)} of {len(learned)} images")
-        n, left = len(block), _left(lab, block, network, attacks, lab.threat)
+        n, left = len(block), _left(runner, block, network, attacks, runner.threat)
         found = f"{percent(left / n)} of {n} images withstood the evaluation's attacks"
         if left <= MAX_ROBUST * n:
             return CheckResult(grade="pass", found=found, n=n)
         # A small eps may not break even such a network; with this eps all break.
-        wide = lab.threat.at(lab.threat.eps_to_grey(tuple(block.images.shape[1:])))
-        anyway, largest = _left(lab, block, network, attacks, wide), int(block.labels.bincount().max())
+        wide = runner.threat.at(runner.threat.eps_to_grey(tuple(block.images.shape[1:])))
+        anyway, largest = _left(runner, block, network, attacks, wide), int(block.labels.bincount().max())
         found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
         return CheckResult(grade="pass" if anyway <= largest else "fail", found=found, n=n)
 
@@ -82,11 +82,11 @@ def _without_parts(attack: Attack) -> Attack:
 
 
 def _left(
-    lab: AttackRunner, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel
+    runner: AttackRunner, block: Split, network: nn.Module, attacks: Iterable[Attack], threat: ThreatModel
 ) -> int:
     """Return how many images withstand the attacks on a network, run one after the other."""
     for attack in attacks:
-        result = lab.attack(attack, block, model=network, threat=threat)
+        result = runner.attack(attack, block, model=network, threat=threat)
         block = block.take((~result.successes).nonzero().squeeze(1))
         if len(block) == 0:
             break

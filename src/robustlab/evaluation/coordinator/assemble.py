@@ -50,69 +50,69 @@ def assemble(
     pictures: tuple[list[BrokenImage], str | None],
 ) -> Evaluation:
     """Return all results of the evaluation."""
-    problem, n = cascade.problem, len(found)
+    context, n = cascade.context, len(found)
     with calling("the model", " when its weights were counted"):
-        parameters = sum(parameter.numel() for parameter in problem.model.parameters())
-    rows, once = _rows(cascade, findings), len(findings.clean) * problem.eot_samples
+        parameters = sum(parameter.numel() for parameter in context.model.parameters())
+    rows, once = _rows(cascade, findings), len(findings.clean) * context.eot_samples
     confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
     proving = [row for _, outcomes in findings.proofs.values() for row in outcomes.values()]
-    _, channels, height, width = problem.images.images.shape
+    _, channels, height, width = context.images.images.shape
     return Evaluation(
         title=title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        seed=problem.seed,
+        seed=context.seed,
         command=command,
-        mode=problem.mode,
-        samples=problem.eot_samples,
+        mode=context.mode,
+        samples=context.eot_samples,
         subject=Subject(
-            name=problem.subject.name,
-            source=problem.subject.source,
+            name=context.subject.name,
+            source=context.subject.source,
             parameters=parameters,
-            sha256=problem.subject.sha256(),
-            dtype=short_name(dtype_of(problem.model)),
-            preprocessing=problem.subject.preprocessing,
+            sha256=context.subject.sha256(),
+            dtype=short_name(dtype_of(context.model)),
+            preprocessing=context.subject.preprocessing,
         ),
         images=Images(
             name=data_name,
-            split=problem.images.name,
+            split=context.images.name,
             n=n,
-            classes=problem.classes,
+            classes=context.classes,
             shape=(channels, height, width),
-            sha256=problem.images.sha256(),
-            split_sha256=problem.data,
+            sha256=context.images.sha256(),
+            split_sha256=context.data,
         ),
-        threat=repr(problem.threat),
-        norm=problem.threat.name,
-        bounded=problem.threat.bounded,
-        attacker=problem.threat.words(channels),
-        eps=problem.threat.eps,
+        threat=repr(context.threat),
+        norm=context.threat.name,
+        bounded=context.threat.bounded,
+        attacker=context.threat.words(channels),
+        eps=context.threat.eps,
         attacks=attacks,
         remarks=list(remarks),
-        eight_bit=problem.eight_bit,
+        eight_bit=context.eight_bit,
         clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),
         certified=None if findings.certified is None else proportion(len(findings.certified), n),
         certificates=_certificates(cascade, findings),
         rows=rows,
-        not_finite=_not_finite(findings, problem.threat.eps),
+        not_finite=_not_finite(findings, context.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
         curve=curve,
         checks=checks,
         broken=pictures[0],
         pictures=pictures[1],
         flips=_flips(found),
-        goal=goal_of(problem.criteria),
+        goal=goal_of(context.criteria),
         targets=_targets(cascade, findings),
-        distances=_distances(problem, found),
+        distances=_distances(context, found),
         compute=ComputeRecord(
-            device=problem.device,
-            device_name=device.hardware(problem.device.partition(":")[0]),
+            device=context.device,
+            device_name=device.hardware(context.device.partition(":")[0]),
             threads=torch.get_num_threads(),
-            training_precision="bf16" if problem.bf16 else short_name(dtype_of(problem.model)),
+            training_precision="bf16" if context.bf16 else short_name(dtype_of(context.model)),
             instruction_set=device.instruction_set(),
             caps=device.caps(),
-            batch_size=int(problem.batch_size),
-            pass_time=problem.pass_time,
+            batch_size=int(context.batch_size),
+            pass_time=context.pass_time,
             versions=environment.versions(),
         ),
         forwards=once
@@ -146,7 +146,7 @@ def _certificates(cascade: Cascade, findings: CascadeResult) -> Certificates | N
         images=len(outcomes),
         certified=proportion(len(certified), len(findings.clean)),
         confidence=stage.certifier.confidence,
-        sigma=0.0 if stage.proves else noisy_part(cascade.problem.model)[1],
+        sigma=0.0 if stage.proves else noisy_part(cascade.context.model)[1],
         forwards=sum(row.forwards for row in outcomes.values()),
         backwards=sum(row.backwards for row in outcomes.values()),
         seconds=cascade.seconds(stage, outcomes),
@@ -175,7 +175,7 @@ def _rows(cascade: Cascade, findings: CascadeResult) -> list[AttackRow]:
 
 def _accuracy(cascade: Cascade, findings: CascadeResult, finding: AttackFindings) -> Figure | None:
     """Return the accuracy on the images after an attack perturbed all of them."""
-    if cascade.problem.mode != "test-set" or finding.stage not in cascade.stages:
+    if cascade.context.mode != "test-set" or finding.stage not in cascade.stages:
         return None
     rows = finding.perturbed.values()
     return proportion(sum(row.correct for row in rows), len(findings.clean))
@@ -188,22 +188,22 @@ def _not_finite(findings: CascadeResult, eps: float) -> list[int]:
 
 def _targets(cascade: Cascade, findings: CascadeResult) -> list[Reached]:
     """Return how often each class was reached from each other one, if all of them were targets."""
-    problem = cascade.problem
-    if len(problem.criteria) < 2:
+    context = cascade.context
+    if len(context.criteria) < 2:
         return []
     labels = {number: findings.clean[number].label for number in findings.correct}
     tried, counts = Counter(labels.values()), []
-    for offset, criterion in enumerate(problem.criteria, start=1):
+    for offset, criterion in enumerate(context.criteria, start=1):
         won = {
             number
             for finding in findings.attacks
             if finding.stage.criterion == criterion
             for number, row in finding.confirmed.items()
-            if number in labels and succeeded(row, problem.threat.eps)
+            if number in labels and succeeded(row, context.threat.eps)
         }
         reached = Counter(labels[number] for number in won)
         for label, n in sorted(tried.items()):
-            target = (label + offset) % problem.classes
+            target = (label + offset) % context.classes
             counts.append(Reached(label=label, target=target, tried=n, reached=reached[label]))
     return sorted(counts, key=lambda count: (count.label, count.target))
 
@@ -213,9 +213,9 @@ def _flips(found: list[ImageVerdict]) -> list[Flip]:
     return [Flip(label=label, prediction=to, n=n) for (label, to), n in sorted(counted.items())]
 
 
-def _distances(problem: EvaluationContext, found: list[ImageVerdict]) -> Histogram | None:
+def _distances(context: EvaluationContext, found: list[ImageVerdict]) -> Histogram | None:
     values = [verdict.distance for verdict in found if verdict.state == "broken"]
-    if not values or not problem.threat.bounded:
+    if not values or not context.threat.bounded:
         return None
-    counts, edges = np.histogram(values, bins=_BINS, range=(0.0, max(problem.threat.eps, *values)))
+    counts, edges = np.histogram(values, bins=_BINS, range=(0.0, max(context.threat.eps, *values)))
     return Histogram(edges=edges.tolist(), counts=counts.tolist())

@@ -36,7 +36,7 @@ class AttackFindings:
         confirmed: the second measurement of its successes, from the disk.
         met: the images that were left to it: classified correctly, not proven, its criterion not reached
             before.
-        won: the images that it was the first to break inside the problem's threat model.
+        won: the images that it was the first to break inside the threat model.
     """
 
     stage: AttackStage
@@ -85,7 +85,7 @@ class CascadeResult:
 
 
 class Cascade:
-    """The stages of one problem. Only this class writes the ledger; an engine does the work.
+    """The stages of one evaluation. Only this class writes the ledger; an engine does the work.
 
     Args:
         engine: does the work.
@@ -98,7 +98,7 @@ class Cascade:
 
     def __init__(
         self,
-        problem: EvaluationContext,
+        context: EvaluationContext,
         store: RunStore,
         progress: Progress,
         *,
@@ -108,10 +108,10 @@ class Cascade:
         certify: Certify | None = None,
         further: tuple[str, ...] = (),
     ) -> None:
-        self.problem, self.store, self.progress, self.engine = problem, store, progress, engine
+        self.context, self.store, self.progress, self.engine = context, store, progress, engine
         self.stages, self.nearest, self.certify = stages, nearest, certify
         self.further = further
-        self._survivors = set(problem.images.ids.tolist())
+        self._survivors = set(context.images.ids.tolist())
         self._filled: set[str] = set()
 
     def run(self) -> CascadeResult:
@@ -120,7 +120,7 @@ class Cascade:
         efforts = {stage.title: attack_effort(stage.attack) for stage in (*self.stages, *self.nearest)}
         self.progress.weigh({"checks": 20.0} | efforts)
         self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
-        clean = self.outcomes_for(Clean(), self.problem.images.ids.tolist())
+        clean = self.outcomes_for(Clean(), self.context.images.ids.tolist())
         correct = [number for number, row in clean.items() if row.correct]
         findings = CascadeResult(clean=clean, correct=correct)
         if self.certify:
@@ -167,13 +167,13 @@ class Cascade:
         for stage in (*self.stages, *self.nearest):
             survivors = [number for number in findings.correct if number in left[stage.criterion]]
             asked = further if stage in self.nearest else survivors
-            if self.problem.mode == "test-set" and stage in self.stages:
+            if self.context.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
             outcomes = self.outcomes_for(stage, asked)
             broken = {
                 number
                 for number in survivors
-                if succeeded(outcomes[number], self.problem.threat.eps)
+                if succeeded(outcomes[number], self.context.threat.eps)
                 and (stage.name, number) not in withdrawn
             }
             won = sorted(broken & self._survivors)
@@ -189,7 +189,7 @@ class Cascade:
     def _check_proofs(self, findings: CascadeResult) -> None:
         for finding in findings.attacks:
             for number, row in finding.confirmed.items():
-                if number in (findings.certified or ()) and succeeded(row, self.problem.threat.eps):
+                if number in (findings.certified or ()) and succeeded(row, self.context.threat.eps):
                     raise RobustlabError(
                         f"image {number} is proven robust and yet broken by {finding.stage.name}: a bug "
                         "in the certifier; evaluate with --no-certify, and please report it"
@@ -197,7 +197,7 @@ class Cascade:
 
     def outcomes_for(self, stage: EvaluationStage, ids: list[int]) -> Outcomes:
         """Return the rows of the given images, after computing those that the ledger does not have."""
-        key = key_of(self.problem, stage)
+        key = key_of(self.context, stage)
         rows = {row.image_id: row for row in self.store.outcomes(key, set(ids))}
         missing = [number for number in ids if number not in rows]
         if missing:
@@ -213,13 +213,13 @@ class Cascade:
 
     def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
         """Return the seconds of these rows of a stage: by their share of its passes, if it has more rows."""
-        key = key_of(self.problem, stage)
+        key = key_of(self.context, stage)
         share = _effort(outcomes.values()) / max(1, self.store.effort(key))
         return min(share, 1) * self.store.seconds(key)
 
     def _do(self, stage: EvaluationStage, ids: list[int], broken: int) -> Outcomes:
         """Give jobs to the engine and write the results; ``broken``: the number of images broken before."""
-        key, shown = key_of(self.problem, stage), {}
+        key, shown = key_of(self.context, stage), {}
         rows: Outcomes = {}
         self.store.reopen()
         self.store.start_stage(key, stage.name)
@@ -229,15 +229,15 @@ class Cascade:
 
             def watch(job: Job) -> OnPass:
                 left = len(self._survivors) - broken if stage in self.stages else None
-                shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.problem.images))
+                shown[job.ids] = BlockProgress(bar, len(job.ids), left, len(self.context.images))
                 if isinstance(stage, Certify) and rows:
                     bar.show(f"{_proven(rows.values())} of {len(rows)} {_word(stage)}")
                 return shown[job.ids]
 
-            for result in self.engine.run(self.problem, self._jobs(stage, ids), watch):
+            for result in self.engine.run(self.context, self._jobs(stage, ids), watch):
                 self.store.add_outcomes(key, result.outcomes, result.examples, result.seconds)
                 if isinstance(stage, AttackStage):  # measurements of earlier examples, before a repair
-                    self.store.forget(key_of(self.problem, Verify(searching=stage)), result.examples)
+                    self.store.forget(key_of(self.context, Verify(searching=stage)), result.examples)
                 rows.update({row.image_id: row for row in result.outcomes})
                 new = len(self._broken(stage, result.outcomes))
                 shown.pop(result.job.ids)(1.0, new)
@@ -249,17 +249,17 @@ class Cascade:
     def _jobs(self, stage: EvaluationStage, ids: list[int]) -> Iterator[Job]:
         """Cut images into jobs, each as large as the memory allows at that moment."""
         while ids:
-            size = int(self.problem.batch_size)
+            size = int(self.context.batch_size)
             size = min(size, stage.at_once or size)
             part, ids = ids[:size], ids[size:]
             stored: dict[int, bytes] = {}
             if isinstance(stage, Verify):
-                stored = self.store.examples(key_of(self.problem, stage.searching), part)
+                stored = self.store.examples(key_of(self.context, stage.searching), part)
             yield Job(stage=stage, ids=tuple(part), stored=stored)
 
     def _remark(self, stage: EvaluationStage, found: Outcomes, ids: list[int]) -> str:
         """Return the result of a stage in a few words."""
-        n = len(self.problem.images)
+        n = len(self.context.images)
         if isinstance(stage, Clean):
             return f"accuracy {percent(sum(found[i].correct for i in ids) / n)}"
         if isinstance(stage, Certify):
@@ -273,7 +273,7 @@ class Cascade:
         """Return the ids of images that are left when an attack begins, and are broken in these rows."""
         if stage not in self.stages:
             return set()
-        eps = self.problem.threat.eps
+        eps = self.context.threat.eps
         return {row.image_id for row in rows if succeeded(row, eps)} & self._survivors
 
 

@@ -16,7 +16,7 @@ from robustlab.options import EvaluationOptions
 
 
 def certification(
-    problem: EvaluationContext, options: EvaluationOptions, note: Callable[[str], None]
+    context: EvaluationContext, options: EvaluationOptions, note: Callable[[str], None]
 ) -> Certify | None:
     """Return the stage that looks for proofs; None if no certifier can bound the classifier.
 
@@ -28,57 +28,57 @@ def certification(
             attack follows, and the classifier can't be bounded.
     """
     asked = as_certifier(options.certifier)
-    reason = _unprovable(asked, problem)
+    reason = _unprovable(asked, context)
     if not reason:
         chosen = (
-            _first_able(asked, problem, note) if isinstance(asked, AutoCertifier) else _able(asked, problem)
+            _first_able(asked, context, note) if isinstance(asked, AutoCertifier) else _able(asked, context)
         )
         if chosen is not None:
-            return Certify(certifier=chosen, threat=problem.threat)
+            return Certify(certifier=chosen, threat=context.threat)
     if options.proofs_only:
-        reason = reason or _why_not(asked, problem)
-        raise RobustlabError(f"nothing can be proven about {problem.subject.name}: {reason}")
+        reason = reason or _why_not(asked, context)
+        raise RobustlabError(f"nothing can be proven about {context.subject.name}: {reason}")
     if not reason and not isinstance(asked, AutoCertifier):
-        note(f"the certifier {asked.name} can prove nothing: {_why_not(asked, problem)}")
+        note(f"the certifier {asked.name} can prove nothing: {_why_not(asked, context)}")
     return None
 
 
-def _unprovable(certifier: Certifier, problem: EvaluationContext) -> str:
+def _unprovable(certifier: Certifier, context: EvaluationContext) -> str:
     """Return why no certifier is asked; empty if one is."""
-    if other := [criterion for criterion in problem.criteria if not criterion.changes_class]:
+    if other := [criterion for criterion in context.criteria if not criterion.changes_class]:
         return f"a proof that the class stays does not exclude the goal {other[0]!r}"
-    if problem.eot_samples > 1 and certifier.confidence == 1:
+    if context.eot_samples > 1 and certifier.confidence == 1:
         return "a random classifier has no proofs"
-    if dtype_of(problem.model) != torch.float32:
+    if dtype_of(context.model) != torch.float32:
         # Rounding errors are bounded only for float32.
-        return f"it computes in {short_name(dtype_of(problem.model))}, and proofs are for fp32"
+        return f"it computes in {short_name(dtype_of(context.model))}, and proofs are for fp32"
     return ""
 
 
-def _why_not(certifier: Certifier, problem: EvaluationContext) -> str:
+def _why_not(certifier: Certifier, context: EvaluationContext) -> str:
     """Return the layer that a certifier can't bound, with the reason; or which threat models it supports."""
-    if not problem.threat.is_one_of(certifier.norms):
+    if not context.threat.is_one_of(certifier.norms):
         known = ", ".join(certifier.norms)
-        return f"{certifier.name} proves within {known}; the threat model is {problem.threat!r}"
-    first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
-    return certifier.explain(problem.model, first) or "the certifier failed"
+        return f"{certifier.name} proves within {known}; the threat model is {context.threat!r}"
+    first = context.images.take(slice(1)).to(context.device).pixels(slice(None))
+    return certifier.explain(context.model, first) or "the certifier failed"
 
 
-def _able(certifier: Certifier, problem: EvaluationContext) -> Certifier | None:
+def _able(certifier: Certifier, context: EvaluationContext) -> Certifier | None:
     """Return the certifier that was asked for, or None if it does not support the classifier.
 
     Raises:
         RobustlabError: it does not know the threat model.
     """
-    if not problem.threat.is_one_of(certifier.norms):
-        raise RobustlabError(f"certifier {_why_not(certifier, problem)}")
-    first = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+    if not context.threat.is_one_of(certifier.norms):
+        raise RobustlabError(f"certifier {_why_not(certifier, context)}")
+    first = context.images.take(slice(1)).to(context.device).pixels(slice(None))
     with calling(certifier.name):
-        return certifier if certifier.obstacle(problem.model, first) is None else None
+        return certifier if certifier.obstacle(context.model, first) is None else None
 
 
 def _first_able(
-    chosen: AutoCertifier, problem: EvaluationContext, note: Callable[[str], None]
+    chosen: AutoCertifier, context: EvaluationContext, note: Callable[[str], None]
 ) -> Certifier | None:
     """Return `auto`, or else the first certifier of another package that supports the classifier."""
     certifiers = units(Certifier).values()
@@ -88,7 +88,7 @@ def _first_able(
         try:
             with nullcontext() if kind is AutoCertifier else calling(kind.name):
                 certifier = chosen if kind is AutoCertifier else kind()
-                failure = _failure(certifier, problem)
+                failure = _failure(certifier, context)
         except RobustlabError as error:
             if isinstance(error, UserCodeError) and error.quits:
                 raise
@@ -100,19 +100,19 @@ def _first_able(
     return None
 
 
-def _failure(certifier: Certifier, problem: EvaluationContext) -> str | None:
+def _failure(certifier: Certifier, context: EvaluationContext) -> str | None:
     """Return why a certifier failed on the first image; empty if the model is unsupported, else None.
 
     Raises:
         RobustlabError: the certifier or the model failed in another way.
     """
-    if not problem.threat.is_one_of(certifier.norms):
+    if not context.threat.is_one_of(certifier.norms):
         return ""
-    first = problem.images.take(slice(1)).to(problem.device)
+    first = context.images.take(slice(1)).to(context.device)
     pixels = first.pixels(slice(None))
-    obstacle = certifier.obstacle(problem.model, pixels)
+    obstacle = certifier.obstacle(context.model, pixels)
     if obstacle is None:
-        certifier.certify(problem.model, pixels, first.labels, problem.threat)
+        certifier.certify(context.model, pixels, first.labels, context.threat)
         return None
     return (
         in_one_line(obstacle)

@@ -39,7 +39,7 @@ def warned(cascade: Cascade, dataset: str) -> list[CheckRecord]:
     The user gets the warning at once, even if the other checks are off.
     """
     # Before the attacks, every image may still be broken.
-    context = _context(cascade, CascadeResult(clean={}, correct=cascade.problem.images.ids.tolist()), dataset)
+    context = _context(cascade, CascadeResult(clean={}, correct=cascade.context.images.ids.tolist()), dataset)
     first = NoGradient()
     state = first.state(context)
     if state is None:
@@ -93,10 +93,10 @@ def checked(
 
 
 def _key(cascade: Cascade, check: Check, state: str) -> str:
-    problem = cascade.problem
-    goal = "" if problem.criterion == MISCLASSIFIED else repr(problem.criterion)
+    evaluation = cascade.context
+    goal = "" if evaluation.criterion == MISCLASSIFIED else repr(evaluation.criterion)
     code = f"{goal}{source_of('evaluation/checks')}{code_of(check)}"
-    return f"{problem.key}/check {check!r} {state} {code}"
+    return f"{evaluation.key}/check {check!r} {state} {code}"
 
 
 def _run(check: Check, context: Context) -> CheckRecord:
@@ -115,30 +115,30 @@ def _computed(store: RunStore, key: str, check: Check, context: Context) -> Stag
     return record
 
 
-def _surrogates(problem: EvaluationContext, dataset: str) -> dict[str, nn.Module]:
+def _surrogates(evaluation: EvaluationContext, dataset: str) -> dict[str, nn.Module]:
     """Return by hash the given surrogates, or else robustlab's own networks for this dataset."""
-    if problem.surrogates:
-        hashes = [loaded.sha256() for loaded in problem.surrogates]
-        return dict(zip(hashes, problem.surrogate_models, strict=True))
-    channels, height, width = problem.images.images.shape[1:]
-    known = trained_on(dataset, Shape(channels, height, width, problem.classes))
-    own = problem.subject.sha256()
+    if evaluation.surrogates:
+        hashes = [loaded.sha256() for loaded in evaluation.surrogates]
+        return dict(zip(hashes, evaluation.surrogate_models, strict=True))
+    channels, height, width = evaluation.images.images.shape[1:]
+    known = trained_on(dataset, Shape(channels, height, width, evaluation.classes))
+    own = evaluation.subject.sha256()
     others = {number: network for network in known if (number := hash_tensors(network)) != own}
     return {
-        number: CheckedModel(network.to(problem.device), problem.classes)
+        number: CheckedModel(network.to(evaluation.device), evaluation.classes)
         for number, network in others.items()
     }
 
 
 def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context:
-    problem = cascade.problem
+    evaluation = cascade.context
 
     def adversarial(ids: list[int]) -> Tensor:
         images: dict[int, Tensor] = {}
         for finding in findings.attacks:
             won = sorted(set(ids).intersection(finding.won))
             if won:
-                images |= zip(won, stored_images(cascade.store, problem, finding.stage, won), strict=True)
+                images |= zip(won, stored_images(cascade.store, evaluation, finding.stage, won), strict=True)
         return torch.stack([images[number] for number in ids])
 
     summary = EvaluationSummary(
@@ -150,7 +150,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
             for number in finding.won
         },
         no_answer=frozenset(row.image_id for row in findings.clean.values() if row.prediction < 0),
-        no_answer_near=frozenset(findings.no_answer_near(problem.threat.eps)),
+        no_answer_near=frozenset(findings.no_answer_near(evaluation.threat.eps)),
         rows=tuple(
             AttackedRow.of(
                 finding.stage.attack,
@@ -162,28 +162,28 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
             for finding in findings.attacks
         ),
         adversarial=adversarial,
-        in_train_mode=problem.in_train_mode,
+        in_train_mode=evaluation.in_train_mode,
     )
-    surrogates = _surrogates(problem, dataset)
-    lab = AttackRunner(
-        model=problem.attacked,
+    surrogates = _surrogates(evaluation, dataset)
+    runner = AttackRunner(
+        model=evaluation.attacked,
         surrogates=tuple(surrogates.values()),
-        classes=problem.classes,
-        threat=eight_bit.searched(problem.threat) if problem.eight_bit else problem.threat,
-        criterion=problem.criterion,
-        seed=problem.seed,
-        eot_samples=problem.eot_samples,
-        bf16=problem.bf16,
-        quantize=eight_bit.quantize(problem.threat) if problem.eight_bit else None,
-        device=problem.device,
-        batch_size=problem.batch_size,
+        classes=evaluation.classes,
+        threat=eight_bit.searched(evaluation.threat) if evaluation.eight_bit else evaluation.threat,
+        criterion=evaluation.criterion,
+        seed=evaluation.seed,
+        eot_samples=evaluation.eot_samples,
+        bf16=evaluation.bf16,
+        quantize=eight_bit.quantize(evaluation.threat) if evaluation.eight_bit else None,
+        device=evaluation.device,
+        batch_size=evaluation.batch_size,
     )
     attacks = {f"{stage.name}{stage.code}": stage.attack for stage in cascade.stages}
     return Context(
-        lab=lab,
-        images=problem.images,
+        runner=runner,
+        images=evaluation.images,
         attacks=attacks,
         found=summary,
         surrogates=tuple(surrogates),
-        split=problem.split,
+        split=evaluation.split,
     )

@@ -73,21 +73,21 @@ def _certified(cascade: Cascade, findings: CascadeResult, certify: Certify) -> l
 
 def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
     """Return the share of images that no attack broke within each eps, and the share that is proven."""
-    problem, n = cascade.problem, len(findings.clean)
+    context, n = cascade.context, len(findings.clean)
     certify = cascade.certify if cascade.certify and cascade.certify.proves else None
     rows = [row for finding in findings.attacks for row in finding.confirmed.values()]
     searched = [finding for finding in findings.attacks if finding.stage in cascade.nearest]
     passes = [row for finding in searched for row in finding.outcomes.values()]
     left = [
         len(findings.correct) - len({row.image_id for row in rows if succeeded(row, eps)})
-        for eps in points(problem.threat)
+        for eps in points(context.threat)
     ]
     certified = (
         None if certify is None else [proportion(c, n) for c in _certified(cascade, findings, certify)]
     )
     return RobustCurve(
-        attack=", ".join(repr(stage.attack) for stage in nearest_within(problem.threat)),
-        eps=points(problem.threat),
+        attack=", ".join(repr(stage.attack) for stage in nearest_within(context.threat)),
+        eps=points(context.threat),
         robust=[proportion(count, n) for count in left],
         certified=certified,
         forwards=sum(row.forwards for row in passes),

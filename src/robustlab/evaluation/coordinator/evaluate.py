@@ -37,37 +37,37 @@ class Evaluated:
     findings: CascadeResult
 
 
-def attacks_of(request: LoadedInputs, problem: EvaluationContext) -> tuple[Attack, ...]:
+def attacks_of(request: LoadedInputs, context: EvaluationContext) -> tuple[Attack, ...]:
     """Return the requested attacks, in order.
 
     Raises:
         SpecError: an attack does not support the threat model, or a target.
     """
-    targeted = any(criterion.targeted for criterion in problem.criteria)
-    return resolved(request.asked, problem.threat, problem.classes, targeted=targeted)
+    targeted = any(criterion.targeted for criterion in context.criteria)
+    return resolved(request.asked, context.threat, context.classes, targeted=targeted)
 
 
 def cascade_of(
     request: LoadedInputs,
     options: EvaluationOptions,
-    problem: EvaluationContext,
+    context: EvaluationContext,
     store: RunStore,
     progress: Progress,
 ) -> Cascade:
     """Return the cascade of the requested attacks."""
-    attacks = attacks_of(request, problem)
+    attacks = attacks_of(request, context)
     return Cascade(
-        problem,
+        context,
         store,
         progress,
         engine=as_engine(options.engine),
         stages=tuple(
-            AttackStage(attack=attack, threat=problem.threat, criterion=criterion)
-            for criterion in problem.criteria
+            AttackStage(attack=attack, threat=context.threat, criterion=criterion)
+            for criterion in context.criteria
             for attack in attacks
         ),
-        nearest=nearest_within(problem.threat, problem.criteria) if options.curve else (),
-        certify=certification(problem, options, progress.note) if options.certify else None,
+        nearest=nearest_within(context.threat, context.criteria) if options.curve else (),
+        certify=certification(context, options, progress.note) if options.certify else None,
         further=("checks",) if options.checks else (),
     )
 
@@ -84,7 +84,7 @@ def evaluated(
         folder: the folder of the files.
         checks: which checks run, if the options want any; see `checked`.
     """
-    problem, store = cascade.problem, cascade.store
+    context, store = cascade.context, cascade.store
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
     findings = cascade.run()
     of_images = verdicts(findings)
@@ -106,14 +106,14 @@ def evaluated(
         data_name=request.chosen.name,
         remarks=(
             *request.remarks,
-            *remarks_on(problem.criteria, problem.images),
+            *remarks_on(context.criteria, context.images),
             *said,
             *_contradicted(cascade, findings),
         ),
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
-        pictures=save_pictures(problem, store, findings, of_images, folder),
+        pictures=save_pictures(context, store, findings, of_images, folder),
     )
     write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))
@@ -133,19 +133,19 @@ def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:
 
 
 def manifest(
-    request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, results: Evaluation
+    request: LoadedInputs, options: EvaluationOptions, context: EvaluationContext, results: Evaluation
 ) -> dict[str, Any]:
     """Return the content of an evaluation's manifest.json: the options, and their resolved values."""
     return {
         "evaluation": request.subject.name,
         "asked": options.asked(),
         "resolved": {
-            "problem": problem.key,
+            "problem": context.key,
             "code": request.subject.code,
-            "threat": repr(problem.threat),
+            "threat": repr(context.threat),
             "attacks": [row.attack for row in results.rows],
-            "samples": problem.eot_samples,
-            "batch_size": int(problem.batch_size),
+            "samples": context.eot_samples,
+            "batch_size": int(context.batch_size),
             "compute": results.compute.model_dump(),
         },
         "git_revision": environment.git_revision(),

@@ -45,16 +45,16 @@ class OtherAnswersError(RunError):
 
 
 def forget_other_answers(
-    problem: EvaluationContext, store: RunStore, progress: Progress, *, overwrite: bool
+    context: EvaluationContext, store: RunStore, progress: Progress, *, overwrite: bool
 ) -> None:
     """Drop the rows of an earlier run if a model's answers or gradients have changed.
 
     Raises:
         OtherAnswersError: the earlier run is finished, and may not be overwritten.
     """
-    record = answers_of(problem, problem.key)
+    record = answers_of(context, context.key)
     before = store.stage(record.key)
-    if before is not None and not answers_changed(problem, store, before, record):
+    if before is not None and not answers_changed(context, store, before, record):
         return
     if before is not None:
         if store.complete and not overwrite:
@@ -66,41 +66,41 @@ def forget_other_answers(
         progress.note(
             "the model answers the same images otherwise than in the earlier run: all is done again"
         )
-    # Without a record, the earlier answers belong to another problem, and were not compared.
-    store.keep_only([problem.measured_key])
+    # Without a record, the earlier answers belong to another evaluation, and were not compared.
+    store.keep_only([context.measured_key])
     store.finish_stage(record)
 
 
-def answers_of(problem: EvaluationContext, key: str) -> StageRecord:
+def answers_of(context: EvaluationContext, key: str) -> StageRecord:
     """Return the models' answers to a few images, to compare with later; empty if they vary."""
-    now = _answers(problem, _ASKED)
-    first = {name: rows[: len(problem.models)] for name, rows in now.items()}
-    payload = now if _alike(problem, first, _answers(problem, 1)) else {}
+    now = _answers(context, _ASKED)
+    first = {name: rows[: len(context.models)] for name, rows in now.items()}
+    payload = now if _alike(context, first, _answers(context, 1)) else {}
     return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
 
 
 def answers_changed(
-    problem: EvaluationContext, store: RunStore, before: StageRecord, now: StageRecord
+    context: EvaluationContext, store: RunStore, before: StageRecord, now: StageRecord
 ) -> bool:
     """Return whether answers differ between two records of `answers_of`, or from the ledger's."""
-    if before.payload and now.payload and not _alike(problem, before.payload, now.payload):
+    if before.payload and now.payload and not _alike(context, before.payload, now.payload):
         return True
-    return _classifies_otherwise(problem, store, varies=not now.payload)
+    return _classifies_otherwise(context, store, varies=not now.payload)
 
 
-def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
+def _classifies_otherwise(context: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
     """Return whether classes or confidences of clean images differ from the ledger's.
 
     For a model with varying answers: whether the accuracy differs significantly.
     """
-    rows = {row.image_id: row for row in store.outcomes(key_of(problem, Clean()))}
-    split = problem.split.take(slice(_CLASSIFIED))
+    rows = {row.image_id: row for row in store.outcomes(key_of(context, Clean()))}
+    split = context.split.take(slice(_CLASSIFIED))
     split = split.take(torch.isin(split.ids, torch.tensor(list(rows), dtype=torch.int64)))
     if not len(split):
         return False
     kept = [rows[number] for number in split.ids.tolist()]
-    pixels = split.to(problem.device).pixels(slice(None))
-    answers = problem.responses(pixels, "clean again")
+    pixels = split.to(context.device).pixels(slice(None))
+    answers = context.responses(pixels, "clean again")
     classes, confidences = answers.classes.cpu(), answers.confidences.cpu()
     before = torch.tensor([row.prediction for row in kept])
     if varies:
@@ -111,7 +111,7 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
     # For near ties, another processor may give another class.
     other = (before != classes) & (confidences > 0.5 + _APART)
     for place in (apart | other).nonzero().flatten()[:_ASKED].tolist():
-        again = problem.responses(pixels[place : place + 1], "alone")
+        again = context.responses(pixels[place : place + 1], "alone")
         alone, sure = again.classes, again.confidences
         # If they differ, the other images of the batch decide.
         if int(alone) == int(classes[place]) and abs(float(sure) - float(confidences[place])) <= _APART:
@@ -119,12 +119,12 @@ def _classifies_otherwise(problem: EvaluationContext, store: RunStore, *, varies
     return False
 
 
-def _answers(problem: EvaluationContext, count: int) -> Answers:
+def _answers(context: EvaluationContext, count: int) -> Answers:
     """Return every model's logits of the first images, and values that represent the gradients."""
-    images = problem.split.take(slice(count)).to(problem.device).pixels(slice(None))
+    images = context.split.take(slice(count)).to(context.device).pixels(slice(None))
     answers: Answers = {name: [] for name in _TOLERANCES}
     for image in images.split(1):  # type: ignore[no-untyped-call]
-        for model in problem.models:
+        for model in context.models:
             with torch.enable_grad(), seeding.isolated(0), frozen(model):
                 points = image.clone().requires_grad_()
                 logits = model(points)[0].cpu().double()
@@ -157,9 +157,9 @@ def _directions(gradient: Tensor) -> Tensor:
     return torch.randint(2, (_DIRECTIONS, len(gradient)), generator=drawn).double() * 2 - 1
 
 
-def _alike(problem: EvaluationContext, one: Answers, other: Answers) -> bool:
+def _alike(context: EvaluationContext, one: Answers, other: Answers) -> bool:
     """Return whether answers are the same, within the models' precision."""
-    exact = all(dtype_of(model) in {torch.float32, torch.float64} for model in problem.models)
+    exact = all(dtype_of(model) in {torch.float32, torch.float64} for model in context.models)
     for name, tolerance in _TOLERANCES.items():
         for a, b in zip(one[name], other[name], strict=True):
             apart, largest = torch.tensor(a).sub(torch.tensor(b)).abs().max(), torch.tensor(b).abs().max()

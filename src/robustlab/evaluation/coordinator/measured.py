@@ -44,9 +44,9 @@ turns."""
 
 
 def measured(
-    problem: EvaluationContext, options: EvaluationOptions, store: RunStore, progress: Progress
+    context: EvaluationContext, options: EvaluationOptions, store: RunStore, progress: Progress
 ) -> EvaluationContext:
-    """Return the problem with precision and batch size from a few measured passes over its images.
+    """Return the context with precision and batch size from a few measured passes over its images.
 
     The precision is kept in the run's ledger, so that the same command continues with it.
     """
@@ -54,32 +54,32 @@ def measured(
     def report(tried: int, following: int) -> None:
         progress.note(f"memory does not suffice for {tried} images at once; going on with {following}")
 
-    size = BatchSize(options.batch_size or _fitting(problem, bf16=False), report)
-    exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (problem.subject, *problem.surrogates))
-    problem = replace(problem, batch_size=size, bf16=options.precision == "bf16" and not exact)
-    if options.precision == "auto" and fast_bf16(problem.kind) and not exact:
-        pass_time = _recorded(problem, store)
+    size = BatchSize(options.batch_size or _fitting(context, bf16=False), report)
+    exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (context.subject, *context.surrogates))
+    context = replace(context, batch_size=size, bf16=options.precision == "bf16" and not exact)
+    if options.precision == "auto" and fast_bf16(context.kind) and not exact:
+        pass_time = _recorded(context, store)
         bf16 = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
-        problem = replace(problem, bf16=bf16, pass_time=pass_time)
-    if problem.bf16 and options.batch_size is None:
-        size = BatchSize(min(int(size), _fitting(problem, bf16=True)), report)
-    return replace(problem, batch_size=size)
+        context = replace(context, bf16=bf16, pass_time=pass_time)
+    if context.bf16 and options.batch_size is None:
+        size = BatchSize(min(int(size), _fitting(context, bf16=True)), report)
+    return replace(context, batch_size=size)
 
 
-def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
+def _recorded(context: EvaluationContext, store: RunStore) -> PassTime | None:
     """Return the first measured times of a pass in both precisions; None if a model refuses bf16."""
-    record = store.stage(problem.measured_key)
+    record = store.stage(context.measured_key)
     if record is None:
-        images = problem.images.take(slice(int(problem.batch_size))).to(problem.device).pixels(slice(None))
+        images = context.images.take(slice(int(context.batch_size))).to(context.device).pixels(slice(None))
         started = time.perf_counter()
         try:
-            pass_time = _timed(problem, images)
+            pass_time = _timed(context, images)
         except Exception as error:  # quantized layers and sparse products refuse bf16
             if is_out_of_memory(error) or (isinstance(error, UserCodeError) and error.quits):
                 raise
             pass_time = None
         record = StageRecord(
-            key=problem.measured_key,
+            key=context.measured_key,
             name="pass",
             payload={} if pass_time is None else pass_time.model_dump(),
             seconds=time.perf_counter() - started,
@@ -88,9 +88,9 @@ def _recorded(problem: EvaluationContext, store: RunStore) -> PassTime | None:
     return PassTime.model_validate(record.payload) if record.payload else None
 
 
-def _timed(problem: EvaluationContext, images: Tensor) -> PassTime | None:
+def _timed(context: EvaluationContext, images: Tensor) -> PassTime | None:
     """Time passes of the attacks' batch size, or of only a few images if bf16 is far slower on these."""
-    most, fp32, bf16 = len(images), _Clock(problem, images, bf16=False), _Clock(problem, images, bf16=True)
+    most, fp32, bf16 = len(images), _Clock(context, images, bf16=False), _Clock(context, images, bf16=True)
     count = min(2, most)
     while fp32.timed(count) < _ONE_PASS and count < most:
         count = min(most, 4 * count)
@@ -111,33 +111,33 @@ def _timed(problem: EvaluationContext, images: Tensor) -> PassTime | None:
 class _Clock:
     """Times passes in one precision; `best` is of the largest number of images so far."""
 
-    def __init__(self, problem: EvaluationContext, images: Tensor, *, bf16: bool) -> None:
-        self._problem, self._images, self._bf16 = problem, images, bf16
+    def __init__(self, context: EvaluationContext, images: Tensor, *, bf16: bool) -> None:
+        self._context, self._images, self._bf16 = context, images, bf16
         self._count, self.best, self.finite = 0, 0.0, torch.empty(0)
 
     def timed(self, count: int) -> float:
         """Send the first images forward and back through all models; return the seconds."""
-        problem, images = self._problem, self._images[:count]
+        context, images = self._context, self._images[:count]
 
         def all_models(points: Tensor) -> Tensor:
-            return torch.cat([_pass(model, points, bf16=self._bf16) for model in problem.models], dim=1)
+            return torch.cat([_pass(model, points, bf16=self._bf16) for model in context.models], dim=1)
 
         started = time.perf_counter()
-        self.finite = torch.cat(in_batches(images, problem.batch_size, all_models)).cpu()  # wait for a GPU
+        self.finite = torch.cat(in_batches(images, context.batch_size, all_models)).cpu()  # wait for a GPU
         seconds = time.perf_counter() - started
         self.best = seconds if count > self._count else min(seconds, self.best)
         self._count = count
         return seconds
 
 
-def _fitting(problem: EvaluationContext, *, bf16: bool) -> int:
+def _fitting(context: EvaluationContext, *, bf16: bool) -> int:
     """Return the batch size of the models that the memory of a forward and backward pass allows."""
-    most, memory = _MAX_BATCH.get(problem.kind, _MAX_BATCH["cpu"]), available_memory(problem.device)
+    most, memory = _MAX_BATCH.get(context.kind, _MAX_BATCH["cpu"]), available_memory(context.device)
     budget = _CPU_MEMORY if memory is None else memory // 2
-    budget = min(budget, _CPU_MEMORY) if problem.kind == "cpu" else budget
-    image = problem.images.take(slice(1)).to(problem.device).pixels(slice(None))
+    budget = min(budget, _CPU_MEMORY) if context.kind == "cpu" else budget
+    image = context.images.take(slice(1)).to(context.device).pixels(slice(None))
     try:
-        per_image = max(_bytes_per_image(model, image, bf16=bf16) for model in problem.models)
+        per_image = max(_bytes_per_image(model, image, bf16=bf16) for model in context.models)
     except Exception as error:  # of code that can't be watched
         if isinstance(error, UserCodeError) and error.quits:
             raise

@@ -31,22 +31,22 @@ def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdic
 
 
 def save_pictures(
-    problem: EvaluationContext,
+    context: EvaluationContext,
     store: RunStore,
     findings: CascadeResult,
     found: list[ImageVerdict],
     folder: Path,
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return their descriptions, and the file's path."""
-    shown = chosen(found, problem.images.images.shape[1:].numel())
+    shown = chosen(found, context.images.images.shape[1:].numel())
     if not shown:
         return [], None
     stages = {finding.stage.name: finding.stage for finding in findings.attacks}
-    adversarial = [stored_images(store, problem, stages[v.attack], [v.image_id]) for v in shown]
-    place = {number: row for row, number in enumerate(problem.images.ids.tolist())}
-    clean = problem.images.take(torch.tensor([place[v.image_id] for v in shown])).pixels(slice(None))
-    path = folder / "arrays" / f"{problem.key}.safetensors"
-    save_tensors(path, {"clean": clean, "adversarial": torch.cat(adversarial)}, {"problem": problem.key})
+    adversarial = [stored_images(store, context, stages[v.attack], [v.image_id]) for v in shown]
+    place = {number: row for row, number in enumerate(context.images.ids.tolist())}
+    clean = context.images.take(torch.tensor([place[v.image_id] for v in shown])).pixels(slice(None))
+    path = folder / "arrays" / f"{context.key}.safetensors"
+    save_tensors(path, {"clean": clean, "adversarial": torch.cat(adversarial)}, {"problem": context.key})
     described = [
         BrokenImage(
             index=index,

@@ -62,26 +62,26 @@ def _execute(
     check_owner(folder, owner, overwrite=options.overwrite)
     with (
         enough_memory("take a machine or a --device with more"),
-        on_device(request, built, progress) as problem,
-        _store(request, built, problem, folder, owner) as store,
+        on_device(request, built, progress) as context,
+        _store(request, built, context, folder, owner) as store,
     ):
         earlier = earlier_results(folder)
-        problem = measured(problem, options, store, progress)
-        forget_other_answers(problem, store, progress, overwrite=options.overwrite)
-        cascade = cascade_of(request, built, problem, store, progress)
+        context = measured(context, options, store, progress)
+        forget_other_answers(context, store, progress, overwrite=options.overwrite)
+        cascade = cascade_of(request, built, context, store, progress)
         results = evaluated(cascade, request, options, folder).results
         if earlier is not None and (lost := loss(earlier, results)):
             progress.note(lost)
-        store.keep_only([problem.key, problem.classifier_key, problem.measured_key])
-        write_manifest(folder, manifest(request, options, problem, results))
+        store.keep_only([context.key, context.classifier_key, context.measured_key])
+        write_manifest(folder, manifest(request, options, context, results))
     return EvaluationRun(folder=folder, results=results)
 
 
 def _store(
-    request: LoadedInputs, options: EvaluationOptions, problem: EvaluationContext, folder: Path, owner: Owner
+    request: LoadedInputs, options: EvaluationOptions, context: EvaluationContext, folder: Path, owner: Owner
 ) -> RunStore:
     """Return the run's store, before it exists on the disk; invalid input creates none."""
-    attacks_of(request, problem)
+    attacks_of(request, context)
     if options.proofs_only:
-        certification(problem, options, lambda _: None)
+        certification(context, options, lambda _: None)
     return RunStore(folder, owner, overwrite=options.overwrite)

@@ -1,4 +1,4 @@
-"""Turns the options into a problem: parses, loads and checks all input."""
+"""Turns the options into an evaluation context: parses, loads and checks all input."""
 
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -99,7 +99,7 @@ def eot_samples(request: LoadedInputs, options: EvaluationOptions) -> int:
 def on_device(
     request: LoadedInputs, options: EvaluationOptions, progress: Progress
 ) -> Iterator[EvaluationContext]:
-    """Put the classifiers on the device and into eval mode inside the block, and yield the problem.
+    """Put the classifiers on the device and into eval mode inside the block, and yield the context.
 
     The modes and devices of a caller's own modules are restored.
 
@@ -128,7 +128,7 @@ def on_device(
                     f"the eval() of {loaded.name} does not put all of it into eval mode; it is evaluated "
                     "with training = False in all parts. A torch.export program keeps the mode it had"
                 )
-        yield replace(_problem(request, options, device, progress), in_train_mode=in_train_mode)
+        yield replace(_context(request, options, device, progress), in_train_mode=in_train_mode)
     finally:
         for model, (place, modes) in zip(models, before, strict=True):
             for module, training in modes.items():
@@ -150,7 +150,7 @@ def _device_of(model: nn.Module) -> str | None:
     return next((str(parameter.device) for parameter in model.parameters()), None)
 
 
-def _problem(
+def _context(
     request: LoadedInputs, options: EvaluationOptions, device: str, progress: Progress
 ) -> EvaluationContext:
     images = request.chosen.images

@@ -22,7 +22,7 @@ def code_of(*parts: object) -> str:
 
     The units may be in tuples and dataclasses.
 
-    Empty if all of it is robustlab's, whose hash is in a problem's key.
+    Empty if all of it is robustlab's, whose hash is in the evaluation's key.
     """
     kinds = {kind for part in _nested(parts) for kind in type(part).__mro__}
     others = {kind for kind in kinds if not kind.__module__.startswith("robustlab.")}

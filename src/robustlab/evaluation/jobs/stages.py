@@ -42,7 +42,7 @@ class EvaluationStage(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Unique within the problem."""
+        """Unique within the evaluation."""
 
     @property
     def code(self) -> str:
@@ -61,12 +61,12 @@ class EvaluationStage(ABC):
 
     @abstractmethod
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
+        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         """Do the work on a block of images that lies on the device.
 
         Args:
-            problem: the context of the evaluation.
+            context: the context of the evaluation.
             block: the images.
             stored: by id, adversarial images that an earlier stage kept; see `Job.stored`.
             report: may be called with the progress.
@@ -84,11 +84,11 @@ class Clean(EvaluationStage):
         return "clean images"
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
+        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del stored, report
-        answers = problem.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
-        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
+        answers = context.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
+        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, context.eot_samples)
         said = (answers.classes, answers.confidences, nothing.float())
         return Block(outcomes=rows(block, *said, once, nothing, nothing - 1, nothing))
 
@@ -121,12 +121,12 @@ class Certify(EvaluationStage):
         return code_of(self.certifier) + code_of(self.threat)
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
+        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del stored, report
         images = block.pixels(slice(None))
         certified, forwards, backwards = self.certifier.proofs(
-            problem.model, images, block.labels, self.threat, batch_size=problem.batch_size
+            context.model, images, block.labels, self.threat, batch_size=context.batch_size
         )
         nothing = torch.zeros_like(block.labels)
         said = (block.labels, nothing.float(), nothing.float())
@@ -139,7 +139,7 @@ class AttackStage(EvaluationStage):
 
     Attributes:
         attack: the attack.
-        threat: the problem's threat model, or a wider one.
+        threat: the evaluation's threat model, or a wider one.
         criterion: the attacker's goal.
         min_norm: whether it looks for each image's nearest success, for the curve, instead of the verdict.
     """
@@ -167,11 +167,11 @@ class AttackStage(EvaluationStage):
         return code_of(self.attack) + code_of(self.criterion)
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
+        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del stored
-        result = self.search(problem, block, report)
-        encode = eight_bit.to_png if problem.eight_bit else to_bytes
+        result = self.search(context, block, report)
+        encode = eight_bit.to_png if context.eight_bit else to_bytes
         won = result.successes.nonzero().squeeze(1).tolist()
         measured = (result.predictions, result.confidences, result.distances)
         spent = (result.forwards, result.backwards, result.restarts)
@@ -180,10 +180,10 @@ class AttackStage(EvaluationStage):
             examples={int(block.ids[row]): encode(result.images[row]) for row in won},
         )
 
-    def search(self, problem: EvaluationContext, block: Split, report: OnPass) -> AttackResult:
+    def search(self, context: EvaluationContext, block: Split, report: OnPass) -> AttackResult:
         """Return the results for a block of images on the device."""
-        early_stop = problem.mode == "verdict" and not self.min_norm
-        return problem.attack(
+        early_stop = context.mode == "verdict" and not self.min_norm
+        return context.attack(
             self.attack, block, self.threat, self.criterion, early_stop=early_stop, report=report
         )
 
@@ -204,17 +204,17 @@ class Verify(EvaluationStage):
         return self.searching.code
 
     def run(
-        self, problem: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
+        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
     ) -> Block:
         del report
         clean = block.pixels(slice(None))
-        images = decoded(problem, [stored[number] for number in block.ids.tolist()]).to(clean.device)
-        answers = problem.responses(images, self.name, int(block.ids[0]))
-        reached = problem.reached(self.searching.criterion, images, answers, clean, block.labels)
+        images = decoded(context, [stored[number] for number in block.ids.tolist()]).to(clean.device)
+        answers = context.responses(images, self.name, int(block.ids[0]))
+        reached = context.reached(self.searching.criterion, images, answers, clean, block.labels)
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
-        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, problem.eot_samples)
+        nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, context.eot_samples)
         said = (answers.classes, answers.confidences, distances)
         return Block(outcomes=rows(block, *said, once, nothing, nothing, reached.long()))
 
@@ -224,13 +224,13 @@ def succeeded(outcome: Outcome, eps: float) -> bool:
     return bool(outcome.success) and outcome.distance <= with_tolerance(eps)
 
 
-def decoded(problem: EvaluationContext, stored: list[bytes]) -> Tensor:
+def decoded(context: EvaluationContext, stored: list[bytes]) -> Tensor:
     """Return adversarial images (N, C, H, W) from the format in which a stage stored them."""
-    if problem.eight_bit:
+    if context.eight_bit:
         return torch.stack([eight_bit.from_png(content) for content in stored])
     values = bytearray(b"".join(map(zlib.decompress, stored)))
     pixels = torch.frombuffer(values, dtype=torch.float32)
-    return pixels.view(len(stored), *problem.images.images.shape[1:])
+    return pixels.view(len(stored), *context.images.images.shape[1:])
 
 
 def to_bytes(image: Tensor) -> bytes:
@@ -240,9 +240,9 @@ def to_bytes(image: Tensor) -> bytes:
     return zlib.compress(image.detach().cpu().contiguous().numpy().tobytes(), level=1)
 
 
-def key_of(problem: EvaluationContext, stage: EvaluationStage) -> str:
-    """Return the key of a stage's rows; the part before the slash is the problem's or the classifier's."""
-    key = problem.classifier_key if stage.of_classifier else problem.key
+def key_of(context: EvaluationContext, stage: EvaluationStage) -> str:
+    """Return the key of a stage's rows; the part before the slash is the evaluation's or the classifier's."""
+    key = context.classifier_key if stage.of_classifier else context.key
     return f"{key}/{stage.name}{stage.code}"
 
 

@@ -92,14 +92,14 @@ class EvaluateStage(StudyStage):
         # The checks need attacked images.
         checks = self.checks != "none" and self.question.attacks is not None
         with workspace.asked(self.question, split, checks=checks, whole=True) as asked:
-            request, options, problem = asked.request, asked.options, asked.problem
+            request, options, context = asked.request, asked.options, asked.context
             progress = WithinStage(workspace.progress)
-            cascade = cascade_of(request, options, problem, workspace.store, progress)
+            cascade = cascade_of(request, options, context, workspace.store, progress)
             which: Which = "all" if self.checks == "all" else "cheap"
             done = evaluated(cascade, request, options, folder, which)
-            write_manifest(folder, manifest(request, options, problem, done.results))
+            write_manifest(folder, manifest(request, options, context, done.results))
         return {
-            "problems": [problem.key, problem.classifier_key],
+            "problems": [context.key, context.classifier_key],
             "folder": str(folder.relative_to(workspace.store.folder)),
             "checks": [check.model_dump() for check in done.results.checks],
             **figures(done, workspace.dataset.classes),

@@ -42,8 +42,8 @@ class GalleryStage(StudyStage):
             if column.attacks is not None:
                 images = workspace.perturbed(column, chosen).to(images.device)
             with workspace.asked(column, chosen) as asked:
-                answers = asked.problem.responses(images, "gallery")
-                shown = workspace.seen_by_classifier(asked.problem.model, images)
+                answers = asked.context.responses(images, "gallery")
+                shown = workspace.seen_by_classifier(asked.context.model, images)
             columns.append(
                 [
                     {"index": len(pictures) + place, "prediction": prediction, "confidence": confidence}

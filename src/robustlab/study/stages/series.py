@@ -38,14 +38,14 @@ class SeriesStage(StudyStage):
             for point in self.points:
                 with (
                     workspace.asked(point, split, n=n) as asked,
-                    workspace.store.temporarily(asked.problem.key),
+                    workspace.store.temporarily(asked.context.key),
                 ):
                     cascade = cascade_of(
-                        asked.request, asked.options, asked.problem, workspace.store, Progress()
+                        asked.request, asked.options, asked.context, workspace.store, Progress()
                     )
                     findings = cascade.run()
                 figures.append(accuracy(findings, point.mode).model_dump())
-                problems |= {asked.problem.key, asked.problem.classifier_key}
+                problems |= {asked.context.key, asked.context.classifier_key}
                 for finding in findings.attacks:
                     for row in finding.outcomes.values():
                         passes["forwards"] += row.forwards
