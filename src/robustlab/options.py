@@ -175,8 +175,8 @@ class AttackFields:
         default=None,
         metadata=option_info(
             "with std, the normalisation that the network was trained with and does not do itself, put in "
-            "front of it: mnist, cifar10, imagenet, 0.5, or numbers, one or one per channel, separated by "
-            "commas. eps stays on the scale of the images in [0, 1]",
+            "front of it: a dataset's name such as mnist, imagenet, 0.5, or numbers, one or one per channel, "
+            "separated by commas. eps stays on the scale of the images in [0, 1]",
             command_line="text",
         ),
     )

@@ -278,7 +278,7 @@ def no_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_auto_falls_back_on_the_digits_and_says_so(tmp_path: Path) -> None:
     result = call("study", TINY, "--dataset", "auto", "--out", tmp_path / "run", "--quick", "--quiet")
     assert result.exit_code == 0
-    assert "MNIST is not available" in result.stderr
+    assert "instead of the recipe's dataset" in result.stderr
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     assert results["dataset"]["name"] == "digits"
     assert "no network" in results["dataset"]["fallback"]

@@ -66,8 +66,8 @@ def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
     with store:
         if data.fallback:
             workspace.progress.note(
-                f"MNIST is not available: this run uses {data.source} instead, "
-                f"and its figures can't be compared with the study's. Why: {data.fallback}"
+                f"this run uses {data.source} instead of the recipe's dataset, and its figures can't be "
+                f"compared with the study's. Why: {data.fallback}"
             )
         records = _run_stages(plan, workspace)
         results = assemble(study.recipe, options.quick, plan, records, workspace)
