@@ -22,6 +22,7 @@ from robustlab.threats import Linf, ThreatModel
 from robustlab.training import (
     AWP,
     SABR,
+    Alternating,
     Augmentation,
     Averaging,
     CROWNIBPTraining,
@@ -62,6 +63,8 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments |= {"network": instances(Reformer), "classifier": instances(CNN)}
     if unit in (AWP, EpsRamp, Purifying):
         arguments["objective"] = instances(Trades)
+    if unit is Alternating:
+        arguments |= dict.fromkeys(("first", "second"), instances(Trades))
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
     return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]

@@ -99,6 +99,7 @@ def _some(unit: type[Unit]) -> Unit:
         **{name: {"threat": Linf(eps=0.1)} for name in ("ibp_training", "crown_ibp_training", "sabr")},
         "awp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "eps_ramp": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
+        "alternating": dict.fromkeys(("first", "second"), FGSMTraining(threat=Linf(eps=0.1))),
         "purifying": {"objective": FGSMTraining(threat=Linf(eps=0.1))},
         "noise_training": {"std": 0.1},
         "consistency": {"std": 0.1},
@@ -200,6 +201,8 @@ FROZEN_SPECS = {
     "sabr(threat=linf(eps=0.1), box_share=0.6, steps=8, rel_step_size=0.25, kappa=0.0, warmup=0.1, ramp=0.6, "
     "regularizer=0.5, initialization=True)",
     "eps_ramp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), share=0.3)",
+    "alternating(first=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), "
+    "second=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), share=0.5)",
     "purifying(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), weight=1.0)",
     "awp(objective=fgsm_training(threat=linf(eps=0.1), rel_step_size=1.25), gamma=0.01, warmup=0.1)",
     "diffusion_loss()",

@@ -17,7 +17,7 @@ from robustlab.defenses.loading import load
 from robustlab.models.files import save_tensors
 from robustlab.study.loading import load_recipe
 from robustlab.threats import L1, L2, Linf
-from robustlab.training import AWP, MSD, CrossEntropy, RadiusTraining, Trades
+from robustlab.training import AWP, MSD, Alternating, CrossEntropy, RadiusTraining, Trades
 
 OPTIONS: dict[str, Any] = {
     "architecture": "strided_cnn(hidden=20)",
@@ -256,6 +256,8 @@ def test_the_threat_models_of_an_objective_are_those_to_check() -> None:
     assert list(threats_of(CrossEntropy())) == []
     assert list(threats_of(AWP(objective=Trades(threat=Linf(eps=0.3))))) == [Linf(eps=0.3)]
     assert list(threats_of(RadiusTraining(target=1.5))) == [L2(eps=1.5)]
+    both = Alternating(first=Trades(threat=Linf(eps=0.3)), second=Trades(threat=L1(eps=5.0)))
+    assert list(threats_of(both)) == [Linf(eps=0.3), L1(eps=5.0)]
     assert list(threats_of(MSD(linf=0.1, l2=1.0, l1=5.0))) == [Linf(eps=0.1), L2(eps=1.0), L1(eps=5.0)]
 
 

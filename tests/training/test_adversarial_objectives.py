@@ -37,6 +37,7 @@ THREATS = ("linf(eps=0.1)", "l2(eps=0.7)", "l1(eps=3.0)")
 SPECS = {
     "awp": "awp(objective=pgd_training(threat={threat}), warmup=0.0)",
     "eps_ramp": "eps_ramp(objective=pgd_training(threat={threat}), share=0.4)",
+    "alternating": "alternating(first=pgd_training(threat={threat}), second=trades(threat={threat}))",
     "purifying": "purifying(objective=pgd_training(threat={threat}), weight=0.0)",
     "mixed": "mixed(threat={threat}, attack=pgd(steps=4, rel_step_size=0.5), fraction=1.0)",
 }
@@ -353,6 +354,7 @@ def undefended(digits: Splits) -> float:
         "msd(linf=0.1, l2=0.5, l1=2.0, steps=3, rel_step_size=0.5)",
         "eps_ramp(objective=mart(threat=linf(eps=0.1), steps=3, rel_step_size=0.5))",
         "mixed(threat=linf(eps=0.1), attack=pgd(steps=3, rel_step_size=0.5), fraction=0.5)",
+        "alternating(first=fgsm_training(threat=linf(eps=0.1)), second=fgsm_training(threat=l1(eps=2)))",
     ],
 )
 def test_it_beats_plain_training_under_pgd(text: str, digits: Splits, undefended: float) -> None:

@@ -17,6 +17,7 @@ from robustlab.threats import L1, L2, Linf
 from robustlab.training import (
     AWP,
     MSD,
+    Alternating,
     Consistency,
     FGSMTraining,
     Mart,
@@ -27,6 +28,7 @@ from robustlab.training import (
     Trades,
     TrainingStep,
 )
+from robustlab.training.objectives.alternating import inner_step
 from robustlab.training.objectives.mart import boosted_cross_entropy
 
 SHAPE = (1, 4, 4)
@@ -155,6 +157,10 @@ def test_the_move_of_the_weights_leaves_no_trace() -> None:
         ("trades(threat=linf(eps=0.2), steps=2)", "trades(threat=linf(eps=0.1), steps=2)"),
         ("msd(linf=0.2, l2=1.0, l1=8.0, steps=2)", "msd(linf=0.1, l2=0.5, l1=4.0, steps=2)"),
         ("awp(objective=mart(threat=l2(eps=1.0)))", "awp(objective=mart(threat=l2(eps=0.5)))"),
+        (
+            "alternating(first=trades(threat=l2(eps=1.0)), second=mart(threat=l1(eps=4.0)))",
+            "alternating(first=trades(threat=l2(eps=0.5)), second=mart(threat=l1(eps=2.0)))",
+        ),
     ],
 )
 def test_eps_rises_to_its_full_value(text: str, half: str) -> None:
@@ -290,3 +296,35 @@ def test_consistency_draws_the_same_noise_in_every_validation() -> None:
     assert not torch.equal(objective.loss(step), objective.loss(other))
     found = [objective.loss(dataclasses.replace(each, validating=True)) for each in (step, other)]
     assert torch.equal(found[0], found[1])
+
+
+def test_each_step_is_one_of_two_objectives() -> None:
+    first, second, third = Trades(threat=Linf(eps=0.1)), Mart(threat=L2(eps=0.5)), Trades(threat=L1(eps=1.0))
+    inner = Alternating(first=first, second=second)
+    objective = Alternating(first=inner, second=third, share=0.3)
+    steps = [dataclasses.replace(step_on(network_of(), n=1), key=key) for key in range(2000)]
+    outer = [objective.drawn(step) is inner for step in steps]
+    assert sum(outer) / len(steps) == pytest.approx(0.3, abs=0.04)
+    # What the inner objective draws does not depend on the outer one's draw.
+    both = [
+        chosen and inner.drawn(inner_step(step)) is first for chosen, step in zip(outer, steps, strict=True)
+    ]
+    assert sum(both) / len(steps) == pytest.approx(0.15, abs=0.03)
+
+
+def test_a_step_has_the_loss_of_the_objective_drawn() -> None:
+    step, parts = step_on(network_of()), (Mart(threat=Linf(eps=0.1)), Mart(threat=L2(eps=0.5)))
+    for key in range(20):
+        now = dataclasses.replace(step, key=key)
+        objective = Alternating(first=parts[0], second=parts[1])
+        drawn = objective.drawn(now)
+        assert drawn in parts
+        assert torch.equal(objective.loss(now), drawn.loss(inner_step(now)))
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.5])
+def test_both_objectives_have_a_share(share: float) -> None:
+    with pytest.raises(SpecError, match="share"):
+        Alternating(first=Mart(threat=Linf(eps=0.1)), second=Mart(threat=L2(eps=0.5)), share=share)
+    with pytest.raises(SpecError, match="attacks the network"):
+        parse(Objective, "alternating(first=cross_entropy, second=mart(threat=linf(eps=0.1)))")

@@ -69,6 +69,10 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
         "ibp_training(threat=linf(eps=0.1))",
         {"averaging": EMA(decay=0.7), "reestimate_batch_norm": True},
     ),
+    "norms in turn": (
+        "alternating(first=fgsm_training(threat=linf(eps=0.1)), second=fgsm_training(threat=l1(eps=2.0)))",
+        {},
+    ),
     "noise": ("noise_training(std=0.2)", {}),
     "consistent under noise": ("consistency(std=0.2)", {"schedule": Cosine()}),
     "one step": ("fgsm_training(threat=linf(eps=0.1))", {"schedule": Triangle(), "clip": 0.1}),

@@ -1,6 +1,7 @@
 """Training objectives: one file each."""
 
 from robustlab.training.objectives.adversarial import AdversarialObjective
+from robustlab.training.objectives.alternating import Alternating
 from robustlab.training.objectives.awp import AWP
 from robustlab.training.objectives.base import Objective
 from robustlab.training.objectives.certified import CertifiedObjective
@@ -29,6 +30,7 @@ __all__ = [
     "MSD",
     "SABR",
     "AdversarialObjective",
+    "Alternating",
     "CROWNIBPTraining",
     "CertifiedObjective",
     "Consistency",

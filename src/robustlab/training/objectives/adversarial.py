@@ -58,11 +58,15 @@ def require_bounded(threat: ThreatModel) -> None:
         raise ValueError(f"threat must bound a distance, such as linf(eps=0.3), found {threat!r}")
 
 
-def as_adversarial(objective: Objective, around: type[Objective]) -> AdversarialObjective:
+def as_adversarial(objective: Objective, around: type[Objective] | tuple[()] = ()) -> AdversarialObjective:
     """Return an objective that another one is put around.
 
+    Args:
+        objective: the inner one.
+        around: the kind of the outer one, if it is not put around its own kind.
+
     Raises:
-        ValueError: it does not attack the network, or it is itself of the kind that is put around it.
+        ValueError: it does not attack the network, or it is of the kind ``around``.
     """
     if not isinstance(objective, AdversarialObjective) or isinstance(objective, around):
         example = "trades(threat=linf(eps=0.3))"
