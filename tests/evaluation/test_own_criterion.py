@@ -27,7 +27,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     linear = make_linear(classes=4, shape=SHAPE, seed=2)
     with torch.no_grad():
         for parameter in linear.parameters():
-            parameter *= 20
+            parameter.mul_(20)
     return linear
 
 
