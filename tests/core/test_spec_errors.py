@@ -161,3 +161,9 @@ def test_any_text_is_a_unit_or_a_clear_error(text: str) -> None:
         except SpecError:
             continue
         assert parse(kind, repr(unit)) == unit
+
+
+@pytest.mark.parametrize("text", ["fgsm # fast", "pgd(steps=3) # , fgsm", "pgd(steps=3)#"])
+def test_a_comment_hides_no_part_of_a_spec(text: str) -> None:
+    with pytest.raises(SpecError, match="can't parse"):
+        parse(Attack, text)

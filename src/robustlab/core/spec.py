@@ -214,6 +214,8 @@ def _tree(text: str) -> ast.expr | None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # for backslashes in texts
             node = ast.parse(text, mode="eval").body
+            if "#" in text:  # a comment at the end would hide the bracket, and hides a part of the spec
+                ast.parse(f"({text})", mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     level: list[ast.AST] = [node]
