@@ -9,7 +9,7 @@ from torch import nn
 from robustlab.core.text import one_line
 from robustlab.defenses import ComposedDefense
 from robustlab.defenses.loading import load, source
-from robustlab.evaluation.identity import identity_of
+from robustlab.evaluation.identity import code_of, identity_of
 from robustlab.evaluation.subject import LoadedClassifier, classifier_of
 from robustlab.models import load_network
 from robustlab.models.files import network_kind
@@ -85,14 +85,14 @@ class StudyModels:
         return repr(replace(named, **parts))  # type: ignore[type-var]
 
     def from_elsewhere(self, text: str, choice: Choice) -> bool:
-        """Return whether a source, or a part of it, is not a network of the recipe."""
+        """Return whether a source, or a part of it, is neither a network of the recipe nor robustlab's."""
         if text in self.recipe.networks:
             return False
         if text in self.recipe.models:
             return self.from_elsewhere(self.recipe.models[text].source, choice)
         named = source(choice.bound(text))
         if isinstance(named, ComposedDefense):
-            return any(self.from_elsewhere(part, choice) for part in named.networks)
+            return bool(code_of(named)) or any(self.from_elsewhere(part, choice) for part in named.networks)
         return True
 
     @property

@@ -69,19 +69,23 @@ def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
                 f"this run uses {data.source} instead of the recipe's dataset, and its figures can't be "
                 f"compared with the study's. Why: {data.fallback}"
             )
-        records = _run_stages(plan, workspace)
+        records, compared = _run_stages(plan, workspace)
         results = assemble(study.recipe, options.quick, plan, records, workspace)
         store.reopen()
         write_json(store.folder / "results.json", results.model_dump(mode="json"))
         _forget_networks(plan, store)
         clear_others(store.folder / FOLDER, [stage.folder for stage in plan.evaluations.values()])
-        store.keep_only(kept_keys(plan.stages, store))
+        store.keep_only([*kept_keys(plan.stages, store), *compared])
         write_manifest(store.folder, _manifest(study, options, results))
     return Run(folder=store.folder, results=results)
 
 
-def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
-    """Run the unfinished stages and return every stage's record by key."""
+def _run_stages(plan: Plan, workspace: Workspace) -> tuple[dict[str, StageRecord], list[str]]:
+    """Run the unfinished stages.
+
+    Returns:
+        Every stage's record by key, and the keys of `forget_other_answers`.
+    """
     store, progress = workspace.store, workspace.progress
     records = _kept_records(plan, workspace)
     if len(records) < len({stage.key for stage in plan.stages}):
@@ -122,9 +126,9 @@ def _run_stages(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
             end(stage, payload, time.perf_counter() - started)
 
     run_rest(stage for stage in plan.stages if isinstance(stage, NetworkStage))
-    forget_other_answers(plan, workspace)
+    compared = forget_other_answers(plan, workspace)
     run_rest(stage for stage in plan.stages if not isinstance(stage, NetworkStage))
-    return records
+    return records, compared
 
 
 def _kept_records(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:

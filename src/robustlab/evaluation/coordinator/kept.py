@@ -72,10 +72,16 @@ def forget_other_answers(
 
 
 def answers_of(context: EvaluationContext, key: str) -> StageRecord:
-    """Return the models' answers to a few images, to compare with later; empty if they vary."""
-    now = _answers(context, _ASKED)
-    first = {name: rows[: len(context.models)] for name, rows in now.items()}
-    payload = now if _alike(context, first, _answers(context, 1)) else {}
+    """Return the models' answers to a few images, to compare with later, and whether they vary.
+
+    They vary if the same image gets different ones: with the same seed, which leaves nothing to compare, or
+    with another one, as of a model that draws random numbers.
+    """
+    answers = _answers(context, _ASKED)
+    first = {name: rows[: len(context.models)] for name, rows in answers.items()}
+    seeded = _alike(context, first, _answers(context, 1))
+    varies = not (seeded and _alike(context, first, _answers(context, 1, seed=1)))
+    payload = {"answers": answers if seeded else {}, "varies": varies}
     return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
 
 
@@ -83,9 +89,10 @@ def answers_changed(
     context: EvaluationContext, store: RunStore, before: StageRecord, now: StageRecord
 ) -> bool:
     """Return whether answers differ between two records of `answers_of`, or from the ledger's."""
-    if before.payload and now.payload and not _alike(context, before.payload, now.payload):
+    old, new = before.payload["answers"], now.payload["answers"]
+    if old and new and not _alike(context, old, new):
         return True
-    return _classifies_otherwise(context, store, varies=not now.payload)
+    return _classifies_otherwise(context, store, varies=now.payload["varies"])
 
 
 def _classifies_otherwise(context: EvaluationContext, store: RunStore, *, varies: bool) -> bool:
@@ -119,13 +126,13 @@ def _classifies_otherwise(context: EvaluationContext, store: RunStore, *, varies
     return False
 
 
-def _answers(context: EvaluationContext, count: int) -> Answers:
+def _answers(context: EvaluationContext, count: int, seed: int = 0) -> Answers:
     """Return every model's logits of the first images, and values that represent the gradients."""
     images = context.split.take(slice(count)).to(context.device).pixels(slice(None))
     answers: Answers = {name: [] for name in _TOLERANCES}
     for image in images.split(1):  # type: ignore[no-untyped-call]
         for model in context.models:
-            with torch.enable_grad(), seeding.isolated(0), frozen(model):
+            with torch.enable_grad(), seeding.isolated(seed), frozen(model):
                 points = image.clone().requires_grad_()
                 logits = model(points)[0].cpu().double()
                 finite = logits.isfinite()
