@@ -105,7 +105,7 @@ CASES: dict[str, Callable[[], object]] = {
     "evaluate, out too long": lambda: python.evaluate("x", out="x" * 300),
     "gate, nothing asked": lambda: robustlab.gate("run"),
     "gate, confident of nothing": lambda: robustlab.gate("run", baseline="other", confident=True),
-    "gate, no_red_flags": lambda: python.gate("run", no_red_flags=True),
+    "gate, an unknown argument": lambda: python.gate("run", srtict=True),
     "gate, min_robust as text": lambda: python.gate("run", min_robust="0.5"),
     "gate, min_robust in per cent": lambda: robustlab.gate("run", min_robust=90),
     "compare(None)": lambda: python.compare(None, None),

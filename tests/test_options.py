@@ -6,11 +6,12 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
 import typer
+from annotated_types import Ge, Le
 from typer.testing import CliRunner
 
 import robustlab
@@ -65,7 +66,7 @@ class Few:
     place: str | Path = field(
         kw_only=False, metadata=option_info("where", command_line="text", by_place=True)
     )
-    many: int = field(default=3, metadata=option_info("how many", least=2, most=9))
+    many: Annotated[int, Ge(2), Le(9)] = field(default=3, metadata=option_info("how many"))
     kind: Literal["one", "other"] = field(default="one", metadata=option_info("which"))
     fast: bool = field(default=True, metadata=option_info("whether it is fast"))
     parts: list[str] = field(

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from robustlab.core.arguments import MAX_SAMPLES
 from robustlab.core.options import (
     Class,
+    Count,
     DeviceChoice,
     EvaluationMode,
     Flag,
@@ -110,11 +110,10 @@ class SubjectFields:
     labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
         default=None, metadata=option_info("of those, (N,) integers", command_line=None)
     )
-    n: int | None = field(
+    n: Count | None = field(
         default=None,
         metadata=option_info(
             "how many images, the first ones; default 1000 of a named dataset, all of your own",
-            least=1,
             flag="-n",
         ),
     )
@@ -167,8 +166,6 @@ class AttackFields:
         default=None,
         metadata=option_info(
             "how often a random classifier is asked about each point; default as the attacks wish",
-            least=1,
-            most=MAX_SAMPLES,
         ),
     )
     mean: str | Number | Sequence[Number] | None = field(
@@ -244,12 +241,11 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
             "passes over the first images"
         ),
     )
-    batch_size: int | None = field(
+    batch_size: Count | None = field(
         default=None,
         metadata=option_info(
             "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
             "out. No verdict depends on it, except of a classifier that draws random numbers",
-            least=1,
         ),
     )
     engine: "str | Engine" = field(

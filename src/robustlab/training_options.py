@@ -32,8 +32,8 @@ class TrainingFields:
     epoch is kept at which it leaves the highest accuracy.
     """
 
-    epochs: Count = field(default=10, metadata=option_info("passes over the training images", least=1))
-    batch_size: Count = field(default=64, metadata=option_info("images per step", least=1))
+    epochs: Count = field(default=10, metadata=option_info("passes over the training images"))
+    batch_size: Count = field(default=64, metadata=option_info("images per step"))
     optimizer: str | None = field(
         default=None, metadata=option_info("such as sgd(lr=0.1, momentum=0.9); default adam")
     )
@@ -81,7 +81,7 @@ class TrainingFields:
         default=None, metadata=option_info("what that attack may do, such as linf(eps=0.3)")
     )
     validation_images: Count | None = field(
-        default=None, metadata=option_info("how many images it attacks; default 1000", least=1)
+        default=None, metadata=option_info("how many images it attacks; default 1000")
     )
     validation_stop: Drop | None = field(
         default=None,
@@ -137,11 +137,11 @@ class TrainOptions(TrainingFields, Options):
     validation_fraction: float = field(
         default=0.2, metadata=option_info("the share of the training images that is set apart for validation")
     )
-    train: int | None = field(
-        default=None, metadata=option_info("train on so many images at most; default all", least=1)
+    train: Count | None = field(
+        default=None, metadata=option_info("train on so many images at most; default all")
     )
-    validation: int | None = field(
-        default=None, metadata=option_info("validate on so many images at most; default all", least=1)
+    validation: Count | None = field(
+        default=None, metadata=option_info("validate on so many images at most; default all")
     )
     data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
     device: DeviceChoice = field(

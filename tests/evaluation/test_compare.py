@@ -93,6 +93,7 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun],
     ("change", "reported"),
     [
         ({"mode": "max-loss"}, ["mode: verdict and max-loss"]),
+        ({"target": "next"}, ["goal: any class except the label and the class after the label"]),
         ({"eot_samples": 2}, ["samples: 1 and 2"]),
         ({"seed": 3}, ["seed: 0 and 3"]),
         ({"attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),

@@ -91,6 +91,8 @@ def test_a_changed_option_repeats_its_row_alone(run: robustlab.Run, tmp_path: Pa
         ({**PGD, "scale": 0}, "scale must lie between"),
         ({**PGD, "eight_bit": 1}, "eight_bit"),
         ({**PGD, "certifier": "ipb"}, "ipb"),
+        ({"attacks": "gaussian_noise(std=0.1)", "certifier": "ibp"}, "row.certifier: ibp proves within linf"),
+        ({"attacks": "corruption(effect=fog)", "target": "next"}, "can't move towards a target class"),
         ({"curve": True}, "curve needs attacks"),
         ({"attacks": "gaussian_noise(std=0.3)", "curve": True}, "a curve against eps needs a threat model"),
         ({**PGD, "target": -1}, "target"),
@@ -148,3 +150,8 @@ MODELS = {
     "classifier=\"run(folder='runs/small', network=baseline)\")",
     "zoo": "mnist_cnn",
 }
+
+
+def test_a_goal_without_a_target_class_needs_no_targetable_attack(tmp_path: Path) -> None:
+    row = evaluation("row", attacks="corruption(effect=fog)", target="misclassified")
+    assert load_recipe(write(tmp_path, HEAD, row)).evaluations[0].target == "misclassified"

@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
+from robustlab.core.aliases import current
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.text import a_kind, shown
 
@@ -32,15 +33,16 @@ _LONGEST_PATH = 4096
 
 
 def checked_names(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a function refuse a keyword argument that it does not have with a `SpecError` of one line."""
+    """Let a function take old names of its keyword arguments, and refuse unknown ones with a `SpecError`."""
     known = [name for name in inspect.signature(function).parameters if name != "self"]
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        for name in kwargs.keys() - known:
+        given: Any = {current(name, known): value for name, value in kwargs.items()}
+        for name in given.keys() - known:
             hint = did_you_mean(name, known)
             raise SpecError(f"{function.__name__} has no argument {shown(name)}{hint}; {offer(known)}")
-        return function(*args, **kwargs)
+        return function(*args, **given)
 
     return checked
 

@@ -73,7 +73,6 @@ class OptionInfo:
 
     Attributes:
         help: its meaning, for ``--help`` and for Python.
-        least, most: the range of a whole number.
         accepted: the accepted values, for messages; not needed for a text or a switch.
         flag: on the command line; default: the option's name.
         metavar: the placeholder of the value there, if not the type.
@@ -83,8 +82,6 @@ class OptionInfo:
     """
 
     help: str
-    least: int = 0
-    most: int = LARGEST_WHOLE
     accepted: str = ""
     flag: str = ""
     metavar: str | None = None
@@ -123,6 +120,7 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
         SpecError: an option has a wrong type or value.
     """
     hints = get_type_hints(type(options), localns=dict(names))
+    annotated = get_type_hints(type(options), localns=dict(names), include_extras=True)
     for name, (_, said) in options_of(type(options)).items():
         value, hint = getattr(options, name), hints[name]
         kinds = get_args(hint) if get_origin(hint) in {UnionType, Union} else (hint,)
@@ -131,7 +129,7 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
         if get_origin(hint) is Literal:
             check_choice(name, value, get_args(hint))
         elif kinds[0] is int:
-            check_whole(name, value, said.least, said.most)
+            check_whole(name, value, *_range(annotated[name]))
         elif said.accepted or set(kinds) <= {bool, str, Path, NoneType}:
             plain = tuple(get_origin(kind) or kind for kind in kinds)
             if isinstance(value, str) and str not in plain:  # a text is a sequence of texts, too
@@ -140,6 +138,14 @@ def check_options(options: Any, names: Mapping[str, Any]) -> None:
             check_kind(name, value, plain, accepted)
             if isinstance(value, str) and said.command_line != "texts":
                 check_text(name, value)
+
+
+def _range(hint: Any) -> tuple[int, int]:
+    """Return the smallest and the largest whole number that a type such as ``Count | None`` allows."""
+    limits = [limit for part in (hint, *get_args(hint)) for limit in getattr(part, "__metadata__", ())]
+    least: Any = next((limit.ge for limit in limits if isinstance(limit, Ge)), 0)
+    most: Any = next((limit.le for limit in limits if isinstance(limit, Le)), LARGEST_WHOLE)
+    return least, most
 
 
 def progress_of(options: Any, given: Progress | None) -> Progress:

@@ -60,6 +60,8 @@ def source(text: str) -> Source | ComposedDefense:
     """
     if text in zoo_names():
         return FromZoo(network=text)
+    if text in units(Source):
+        return parse(Source, text)
     if (name := called(text)) is not None:
         compositions = [key for key, unit in units(Defense).items() if issubclass(unit, ComposedDefense)]
         if name in compositions:

@@ -131,6 +131,9 @@ def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
     # By the attacks that ran: different specs may give the same attacks.
     same = [row.attack for row in one.rows] == [row.attack for row in two.rows]
     others = [] if same else [f"attacks: {_attacks(one)} and {_attacks(two)}"]
+    if one.goal != two.goal:
+        goals = " and ".join(results.goal or "any class except the label" for results in (one, two))
+        others = [f"goal: {goals}"] + (others if _attacks(one) != _attacks(two) else [])
     for name in ("mode", "samples", "seed"):
         first, second = getattr(one, name), getattr(two, name)
         if first != second:

@@ -104,9 +104,7 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
     """
     if (mean is None) != (std is None):
         given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
-        raise SpecError(
-            f"{given} needs {missing}: give both, such as imagenet and imagenet; {none} leaves {missing} out"
-        )
+        raise SpecError(f"{given} needs {missing}: give both; {none} leaves {missing} out; {_accepted()}")
     values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
     steps = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
     return None if steps == Preprocessing() else steps

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pydantic
 
+from robustlab.attacks import as_criterion
+from robustlab.certify import AutoCertifier, as_certifier
 from robustlab.core.errors import RecipeError, RobustlabError, SpecError, did_you_mean, offer
 from robustlab.core.factors import names_in
 from robustlab.core.fields import refusal
 from robustlab.core.files import reason
-from robustlab.core.spec import Unit, UnitT, parse
+from robustlab.core.spec import Unit, UnitT, parse, units
 from robustlab.core.text import shown, with_article
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.defenses.loading import source
@@ -19,6 +21,7 @@ from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list, resolved
 from robustlab.models import Model
+from robustlab.models.sources import Source
 from robustlab.runs.records import Figure
 from robustlab.shipped import zoo_names
 from robustlab.study.claims import DETECTION_FIGURES, judge
@@ -88,6 +91,10 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         _References(recipe).check()
     except RecipeError as error:
         raise RecipeError(f"{path}: {error}") from None
+
+
+def _has_target_class(target: int | str | None) -> bool:
+    return target is not None and (target == ALL or as_criterion(target).targeted)
 
 
 class _References:
@@ -202,7 +209,7 @@ class _References:
             raise RecipeError(
                 f"{place}: {text} is {with_article(self.kinds[text])}; expected {with_article(needed)}"
             )
-        if text.isidentifier() and text not in zoo_names():
+        if text.isidentifier() and text not in {*zoo_names(), *units(Source)}:
             self._known(place, text, own)
         for choice in self.sweep.choices(self.sweep.factors_in(text)):
             try:
@@ -233,9 +240,18 @@ class _References:
             try:
                 asked = attack_list(choice.bound(part.attacks))
                 meant = "" if part.threat else " (which is meant where no threat is given)"
-                attacks = resolved(asked, threat, _CLASSES, targeted=part.target is not None)
+                attacks = resolved(asked, threat, _CLASSES)
+                meant = ""
+                resolved(asked, threat, _CLASSES, targeted=_has_target_class(part.target))
             except RobustlabError as error:
                 raise RecipeError(f"{here}.attacks: {error}{meant}") from None
+            if isinstance(part, EvaluationPart) and part.certify:
+                certifier = as_certifier(part.certifier)
+                if not isinstance(certifier, AutoCertifier) and not threat.is_one_of(certifier.norms):
+                    known = ", ".join(certifier.norms)
+                    raise RecipeError(
+                        f"{here}.certifier: {certifier.name} proves within {known}; found {threat!r}"
+                    )
             if part.mode == "test-set" and len(attacks) != 1:
                 raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")
             if isinstance(part, EvaluationPart) and part.curve:

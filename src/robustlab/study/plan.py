@@ -162,11 +162,13 @@ class _Planner:
         return replace(stage, config=replace(stage.config, epochs=epochs))
 
     def _question(self, part: Attacked, choice: Choice) -> Question:
+        threat = None if part.threat is None else choice.bound(part.threat)
         return Question(
             model=part.model,
             choice=choice,
             attacks=None if part.attacks is None else choice.bound(part.attacks),
-            threat=threat_of(None if part.threat is None else choice.bound(part.threat)),
+            threat=threat_of(threat),
+            threat_text=repr(threat_of(None)) if threat is None else threat,
             surrogates=tuple(part.surrogates),
             settings=part.settings(),
         )

@@ -8,10 +8,9 @@ from robustlab.core.device import resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
-from robustlab.core.spec import units
 from robustlab.core.text import shown
 from robustlab.core.user_code import is_user_code
-from robustlab.data import Dataset, Splits, check_dataset
+from robustlab.data import Splits, check_dataset
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import Owner, check_owner
 from robustlab.runs.store import RunStore
@@ -66,11 +65,26 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
         check_owner(Path(options.out), Owner(name=recipe.name), overwrite=options.overwrite)
     data = _load(recipe, options, progress)
     folder = here / (options.out or _default_folder(recipe, options, data))
-    return prepare_recipe(recipe, data, folder, _owner(recipe, path, options, data), options, progress)
+    return prepare_recipe(
+        recipe,
+        data,
+        folder,
+        _owner(recipe, path, options, data),
+        options,
+        progress,
+        test_source=_test_source(recipe, options, data),
+    )
 
 
 def prepare_recipe(
-    recipe: Recipe, data: Splits, folder: Path, owner: Owner, options: StudyOptions, progress: Progress
+    recipe: Recipe,
+    data: Splits,
+    folder: Path,
+    owner: Owner,
+    options: StudyOptions,
+    progress: Progress,
+    *,
+    test_source: str | None,
 ) -> PreparedStudy:
     """Plan a study of a recipe that was checked, on these images.
 
@@ -81,6 +95,7 @@ def prepare_recipe(
         owner: whose folder that must be.
         options: of device, precision, seed, ``quick`` and ``overwrite``.
         progress: where progress is shown.
+        test_source: the text that names the whole test split for `evaluate`; None if no text does.
     """
     environment.check_torchvision()
     compute = resolve(options.device, options.precision)
@@ -95,7 +110,8 @@ def prepare_recipe(
         progress=progress,
         models=models,
         training_threads=_threads(plan, len(data.train)),
-        test_source=None if options.quick else _test_source(recipe, data),
+        test_source=None if options.quick else test_source,
+        data_root=None if options.data_root is None else str(options.data_root),
     )
     return PreparedStudy(recipe=recipe, plan=plan, workspace=workspace)
 
@@ -138,11 +154,11 @@ def _owner(recipe: Recipe, path: Path, options: StudyOptions, data: Splits) -> O
     return Owner(name=recipe.name, identity=identity)
 
 
-def _test_source(recipe: Recipe, data: Splits) -> str | None:
-    """Return the text that names the test split; None for a split from Python."""
-    if recipe.data.test is not None:
-        return recipe.data.test
-    return data.name if data.name in units(Dataset) else None
+def _test_source(recipe: Recipe, options: StudyOptions, data: Splits) -> str:
+    """Return the text that names the whole test split for `evaluate`."""
+    named = options.dataset or recipe.data.test or recipe.data.dataset
+    replaceable = not is_user_code(named) and check_dataset(named).stand_in is not None
+    return data.name if replaceable else named
 
 
 def _threads(plan: Plan, images: int) -> int:

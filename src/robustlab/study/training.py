@@ -66,7 +66,16 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
         note=progress.note,
     )
     _check_classes(model, data)
-    study = prepare_recipe(recipe, data, folder, owner, _study_options(options), progress)
+    source = options.test_dataset or options.dataset
+    study = prepare_recipe(
+        recipe,
+        data,
+        folder,
+        owner,
+        _study_options(options),
+        progress,
+        test_source=None if isinstance(source, Split) else str(source),
+    )
     run = run_prepared(study, _study_options(options))
     card = write_card(
         run,

@@ -49,6 +49,7 @@ class Question:
         choice: the values of the factors.
         attacks: specs; None: clean images.
         threat: what the attacker may do.
+        threat_text: the same as the recipe states it.
         surrogates: sources of other classifiers that the attacker uses.
         settings: other options of an evaluation, by name; see `EvaluationOptions`.
     """
@@ -57,6 +58,7 @@ class Question:
     choice: Choice
     attacks: str | None
     threat: ThreatModel
+    threat_text: str
     surrogates: tuple[str, ...]
     settings: Mapping[str, Any]
 
@@ -106,6 +108,7 @@ class Workspace:
         models: the classifiers.
         training_threads: threads of each training on the CPU.
         test_source: the text that names the whole test split; None if no text does, as in a quick run.
+        data_root: where that text is looked for first.
     """
 
     dataset: Splits
@@ -116,6 +119,7 @@ class Workspace:
     models: StudyModels
     training_threads: int
     test_source: str | None
+    data_root: str | None
     _fixed_sets: OrderedDict[tuple[object, ...], Tensor] = field(default_factory=OrderedDict)
 
     @property
@@ -153,12 +157,13 @@ class Workspace:
         more = {} if whole else {"certify": False, "curve": False}
         options = EvaluationOptions(
             model=self.models.address(question.model, question.choice),
-            threat=question.threat,
+            threat=question.threat_text,
             attacks=question.attacks or (),
             dataset=split if self.test_source is None else self.test_source,
             n=len(split) if n is None else n,
             surrogates=tuple(self.models.address(text, question.choice) for text in question.surrogates),
             **{**question.settings, **more},
+            data_root=self.data_root,
             checks=checks,
             precision="fp32",
             batch_size=BATCH,

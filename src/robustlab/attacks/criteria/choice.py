@@ -32,7 +32,7 @@ def as_criterion(choice: Criterion | str | int) -> Criterion:
         return Targeted(classes=int(text))
     if _SHORT.fullmatch(text):
         return Targeted(classes=text)
-    if called(text) or text in units(Criterion) or is_user_unit(text):
+    if called(text) or text in units(Criterion) or is_user_unit(text) or text[:1] in {"'", '"'}:
         return parse_trusted(Criterion, text)
     accepted = f"a class (0, 1, ...), next, least-likely, +2, or a criterion: {', '.join(units(Criterion))}"
     raise SpecError(f"can't read the goal {shown(choice)}; expected {accepted}")

@@ -79,8 +79,11 @@ class Extremes(ActiveCheck):
         return context.correct_images(MAX_IMAGES)
 
     def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        criterion = runner.criterion
+        if not (criterion.any_rival or criterion.targeted):
+            raise NotApplicable(f"an image that reaches the goal {criterion!r} may not exist")
         block, targets = sample.images, runner.targets(sample.images)
-        impossible = runner.criterion.impossible(block.labels, targets)
+        impossible = criterion.impossible(block.labels, targets)
         if targets is not None and impossible is not None:
             block, targets = block.take(~impossible), targets[~impossible]
             if not len(block):
