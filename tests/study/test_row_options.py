@@ -155,3 +155,50 @@ MODELS = {
 def test_a_goal_without_a_target_class_needs_no_targetable_attack(tmp_path: Path) -> None:
     row = evaluation("row", attacks="corruption(effect=fog)", target="misclassified")
     assert load_recipe(write(tmp_path, HEAD, row)).evaluations[0].target == "misclassified"
+
+
+OWN = """
+import torch
+from robustlab.core import register
+from robustlab.threats import Linf
+
+@register("half_linf")
+class Half(Linf):
+    "The same ball."
+
+def images():
+    return torch.zeros(20, 1, 28, 28), torch.arange(20) % 10
+"""
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_its_command_has_the_users_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(OWN)
+    rows = evaluation("own", attacks="fgsm", threat="own.py:Half(eps=0.1)", checks="none")
+    text = HEAD.replace('"digits"', '"own.py:images"\ntest = "own.py:images"')
+    path = write(tmp_path, text, "epochs = 1\n", rows)
+    for options, named in (
+        ({}, ["--dataset", "own.py:images", "-n", "20"]),
+        (
+            {"dataset": "digits", "data_root": "elsewhere"},
+            ["--dataset", "digits", "--data-root", "elsewhere"],
+        ),
+    ):
+        run = robustlab.run_study(path, out=f"run-{len(options)}", **options)  # type: ignore[arg-type]
+        row = robustlab.load_run(run.folder / "evaluations" / "own")
+        assert isinstance(row, robustlab.EvaluationRun)
+        command = shlex.split(row.results.command)
+        assert command[command.index("--threat") + 1] == "own.py:Half(eps=0.1)"
+        place = command.index(named[0])
+        assert command[place : place + len(named)] == named
+        result = CliRunner().invoke(app, [*command[1:], "--out", "again", "--overwrite"])
+        assert result.exit_code == 0, result.output
+        assert Path("again/images.csv").read_text() == (row.folder / "images.csv").read_text()
+
+
+def test_a_wrong_number_of_channels_is_found_before_the_training(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD, evaluation("row", **PGD, mean="cifar10", std="cifar10"))
+    with pytest.raises(RecipeError, match=r"evaluations\.row: mean has 3 values"):
+        robustlab.run_study(path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -110,17 +110,26 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
     return None if steps == Preprocessing() else steps
 
 
+def check_channels(wished: Preprocessing | None, channels: int) -> None:
+    """Check that a preprocessing fits images of so many channels.
+
+    Raises:
+        SpecError: the number of channels does not match.
+    """
+    if wished is not None and not wished.fits(channels):
+        raise SpecError(
+            f"mean has {len(wished.mean)} values and std {len(wished.std)}; "
+            f"give one number for all channels (the images have {channels}), or one for each"
+        )
+
+
 def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int) -> LoadedClassifier:
     """Return a classifier with a preprocessing in front, which is then a part of its identity.
 
     Raises:
         SpecError: the number of channels does not match.
     """
-    if not wished.fits(channels):
-        raise SpecError(
-            f"mean has {len(wished.mean)} values and std {len(wished.std)}; "
-            f"give one number for all channels (the images have {channels}), or one for each"
-        )
+    check_channels(wished, channels)
     return replace(
         subject,
         model=Preprocessed(subject.model, wished),

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from robustlab.core.device import Compute
+from robustlab.core.errors import RecipeError, SpecError
 from robustlab.core.factors import bound
 from robustlab.core.spec import parse
 from robustlab.data import Splits
 from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
+from robustlab.evaluation import preprocessing
 from robustlab.models import Model
 from robustlab.models.zoo import trained_like
 from robustlab.study.models import StudyModels
@@ -161,7 +163,12 @@ class _Planner:
         epochs = min(stage.config.epochs, self.recipe.quick.epochs)
         return replace(stage, config=replace(stage.config, epochs=epochs))
 
-    def _question(self, part: Attacked, choice: Choice) -> Question:
+    def _question(self, place: str, part: Attacked, choice: Choice) -> Question:
+        try:
+            wished = preprocessing.asked(part.mean, part.std, part.scale)
+            preprocessing.check_channels(wished, shape_of(self.dataset).channels)
+        except SpecError as error:
+            raise RecipeError(f"{place}: {error}") from None
         threat = None if part.threat is None else choice.bound(part.threat)
         return Question(
             model=part.model,
@@ -184,7 +191,7 @@ class _Planner:
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:
             for choice in self.sweep.choices(factors_of(self.sweep, part)):
-                question = self._question(part, choice)
+                question = self._question(f"evaluations.{part.id}", part, choice)
                 stage = EvaluateStage(
                     name=choice.titled(f"evaluate {part.id}"),
                     inputs=self._inputs(question),
@@ -202,7 +209,8 @@ class _Planner:
             spec, measured = self.recipe.detectors[part.detector].detector, evaluations[part.evaluation]
             for choice in self.sweep.choices(self.sweep.factors_of(spec) | factors_of(self.sweep, measured)):
                 detector = self._named(parse(Detector, choice.bound(spec)), choice)
-                question = self._question(measured, choice.of(factors_of(self.sweep, measured)))
+                factors = choice.of(factors_of(self.sweep, measured))
+                question = self._question(f"evaluations.{measured.id}", measured, factors)
                 networks = tuple(self.models.keys[name] for name in detector.networks)
                 stage = DetectStage(
                     name=choice.titled(f"detect {part.id}"),
@@ -235,7 +243,8 @@ class _Planner:
 
     def _points(self, curve: CurvePart, series: SeriesPart) -> tuple[Question, ...]:
         choice = chosen(self.recipe, series)
-        return tuple(self._question(at(series, x), choice) for x in curve.x)
+        place = f"curves.{curve.id}.series"
+        return tuple(self._question(place, at(series, x), choice) for x in curve.x)
 
     def _gallery(self) -> None:
         if self.recipe.gallery is None:
