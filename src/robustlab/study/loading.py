@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pydantic
 
-from robustlab.attacks import as_criterion
+from robustlab.attacks import Criterion, as_criterion
 from robustlab.certify import AutoCertifier, as_certifier
 from robustlab.core.errors import RecipeError, RobustlabError, SpecError, did_you_mean, offer
 from robustlab.core.factors import names_in
@@ -93,7 +93,7 @@ def _check_references(recipe: Recipe, path: Path) -> None:
         raise RecipeError(f"{path}: {error}") from None
 
 
-def _has_target_class(target: int | str | None) -> bool:
+def _has_target_class(target: int | str | Criterion | None) -> bool:
     return target is not None and (target == ALL or as_criterion(target).targeted)
 
 

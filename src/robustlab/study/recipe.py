@@ -7,23 +7,22 @@ each value.
 
 from collections.abc import Callable
 from dataclasses import field, fields
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar, cast, dataclass_transform
 
 import pydantic
 import pydantic.dataclasses
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack
-from robustlab.certify import as_certifier
 from robustlab.core.arguments import LARGEST_FLOAT
 from robustlab.core.errors import DataError, SetupError, SpecError, did_you_mean, offer
-from robustlab.core.options import Class, Count
+from robustlab.core.options import Count
 from robustlab.core.spec import UnitT, parse
 from robustlab.core.text import printable, shown
 from robustlab.core.user_code import is_user_code
 from robustlab.data import check_dataset
 from robustlab.evaluation import preprocessing
-from robustlab.evaluation.coordinator.goals import check_target
+from robustlab.evaluation.coordinator.arguments import UNIT_KINDS, UNITS
 from robustlab.options import AttackFields, EvaluationFields
 from robustlab.threats import ThreatModel, Unbounded
 from robustlab.training import (
@@ -45,6 +44,7 @@ Share = Annotated[float, Field(strict=True, ge=0.0, le=1.0)]
 ProperShare = Annotated[float, Field(strict=True, gt=0.0, lt=1.0)]
 
 Bound = Callable[[str], str]
+PartT = TypeVar("PartT")
 
 
 class _Part(BaseModel):
@@ -149,10 +149,16 @@ class _WithOptions:
         return _with_known_keys(content, [part.name for part in fields(cls)])  # type: ignore[arg-type]
 
 
-_CONFIG = ConfigDict(extra="forbid", allow_inf_nan=False)
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def _part_with_options(part: type[PartT]) -> type[PartT]:
+    """Make a class a part of a recipe; where an option takes a unit, a part takes its spec."""
+    config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    made = pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=config)(part)
+    pydantic.dataclasses.rebuild_dataclass(made, force=True, _types_namespace=dict.fromkeys(UNIT_KINDS, str))
+    return cast("type[PartT]", made)
 
 
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@_part_with_options
 class NetworkPart(_WithOptions, TrainingFields):
     """A network to train; see also `TrainingFields`."""
 
@@ -237,7 +243,7 @@ class DetectorPart(_Part):
     detector: str
 
 
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@_part_with_options
 class Attacked(_WithOptions, AttackFields):
     """A classifier, and the attacks on its images; without attacks the images are clean.
 
@@ -248,13 +254,14 @@ class Attacked(_WithOptions, AttackFields):
     attacks: str | None = None
     threat: str | None = None
     surrogates: tuple[str, ...] = ()
-    target: str | Class | None = None
 
-    @pydantic.field_validator("target")
+    @pydantic.field_validator("*")
     @classmethod
-    def _target_is_known(cls, target: int | str | None) -> int | str | None:
-        _asked(check_target, target)
-        return target
+    def _unit_is_known(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        build = UNITS.get(str(info.field_name))
+        if build is not None:
+            _asked(build, value)
+        return value
 
     @pydantic.model_validator(mode="after")
     def _preprocessing_is_known(self) -> Self:
@@ -267,23 +274,16 @@ class Attacked(_WithOptions, AttackFields):
         return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
 
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@_part_with_options
 class EvaluationPart(Attacked, EvaluationFields):
     """One row of the table: an evaluation on the test images."""
 
     id: Name
     title: str
-    certifier: str = "auto"
     group: Literal["summary", "more", "footnote"] = "more"
     note: str = ""
     reference: Share | None = None
     checks: Literal["all", "cheap", "none"] = "cheap"
-
-    @pydantic.field_validator("certifier")
-    @classmethod
-    def _certifier_is_known(cls, spec: str) -> str:
-        _asked(as_certifier, spec)
-        return spec
 
 
 class DetectionPart(_Part):
@@ -295,7 +295,7 @@ class DetectionPart(_Part):
     evaluation: str
 
 
-@pydantic.dataclasses.dataclass(frozen=True, kw_only=True, config=_CONFIG)
+@_part_with_options
 class SeriesPart(Attacked):
     """One line of a curve; ``x`` in its attacks and its threat is the point on the axis.
 

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import AttackResult, as_criterion
-from robustlab.certify import as_certifier
+from robustlab.attacks import AttackResult
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
+from robustlab.core.spec import Unit
 from robustlab.data import Split, Splits
 from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation import preprocessing
+from robustlab.evaluation.coordinator.arguments import UNITS
 from robustlab.evaluation.coordinator.evaluate import cascade_of
-from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_effort, attack_list
 from robustlab.evaluation.identity import identity_of
@@ -78,11 +78,8 @@ class Question:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
         attacks = None if self.attacks is None else [identity_of(unit) for unit in attack_list(self.attacks)]
         known = {"attacks": attacks, "threat": identity_of(self.threat), **self.settings}
-        if "certifier" in known:
-            known["certifier"] = identity_of(as_certifier(known["certifier"]))
-        if known["target"] not in {None, ALL}:
-            known["target"] = identity_of(as_criterion(known["target"]))
-        return known
+        built = {name: build(known[name]) for name, build in UNITS.items() if name in known}
+        return known | {name: identity_of(unit) for name, unit in built.items() if isinstance(unit, Unit)}
 
 
 @dataclass(frozen=True, kw_only=True)

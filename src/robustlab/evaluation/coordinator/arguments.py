@@ -1,5 +1,6 @@
 """Checks the options of an evaluation before anything is loaded; an error names the accepted values."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from robustlab.core.arguments import check_kind, check_text
 from robustlab.core.inputs import check_module
 from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
+from robustlab.core.spec import Unit
 from robustlab.data import Split
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.engines import Engine, as_engine
@@ -50,8 +52,23 @@ def check(options: EvaluationOptions) -> None:
             check_text(what, surrogate)
 
 
+def _goal(target: str | int | Criterion | None) -> str | Criterion | None:
+    return target if target is None or target == ALL else as_criterion(target)
+
+
+UNITS: Mapping[str, Callable[[Any], Any]] = {
+    "certifier": as_certifier,
+    "engine": as_engine,
+    "target": _goal,
+}
+"""The options that take a unit or its spec, with the functions that return the unit."""
+
+UNIT_KINDS = [name for name, kind in _NAMES.items() if isinstance(kind, type) and issubclass(kind, Unit)]
+"""The kinds of units in the annotations of options."""
+
+
 def with_units(options: EvaluationOptions) -> EvaluationOptions:
-    """Return the options with units instead of specs for certifier, engine and target.
+    """Return the options with units instead of specs, where `UNITS` has the option.
 
     A class of a user's file is imported here, before the model's code may change the working directory. A
     wrong spec is refused even if the evaluation does not use it.
@@ -60,8 +77,4 @@ def with_units(options: EvaluationOptions) -> EvaluationOptions:
         RobustlabError: an option has a wrong type or value, or a user's file can't be imported.
     """
     check(options)
-    certifier, engine = as_certifier(options.certifier), as_engine(options.engine)
-    built: dict[str, Any] = {"certifier": certifier, "engine": engine}
-    if options.target is not None and options.target != ALL:
-        built["target"] = as_criterion(options.target)
-    return replace(options, **built)
+    return replace(options, **{name: build(getattr(options, name)) for name, build in UNITS.items()})
