@@ -190,6 +190,7 @@ MISTAKES: dict[str, tuple[str, type[RobustlabError], str]] = {
         SpecError,
         "^pgd: gradient should be an instance of",
     ),
+    "no last bracket": ("pgd(gradient=my.py:MyGradient", SpecError, "^can't parse attacks"),
     "quoted name": ("'fgsm'", SpecError, "^can't parse attack"),
     "brackets": ("pgd(gradient=('my.py:MyGradient')(samples=1))", SpecError, "^can't parse gradient"),
 }

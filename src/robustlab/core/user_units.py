@@ -23,6 +23,7 @@ _REFERENCE = re.compile(
     re.DOTALL,
 )
 _LONGEST = 10_000
+_QUOTED = re.compile(r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\"""")
 _OPEN, _CLOSED, _QUOTES = "([{", ")]}", "'\""
 
 
@@ -32,6 +33,9 @@ def is_user_unit(text: str) -> bool:
     A spec does not, even if an argument of it does: ``pgd(gradient=my.py:MyGradient)``.
     """
     if len(text) > _LONGEST or not _REFERENCE.fullmatch(text.strip()):
+        return False
+    plain = _QUOTED.sub("", text)
+    if plain.count("(") > plain.count(")"):  # a spec without its last bracket
         return False
     return not isinstance(syntax(text), ast.Call)
 
