@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from robustlab.core.options import (
     Class,
-    Count,
     DeviceChoice,
     EvaluationMode,
     Flag,
     Number,
+    PositiveInt,
     PrecisionChoice,
     Samples,
     option_info,
@@ -110,7 +110,7 @@ class SubjectFields:
     labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
         default=None, metadata=option_info("of those, (N,) integers", command_line=None)
     )
-    n: Count | None = field(
+    n: PositiveInt | None = field(
         default=None,
         metadata=option_info(
             "how many images, the first ones; default 1000 of a named dataset, all of your own",
@@ -241,7 +241,7 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
             "passes over the first images"
         ),
     )
-    batch_size: Count | None = field(
+    batch_size: PositiveInt | None = field(
         default=None,
         metadata=option_info(
             "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated
 from annotated_types import Ge, Gt, Le, Lt
 
 from robustlab.core.arguments import LARGEST_FLOAT
-from robustlab.core.options import Count, DeviceChoice, Flag, PrecisionChoice, Strict, option_info
+from robustlab.core.options import (
+    Count,
+    DeviceChoice,
+    Flag,
+    PositiveInt,
+    PrecisionChoice,
+    Strict,
+    option_info,
+)
 from robustlab.options import DATA_ROOT, FOLDER, OVERWRITE, PROGRESS, SEED, Options
 
 if TYPE_CHECKING:
@@ -137,10 +145,10 @@ class TrainOptions(TrainingFields, Options):
     validation_fraction: float = field(
         default=0.2, metadata=option_info("the share of the training images that is set apart for validation")
     )
-    train: Count | None = field(
+    train: PositiveInt | None = field(
         default=None, metadata=option_info("train on so many images at most; default all")
     )
-    validation: Count | None = field(
+    validation: PositiveInt | None = field(
         default=None, metadata=option_info("validate on so many images at most; default all")
     )
     data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)

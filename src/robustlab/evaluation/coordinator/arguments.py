@@ -77,4 +77,5 @@ def with_units(options: EvaluationOptions) -> EvaluationOptions:
         RobustlabError: an option has a wrong type or value, or a user's file can't be imported.
     """
     check(options)
-    return replace(options, **{name: build(getattr(options, name)) for name, build in UNITS.items()})
+    offered = options_of(type(options)).keys() & UNITS.keys()
+    return replace(options, **{name: UNITS[name](getattr(options, name)) for name in offered})
