@@ -229,7 +229,7 @@ def test_strict_without_checks_is_a_mistake(place: Path) -> None:
     [
         (["--attacks", "pgdd"], "did you mean 'pgd'"),
         (["--threat", "linf(eps=30)"], "eps"),
-        (["--model", "nothing.py:make_model"], "there is no file nothing.py"),
+        (["--model", "nothing.py:make_model"], "the file nothing.py does not exist"),
         (["-n", "0"], "n must be a whole number, at least 1"),
         (["--dataset", "mnits"], "did you mean 'mnist'"),
         (["--surrogate", "x"], "no model 'x'"),

@@ -140,7 +140,7 @@ RUN: Any = FGSM().run
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_an_argument_of_the_last_version_is_accepted(call: Callable[[], object], new: str) -> None:
-    # There is no such run, and no model is given.
+    # The run does not exist, and no model is given.
     with pytest.warns(RenamedWarning, match=f"is now called {new}"), pytest.raises((RunError, TypeError)):
         call()
 

@@ -176,7 +176,7 @@ def test_a_recipes_factors_in_the_arguments() -> None:
 
 
 MISTAKES: dict[str, tuple[str, type[RobustlabError], str]] = {
-    "no file": ("pgd(gradient=none.py:G)", SetupError, "^there is no file none.py"),
+    "no file": ("pgd(gradient=none.py:G)", SetupError, "^the file none.py does not exist"),
     "no class": ("pgd(gradient=my.py:G(x=1))", SetupError, "has no class 'G'"),
     "which class": ('pgd(gradient="my.py")', SetupError, r"my.py: which class\?"),
     "another kind": (
@@ -328,10 +328,10 @@ def test_a_model_that_changes_the_working_directory(folder: Path, tmp_path_facto
 
 
 UNUSED = {
-    "certifier": ({"certifier": "none.py:Foo"}, "there is no file none.py"),
+    "certifier": ({"certifier": "none.py:Foo"}, "the file none.py does not exist"),
     "spec of a certifier": ({"certifier": "crwn"}, "unknown certifier 'crwn'"),
-    "engine": ({"engine": "none.py:Foo"}, "there is no file none.py"),
-    "target": ({"target": "none.py:Foo"}, "there is no file none.py"),
+    "engine": ({"engine": "none.py:Foo"}, "the file none.py does not exist"),
+    "target": ({"target": "none.py:Foo"}, "the file none.py does not exist"),
 }
 
 
@@ -362,4 +362,4 @@ def test_on_the_command_line(folder: Path) -> None:
     assert "--engine my.py:MyEngine" in found["command"]
     failed = CliRunner().invoke(app, [*words, "--no-certify", "--certifier", "mine.py:Foo"])
     assert failed.exit_code == 2
-    assert failed.stderr.splitlines()[-1] == "robustlab: error: there is no file mine.py"
+    assert failed.stderr.splitlines()[-1] == "robustlab: error: the file mine.py does not exist"

@@ -158,7 +158,7 @@ def test_a_changed_file_is_imported_again(folder: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[str, type[RobustlabError], str]] = {
-    "no file": ("none.py:Mine", SetupError, "there is no file none.py"),
+    "no file": ("none.py:Mine", SetupError, "the file none.py does not exist"),
     "no module": ("nothing.at:Mine", SetupError, "nothing.at can't be imported"),
     "no name": ("my.py", SetupError, r"my.py: which class\? Write .*my.py:NAME; it defines: Mine, "),
     "another name": ("my.py:Nine", SetupError, r"has no class 'Nine' \(did you mean 'Mine'\?\)"),

@@ -102,7 +102,7 @@ def test_files_that_fail(tmp_path: Path, content: str, expected: str) -> None:
 def test_names_that_lead_nowhere(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for name, expected in (
-        (tmp_path / "none.py:make", "there is no file"),
+        (tmp_path / "none.py:make", "does not exist"),
         (tmp_path / "empty", "holds no trained networks"),
         (tmp_path / "weights.pt", "FILE.py:FUNCTION --weights"),
         ("resnet50", "no model 'resnet50'; give FILE.py:FUNCTION, .* of the zoo: mnist_cnn"),

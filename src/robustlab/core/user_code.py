@@ -136,7 +136,7 @@ def _resolved(reference: str) -> tuple[Path, str, Scope, str]:
     if not file.endswith(".py"):
         file, name = reference, ""
     if not Path(file).is_file():
-        raise SetupError(f"there is no file {file}")
+        raise SetupError(f"the file {file} does not exist")
     path = Path(file).resolve()
     module, scope = scope_of(path, _REGISTERED)
     return path, name, scope, module

@@ -51,7 +51,7 @@ def parse_trusted(kind: type[UnitT], text: str, note: Callable[[str], None] = la
 
     Raises:
         SpecError: as for `spec.parse` and `user_unit`.
-        SetupError: there is no such file or class, or the file can't be imported.
+        SetupError: the file or the class does not exist, or the file can't be imported.
     """
     return parse(kind, text, _importing(note))
 
@@ -73,7 +73,7 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
         note: called with a message if the import takes long.
 
     Raises:
-        SetupError: there is no such file or class, or the file can't be imported.
+        SetupError: the file or the class does not exist, or the file can't be imported.
         SpecError: it is not a registered unit of these kinds, or an argument does not fit.
     """
     match = _REFERENCE.fullmatch(text.strip())

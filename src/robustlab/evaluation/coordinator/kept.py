@@ -79,8 +79,8 @@ def answers_of(context: EvaluationContext, key: str) -> StageRecord:
     """
     answers = _answers(context, _ASKED)
     first = {name: rows[: len(context.models)] for name, rows in answers.items()}
-    seeded = _alike(context, first, _answers(context, 1))
-    varies = not (seeded and _alike(context, first, _answers(context, 1, seed=1)))
+    varies = not _alike(context, first, _answers(context, 1, seed=1))
+    seeded = not varies or _alike(context, first, _answers(context, 1))
     payload = {"answers": answers if seeded else {}, "varies": varies}
     return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
 
