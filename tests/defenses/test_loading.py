@@ -150,7 +150,7 @@ def test_the_code_of_every_part_belongs_to_the_identity(folder: Path) -> None:
         ("run(runs/none, baseline)", "the folder runs/none does not exist"),
         ("run(/runs/none, baseline)", "the folder /runs/none does not exist"),
         ("run(/my runs/none, baseline)", "can't parse model .* in quotes"),
-        ("smoothed(classifier=none.py:make)", "no file none.py"),
+        ("smoothed(classifier=none.py:make)", "the file none.py does not exist"),
         ("run(runs/my-study, baseline, 3)", "run takes its arguments by name"),
         ("run(runs/my-study, folder=a)", "the argument 'folder' is given twice"),
         ("run(runs/my-study + a, baseline)", "neither a name, a path nor a spec; put it in quotes"),

@@ -202,3 +202,10 @@ def test_a_wrong_number_of_channels_is_found_before_the_training(tmp_path: Path)
     with pytest.raises(RecipeError, match=r"evaluations\.row: mean has 3 values"):
         robustlab.run_study(path, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_class_that_the_network_lacks_is_found_before_the_training(tmp_path: Path) -> None:
+    path = write(tmp_path, HEAD, evaluation("row", **PGD, target=10))
+    with pytest.raises(RecipeError, match=r"evaluations\.row: target 10: the model outputs 10 logits"):
+        robustlab.run_study(path, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

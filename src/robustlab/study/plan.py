@@ -12,6 +12,7 @@ from robustlab.data import Splits
 from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.evaluation import preprocessing
+from robustlab.evaluation.coordinator.goals import criteria_of
 from robustlab.models import Model
 from robustlab.models.zoo import trained_like
 from robustlab.study.models import StudyModels
@@ -167,6 +168,8 @@ class _Planner:
         try:
             wished = preprocessing.asked(part.mean, part.std, part.scale)
             preprocessing.check_channels(wished, shape_of(self.dataset).channels)
+            if part.model in self.recipe.networks:  # other models are loaded later, and then checked
+                criteria_of(part.target, self.dataset.classes)
         except SpecError as error:
             raise RecipeError(f"{place}: {error}") from None
         threat = None if part.threat is None else choice.bound(part.threat)

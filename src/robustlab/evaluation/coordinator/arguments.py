@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from torch import Tensor, nn
@@ -56,12 +56,20 @@ def _goal(target: str | int | Criterion | None) -> str | Criterion | None:
     return target if target is None or target == ALL else as_criterion(target)
 
 
-UNITS: Mapping[str, Callable[[Any], Any]] = {
-    "certifier": as_certifier,
-    "engine": as_engine,
-    "target": _goal,
+_BUILDERS: Mapping[type, Callable[[Any], Any]] = {
+    Certifier: as_certifier,
+    Criterion: _goal,
+    Engine: as_engine,
 }
-"""The options that take a unit or its spec, with the functions that return the unit."""
+"""For kinds of units, the functions that return one from itself or its spec."""
+
+UNITS: Mapping[str, Callable[[Any], Any]] = {
+    name: _BUILDERS[kind]
+    for name, hint in get_type_hints(EvaluationOptions, localns=_NAMES).items()
+    for kind in get_args(hint)
+    if kind in _BUILDERS
+}
+"""The options whose annotations name such a kind, with the functions that return the unit."""
 
 UNIT_KINDS = [name for name, kind in _NAMES.items() if isinstance(kind, type) and issubclass(kind, Unit)]
 """The kinds of units in the annotations of options."""
