@@ -26,6 +26,12 @@ from robustlab.threats import Linf, ThreatModel
         ("linf(eps=8/255)", "linf(eps=8/255)"),
         ("purifier(network=run(runs/mnist-2, vae), classifier=mnist_cnn)",) * 2,
         ("scale(x_1=3)", "scale(x_1=3)"),
+        (
+            "smoothed(classifier=run(runs/mnist-2, a/b), sigma = scale*2, votes=2)",
+            "smoothed(classifier=run(runs/mnist-2, a/b), sigma = 1.0, votes=2)",
+        ),
+        ("smoothed(classifier=/data/é.pt, sigma=(scale))", "smoothed(classifier='/data/é.pt', sigma=(0.5))"),
+        ("pgd(steps=5,\n  rel_step_size=\n  scale\n  /2)", "pgd(steps=5,\n  rel_step_size=\n  0.25)"),
         ("my.py:make", "my.py:make"),
         ("/data/x/scale", "/data/x/scale"),
     ],

@@ -3,10 +3,10 @@
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from robustlab.core.errors import SpecError
-from robustlab.core.spec import syntax
+from robustlab.core.spec import syntax, syntax_and_text
 from robustlab.core.text import shown
 
 _OPERATIONS: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -30,45 +30,46 @@ def names_in(text: str) -> set[str]:
 def bound(text: str, factors: Mapping[str, float]) -> str:
     """Return a spec with the factors in it replaced by their values, and their sums and products computed.
 
+    All else stays as it is written, such as a path.
+
     Raises:
         SpecError: something other than numbers is added to a factor, or multiplied by it; or the result is
             not finite.
     """
-    node = syntax(text)
+    node, plain = syntax_and_text(text)
     if node is None or not names_in(text) & factors.keys():
         return text
-    node = _Binding(factors, text).visit(node)
-    parts = node.elts if isinstance(node, ast.Tuple) else [node]
-    return ", ".join(ast.unparse(part) for part in parts)
+    lines = plain.encode().splitlines(keepends=True)
+    for part, value in reversed(list(_Binding(factors, text).replaced(node))):
+        first, last = part.lineno - 1, (part.end_lineno or part.lineno) - 1
+        before, after = lines[first][: part.col_offset], lines[last][part.end_col_offset :]
+        lines[first : last + 1] = [before + repr(value).encode() + after]
+    return b"".join(lines).decode()
+
+
+def _below(node: ast.AST) -> Iterator[ast.AST]:
+    """Return the parts of a node, without the name of what is called."""
+    return iter([*node.args, *node.keywords]) if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
 
 
 def _values(node: ast.AST) -> list[ast.AST]:
     """Return a node and all below it, without the names of what is called."""
-    below = ast.iter_child_nodes(node)
-    if isinstance(node, ast.Call):
-        below = iter([*node.args, *node.keywords])
-    return [node, *(part for child in below for part in _values(child))]
+    return [node, *(part for child in _below(node) for part in _values(child))]
 
 
-class _Binding(ast.NodeTransformer):
+class _Binding:
     def __init__(self, factors: Mapping[str, float], text: str) -> None:
         self._factors, self._text = factors, text
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        node.args = [self.visit(argument) for argument in node.args]
-        node.keywords = [self.visit(argument) for argument in node.keywords]
-        return node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(self._factors[node.id]) if node.id in self._factors else node
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
-        if not any(isinstance(part, ast.Name) and part.id in self._factors for part in _values(node)):
-            return node  # such as 8/255, or the path runs/mnist
-        return _constant(self._number(node))
-
-    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        return self.visit_BinOp(node)  # type: ignore[arg-type]
+    def replaced(self, node: ast.AST) -> Iterator[tuple[ast.expr, float]]:
+        """Yield the largest parts that are numbers with a factor in them, in order, with their values."""
+        number = isinstance(node, ast.Name | ast.BinOp | ast.UnaryOp)
+        # A number without a factor, such as 8/255, looks like the path runs/mnist.
+        if number and any(isinstance(part, ast.Name) and part.id in self._factors for part in _values(node)):
+            yield node, self._number(node)  # type: ignore[misc, arg-type]
+            return
+        for part in _below(node):
+            yield from self.replaced(part)
 
     def _number(self, node: ast.expr) -> float:
         match node:
@@ -87,6 +88,3 @@ class _Binding(ast.NodeTransformer):
                     return value
         raise SpecError(f"in {shown(self._text)}: {shown(ast.unparse(node))} is not a number")
 
-
-def _constant(value: float) -> ast.expr:
-    return ast.Constant(value) if value >= 0 else ast.UnaryOp(op=ast.USub(), operand=ast.Constant(-value))

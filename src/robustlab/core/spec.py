@@ -197,11 +197,13 @@ def syntax(text: str) -> ast.expr | None:
     Arguments such as ``my.py:make`` and ``/data/run`` are read as texts. A text of over 10,000 characters, or
     nested more than 50 levels deep, is refused.
     """
-    return None if len(text) > _LONGEST_TEXT else _read(text)[0]
+    return syntax_and_text(text)[0]
 
 
-def _read(text: str) -> tuple[ast.expr | None, str]:
-    """Return the syntax tree of a text, and the text that Python could read."""
+def syntax_and_text(text: str) -> tuple[ast.expr | None, str]:
+    """Return the syntax tree as `syntax` does, and the text to which its positions refer."""
+    if len(text) > _LONGEST_TEXT:
+        return None, text
     plain = text.strip()
     if (node := _tree(plain)) is not None:
         return node, plain
@@ -344,7 +346,7 @@ def _is_plain(node: ast.expr) -> bool:
 
 def _segment(node: ast.expr, text: str) -> str:
     """Return the part of a spec that a node was read from."""
-    return ast.get_source_segment(_read(text)[1], node) or "..."
+    return ast.get_source_segment(syntax_and_text(text)[1], node) or "..."
 
 
 def _bare_fields(unit: type[Unit]) -> set[str]:

@@ -7,10 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from robustlab.core.errors import OutputError
-from robustlab.core.files import write_bytes
 from robustlab.core.spec import register
-from robustlab.data.files import DataFilesError, FileDataset, md5_of
+from robustlab.data.files import FileDataset, md5_of
 
 _ARCHIVE = "cifar-10-python.tar.gz"
 _FOLDER = "cifar-10-batches-py"
@@ -51,20 +49,9 @@ class CIFAR10(FileDataset):
         images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
         return images, torch.tensor(found.targets, dtype=torch.int64)
 
-    def unpack(self, root: Path) -> None:
-        packed = root / _ARCHIVE
-        absent = [name for name in self.files if not (root / name).is_file()]
-        if not absent or not packed.is_file():
-            return
-        try:
-            if md5_of(packed) != self.archives[_ARCHIVE]:
-                raise ValueError("its MD5 is not that of the official file")
-            with tarfile.open(packed) as archive:
-                for name in absent:
-                    file = archive.extractfile(name)
-                    (root / _FOLDER).mkdir(exist_ok=True)
-                    write_bytes(root / name, b"" if file is None else file.read())
-        except (OSError, EOFError, KeyError, ValueError, tarfile.TarError, OutputError) as error:
-            raise DataFilesError(
-                f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
-            ) from None
+    def unpacked(self, archive: Path, name: str) -> bytes:
+        if md5_of(archive) != self.archives[archive.name]:
+            raise ValueError("its MD5 is not that of the official file")
+        with tarfile.open(archive) as opened:
+            file = opened.extractfile(name)
+            return b"" if file is None else file.read()

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import tarfile
 import zlib
 from abc import abstractmethod
 from pathlib import Path
@@ -9,7 +10,8 @@ from typing import Any, ClassVar, NoReturn
 
 from torch import Tensor
 
-from robustlab.core.errors import DataError
+from robustlab.core.errors import DataError, OutputError
+from robustlab.core.files import write_bytes
 from robustlab.data.base import Dataset
 from robustlab.data.places import ENVIRONMENT, search_path
 from robustlab.data.split import Splits
@@ -37,11 +39,12 @@ class FileDataset(Dataset):
         """Return torchvision's dataset; with ``download`` it shows its own progress bar."""
 
     @abstractmethod
-    def unpack(self, root: Path) -> None:
-        """Unpack each file that is missing if its archive is there.
+    def unpacked(self, archive: Path, name: str) -> bytes:
+        """Return the content of a file from its archive, without writing it.
 
         Raises:
-            DataFilesError: an archive is damaged, or is not the official one.
+            OSError, EOFError, KeyError, ValueError, zlib.error, tarfile.TarError: the archive is damaged, or
+                is not the official one.
         """
 
     @abstractmethod
@@ -67,7 +70,7 @@ class FileDataset(Dataset):
         if root is None and not download:
             self._give_up(data_root, "downloading was not allowed")
         root = root or self._download(data_root)
-        self.unpack(root)
+        self._unpack(root)
         self.verify(root)
         return self.divided(
             self.read(root, train=True),
@@ -82,10 +85,12 @@ class FileDataset(Dataset):
         if root is None:
             return "not found, downloaded when needed"
         self.verify(root)
-        return f"{root / self.folder}, verified"
+        unknown = [name for name, (md5, _) in self.files.items() if not md5]
+        by_size = f"; of {', '.join(unknown)} only the size: no MD5 is published" if unknown else ""
+        return f"{root / self.folder}, verified{by_size}"
 
     def verify(self, root: Path) -> None:
-        """Check the files under ``root`` byte for byte; if only its archive is there, check that.
+        """Check the files under ``root`` byte for byte; if only its archive is there, what that holds.
 
         Raises:
             DataError: naming each file that is missing, truncated or altered.
@@ -101,12 +106,50 @@ class FileDataset(Dataset):
     def _problem(self, folder: Path, name: str) -> str:
         (md5, size), path = self.files[name], folder / name
         if not path.is_file():
-            return f"{name} is missing"
+            return self._problem_when_packed(folder, name)
         found = path.stat().st_size
         if size not in {0, found}:
             return f"{name} is {'truncated' if found < size else 'too long'} ({found:,} of {size:,} bytes)"
         digest = md5_of(path)
         return "" if digest == (md5 or digest) else f"{name} was altered (MD5 {digest}, official {md5})"
+
+    def _problem_when_packed(self, folder: Path, name: str) -> str:
+        if not (folder / self._archive_of(name)).is_file():
+            return f"{name} is missing"
+        try:
+            self._unpacked(folder, name)
+        except DataFilesError as error:
+            return str(error)
+        return ""
+
+    def _archive_of(self, name: str) -> str:
+        return f"{name}.gz" if f"{name}.gz" in self.archives else next(iter(self.archives))
+
+    def _unpack(self, root: Path) -> None:
+        """Unpack each file that is missing if its archive is there.
+
+        Raises:
+            DataFilesError: an archive is damaged, or is not the official one.
+        """
+        # An interrupted download or a manual copy may leave such files.
+        folder = root / self.folder
+        for name in self.files:
+            if not (folder / name).is_file() and (folder / self._archive_of(name)).is_file():
+                content = self._unpacked(folder, name)
+                try:
+                    (folder / name).parent.mkdir(exist_ok=True)
+                    write_bytes(folder / name, content)
+                except (OSError, OutputError) as error:
+                    raise DataFilesError(f"{folder / name} can't be written: {error}") from None
+
+    def _unpacked(self, folder: Path, name: str) -> bytes:
+        archive = folder / self._archive_of(name)
+        try:
+            return self.unpacked(archive, name)
+        except (OSError, EOFError, KeyError, ValueError, zlib.error, tarfile.TarError) as error:
+            raise DataFilesError(
+                f"{archive} can't be unpacked: {error}. Remove it to have it downloaded again"
+            ) from None
 
     def _all_known(self) -> bool:
         return all(md5 for md5, _ in self.files.values())

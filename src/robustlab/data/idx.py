@@ -2,14 +2,11 @@
 
 import gzip
 import hashlib
-import zlib
 from pathlib import Path
 
 from torch import Tensor
 
-from robustlab.core.errors import OutputError
-from robustlab.core.files import write_bytes
-from robustlab.data.files import DataFilesError, FileDataset, md5_of
+from robustlab.data.files import FileDataset, md5_of
 
 NAMES = (
     "train-images-idx3-ubyte",
@@ -37,23 +34,14 @@ class IdxDataset(FileDataset):
         found = self.torchvision(root, train=train)
         return found.data[:, None], found.targets
 
-    def unpack(self, root: Path) -> None:
-        # An interrupted download or a manual copy may leave such files.
-        for name, (md5, size) in self.files.items():
-            plain, packed = root / self.folder / name, root / self.folder / f"{name}.gz"
-            if plain.is_file() or not packed.is_file():
-                continue
-            try:
-                with gzip.open(packed, "rb") as source:
-                    content = source.read(size + 1)  # a gzip file may unpack to terabytes
-                if md5:
-                    same = hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
-                else:
-                    same = len(content) == size and md5_of(packed) == self.archives[packed.name]
-                if not same:
-                    raise ValueError(f"it does not hold the official file of {size:,} bytes")
-                write_bytes(plain, content)
-            except (EOFError, zlib.error, OSError, ValueError, OutputError) as error:
-                raise DataFilesError(
-                    f"{packed} can't be unpacked: {error}. Remove it to have it downloaded again"
-                ) from None
+    def unpacked(self, archive: Path, name: str) -> bytes:
+        md5, size = self.files[name]
+        with gzip.open(archive, "rb") as source:
+            content = source.read(size + 1)  # a gzip file may unpack to terabytes
+        if md5:
+            same = hashlib.md5(content, usedforsecurity=False).hexdigest() == md5
+        else:
+            same = len(content) == size and md5_of(archive) == self.archives[archive.name]
+        if not same:
+            raise ValueError(f"it does not hold the official file of {size:,} bytes")
+        return content
