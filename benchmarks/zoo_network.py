@@ -10,6 +10,7 @@ measured on the zoo's file, as the second command does. The third one adds them 
 
 import argparse
 import json
+import tomllib
 from pathlib import Path
 
 import torch
@@ -51,6 +52,7 @@ def make(run: Path, name: str, title: str) -> None:
     recipe = json.loads((run / "card.json").read_text())["recipe"]
     card |= {
         "title": title,
+        "validation_fraction": tomllib.loads(recipe)["data"]["validation_fraction"],
         "recipe": recipe,
         "made_by": "robustlab study, with the recipe in this card",
     }

@@ -93,6 +93,7 @@ def test_archives_are_unpacked_verified_and_read(
     unit: type[FileDataset], nowhere: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     contents = make_up(unit, nowhere, monkeypatch)
+    assert unit().state(nowhere).startswith(f"{nowhere / unit.folder}, verified")  # from archives alone
     data = load_dataset(unit.name, data_root=nowhere, download=False)
     assert data.name == unit.name
     assert data.class_names == unit.class_names

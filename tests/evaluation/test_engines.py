@@ -15,7 +15,7 @@ from evaluation_runs import SHAPE, Notes, evaluate, grey_split, table, verdicts
 from torch import nn
 
 from robustlab.attacks.progress_reporter import OnPass
-from robustlab.core.errors import SpecError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.spec import register
 from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -130,6 +130,34 @@ def test_a_job_says_what_to_do_in_a_few_bytes(make_linear: Callable[..., nn.Modu
         assert (again.stage, again.ids, dict(again.stored)) == (job.stage, job.ids, dict(job.stored))
         assert len(pickle.dumps(job)) < 2000 + len(job.stored) * (image + 50)
     assert any(job.stored for job in seen), "no success was measured again"
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_an_engine_need_not_watch_but_must_do_all_jobs(
+    make_linear: Callable[..., nn.Module], tmp_path: Path
+) -> None:
+    @register("silent")
+    class Silent(Engine):
+        """Does the jobs from one on, and does not say how far it is."""
+
+        first: int = 0
+
+        def run(
+            self, context: EvaluationContext, jobs: Iterator[Job], watch: Callable[[Job], OnPass]
+        ) -> Iterator[JobResult]:
+            del watch
+            for job in list(jobs)[self.first :]:
+                yield perform(job, context, lambda *_: None)
+
+    model = make_linear(classes=4, shape=SHAPE, seed=2)
+    split = grey_split(model)
+    serial = evaluate(tmp_path / "serial", model, split, attacks=ATTACKS)
+    silent = evaluate(tmp_path / "silent", model, split, attacks=ATTACKS, engine=Silent())
+    assert (silent.folder / "images.csv").read_bytes() == (serial.folder / "images.csv").read_bytes()
+    with pytest.raises(RobustlabError, match=r"the engine silent returned no result of .* for 16 of"):
+        evaluate(tmp_path / "lost", model, split, attacks=ATTACKS, engine=Silent(first=1))
+    resumed = evaluate(tmp_path / "lost", model, split, attacks=ATTACKS)
+    assert (resumed.folder / "images.csv").read_bytes() == (serial.folder / "images.csv").read_bytes()
 
 
 def test_an_engine_is_given_by_its_spec_or_itself() -> None:

@@ -307,6 +307,13 @@ ALL = BASELINE | {"adversarial-study": "mnist_fgsm_0125", "adversarial-pixel": "
         ((("cnn(dropout=0.2)", "cnn(dropout=0.3)"),), "mnist", {"quick": True}, {}),
         ((("epochs = 10", "epochs = 11"),), "mnist", {"quick": True}, {}),
         ((("lr = 1e-3", "lr = 2e-3"),), "mnist", {"quick": True}, {}),
+        ((("validation_fraction = 0.2", "validation_fraction = 0.3"),), "mnist", {"quick": True}, {}),
+        (
+            (("validation_fraction = 0.2", "validation_fraction = 0.2\ntrain = 300"),),
+            "mnist",
+            {"quick": True},
+            {},
+        ),
     ],
 )
 def test_a_quick_run_trains_no_network_that_the_zoo_has(

@@ -107,11 +107,14 @@ for _command in app.registered_commands:
     _command.epilog = epilog(_command.name or _command.callback.__name__)  # type: ignore[union-attr]
 
 _show_as_usual = warnings.showwarning
+_shown: set[str] = set()
 
 
 def _show_warning(message: Any, category: Any, *where: Any, **more: Any) -> None:
     if category is RenamedWarning:  # the traceback does not help the user who typed the name
-        typer.echo(printable(str(message)), err=True)
+        if str(message) not in _shown:  # a spec may be read twice
+            typer.echo(printable(str(message)), err=True)
+        _shown.add(str(message))
     else:
         _show_as_usual(message, category, *where, **more)
 

@@ -87,4 +87,3 @@ class _Binding:
                 if math.isfinite(value):
                     return value
         raise SpecError(f"in {shown(self._text)}: {shown(ast.unparse(node))} is not a number")
-

@@ -66,9 +66,14 @@ def gate(
     if allow_fewer_images and baseline is None:
         raise RobustlabError("allow_fewer_images is about the images of a baseline; give one")
     if baseline is None and not strict and not any(v is not None for v in least.values()):
-        raise RobustlabError("no condition given: pass min_robust, baseline or strict")
+        raise RobustlabError(
+            "no condition given: pass min_robust, baseline or strict (--min-robust, --baseline or --strict)"
+        )
     if confident and all(value is None for value in least.values()):
-        raise RobustlabError("confident needs min_robust, min_clean or min_certified")
+        raise RobustlabError(
+            "confident needs min_robust, min_clean or min_certified (--min-robust, --min-clean or "
+            "--min-certified)"
+        )
     if baseline is not None and not isinstance(baseline, EvaluationRun):
         baseline = as_path("baseline", baseline)
     results = read_finished(run).results

@@ -1,6 +1,7 @@
 """An untrained network of a user's own code."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import nn
 
@@ -16,14 +17,26 @@ class OwnCode(Model):
     """What a function of yours returns, called with no argument, or a class of `torch.nn.Module` of yours."""
 
     runs_code = True
+    by_place = True
     reference: BareText
     """``"my_file.py:make_model"`` or ``"package.module:make_model"``."""
     files: str = ""
-    """The hash of the files when the training began: another one is another training."""
+    """The hash of the files at the beginning of the training, which robustlab fills in (`with_hash`)."""
 
     def build(self, shape: Shape) -> nn.Module:
         del shape
         return network_of(self.reference)[0]
+
+
+def with_hash(model: Model, note: Callable[[str], None] = lambda _: None) -> Model:
+    """Return a model with the hash of its files as they are now, so that changed ones are another training.
+
+    Raises:
+        SetupError: as for `network_of`.
+    """
+    if not isinstance(model, OwnCode):
+        return model
+    return replace(model, files=network_of(model.reference, note)[1][:16])
 
 
 def network_of(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[nn.Module, str]:

@@ -1,22 +1,25 @@
 """Reads a recipe, and looks up all names in it, so that mistakes are found before the first training."""
 
 import tomllib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
 from robustlab.attacks import Criterion, as_criterion
 from robustlab.certify import AutoCertifier, as_certifier
-from robustlab.core.errors import RecipeError, RobustlabError, SpecError, did_you_mean, offer
+from robustlab.core.errors import RecipeError, RobustlabError, SetupError, SpecError, did_you_mean, offer
 from robustlab.core.factors import names_in
 from robustlab.core.fields import refusal
 from robustlab.core.files import reason
 from robustlab.core.spec import Unit, UnitT, parse, units
 from robustlab.core.text import shown, with_article
+from robustlab.core.user_units import parse_trusted
 from robustlab.defenses import ComposedDefense, Defense, TrainedDefense
 from robustlab.defenses.loading import source
 from robustlab.detectors import Detector
+from robustlab.evaluation.coordinator.arguments import UNITS
 from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list, resolved
@@ -150,10 +153,12 @@ class _References:
 
     def _spec(self, place: str, kind: type[UnitT], text: str) -> UnitT:
         """Parse a spec under every choice of values and return the last."""
+        # A model file names its model, and is read without running a file: a user's network is code(...).
+        reader = parse if kind is Model else parse_trusted
         for choice in self.sweep.choices(self.sweep.factors_in(text)):
             try:
-                part = parse(kind, choice.bound(text))
-            except SpecError as error:
+                part = reader(kind, choice.bound(text))
+            except (SpecError, SetupError) as error:
                 raise RecipeError(f"{choice.titled(place)}: {error}") from None
         return part
 
@@ -225,13 +230,15 @@ class _References:
         self._source(f"{place}.model", part.model, "classifier")
         for text in part.surrogates:
             self._source(f"{place}.surrogates", text, "classifier")
+        for choice in choices:
+            self._units(choice.titled(place), part.settings(choice.bound))
         if part.attacks is None:
             given = [name for name in _NEED_ATTACKS if getattr(part, name, None) not in {None, (), False}]
             if given or part.mode != "verdict":
                 raise RecipeError(f"{place}: {(given or ['mode'])[0]} needs attacks; {place} has none")
             return
         for choice in choices:
-            here = choice.titled(place)
+            here, settings = choice.titled(place), part.settings(choice.bound)
             try:
                 threat = threat_of(None if part.threat is None else choice.bound(part.threat))
             except RobustlabError as error:
@@ -242,11 +249,11 @@ class _References:
                 meant = "" if part.threat else " (which is meant where no threat is given)"
                 attacks = resolved(asked, threat, _CLASSES)
                 meant = ""
-                resolved(asked, threat, _CLASSES, targeted=_has_target_class(part.target))
+                resolved(asked, threat, _CLASSES, targeted=_has_target_class(settings["target"]))
             except RobustlabError as error:
                 raise RecipeError(f"{here}.attacks: {error}{meant}") from None
             if isinstance(part, EvaluationPart) and part.certify:
-                certifier = as_certifier(part.certifier)
+                certifier = as_certifier(settings["certifier"])
                 if not isinstance(certifier, AutoCertifier) and not threat.is_one_of(certifier.norms):
                     known = ", ".join(certifier.norms)
                     raise RecipeError(
@@ -259,12 +266,20 @@ class _References:
                     check_curve(threat)
                 except SpecError as error:
                     raise RecipeError(f"{here}.curve: {error}") from None
-            if part.mode == "test-set" and part.target == ALL:
+            if part.mode == "test-set" and settings["target"] == ALL:
                 raise RecipeError(f"{here}: a test-set is perturbed towards one class; found target {ALL}")
+
+    def _units(self, place: str, settings: Mapping[str, Any]) -> None:
+        """Check the options that take a unit; they are parsed where the option is used."""
+        for name in UNITS.keys() & settings.keys():
+            try:
+                UNITS[name](settings[name])
+            except (SpecError, SetupError) as error:
+                raise RecipeError(f"{place}.{name}: {error}") from None
 
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:
-            choices = self.sweep.choices(self.sweep.factors_in(part.attacks, part.threat))
+            choices = self.sweep.choices(self.sweep.factors_in(*part.specs()))
             self._attacked(f"evaluations.{part.id}", part, choices)
 
     def _one_set(self, place: str, name: str, *, clean: bool) -> None:

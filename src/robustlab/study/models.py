@@ -6,12 +6,13 @@ from pathlib import Path
 
 from torch import nn
 
+from robustlab.core.spec import parse
 from robustlab.core.text import one_line
 from robustlab.defenses import ComposedDefense
 from robustlab.defenses.loading import load, source
 from robustlab.evaluation.identity import code_of, identity_of
 from robustlab.evaluation.subject import LoadedClassifier, classifier_of
-from robustlab.models import load_network
+from robustlab.models import Model, OwnCode, load_network
 from robustlab.models.files import network_kind
 from robustlab.models.sources import FromRun, Loaded, Note
 from robustlab.runs.ledger import digest
@@ -70,8 +71,23 @@ class StudyModels:
         classifier = self.classifier(text, choice)
         return digest(classifier.code, classifier.sha256())
 
-    def address(self, text: str, choice: Choice) -> str:
-        """Return the text that names the same classifier outside the study."""
+    def own_code(self, text: str, choice: Choice) -> tuple[str, str] | None:
+        """Return the reference and the file of weights of a network of a user's code; else None."""
+        if text in self.recipe.models:
+            return self.own_code(self.recipe.models[text].source, choice)
+        if text not in self.recipe.networks:
+            return None
+        model = parse(Model, choice.bound(self.recipe.networks[text].model))
+        path = self._path(self._sweep.instance(text, choice))
+        return (model.reference, _shown(path)) if isinstance(model, OwnCode) else None
+
+    def address(self, text: str, choice: Choice) -> str | None:
+        """Return the text that names the same classifier outside the study; None if no text does.
+
+        The weights of a user's network do not name its code, see `own_code`.
+        """
+        if self.own_code(text, choice):
+            return None
         if text in self.recipe.networks:
             return repr(FromRun(folder=_shown(self.folder), network=self._sweep.instance(text, choice)))
         if text in self.recipe.models:
@@ -82,7 +98,7 @@ class StudyModels:
         parts = {
             name: self.address(part, choice) for name, part in vars(named).items() if part in named.networks
         }
-        return repr(replace(named, **parts))  # type: ignore[type-var]
+        return None if None in parts.values() else repr(replace(named, **parts))  # type: ignore[type-var]
 
     def from_elsewhere(self, text: str, choice: Choice) -> bool:
         """Return whether a source, or a part of it, is neither a network of the recipe nor robustlab's."""
@@ -122,7 +138,7 @@ class StudyModels:
         return self.folder / "models" / f"{instance}.safetensors"
 
 
-def _shown(folder: Path) -> str:
-    """Return a folder as a user would give it: relative to the working directory, if it is inside."""
+def _shown(path: Path) -> str:
+    """Return a path as a user would give it: relative to the working directory, if it is inside."""
     here = Path.cwd()
-    return str(folder.relative_to(here) if folder.is_relative_to(here) else folder)
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)

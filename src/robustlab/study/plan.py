@@ -8,12 +8,15 @@ from robustlab.core.device import Compute
 from robustlab.core.errors import RecipeError, SpecError
 from robustlab.core.factors import bound
 from robustlab.core.spec import parse
+from robustlab.core.user_units import parse_trusted
 from robustlab.data import Splits
 from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.evaluation import preprocessing
+from robustlab.evaluation.coordinator.arguments import UNITS
 from robustlab.evaluation.coordinator.goals import criteria_of
 from robustlab.models import Model
+from robustlab.models.own_code import with_hash
 from robustlab.models.zoo import trained_like
 from robustlab.study.models import StudyModels
 from robustlab.study.recipe import Attacked, CurvePart, NetworkPart, Recipe, SeriesPart, ValuePart
@@ -136,7 +139,7 @@ class _Planner:
 
     def _training(self, name: str, part: NetworkPart, choice: Choice) -> TrainStage:
         spec, instance = part.defense, self.sweep.instance(name, choice)
-        defense = None if spec is None else self._named(parse(Defense, choice.bound(spec)), choice)
+        defense = None if spec is None else self._named(parse_trusted(Defense, choice.bound(spec)), choice)
         assert defense is None or isinstance(defense, TrainedDefense)
         sources = [self.models.keys[source] for source in defense.networks] if defense else []
         return TrainStage(
@@ -144,8 +147,8 @@ class _Planner:
             inputs=(self.data["train"], self.data["validation"], *sources),
             network=instance,
             title=choice.titled(part.title),
-            model=parse(Model, choice.bound(part.model)),
-            objective=parse(Objective, choice.bound(part.objective)),
+            model=with_hash(parse(Model, choice.bound(part.model)), self.models.note),
+            objective=parse_trusted(Objective, choice.bound(part.objective)),
             defense=defense,
             config=part.config(choice.bound),
             device=self.compute.device,
@@ -157,19 +160,23 @@ class _Planner:
         """Return what a quick run does instead of a whole training."""
         sources = () if stage.defense is None else stage.defense.networks
         # A defense of the zoo was trained with images of another network of the zoo.
-        if not {training.network for training in self.result.trainings}.intersection(sources):
-            zoo = trained_like(self.dataset.name, shape_of(self.dataset), stage.recipe())
+        data = self.recipe.data
+        whole = data.train is None and data.validation is None
+        if whole and not {training.network for training in self.result.trainings}.intersection(sources):
+            recipe = {**stage.recipe(), "validation_fraction": data.validation_fraction}
+            zoo = trained_like(self.dataset.name, shape_of(self.dataset), recipe)
             if zoo is not None:
                 return shipped(stage, zoo)
         epochs = min(stage.config.epochs, self.recipe.quick.epochs)
         return replace(stage, config=replace(stage.config, epochs=epochs))
 
     def _question(self, place: str, part: Attacked, choice: Choice) -> Question:
+        settings = part.settings(choice.bound)
         try:
             wished = preprocessing.asked(part.mean, part.std, part.scale)
             preprocessing.check_channels(wished, shape_of(self.dataset).channels)
             if part.model in self.recipe.networks:  # other models are loaded later, and then checked
-                criteria_of(part.target, self.dataset.classes)
+                criteria_of(settings["target"], self.dataset.classes)
         except SpecError as error:
             raise RecipeError(f"{place}: {error}") from None
         threat = None if part.threat is None else choice.bound(part.threat)
@@ -180,7 +187,7 @@ class _Planner:
             threat=threat_of(threat),
             threat_text=repr(threat_of(None)) if threat is None else threat,
             surrogates=tuple(part.surrogates),
-            settings=part.settings(),
+            settings=settings,
         )
 
     def _inputs(self, *questions: Question) -> tuple[str, ...]:
@@ -211,7 +218,7 @@ class _Planner:
         for part in self.recipe.detections:
             spec, measured = self.recipe.detectors[part.detector].detector, evaluations[part.evaluation]
             for choice in self.sweep.choices(self.sweep.factors_of(spec) | factors_of(self.sweep, measured)):
-                detector = self._named(parse(Detector, choice.bound(spec)), choice)
+                detector = self._named(parse_trusted(Detector, choice.bound(spec)), choice)
                 factors = choice.of(factors_of(self.sweep, measured))
                 question = self._question(f"evaluations.{measured.id}", measured, factors)
                 networks = tuple(self.models.keys[name] for name in detector.networks)
@@ -280,13 +287,14 @@ class _Planner:
 def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
     """Return the factors that an evaluation depends on."""
     models = map(sweep.factors_of, (part.model, *part.surrogates))
-    return sweep.factors_in(part.attacks, part.threat).union(*models)
+    return sweep.factors_in(*part.specs()).union(*models)
 
 
 def at(series: SeriesPart, x: float) -> Attacked:
     """Return the question at one point of a curve, where ``x`` has this value."""
-    attacks, threat = (text and bound(text, {"x": x}) for text in (series.attacks, series.threat))
-    return replace(series, attacks=attacks, threat=threat)
+    texts = {name: getattr(series, name, None) for name in ("attacks", "threat", *UNITS)}
+    values = {name: bound(text, {"x": x}) for name, text in texts.items() if isinstance(text, str)}
+    return replace(series, **values)  # type: ignore[arg-type]
 
 
 def chosen(recipe: Recipe, series: SeriesPart) -> Choice:

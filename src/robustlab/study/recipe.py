@@ -17,9 +17,10 @@ from robustlab.attacks import Attack
 from robustlab.core.arguments import LARGEST_FLOAT
 from robustlab.core.errors import DataError, SetupError, SpecError, did_you_mean, offer
 from robustlab.core.options import Count
-from robustlab.core.spec import UnitT, parse
+from robustlab.core.spec import UnitT
 from robustlab.core.text import printable, shown
 from robustlab.core.user_code import is_user_code
+from robustlab.core.user_units import parse_trusted
 from robustlab.data import check_dataset
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import UNIT_KINDS, UNITS
@@ -88,7 +89,7 @@ def _asked(check: Callable[..., object], *values: object) -> None:
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
     """Return the unit of a field's spec; an error names the field."""
     try:
-        return parse(kind, text)
+        return parse_trusted(kind, text)
     except SpecError as error:
         raise SpecError(f"{field}: {error}") from None
 
@@ -216,7 +217,7 @@ class NetworkPart(_WithOptions, TrainingFields):
                 if getattr(self, name) is not None:
                     raise SpecError(f"{name}: it needs a validation_attack")
             return None
-        if parse(Objective, bound(self.objective)).network_kind != "classifier":
+        if parse_trusted(Objective, bound(self.objective)).network_kind != "classifier":
             raise SpecError("validation_attack: it needs a classifier")
         attack = _unit("validation_attack", Attack, bound(self.validation_attack))
         threat: ThreatModel = Unbounded()
@@ -255,23 +256,26 @@ class Attacked(_WithOptions, AttackFields):
     threat: str | None = None
     surrogates: tuple[str, ...] = ()
 
-    @pydantic.field_validator("*")
-    @classmethod
-    def _unit_is_known(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
-        build = UNITS.get(str(info.field_name))
-        if build is not None:
-            _asked(build, value)
-        return value
-
     @pydantic.model_validator(mode="after")
     def _preprocessing_is_known(self) -> Self:
         _asked(preprocessing.asked, self.mean, self.std, self.scale)
         return self
 
-    def settings(self) -> dict[str, Any]:
-        """Return the fields that are options of an evaluation as they are, by the option's name."""
-        names = [part.name for part in fields(EvaluationFields)]
-        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+    def settings(self, bound: Bound = str) -> dict[str, Any]:
+        """Return the fields that are options of an evaluation, by the option's name.
+
+        Args:
+            bound: puts the values of factors into a spec.
+        """
+        names = [part.name for part in fields(EvaluationFields) if hasattr(self, part.name)]
+        values = {name: getattr(self, name) for name in names}
+        specs = {name for name in UNITS if isinstance(values.get(name), str)}
+        return {name: bound(value) if name in specs else value for name, value in values.items()}
+
+    def specs(self) -> list[str]:
+        """Return the texts that may use factors, without the sources of classifiers."""
+        texts = [self.attacks, self.threat, *(getattr(self, name, None) for name in UNITS)]
+        return [text for text in texts if isinstance(text, str)]
 
 
 @_part_with_options

@@ -4,7 +4,7 @@ It resumes, is locked, and has a ledger and a report, as every run.
 """
 
 from contextlib import chdir
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
 from robustlab.core.text import shown, with_article
 from robustlab.core.user_code import is_user_code
+from robustlab.core.user_units import parse_trusted
 from robustlab.data import Split, Splits, check_dataset
+from robustlab.evaluation.identity import code_of
 from robustlab.evaluation.subject import class_count
 from robustlab.models import Model, OwnCode
-from robustlab.models.own_code import network_of
+from robustlab.models.own_code import network_of, with_hash
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import TRAINING, Owner, check_owner
 from robustlab.runs.run import TrainingRun
@@ -55,7 +57,7 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
     content = _recipe(options, network, objective)
     recipe = Recipe.model_validate(content)
     folder = here / (options.out or _default_folder(options, objective, model))
-    owner = _owner(content, options)
+    owner = _owner(content, options, objective, model)
     check_owner(folder, owner, overwrite=options.overwrite)  # before data are downloaded
     data = load_splits(
         recipe.data,
@@ -90,7 +92,7 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
 
 
 def _objective(options: TrainOptions) -> Objective:
-    objective = parse(Objective, options.objective)
+    objective = parse_trusted(Objective, options.objective)
     if objective.network_kind != "classifier":
         raise SpecError(
             f"objective: {objective.name} trains {with_article(objective.network_kind)}; expected one that "
@@ -110,7 +112,7 @@ def _model(options: TrainOptions, progress: Progress) -> Model:
                 "model must be your own code, FILE.py:NAME or package.module:NAME, found "
                 f"{shown(reference)}; for a network of robustlab give its architecture"
             )
-        return OwnCode(reference=reference, files=network_of(reference, progress.note)[1][:16])
+        return with_hash(OwnCode(reference=reference), progress.note)
     model = parse(Model, str(options.architecture))
     if model.network_kind != "classifier" or model.runs_code:
         kind = "your own code, which is a model" if model.runs_code else with_article(model.network_kind)
@@ -121,7 +123,10 @@ def _model(options: TrainOptions, progress: Progress) -> Model:
 def _network(options: TrainOptions, objective: Objective, model: Model) -> dict[str, Any]:
     """Return the network's part of the recipe, without what has its default."""
     title = f"{model.name} trained by {objective.brief()}"
-    part: dict[str, Any] = {"title": title, "model": repr(model), "objective": objective.brief()}
+    # A recipe names the code of a user, not the hash of its files, which may change.
+    stated = replace(model, files="").brief() if isinstance(model, OwnCode) else repr(model)
+    aim = options.objective if code_of(objective) else objective.brief()
+    part: dict[str, Any] = {"title": title, "model": stated, "objective": aim}
     for field in fields(TrainingFields):
         value = getattr(options, field.name)
         value = tuple(value) if isinstance(value, list) else value
@@ -169,14 +174,14 @@ def _recipe(options: TrainOptions, network: dict[str, Any], objective: Objective
     }
 
 
-def _owner(content: dict[str, Any], options: TrainOptions) -> Owner:
+def _owner(content: dict[str, Any], options: TrainOptions, objective: Objective, model: Model) -> Owner:
     """Return what the folder records of the training: all options that make it another one."""
     network = content["networks"][NETWORK]
     settings = {field.name: getattr(options, field.name) for field in fields(TrainingFields)}
     names = ("dataset", "test_dataset", "validation_fraction", "train", "validation", "seed")
     for name, value in ((name, getattr(options, name)) for name in names):
         settings[name] = value.sha256() if isinstance(value, Split) else value
-    identity = {"objective": network["objective"], "model": network["model"]}
+    identity = {"objective": f"{network['objective']}{code_of(objective)}", "model": repr(model)}
     identity |= {
         name: str(list(value) if isinstance(value, tuple) else value) for name, value in settings.items()
     }

@@ -152,13 +152,20 @@ class Workspace:
             whole: whether proofs and a curve are looked for, if the question has them.
         """
         more = {} if whole else {"certify": False, "curve": False}
+        subject = self.models.classifier(question.model, question.choice)
+        surrogates = {text: self.models.classifier(text, question.choice) for text in question.surrogates}
+        own = self.models.own_code(question.model, question.choice)
         options = EvaluationOptions(
-            model=self.models.address(question.model, question.choice),
+            model=own[0] if own else self.models.address(question.model, question.choice) or subject.model,
+            weights=own[1] if own else None,
             threat=question.threat_text,
             attacks=question.attacks or (),
             dataset=split if self.test_source is None else self.test_source,
             n=len(split) if n is None else n,
-            surrogates=tuple(self.models.address(text, question.choice) for text in question.surrogates),
+            surrogates=tuple(
+                self.models.address(text, question.choice) or surrogate.model
+                for text, surrogate in surrogates.items()
+            ),
             **{**question.settings, **more},
             data_root=self.data_root,
             checks=checks,
@@ -167,7 +174,6 @@ class Workspace:
             device=self.compute.device,  # type: ignore[arg-type]
             seed=self.seed,
         )
-        subject = self.models.classifier(question.model, question.choice)
         wished = preprocessing.asked(options.mean, options.std, options.scale)
         if wished is not None:
             subject = preprocessing.preprocessed(subject, wished, self.shape.channels)
@@ -175,7 +181,7 @@ class Workspace:
             threat=question.threat,
             asked=() if question.attacks is None else attack_list(question.attacks),
             subject=subject,
-            surrogates=tuple(self.models.classifier(text, question.choice) for text in question.surrogates),
+            surrogates=tuple(surrogates.values()),
             chosen=EvaluationImages(split=split, name=self.dataset.name, n=len(split) if n is None else n),
         )
         with on_device(request, options, self.progress) as context:

@@ -240,8 +240,13 @@ class Cascade:
                     self.store.forget(key_of(self.context, Verify(searching=stage)), result.examples)
                 rows.update({row.image_id: row for row in result.outcomes})
                 new = len(self._broken(stage, result.outcomes))
-                shown.pop(result.job.ids)(1.0, new)
+                (shown.pop(result.job.ids, None) or watch(result.job))(1.0, new)
                 broken += new
+        if lost := [number for number in ids if number not in rows]:
+            raise RobustlabError(
+                f"the engine {self.engine.name} returned no result of {stage.title} for "
+                f"{len(lost)} of {len(ids)} images, such as {lost[0]}"
+            )
         seconds = self.store.seconds(key)
         self.store.finish_stage(StageRecord(key=key, name=stage.name, payload={}, seconds=seconds))
         return rows

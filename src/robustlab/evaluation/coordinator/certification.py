@@ -43,6 +43,11 @@ def certification(
     return None
 
 
+def certifiers_of_packages() -> list[type[Certifier]]:
+    """Return the certifiers of other packages, by name."""
+    return [kind for kind in units(Certifier).values() if not kind.__module__.startswith("robustlab.")]
+
+
 def _unprovable(certifier: Certifier, context: EvaluationContext) -> str:
     """Return why no certifier is asked; empty if one is."""
     if other := [criterion for criterion in context.criteria if not criterion.changes_class]:
@@ -81,9 +86,7 @@ def _first_able(
     chosen: AutoCertifier, context: EvaluationContext, note: Callable[[str], None]
 ) -> Certifier | None:
     """Return `auto`, or else the first certifier of another package that supports the classifier."""
-    certifiers = units(Certifier).values()
-    others = [kind for kind in certifiers if not kind.__module__.startswith("robustlab.")]
-    kinds: list[type[Certifier]] = [AutoCertifier, *others]
+    kinds: list[type[Certifier]] = [AutoCertifier, *certifiers_of_packages()]
     for kind in kinds:
         try:
             with nullcontext() if kind is AutoCertifier else calling(kind.name):

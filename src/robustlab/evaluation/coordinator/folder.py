@@ -5,6 +5,7 @@ import json
 import re
 from pathlib import Path
 
+from robustlab.evaluation.coordinator.goals import spelled_target
 from robustlab.evaluation.coordinator.setup import LoadedInputs, eot_samples
 from robustlab.options import EvaluationOptions
 from robustlab.runs.owner import CERTIFICATES, EVALUATION, Owner
@@ -30,7 +31,7 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
         "surrogates": _hash([[model.code, model.sha256()] for model in request.surrogates]),
     }
     if options.target is not None:
-        identity["target"] = str(options.target)
+        identity["target"] = spelled_target(options.target)
     kind = CERTIFICATES if options.proofs_only else EVALUATION
     return Owner(name=kind + subject.name, identity=identity)
 

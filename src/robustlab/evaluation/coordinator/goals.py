@@ -18,6 +18,12 @@ def check_target(target: str | int | Criterion | None) -> None:
         as_criterion(target)
 
 
+def spelled_target(target: str | int | Criterion) -> str:
+    """Return a target as text: the classes alone for `Targeted`, so that all ways to say it are one."""
+    criterion = None if target == ALL else as_criterion(target)
+    return str(criterion.classes if isinstance(criterion, Targeted) else criterion or target)
+
+
 def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Criterion, ...]:
     """Return the criteria of a target; for ``all`` one for each difference of target and label.
 

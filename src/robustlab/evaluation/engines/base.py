@@ -28,7 +28,7 @@ class Engine(Unit, ABC):
             context: the evaluation of the jobs; `perform` takes both.
             jobs: created on request, as large as the memory allows at that moment. Iterate over them in the
                 calling thread, since they are read from the ledger.
-            watch: returns the progress function of a job.
+            watch: returns the progress function of a job, to be called as it advances; its use is optional.
         """
 
 

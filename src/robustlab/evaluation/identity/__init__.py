@@ -2,6 +2,6 @@
 
 from robustlab.evaluation.identity.description import describe, describe_classes
 from robustlab.evaluation.identity.tensors import hash_tensors
-from robustlab.evaluation.identity.units import code_of, identity_of
+from robustlab.evaluation.identity.units import code_of, code_of_classes, identity_of
 
-__all__ = ["code_of", "describe", "describe_classes", "hash_tensors", "identity_of"]
+__all__ = ["code_of", "code_of_classes", "describe", "describe_classes", "hash_tensors", "identity_of"]

@@ -24,7 +24,12 @@ def code_of(*parts: object) -> str:
 
     Empty if all of it is robustlab's, whose hash is in the evaluation's key.
     """
-    kinds = {kind for part in _nested(parts) for kind in type(part).__mro__}
+    return code_of_classes(*(type(part) for part in _nested(parts)))
+
+
+def code_of_classes(*classes: type) -> str:
+    """Return what `code_of` returns for units of these classes without arguments."""
+    kinds = {kind for part in classes for kind in part.__mro__}
     others = {kind for kind in kinds if not kind.__module__.startswith("robustlab.")}
     # For an installed package the files count, which change with an update.
     installed = {kind.__module__ for kind in others if issubclass(kind, Unit) and is_library(kind)}

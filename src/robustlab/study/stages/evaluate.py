@@ -10,9 +10,12 @@ from typing import Any, Literal
 from robustlab.core.errors import RobustlabError, RunError
 from robustlab.core.files import writing
 from robustlab.core.progress import WithinStage
-from robustlab.evaluation.checks import Which
+from robustlab.core.spec import Unit
+from robustlab.evaluation.checks import Which, checks_of
 from robustlab.evaluation.coordinator.cascade import CascadeResult, Outcomes
+from robustlab.evaluation.coordinator.certification import certifiers_of_packages
 from robustlab.evaluation.coordinator.evaluate import Evaluated, cascade_of, evaluated, manifest
+from robustlab.evaluation.identity import code_of_classes
 from robustlab.evaluation.jobs.context import program, source_of
 from robustlab.evaluation.metrics import proportion
 from robustlab.models.files import load_tensors
@@ -50,18 +53,30 @@ class EvaluateStage(StudyStage):
         return self.question.choice
 
     @property
+    def which(self) -> Which | None:
+        """The checks that run; None: no check, as of clean images."""
+        if self.checks == "none" or self.question.attacks is None:
+            return None
+        return "all" if self.checks == "all" else "cheap"
+
+    @property
     def questions(self) -> tuple[Question, ...]:
         return (self.question,)
 
     def identity(self) -> dict[str, Any]:
-        code = source_of("evaluation/checks") if self.checks != "none" else ""
-        return {
+        code = source_of("evaluation/checks") if self.which else ""
+        identity = {
             **self.question.identity(),
             "folder": self.folder,
             "checks": [self.checks, code],
             "program": program(),
             "seed": self.seed,
         }
+        # What other packages add to every evaluation: checks, and certifiers that `auto` asks.
+        others: list[type[Unit]] = [*certifiers_of_packages()] if self.question.settings["certify"] else []
+        others += [type(check) for check in checks_of(self.which)] if self.which else []
+        codes = {f"{kind.name}{code}" for kind in others if (code := code_of_classes(kind))}
+        return identity | ({"packages": sorted(codes)} if codes else {})
 
     def effort(self, workspace: Workspace) -> float:
         return self.question.effort * len(workspace.dataset.test)
@@ -89,14 +104,11 @@ class EvaluateStage(StudyStage):
         clear(folder)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-        # The checks need attacked images.
-        checks = self.checks != "none" and self.question.attacks is not None
-        with workspace.asked(self.question, split, checks=checks, whole=True) as asked:
+        with workspace.asked(self.question, split, checks=self.which is not None, whole=True) as asked:
             request, options, context = asked.request, asked.options, asked.context
             progress = WithinStage(workspace.progress)
             cascade = cascade_of(request, options, context, workspace.store, progress)
-            which: Which = "all" if self.checks == "all" else "cheap"
-            done = evaluated(cascade, request, options, folder, which)
+            done = evaluated(cascade, request, options, folder, self.which or "cheap")
             write_manifest(folder, manifest(request, options, context, done.results))
         return {
             "problems": [context.key, context.classifier_key],
