@@ -47,19 +47,19 @@ class AutoCertifier(Certifier):
             proven = NearestPrototype().prove(model, images, labels, threat)
             return ProofResult(proven, NearestPrototype().passes(proven), torch.zeros_like(labels))
         certified, rough = IBP().look(model, images, labels, threat)
-        found = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
+        result = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
         if certified.all() or not threat.is_one_of(CROWN.norms):
-            return found
+            return result
         # The network may do what only interval bounds can follow.
         with contextlib.suppress(NoRuleError):
             following = self._following(model, images[:1], threat)
             open_ones = ~certified
             if isinstance(following, CROWNIBP | StepSplitting):
-                found.forwards[open_ones] += 1
+                result.forwards[open_ones] += 1
                 open_ones &= self._hopeful(model, images, labels, rough)
             if open_ones.any():
-                found.follow(open_ones, following.prove(model, images[open_ones], labels[open_ones], threat))
-        return found
+                result.follow(open_ones, following.prove(model, images[open_ones], labels[open_ones], threat))
+        return result
 
     def _following(
         self, model: nn.Module, image: Tensor, threat: ThreatModel

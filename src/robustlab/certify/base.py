@@ -148,20 +148,20 @@ class Certifier(Unit, ABC):
             known = ", ".join(self.norms)
             raise RobustlabError(f"{self.name} proves within {known}; the threat model is {threat!r}")
         nothing = torch.zeros_like(labels, dtype=torch.int64)
-        found = ProofResult(nothing.bool(), nothing + 1, nothing)
+        result = ProofResult(nothing.bool(), nothing + 1, nothing)
         understood = len(images) > 0 and self.explain(model, images) is None
 
         def certify_rows(rows: Tensor) -> None:
             if understood:
                 for whole, part in zip(
-                    found, self._certify_batch(model, images[rows], labels[rows], threat), strict=True
+                    result, self._certify_batch(model, images[rows], labels[rows], threat), strict=True
                 ):
                     whole[rows] = part
             if on_batch is not None:
                 on_batch(len(rows))
 
         in_batches(torch.arange(len(images), device=images.device), batch_size, certify_rows)
-        return found
+        return result
 
     @final
     @own_settings()
@@ -210,14 +210,14 @@ class Certifier(Unit, ABC):
         return None
 
     def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
-        found = self.prove(model, images, labels, threat)
-        proven = found.certified if isinstance(found, ProofResult) else found
+        result = self.prove(model, images, labels, threat)
+        proven = result.certified if isinstance(result, ProofResult) else result
         # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
         if not isinstance(proven, Tensor) or proven.dtype != torch.bool or proven.shape != labels.shape:
             what = f"{proven.dtype} {tuple(proven.shape)}" if isinstance(proven, Tensor) else a_kind(proven)
             raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
-        if isinstance(found, ProofResult):
-            return ProofResult(proven, found.forwards + 1, found.backwards)
+        if isinstance(result, ProofResult):
+            return ProofResult(proven, result.forwards + 1, result.backwards)
         forwards = self.passes(proven)
         return ProofResult(proven, forwards, torch.zeros_like(forwards))
 
@@ -231,18 +231,18 @@ class Certifier(Unit, ABC):
             check_classes(logits.shape[1], int(labels.max()))
             correct = (logits.argmax(dim=1) == labels) & answered(logits)
             nothing = torch.zeros_like(labels, dtype=torch.int64)
-            found = ProofResult(correct, nothing + 1, nothing)
+            result = ProofResult(correct, nothing + 1, nothing)
             if threat.eps > 0 and correct.any():
                 # At eps 0 the clean image is the only point, and it was looked at.
                 rows = correct.clone()
                 try:
                     proofs = self._proved(model, images[rows], labels[rows], threat)
                 except NoRuleError:
-                    found.certified.zero_()
+                    result.certified.zero_()
                 else:
-                    for whole, part in zip(found, proofs, strict=True):
+                    for whole, part in zip(result, proofs, strict=True):
                         whole[rows] = part
-        return found
+        return result
 
 
 def as_certifier(certifier: str | Certifier) -> Certifier:

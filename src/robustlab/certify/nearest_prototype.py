@@ -113,14 +113,14 @@ class _Search:
                 useful = ~((gaps <= 0) & worst).any(dim=1)[image] | worst[image, rival]
                 for few in useful.nonzero().squeeze(1).tensor_split(1 + len(image) // _PAIRS):
                     i, r = image[few], rival[few]
-                    weights, found = self._best_mean(above[i], below[i, r], r, best[i, r])
-                    left = found <= 0
+                    weights, best_gaps = self._best_mean(above[i], below[i, r], r, best[i, r])
+                    left = best_gaps <= 0
                     i, r, weights = i[left], r[left], weights[left]
                     score = (weights * above[i]).sum(dim=1) - below[i, r]
-                    found[left] = score - _largest_drop(
+                    best_gaps[left] = score - _largest_drop(
                         weights @ self.own - self.rivals[r], images[i], self.eps
                     )
-                    gaps[image[few], rival[few]] = found
+                    gaps[image[few], rival[few]] = best_gaps
         return gaps.amin(dim=1)
 
     def _best_mean(self, above: Tensor, below: Tensor, rival: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,19 +48,19 @@ class StepSplitting(Certifier):
         if not _Search(model, images[:1], labels[:1], threat).root.shape[0]:
             raise NoRuleError("it has no threshold")
         certified, _ = IBP().look(model, images, labels, threat)
-        found = ProofResult(certified, IBP().passes(certified), torch.zeros_like(labels, dtype=torch.int64))
+        result = ProofResult(certified, IBP().passes(certified), torch.zeros_like(labels, dtype=torch.int64))
         left = torch.zeros_like(certified)
         for row in (~certified).nonzero()[:, 0].tolist():
             search = _Search(model, images[row : row + 1], labels[row : row + 1], threat)
             answer = search.answer(self.cases)
-            found.certified[row], left[row] = answer is True, answer is None
-            found.forwards[row] += search.forwards
-            found.backwards[row] += search.backwards
+            result.certified[row], left[row] = answer is True, answer is None
+            result.forwards[row] += search.forwards
+            result.backwards[row] += search.backwards
         # Only interval bounds may have rules for all that the network does.
         with contextlib.suppress(NoRuleError):
             if left.any():
-                found.follow(left, AlphaCROWN().prove(model, images[left], labels[left], threat))
-        return found
+                result.follow(left, AlphaCROWN().prove(model, images[left], labels[left], threat))
+        return result
 
 
 class _Search:

@@ -55,8 +55,8 @@ class Tightener:
         for some in torch.split(places, _rows_at_once(node), dim=1) if most else ():
             rows = torch.zeros((some.shape[1], *lower.shape), dtype=lower.dtype, device=lower.device)
             rows.scatter_(2, some.T[..., None], 1.0)
-            found = lower_bounds(node, rows.view(len(rows), *node.lower.shape), both=True).T
-            below, above = found[:, : len(rows)], -found[:, len(rows) :]
+            bounds = lower_bounds(node, rows.view(len(rows), *node.lower.shape), both=True).T
+            below, above = bounds[:, : len(rows)], -bounds[:, len(rows) :]
             old = lower.gather(1, some), upper.gather(1, some)
             # A comparison with NaN keeps the old bound.
             lower = lower.scatter(1, some, below.where(below > old[0], old[0]))

@@ -44,15 +44,15 @@ def grouped(attacks: Sequence[dict[str, Any]]) -> dict[str, dict[str, list[dict[
     Args:
         attacks: `describe.listed` of each.
     """
-    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    groups: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for kind, meaning in _MEANING.items():
         same = [attack for attack in attacks if attack["properties"]["access"] == kind]
         for attack in sorted(same, key=_any_norm_first):
-            by_norm = found.setdefault(f"{kind}: {meaning}", {})
+            by_norm = groups.setdefault(f"{kind}: {meaning}", {})
             by_norm.setdefault(", ".join(sorted(attack["properties"]["norms"])), []).append(attack)
-    return found
+    return groups
 
 
 def _any_norm_first(attack: dict[str, Any]) -> tuple[bool, list[str]]:
-    found = attack["properties"]["norms"]
-    return found != [_ANY], sorted(found)
+    supported = attack["properties"]["norms"]
+    return supported != [_ANY], sorted(supported)

@@ -26,12 +26,12 @@ _TEXTS = {"kind", "id", "title", "expected", "meaning", "summary", "__get__", "n
 
 def own_units() -> list[type[Unit]]:
     """Return a class for each registered unit of robustlab, by kind and name."""
-    found: list[type[Unit]] = []
+    units: list[type[Unit]] = []
     for path in _PACKAGE.rglob("*.py"):
         module = ".".join(["robustlab", *path.relative_to(_PACKAGE).with_suffix("").parts])
         names = _REGISTERED.findall(path.read_text(encoding="utf-8"))
-        found += [_value(module, name) for name in names]
-    return sorted(found, key=lambda unit: (unit.kind, unit.name))
+        units += [_value(module, name) for name in names]
+    return sorted(units, key=lambda unit: (unit.kind, unit.name))
 
 
 def forget() -> None:

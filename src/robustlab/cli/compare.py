@@ -46,11 +46,11 @@ def compare(
     import robustlab
     from robustlab.cli import comparison
 
-    found = robustlab.compare(first, second)
+    result = robustlab.compare(first, second)
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
-        comparison.show_comparison(found)
+        comparison.show_comparison(result)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def gate(
     import robustlab
     from robustlab.cli import comparison
 
-    found = robustlab.gate(
+    result = robustlab.gate(
         run,
         min_robust=min_robust,
         min_clean=min_clean,
@@ -95,8 +95,8 @@ def gate(
         strict=strict,
     )
     if as_json:
-        sys.stdout.write(found.model_dump_json(indent=2) + "\n")
+        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
     else:
-        comparison.show_gate(found)
-    if not found.passed:
+        comparison.show_gate(result)
+    if not result.passed:
         raise typer.Exit(1)

@@ -88,15 +88,15 @@ def _of_check(unit: Any) -> list[str]:
 
 def _meanings(unit: type[Unit]) -> dict[str, str]:
     """Return the text below each argument in the source, including the base classes'."""
-    found: dict[str, str] = {}
+    meanings: dict[str, str] = {}
     for kind in reversed(unit.__mro__):
         if not issubclass(kind, Unit) or kind is Unit:
             continue
         for member, below in itertools.pairwise(getattr(_definition(kind), "body", [])):
             match member, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    found[name] = _plain(text)
-    return found
+                    meanings[name] = _plain(text)
+    return meanings
 
 
 def _definition(kind: type[Unit]) -> ast.stmt | None:

@@ -16,12 +16,12 @@ from robustlab.core.text import printable
 
 def show(data_root: Path | None, *, as_json: bool) -> None:
     """Print versions, device, data and what the commands would do; exit with 2 if they can't run."""
-    found, problems = _look(data_root)
+    report, problems = _look(data_root)
     if as_json:
-        sys.stdout.write(json.dumps({**found, "problems": problems}, indent=2) + "\n")
+        sys.stdout.write(json.dumps({**report, "problems": problems}, indent=2) + "\n")
     else:
-        plans = {name: found.pop(name) for name in ("study", "evaluate") if name in found}
-        print_rows([(name, _lines(value)) for name, value in found.items()])
+        plans = {name: report.pop(name) for name in ("study", "evaluate") if name in report}
+        print_rows([(name, _lines(value)) for name, value in report.items()])
         for name, plan in plans.items():
             print_paragraphs(f"\nWhat `robustlab {name}` does here", bold=True)
             print_paragraphs(printable(plan["says"]))
@@ -39,7 +39,7 @@ def _lines(value: object) -> str:
 
 
 def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
-    found: dict[str, Any] = {"versions": environment.versions()}
+    report: dict[str, Any] = {"versions": environment.versions()}
     problems: list[str] = []
     try:
         environment.check_torchvision()
@@ -50,17 +50,17 @@ def _look(data_root: Path | None) -> tuple[dict[str, Any], list[str]]:
     compute = device.resolve()
     import torch
 
-    found["device"] = f"{compute.device}: {device.describe(compute.device)}"
-    found["threads"] = torch.get_num_threads()
-    found["instruction set"] = device.instruction_set()
-    found["limited by"] = device.caps() or "nothing"
-    found["precision of training"] = compute.precision
-    found["data"], damaged = _data(data_root)
+    report["device"] = f"{compute.device}: {device.describe(compute.device)}"
+    report["threads"] = torch.get_num_threads()
+    report["instruction set"] = device.instruction_set()
+    report["limited by"] = device.caps() or "nothing"
+    report["precision of training"] = compute.precision
+    report["data"], damaged = _data(data_root)
     if not problems:  # with an incompatible torchvision, no command works
         from robustlab.cli.forecast import forecast
 
-        found |= forecast(data_root)
-    return found, problems + damaged
+        report |= forecast(data_root)
+    return report, problems + damaged
 
 
 def _data(data_root: Path | None) -> tuple[dict[str, str], list[str]]:

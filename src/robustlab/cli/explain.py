@@ -62,8 +62,8 @@ def _of_other_packages() -> dict[str, Any]:
         from robustlab.core.spec import units
         from robustlab.evaluation.checks import Check
 
-        found = units(Check).values()
-    return {unit.id: unit for unit in found if not unit.__module__.startswith("robustlab.")}
+        checks = units(Check).values()
+    return {unit.id: unit for unit in checks if not unit.__module__.startswith("robustlab.")}
 
 
 def _print_json(content: dict[str, str]) -> None:

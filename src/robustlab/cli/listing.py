@@ -41,8 +41,8 @@ def show(kind: str | None, *, as_json: bool) -> None:
     by_name: dict[str, list[_Entry]] = {}  # two kinds may have a unit of one name
     for unit in itertools.chain.from_iterable(kinds.values()):
         by_name.setdefault(unit.listed["name"], []).append(unit)
-    lists = {name: [unit.listed for unit in found] for name, found in kinds.items()}
-    everything = {name: _summaries(found) for name, found in lists.items()} | files
+    lists = {name: [unit.listed for unit in units] for name, units in kinds.items()}
+    everything = {name: _summaries(listed) for name, listed in lists.items()} | files
     if kind is not None:
         kind = current(kind, by_name)
         named = {title: {kind: entries[kind]} for title, entries in files.items() if kind in entries}
@@ -80,19 +80,19 @@ def show(kind: str | None, *, as_json: bool) -> None:
 def _show_attacks(attacks: Sequence[dict[str, Any]]) -> None:
     for access, by_norm in grouped(attacks).items():
         print_paragraphs(access, " " * 2)
-        for norms, found in by_norm.items():
+        for norms, group in by_norm.items():
             print_paragraphs(norms, " " * 4)
-            print_rows(list(_summaries(found).items()), indent=" " * 6)
+            print_rows(list(_summaries(group).items()), indent=" " * 6)
 
 
 def _kinds() -> dict[str, list[_Entry]]:
     """Return the units of each kind."""
     groups = importlib.metadata.entry_points().groups
     if "torch" in sys.modules or any(re.match(r"robustlab\.(?!zoo$)", group) for group in groups):
-        found = _imported_units()
+        entries = _imported_units()
     else:
-        found = [_Entry(unit["listed"], partial(unit.__getitem__, "described")) for unit in own_units()]
-    by_kind = itertools.groupby(found, key=lambda unit: unit.listed["kind"])
+        entries = [_Entry(unit["listed"], partial(unit.__getitem__, "described")) for unit in own_units()]
+    by_kind = itertools.groupby(entries, key=lambda unit: unit.listed["kind"])
     return {_plural(kind): list(same) for kind, same in by_kind}
 
 
@@ -111,9 +111,9 @@ def _imported_units() -> list[_Entry]:
         kinds = [getattr(importlib.import_module(base.__module__), base.__name__) for base in bases]
         for base in kinds:
             units(base)
-    found = [unit for base in kinds for unit in units(base).values()]
-    return [_Entry(describe.listed(unit), partial(describe.described, unit)) for unit in found]
+    classes = [unit for base in kinds for unit in units(base).values()]
+    return [_Entry(describe.listed(unit), partial(describe.described, unit)) for unit in classes]
 
 
-def _summaries(found: Sequence[dict[str, Any]]) -> dict[str, str]:
-    return {unit["usage"]: unit["summary"] for unit in found}
+def _summaries(listed: Sequence[dict[str, Any]]) -> dict[str, str]:
+    return {unit["usage"]: unit["summary"] for unit in listed}

@@ -143,8 +143,8 @@ def _print_rows(console: Console, results: Results, group: str, title: str) -> N
 
 
 def _cells(rows: list[Row], variant: str) -> tuple[str, str]:
-    found = [row.accuracy for row in rows if row.variant in {variant, None}]
-    return split_figure(found[0]) if found else ("–", "")
+    accuracies = [row.accuracy for row in rows if row.variant in {variant, None}]
+    return split_figure(accuracies[0]) if accuracies else ("–", "")
 
 
 def _claims(results: Results) -> Table:

@@ -45,9 +45,9 @@ class CIFAR10(FileDataset):
         return datasets.CIFAR10(str(root), train=train, download=download)
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        found = self.torchvision(root, train=train)
-        images = torch.from_numpy(found.data).permute(0, 3, 1, 2).contiguous()
-        return images, torch.tensor(found.targets, dtype=torch.int64)
+        dataset = self.torchvision(root, train=train)
+        images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
+        return images, torch.tensor(dataset.targets, dtype=torch.int64)
 
     def unpacked(self, archive: Path, name: str) -> bytes:
         if md5_of(archive) != self.archives[archive.name]:

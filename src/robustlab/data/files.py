@@ -107,9 +107,9 @@ class FileDataset(Dataset):
         (md5, size), path = self.files[name], folder / name
         if not path.is_file():
             return self._problem_when_packed(folder, name)
-        found = path.stat().st_size
-        if size not in {0, found}:
-            return f"{name} is {'truncated' if found < size else 'too long'} ({found:,} of {size:,} bytes)"
+        actual = path.stat().st_size
+        if size not in {0, actual}:
+            return f"{name} is {'truncated' if actual < size else 'too long'} ({actual:,} of {size:,} bytes)"
         digest = md5_of(path)
         return "" if digest == (md5 or digest) else f"{name} was altered (MD5 {digest}, official {md5})"
 

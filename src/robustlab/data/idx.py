@@ -31,8 +31,8 @@ class IdxDataset(FileDataset):
     """60,000 training and 10,000 test images, 28x28, grey, ten classes."""
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        found = self.torchvision(root, train=train)
-        return found.data[:, None], found.targets
+        dataset = self.torchvision(root, train=train)
+        return dataset.data[:, None], dataset.targets
 
     def unpacked(self, archive: Path, name: str) -> bytes:
         md5, size = self.files[name]

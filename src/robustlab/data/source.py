@@ -101,8 +101,8 @@ class LazyImages:
                 given = self.source.rows(places)
             images, wanted = split_images(given, ids).detach().cpu(), (len(places), *self.shape[1:])
             if images.shape != wanted or images.dtype != self.source.dtype:
-                found = f"{images.dtype} of shape {tuple(images.shape)}"
-                raise DataError(f"its source promised {self.source.dtype} of shape {wanted}, found {found}")
+                actual = f"{images.dtype} of shape {tuple(images.shape)}"
+                raise DataError(f"its source promised {self.source.dtype} of shape {wanted}, found {actual}")
             return images if self.turn is None else self.turn(images)
         except RobustlabError as error:
             if len(ids) == 1:

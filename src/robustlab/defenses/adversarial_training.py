@@ -50,7 +50,7 @@ class AdversarialTraining(TrainedDefense):
         model = networks[self.source]
         device = next(model.parameters()).device
         with progress.track(f"{self.attack.name} on the {split.name} images", len(chosen)) as bar:
-            found = [
+            adversarial = [
                 self.attack.run(
                     model,
                     split.pixels(rows).to(device),
@@ -63,7 +63,7 @@ class AdversarialTraining(TrainedDefense):
                 ).images.cpu()
                 for rows in torch.split(chosen, _AT_ONCE)
             ]
-        mixture = LazyImages.of(_Mixture(split, chosen, torch.cat(found)))
+        mixture = LazyImages.of(_Mixture(split, chosen, torch.cat(adversarial)))
         return Split(images=mixture, labels=split.labels, ids=split.ids, name=split.name)
 
 

@@ -32,10 +32,10 @@ def read_finished(run: str | Path | EvaluationRun) -> Finished:
             are damaged, changed or inconsistent.
     """
     folder = run.folder if isinstance(run, EvaluationRun) else as_path("run", run)
-    found = load_run(folder)
-    if not isinstance(found, EvaluationRun):
+    loaded = load_run(folder)
+    if not isinstance(loaded, EvaluationRun):
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
-    results = found.results
+    results = loaded.results
     verdicts = read_verdicts(folder, results)
     if wrong := _disagreement(results, verdicts):
         raise RunError(f"{folder}: {FILE} and results.json do not agree on {wrong}; {AGAIN}")

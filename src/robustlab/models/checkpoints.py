@@ -113,8 +113,8 @@ def _read(path: Path) -> Any:
     """Read a file that ``torch.save`` wrote, and refuse one that would run code or fill the memory."""
     try:
         if path.is_dir() or not path.exists():
-            found = "is a folder, not a file" if path.is_dir() else "does not exist"
-            raise ModelFileError(f"{path} {found}")
+            fault = "is a folder, not a file" if path.is_dir() else "does not exist"
+            raise ModelFileError(f"{path} {fault}")
         _check(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch, about formats that it will drop

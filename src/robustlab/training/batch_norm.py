@@ -64,16 +64,16 @@ def batch_statistics(network: nn.Module) -> Iterator[dict[str, Tensor]]:
     torch refuses a gradient through ``running_mean`` and ``running_var``. So each layer's scale and bias, if
     it has them, carry the gradient of the statistics. Layers in eval mode are left out.
     """
-    found: dict[str, Tensor] = {}
+    statistics: dict[str, Tensor] = {}
 
     def note(name: str, layer: _BatchNorm, values: Tensor) -> None:
         variance, mean = torch.var_mean(values.float(), [0, *range(2, values.ndim)], correction=0)
         constant, fixed = mean.detach(), variance.detach()
-        found[f"{name}.running_mean"], found[f"{name}.running_var"] = constant, fixed
+        statistics[f"{name}.running_mean"], statistics[f"{name}.running_var"] = constant, fixed
         if layer.affine:
             scale = layer.weight * (variance + layer.eps).rsqrt()
-            found[f"{name}.weight"] = scale * (fixed + layer.eps).sqrt()
-            found[f"{name}.bias"] = layer.bias + scale * (constant - mean)
+            statistics[f"{name}.weight"] = scale * (fixed + layer.eps).sqrt()
+            statistics[f"{name}.bias"] = layer.bias + scale * (constant - mean)
 
     handles = [
         layer.register_forward_pre_hook(lambda _, given, name=name, layer=layer: note(name, layer, given[0]))
@@ -81,7 +81,7 @@ def batch_statistics(network: nn.Module) -> Iterator[dict[str, Tensor]]:
         if layer.training
     ]
     try:
-        yield found
+        yield statistics
     finally:
         for handle in handles:
             handle.remove()

@@ -129,10 +129,10 @@ def _check_classifier(network: nn.Module, objective: Objective, data: Split, com
     with torch.no_grad(), seeding.isolated(0):
         logits = ask(network, few.pixels(slice(None)))
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(few):
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else no_tensor(logits)
+        description = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else no_tensor(logits)
         raise RobustlabError(
             f"{objective.name} trains a classifier, which returns logits ({len(few)}, K) for {len(few)} "
-            f"images; the network returned {found}"
+            f"images; the network returned {description}"
         )
     check_classes(logits.shape[1], int(data.labels.max()))
 

@@ -31,12 +31,12 @@ def settings(view: EvaluationView) -> str:
     version = _version(view)
     ours = f"robustlab{' ' + version if version else ''}"
     if results.proofs_only and results.certificates:
-        found = results.certificates
-        figure = f"{share(found.certified)} (95 % interval {interval(found.certified)})"
-        figure += f", {found.terms}," if found.terms else ""
+        certificates = results.certificates
+        figure = f"{share(certificates.certified)} (95 % interval {interval(certificates.certified)})"
+        figure += f", {certificates.terms}," if certificates.terms else ""
         sentence = (
             f"{ours} found a certified accuracy of {figure} for {results.subject.name} on {images} within "
-            f"{spec(results.threat)}, by {spec(found.certifier)}; seed {results.seed}."
+            f"{spec(results.threat)}, by {spec(certificates.certifier)}; seed {results.seed}."
         )
         return sentence.replace("\u00a0", " ")
     sentence = (

@@ -137,8 +137,8 @@ def bound_loss(
         products_in(products),
         seen_by_relus(network) as layers,
     ):
-        found = margins(bounded, step.labels, Interval(lower, upper))
-    worst = -found.scatter(1, step.labels[:, None], 0.0)
+        bounds = margins(bounded, step.labels, Interval(lower, upper))
+    worst = -bounds.scatter(1, step.labels[:, None], 0.0)
     return F.cross_entropy(worst, step.labels), layers
 
 

@@ -66,8 +66,8 @@ def radii(network: PrototypeClassifier, images: Tensor, labels: Tensor) -> Tenso
     apart = own_points - other_points
     doubled = 2 * images.flatten(1).to(points.dtype) - own_points - other_points
     length = apart.square().sum(dim=1).clamp(min=1e-6).sqrt()
-    found: Tensor = (apart * doubled).sum(dim=1) / (2 * length)
-    return found
+    distances: Tensor = (apart * doubled).sum(dim=1) / (2 * length)
+    return distances
 
 
 def _nearest_boundary(network: PrototypeClassifier, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
