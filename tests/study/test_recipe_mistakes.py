@@ -82,7 +82,7 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     (
         'mode = "test-set"',
         'certifier = "crwn"',
-        ("evaluations.1.certifier", "unknown certifier 'crwn'", "did you mean 'crown'?"),
+        ("evaluations.fgsm (study units).certifier: unknown certifier 'crwn'", "did you mean 'crown'?"),
     ),
     ("x = [0.0, 0.5]", "x = [0.0, 1.5]", ("curves.0.x.1", "found 1.5")),
     ("x = [0.0, 0.5]", "x = []", ("curves.0.x", "at least 1 item")),
