@@ -99,6 +99,7 @@ def _run_stages(plan: Plan, workspace: Workspace) -> tuple[dict[str, StageRecord
         store.start_stage(stage.key, stage.name)
 
     def end(stage: StudyStage, payload: dict[str, Any], seconds: float) -> None:
+        seconds += payload.pop("earlier_seconds", 0.0)  # of a training that was resumed
         records[stage.key] = StageRecord(key=stage.key, name=stage.name, payload=payload, seconds=seconds)
         store.finish_stage(records[stage.key])
         progress.stage(stage.name, "done", seconds)

@@ -116,4 +116,9 @@ class TrainingJob:
         }
         save_network(self.path, network, self.model, self.shape, card)
         checkpoint.unlink(missing_ok=True)
-        return {"epochs": history.epochs, "best_epoch": history.best_epoch, "parameters": parameters}
+        return {
+            "epochs": history.epochs,
+            "best_epoch": history.best_epoch,
+            "parameters": parameters,
+            "earlier_seconds": history.earlier_seconds,
+        }

@@ -1,6 +1,7 @@
 """One training loop for every network: seeded per epoch, resumable after a kill."""
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -41,10 +42,12 @@ class History:
             ``"validation loss"``), for classifiers ``"validation accuracy"`` and, with robust validation,
             ``"validation robust accuracy"``.
         best_epoch: the epoch, counted from 1, whose weights were kept.
+        earlier_seconds: the time of the epochs that the checkpoint of a stopped training held.
     """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    earlier_seconds: float = field(default=0.0, compare=False)
 
 
 def train(
@@ -164,7 +167,7 @@ class _Loop:
             for name, optimizer in self.optimizers.items()
         }
         self.average = None if config.averaging is None else AveragedWeights(network)
-        self.history = History()
+        self.history, self.started = History(), time.perf_counter()
         self.best: dict[str, Tensor] = {}
 
     def run_epoch(self, epoch: int, data: Split, bar: Task) -> dict[str, float]:
@@ -312,6 +315,7 @@ class _Loop:
             "identity": self.identity,
             "epochs": self.history.epochs,
             "best_epoch": self.history.best_epoch,
+            "seconds": self.history.earlier_seconds + time.perf_counter() - self.started,
             "optimizers": {name: checkpoints.plain_of(part) for name, part in self.optimizers.items()},
         }
         save_tensors(path, tensors, header)
@@ -340,7 +344,11 @@ class _Loop:
                 _below(f"optimizer/{player}", tensors),
                 header["optimizers"][player],
             )
-        self.history = History(epochs=header["epochs"], best_epoch=header["best_epoch"])
+        self.history = History(
+            epochs=header["epochs"],
+            best_epoch=header["best_epoch"],
+            earlier_seconds=header.get("seconds", 0.0),
+        )
 
 
 @contextmanager
