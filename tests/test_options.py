@@ -20,7 +20,8 @@ from robustlab.cli.main import app
 from robustlab.cli.options import with_options
 from robustlab.core.errors import SpecError
 from robustlab.core.options import check_options, option_info, options_of, taking, texts_for_paths
-from robustlab.options import EvaluationOptions, StudyOptions
+from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.options import OF_OUTCOMES, PREPROCESSING, AttackFields, EvaluationOptions, StudyOptions
 from robustlab.training_options import TrainOptions
 
 JOBS: list[tuple[str, type, Any]] = [
@@ -29,6 +30,13 @@ JOBS: list[tuple[str, type, Any]] = [
     ("study", StudyOptions, robustlab.run_study),
     ("train", TrainOptions, robustlab.train),
 ]
+
+
+def test_an_option_of_the_attacker_is_in_the_keys() -> None:
+    # `EvaluationContext.key` reads these fields by name; the target is in the name of a stage.
+    assert set(OF_OUTCOMES) == {"mode", "target", "eight_bit", "eot_samples"}
+    assert {*OF_OUTCOMES, *PREPROCESSING} == set(options_of(AttackFields))
+    assert set(OF_OUTCOMES) - {"target"} <= set(EvaluationContext.__dataclass_fields__)
 
 
 @pytest.mark.parametrize(("command", "kind", "function"), JOBS, ids=[job[0] for job in JOBS])

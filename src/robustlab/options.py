@@ -186,6 +186,13 @@ class AttackFields:
     )
 
 
+PREPROCESSING = ("mean", "std", "scale")
+"""Options that become a part of the classifier, whose code is hashed."""
+
+OF_OUTCOMES = tuple(name for name in options_of(AttackFields) if name not in PREPROCESSING)
+"""Options that outcomes depend on: they are in the ledger's keys, and an evaluation's folder records them."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EvaluationFields(AttackFields):
     """The options of an evaluation that a row of a study has, too."""

@@ -31,6 +31,16 @@ def targeted(folder: Path, model: nn.Module, split: Split, target: str | int, **
     return evaluate(folder, model, split, attacks="pgd(steps=20)", target=target, **options)
 
 
+@pytest.mark.parametrize("words", [[3, "3", "targeted(classes=3)"], ["+1", "next"]])
+def test_all_ways_to_name_a_target_are_one(
+    words: list[str | int], model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    runs = [targeted(tmp_path, model, split, word) for word in words]
+    assert len({json.dumps(run.results.model_dump(mode="json")["robust"]) for run in runs}) == 1
+    with pytest.raises(RunError, match="other settings: target"):
+        targeted(tmp_path, model, split, 2)
+
+
 def reachable(model: nn.Module, split: Split, targets: Tensor) -> Tensor:
     """Return (N,) whether a linear model can be moved to a target within EPS: the linear program's vertices.
 

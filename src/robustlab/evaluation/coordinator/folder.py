@@ -7,7 +7,7 @@ from pathlib import Path
 
 from robustlab.evaluation.coordinator.goals import spelled_target
 from robustlab.evaluation.coordinator.setup import LoadedInputs, eot_samples
-from robustlab.options import EvaluationOptions
+from robustlab.options import OF_OUTCOMES, EvaluationOptions
 from robustlab.runs.owner import CERTIFICATES, EVALUATION, Owner
 
 
@@ -25,13 +25,12 @@ def owner_of(request: LoadedInputs, options: EvaluationOptions) -> Owner:
         "images": chosen.split.sha256(),
         "threat": repr(request.threat),
         "seed": str(options.seed),
-        "mode": options.mode,
-        "samples": str(eot_samples(request, options)),
-        "eight_bit": str(options.eight_bit),
         "surrogates": _hash([[model.code, model.sha256()] for model in request.surrogates]),
     }
-    if options.target is not None:
-        identity["target"] = spelled_target(options.target)
+    settings = {name: getattr(options, name) for name in OF_OUTCOMES}
+    settings["samples"], settings["eot_samples"] = eot_samples(request, options), None
+    settings["target"] = None if options.target is None else spelled_target(options.target)
+    identity |= {name: str(value) for name, value in settings.items() if value is not None}
     kind = CERTIFICATES if options.proofs_only else EVALUATION
     return Owner(name=kind + subject.name, identity=identity)
 

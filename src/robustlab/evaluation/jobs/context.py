@@ -21,6 +21,7 @@ from robustlab.evaluation.classify import Responses, responses
 from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.options import OF_OUTCOMES
 from robustlab.runs.ledger import digest
 from robustlab.runs.records import PassTime
 from robustlab.threats import ThreatModel
@@ -104,9 +105,9 @@ class EvaluationContext:
 
     @cached_property
     def key(self) -> str:
-        """The hash of all that an outcome depends on except the image and the attack."""
+        """The hash of all that an outcome depends on except the image, the attack and its goal."""
         models = [[model.code, model.sha256()] for model in (self.subject, *self.surrogates)]
-        settings = [self.seed, self.mode, self.eot_samples, self.eight_bit, self.bf16]
+        settings = [self.seed, self.bf16, *(getattr(self, name) for name in OF_OUTCOMES if name != "target")]
         return digest("evaluation", program(), models, self.data, identity_of(self.threat), settings)
 
     @cached_property
