@@ -5,12 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from small_studies import HEAD, SCALE, evaluation, write
 from typer.testing import CliRunner
 
 import robustlab
+from robustlab.certify import Certifier, ProofResult
 from robustlab.cli.main import app
-from robustlab.core.errors import RecipeError
+from robustlab.core.errors import RecipeError, SpecError
 from robustlab.core.spec import register
 from robustlab.evaluation.checks import CheckResult, PassiveCheck
 
@@ -125,6 +127,49 @@ def test_units_of_a_file_train_in_recipes_and_alone(place: Path) -> None:
     (place / "units.py").write_text(UNITS.replace("return 2 *", "return 0 *"))
     changed = robustlab.run_study(write(place, head, row), out="run", quick=True)
     assert accuracies(changed) != accuracies(run)
+
+
+def test_a_long_spec_is_no_long_path(place: Path) -> None:
+    inner = "pgd_training(threat=linf(eps=0.05), attack=pgd(steps=1, rel_step_size=0.25))"
+    objective = inner
+    for _ in range(3):
+        objective = f"alternating(first={inner}, second={objective}, share=0.5)"
+    assert len(objective) > 255
+    options = {"architecture": "strided_cnn(hidden=16)", "dataset": "digits", "epochs": 1, "train": 50}
+    run = robustlab.train(objective, out=place / "run", **options)  # type: ignore[arg-type]
+    assert run.card["epochs"] == 1
+    with pytest.raises(SpecError, match="objective is too long"):
+        robustlab.train("a" * 256, out=place / "other", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_row_is_made_again_when_a_certifier_of_a_package_changes(place: Path) -> None:
+    recipe = write(place, OWN.replace("net.py:make", "net.py:no_bounds"), evaluation("pgd", **PGD))
+    (place / "net.py").write_text(
+        NETWORK.replace("self.layer(images.flatten(1))", "self.layer(images.flatten(1)).erf()")
+        + "\n\ndef no_bounds():\n    return Net()\n"
+    )
+
+    def certified(share: float) -> float | None:
+        @register("of_a_package")
+        class OfAPackage(Certifier):
+            """Claims what it is told."""
+
+            norms = ("linf",)
+            claimed = share
+
+            def prove(self, model: Any, images: Any, labels: Any, threat: Any) -> ProofResult:
+                del threat
+                proven = (model(images).argmax(dim=1) == labels) & (self.claimed == 1)
+                zeros = torch.zeros_like(labels)
+                return ProofResult(proven, zeros + 1, zeros)
+
+        run = robustlab.run_study(recipe, out="run", quick=True)
+        (figures,) = [row for row in run.results.rows if row.id == "pgd"]
+        return None if figures.certified is None else figures.certified.value
+
+    assert not certified(0.0)
+    assert certified(1.0)
 
 
 @pytest.mark.usefixtures("own_registry")
