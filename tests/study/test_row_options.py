@@ -15,6 +15,7 @@ from robustlab.cli.main import app
 from robustlab.core.errors import RecipeError
 from robustlab.options import AttackFields, EvaluationFields
 from robustlab.study.loading import load_recipe
+from robustlab.study.plan import at
 from robustlab.study.recipe import EvaluationPart, SeriesPart
 
 PGD: dict[str, Any] = {"attacks": "pgd(steps=3)", "threat": "linf(eps=0.1)"}
@@ -38,6 +39,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
 def test_each_option_is_a_key() -> None:
     assert {part.name for part in fields(EvaluationFields)} <= {part.name for part in fields(EvaluationPart)}
     assert {part.name for part in fields(AttackFields)} <= {part.name for part in fields(SeriesPart)}
+
+
+def test_the_texts_that_take_factors_are_the_same_everywhere() -> None:
+    texts: dict[str, Any] = {
+        "attacks": "pgd(steps=x)",
+        "threat": "linf(eps=x)",
+        "target": "targeted(classes=x)",
+    }
+    plain: dict[str, Any] = {"model": "baseline", "mean": "mnist", "std": "mnist"}
+    series = SeriesPart(label="a", **plain, **texts)
+    assert series.specs() == texts
+    values: dict[str, Any] = {name: text.replace("x", "0.5") for name, text in texts.items()}
+    assert at(series, 0.5) == SeriesPart(label="a", **plain, **values)
+    texts |= {"certifier": "smoothing(sigma=x)"}
+    row = EvaluationPart(id="a", title="A", **plain, **texts)
+    assert row.specs() == texts
+    settings = row.settings(lambda text: text.replace("x", "0.5"))
+    assert (settings["target"], settings["certifier"]) == ("targeted(classes=0.5)", "smoothing(sigma=0.5)")
 
 
 @pytest.mark.parametrize("name", ROWS)

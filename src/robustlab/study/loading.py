@@ -279,7 +279,7 @@ class _References:
 
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:
-            choices = self.sweep.choices(self.sweep.factors_in(*part.specs()))
+            choices = self.sweep.choices(self.sweep.factors_in(*part.specs().values()))
             self._attacked(f"evaluations.{part.id}", part, choices)
 
     def _one_set(self, place: str, name: str, *, clean: bool) -> None:

@@ -13,7 +13,6 @@ from robustlab.data import Splits
 from robustlab.defenses import Defense, TrainedDefense
 from robustlab.detectors import Detector
 from robustlab.evaluation import preprocessing
-from robustlab.evaluation.coordinator.arguments import UNITS
 from robustlab.evaluation.coordinator.goals import criteria_of
 from robustlab.models import Model
 from robustlab.models.own_code import with_hash
@@ -81,34 +80,28 @@ def make_plan(
     """Expand a recipe over the values of its factors; the recipe was checked by `load_recipe`.
 
     Args:
-        recipe: of the study.
         dataset: the splits, already limited in a quick run.
         compute: device and precision of the training.
-        seed: the run's seed.
         quick: whether networks of the zoo take the place of the same trainings, and epochs are capped.
         models: loads models that come from elsewhere; the keys of the recipe's networks are filled in.
     """
     models = models or StudyModels(recipe=recipe, folder=Path())
-    return _Planner(recipe, dataset, compute, seed, models, quick=quick).plan()
+    return _Planner(recipe, dataset, compute, seed, quick, models).plan()
 
 
+@dataclass
 class _Planner:
-    def __init__(
-        self,
-        recipe: Recipe,
-        dataset: Splits,
-        compute: Compute,
-        seed: int,
-        models: StudyModels,
-        *,
-        quick: bool,
-    ) -> None:
-        self.recipe, self.compute, self.seed, self.quick = recipe, compute, seed, quick
-        self.dataset = dataset
-        self.data = {part: dataset.split(part).sha256() for part in ("train", "validation", "test")}
-        self.sweep, self.models = Sweep(recipe), models
-        self.questions: dict[Key, Question] = {}
-        self.result = Plan()
+    recipe: Recipe
+    dataset: Splits
+    compute: Compute
+    seed: int
+    quick: bool
+    models: StudyModels
+    result: Plan = field(default_factory=Plan)
+
+    def __post_init__(self) -> None:
+        self.data = {part: self.dataset.split(part).sha256() for part in ("train", "validation", "test")}
+        self.sweep = Sweep(self.recipe)
 
     def plan(self) -> Plan:
         self._networks()
@@ -179,14 +172,15 @@ class _Planner:
                 criteria_of(settings["target"], self.dataset.classes)
         except SpecError as error:
             raise RecipeError(f"{place}: {error}") from None
-        threat = None if part.threat is None else choice.bound(part.threat)
+        specs = {name: choice.bound(text) for name, text in part.specs().items()}
+        threat = threat_of(specs.get("threat"))
         return Question(
             model=part.model,
             choice=choice,
-            attacks=None if part.attacks is None else choice.bound(part.attacks),
-            threat=threat_of(threat),
-            threat_text=repr(threat_of(None)) if threat is None else threat,
-            surrogates=tuple(part.surrogates),
+            attacks=specs.get("attacks"),
+            threat=threat,
+            threat_text=specs.get("threat", repr(threat)),
+            surrogates=part.surrogates,
             settings=settings,
         )
 
@@ -287,13 +281,12 @@ class _Planner:
 def factors_of(sweep: Sweep, part: Attacked) -> set[str]:
     """Return the factors that an evaluation depends on."""
     models = map(sweep.factors_of, (part.model, *part.surrogates))
-    return sweep.factors_in(*part.specs()).union(*models)
+    return sweep.factors_in(*part.specs().values()).union(*models)
 
 
 def at(series: SeriesPart, x: float) -> Attacked:
     """Return the question at one point of a curve, where ``x`` has this value."""
-    texts = {name: getattr(series, name, None) for name in ("attacks", "threat", *UNITS)}
-    values = {name: bound(text, {"x": x}) for name, text in texts.items() if isinstance(text, str)}
+    values = {name: bound(text, {"x": x}) for name, text in series.specs().items()}
     return replace(series, **values)  # type: ignore[arg-type]
 
 

@@ -78,14 +78,6 @@ def _known_dataset(name: str) -> str:
     return name
 
 
-def _asked(check: Callable[..., object], *values: object) -> None:
-    """Check values, with an error that pydantic reports with its place."""
-    try:
-        check(*values)
-    except (SpecError, SetupError) as error:
-        raise ValueError(str(error)) from None
-
-
 def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
     """Return the unit of a field's spec; an error names the field."""
     try:
@@ -258,7 +250,10 @@ class Attacked(_WithOptions, AttackFields):
 
     @pydantic.model_validator(mode="after")
     def _preprocessing_is_known(self) -> Self:
-        _asked(preprocessing.asked, self.mean, self.std, self.scale)
+        try:
+            preprocessing.asked(self.mean, self.std, self.scale)
+        except (SpecError, SetupError) as error:
+            raise ValueError(str(error)) from None
         return self
 
     def settings(self, bound: Bound = str) -> dict[str, Any]:
@@ -267,15 +262,14 @@ class Attacked(_WithOptions, AttackFields):
         Args:
             bound: puts the values of factors into a spec.
         """
+        specs = self.specs()
         names = [part.name for part in fields(EvaluationFields) if hasattr(self, part.name)]
-        values = {name: getattr(self, name) for name in names}
-        specs = {name for name in UNITS if isinstance(values.get(name), str)}
-        return {name: bound(value) if name in specs else value for name, value in values.items()}
+        return {name: bound(specs[name]) if name in specs else getattr(self, name) for name in names}
 
-    def specs(self) -> list[str]:
-        """Return the texts that may use factors, without the sources of classifiers."""
-        texts = [self.attacks, self.threat, *(getattr(self, name, None) for name in UNITS)]
-        return [text for text in texts if isinstance(text, str)]
+    def specs(self) -> dict[str, str]:
+        """Return the texts that may use factors, by the field's name, without the sources of classifiers."""
+        texts = {name: getattr(self, name, None) for name in ("attacks", "threat", *UNITS)}
+        return {name: text for name, text in texts.items() if isinstance(text, str)}
 
 
 @_part_with_options
