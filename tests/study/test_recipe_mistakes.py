@@ -253,6 +253,16 @@ MISTAKES: list[tuple[str, str, tuple[str, ...]]] = [
     # Names that are used twice
     ('samples = ["vae"]', 'samples = ["vae", "vae"]', ("samples", "'vae' is used twice")),
     ('id = "fgsm"', 'id = "clean"', ("evaluations", "'clean' is used twice")),
+    (
+        SURROGATES,
+        'surrogates = ["baseline", "baseline"]',
+        ("evaluations.fgsm.surrogates", "'baseline' is used twice"),
+    ),
+    (
+        'label = "FGSM"\n',
+        'label = "FGSM"\nsurrogates = ["vae_like.py:make", "baseline", "baseline"]\n',
+        ("curves.eps.series.surrogates", "'baseline' is used twice"),
+    ),
     ('id = "grey_found"', 'id = "found"', ("detections", "'found' is used twice")),
     ("[models.purified]", "[models.vae]", ("networks and models", "'vae' is used twice")),
     ("[networks.gan]", "[networks.scale]", ("factors, networks and models", "'scale' is used twice")),

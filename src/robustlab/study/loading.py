@@ -1,7 +1,8 @@
 """Reads a recipe, and looks up all names in it, so that mistakes are found before the first training."""
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -84,16 +85,18 @@ def load_recipe(path: Path) -> Recipe:
         recipe = Recipe.model_validate(content)
     except pydantic.ValidationError as error:
         raise RecipeError(f"{path}: {refusal(error)}") from None
-    _check_references(recipe, path)
+    with _placed(str(path), RecipeError):
+        _References(recipe).check()
     return recipe
 
 
-def _check_references(recipe: Recipe, path: Path) -> None:
-    """Parse every spec and look up every name, before anything is trained."""
+@contextmanager
+def _placed(place: str, *kinds: type[RobustlabError]) -> Iterator[None]:
+    """Turn errors of some kinds into a `RecipeError` whose message begins with the place."""
     try:
-        _References(recipe).check()
-    except RecipeError as error:
-        raise RecipeError(f"{path}: {error}") from None
+        yield
+    except kinds as error:
+        raise RecipeError(f"{place}: {error}") from None
 
 
 def _has_target_class(target: int | str | Criterion | None) -> bool:
@@ -109,11 +112,7 @@ class _References:
         self.generative: list[str] = []
 
     def check(self) -> None:
-        """Check everything.
-
-        Raises:
-            RecipeError: there is a mistake; the message begins with its place.
-        """
+        """Check everything; the message of a `RecipeError` begins with the place of the mistake."""
         self._names_are_unique()
         self._networks()
         self._models()
@@ -142,9 +141,12 @@ class _References:
             *((f"curves.{c.id}.x", list(map(repr, c.x))) for c in recipe.curves),
             *((f"curves.{c.id}.series", [series.label for series in c.series]) for c in recipe.curves),
         ):
-            doubled = next((i for i in ids if ids.count(i) > 1), None)
-            if doubled:
-                raise RecipeError(f"{what}: {shown(doubled)} is used twice")
+            self._unique(what, ids)
+
+    def _unique(self, what: str, names: Sequence[str]) -> None:
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled:
+            raise RecipeError(f"{what}: {shown(doubled)} is used twice")
 
     def _known(self, place: str, word: str | None, accepted: Collection[str]) -> None:
         if word is not None and word not in accepted:
@@ -156,10 +158,8 @@ class _References:
         # A model file names its model, and is read without running a file: a user's network is code(...).
         reader = parse if kind is Model else parse_trusted
         for choice in self.sweep.choices(self.sweep.factors_in(text)):
-            try:
+            with _placed(choice.titled(place), SpecError, SetupError):
                 part = reader(kind, choice.bound(text))
-            except (SpecError, SetupError) as error:
-                raise RecipeError(f"{choice.titled(place)}: {error}") from None
         return part
 
     def _fits(self, place: str, part: Unit, as_what: str, needed: str, found: str) -> None:
@@ -217,10 +217,8 @@ class _References:
         if text.isidentifier() and text not in {*zoo_names(), *units(Source)}:
             self._known(place, text, own)
         for choice in self.sweep.choices(self.sweep.factors_in(text)):
-            try:
+            with _placed(choice.titled(place), RobustlabError):
                 named = source(choice.bound(text))
-            except RobustlabError as error:
-                raise RecipeError(f"{choice.titled(place)}: {error}") from None
         if isinstance(named, ComposedDefense):
             for argument in [n for n, value in vars(named).items() if value in named.networks]:
                 kind = named.network_kinds.get(argument, needed)
@@ -230,6 +228,7 @@ class _References:
         self._source(f"{place}.model", part.model, "classifier")
         for text in part.surrogates:
             self._source(f"{place}.surrogates", text, "classifier")
+        self._unique(f"{place}.surrogates", part.surrogates)
         for choice in choices:
             self._units(choice.titled(place), part.settings(choice.bound))
         if part.attacks is None:
@@ -239,10 +238,8 @@ class _References:
             return
         for choice in choices:
             here, settings = choice.titled(place), part.settings(choice.bound)
-            try:
+            with _placed(f"{here}.threat", RobustlabError):
                 threat = threat_of(None if part.threat is None else choice.bound(part.threat))
-            except RobustlabError as error:
-                raise RecipeError(f"{here}.threat: {error}") from None
             meant = ""
             try:
                 asked = attack_list(choice.bound(part.attacks))
@@ -262,20 +259,16 @@ class _References:
             if part.mode == "test-set" and len(attacks) != 1:
                 raise RecipeError(f"{here}: a test-set is perturbed by one attack; found {len(attacks)}")
             if isinstance(part, EvaluationPart) and part.curve:
-                try:
+                with _placed(f"{here}.curve", SpecError):
                     check_curve(threat)
-                except SpecError as error:
-                    raise RecipeError(f"{here}.curve: {error}") from None
             if part.mode == "test-set" and settings["target"] == ALL:
                 raise RecipeError(f"{here}: a test-set is perturbed towards one class; found target {ALL}")
 
     def _units(self, place: str, settings: Mapping[str, Any]) -> None:
         """Check the options that take a unit; they are parsed where the option is used."""
         for name in UNITS.keys() & settings.keys():
-            try:
+            with _placed(f"{place}.{name}", SpecError, SetupError):
                 UNITS[name](settings[name])
-            except (SpecError, SetupError) as error:
-                raise RecipeError(f"{place}.{name}: {error}") from None
 
     def _evaluations(self) -> None:
         for part in self.recipe.evaluations:
@@ -334,10 +327,8 @@ class _References:
                 f"{{ {name} = {accepted[0]!r} }}; {offer(accepted)}"
             )
         for x in curve.x:
-            try:
+            with _placed(place, SpecError):
                 self._attacked(place, at(series, x), [choice])
-            except SpecError as error:
-                raise RecipeError(f"{place}: {error}") from None
 
     def _findings(self) -> None:
         parts = {part.id: part for part in self.recipe.evaluations}
@@ -355,10 +346,8 @@ class _References:
         for claim in self.recipe.claims:
             for reading in claim.readings:
                 for comparison in reading.holds:
-                    try:
+                    with _placed(f"claims.{claim.id}", RecipeError):
                         judge(comparison, dict.fromkeys(figures, nothing), {})
-                    except RecipeError as error:
-                        raise RecipeError(f"claims.{claim.id}: {error}") from None
 
     def _pictures(self) -> None:
         for name in self.recipe.gallery.evaluations if self.recipe.gallery else []:
