@@ -37,21 +37,30 @@ def reestimate(network: nn.Module, data: Split, compute: Compute) -> None:
     layers are in eval mode, and the images are not augmented. Each layer's mode is as before in the end.
     """
     layers = list(batch_norms(network).values())
-    modes = [(part, part.training) for part in network.modules()]
     momenta = [layer.momentum for layer in layers]
+    with in_eval_mode(network):
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # a plain mean over all batches
+            layer.training = True
+        try:
+            # Parts of nearly the same size: each counts as much.
+            for rows in torch.arange(len(data)).tensor_split(-(-len(data) // _BATCH)):
+                with compute.autocast():
+                    network(data.pixels(rows.to(data.labels.device)))
+        finally:
+            for layer, momentum in zip(layers, momenta, strict=True):
+                layer.momentum = momentum
+
+
+@contextmanager
+def in_eval_mode(network: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode inside the block, and each of its parts into its own mode after it."""
+    modes = [(part, part.training) for part in network.modules()]
     network.eval()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain mean over all batches
-        layer.training = True
     try:
-        # Parts of nearly the same size: each counts as much.
-        for rows in torch.arange(len(data)).tensor_split(-(-len(data) // _BATCH)):
-            with compute.autocast():
-                network(data.pixels(rows.to(data.labels.device)))
+        yield
     finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
         for part, training in modes:
             part.training = training
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from robustlab.core import seeding
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingStep:
@@ -30,3 +32,10 @@ class TrainingStep:
     progress: float
     key: int
     validating: bool = False
+
+    def draw_key(self, *purpose: object) -> int:
+        """Return a key for `seeding`: another one at each step, but the same one in every validation.
+
+        With other noise after each epoch, chance would take part in the choice of the best epoch.
+        """
+        return seeding.derive(0 if self.validating else self.key, *purpose)

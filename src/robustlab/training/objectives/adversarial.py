@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
+from torch import Tensor
 
 from robustlab.attacks import FGSM, PGD, Attack, frozen
 from robustlab.attacks.gradients import ExactGradient
@@ -42,9 +43,12 @@ class AdversarialObjective(Objective):
     def perturbed(self, step: TrainingStep) -> Tensor:
         """Return the images (N, C, H, W) that the step trains on; the network is as it was before."""
 
-    @abstractmethod
     def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
-        """Return the mean training loss (a scalar), given the images that `perturbed` returned."""
+        """Return the mean training loss (a scalar), given the images that `perturbed` returned.
+
+        It is the cross-entropy, unless an objective has another one.
+        """
+        return cross_entropy(step, points)
 
     def with_share_of_eps(self, share: float) -> "AdversarialObjective":
         """Return the same objective with a share of its eps, from 0 to 1."""
@@ -58,20 +62,36 @@ def require_bounded(threat: ThreatModel) -> None:
         raise ValueError(f"threat must bound a distance, such as linf(eps=0.3), found {threat!r}")
 
 
+class AroundObjective(AdversarialObjective):
+    """An objective that is put around another one, but not around one of its own kind."""
+
+    objective: Objective
+
+    def __post_init__(self) -> None:
+        as_adversarial(self.objective, type(self))
+
+    @property
+    def inner(self) -> AdversarialObjective:
+        """The other objective."""
+        return as_adversarial(self.objective)
+
+    def perturbed(self, step: TrainingStep) -> Tensor:
+        return self.inner.perturbed(step)
+
+    def with_share_of_eps(self, share: float) -> AdversarialObjective:
+        return type(self)(**vars(self) | {"objective": self.inner.with_share_of_eps(share)})
+
+
 def as_adversarial(objective: Objective, around: type[Objective] | tuple[()] = ()) -> AdversarialObjective:
     """Return an objective that another one is put around.
-
-    Args:
-        objective: the inner one.
-        around: the kind of the outer one, if it is not put around its own kind.
 
     Raises:
         ValueError: it does not attack the network, or it is of the kind ``around``.
     """
     if not isinstance(objective, AdversarialObjective) or isinstance(objective, around):
-        example = "trades(threat=linf(eps=0.3))"
         raise ValueError(
-            f"objective must be one that attacks the network, such as {example}, found {objective!r}"
+            "objective must be one that attacks the network, such as trades(threat=linf(eps=0.3)), found "
+            f"{objective!r}"
         )
     return objective
 
@@ -102,31 +122,30 @@ def searching(step: TrainingStep, *, train_mode: bool) -> Iterator[None]:
 
 
 def climb(
-    network: nn.Module,
+    step: TrainingStep,
     threat: ThreatModel,
-    clean: Tensor,
     start: Tensor,
-    loss: Callable[[Tensor], Tensor],
+    loss: Callable[[Tensor], Tensor] | None = None,
     *,
     steps: int,
     rel_step_size: float,
 ) -> Tensor:
-    """Return the allowed points after steps of steepest ascent, each of them projected.
+    """Return the allowed points near the images after steps of steepest ascent, each of them projected.
 
     Args:
-        network: images to logits.
+        step: the network, the images and the labels.
         threat: the threat model.
-        clean: (N, C, H, W) in [0, 1].
         start: (N, C, H, W) where the first step begins; it may lie outside the ball.
-        loss: of logits (N, K), in fp32; a scalar, the sum over the images.
+        loss: of logits (N, K), in fp32; a scalar, the sum over the images. None: the cross-entropy.
         steps: the number of steps.
         rel_step_size: the length of a step as a fraction of eps.
     """
+    loss = loss or (lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"))
     points = start
     for _ in range(steps):
         points = points.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(network(points).float()), points)
-        points = threat.project(threat.ascend(points.detach(), gradient, rel_step_size), clean)
+        (gradient,) = torch.autograd.grad(loss(step.network(points).float()), points)
+        points = threat.project(threat.ascend(points.detach(), gradient, rel_step_size), step.images)
     return points
 
 
@@ -137,20 +156,18 @@ def as_search(attack: Attack, threat: ThreatModel) -> PGD:
         ValueError: it is another attack than `fgsm`, or `pgd` without restarts from a random start or the
             clean image; it has a gradient estimator; or it does not support the threat model.
     """
+    search = attack
     if isinstance(attack, FGSM):
-        length = attack.rel_step_size or (1.25 if attack.random_start else 1.0)
-        search: Attack = PGD(
+        search = PGD(
             steps=1,
-            rel_step_size=length,
+            rel_step_size=attack.rel_step_size or (1.25 if attack.random_start else 1.0),
             start="random" if attack.random_start else "clean",
             gradient=attack.gradient,
         )
-    else:
-        search = attack
     if not isinstance(search, PGD) or search.restarts != 1 or search.start not in ("random", "clean"):
-        example = "pgd(steps=10, rel_step_size=0.25)"
         raise ValueError(
-            f"attack must be fgsm, or a pgd with restarts=1, start=random or clean; such as {example}"
+            "attack must be fgsm, or a pgd with restarts=1, start=random or clean; such as "
+            "pgd(steps=10, rel_step_size=0.25)"
         )
     if search.gradient != ExactGradient():
         raise ValueError(f"attack must follow the exact gradient, found {search.gradient!r}")
@@ -166,9 +183,8 @@ def attacked(step: TrainingStep, threat: ThreatModel, search: PGD) -> Tensor:
         start = threat.random_start(start, seeding.derive(step.key, "start"), step.ids)
     with searching(step, train_mode=True):
         return climb(
-            step.network,
+            step,
             threat,
-            step.images,
             start,
             lambda logits: measure(search.loss, logits, step.labels).sum(),
             steps=search.steps,

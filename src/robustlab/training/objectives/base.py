@@ -43,6 +43,7 @@ class Objective(Unit, ABC):
         """Return the mean loss (a scalar) of the step's player on the batch."""
 
 
-def cross_entropy(step: TrainingStep) -> Tensor:
-    """Return the mean cross-entropy of a classifier on the step's own images, in fp32."""
-    return F.cross_entropy(step.network(step.images).float(), step.labels)
+def cross_entropy(step: TrainingStep, images: Tensor | None = None) -> Tensor:
+    """Return the mean cross-entropy of a classifier in fp32, on the step's own images or on others."""
+    logits = step.network(step.images if images is None else images)
+    return F.cross_entropy(logits.float(), step.labels)

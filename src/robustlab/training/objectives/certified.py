@@ -7,8 +7,7 @@ with their gradient, as Shi et al. 2021 (arXiv:2103.17268) do. A certifier uses 
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, final
 
@@ -20,7 +19,7 @@ from robustlab.certify import Interval, margin_bounds
 from robustlab.certify.rules.linear import products_in
 from robustlab.data import Split
 from robustlab.threats import ThreatModel
-from robustlab.training.batch_norm import batch_norms, batch_statistics
+from robustlab.training.batch_norm import batch_norms, batch_statistics, in_eval_mode
 from robustlab.training.objectives.base import Objective, cross_entropy
 from robustlab.training.objectives.bound_shapes import Layers, imbalance, initialize, seen_by_relus
 from robustlab.training.objectives.with_tensors import WithTensors
@@ -132,7 +131,7 @@ def bound_loss(
     products = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     bounded = WithTensors(network, statistics) if statistics else network
     with (
-        _in_eval_mode(network),
+        in_eval_mode(network),
         torch.autocast(device, enabled=False),
         products_in(products),
         seen_by_relus(network) as layers,
@@ -140,14 +139,3 @@ def bound_loss(
         bounds = margins(bounded, step.labels, Interval(lower, upper))
     worst = -bounds.scatter(1, step.labels[:, None], 0.0)
     return F.cross_entropy(worst, step.labels), layers
-
-
-@contextmanager
-def _in_eval_mode(network: nn.Module) -> Iterator[None]:
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

@@ -11,7 +11,6 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelLength, register
 from robustlab.training.objectives.base import Objective
-from robustlab.training.objectives.draws import draw_key
 from robustlab.training.step import TrainingStep
 
 
@@ -45,7 +44,7 @@ class Consistency(Objective):
         """Return the logarithms (copies, N, K) of the probabilities."""
         size = tuple(step.images.shape[1:])
         noise = [
-            seeding.normal(draw_key(step, "consistency", copy), step.ids, size) for copy in range(self.copies)
+            seeding.normal(step.draw_key("consistency", copy), step.ids, size) for copy in range(self.copies)
         ]
         noisy = step.images + self.std * torch.stack(noise)
         logits: Tensor = step.network(noisy.flatten(0, 1)).float()

@@ -7,13 +7,11 @@ from torch import Tensor, nn
 
 from robustlab.certify import Interval, both_margin_bounds, margin_bounds
 from robustlab.core.spec import register
-from robustlab.threats import ThreatModel
-from robustlab.training.objectives.certified import Bounds, CertifiedObjective, ball, require_box
-from robustlab.training.step import TrainingStep
+from robustlab.training.objectives.ibp_training import IBPTraining
 
 
 @register("crown_ibp_training")
-class CROWNIBPTraining(CertifiedObjective):
+class CROWNIBPTraining(IBPTraining):
     """Cross-entropy of the worst logits that a mixture of two bounds allows, and of the clean ones.
 
     The margins are those of the certifier `crown_ibp`, mixed with those of `ibp`. The weight of the first
@@ -22,23 +20,7 @@ class CROWNIBPTraining(CertifiedObjective):
     `ibp_training`, and so does the validation.
     """
 
-    threat: ThreatModel
     kappa: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
-    """The final weight of the clean cross-entropy; the bounds have the rest of 1."""
-    warmup: Annotated[float, Field(ge=0.0, le=1.0)] = 0.1
-    """The share of the training, at its beginning, on clean images alone."""
-    ramp: Annotated[float, Field(ge=0.0, le=1.0)] = 0.6
-    """The share of the training after which eps and the weights have their final values."""
-    regularizer: Annotated[float, Field(ge=0.0)] = 0.5
-    """As of `ibp_training`."""
-    initialization: bool = True
-    """As of `ibp_training`."""
-
-    def __post_init__(self) -> None:
-        require_box(self.threat, self.warmup, self.ramp)
-
-    def box(self, step: TrainingStep, share: float) -> Bounds:
-        return ball(self.threat, step.images, share)
 
     def margins(self, network: nn.Module, labels: Tensor, pixels: Interval, share: float) -> Tensor:
         if share == 1:

@@ -5,7 +5,6 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelLength, register
 from robustlab.training.objectives.base import Objective
-from robustlab.training.objectives.draws import draw_key
 from robustlab.training.step import TrainingStep
 
 
@@ -23,7 +22,7 @@ class Denoising(Objective):
 
     def loss(self, step: TrainingStep) -> Tensor:
         images = step.images
-        noise = seeding.normal(draw_key(step, "denoising"), step.ids, tuple(images.shape[1:]))
+        noise = seeding.normal(step.draw_key("denoising"), step.ids, tuple(images.shape[1:]))
         noisy = (images + self.std * noise).clamp(0, 1)
         error: Tensor = (step.network(noisy) - images).square().sum() / len(images)
         return error

@@ -6,7 +6,6 @@ from robustlab.core import seeding
 from robustlab.core.spec import register
 from robustlab.models.diffusion import mixture
 from robustlab.training.objectives.base import Objective
-from robustlab.training.objectives.draws import draw_key
 from robustlab.training.step import TrainingStep
 
 
@@ -21,8 +20,8 @@ class DiffusionLoss(Objective):
 
     def loss(self, step: TrainingStep) -> Tensor:
         shape = tuple(step.images.shape[1:])
-        noise = seeding.normal(draw_key(step, "noise"), step.ids, shape)
-        time = seeding.uniform(draw_key(step, "time"), step.ids, (1, 1, 1))
+        noise = seeding.normal(step.draw_key("noise"), step.ids, shape)
+        time = seeding.uniform(step.draw_key("time"), step.ids, (1, 1, 1))
         of_image, of_noise = mixture(time)
         points = of_image * (2 * step.images - 1) + of_noise * noise
         error: Tensor = (step.network(points, time.flatten()) - noise).square().mean()

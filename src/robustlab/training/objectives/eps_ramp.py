@@ -6,13 +6,13 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.core.spec import register
-from robustlab.training.objectives.adversarial import AdversarialObjective, as_adversarial
+from robustlab.training.objectives.adversarial import AdversarialObjective, AroundObjective
 from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
 
 @register("eps_ramp")
-class EpsRamp(AdversarialObjective):
+class EpsRamp(AroundObjective):
     """The loss of another objective, whose eps rises evenly from 0 to its full value.
 
     With a large eps from the first step on, a new network may give all images the same answer for long.
@@ -23,19 +23,12 @@ class EpsRamp(AdversarialObjective):
     share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
     """The share of the training after which eps has its full value."""
 
-    def __post_init__(self) -> None:
-        as_adversarial(self.objective, EpsRamp)
-
     def perturbed(self, step: TrainingStep) -> Tensor:
         return self._reached(step).perturbed(step)
 
     def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
         return self._reached(step).loss_at(step, points)
 
-    def with_share_of_eps(self, share: float) -> AdversarialObjective:
-        inner = as_adversarial(self.objective, EpsRamp)
-        return EpsRamp(objective=inner.with_share_of_eps(share), share=self.share)
-
     def _reached(self, step: TrainingStep) -> AdversarialObjective:
-        inner = as_adversarial(self.objective, EpsRamp)
-        return inner if step.progress >= self.share else inner.with_share_of_eps(step.progress / self.share)
+        done = step.progress >= self.share
+        return self.inner if done else self.inner.with_share_of_eps(step.progress / self.share)

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -38,18 +37,7 @@ class FGSMTraining(AdversarialObjective):
 
     def perturbed(self, step: TrainingStep) -> Tensor:
         with searching(step, train_mode=True):
-            return climb(
-                step.network,
-                self.threat,
-                step.images,
-                self.start(step),
-                lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"),
-                steps=1,
-                rel_step_size=self.rel_step_size,
-            )
-
-    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
-        return F.cross_entropy(step.network(points).float(), step.labels)
+            return climb(step, self.threat, self.start(step), steps=1, rel_step_size=self.rel_step_size)
 
     def start(self, step: TrainingStep) -> Tensor:
         """Return points of the ball (N, C, H, W) that may lie outside [0, 1], as in the authors' code.

@@ -43,11 +43,9 @@ class Mart(AdversarialObjective):
     def perturbed(self, step: TrainingStep) -> Tensor:
         with searching(step, train_mode=False):
             return climb(
-                step.network,
+                step,
                 self.threat,
-                step.images,
                 near(step, START_STD),
-                lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"),
                 steps=self.steps,
                 rel_step_size=self.rel_step_size,
             )

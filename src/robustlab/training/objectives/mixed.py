@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -41,6 +40,3 @@ class Mixed(AdversarialObjective):
         return step.images.index_copy(
             0, rows, attacked(part, self.threat, as_search(self.attack, self.threat))
         )
-
-    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
-        return F.cross_entropy(step.network(points).float(), step.labels)

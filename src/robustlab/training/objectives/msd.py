@@ -68,6 +68,3 @@ class MSD(AdversarialObjective):
             best = torch.where(per_image(higher, best), moved, best)
             highest = torch.maximum(highest, losses)
         return best
-
-    def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
-        return F.cross_entropy(step.network(points).float(), step.labels)

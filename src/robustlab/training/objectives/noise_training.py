@@ -1,11 +1,10 @@
 """Training on Gaussian noise (Cohen, Rosenfeld & Kolter 2019, arXiv:1902.02918), as smoothing needs it."""
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from robustlab.core.spec import PixelLength, register
 from robustlab.training.objectives.adversarial import near
-from robustlab.training.objectives.base import Objective
+from robustlab.training.objectives.base import Objective, cross_entropy
 from robustlab.training.step import TrainingStep
 
 
@@ -20,5 +19,4 @@ class NoiseTraining(Objective):
     """Of the noise, in pixel units; 0 is cross-entropy."""
 
     def loss(self, step: TrainingStep) -> Tensor:
-        images = near(step, self.std) if self.std > 0 else step.images
-        return F.cross_entropy(step.network(images).float(), step.labels)
+        return cross_entropy(step, near(step, self.std) if self.std > 0 else step.images)

@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
@@ -41,5 +40,5 @@ class PGDTraining(AdversarialObjective):
     def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
         if self.clean == 1:
             return cross_entropy(step)
-        loss = F.cross_entropy(step.network(points).float(), step.labels)
+        loss = cross_entropy(step, points)
         return loss if self.clean == 0 else (1 - self.clean) * loss + self.clean * cross_entropy(step)

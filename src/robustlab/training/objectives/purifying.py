@@ -1,6 +1,5 @@
 """Adversarial training of a purifier and a classifier together, with the error of the reconstruction."""
 
-from dataclasses import replace
 from typing import Annotated
 
 from pydantic import Field
@@ -9,13 +8,13 @@ from torch import Tensor
 from robustlab.core.errors import SetupError
 from robustlab.core.spec import register
 from robustlab.models import PurifiedClassifier
-from robustlab.training.objectives.adversarial import AdversarialObjective, as_adversarial
+from robustlab.training.objectives.adversarial import AroundObjective
 from robustlab.training.objectives.base import Objective
 from robustlab.training.step import TrainingStep
 
 
 @register("purifying")
-class Purifying(AdversarialObjective):
+class Purifying(AroundObjective):
     """The loss of another objective, and the distance of purified adversarial images to the clean ones.
 
     The attack of the other objective goes through both parts. The distance is the mean squared error of a
@@ -27,14 +26,8 @@ class Purifying(AdversarialObjective):
     weight: Annotated[float, Field(ge=0.0)] = 1.0
     """Of the distance; 0 is the objective itself."""
 
-    def __post_init__(self) -> None:
-        as_adversarial(self.objective, Purifying)
-
-    def perturbed(self, step: TrainingStep) -> Tensor:
-        return self._inner.perturbed(step)
-
     def loss_at(self, step: TrainingStep, points: Tensor) -> Tensor:
-        loss, network = self._inner.loss_at(step, points), step.network
+        loss, network = self.inner.loss_at(step, points), step.network
         if self.weight == 0:
             return loss
         if not isinstance(network, PurifiedClassifier):
@@ -44,10 +37,3 @@ class Purifying(AdversarialObjective):
             )
         distance: Tensor = (network.purifier(points).float() - step.images).square().mean()
         return loss + self.weight * distance
-
-    def with_share_of_eps(self, share: float) -> AdversarialObjective:
-        return replace(self, objective=self._inner.with_share_of_eps(share))
-
-    @property
-    def _inner(self) -> AdversarialObjective:
-        return as_adversarial(self.objective, Purifying)

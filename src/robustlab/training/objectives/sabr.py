@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import torch.nn.functional as F
 from pydantic import Field
 
 from robustlab.core import seeding
@@ -48,13 +47,6 @@ class SABR(CertifiedObjective):
         room = self.threat.at(self.threat.eps * share * (1 - self.box_share))
         if not step.validating and room.eps > 0:
             with searching(step, train_mode=False):
-                centre = climb(
-                    step.network,
-                    room,
-                    step.images,
-                    room.random_start(step.images, seeding.derive(step.key, "start"), step.ids),
-                    lambda logits: F.cross_entropy(logits, step.labels, reduction="sum"),
-                    steps=self.steps,
-                    rel_step_size=self.rel_step_size,
-                )
+                start = room.random_start(centre, seeding.derive(step.key, "start"), step.ids)
+                centre = climb(step, room, start, steps=self.steps, rel_step_size=self.rel_step_size)
         return ball(self.threat, centre, share * self.box_share)

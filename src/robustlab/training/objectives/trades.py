@@ -42,15 +42,13 @@ class Trades(AdversarialObjective):
     def perturbed(self, step: TrainingStep) -> Tensor:
         if self.beta == 0:
             return step.images
-        start = near(step, START_STD)
         with searching(step, train_mode=False):
             with torch.no_grad():
                 natural = step.network(step.images).float()
             return climb(
-                step.network,
+                step,
                 self.threat,
-                step.images,
-                start,
+                near(step, START_STD),
                 lambda logits: _divergence(natural, logits),
                 steps=self.steps,
                 rel_step_size=self.rel_step_size,
