@@ -46,28 +46,23 @@ class TrainConfig:
         numbers stay the same when a new setting is added.
         """
         described: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size}
-        optimizer = self.optimizer
+        optimizer, validation = self.optimizer, self.validation
         if isinstance(optimizer, Adam) and optimizer.weight_decay == 0:
             described |= {"lr": optimizer.lr, "betas": list(optimizer.betas)}
         else:
             described["optimizer"] = repr(optimizer)
-        if self.schedule != Constant():
-            described["schedule"] = repr(self.schedule)
-        if self.augmentation:
-            described["augmentation"] = [repr(part) for part in self.augmentation]
-        if self.averaging is not None:
-            described["averaging"] = repr(self.averaging)
-        if self.reestimate_batch_norm:
-            described["reestimate_batch_norm"] = True
-        if self.clip is not None:
-            described["clip"] = self.clip
-        if self.validation is not None:
-            validation = self.validation
-            described["validation"] = {
+        rest = {
+            "schedule": None if self.schedule == Constant() else repr(self.schedule),
+            "augmentation": [repr(part) for part in self.augmentation] or None,
+            "averaging": self.averaging and repr(self.averaging),
+            "reestimate_batch_norm": self.reestimate_batch_norm or None,
+            "clip": self.clip,
+            "validation": validation
+            and {
                 "attack": repr(validation.attack),
                 "threat": repr(validation.threat),
                 "images": validation.images,
-            }
-            if validation.stop is not None:
-                described["validation"]["stop"] = validation.stop
-        return described
+                **({} if validation.stop is None else {"stop": validation.stop}),
+            },
+        }
+        return described | {name: value for name, value in rest.items() if value is not None}

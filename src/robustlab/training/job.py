@@ -34,16 +34,9 @@ class TrainingJob:
 
     Attributes:
         network: its name; all draws depend on it.
-        title: shown to users.
-        model: the architecture.
-        shape: of the images, and the number of classes.
-        objective: the loss.
         defense: changes the training set; None: no change.
         sources: by name, the files of the trained networks that the defense needs.
-        config: the rest of the recipe.
-        compute: device and precision.
         threads: number of threads on the CPU.
-        seed: of all draws.
         dataset: the name of the images' dataset.
         path: the file for the weights.
         key: the hash of all that the weights depend on; it is stored in that file.

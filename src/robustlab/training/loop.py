@@ -68,18 +68,13 @@ def train(
 
     Args:
         network: the module, on any device; it is moved to ``compute.device``.
-        objective: the loss; see `Objective`.
-        train_split: the images to train on.
         validation_split: the images that choose the kept epoch.
-        config: epochs, batch size, optimizer and the rest of the recipe.
-        compute: device and precision.
         key: from `seeding.derive`; the order of the images and all noise follow from it and the epoch.
         checkpoint: a file in which every finished epoch is kept, so that a killed run resumes with the same
             result; the caller removes it after storing the network.
         identity: represents the objective, the data and the config. A checkpoint of another key or identity
             is ignored, and the training begins at its first epoch.
-        progress: where to show progress.
-        description: the bar's label.
+        description: the label of the progress bar.
 
     Raises:
         RobustlabError: the loss became infinite or NaN; the objective or the config needs a classifier, and
@@ -274,25 +269,20 @@ class _Loop:
 
     def check_finite(self, losses: dict[str, float]) -> None:
         """Raise `RobustlabError` if a loss of the present epoch is infinite or NaN."""
-        if not all(math.isfinite(value) for value in losses.values()):
-            name, value = next((name, value) for name, value in losses.items() if not math.isfinite(value))
-            rate = max(
-                group["lr"] for optimizer in self.optimizers.values() for group in optimizer.param_groups
-            )
-            raise RobustlabError(
-                f"training diverged in epoch {len(self.history.epochs) + 1}: the {name} is {value}, at a "
-                f"learning rate of {rate:.3g}; try a lower one, or clip the gradient"
-            )
+        for name, value in losses.items():
+            if not math.isfinite(value):
+                groups = [group for part in self.optimizers.values() for group in part.param_groups]
+                raise RobustlabError(
+                    f"training diverged in epoch {len(self.history.epochs) + 1}: the {name} is {value}, at a "
+                    f"learning rate of {max(group['lr'] for group in groups):.3g}; try a lower one, or clip "
+                    "the gradient"
+                )
 
     def collapsed(self) -> bool:
         """Return whether the accuracy under attack has fallen as far as ends the training."""
-        validation, reached = (
-            self.config.validation,
-            [epoch[_ROBUST] for epoch in self.history.epochs if _ROBUST in epoch],
-        )
-        if validation is None or validation.stop is None or not reached:
-            return False
-        return reached[-1] < max(reached) - validation.stop
+        reached = [epoch[_ROBUST] for epoch in self.history.epochs if _ROBUST in epoch]
+        stop = None if self.config.validation is None else self.config.validation.stop
+        return stop is not None and bool(reached) and reached[-1] < max(reached) - stop
 
     def _rank(self, losses: dict[str, float]) -> tuple[float, float]:
         """Return the sort key of epochs, the best first."""
