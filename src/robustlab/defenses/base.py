@@ -2,28 +2,20 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 from torch import nn
 
 from robustlab.core.progress import Progress
 from robustlab.core.spec import Unit
 from robustlab.data import Split
+from robustlab.models.base import UsesNetworks
 
 
-class Defense(Unit, ABC):
+class Defense(UsesNetworks, Unit, ABC):
     """A way to make a classifier harder to attack."""
 
     kind = "defense"
     example = "purifier(network=vae, classifier=baseline)"
-
-    network_kinds: ClassVar[Mapping[str, str]] = {}
-    """The arguments that name trained networks, and the kind (`Model.network_kind`) of each."""
-
-    @property
-    def networks(self) -> tuple[str, ...]:
-        """The names of the trained networks it needs: those of `network_kinds`; override it for others."""
-        return tuple(str(getattr(self, argument)) for argument in self.network_kinds)
 
 
 class TrainedDefense(Defense):

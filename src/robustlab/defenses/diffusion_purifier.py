@@ -4,9 +4,10 @@ DiffPure (Nie et al. 2022, arXiv:2205.07460), with deterministic DDIM steps (Son
 arXiv:2010.02502). One step is the denoiser of Carlini et al. 2023 (arXiv:2206.10550).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import pairwise
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -46,15 +47,11 @@ class DiffusionDenoiser(nn.Module):
         share = 1 - torch.arange(self.steps + 1, device=images.device, dtype=images.dtype) / self.steps
         times = start * share
         points = mixture(times[0])[0] * (2 * images - 1)
-        again = self.checkpointed and self.steps > 1 and torch.is_grad_enabled()
+        step: Callable[[Tensor, Tensor, Tensor], Tensor] = self._step
+        if self.checkpointed and self.steps > 1 and torch.is_grad_enabled():
+            step = partial(checkpoint, self._step, use_reentrant=False, preserve_rng_state=False)
         for now, then in pairwise(times):
-            if again:
-                step: Any = checkpoint(
-                    self._step, points, now, then, use_reentrant=False, preserve_rng_state=False
-                )
-            else:
-                step = self._step(points, now, then)
-            points = step
+            points = step(points, now, then)
         return (points + 1) / 2
 
     def _step(self, points: Tensor, now: Tensor, then: Tensor) -> Tensor:

@@ -1,12 +1,14 @@
 """The model kind: a unit that builds a network for given image and class shapes."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from robustlab.core.spec import Unit
+from robustlab.core.text import with_article
 
 
 class Shape(NamedTuple):
@@ -49,6 +51,18 @@ class Model(Unit, ABC):
         """Return a network with fresh weights from torch's global generator."""
 
 
+class UsesNetworks:
+    """A defense or a detector: arguments of it may name trained networks."""
+
+    network_kinds: ClassVar[Mapping[str, str]] = {}
+    """The arguments that name trained networks, and the kind (`Model.network_kind`) of each."""
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The names of the trained networks it needs: those of `network_kinds`; override it for others."""
+        return tuple(str(getattr(self, argument)) for argument in self.network_kinds)
+
+
 def require_part(field: str, model: Model, kind: str) -> None:
     """Refuse an architecture that can't be a part of another one.
 
@@ -62,8 +76,7 @@ def require_part(field: str, model: Model, kind: str) -> None:
             must not get around the refusal of a user's code.
     """
     if model.network_kind != kind or model.runs_code:
-        article = "an" if kind == "autoencoder" else "a"
-        raise ValueError(f"{field} must be {article} {kind} of `ls models`, found {model!r}")
+        raise ValueError(f"{field} must be {with_article(kind)} of `ls models`, found {model!r}")
 
 
 class Normalize(nn.Module):

@@ -141,9 +141,8 @@ def _misfit(found: Tensor, wanted: Tensor) -> str:
         )
     valid = torch.isfinite(_exact(cast))
     # A mask may contain infinities on purpose.
-    if torch.equal(valid, torch.isfinite(_exact(wanted))) and not torch.isnan(_exact(cast)).any():
-        return ""
-    if valid.all():
+    as_before = torch.equal(valid, torch.isfinite(_exact(wanted))) and not torch.isnan(_exact(cast)).any()
+    if as_before or valid.all():
         return ""
     if torch.isfinite(_exact(found)).all():
         return f"holds values too large for {wanted.dtype}"

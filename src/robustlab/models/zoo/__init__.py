@@ -8,6 +8,7 @@ an ``nn.Module``, images (N, C, H, W) in [0, 1] to logits (N, K).
 import importlib.metadata
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -35,8 +36,7 @@ def trained_like(dataset: str, shape: Shape, recipe: Mapping[str, object]) -> st
         recipe: the rest of what a training depends on, under the names of the network's card.
     """
     wanted = {**recipe, "dataset": dataset, "shape": shape._asdict()}
-    cards = {path.stem: read_json(path) for path in sorted(ZOO.glob("*.json"))}
-    return next((name for name, card in cards.items() if wanted.items() <= card.items()), None)
+    return next((name for name, card in _cards().items() if wanted.items() <= card.items()), None)
 
 
 def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
@@ -45,14 +45,17 @@ def trained_on(dataset: str, shape: Shape) -> list[nn.Module]:
     Those with a defense, or with another objective than cross-entropy, are left out: they are robust, so
     their adversarial images add little to an attack. A card that names no objective is not left out.
     """
-    cards = {path: read_json(path) for path in sorted(ZOO.glob("*.json"))}
     return [
-        load_network(path.with_suffix(".safetensors"))
-        for path, card in cards.items()
+        load_network(file_of(name))
+        for name, card in _cards().items()
         if (card["dataset"], card["shape"]) == (dataset, shape._asdict())
         and card.get("defense") is None
         and card.get("objective", "cross_entropy()") == "cross_entropy()"
     ]
+
+
+def _cards() -> dict[str, Any]:
+    return {path.stem: read_json(path) for path in sorted(ZOO.glob("*.json"))}
 
 
 def load_from_zoo(name: str) -> nn.Module:
