@@ -33,9 +33,6 @@ def write_card(
     """Write ``card.json``, ``card.md`` and ``recipe.toml`` into a training's folder; return the card.
 
     Args:
-        run: the finished training.
-        objective: what the network was trained for.
-        model: its architecture.
         recipe: of a study that does the same; None where the images exist in Python alone.
         data_name: the dataset, or the user's function, whose test images the commands name.
         shown_folder: the run's folder as it can be typed.

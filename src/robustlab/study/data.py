@@ -61,11 +61,9 @@ def _own(
     if test is None:
         raise DataError(NEEDS_TEST)
     whole, tested = (load_images(part, note=note) for part in (images, test))
-    if whole.split.images.shape[1:] != tested.split.images.shape[1:]:
-        shapes = (tuple(part.split.images.shape[1:]) for part in (whole, tested))
-        raise DataError(
-            "images of training and test must have the same shape, found {} and {}".format(*shapes)
-        )
+    one, other = (tuple(part.split.images.shape[1:]) for part in (whole, tested))
+    if one != other:
+        raise DataError(f"images of training and test must have the same shape, found {one} and {other}")
     first, second = train_and_validation(len(whole.split), validation_fraction, seed)
     return Splits(
         name=one_line(whole.name, 200),

@@ -54,9 +54,10 @@ class StudyModels:
         own = choice.of(self._sweep.factors_of(text))
         known = (text, own.id)
         if known not in self._classifiers:
-            name = self._sweep.instance(text, choice) if text in self._own else None
             loaded = load(own.bound(text), self.note, self._known(choice))
-            self._classifiers[known] = classifier_of(loaded, name=name or one_line(loaded.name, 100))
+            ours = text in self.recipe.networks or text in self.recipe.models
+            name = self._sweep.instance(text, choice) if ours else one_line(loaded.name, 100)
+            self._classifiers[known] = classifier_of(loaded, name=name)
         return self._classifiers[known]
 
     def key(self, text: str, choice: Choice) -> str:
@@ -110,10 +111,6 @@ class StudyModels:
         if isinstance(named, ComposedDefense):
             return bool(code_of(named)) or any(self.from_elsewhere(part, choice) for part in named.networks)
         return True
-
-    @property
-    def _own(self) -> set[str]:
-        return {*self.recipe.networks, *self.recipe.models}
 
     def _known(self, choice: Choice) -> Mapping[str, Callable[[], Loaded]]:
         """Return the function that loads each name of the recipe."""

@@ -127,12 +127,6 @@ def _choices(recipe: Recipe, plan: Plan) -> list[Choice]:
     return sorted(by_id.values(), key=lambda choice: list(choice.values))
 
 
-def _instance(sweep: Sweep, model: str, choice: Choice) -> str:
-    """Return a source as results show it: a network or model of the recipe with its choice of values."""
-    own = model in sweep.recipe.networks or model in sweep.recipe.models
-    return sweep.instance(model, choice) if own else model
-
-
 def _asked(question: Question) -> dict[str, Any]:
     if question.attacks is None:
         return {"attacks": None, "threat": None}
@@ -156,8 +150,8 @@ def _rows(recipe: Recipe, plan: Plan, records: Records) -> list[Row]:
             "note": part.note,
             "reference": part.reference,
             "variant": variant,
-            "model": _instance(sweep, question.model, question.choice),
-            "surrogates": [_instance(sweep, name, question.choice) for name in question.surrogates],
+            "model": sweep.instance(question.model, question.choice),
+            "surrogates": [sweep.instance(name, question.choice) for name in question.surrogates],
             "mode": question.mode,
         }
         rows.append(Row.model_validate(described | _asked(question) | payload))
@@ -196,7 +190,7 @@ def _curves(recipe: Recipe, plan: Plan, records: Records) -> list[Curve]:
             series=[
                 Series(
                     label=series.label,
-                    model=_instance(Sweep(recipe), series.model, stage.points[0].choice),
+                    model=Sweep(recipe).instance(series.model, stage.points[0].choice),
                     attacks=series.attacks or "none",
                     threat=series.threat or "any image in [0, 1]",
                     accuracy=records[stage.key].payload["accuracy"],

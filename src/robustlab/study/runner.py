@@ -42,21 +42,12 @@ def execute(options: StudyOptions, progress: Progress | None = None) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    _check(options)
-    here = working_folder() or Path()  # a unit's code may change it
-    with chdir(here), enough_memory(REMEDY):
-        return run_prepared(prepare(options, here, progress_of(options, progress)), options)
-
-
-def _check(options: StudyOptions) -> None:
-    """Check the types and ranges of all options.
-
-    Raises:
-        RobustlabError: an option has a wrong type or value.
-    """
     check_options(options, {"Progress": Progress})
     if options.dataset is not None:
         check_dataset(options.dataset)
+    here = working_folder() or Path()  # a unit's code may change it
+    with chdir(here), enough_memory(REMEDY):
+        return run_prepared(prepare(options, here, progress_of(options, progress)), options)
 
 
 def run_prepared(study: PreparedStudy, options: StudyOptions) -> Run:
@@ -134,11 +125,10 @@ def _run_stages(plan: Plan, workspace: Workspace) -> tuple[dict[str, StageRecord
 
 def _kept_records(plan: Plan, workspace: Workspace) -> dict[str, StageRecord]:
     """Return the records, by key, of the stages that an earlier run finished and whose files exist."""
-    records = {stage.key: workspace.store.stage(stage.key) for stage in plan.stages}
     return {
         stage.key: record
         for stage in plan.stages
-        if (record := records[stage.key]) is not None and stage.intact(workspace)
+        if (record := workspace.store.stage(stage.key)) is not None and stage.intact(workspace)
     }
 
 

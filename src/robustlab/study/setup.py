@@ -52,9 +52,7 @@ def prepare(options: StudyOptions, here: Path, progress: Progress) -> PreparedSt
     """Read the recipe and the data, and plan the study. The same options give the same plan in any process.
 
     Args:
-        options: the checked options.
         here: the working directory.
-        progress: where progress is shown.
 
     Raises:
         RobustlabError: the recipe, the data or the options have a mistake.
@@ -89,12 +87,10 @@ def prepare_recipe(
     """Plan a study of a recipe that was checked, on these images.
 
     Args:
-        recipe: the study.
         data: the splits, cut down already in a quick run.
         folder: where the run goes.
         owner: whose folder that must be.
         options: of device, precision, seed, ``quick`` and ``overwrite``.
-        progress: where progress is shown.
         test_source: the text that names the whole test split for `evaluate`; None if no text does.
     """
     environment.check_torchvision()

@@ -79,6 +79,6 @@ class Sweep:
         return set()
 
     def instance(self, name: str, choice: Choice) -> str:
-        """Return the name of a network or model under a choice of values."""
+        """Return the name of a network or model under a choice of values; any other source as it is."""
         own = choice.of(self._of(name)).id
         return f"{name}-{own}" if own else name

@@ -69,16 +69,18 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
     )
     _check_classes(model, data)
     source = options.test_dataset or options.dataset
+    names = ("data_root", "device", "precision", "seed", "overwrite")
+    asked = StudyOptions(out=options.out, **{name: getattr(options, name) for name in names})
     study = prepare_recipe(
         recipe,
         data,
         folder,
         owner,
-        _study_options(options),
+        asked,
         progress,
         test_source=None if isinstance(source, Split) else str(source),
     )
-    run = run_prepared(study, _study_options(options))
+    run = run_prepared(study, asked)
     card = write_card(
         run,
         objective,
@@ -177,14 +179,13 @@ def _recipe(options: TrainOptions, network: dict[str, Any], objective: Objective
 def _owner(content: dict[str, Any], options: TrainOptions, objective: Objective, model: Model) -> Owner:
     """Return what the folder records of the training: all options that make it another one."""
     network = content["networks"][NETWORK]
-    settings = {field.name: getattr(options, field.name) for field in fields(TrainingFields)}
-    names = ("dataset", "test_dataset", "validation_fraction", "train", "validation", "seed")
-    for name, value in ((name, getattr(options, name)) for name in names):
-        settings[name] = value.sha256() if isinstance(value, Split) else value
+    names = [field.name for field in fields(TrainingFields)]
+    names += ["dataset", "test_dataset", "validation_fraction", "train", "validation", "seed"]
     identity = {"objective": f"{network['objective']}{code_of(objective)}", "model": repr(model)}
-    identity |= {
-        name: str(list(value) if isinstance(value, tuple) else value) for name, value in settings.items()
-    }
+    for name in names:
+        value = getattr(options, name)
+        value = value.sha256() if isinstance(value, Split) else value
+        identity[name] = str(list(value) if isinstance(value, tuple) else value)
     return Owner(name=TRAINING, identity=identity)
 
 
@@ -204,8 +205,3 @@ def _check_classes(model: Model, data: Splits) -> None:
     classes = class_count(network, data.train.take(slice(2)).pixels(slice(None)))
     if classes < data.classes:
         raise RobustlabError(f"the model outputs {classes} logits, but labels go up to {data.classes - 1}")
-
-
-def _study_options(options: TrainOptions) -> StudyOptions:
-    names = ("data_root", "device", "precision", "seed", "overwrite")
-    return StudyOptions(out=options.out, **{name: getattr(options, name) for name in names})

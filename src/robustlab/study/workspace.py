@@ -6,17 +6,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robustlab.attacks import AttackResult
 from robustlab.core.device import Compute
 from robustlab.core.errors import ModelFileError
 from robustlab.core.options import EvaluationMode
 from robustlab.core.progress import Progress
 from robustlab.core.spec import Unit
 from robustlab.data import Split, Splits
-from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import UNITS
 from robustlab.evaluation.coordinator.evaluate import cascade_of
@@ -46,7 +43,6 @@ class Question:
 
     Attributes:
         model: the classifier's source.
-        choice: the values of the factors.
         attacks: specs; None: clean images.
         threat: what the attacker may do.
         threat_text: the same as the recipe states it.
@@ -99,10 +95,6 @@ class Workspace:
         dataset: the three splits, already limited in a quick run.
         compute: device and precision of the training; evaluations search in fp32, so that their figures do
             not depend on timings.
-        seed: the run's seed.
-        store: the run on disk.
-        progress: receives the progress.
-        models: the classifiers.
         training_threads: threads of each training on the CPU.
         test_source: the text that names the whole test split; None if no text does, as in a quick run.
         data_root: where that text is looked for first.
@@ -145,8 +137,6 @@ class Workspace:
         """Yield the loaded objects for a question about some test images, on the device.
 
         Args:
-            question: the question.
-            split: the images.
             n: the number of images, from the first; default: all.
             checks: whether checks run.
             whole: whether proofs and a curve are looked for, if the question has them.
@@ -195,23 +185,14 @@ class Workspace:
             self._fixed_sets.move_to_end(known)
             return self._fixed_sets[known]
         with self.asked(question, images) as asked:
-            points = self._attacked(asked, images).images.cpu()
+            request, options, context = asked.request, asked.options, asked.context
+            (stage,) = cascade_of(request, options, context, self.store, self.progress).stages
+            found = stage.search(context, images.to(context.device), lambda *_: None)
+            points = found.images.cpu()
         self._fixed_sets[known] = points
         while len(self._fixed_sets) > _CACHED_SETS:
             self._fixed_sets.popitem(last=False)
         return points
-
-    def _attacked(self, asked: Asked, images: Split) -> AttackResult:
-        (stage,) = cascade_of(asked.request, asked.options, asked.context, self.store, self.progress).stages
-        return stage.search(asked.context, images.to(asked.context.device), lambda *_: None)
-
-    def seen_by_classifier(self, classifier: nn.Module, images: Tensor) -> Tensor:
-        """Return the input of a classifier's last part: the purified images, or the images themselves."""
-        if not isinstance(classifier, PurifiedClassifier):
-            return images
-        with torch.no_grad():
-            purified: Tensor = classifier.purifier(images)
-        return purified
 
 
 def shape_of(dataset: Splits) -> Shape:

@@ -57,7 +57,7 @@ class EvaluateStage(StudyStage):
         """The checks that run; None: no check, as of clean images."""
         if self.checks == "none" or self.question.attacks is None:
             return None
-        return "all" if self.checks == "all" else "cheap"
+        return self.checks
 
     @property
     def questions(self) -> tuple[Question, ...]:

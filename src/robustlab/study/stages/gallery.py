@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from robustlab.defenses import PurifiedClassifier
 from robustlab.evaluation.jobs.context import program
 from robustlab.models.files import save_tensors
 from robustlab.study.stages.base import StudyStage
@@ -43,7 +44,10 @@ class GalleryStage(StudyStage):
                 images = workspace.perturbed(column, chosen).to(images.device)
             with workspace.asked(column, chosen) as asked:
                 answers = asked.context.responses(images, "gallery")
-                shown = workspace.seen_by_classifier(asked.context.model, images)
+                shown, model = images, asked.context.model
+                if isinstance(model, PurifiedClassifier):
+                    with torch.no_grad():
+                        shown = model.purifier(images)
             columns.append(
                 [
                     {"index": len(pictures) + place, "prediction": prediction, "confidence": confidence}
