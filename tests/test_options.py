@@ -85,13 +85,11 @@ class Few:
         texts_for_paths(self)
 
 
-def _job(options: Few) -> Few:
+@taking(Few)
+def job(options: Few) -> Few:
     """Do it."""
     check_options(options, {})
     return options
-
-
-job = taking(Few, _job, "job")
 
 
 def test_one_field_is_all_that_an_option_needs() -> None:

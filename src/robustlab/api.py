@@ -1,6 +1,7 @@
 """The main jobs as functions: a study, an evaluation or a training with its report; a report again."""
 
 from pathlib import Path
+from typing import TypeVar
 
 from robustlab import report
 from robustlab.certify_options import CertifyOptions
@@ -13,8 +14,11 @@ from robustlab.study import execute as execute_study
 from robustlab.study import execute_training
 from robustlab.training_options import TrainOptions
 
+RunT = TypeVar("RunT", Run, EvaluationRun, TrainingRun)
 
-def _run_study(options: StudyOptions) -> Run:
+
+@taking(StudyOptions)
+def run_study(options: StudyOptions) -> Run:
     """Run a study, or the rest of it, and write its report.
 
     The same call resumes the run; a changed option repeats only the work that depends on it.
@@ -25,12 +29,11 @@ def _run_study(options: StudyOptions) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    run = execute_study(options)
-    report.write_report(run.folder)
-    return run
+    return _reported(execute_study(options))
 
 
-def _evaluate(options: EvaluationOptions) -> EvaluationRun:
+@taking(EvaluationOptions)
+def evaluate(options: EvaluationOptions) -> EvaluationRun:
     """Measure how robust a classifier is, image by image, and write the report.
 
     The same call resumes the run. More images, or another attack, repeat no earlier work.
@@ -41,12 +44,11 @@ def _evaluate(options: EvaluationOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    run = execute_evaluation(options)
-    report.write_report(run.folder)
-    return run
+    return _reported(execute_evaluation(options))
 
 
-def _certify_model(options: CertifyOptions) -> EvaluationRun:
+@taking(CertifyOptions)
+def certify_model(options: CertifyOptions) -> EvaluationRun:
     """Prove, image by image, that no attack within a threat model can succeed, without an attack.
 
     The same call resumes the run. More images, or another certifier, repeat no earlier work.
@@ -57,10 +59,11 @@ def _certify_model(options: CertifyOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input, or the certifier can't bound the classifier; the message names the layer.
     """
-    return _evaluate(options)
+    return _reported(execute_evaluation(options))
 
 
-def _train(options: TrainOptions) -> TrainingRun:
+@taking(TrainOptions)
+def train(options: TrainOptions) -> TrainingRun:
     """Train one network, or go on where it was stopped, and write its card and its report.
 
     The same call again resumes after the last finished epoch, with the same result.
@@ -71,15 +74,12 @@ def _train(options: TrainOptions) -> TrainingRun:
     Raises:
         RobustlabError: bad input, or the training diverged. What was finished stays on the disk.
     """
-    run = execute_training(options)
+    return _reported(execute_training(options))
+
+
+def _reported(run: RunT) -> RunT:
     report.write_report(run.folder)
     return run
-
-
-run_study = taking(StudyOptions, _run_study, "run_study")
-evaluate = taking(EvaluationOptions, _evaluate, "evaluate")
-certify_model = taking(CertifyOptions, _certify_model, "certify_model")
-train = taking(TrainOptions, _train, "train")
 
 
 def write_report(folder: str | Path) -> Path:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from robustlab.core.options import EvaluationMode, PrecisionChoice, option_info
+from robustlab.core.options import EvaluationMode, PrecisionChoice, option
 from robustlab.options import FOLDER, EvaluationOptions
 
 if TYPE_CHECKING:
@@ -18,17 +18,14 @@ class CertifyOptions(EvaluationOptions):
     job: ClassVar[str] = "certify"
     proofs_only: ClassVar[bool] = True
 
-    certifier: "str | Certifier" = field(
-        default="auto",
-        metadata=option_info(
-            "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all",
-            command_line="text",
-            accepted="a certifier's spec, or a certifier",
-        ),
+    certifier: "str | Certifier" = option(
+        "auto",
+        "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all",
+        command_line="text",
+        accepted="a certifier's spec, or a certifier",
     )
-    out: str | Path | None = field(
-        default=None,
-        metadata=option_info("the run's folder; default runs/certify-NAME-DATASET-NORM-EPS-HASH", **FOLDER),
+    out: str | Path | None = option(
+        None, "the run's folder; default runs/certify-NAME-DATASET-NORM-EPS-HASH", **FOLDER
     )
 
     # Options of an evaluation that are not offered here, with their values.

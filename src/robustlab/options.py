@@ -18,6 +18,7 @@ from robustlab.core.options import (
     PositiveInt,
     PrecisionChoice,
     Samples,
+    option,
     option_info,
     options_of,
     texts_for_paths,
@@ -78,62 +79,46 @@ class SubjectFields:
             accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder or a .safetensors file",
         ),
     )
-    weights: str | Path | None = field(
-        default=None,
-        metadata=option_info(
-            "weights to load into it: safetensors, or what torch.save wrote, such as a checkpoint",
-            command_line="text",
-            metavar="FILE",
-        ),
+    weights: str | Path | None = option(
+        None,
+        "weights to load into it: safetensors, or what torch.save wrote, such as a checkpoint",
+        command_line="text",
+        metavar="FILE",
     )
-    network: str | None = field(default=None, metadata=option_info("which network, of a study's run folder"))
-    name: str | None = field(
-        default=None, metadata=option_info("what to call it; default: a name made from the above")
-    )
-    dataset: "str | Path | Split" = field(
-        default="mnist",
-        metadata=option_info(
-            "one of `ls datasets`, whose test split is attacked, or FILE.py:FUNCTION that returns (images, "
-            "labels). In Python also a split",
-            command_line="text",
-            accepted="a name, FILE.py:NAME or a Split; tensors go into images= and labels=",
-        ),
+    network: str | None = option(None, "which network, of a study's run folder")
+    name: str | None = option(None, "what to call it; default: a name made from the above")
+    dataset: "str | Path | Split" = option(
+        "mnist",
+        "one of `ls datasets`, whose test split is attacked, or FILE.py:FUNCTION that returns (images, "
+        "labels). In Python also a split",
+        command_line="text",
+        accepted="a name, FILE.py:NAME or a Split; tensors go into images= and labels=",
     )
     data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
-    images: "Tensor | np.ndarray[Any, Any] | None" = field(
-        default=None,
-        metadata=option_info(
-            "your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1]",
-            command_line=None,
-        ),
+    images: "Tensor | np.ndarray[Any, Any] | None" = option(
+        None,
+        "your own, in the place of a dataset: (N, C, H, W), uint8 or floating in [0, 1]",
+        command_line=None,
     )
-    labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = field(
-        default=None, metadata=option_info("of those, (N,) integers", command_line=None)
+    labels: "Tensor | np.ndarray[Any, Any] | Sequence[int] | None" = option(
+        None, "of those, (N,) integers", command_line=None
     )
-    n: PositiveInt | None = field(
-        default=None,
-        metadata=option_info(
-            "how many images, the first ones; default 1000 of a named dataset, all of your own",
-            flag="-n",
-        ),
+    n: PositiveInt | None = option(
+        None, "how many images, the first ones; default 1000 of a named dataset, all of your own", flag="-n"
     )
-    threat: "str | ThreatModel" = field(
-        default="linf(eps=0.3)",
-        metadata=option_info(
-            "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded; or a "
-            "class of yours, FILE.py:CLASS(eps=8/255)",
-            command_line="text",
-        ),
+    threat: "str | ThreatModel" = option(
+        "linf(eps=0.3)",
+        "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded; or a "
+        "class of yours, FILE.py:CLASS(eps=8/255)",
+        command_line="text",
     )
-    attacks: "str | Attack | Ensemble | Sequence[str | Attack | Ensemble]" = field(
-        default="standard",
-        metadata=option_info(
-            "attacks and ensembles in the order in which an image meets them, such as standard, or "
-            "pgd(steps=40), fgsm; comma-separated or repeated; default standard. `ls attacks` and "
-            "`ls ensembles` list them; a class of yours is FILE.py:CLASS(steps=5)",
-            command_line="texts",
-            accepted="specs, attacks or ensembles",
-        ),
+    attacks: "str | Attack | Ensemble | Sequence[str | Attack | Ensemble]" = option(
+        "standard",
+        "attacks and ensembles in the order in which an image meets them, such as standard, or "
+        "pgd(steps=40), fgsm; comma-separated or repeated; default standard. `ls attacks` and "
+        "`ls ensembles` list them; a class of yours is FILE.py:CLASS(steps=5)",
+        command_line="texts",
+        accepted="specs, attacks or ensembles",
     )
 
 
@@ -141,48 +126,35 @@ class SubjectFields:
 class AttackFields:
     """The options that an attacker needs; the lines of a study's curves have these, too."""
 
-    mode: EvaluationMode = field(
-        default="verdict",
-        metadata=option_info(
-            "stop at an image's first success (verdict); spend each attack's full budget on every image "
-            "that is left (max-loss); or perturb all images by each attack, those that are misclassified "
-            "or broken too, and report the accuracy on each perturbed set (test-set)"
-        ),
+    mode: EvaluationMode = option(
+        "verdict",
+        "stop at an image's first success (verdict); spend each attack's full budget on every image "
+        "that is left (max-loss); or perturb all images by each attack, those that are misclassified "
+        "or broken too, and report the accuracy on each perturbed set (test-set)",
     )
-    target: "str | Class | Criterion | None" = field(
-        default=None,
-        metadata=option_info(
-            "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
-            "all, each other class in turn, for a table of what was reached. Default: any but the label",
-            command_line="text",
-            accepted="a class, next, least-likely, all, a criterion or its spec",
-        ),
+    target: "str | Class | Criterion | None" = option(
+        None,
+        "the class that the attacker wants: its number; next, the one after the label; least-likely; or "
+        "all, each other class in turn, for a table of what was reached. Default: any but the label",
+        command_line="text",
+        accepted="a class, next, least-likely, all, a criterion or its spec",
     )
-    eight_bit: Flag = field(
-        default=False,
-        metadata=option_info("only images that a file of 8 bits per value can hold count as adversarial"),
+    eight_bit: Flag = option(
+        False, "only images that a file of 8 bits per value can hold count as adversarial"
     )
-    eot_samples: Samples | None = field(
-        default=None,
-        metadata=option_info(
-            "how often a random classifier is asked about each point; default as the attacks wish",
-        ),
+    eot_samples: Samples | None = option(
+        None, "how often a random classifier is asked about each point; default as the attacks wish"
     )
-    mean: str | Number | Sequence[Number] | None = field(
-        default=None,
-        metadata=option_info(
-            "with std, the normalisation that the network was trained with and does not do itself, put in "
-            "front of it: a dataset's name such as mnist, imagenet, 0.5, or numbers, one or one per channel, "
-            "separated by commas. eps stays on the scale of the images in [0, 1]",
-            command_line="text",
-        ),
+    mean: str | Number | Sequence[Number] | None = option(
+        None,
+        "with std, the normalisation that the network was trained with and does not do itself, put in "
+        "front of it: a dataset's name such as mnist, imagenet, 0.5, or numbers, one or one per channel, "
+        "separated by commas. eps stays on the scale of the images in [0, 1]",
+        command_line="text",
     )
-    std: str | Number | Sequence[Number] | None = field(
-        default=None, metadata=option_info("see mean", command_line="text")
-    )
-    scale: Number = field(
-        default=1.0,
-        metadata=option_info("what the images are multiplied by first: 255 for a network trained on 0..255"),
+    std: str | Number | Sequence[Number] | None = option(None, "see mean", command_line="text")
+    scale: Number = option(
+        1.0, "what the images are multiplied by first: 255 for a network trained on 0..255"
     )
 
 
@@ -197,21 +169,16 @@ OF_OUTCOMES = tuple(name for name in options_of(AttackFields) if name not in PRE
 class EvaluationFields(AttackFields):
     """The options of an evaluation that a row of a study has, too."""
 
-    curve: Flag = field(
-        default=False,
-        metadata=option_info("also search for each image's nearest success, for robust accuracy against eps"),
+    curve: Flag = option(
+        False, "also search for each image's nearest success, for robust accuracy against eps"
     )
-    certify: Flag = field(
-        default=True, metadata=option_info("look for proofs before attacking; a proven image needs no attack")
-    )
-    certifier: "str | Certifier" = field(
-        default="auto",
-        metadata=option_info(
-            "what looks for them; auto tries cheap bounds first and skips what would take long, and where it "
-            "can't bound the classifier, certifiers of other packages are asked. `ls certifiers` lists all",
-            command_line="text",
-            accepted="a certifier's spec, or a certifier",
-        ),
+    certify: Flag = option(True, "look for proofs before attacking; a proven image needs no attack")
+    certifier: "str | Certifier" = option(
+        "auto",
+        "what looks for them; auto tries cheap bounds first and skips what would take long, and where it "
+        "can't bound the classifier, certifiers of other packages are asked. `ls certifiers` lists all",
+        command_line="text",
+        accepted="a certifier's spec, or a certifier",
     )
 
 
@@ -224,54 +191,41 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
     proofs_only: ClassVar[bool] = False
     """Whether no attack runs, and the classifier must be one that the certifier can bound."""
 
-    checks: bool = field(default=True, metadata=option_info("compute the reasons to doubt the figure"))
-    surrogates: "Sequence[str | Path | nn.Module]" = field(
-        default=(),
-        metadata=option_info(
-            "other classifiers of the same kind, given as the model is, for attacks that transfer; they get "
-            "the images in [0, 1] as they are",
-            command_line="texts",
-            flag="--surrogate",
-            accepted="a list of models",
-        ),
+    checks: bool = option(True, "compute the reasons to doubt the figure")
+    surrogates: "Sequence[str | Path | nn.Module]" = option(
+        (),
+        "other classifiers of the same kind, given as the model is, for attacks that transfer; they get "
+        "the images in [0, 1] as they are",
+        command_line="texts",
+        flag="--surrogate",
+        accepted="a list of models",
     )
-    device: DeviceChoice = field(
-        default="auto",
-        metadata=option_info(
-            "where to compute; auto takes a GPU if there is one, of a module the device it is on"
-        ),
+    device: DeviceChoice = option(
+        "auto", "where to compute; auto takes a GPU if there is one, of a module the device it is on"
     )
-    precision: PrecisionChoice = field(
-        default="auto",
-        metadata=option_info(
-            "of the search; every success is confirmed in fp32. auto takes bf16 where it is faster, by timed "
-            "passes over the first images"
-        ),
+    precision: PrecisionChoice = option(
+        "auto",
+        "of the search; every success is confirmed in fp32. auto takes bf16 where it is faster, by timed "
+        "passes over the first images",
     )
-    batch_size: PositiveInt | None = field(
-        default=None,
-        metadata=option_info(
-            "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
-            "out. No verdict depends on it, except of a classifier that draws random numbers",
-        ),
+    batch_size: PositiveInt | None = option(
+        None,
+        "images per pass; default at most 250, on a GPU 1000, as memory suffices; halved where it runs "
+        "out. No verdict depends on it, except of a classifier that draws random numbers",
     )
-    engine: "str | Engine" = field(
-        default="serial",
-        metadata=option_info(
-            "where the work runs: serial, one block of images after another in this process; `ls engines` "
-            "lists those of other packages. No figure depends on it",
-            command_line="text",
-            accepted="an engine's spec, or an engine",
-        ),
+    engine: "str | Engine" = option(
+        "serial",
+        "where the work runs: serial, one block of images after another in this process; `ls engines` "
+        "lists those of other packages. No figure depends on it",
+        command_line="text",
+        accepted="an engine's spec, or an engine",
     )
-    seed: int = field(default=0, metadata=option_info(SEED))
-    out: str | Path | None = field(
-        default=None,
-        metadata=option_info(
-            "the run's folder; default runs/evaluate-NAME-DATASET-NORM-EPS-HASH. The hash is of all that "
-            "makes it another evaluation: model, images, threat model, seed and so on",
-            **FOLDER,
-        ),
+    seed: int = option(0, SEED)
+    out: str | Path | None = option(
+        None,
+        "the run's folder; default runs/evaluate-NAME-DATASET-NORM-EPS-HASH. The hash is of all that "
+        "makes it another evaluation: model, images, threat model, seed and so on",
+        **FOLDER,
     )
     overwrite: bool = field(default=False, metadata=OVERWRITE)
     progress: "Progress | None" = field(default=None, metadata=PROGRESS, compare=False)
@@ -281,9 +235,9 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
         if not (self.attacks or self.proofs_only):
             return ""
         words = ["robustlab", self.job]
-        for name, (option, said) in options_of(type(self)).items():
+        for name, (known, said) in options_of(type(self)).items():
             value = getattr(self, name)
-            if name in {"overwrite", "progress"} or _plain(value) == _plain(option.default):
+            if name in {"overwrite", "progress"} or _plain(value) == _plain(known.default):
                 continue
             if name in {"mean", "std"} and not isinstance(value, str):
                 numbers = value if isinstance(value, list | tuple) else [value]
@@ -313,29 +267,20 @@ class StudyOptions(Options):
             by_place=True,
         ),
     )
-    out: str | Path | None = field(
-        default=None,
-        metadata=option_info(
-            "the run's folder; default runs/NAME, of a quick run runs/NAME-quick; other data than the "
-            "recipe's, or another seed than 0, are in its name too",
-            **FOLDER,
-        ),
+    out: str | Path | None = option(
+        None,
+        "the run's folder; default runs/NAME, of a quick run runs/NAME-quick; other data than the "
+        "recipe's, or another seed than 0, are in its name too",
+        **FOLDER,
     )
-    dataset: str | None = field(
-        default=None, metadata=option_info("one of `ls datasets`; default: what the recipe says")
-    )
+    dataset: str | None = option(None, "one of `ls datasets`; default: what the recipe says")
     data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
-    device: DeviceChoice = field(
-        default="auto", metadata=option_info("where to compute; auto takes a GPU if there is one")
+    device: DeviceChoice = option("auto", "where to compute; auto takes a GPU if there is one")
+    precision: PrecisionChoice = option(
+        "auto", "of the matrix products in training; auto takes bf16 where it is faster"
     )
-    precision: PrecisionChoice = field(
-        default="auto",
-        metadata=option_info("of the matrix products in training; auto takes bf16 where it is faster"),
-    )
-    seed: int = field(default=0, metadata=option_info(SEED))
-    quick: bool = field(
-        default=False, metadata=option_info("a few epochs on a part of the images, to see everything work")
-    )
+    seed: int = option(0, SEED)
+    quick: bool = option(False, "a few epochs on a part of the images, to see everything work")
     overwrite: bool = field(default=False, metadata=OVERWRITE)
     progress: "Progress | None" = field(default=None, metadata=PROGRESS, compare=False)
 

@@ -3,7 +3,7 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
@@ -38,38 +38,32 @@ def checked_names(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.wraps(function)
     def checked(*args: P.args, **kwargs: P.kwargs) -> R:
-        given: Any = {current(name, known): value for name, value in kwargs.items()}
-        for name in given.keys() - known:
-            hint = did_you_mean(name, known)
-            raise SpecError(f"{function.__name__} has no argument {shown(name)}{hint}; {offer(known)}")
+        given: Any = known_names(function.__name__, known, kwargs)
         return function(*args, **given)
 
     return checked
 
 
+def known_names(function: str, known: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call's keyword arguments under their current names; an unknown one is a `SpecError`."""
+    renamed = {current(name, known): value for name, value in given.items()}
+    for name in renamed.keys() - known:
+        hint = did_you_mean(name, known)
+        raise SpecError(f"{function} has no argument {shown(name)}{hint}; {offer(known)}")
+    return renamed
+
+
 def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:
-    """Refuse a value of another type.
-
-    Args:
-        name: the argument.
-        value: what was given.
-        kind: the types that are accepted.
-        accepted: the accepted types as text, for the message.
-
-    Raises:
-        SpecError: the value has none of these types.
-    """
+    """Refuse a value of another type with a `SpecError`; ``accepted``: the accepted types as text."""
     if not isinstance(value, kind):
         raise SpecError(f"{name} must be {accepted}; found {a_kind(value)}")
 
 
 def check_text(name: str, value: str) -> None:
-    """Refuse a text that can be neither a path nor a spec: empty, with a NUL or half of a surrogate pair.
+    """Refuse, with a `SpecError`, a text that can be neither a path nor a spec.
 
-    A text is also refused if it is too long for a path, unless it is a spec such as ``pgd(steps=40)``.
-
-    Raises:
-        SpecError: the text can be neither.
+    It is empty, or has a NUL or half of a surrogate pair, or is too long for a path and is no spec such as
+    ``pgd(steps=40)``.
     """
     if not value:
         raise SpecError(f"{name} must not be empty")
@@ -89,11 +83,7 @@ def check_text(name: str, value: str) -> None:
 
 
 def as_path(name: str, value: object) -> Path:
-    """Return a path that was given as a text or a path.
-
-    Raises:
-        SpecError: it is neither, or can't be a path.
-    """
+    """Return a path that was given as a text or a path; anything else is a `SpecError`."""
     check_kind(name, value, str | os.PathLike, "a text or a path")
     text = os.fspath(value)  # type: ignore[call-overload]  # it was checked
     check_kind(name, text, str, "a text or a path")
@@ -102,11 +92,7 @@ def as_path(name: str, value: object) -> Path:
 
 
 def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE) -> None:
-    """Refuse a value that is not a whole number from ``least`` to ``most``; a bool is refused too.
-
-    Raises:
-        SpecError: it is not one.
-    """
+    """Refuse a value that is not a whole number from ``least`` to ``most``, or a bool, with a `SpecError`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise SpecError(f"{name} must be a whole number, at least {least}; found {shown(value)}")
     if value > most:
@@ -115,21 +101,13 @@ def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE)
 
 
 def check_share(name: str, value: object) -> None:
-    """Refuse a value that is not a number in [0, 1].
-
-    Raises:
-        SpecError: it is not one.
-    """
+    """Refuse a value that is not a number in [0, 1] with a `SpecError`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
         raise SpecError(f"{name} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse a value that is not one of the choices.
-
-    Raises:
-        SpecError: it is not one.
-    """
+    """Refuse a value that is not one of the choices with a `SpecError`."""
     if not isinstance(value, str) or value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
         raise SpecError(f"{name} must be one of {', '.join(choices)}; found {shown(value)}{hint}")

@@ -44,11 +44,7 @@ class BatchSize:
 
 
 def check_batch_size(size: Any) -> None:
-    """Refuse a value that is neither a `BatchSize` nor a whole number of at least 1.
-
-    Raises:
-        SpecError: the value is neither.
-    """
+    """Refuse a value that is neither a `BatchSize` nor a whole number of at least 1 with a `SpecError`."""
     if not isinstance(size, BatchSize):
         check_whole("batch_size", size, 1)
 

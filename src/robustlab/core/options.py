@@ -1,6 +1,6 @@
 """Options that are written once, for Python, the command line and the checks.
 
-An option is a field of a dataclass; `option_info` adds what the type and the default do not state. Nothing
+An option is a field of a dataclass; `option` adds what the type and the default do not state. Nothing
 here loads torch, so that the command line can show its help at once.
 """
 
@@ -26,7 +26,6 @@ from typing import (
 
 from annotated_types import Ge, Le
 
-from robustlab.core.aliases import current
 from robustlab.core.arguments import (
     LARGEST_COUNT,
     LARGEST_WHOLE,
@@ -35,10 +34,10 @@ from robustlab.core.arguments import (
     check_kind,
     check_text,
     check_whole,
+    known_names,
 )
-from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.errors import SpecError
 from robustlab.core.progress import Progress
-from robustlab.core.text import shown
 
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
@@ -93,6 +92,11 @@ class OptionInfo:
 def option_info(help: str, **more: Any) -> dict[str, OptionInfo]:  # noqa: A002 (as in typer)
     """Return the metadata of a field: its meaning, and `OptionInfo`'s other attributes."""
     return {"option": OptionInfo(help=help, **more)}
+
+
+def option(default: Any, help: str, **more: Any) -> Any:  # noqa: A002
+    """Return the field of an option with a default: its meaning, and `OptionInfo`'s other attributes."""
+    return dataclasses.field(default=default, metadata=option_info(help, **more))
 
 
 def options_of(kind: type) -> dict[str, tuple[dataclasses.Field[Any], OptionInfo]]:
@@ -160,30 +164,11 @@ def progress_of(options: Any, given: Progress | None) -> Progress:
     return next((progress for progress in (given, options.progress) if progress is not None), Progress())
 
 
-def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name: str) -> Callable[P, RunT]:
-    """Return a function with the options as its arguments, and their meanings in its docstring.
-
-    Args:
-        options: their dataclass.
-        run: the function that gets them; its docstring begins the new one.
-        name: of the function.
-    """
+def taking(options: Callable[P, OptionsT]) -> Callable[[Callable[[OptionsT], RunT]], Callable[P, RunT]]:
+    """Let a function of a dataclass of options take them as arguments; their meanings join its docstring."""
     kind = cast("type", options)
     known, signature = options_of(kind), inspect.signature(kind)
 
-    @functools.wraps(run)
-    def function(*args: P.args, **kwargs: P.kwargs) -> RunT:
-        given: Any = {current(key, known): value for key, value in kwargs.items()}
-        for unknown in given.keys() - known.keys():
-            hint = did_you_mean(unknown, known)
-            raise SpecError(f"{name} has no argument {shown(unknown)}{hint}; {offer(known)}")
-        try:
-            signature.bind(*args, **given)
-        except TypeError as error:  # Python would name the dataclass
-            raise SpecError(f"{name}: {error}") from None
-        return run(options(*args, **given))
-
-    before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
     meanings = "\n".join(
         textwrap.fill(
             f"{key}: {said.help}.",
@@ -194,8 +179,21 @@ def taking(options: Callable[P, OptionsT], run: Callable[[OptionsT], RunT], name
         )
         for key, (_, said) in known.items()
     )
-    function.__doc__ = f"{before}\n\nArgs:\n{meanings}{mark}{after}"
-    function.__name__ = function.__qualname__ = name
-    returned = inspect.signature(run).return_annotation
-    cast("Any", function).__signature__ = signature.replace(return_annotation=returned)
-    return function
+
+    def decorate(run: Callable[[OptionsT], RunT]) -> Callable[P, RunT]:
+        @functools.wraps(run)
+        def function(*args: P.args, **kwargs: P.kwargs) -> RunT:
+            given: Any = known_names(run.__name__, [*known], kwargs)
+            try:
+                signature.bind(*args, **given)
+            except TypeError as error:  # Python would name the dataclass
+                raise SpecError(f"{run.__name__}: {error}") from None
+            return run(options(*args, **given))
+
+        before, mark, after = (inspect.getdoc(run) or "").partition("\n\nReturns:")
+        function.__doc__ = f"{before}\n\nArgs:\n{meanings}{mark}{after}"
+        returned = inspect.signature(run).return_annotation
+        cast("Any", function).__signature__ = signature.replace(return_annotation=returned)
+        return function
+
+    return decorate
