@@ -10,6 +10,8 @@ Importing this package is cheap: torch is loaded when something that needs it is
 
 import os
 
+from robustlab.core.lazy import lazy
+
 __version__ = "0.1.0"  # pyproject.toml takes it from here
 
 # Before torch is loaded: its threads wait for each other in a busy loop, by default for a long time. A
@@ -19,8 +21,6 @@ os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 TYPE_CHECKING = False  # instead of typing's, which loads slowly: Ctrl-C during that time would not be handled
 if TYPE_CHECKING:
-    from typing import Any
-
     from robustlab.api import certify_model, evaluate, run_study, train, write_report
     from robustlab.core.errors import RobustlabError
     from robustlab.data import load_dataset
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
     from robustlab.evaluation.gate import gate
     from robustlab.models import load_from_zoo, load_network
     from robustlab.runs.run import EvaluationRun, Run, TrainingRun, load_run
+else:
+    __getattr__, __dir__ = lazy(
+        __name__,
+        {
+            "robustlab.api": ["certify_model", "evaluate", "run_study", "train", "write_report"],
+            "robustlab.core.errors": ["RobustlabError"],
+            "robustlab.data": ["load_dataset"],
+            "robustlab.evaluation.compare": ["compare"],
+            "robustlab.evaluation.gate": ["gate"],
+            "robustlab.models": ["load_from_zoo", "load_network"],
+            "robustlab.runs.run": ["EvaluationRun", "Run", "TrainingRun", "load_run"],
+        },
+    )
 
 __all__ = [
     "EvaluationRun",
@@ -46,33 +59,3 @@ __all__ = [
     "train",
     "write_report",
 ]
-
-_HOMES = {
-    "EvaluationRun": "robustlab.runs.run",
-    "RobustlabError": "robustlab.core.errors",
-    "Run": "robustlab.runs.run",
-    "TrainingRun": "robustlab.runs.run",
-    "certify_model": "robustlab.api",
-    "compare": "robustlab.evaluation.compare",
-    "evaluate": "robustlab.api",
-    "gate": "robustlab.evaluation.gate",
-    "load_dataset": "robustlab.data",
-    "load_from_zoo": "robustlab.models",
-    "load_network": "robustlab.models",
-    "load_run": "robustlab.runs.run",
-    "run_study": "robustlab.api",
-    "train": "robustlab.api",
-    "write_report": "robustlab.api",
-}
-
-
-def __getattr__(name: str) -> "Any":
-    if name not in _HOMES:
-        raise AttributeError(f"module 'robustlab' has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__

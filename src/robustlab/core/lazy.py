@@ -2,17 +2,20 @@
 
 TYPE_CHECKING = False  # as in robustlab/__init__.py
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
 
-def lazy(package: str, homes: "Mapping[str, str]") -> "tuple[Callable[[str], Any], Callable[[], list[str]]]":
+def lazy(
+    package: str, exports: "Mapping[str, Sequence[str]]"
+) -> "tuple[Callable[[str], Any], Callable[[], list[str]]]":
     """Return ``__getattr__`` and ``__dir__`` of a package.
 
     Args:
         package: its name.
-        homes: the exported names, each with the module that defines it.
+        exports: the modules that define the exported names, each with its names.
     """
+    homes = {name: module for module, names in exports.items() for name in names}
 
     def load(name: str) -> "Any":
         if name not in homes:

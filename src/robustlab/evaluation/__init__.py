@@ -12,11 +12,10 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "Comparison": "robustlab.evaluation.compare",
-            "Condition": "robustlab.evaluation.gate",
-            "GateResult": "robustlab.evaluation.gate",
-            "load_classifier": "robustlab.evaluation.subject",
-            "proportion": "robustlab.evaluation.metrics",
+            "robustlab.evaluation.compare": ["Comparison"],
+            "robustlab.evaluation.gate": ["Condition", "GateResult"],
+            "robustlab.evaluation.metrics": ["proportion"],
+            "robustlab.evaluation.subject": ["load_classifier"],
         },
     )
 

@@ -13,16 +13,11 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "CheckRecord": "robustlab.runs.evaluation",
-            "Evaluation": "robustlab.runs.evaluation",
-            "EvaluationRun": "robustlab.runs.run",
-            "Figure": "robustlab.runs.records",
-            "ImageVerdict": "robustlab.runs.images_csv",
-            "Results": "robustlab.runs.results",
-            "Run": "robustlab.runs.run",
-            "TrainingRun": "robustlab.runs.run",
-            "load_run": "robustlab.runs.run",
-            "read_verdicts": "robustlab.runs.images_csv",
+            "robustlab.runs.evaluation": ["CheckRecord", "Evaluation"],
+            "robustlab.runs.images_csv": ["ImageVerdict", "read_verdicts"],
+            "robustlab.runs.records": ["Figure"],
+            "robustlab.runs.results": ["Results"],
+            "robustlab.runs.run": ["EvaluationRun", "Run", "TrainingRun", "load_run"],
         },
     )
 

@@ -10,10 +10,8 @@ else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "EvaluationContext": "robustlab.evaluation.jobs.context",
-            "Job": "robustlab.evaluation.jobs.job",
-            "JobResult": "robustlab.evaluation.jobs.job",
-            "perform": "robustlab.evaluation.jobs.job",
+            "robustlab.evaluation.jobs.context": ["EvaluationContext"],
+            "robustlab.evaluation.jobs.job": ["Job", "JobResult", "perform"],
         },
     )
 
