@@ -1,6 +1,5 @@
 """``robustlab certify``."""
 
-import sys
 from typing import Any
 
 import typer
@@ -9,6 +8,7 @@ from robustlab.certify_options import CertifyOptions
 from robustlab.cli.norm_and_eps import Eps, Norm, read_threat
 from robustlab.cli.options import with_options
 from robustlab.cli.shared import Json, Open, Quiet, app, friendly
+from robustlab.cli.texts import echo
 
 
 @app.command()
@@ -33,7 +33,7 @@ def certify(
 
         run = robustlab.certify_model(**given, progress=show)
     if as_json:
-        sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
+        echo(run.results.model_dump_json(indent=2))
     elif not quiet:
         from robustlab.cli import certificates
 

@@ -4,13 +4,13 @@ import atexit
 import contextlib
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from typing import Annotated
 
 import typer
 
 from robustlab.cli.shared import Json, app, friendly
+from robustlab.cli.texts import echo
 
 _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
@@ -48,7 +48,7 @@ def compare(
 
     result = robustlab.compare(first, second)
     if as_json:
-        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+        echo(result.model_dump_json(indent=2))
     else:
         comparison.show_comparison(result)
 
@@ -95,7 +95,7 @@ def gate(
         strict=strict,
     )
     if as_json:
-        sys.stdout.write(result.model_dump_json(indent=2) + "\n")
+        echo(result.model_dump_json(indent=2))
     else:
         comparison.show_gate(result)
     if not result.passed:

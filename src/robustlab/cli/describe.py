@@ -110,10 +110,11 @@ def _definition(kind: type[Unit]) -> ast.stmt | None:
 
 def _accepted(hint: object) -> str:
     """Return the words or the range that an argument accepts; empty if it accepts any value."""
-    words = [str(word) for part in (hint, *get_args(hint)) for word in _choices(part)]
+    parts = (hint, *get_args(hint))
+    words = [str(word) for part in parts if get_origin(part) is Literal for word in get_args(part)]
     limits = [
         f"{_BOUNDS[name]} {getattr(limit, name):g}"
-        for part in (hint, *get_args(hint))
+        for part in parts
         for field in getattr(part, "__metadata__", ())
         for limit in getattr(field, "metadata", ())
         for name in _BOUNDS
@@ -125,10 +126,6 @@ def _accepted(hint: object) -> str:
 def _plain_value(value: object) -> object:
     """Return a default as a JSON value."""
     return repr(value) if isinstance(value, Unit) else value
-
-
-def _choices(hint: object) -> tuple[object, ...]:
-    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def _plain(text: str) -> str:

@@ -1,13 +1,11 @@
 """``robustlab doctor``: checks the installation, and predicts what the commands would do."""
 
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import typer
 
-from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_json, print_paragraphs, print_rows, styled
 from robustlab.core import environment
 from robustlab.core.errors import DataError, SetupError
 from robustlab.core.spec import units
@@ -18,7 +16,7 @@ def show(data_root: Path | None, *, as_json: bool) -> None:
     """Print versions, device, data and what the commands would do; exit with 2 if they can't run."""
     report, problems = _look(data_root)
     if as_json:
-        sys.stdout.write(json.dumps({**report, "problems": problems}, indent=2) + "\n")
+        print_json({**report, "problems": problems})
     else:
         plans = {name: report.pop(name) for name in ("study", "evaluate") if name in report}
         print_rows([(name, _lines(value)) for name, value in report.items()])

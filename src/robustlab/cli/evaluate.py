@@ -1,6 +1,5 @@
 """``robustlab evaluate``."""
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from robustlab.cli.norm_and_eps import Eps, Norm, read_threat
 from robustlab.cli.options import with_options
 from robustlab.cli.shared import Json, Open, Quiet, app, friendly
+from robustlab.cli.texts import echo
 from robustlab.core.errors import RobustlabError
 from robustlab.options import EvaluationOptions
 
@@ -37,7 +37,7 @@ def evaluate(
 
         run = robustlab.evaluate(**given, progress=show)
     if as_json:
-        sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
+        echo(run.results.model_dump_json(indent=2))
     elif not quiet:
         tables.show_evaluation(run)
     for check in run.results.red_flags:  # a warning, so it is shown even when quiet

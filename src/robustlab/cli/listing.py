@@ -3,7 +3,6 @@
 import importlib
 import importlib.metadata
 import itertools
-import json
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -14,7 +13,7 @@ from robustlab.cli import unit_page
 from robustlab.cli.attack_groups import grouped
 from robustlab.cli.output import kept_for_the_result
 from robustlab.cli.own_units import own_units
-from robustlab.cli.texts import echo, print_paragraphs, print_rows
+from robustlab.cli.texts import echo, print_json, print_paragraphs, print_rows
 from robustlab.core.aliases import current
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.text import shown
@@ -64,7 +63,7 @@ def show(kind: str | None, *, as_json: bool) -> None:
     if as_json:
         of_attacks = {attack["name"]: attack["properties"] for attack in attacks}
         more = {"attack_properties": of_attacks} if of_attacks else {}
-        sys.stdout.write(json.dumps(everything | more, indent=2) + "\n")
+        print_json(everything | more)
         return
     for title, entries in everything.items():
         print_paragraphs(title, italic=True)

@@ -1,12 +1,12 @@
 """``robustlab study``."""
 
-import sys
 from typing import Any
 
 import typer
 
 from robustlab.cli.options import with_options
 from robustlab.cli.shared import Json, Open, Quiet, app, friendly
+from robustlab.cli.texts import echo
 from robustlab.options import StudyOptions
 
 
@@ -28,7 +28,7 @@ def study(
 
         run = robustlab.run_study(**given, progress=show)
     if as_json:
-        sys.stdout.write(run.results.model_dump_json(indent=2) + "\n")
+        echo(run.results.model_dump_json(indent=2))
     elif not quiet:
         tables.show_results(run)
     for row, flag in run.results.red_flags:  # a warning, so it is shown even when quiet

@@ -1,5 +1,6 @@
 """Plain texts that fit the terminal. They do not need rich, so that `ls`, `gate` and others start fast."""
 
+import json
 import os
 import shutil
 import sys
@@ -33,6 +34,11 @@ def styled(text: str, **style: Any) -> str:
 def echo(text: str = "") -> None:
     """Print a line. (typer's echo writes UTF-8 even to a terminal that can't show it.)"""
     sys.stdout.write(f"{text}\n")
+
+
+def print_json(content: object) -> None:
+    """Print JSON."""
+    echo(json.dumps(content, indent=2))
 
 
 def print_paragraphs(text: str, indent: str = "", **style: Any) -> None:

@@ -1,11 +1,10 @@
 """``robustlab train``."""
 
-import json
-import sys
 from typing import Any
 
 from robustlab.cli.options import with_options
 from robustlab.cli.shared import Json, Open, Quiet, app, friendly
+from robustlab.cli.texts import print_json
 from robustlab.training_options import TrainOptions
 
 
@@ -27,7 +26,7 @@ def train(
 
         run = robustlab.train(**given, progress=show)
     if as_json:
-        sys.stdout.write(json.dumps(run.card, indent=2) + "\n")
+        print_json(run.card)
     elif not quiet:
         tables.show_training(run)
     if open_report:

@@ -1,11 +1,9 @@
 """``robustlab ls NAME``: prints the description of a unit, or of each unit of that name."""
 
-import json
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-from robustlab.cli.texts import echo, print_paragraphs, print_rows, styled
+from robustlab.cli.texts import echo, print_json, print_paragraphs, print_rows, styled
 from robustlab.core.text import printable
 
 _HEADINGS = {
@@ -23,7 +21,7 @@ def show(found: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     """
     if as_json:
         first, *others = found
-        sys.stdout.write(json.dumps(first | ({"same_name": others} if others else {}), indent=2) + "\n")
+        print_json(first | ({"same_name": others} if others else {}))
         return
     for place, unit in enumerate(found):
         if place:
