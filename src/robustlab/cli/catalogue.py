@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from robustlab.core.installed import is_robustlabs
 from robustlab.core.spec import Unit
 
 _PACKAGE = Path(__file__).parents[1]
@@ -42,7 +43,7 @@ def forget() -> None:
 
 def source(kind: type) -> tuple[ast.Module, ast.stmt] | None:
     """Return the syntax trees of robustlab's file that defines a class, and of the class, if there is one."""
-    if not kind.__module__.startswith("robustlab."):
+    if not is_robustlabs(kind):
         return None
     return _tree(kind.__module__), _definitions(kind.__module__)[kind.__name__]
 

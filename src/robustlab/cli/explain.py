@@ -1,14 +1,12 @@
 """``robustlab explain CHECK``: docs/flags.md on a check; torch is not loaded for robustlab's own checks."""
 
 import importlib.metadata
-import json
 import re
-import sys
 from typing import Any
 
 from robustlab.cli import unit_page
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import print_paragraphs, print_rows
+from robustlab.cli.texts import print_json, print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.text import shown
 from robustlab.shipped import check_texts
@@ -27,7 +25,7 @@ def show(check: str | None, *, as_json: bool) -> None:
     if check in texts:
         title, text = texts[check]
         if as_json:
-            _print_json({"id": check, "title": title, "text": plain(text)})
+            print_json({"id": check, "title": title, "text": plain(text)})
             return
         print_paragraphs(str(check), bold=True)
         print_paragraphs(f"\n{title}\n\n{plain(text)}")
@@ -43,7 +41,7 @@ def show(check: str | None, *, as_json: bool) -> None:
         hint = did_you_mean(check, titles)
         raise SpecError(f"unknown check {shown(check)}{hint}; `robustlab explain` lists the checks")
     elif as_json:
-        _print_json(titles)
+        print_json(titles)
     else:
         print_rows(list(titles.items()), indent="")
 
@@ -59,12 +57,9 @@ def _of_other_packages() -> dict[str, Any]:
     if not importlib.metadata.entry_points(group="robustlab.check"):
         return {}
     with kept_for_the_result():
+        from robustlab.core.installed import is_robustlabs
         from robustlab.core.spec import units
         from robustlab.evaluation.checks import Check
 
         checks = units(Check).values()
-    return {unit.id: unit for unit in checks if not unit.__module__.startswith("robustlab.")}
-
-
-def _print_json(content: dict[str, str]) -> None:
-    sys.stdout.write(json.dumps(content, indent=2) + "\n")
+    return {unit.id: unit for unit in checks if not is_robustlabs(unit)}

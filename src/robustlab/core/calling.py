@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.core.errors import RobustlabError
-from robustlab.core.installed import is_library_file
+from robustlab.core.installed import is_library_file, is_robustlabs
 from robustlab.core.isolation import callers_settings, other_default_device, put_back
 from robustlab.core.text import one_line
 
@@ -70,7 +70,7 @@ def is_ctrl_c(error: BaseException) -> bool:
 
 def _is_ours(error: BaseException) -> bool:
     """Return whether an error is robustlab's own; a user's code may raise a subclass of one."""
-    return isinstance(error, RobustlabError) and type(error).__module__.startswith("robustlab.")
+    return isinstance(error, RobustlabError) and is_robustlabs(type(error))
 
 
 @contextmanager

@@ -5,16 +5,13 @@ import sys
 import sysconfig
 from functools import cache
 from importlib.metadata import distributions
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
-
-import robustlab
-
 _LIBRARIES = (
     *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
-    *(str(Path(str(package.__file__)).parent) for package in (robustlab, torch)),
+    *(str(Path(str(spec.origin)).parent) for name in ("robustlab", "torch") if (spec := find_spec(name))),
     "<frozen",
 )
 
@@ -31,6 +28,11 @@ def is_library_file(file: str) -> bool:
     if not file or {"site-packages", "dist-packages"} & set(path.parts) or file.startswith(_LIBRARIES):
         return True
     return any(_lists(folder, path.relative_to(folder).parts[0]) for folder in path.parents)
+
+
+def is_robustlabs(code: type) -> bool:
+    """Return whether a class is one of robustlab's own."""
+    return code.__module__.startswith("robustlab.")
 
 
 def is_library(code: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from robustlab.core import user_code
 from robustlab.core.errors import SpecError
+from robustlab.core.installed import is_robustlabs
 from robustlab.core.spec import FromFile, Unit, build, known_again, parse, syntax, units
 from robustlab.core.text import a_kind, shown
 
@@ -80,9 +81,7 @@ def user_unit(text: str, *kinds: type[UnitT], note: Callable[[str], None] = lamb
     if match is None:
         raise SpecError(f"can't parse {shown(text)}; expected FILE.py:CLASS or package.module:CLASS")
     reference, arguments = match["reference"], match["arguments"]
-    own = {
-        unit for kind in kinds for unit in units(kind).values() if unit.__module__.startswith("robustlab.")
-    }
+    own = {unit for kind in kinds for unit in units(kind).values() if is_robustlabs(unit)}
     unit = user_code.find(reference, note)
     for one in own:  # they keep their names, also where the file registers the same
         known_again(one)

@@ -8,6 +8,7 @@ import torch
 from robustlab.certify import AutoCertifier, Certifier, NoRuleError, as_certifier
 from robustlab.core.calling import UserCodeError, calling, in_one_line
 from robustlab.core.errors import RobustlabError
+from robustlab.core.installed import is_robustlabs
 from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.core.spec import units
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -45,7 +46,7 @@ def certification(
 
 def certifiers_of_packages() -> list[type[Certifier]]:
     """Return the certifiers of other packages, by name."""
-    return [kind for kind in units(Certifier).values() if not kind.__module__.startswith("robustlab.")]
+    return [kind for kind in units(Certifier).values() if not is_robustlabs(kind)]
 
 
 def _unprovable(certifier: Certifier, context: EvaluationContext) -> str:

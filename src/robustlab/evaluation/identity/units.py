@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
 
-from robustlab.core.installed import is_library
+from robustlab.core.installed import is_library, is_robustlabs
 from robustlab.core.spec import Unit
 from robustlab.evaluation.identity.description import describe_classes
 from robustlab.runs.ledger import digest
@@ -30,7 +30,7 @@ def code_of(*parts: object) -> str:
 def code_of_classes(*classes: type) -> str:
     """Return what `code_of` returns for units of these classes without arguments."""
     kinds = {kind for part in classes for kind in part.__mro__}
-    others = {kind for kind in kinds if not kind.__module__.startswith("robustlab.")}
+    others = {kind for kind in kinds if not is_robustlabs(kind)}
     # For an installed package the files count, which change with an update.
     installed = {kind.__module__ for kind in others if issubclass(kind, Unit) and is_library(kind)}
     source = "\n".join([describe_classes(others), *sorted(map(_sources, installed))]).strip()
