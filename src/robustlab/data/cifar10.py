@@ -2,7 +2,6 @@
 
 import tarfile
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,11 +37,6 @@ class CIFAR10(FileDataset):
         )
     }
     archives = {_ARCHIVE: "c58f30108f718f92721af3b95e74349a"}  # noqa: RUF012
-
-    def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        from torchvision import datasets
-
-        return datasets.CIFAR10(str(root), train=train, download=download)
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
         dataset = self.torchvision(root, train=train)

@@ -1,8 +1,5 @@
 """Fashion-MNIST (Xiao, Rasul & Vollgraf 2017, arXiv:1708.07747): articles of clothing."""
 
-from pathlib import Path
-from typing import Any
-
 from robustlab.core.spec import register
 from robustlab.data.idx import IdxDataset, idx_archives, idx_files
 
@@ -26,8 +23,3 @@ class FashionMNIST(IdxDataset):
         "bef4ecab320f06d8554ea6380940ec79",
         "bb300cfdad3c16e7a12a480ee83cd310",
     )
-
-    def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        from torchvision import datasets
-
-        return datasets.FashionMNIST(str(root), train=train, download=download)

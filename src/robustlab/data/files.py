@@ -34,9 +34,11 @@ class FileDataset(Dataset):
     archives: ClassVar[dict[str, str]]
     """The archives to download, with their MD5."""
 
-    @abstractmethod
     def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        """Return torchvision's dataset; with ``download`` it shows its own progress bar."""
+        """Return torchvision's dataset, of the same class name; with ``download`` it shows a progress bar."""
+        from torchvision import datasets
+
+        return getattr(datasets, type(self).__name__)(str(root), train=train, download=download)
 
     @abstractmethod
     def unpacked(self, archive: Path, name: str) -> bytes:

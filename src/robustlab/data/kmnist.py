@@ -1,8 +1,5 @@
 """Kuzushiji-MNIST (Clanuwat et al. 2018, arXiv:1812.01718): cursive Japanese characters."""
 
-from pathlib import Path
-from typing import Any
-
 from robustlab.core.spec import register
 from robustlab.data.idx import IdxDataset, idx_archives, idx_files
 
@@ -22,8 +19,3 @@ class KMNIST(IdxDataset):
         "5c965bf0a639b31b8f53240b1b52f4d7",
         "7320c461ea6c1c855c0b718fb2a4b134",
     )
-
-    def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        from torchvision import datasets
-
-        return datasets.KMNIST(str(root), train=train, download=download)

@@ -1,8 +1,5 @@
 """MNIST (LeCun, Cortes & Burges, http://yann.lecun.com/exdb/mnist): handwritten digits."""
 
-from pathlib import Path
-from typing import Any
-
 from robustlab.core.spec import register
 from robustlab.data.idx import IdxDataset, idx_archives, idx_files
 
@@ -27,8 +24,3 @@ class MNIST(IdxDataset):
         "9fb629c4189551a2d022fa330f9573f3",
         "ec29112dd5afa0611ce80d1b7f02629c",
     )
-
-    def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        from torchvision import datasets
-
-        return datasets.MNIST(str(root), train=train, download=download)
