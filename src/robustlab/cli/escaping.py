@@ -4,8 +4,6 @@ from rich import markup
 
 from robustlab.core.text import printable
 
-__all__ = ["escape"]
-
 
 def escape(text: str) -> str:
     """Return a text without markup for rich and without control characters for the terminal."""

@@ -115,10 +115,9 @@ def _problem(unit: type[Any], error: pydantic.ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     if not first["loc"]:
         return f"{unit.name}: {message}"
-    field = ".".join(str(part) for part in first["loc"][:1])
-    message = (
-        message.replace("Input should", "should", 1) if message.startswith("Input should") else f": {message}"
-    )
+    field = first["loc"][0]
+    should = message.startswith("Input should")
+    message = message.removeprefix("Input ") if should else f": {message}"
     hint = ""
     if unit.kind == "threat" and first["type"] == "less_than_equal":  # usually meant as steps of 255
         hint = f"; {field} is on the pixel scale [0, 1], for example 8/255"

@@ -15,20 +15,6 @@ from torch.nn.parameter import is_lazy
 from robustlab.core.errors import DataError, RobustlabError
 from robustlab.core.text import a_kind, shown
 
-__all__ = [
-    "Numbers",
-    "as_images",
-    "as_numbers",
-    "as_radii",
-    "check_classes",
-    "check_dense",
-    "check_eval_mode",
-    "check_module",
-    "oddity",
-    "split_images",
-    "to_eval_mode",
-]
-
 Numbers = Tensor | np.ndarray[Any, Any] | Sequence[float]
 """One number per image."""
 
@@ -49,15 +35,7 @@ def oddity(tensor: Tensor) -> str:
 
 
 def check_dense(name: str, tensor: Tensor) -> None:
-    """Refuse a tensor that is sparse, nested or quantized, or has no values.
-
-    Args:
-        name: what it is, for the message.
-        tensor: of any shape.
-
-    Raises:
-        RobustlabError: the tensor is one of these.
-    """
+    """Refuse a tensor that is sparse, nested or quantized, or has no values, with a `RobustlabError`."""
     if found := oddity(tensor):
         raise RobustlabError(f"{name} must be a plain, dense tensor; found one that is {found}")
 
@@ -77,14 +55,11 @@ def to_eval_mode(model: nn.Module) -> bool:
 
 
 def check_eval_mode(model: nn.Module, before: str) -> None:
-    """Refuse a value that is not a model, and a model with a part in train mode.
+    """Refuse, with a `RobustlabError`, a value that is not a model, and a model with a part in train mode.
 
     Args:
         model: the classifier.
-        before: the end of the message "call model.eval() before ...", such as "attacking it".
-
-    Raises:
-        RobustlabError: the value is one of these.
+        before: the end of the message "call model.eval() before ...", such as "attacking".
     """
     check_module("model", model)
     part = next((name for name, module in model.named_modules() if getattr(module, "training", False)), None)
@@ -97,11 +72,7 @@ def check_eval_mode(model: nn.Module, before: str) -> None:
 
 
 def check_module(name: str, model: object) -> None:
-    """Refuse a value that is not a ``torch.nn.Module``, and explain how to make one.
-
-    Raises:
-        RobustlabError: the value is a function, a class or something else.
-    """
+    """Refuse a value that is not a ``torch.nn.Module`` with a `RobustlabError` that says how to make one."""
     if isinstance(model, nn.Module):
         return
     if isinstance(model, type):
@@ -209,11 +180,7 @@ def as_radii(eps: Any, images: Tensor) -> Tensor:
 
 
 def check_classes(classes: int, highest: int, what: str = "labels") -> None:
-    """Refuse labels that a model with ``classes`` outputs can't predict.
-
-    Raises:
-        RobustlabError: the highest label is too high.
-    """
+    """Refuse labels that a model with ``classes`` outputs can't predict with a `RobustlabError`."""
     if highest >= classes:
         raise RobustlabError(f"the model outputs {classes} logits, but {what} go up to {highest}")
 

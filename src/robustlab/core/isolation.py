@@ -12,15 +12,6 @@ import torch
 
 from robustlab.core.errors import RobustlabError
 
-__all__ = [
-    "callers_settings",
-    "other_default_device",
-    "own_settings",
-    "own_threads",
-    "put_back",
-    "working_folder",
-]
-
 _other_device: ContextVar[bool] = ContextVar("the caller works on another default device", default=False)
 
 

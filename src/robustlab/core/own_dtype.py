@@ -9,8 +9,6 @@ from torch import Tensor, nn
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
 
-__all__ = ["InOwnDtype", "dtype_of", "in_own_dtype", "short_name"]
-
 
 class InOwnDtype(nn.Module):
     """A classifier of float32 images (N, C, H, W); they are cast to its own type first.
