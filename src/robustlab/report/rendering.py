@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import inspect
 import re
 from typing import Any, NamedTuple
 
@@ -11,30 +12,6 @@ from markupsafe import Markup, escape
 from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.charts import Chart
-
-_FILTERS = (
-    text.count,
-    text.counted,
-    text.distance,
-    text.duration,
-    text.first_word,
-    text.interval,
-    level,
-    text.machine,
-    text.moment,
-    text.number,
-    text.passes,
-    text.percent,
-    text.factors,
-    text.reference,
-    text.score,
-    text.search,
-    text.score_interval,
-    text.share,
-    text.slug,
-    text.spec,
-)
-
 
 CARD = "figures/finding.png"
 """The path of the picture to share, relative to the page."""
@@ -62,8 +39,9 @@ def render(template: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update({function.__name__: function for function in _FILTERS})
-    environment.filters |= {"svg": _svg, "emphasis": _emphasis}
+    # The functions of `report.text` are the filters of the templates.
+    environment.filters |= dict(inspect.getmembers(text, inspect.isfunction))
+    environment.filters |= {"level": level, "svg": _svg, "emphasis": _emphasis}
     style = environment.get_template("style.css").render()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # The security policy: the page may use only its own style and pictures; scripts and addresses are

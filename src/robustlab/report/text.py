@@ -121,28 +121,17 @@ def first_word(attack: str) -> str:
 def moment(created: str) -> str:
     """Return an ISO time as ``22 November 2026, 11:35 UTC``, or the text itself if it is not an ISO time."""
     try:
-        time = datetime.fromisoformat(created)
+        time = datetime.fromisoformat(created).astimezone(UTC)
     except ValueError:
         return created
     # strftime's month names depend on the machine's language; the report is in English.
-    month = _MONTHS[time.astimezone(UTC).month - 1]
-    return f"{time.astimezone(UTC):%d} {month} {time.astimezone(UTC):%Y, %H:%M} UTC".removeprefix("0")
+    return f"{time.day} {_MONTHS[time.month - 1]} {time:%Y, %H:%M} UTC"
 
 
-_MONTHS = [
-    "January",
-    "February",
-    "March",
-    "April",
-    "May",
-    "June",
-    "July",
-    "August",
-    "September",
-    "October",
-    "November",
-    "December",
-]
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
 
 
 def counted(number: int, noun: str, plural: str = "") -> str:

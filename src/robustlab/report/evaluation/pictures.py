@@ -1,5 +1,6 @@
 """The broken images by true class, each with its change."""
 
+from collections.abc import Iterable
 from itertools import chain, zip_longest
 from typing import NamedTuple
 
@@ -81,7 +82,7 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
     strip = [_case(image, clean, adversarial, scale, step) for image in most_convincing(results.broken)]
     cases: list[Case] = []
     spent = sum(len(case.clean) + len(case.adversarial) for case in strip)
-    for image in _in_turns(results.broken):
+    for image in _in_turns(sorted(results.broken, key=lambda image: (image.label, image.image_id))):
         case = _case(image, clean, adversarial, scale, step)
         spent += len(case.clean) + len(case.adversarial) + len(case.change)
         if cases and spent > _BUDGET:
@@ -102,24 +103,16 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
 def most_convincing(images: list[BrokenImage]) -> list[BrokenImage]:
     """Return the images for the strip: the most confident errors, nearest first; the classes take turns."""
 
-    def rank(image: BrokenImage) -> tuple[float, float, int]:
-        return -image.confidence, image.distance, image.image_id
-
-    classes: dict[int, list[BrokenImage]] = {}
-    for image in sorted(images, key=rank):
-        classes.setdefault(image.label, []).append(image)
-    return _alternating(classes)[:_STRIP]
+    return _in_turns(sorted(images, key=lambda image: (-image.confidence, image.distance, image.image_id)))[
+        :_STRIP
+    ]
 
 
-def _in_turns(images: list[BrokenImage]) -> list[BrokenImage]:
+def _in_turns(images: Iterable[BrokenImage]) -> list[BrokenImage]:
     """Order the images so that the classes take turns."""
     classes: dict[int, list[BrokenImage]] = {}
-    for image in sorted(images, key=lambda image: (image.label, image.image_id)):
+    for image in images:
         classes.setdefault(image.label, []).append(image)
-    return _alternating(classes)
-
-
-def _alternating(classes: dict[int, list[BrokenImage]]) -> list[BrokenImage]:
     turns = zip_longest(*classes.values())
     return [image for image in chain.from_iterable(turns) if image is not None]
 

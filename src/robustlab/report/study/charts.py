@@ -52,12 +52,7 @@ def _confusion_chart(row: Row, most: int, view: StudyView) -> Chart:
 
 
 def _most_errors(row: Row) -> int:
-    return max(
-        (
-            number
-            for true, counts in enumerate(row.confusion)
-            for predicted, number in enumerate(counts)
-            if true != predicted
-        ),
-        default=0,
-    )
+    errors = [
+        max([*counts[:true], *counts[true + 1 :]], default=0) for true, counts in enumerate(row.confusion)
+    ]
+    return max(errors, default=0)

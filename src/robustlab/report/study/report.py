@@ -7,11 +7,11 @@ from robustlab.report.charts.finding import finding_card
 from robustlab.report.glossary import Glossary
 from robustlab.report.rendering import CARD, Report, render
 from robustlab.report.study import words
-from robustlab.report.study.charts import StudyCharts, draw_charts
+from robustlab.report.study.charts import draw_charts
 from robustlab.report.study.markdown import markdown
 from robustlab.report.study.pictures import exhibit, strip
 from robustlab.report.study.view import StudyView, by_id
-from robustlab.runs.results import Results
+from robustlab.runs.results import Results, Row
 
 
 def report(results: Results, arrays: Arrays) -> Report:
@@ -23,17 +23,11 @@ def report(results: Results, arrays: Arrays) -> Report:
     view = StudyView(results)
     charts = draw_charts(view)
     card = finding_card(view, f"{words.headline(view)} {words.worse_than_none(view)}".strip())
-    page = _page(view, charts, arrays, card=None if card is None else CARD)
-    return Report(page, markdown(view, charts), charts.all(), card)
-
-
-def _page(view: StudyView, charts: StudyCharts, arrays: Arrays, card: str | None) -> str:
-    results = view.results
-    return render(
+    page = render(
         "study/report.html.j2",
         r=results,
         view=view,
-        card=card,
+        card=None if card is None else CARD,
         charts=charts,
         words=words,
         terms=_terms(view),
@@ -42,18 +36,18 @@ def _page(view: StudyView, charts: StudyCharts, arrays: Arrays, card: str | None
         row_groups=by_id(results.rows),
         detection_groups=by_id(results.detections),
     )
+    return Report(page, markdown(view, charts), charts.all(), card)
 
 
 def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
     """Return the terms to explain by the section that uses them first."""
     results, glossary = view.results, Glossary()
+
+    def of_rows(rows: list[Row]) -> list[str | None]:
+        return [part for row in rows for part in (row.title, row.note, row.attacks, view.access(row))]
+
     texts: dict[str, list[Any]] = {
-        "summary": [
-            part
-            for row in results.rows
-            if row.group != "more"
-            for part in (row.title, row.note, row.attacks, view.access(row))
-        ],
+        "summary": of_rows([row for row in results.rows if row.group != "more"]),
         "claims": [
             part
             for claim in results.claims
@@ -64,9 +58,7 @@ def _terms(view: StudyView) -> dict[str, list[tuple[str, str]]]:
             for curve in results.curves
             for part in (curve.title, curve.x_label, *(series.label for series in curve.series))
         ],
-        "rows": [
-            part for row in results.rows for part in (row.title, row.note, row.attacks, view.access(row))
-        ],
+        "rows": of_rows(results.rows),
         "training": [
             part for network in results.networks for part in (network.title, network.model, network.objective)
         ],

@@ -1,5 +1,7 @@
 """The findings of a study, as sentences computed from its results."""
 
+from collections.abc import Callable
+
 from robustlab.report.study.view import StudyView
 from robustlab.report.text import count, counted, listing, percent, score
 from robustlab.runs.records import Figure
@@ -110,32 +112,28 @@ def agreement(view: StudyView, variant: str) -> str:
 
 def detection_findings(results: Results) -> list[str]:
     """Return the figures of each detector, and which one is better on the same images."""
-    detectors: dict[str, list[Detection]] = {}
-    for detection in results.detections:
-        detectors.setdefault(detection.detector, []).append(detection)
-    findings = [_detector_finding(name, parts) for name, parts in detectors.items()]
+    findings = [_detector_finding(name, parts) for name, parts in _by_detector(results).items()]
     return findings + _best_detector(results.detections)
 
 
 def detectors_in_short(results: Results) -> str:
     """Return the AUROC of each detector in one sentence; empty without detectors."""
-    scores: dict[str, list[float]] = {}
-    for detection in results.detections:
-        scores.setdefault(detection.detector, []).append(detection.auroc.value)
-    said = []
-    for name, values in scores.items():
-        low, high = score(min(values)), score(max(values))
-        said.append(f"{_title(name).lower()} {low if low == high else f'{low} to {high}'}")
+    said = [f"{_title(name).lower()} {_aurocs(parts)}" for name, parts in _by_detector(results).items()]
     return f"AUROC of the detectors (0.5 is guessing): {listing(said)}." if said else ""
 
 
+def _by_detector(results: Results) -> dict[str, list[Detection]]:
+    detectors: dict[str, list[Detection]] = {}
+    for detection in results.detections:
+        detectors.setdefault(detection.detector, []).append(detection)
+    return detectors
+
+
 def _detector_finding(name: str, parts: list[Detection]) -> str:
-    low, high = (score(choose(part.auroc.value for part in parts)) for choose in (min, max))
-    aurocs = low if low == high else f"{low} to {high}"
     rates = _range([part.calibrated.detection_rate for part in parts])
     false = _range([part.calibrated.false_positive_rate for part in parts])
     said = (
-        f"{_title(name)}: AUROC {aurocs}; at the 5 % threshold it flags {rates} of the perturbed "
+        f"{_title(name)}: AUROC {_aurocs(parts)}; at the 5 % threshold it flags {rates} of the perturbed "
         f"and {false} of the clean test images"
     )
     natural = [part.natural for part in parts if part.natural is not None]
@@ -164,6 +162,10 @@ def _title(detector: str) -> str:
     return detector.replace("_", " ").capitalize()
 
 
-def _range(figures: list[Figure]) -> str:
-    low, high = (percent(choose(figure.value for figure in figures)) for choose in (min, max))
+def _aurocs(detections: list[Detection]) -> str:
+    return _range([detection.auroc for detection in detections], score)
+
+
+def _range(figures: list[Figure], spelled: Callable[[float], str] = percent) -> str:
+    low, high = (spelled(choose(figure.value for figure in figures)) for choose in (min, max))
     return low if low == high else f"{low} to {high}"
