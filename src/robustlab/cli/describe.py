@@ -4,12 +4,12 @@ import ast
 import dataclasses
 import inspect
 import itertools
-import re
 import textwrap
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from robustlab.cli import catalogue
 from robustlab.cli.attack_groups import properties
+from robustlab.cli.texts import plain_paragraphs
 from robustlab.core.spec import Unit
 
 _USUAL = {
@@ -72,8 +72,8 @@ def described(unit: type[Unit]) -> dict[str, Any]:
         "name": known_as(unit),
         "kind": unit.kind,
         **(properties(unit) if unit.kind == "attack" else {}),
-        "text": _plain("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)])),
-        "source": _plain(source or ""),
+        "text": plain_paragraphs("\n\n".join([inspect.getdoc(unit) or "", *_of_check(unit)])),
+        "source": plain_paragraphs(source or ""),
         "arguments": arguments,
     }
 
@@ -95,7 +95,7 @@ def _meanings(unit: type[Unit]) -> dict[str, str]:
         for member, below in itertools.pairwise(getattr(_definition(kind), "body", [])):
             match member, below:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                    meanings[name] = _plain(text)
+                    meanings[name] = plain_paragraphs(text)
     return meanings
 
 
@@ -126,12 +126,6 @@ def _accepted(hint: object) -> str:
 def _plain_value(value: object) -> object:
     """Return a default as a JSON value."""
     return repr(value) if isinstance(value, Unit) else value
-
-
-def _plain(text: str) -> str:
-    """Return a docstring for the terminal: its paragraphs, each in one line, without code marks."""
-    paragraphs = re.split(r"\n\s*\n", text.replace("``", "").replace("`", ""))
-    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def _arguments(unit: type[Unit]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from robustlab.cli import unit_page
 from robustlab.cli.output import kept_for_the_result
-from robustlab.cli.texts import print_json, print_paragraphs, print_rows
+from robustlab.cli.texts import plain_paragraphs, print_json, print_paragraphs, print_rows
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.text import shown
 from robustlab.shipped import check_texts
@@ -16,11 +16,7 @@ _BOLD = re.compile(r"\*\*(.+?)\*\*")
 
 
 def show(check: str | None, *, as_json: bool) -> None:
-    """Print the description of a check, or list the checks.
-
-    Raises:
-        SpecError: the name is not that of a check.
-    """
+    """Print the description of a check, or list the checks; an unknown name is a `SpecError`."""
     texts = check_texts()
     if check in texts:
         title, text = texts[check]
@@ -48,8 +44,7 @@ def show(check: str | None, *, as_json: bool) -> None:
 
 def plain(text: str) -> str:
     """Return Markdown for the terminal: one line for each paragraph, without markup and links."""
-    paragraphs = [" ".join(paragraph.split()) for paragraph in re.split(r"\n\s*\n", text)]
-    return "\n\n".join(_BOLD.sub(r"\1", _LINK.sub(r"\1", line)).replace("`", "") for line in paragraphs)
+    return _BOLD.sub(r"\1", _LINK.sub(r"\1", plain_paragraphs(text)))
 
 
 def _of_other_packages() -> dict[str, Any]:

@@ -30,11 +30,7 @@ class _Entry(NamedTuple):
 
 
 def show(kind: str | None, *, as_json: bool) -> None:
-    """Print the units of one kind, or of all kinds; or the description of one unit.
-
-    Raises:
-        SpecError: there is neither such a kind nor such a unit.
-    """
+    """Print the units of one kind or of all, or describe one unit; an unknown name is a `SpecError`."""
     files = {"zoo": zoo_names(), "recipes": {name: str(path) for name, path in shipped_recipes().items()}}
     kinds = {} if kind in files else _kinds()
     by_name: dict[str, list[_Entry]] = {}  # two kinds may have a unit of one name

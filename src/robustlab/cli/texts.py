@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -46,6 +47,12 @@ def print_paragraphs(text: str, indent: str = "", **style: Any) -> None:
     for line in text.splitlines():
         for part in _wrapped(line, width() - len(indent)):
             echo(indent + styled(part, **style))
+
+
+def plain_paragraphs(text: str) -> str:
+    """Return a text with each paragraph in one line, without code marks."""
+    paragraphs = re.split(r"\n\s*\n", text.replace("`", ""))
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
 def print_rows(rows: Sequence[Sequence[str]], heads: Sequence[str] = (), indent: str = _GAP) -> None:

@@ -62,7 +62,7 @@ def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ..
 def check_text(name: str, value: str) -> None:
     """Refuse, with a `SpecError`, a text that can be neither a path nor a spec.
 
-    It is empty, or has a NUL or half of a surrogate pair, or is too long for a path and is no spec such as
+    It is empty, has a NUL or half of a surrogate pair, or is too long for a path, unless it is a spec such as
     ``pgd(steps=40)``.
     """
     if not value:

@@ -77,11 +77,7 @@ def in_batches(rows: Tensor, size: int | BatchSize, work: Callable[[Tensor], T])
 
 @contextmanager
 def enough_memory(remedy: str) -> Iterator[None]:
-    """Turn an error about memory inside the block into one line.
-
-    Raises:
-        RobustlabError: memory ran out even for a batch of one image.
-    """
+    """Turn an error about memory inside the block, even for one image, into a `RobustlabError`."""
     try:
         yield
     except Exception as error:

@@ -97,11 +97,7 @@ def blaming(what: str) -> Iterator[None]:
 
 
 def ask(model: nn.Module, images: Tensor) -> Any:
-    """Return a model's answer to images (N, C, H, W).
-
-    Raises:
-        UserCodeError: the model raised an error.
-    """
+    """Return a model's answer to images (N, C, H, W); an error of the model is a `UserCodeError`."""
     # If the user has made a GPU the default device, the model's code may rely on that.
     default = images.device if other_default_device() else nullcontext()
     with calling("the model", f" on images of shape {tuple(images.shape)} (N, C, H, W)"), default:

@@ -248,11 +248,7 @@ def without_quotes(node: ast.expr | None, text: str) -> str | None:
 
 
 def build(unit: type[UnitT], text: str, from_file: FromFile | None = None) -> UnitT:
-    """Build a unit of a class from a spec string of it; ``from_file`` as for `parse`.
-
-    Raises:
-        SpecError: as for `parse`.
-    """
+    """Build a unit of a class from a spec string of it; ``from_file`` and errors are those of `parse`."""
     node = syntax(text)
     if not isinstance(node, ast.Call) or _unpacks(node):
         raise SpecError(_unreadable(unit, text))

@@ -27,11 +27,7 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """Return what a JSON file holds; see `parse_json`.
-
-    Raises:
-        OSError, ValueError: as `read_bytes` and `parse_json` do.
-    """
+    """Return what a JSON file holds; the errors are those of `read_bytes` and `parse_json`."""
     return parse_json(read_bytes(path, JSON_LIMIT))
 
 

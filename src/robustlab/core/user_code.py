@@ -63,12 +63,7 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
 def find(reference: str, note: Callable[[str], None] = lambda _: None) -> Any:
     """Return the object with a name in a file, such as a class. A file is imported again if it changed.
 
-    Args:
-        reference: as for `call`.
-        note: as for `call`.
-
-    Raises:
-        SetupError: there is no such file or name, or its code failed.
+    The arguments and errors are those of `call`.
     """
     path, name, scope, module_name = _resolved(reference)
     _check_named(path, name, "class")

@@ -128,11 +128,7 @@ class FileDataset(Dataset):
         return f"{name}.gz" if f"{name}.gz" in self.archives else next(iter(self.archives))
 
     def _unpack(self, root: Path) -> None:
-        """Unpack each file that is missing if its archive is there.
-
-        Raises:
-            DataFilesError: an archive is damaged, or is not the official one.
-        """
+        """Unpack each missing file whose archive is there; a damaged one is a `DataFilesError`."""
         # An interrupted download or a manual copy may leave such files.
         folder = root / self.folder
         for name in self.files:

@@ -8,11 +8,7 @@ from robustlab.core.errors import DataError
 
 
 def train_and_validation(count: int, validation_fraction: float, seed: int) -> tuple[Tensor, Tensor]:
-    """Return the sorted row numbers of the train and of the validation part.
-
-    Raises:
-        DataError: one of them would be empty.
-    """
+    """Return the sorted row numbers of the train and the validation part; an empty one is a `DataError`."""
     generator = torch.Generator().manual_seed(seeding.derive(seed, "validation split"))
     order = torch.randperm(count, generator=generator)
     cut = round(count * validation_fraction)

@@ -26,35 +26,28 @@ class Arrays:
         self._load: Callable[[Path], dict[str, NDArray[Any]]] = cache(load_file)
 
     def pictures(self, file: str, name: str) -> Pictures:
-        """Return an array of pictures, uint8 (M, C, H, W).
-
-        Raises:
-            RunError: the file is missing or damaged, or does not contain the array.
-        """
-        array = self._array(file, name)
-        if array is None or array.dtype != np.uint8 or array.ndim != 4 or not array.size:
-            raise RunError(f"{self._folder / file} holds no uint8 pictures named {name!r}; {AGAIN}")
-        return array
+        """Return an array of pictures, uint8 (M, C, H, W); without it a `RunError`."""
+        return self._array(file, name, "uint8 pictures", np.uint8)
 
     def images(self, file: str, name: str) -> Images:
-        """Return an array of images on the pixel scale, float32 (M, C, H, W); uint8 is divided by 255.
+        """Return images on the pixel scale, float32 (M, C, H, W); uint8 is divided by 255.
 
-        Raises:
-            RunError: the file is missing or damaged, or does not contain the array.
+        Without them it is a `RunError`.
         """
-        array = self._array(file, name)
-        if array is None or array.dtype not in (np.uint8, np.float32) or array.ndim != 4 or not array.size:
-            raise RunError(f"{self._folder / file} holds no images named {name!r}; {AGAIN}")
+        array = self._array(file, name, "images", np.uint8, np.float32)
         images: Images = array.astype(np.float32)
         return images / np.float32(255) if array.dtype == np.uint8 else np.nan_to_num(images).clip(0, 1)
 
-    def _array(self, file: str, name: str) -> NDArray[Any] | None:
+    def _array(self, file: str, name: str, what: str, *dtypes: type[np.generic]) -> NDArray[Any]:
         path = self._folder / file
         if not path.resolve().is_relative_to(self._folder.resolve()):
             raise RunError(f"results.json is damaged: {shown(file)} is outside of {self._folder}; {AGAIN}")
         try:
-            return self._load(path).get(name)
+            array = self._load(path).get(name)
         except FileNotFoundError:
             raise RunError(f"{path} is missing, although results.json names it; {AGAIN}") from None
         except (OSError, SafetensorError) as error:
             raise RunError(f"{path} cannot be read ({error}); {AGAIN}") from error
+        if array is None or array.dtype not in dtypes or array.ndim != 4 or not array.size:
+            raise RunError(f"{path} holds no {what} named {name!r}; {AGAIN}")
+        return array

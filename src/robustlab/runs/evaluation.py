@@ -106,12 +106,14 @@ class Certificates(Record):
     @property
     def count(self) -> int:
         """The number of certified images."""
-        return round(self.certified.value * self.certified.n)
+        return self.certified.count
 
     @property
     def terms(self) -> str:
         """What a certificate is worth, as text; empty: a proof."""
-        return "" if self.confidence == 1 else f"with confidence {_certainty(self.confidence)} for each image"
+        return (
+            "" if self.confidence == 1 else f"with confidence {100 * self.confidence:.10g} % for each image"
+        )
 
 
 class BrokenImage(Record):
@@ -351,10 +353,6 @@ _NAMED: dict[Grade, str] = {"fail": "not so:", "warn": "in doubt:"}
 """The introduction of the titles of checks, which are claims."""
 
 
-def _certainty(confidence: float) -> str:
-    return f"{100 * confidence:.10g} %"
-
-
 def _proven(results: Evaluation) -> str:
     ran = results.certificates
     if ran and ran.terms:
@@ -362,10 +360,8 @@ def _proven(results: Evaluation) -> str:
         return f"Nothing is proven; {share} are certified {ran.terms}"
     if results.certified is None or not results.certified.value:
         return "No image is proven, which does not mean that an attack exists"
-    figure = _percent(results.certified)
-    if results.exact:
-        return f"The robust accuracy on these {results.images.n} images is proven to be {figure}"
-    return f"The robust accuracy on these {results.images.n} images is proven to be at least {figure}"
+    figure = f"{'' if results.exact else 'at least '}{_percent(results.certified)}"
+    return f"The robust accuracy on these {results.images.n} images is proven to be {figure}"
 
 
 def _worth(results: Evaluation) -> str:

@@ -15,11 +15,7 @@ AGAIN = "run the same command again with the same --out to restore it"
 
 
 def write_manifest(folder: Path, content: dict[str, Any]) -> None:
-    """Write a run's manifest with the hashes of its `HASHED` files.
-
-    Raises:
-        OutputError: it can't be written.
-    """
+    """Write a run's manifest with the hashes of its `HASHED` files; a failure is an `OutputError`."""
     hashes = {name: _hash((folder / name).read_bytes()) for name in HASHED if (folder / name).is_file()}
     hashes[FILE] = _of(content)
     write_json(folder / FILE, content | {"sha256": hashes})

@@ -124,21 +124,13 @@ def check_owner(folder: Path, wanted: Owner, *, overwrite: bool = False) -> Owne
 
 
 def write_owner(folder: Path, owner: Owner) -> None:
-    """Write ``run.json``.
-
-    Raises:
-        OutputError: the folder can't be written.
-    """
+    """Write ``run.json``; a folder that can't be written is an `OutputError`."""
     identity = {} if owner.identity is None else {"identity": dict(owner.identity)}
     write_json(folder / "run.json", {"store_version": STORE_VERSION, "study": owner.name, **identity})
 
 
 def refuse_links(folder: Path) -> None:
-    """Check that all files that are written below a folder stay there.
-
-    Raises:
-        RunError: a subfolder, or a file that is written in place, is a link.
-    """
+    """Refuse, with a `RunError`, a folder in which a subfolder, or a file written in place, is a link."""
     for name in (*_FOLDERS, *_IN_PLACE):
         try:
             status = os.lstat(folder / name)

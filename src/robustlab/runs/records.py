@@ -15,11 +15,7 @@ class Record(BaseModel):
 
 
 def require(holds: bool, rule: str) -> None:
-    """Refuse a part whose fields contradict each other.
-
-    Raises:
-        ValueError: with the rule that is not fulfilled.
-    """
+    """Refuse a part whose fields contradict each other with a `ValueError` that names the rule."""
     if not holds:
         raise ValueError(f"it must hold that {rule}")
 
@@ -38,9 +34,14 @@ class Figure(Record):
         return self
 
     @property
+    def count(self) -> int:
+        """How many of the ``n`` images the share is."""
+        return round(self.value * self.n)
+
+    @property
     def is_share(self) -> bool:
         """Whether the value is a whole number of the ``n`` images."""
-        return abs(self.value * self.n - round(self.value * self.n)) < 1e-6
+        return abs(self.value * self.n - self.count) < 1e-6
 
     def __str__(self) -> str:
         return f"{100 * self.value:.2f} % ({100 * self.low:.2f} – {100 * self.high:.2f})"

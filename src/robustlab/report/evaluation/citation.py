@@ -34,17 +34,15 @@ def settings(view: EvaluationView) -> str:
         certificates = results.certificates
         figure = f"{share(certificates.certified)} (95 % interval {interval(certificates.certified)})"
         figure += f", {certificates.terms}," if certificates.terms else ""
-        sentence = (
+        return (
             f"{ours} found a certified accuracy of {figure} for {results.subject.name} on {images} within "
             f"{spec(results.threat)}, by {spec(certificates.certifier)}; seed {results.seed}."
-        )
-        return sentence.replace("\u00a0", " ")
-    sentence = (
+        ).replace("\u00a0", " ")
+    return (
         f"{ours} measured a robust accuracy of {share(results.robust)} "
         f"(95 % interval {interval(results.robust)}) for {results.subject.name} on {images} within "
         f"{spec(results.threat)}, by the attacks {spec(results.attacks)}{ran}; {', '.join(more)}."
-    )
-    return sentence.replace("\u00a0", " ")
+    ).replace("\u00a0", " ")
 
 
 def _version(view: EvaluationView) -> str:

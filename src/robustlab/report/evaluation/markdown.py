@@ -8,7 +8,7 @@ from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import EvaluationCharts
 from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.markdown import code, plain, table
-from robustlab.runs.evaluation import AttackRow, CheckRecord, Evaluation, Reached
+from robustlab.runs.evaluation import AttackRow, CheckRecord, Evaluation
 from robustlab.runs.records import Figure
 
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
@@ -130,7 +130,10 @@ def _broken(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
         return ["## Broken images", words.nothing_broken(view)] if view.broken == 0 else []
     lines = [[str(flip.label), words.answer(flip.prediction), text.count(flip.n)] for flip in view.flips[:20]]
     shown = [chart for chart in (charts.flips, charts.distances) if chart]
-    wanted = [[str(part.label), str(part.target), *_counts(part)] for part in view.targets[:20]]
+    wanted = [
+        [str(part.label), str(part.target), text.count(part.reached), text.count(part.tried)]
+        for part in view.targets[:20]
+    ]
     return [
         "## Broken images",
         table(["class", "taken for", "images"], lines),
@@ -138,10 +141,6 @@ def _broken(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
         table(["class", "target", "reached", "tried"], wanted) if wanted else "",
         "\n".join(f"![{chart.title}](figures/{chart.name}.svg)" for chart in shown),
     ]
-
-
-def _counts(part: Reached) -> list[str]:
-    return [text.count(part.reached), text.count(part.tried)]
 
 
 def _cost(view: EvaluationView) -> list[str]:

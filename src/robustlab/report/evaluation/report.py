@@ -13,11 +13,7 @@ from robustlab.runs.evaluation import Evaluation
 
 
 def report(results: Evaluation, arrays: Arrays) -> Report:
-    """Return the report of an evaluation.
-
-    Raises:
-        RunError: pictures that the results name are missing or damaged.
-    """
+    """Return the report of an evaluation; missing or damaged pictures are a `RunError`."""
     view = EvaluationView(results)
     charts = draw_charts(view)
     page = render(

@@ -74,18 +74,17 @@ class EvaluationView:
     @property
     def correct(self) -> int:
         """The number of clean images that are classified correctly."""
-        return round(self.results.clean.value * self.results.clean.n)
+        return self.results.clean.count
 
     @property
     def robust(self) -> int:
         """The number of images that are still classified correctly after all attacks."""
-        return round(self.results.robust.value * self.results.robust.n)
+        return self.results.robust.count
 
     @property
     def certified(self) -> int | None:
         """The number of images that are proven to withstand every attack; None if no certifier ran."""
-        figure = self.results.certified
-        return None if figure is None else round(figure.value * figure.n)
+        return None if self.results.certified is None else self.results.certified.count
 
     @property
     def open(self) -> bool:

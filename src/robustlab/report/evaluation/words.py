@@ -161,7 +161,7 @@ def closest(view: EvaluationView) -> str:
     if curve is None:
         return ""
     for eps, figure in zip(curve.eps, curve.robust, strict=True):
-        lost = view.correct - round(figure.value * figure.n)
+        lost = view.correct - figure.count
         if lost > 0:
             verb = "breaks" if lost == 1 else "break"
             return f"The closest call: at eps {level(eps)} {counted(lost, 'image')} {verb}."

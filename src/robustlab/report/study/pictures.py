@@ -54,11 +54,7 @@ class Strip(NamedTuple):
 
 
 def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
-    """Return the gallery with its pictures, or None if it has none.
-
-    Raises:
-        RunError: the gallery's pictures are missing.
-    """
+    """Return the gallery with its pictures, or None if it has none; missing ones are a `RunError`."""
     pictures = arrays.pictures(gallery.file, "pictures")
     for column in gallery.columns:
         if not all(0 <= picture.index < len(pictures) for picture in column.pictures):
@@ -76,11 +72,7 @@ def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
 
 
 def strip(samples: Samples, arrays: Arrays) -> Strip:
-    """Return a generative network's pictures.
-
-    Raises:
-        RunError: the pictures are missing.
-    """
+    """Return a generative network's pictures; missing ones are a `RunError`."""
     uris = {
         name: [data_uri(picture) for picture in arrays.pictures(samples.file, name)]
         for name in samples.arrays

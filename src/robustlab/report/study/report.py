@@ -15,11 +15,7 @@ from robustlab.runs.results import Results, Row
 
 
 def report(results: Results, arrays: Arrays) -> Report:
-    """Return the report of a study.
-
-    Raises:
-        RunError: pictures that the results name are missing or damaged.
-    """
+    """Return the report of a study; missing or damaged pictures are a `RunError`."""
     view = StudyView(results)
     charts = draw_charts(view)
     card = finding_card(view, f"{words.headline(view)} {words.worse_than_none(view)}".strip())
