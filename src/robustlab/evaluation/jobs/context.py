@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 import robustlab
-from robustlab.attacks import Attack, AttackResult
-from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Observation
-from robustlab.attacks.progress_reporter import OnPass
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.core import device as machine
 from robustlab.core.batches import BatchSize
 from robustlab.core.options import EvaluationMode
@@ -152,53 +149,7 @@ class EvaluationContext:
             self._guarded, images, batch_size=self.batch_size, eot_samples=self.eot_samples, key=key
         )
 
-    def attack(
-        self,
-        attack: Attack,
-        block: Split,
-        threat: ThreatModel,
-        criterion: Criterion,
-        *,
-        early_stop: bool,
-        report: OnPass,
-    ) -> AttackResult:
-        """Attack a block of images on the device, and report the progress."""
-        return attack.run(
-            self.attacked,
-            block.pixels(slice(None)),
-            block.labels,
-            eight_bit.searched(threat) if self.eight_bit else threat,
-            criterion=criterion,
-            ids=block.ids,
-            seed=self.seed,
-            early_stop=early_stop,
-            batch_size=self.batch_size,
-            eot_samples=self.eot_samples,
-            surrogates=self.surrogate_models,
-            bf16=self.bf16,
-            quantize=eight_bit.quantize(threat) if self.eight_bit else None,
-            on_pass=report,
-        )
-
     @property
     def criterion(self) -> Criterion:
         """The criterion of the checks: the only one; if there are several, any class except the label."""
         return self.criteria[0] if len(self.criteria) == 1 else MISCLASSIFIED
-
-    def reached(
-        self, criterion: Criterion, images: Tensor, found: Responses, clean: Tensor, labels: Tensor
-    ) -> Tensor:
-        """Return (N,) whether a criterion is reached on images, given the classifier's answers."""
-
-        def clean_logits() -> Tensor:
-            return self.responses(clean, "clean logits").logits
-
-        targets = criterion.targets(labels, clean_logits)
-        seen = Observation(
-            points=images, logits=found.logits, valid=found.valid, labels=labels, targets=targets
-        )
-        return criterion.reached(seen)
-
-    def places(self, ids: Tensor) -> Tensor:
-        """Return (n,) the places of the images with the given ids; images are not copied."""
-        return torch.isin(self.images.ids, ids).nonzero().squeeze(1)

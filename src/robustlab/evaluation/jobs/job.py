@@ -1,7 +1,6 @@
 """A job: one stage on some images. It is pure data, so it can be done anywhere, and in any order."""
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -9,7 +8,7 @@ import torch
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.calling import blaming
 from robustlab.evaluation.jobs.context import EvaluationContext
-from robustlab.evaluation.jobs.stages import EvaluationStage
+from robustlab.evaluation.jobs.stages import EvaluationStage, Stored
 from robustlab.runs.ledger import Outcome
 
 
@@ -18,14 +17,13 @@ class Job:
     """A stage on some images.
 
     Attributes:
-        stage: the kind of work.
         ids: of the images, in their order.
-        stored: by id, the adversarial images to measure again, in the ledger's format; only for `Verify`.
+        stored: the adversarial images to measure again; only for `Verify`.
     """
 
     stage: EvaluationStage
     ids: tuple[int, ...]
-    stored: Mapping[int, bytes] = field(default_factory=dict)
+    stored: Stored = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +40,15 @@ def perform(job: Job, context: EvaluationContext, report: OnPass) -> JobResult:
     """Do a job.
 
     Args:
-        job: the job.
-        context: the evaluation of the job; the rows depend only on these two.
+        job, context: the rows depend only on these two.
         report: called now and then with the finished share, in [0, 1], and the number of broken images.
 
     Raises:
         RobustlabError: the classifier fails; see `robustlab.core.errors`.
     """
     started = time.perf_counter()
-    images = context.images.take(context.places(torch.tensor(job.ids))).to(context.device)
+    chosen = torch.isin(context.images.ids, torch.tensor(job.ids))
+    images = context.images.take(chosen).to(context.device)
     with blaming(job.stage.title):
         block = job.stage.run(context, images, job.stored, report)
     seconds = time.perf_counter() - started

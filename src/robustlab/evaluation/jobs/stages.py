@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
-from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
+from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Observation
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.certify import Certifier
 from robustlab.core.tolerance import with_tolerance
@@ -20,6 +20,9 @@ from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.runs.ledger import Outcome
 from robustlab.threats import ThreatModel
+
+Stored = Mapping[int, bytes]
+"""Adversarial images in the ledger's format, by id."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,15 +63,12 @@ class EvaluationStage(ABC):
         return None
 
     @abstractmethod
-    def run(
-        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
-    ) -> Block:
+    def run(self, context: EvaluationContext, block: Split, stored: Stored, report: OnPass) -> Block:
         """Do the work on a block of images that lies on the device.
 
         Args:
-            context: the context of the evaluation.
-            block: the images.
-            stored: by id, adversarial images that an earlier stage kept; see `Job.stored`.
+            context, block: the evaluation, and the images.
+            stored: the adversarial images that an earlier stage kept; see `Job.stored`.
             report: may be called with the progress.
         """
 
@@ -83,9 +83,7 @@ class Clean(EvaluationStage):
     def name(self) -> str:
         return "clean images"
 
-    def run(
-        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
-    ) -> Block:
+    def run(self, context: EvaluationContext, block: Split, stored: Stored, report: OnPass) -> Block:
         del stored, report
         answers = context.responses(block.pixels(slice(None)), "clean", int(block.ids[0]))
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, context.eot_samples)
@@ -120,9 +118,7 @@ class Certify(EvaluationStage):
     def code(self) -> str:
         return code_of(self.certifier) + code_of(self.threat)
 
-    def run(
-        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
-    ) -> Block:
+    def run(self, context: EvaluationContext, block: Split, stored: Stored, report: OnPass) -> Block:
         del stored, report
         images = block.pixels(slice(None))
         certified, forwards, backwards = self.certifier.proofs(
@@ -138,7 +134,6 @@ class AttackStage(EvaluationStage):
     """Looks for adversarial images with an attack, and keeps them.
 
     Attributes:
-        attack: the attack.
         threat: the evaluation's threat model, or a wider one.
         criterion: the attacker's goal.
         min_norm: whether it looks for each image's nearest success, for the curve, instead of the verdict.
@@ -166,9 +161,7 @@ class AttackStage(EvaluationStage):
     def code(self) -> str:
         return code_of(self.attack) + code_of(self.criterion)
 
-    def run(
-        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
-    ) -> Block:
+    def run(self, context: EvaluationContext, block: Split, stored: Stored, report: OnPass) -> Block:
         del stored
         result = self.search(context, block, report)
         encode = eight_bit.to_png if context.eight_bit else to_bytes
@@ -182,9 +175,21 @@ class AttackStage(EvaluationStage):
 
     def search(self, context: EvaluationContext, block: Split, report: OnPass) -> AttackResult:
         """Return the results for a block of images on the device."""
-        early_stop = context.mode == "verdict" and not self.min_norm
-        return context.attack(
-            self.attack, block, self.threat, self.criterion, early_stop=early_stop, report=report
+        return self.attack.run(
+            context.attacked,
+            block.pixels(slice(None)),
+            block.labels,
+            eight_bit.searched(self.threat) if context.eight_bit else self.threat,
+            criterion=self.criterion,
+            ids=block.ids,
+            seed=context.seed,
+            early_stop=context.mode == "verdict" and not self.min_norm,
+            batch_size=context.batch_size,
+            eot_samples=context.eot_samples,
+            surrogates=context.surrogate_models,
+            bf16=context.bf16,
+            quantize=eight_bit.quantize(self.threat) if context.eight_bit else None,
+            on_pass=report,
         )
 
 
@@ -203,20 +208,25 @@ class Verify(EvaluationStage):
     def code(self) -> str:
         return self.searching.code
 
-    def run(
-        self, context: EvaluationContext, block: Split, stored: Mapping[int, bytes], report: OnPass
-    ) -> Block:
+    def run(self, context: EvaluationContext, block: Split, stored: Stored, report: OnPass) -> Block:
         del report
         clean = block.pixels(slice(None))
         images = decoded(context, [stored[number] for number in block.ids.tolist()]).to(clean.device)
         answers = context.responses(images, self.name, int(block.ids[0]))
-        reached = context.reached(self.searching.criterion, images, answers, clean, block.labels)
+        criterion = self.searching.criterion
+        seen = Observation(
+            points=images,
+            logits=answers.logits,
+            valid=answers.valid,
+            labels=block.labels,
+            targets=criterion.targets(block.labels, lambda: context.responses(clean, "clean logits").logits),
+        )
         inside = ((images >= 0) & (images <= 1)).flatten(1).all(dim=1)
         distances = self.searching.threat.distance(images, clean)
         distances = torch.where(inside, distances, torch.inf)
         nothing, once = torch.zeros_like(block.labels), torch.full_like(block.labels, context.eot_samples)
         said = (answers.classes, answers.confidences, distances)
-        return Block(outcomes=rows(block, *said, once, nothing, nothing, reached.long()))
+        return Block(outcomes=rows(block, *said, once, nothing, nothing, criterion.reached(seen).long()))
 
 
 def succeeded(outcome: Outcome, eps: float) -> bool:
