@@ -7,7 +7,7 @@ from typing import Any, get_args, get_type_hints
 import numpy as np
 from torch import Tensor, nn
 
-from robustlab.attacks import Attack, Criterion, as_criterion
+from robustlab.attacks import Attack, Criterion
 from robustlab.certify import Certifier, as_certifier
 from robustlab.core.arguments import check_kind, check_text
 from robustlab.core.inputs import check_module
@@ -15,7 +15,7 @@ from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
 from robustlab.core.spec import Unit
 from robustlab.data import Split
-from robustlab.evaluation.coordinator.goals import ALL
+from robustlab.evaluation.coordinator.goals import as_goal
 from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.ensembles import Ensemble
 from robustlab.options import EvaluationOptions
@@ -52,13 +52,9 @@ def check(options: EvaluationOptions) -> None:
             check_text(what, surrogate)
 
 
-def _goal(target: str | int | Criterion | None) -> str | Criterion | None:
-    return target if target is None or target == ALL else as_criterion(target)
-
-
 _BUILDERS: Mapping[type, Callable[[Any], Any]] = {
     Certifier: as_certifier,
-    Criterion: _goal,
+    Criterion: as_goal,
     Engine: as_engine,
 }
 """For kinds of units, the functions that return one from itself or its spec."""

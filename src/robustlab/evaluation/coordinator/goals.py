@@ -8,20 +8,19 @@ ALL = "all"
 """Each class except the label, one after the other."""
 
 
-def check_target(target: str | int | Criterion | None) -> None:
-    """Check a target as far as possible without a classifier.
+def as_goal(target: str | int | Criterion | None) -> str | Criterion | None:
+    """Return the criterion of a target; `ALL` and None are returned unchanged.
 
     Raises:
         SpecError: it is not a target.
     """
-    if target is not None and target != ALL:
-        as_criterion(target)
+    return target if target is None or target == ALL else as_criterion(target)
 
 
 def spelled_target(target: str | int | Criterion) -> str:
     """Return a target as text: the classes alone for `Targeted`, so that all ways to say it are one."""
-    criterion = None if target == ALL else as_criterion(target)
-    return str(criterion.classes if isinstance(criterion, Targeted) else criterion or target)
+    goal = as_goal(target)
+    return str(goal.classes if isinstance(goal, Targeted) else goal)
 
 
 def criteria_of(target: str | int | Criterion | None, classes: int) -> tuple[Criterion, ...]:

@@ -20,7 +20,7 @@ from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
 from robustlab.evaluation.coordinator.curve import check_curve
-from robustlab.evaluation.coordinator.goals import check_target, criteria_of
+from robustlab.evaluation.coordinator.goals import as_goal, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.jobs import eight_bit
@@ -74,7 +74,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
         check_curve(threat)
     with chdir(here):
         asked = () if options.proofs_only else attack_list(options.attacks, note)
-    check_target(options.target)
+    as_goal(options.target)  # refuses a wrong one
     wished = preprocessing.asked(options.mean, options.std, options.scale)
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     subject = load_classifier(
