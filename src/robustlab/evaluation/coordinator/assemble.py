@@ -11,7 +11,8 @@ from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
 from robustlab.evaluation.coordinator.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
-from robustlab.evaluation.coordinator.goals import goal_of
+from robustlab.evaluation.coordinator.goals import goal_of, remarks_on
+from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify, succeeded
 from robustlab.evaluation.metrics import proportion
@@ -29,6 +30,7 @@ from robustlab.runs.evaluation import (
     Subject,
 )
 from robustlab.runs.images_csv import ImageVerdict
+from robustlab.runs.ledger import Outcome
 from robustlab.runs.records import ComputeRecord, Figure
 
 _BINS = 20
@@ -39,26 +41,26 @@ def assemble(
     findings: CascadeResult,
     found: list[ImageVerdict],
     *,
-    title: str,
+    request: LoadedInputs,
     command: str,
-    attacks: str,
-    data_name: str,
-    remarks: tuple[str, ...],
+    remarks: list[str],
     checks: list[CheckRecord],
     seconds_of_checks: float,
     curve: RobustCurve | None,
     pictures: tuple[list[BrokenImage], str | None],
 ) -> Evaluation:
-    """Return all results of the evaluation."""
+    """Return all results of the evaluation; ``remarks`` are those on its figures."""
     context, n = cascade.context, len(found)
     with calling("the model", " when its weights were counted"):
         parameters = sum(parameter.numel() for parameter in context.model.parameters())
-    rows, once = _rows(cascade, findings), len(findings.clean) * context.eot_samples
-    confirming = [row for finding in findings.attacks for row in finding.confirmed.values()]
-    proving = [row for _, outcomes in findings.proofs.values() for row in outcomes.values()]
+    measured = [outcomes for _, outcomes in findings.proofs.values()]
+    for finding in findings.attacks:
+        measured += [finding.outcomes, finding.confirmed]
+    spent: list[Outcome | CheckRecord] = [row for rows in measured for row in rows.values()]
+    spent += checks
     _, channels, height, width = context.images.images.shape
     return Evaluation(
-        title=title,
+        title=request.title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         seed=context.seed,
         command=command,
@@ -73,7 +75,7 @@ def assemble(
             preprocessing=context.subject.preprocessing,
         ),
         images=Images(
-            name=data_name,
+            name=request.chosen.name,
             split=context.images.name,
             n=n,
             classes=context.classes,
@@ -86,14 +88,14 @@ def assemble(
         bounded=context.threat.bounded,
         attacker=context.threat.words(channels),
         eps=context.threat.eps,
-        attacks=attacks,
-        remarks=list(remarks),
+        attacks=", ".join(map(repr, request.asked)),
+        remarks=[*request.remarks, *remarks_on(context.criteria, context.images), *remarks],
         eight_bit=context.eight_bit,
         clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),
         certified=None if findings.certified is None else proportion(len(findings.certified), n),
         certificates=_certificates(cascade, findings),
-        rows=rows,
+        rows=_rows(cascade, findings),
         not_finite=_not_finite(findings, context.threat.eps),
         unconfirmed=sorted(findings.unconfirmed),
         curve=curve,
@@ -115,13 +117,8 @@ def assemble(
             pass_time=context.pass_time,
             versions=environment.versions(),
         ),
-        forwards=once
-        + sum(row.forwards for row in rows)
-        + sum(row.forwards for row in [*confirming, *proving])
-        + sum(check.forwards for check in checks),
-        backwards=sum(row.backwards for row in rows)
-        + sum(row.backwards for row in proving)
-        + sum(check.backwards for check in checks),
+        forwards=n * context.eot_samples + sum(row.forwards for row in spent),
+        backwards=sum(row.backwards for row in spent),
         seconds=_seconds(cascade, findings) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
+from torch import Tensor
+
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
@@ -17,6 +19,7 @@ from robustlab.evaluation.jobs.stages import (
     Clean,
     EvaluationStage,
     Verify,
+    decoded,
     key_of,
     succeeded,
 )
@@ -88,7 +91,6 @@ class Cascade:
     """The stages of one evaluation. Only this class writes the ledger; an engine does the work.
 
     Args:
-        engine: does the work.
         stages: the attacks in order.
         nearest: searches for the nearest success, on every image that is classified correctly and not
             certified for their eps.
@@ -123,15 +125,13 @@ class Cascade:
         clean = self.outcomes_for(Clean(), self.context.images.ids.tolist())
         correct = [number for number, row in clean.items() if row.correct]
         findings = CascadeResult(clean=clean, correct=correct)
-        if self.certify:
-            certified = set(self.prove(self.certify, correct, findings))
-            if self.certify.proves:
-                findings.certified = certified
-            else:
-                findings.probable = certified
-        if self.certify and self.certify.proves and self.nearest:
-            wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
-            findings.certified_wide = set(self.prove(wide, sorted(findings.certified or ()), findings))
+        if self.certify and not self.certify.proves:
+            findings.probable = set(self.prove(self.certify, correct, findings))
+        elif self.certify:
+            findings.certified = set(self.prove(self.certify, correct, findings))
+            if self.nearest:
+                wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
+                findings.certified_wide = set(self.prove(wide, sorted(findings.certified), findings))
         # A success that does not hold is withdrawn, and the later attacks get its image.
         withdrawn: set[tuple[str, int]] = set()
         while True:
@@ -210,6 +210,11 @@ class Cascade:
             self.progress.stage(stage.title, "kept" if ids else "done")
         self._filled.add(stage.name)
         return {number: rows[number] for number in ids}
+
+    def stored_images(self, stage: AttackStage, ids: list[int]) -> Tensor:
+        """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""
+        stored = self.store.examples(key_of(self.context, stage), ids)
+        return decoded(self.context, [stored[number] for number in ids])
 
     def seconds(self, stage: EvaluationStage, outcomes: Outcomes) -> float:
         """Return the seconds of these rows of a stage: by their share of its passes, if it has more rows."""

@@ -20,7 +20,6 @@ from robustlab.evaluation.checks import (
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.checks.no_gradient import NoGradient
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
-from robustlab.evaluation.coordinator.stored import stored_images
 from robustlab.evaluation.identity import code_of, hash_tensors
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext, source_of
@@ -65,7 +64,6 @@ def checked(
 
     Args:
         cascade: the finished cascade; its ledger keeps the results.
-        findings: the results of the cascade.
         dataset: the name of the images' dataset.
         which: ``"all"`` checks, the ``"cheap"`` ones, or those of these names or ids.
     """
@@ -138,7 +136,7 @@ def _context(cascade: Cascade, findings: CascadeResult, dataset: str) -> Context
         for finding in findings.attacks:
             won = sorted(set(ids).intersection(finding.won))
             if won:
-                images |= zip(won, stored_images(cascade.store, evaluation, finding.stage, won), strict=True)
+                images |= zip(won, cascade.stored_images(finding.stage, won), strict=True)
         return torch.stack([images[number] for number in ids])
 
     summary = EvaluationSummary(

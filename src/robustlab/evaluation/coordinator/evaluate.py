@@ -15,7 +15,6 @@ from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_within, robust_curve
-from robustlab.evaluation.coordinator.goals import remarks_on
 from robustlab.evaluation.coordinator.pictures import save_pictures
 from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.coordinator.verdicts import verdicts
@@ -79,12 +78,10 @@ def evaluated(
 
     Args:
         cascade: the cascade of `cascade_of`.
-        request: the classifier, the images and the threat model.
-        options: of the evaluation.
+        request, options: those of the cascade.
         folder: the folder of the files.
         checks: which checks run, if the options want any; see `checked`.
     """
-    context, store = cascade.context, cascade.store
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
     findings = cascade.run()
     of_images = verdicts(findings)
@@ -93,27 +90,20 @@ def evaluated(
     computed, seconds = warnings if unsettled else [], 0.0
     if options.checks:
         computed, seconds = checked(cascade, findings, request.chosen.name, checks)
-    said = tuple(check.found for check in warnings if check not in computed)
+    said = [check.found for check in warnings if check not in computed]
     # From here to the end, files of an earlier run may contradict each other.
-    store.reopen()
+    cascade.store.reopen()
     results = assemble(
         cascade,
         findings,
         of_images,
-        title=request.title,
+        request=request,
         command=options.command(),
-        attacks=", ".join(map(repr, request.asked)),
-        data_name=request.chosen.name,
-        remarks=(
-            *request.remarks,
-            *remarks_on(context.criteria, context.images),
-            *said,
-            *_contradicted(cascade, findings),
-        ),
+        remarks=[*said, *_contradicted(cascade, findings)],
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
-        pictures=save_pictures(context, store, findings, of_images, folder),
+        pictures=save_pictures(cascade, findings, of_images, folder),
     )
     write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))

@@ -6,13 +6,10 @@ from pathlib import Path
 
 import torch
 
-from robustlab.evaluation.coordinator.cascade import CascadeResult
-from robustlab.evaluation.coordinator.stored import stored_images
-from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.models.files import save_tensors
 from robustlab.runs.evaluation import BrokenImage
 from robustlab.runs.images_csv import ImageVerdict
-from robustlab.runs.store import RunStore
 
 _MAX_PICTURES = 200
 _MAX_VALUES = 4_000_000
@@ -31,18 +28,15 @@ def chosen(found: list[ImageVerdict], values_per_image: int) -> list[ImageVerdic
 
 
 def save_pictures(
-    context: EvaluationContext,
-    store: RunStore,
-    findings: CascadeResult,
-    found: list[ImageVerdict],
-    folder: Path,
+    cascade: Cascade, findings: CascadeResult, found: list[ImageVerdict], folder: Path
 ) -> tuple[list[BrokenImage], str | None]:
     """Write clean and adversarial images as arrays; return their descriptions, and the file's path."""
+    context = cascade.context
     shown = chosen(found, context.images.images.shape[1:].numel())
     if not shown:
         return [], None
     stages = {finding.stage.name: finding.stage for finding in findings.attacks}
-    adversarial = [stored_images(store, context, stages[v.attack], [v.image_id]) for v in shown]
+    adversarial = [cascade.stored_images(stages[v.attack], [v.image_id]) for v in shown]
     place = {number: row for row, number in enumerate(context.images.ids.tolist())}
     clean = context.images.take(torch.tensor([place[v.image_id] for v in shown])).pixels(slice(None))
     path = folder / "arrays" / f"{context.key}.safetensors"

@@ -5,6 +5,7 @@ from contextlib import chdir
 from pathlib import Path
 
 from robustlab.core.batches import enough_memory
+from robustlab.core.errors import RobustlabError
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import progress_of
 from robustlab.core.progress import Progress
@@ -14,13 +15,13 @@ from robustlab.evaluation.coordinator.evaluate import attacks_of, cascade_of, ev
 from robustlab.evaluation.coordinator.folder import default_folder, owner_of
 from robustlab.evaluation.coordinator.kept import OtherAnswersError, forget_other_answers
 from robustlab.evaluation.coordinator.measured import measured
-from robustlab.evaluation.coordinator.replaced import earlier_results, loss
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device, read
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.options import EvaluationOptions
+from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationRun, load_results
 from robustlab.runs.store import RunStore
 
 
@@ -65,12 +66,12 @@ def _execute(
         on_device(request, built, progress) as context,
         _store(request, built, context, folder, owner) as store,
     ):
-        earlier = earlier_results(folder)
+        earlier = _earlier_results(folder)
         context = measured(context, options, store, progress)
         forget_other_answers(context, store, progress, overwrite=options.overwrite)
         cascade = cascade_of(request, built, context, store, progress)
         results = evaluated(cascade, request, options, folder).results
-        if earlier is not None and (lost := loss(earlier, results)):
+        if earlier is not None and (lost := _loss(earlier, results)):
             progress.note(lost)
         store.keep_only([context.key, context.classifier_key, context.measured_key])
         write_manifest(folder, manifest(request, options, context, results))
@@ -85,3 +86,38 @@ def _store(
     if options.proofs_only:
         certification(context, options, lambda _: None)
     return RunStore(folder, owner, overwrite=options.overwrite)
+
+
+def _earlier_results(folder: Path) -> Evaluation | None:
+    """Return the results of the finished evaluation in a folder; None if none can be read."""
+    try:
+        results = load_results(folder)
+    except RobustlabError:
+        return None
+    return results if isinstance(results, Evaluation) else None
+
+
+def _loss(earlier: Evaluation, now: Evaluation) -> str:
+    """Return what the earlier results had and the new ones lack, as text; empty: nothing."""
+    parts = []
+    if earlier.images.n > now.images.n:
+        parts.append(f"{earlier.images.n} images, now {now.images.n}")
+    if earlier.attacks != now.attacks:
+        parts.append("other attacks")
+    lacking = [
+        name
+        for name, had, has in (
+            ("checks", earlier.checks, now.checks),
+            ("a curve", earlier.curve, now.curve),
+            ("proofs", earlier.certified, now.certified),
+        )
+        if had and not has
+    ]
+    if lacking:
+        parts.append(f"{', '.join(lacking)}, now without")
+    if not parts:
+        return ""
+    return (
+        f"this replaces the figures of an earlier command in the same folder ({'; '.join(parts)}); its work "
+        "is kept, and that command brings its figures back. For both, give --out"
+    )
