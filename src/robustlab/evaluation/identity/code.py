@@ -39,8 +39,9 @@ def functions_of(member: Any) -> list[Any]:
 
 def names_in(code: CodeType) -> set[str]:
     """Return the names in code, also texts (for getattr), and those of functions inside it."""
-    inner = [names_in(item) for item in code.co_consts if isinstance(item, CodeType)]
-    return set(code.co_names).union((item for item in code.co_consts if isinstance(item, str)), *inner)
+    codes = _with_inner(code)
+    texts = {item for one in codes for item in one.co_consts if isinstance(item, str)}
+    return texts.union(*(one.co_names for one in codes))
 
 
 def files_in(code: CodeType) -> list[Path]:
@@ -48,15 +49,15 @@ def files_in(code: CodeType) -> list[Path]:
 
     They are looked for beside the code and in the working directory.
     """
-    files: dict[Path, None] = {}
+    files: set[Path] = set()
     for text in names_in(code):
         if Path(text).suffix in _SETTINGS and len(text) < _LONGEST:
             for folder in (Path(code.co_filename).parent, Path()):
                 with contextlib.suppress(OSError, ValueError):
                     if (folder / text).is_file() and (folder / text).stat().st_size < _LARGEST:
-                        files[(folder / text).resolve()] = None
-    for name in _imported(code):
-        files |= dict.fromkeys(_files_of(name))
+                        files.add((folder / text).resolve())
+    for name in _arguments(code, "IMPORT_NAME"):
+        files.update(_files_of(name))
     return sorted(path for path in files if path.is_file())
 
 
@@ -75,20 +76,21 @@ def _files_of(module: str) -> list[Path]:
     )
 
 
-def _imported(code: CodeType) -> set[str]:
-    """Return the modules that a function imports when it is called."""
-    inner = [_imported(item) for item in code.co_consts if isinstance(item, CodeType)]
-    steps = dis.get_instructions(code)
-    return {str(step.argval) for step in steps if step.opname == "IMPORT_NAME"}.union(*inner)
+def _with_inner(code: CodeType) -> list[CodeType]:
+    """Return code, and the code of the functions inside it."""
+    codes = [code]
+    for one in codes:
+        codes += [item for item in one.co_consts if isinstance(item, CodeType)]
+    return codes
+
+
+def _arguments(code: CodeType, *operations: str) -> set[str]:
+    """Return the arguments of these operations in code and in the functions inside it."""
+    steps = (step for one in _with_inner(code) for step in dis.get_instructions(one))
+    return {str(step.argval) for step in steps if step.opname in operations}
 
 
 def variables_in(code: CodeType) -> set[str]:
     """Return which of `names_in` can be variables of the module that contains the code."""
     names = names_in(code)
-    if "globals" in names:
-        return names
-    codes = [code]
-    for one in codes:
-        codes += [item for item in one.co_consts if isinstance(item, CodeType)]
-    loaded = (step for one in codes for step in dis.get_instructions(one))
-    return {str(step.argval) for step in loaded if step.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+    return names if "globals" in names else _arguments(code, "LOAD_GLOBAL", "LOAD_NAME")

@@ -12,6 +12,7 @@ import inspect
 import os
 import random
 import re
+import types
 import weakref
 from array import array
 from collections import deque
@@ -20,19 +21,6 @@ from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
 from pathlib import PurePath
-from types import (
-    BuiltinFunctionType,
-    CellType,
-    ClassMethodDescriptorType,
-    FunctionType,
-    MappingProxyType,
-    MethodDescriptorType,
-    MethodType,
-    MethodWrapperType,
-    ModuleType,
-    SimpleNamespace,
-    WrapperDescriptorType,
-)
 from typing import Any
 
 import numpy as np
@@ -60,40 +48,23 @@ _PLAIN += (torch.dtype, torch.device, torch.layout, torch.memory_format)
 _PARTIAL = (functools.partial, functools.partialmethod)
 
 _SETTING = (*_PLAIN, *_PARTIAL, Tensor, np.ndarray, Mapping, list, tuple, set, frozenset, deque)
-_SETTING += (argparse.Namespace, SimpleNamespace, MappingProxyType)
+_SETTING += (argparse.Namespace, types.SimpleNamespace, types.MappingProxyType)
 """Classes of libraries whose objects are settings."""
 
-_PASSING: tuple[type, ...] = (
-    weakref.ProxyType,
-    weakref.CallableProxyType,
-    weakref.ReferenceType,
-    type(os.environ),
-)
-_PASSING += (
-    torch.Generator,
-    np.random.Generator,
-    np.random.BitGenerator,
-    np.random.RandomState,
-    random.Random,
-)
+_PASSING: tuple[type, ...] = (*weakref.ProxyTypes, weakref.ReferenceType, type(os.environ), random.Random)
+_PASSING += (torch.Generator, np.random.Generator, np.random.BitGenerator, np.random.RandomState)
 """Weak references, and objects that change by themselves: not settings."""
 
-_FUNCTION: tuple[type, ...] = (
-    FunctionType,
-    MethodType,
-    BuiltinFunctionType,
-    MethodWrapperType,
-    staticmethod,
-    classmethod,
-)
-_FUNCTION += (MethodDescriptorType, WrapperDescriptorType, ClassMethodDescriptorType)
+_FUNCTION: tuple[type, ...] = (types.FunctionType, types.MethodType, types.BuiltinFunctionType)
+_FUNCTION += (types.MethodWrapperType, staticmethod, classmethod)
+_FUNCTION += (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
 
 _GLOBAL_HOOKS = [
     getattr(nn.modules.module, f"_global_{kind}_hooks")
     for kind in ("forward", "forward_pre", "backward", "backward_pre")
 ]
 
-_EMPTY = CellType()
+_EMPTY = types.CellType()
 
 _CHANGING = (
     r" at 0x[0-9a-fA-F]+"  # an address in the repr of a function
@@ -198,9 +169,9 @@ class _Description:
         self.left -= 1
         if self.left < 0 and self.inside:
             raise _SurroundingError
-        if isinstance(value, ModuleType) or depth >= _DEEPEST or self.left < 0:
+        if isinstance(value, types.ModuleType) or depth >= _DEEPEST or self.left < 0:
             return kind
-        if isinstance(value, dict | MappingProxyType):
+        if isinstance(value, dict | types.MappingProxyType):
             # A subclass of dict may load items on access, or count accesses.
             items = dict.items(value) if isinstance(value, dict) else value.items()
             named = [(_stable(self.of(key, below)), self.of(item, below)) for key, item in items]
@@ -301,7 +272,7 @@ class _Description:
             wanted = variables_in(function.__code__) if space is function.__globals__ else names
             for name in sorted(wanted & space.keys()):
                 value = space[name]
-                if isinstance(value, ModuleType):
+                if isinstance(value, types.ModuleType):
                     known = any(vars(value) is other for other in spaces)
                     if not known and not is_library_file(getattr(value, "__file__", None) or ""):
                         spaces.append(vars(value))
