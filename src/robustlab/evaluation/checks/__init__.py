@@ -1,7 +1,6 @@
 """Checks: computed reasons to trust or to doubt a robust accuracy; docs/flags.md explains each one."""
 
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, Check, CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import AttackedRow, Context, EvaluationSummary, Sample
 from robustlab.evaluation.checks.listing import BUILT_IN, Which, all_checks, checks_of

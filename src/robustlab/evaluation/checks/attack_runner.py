@@ -14,8 +14,11 @@ from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
 from robustlab.core.logits import finite
 from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
 from robustlab.threats import ThreatModel
+
+
+class NotApplicable(Exception):  # noqa: N818 (nothing went wrong)
+    """A check does not apply; the message gives the reason."""
 
 
 @dataclass(kw_only=True)

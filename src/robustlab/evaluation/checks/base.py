@@ -8,8 +8,7 @@ from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, in_one_line
 from robustlab.core.isolation import own_settings
 from robustlab.core.spec import Unit
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable, Passes
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import CheckRecord, Doubt, Grade

@@ -9,8 +9,7 @@ from torch import Tensor
 from robustlab.attacks import Attack, IfMasked
 from robustlab.core import seeding
 from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.runs.ledger import Outcome, digest
 
 
@@ -55,7 +54,6 @@ class AttackedRow:
         """Return the row of an attack.
 
         Args:
-            attack: the attack.
             outcomes: of the images on which it ran; in the mode ``"test-set"`` of all images.
             correct: ids of the images that are classified correctly without an attack.
             met: correctly classified images that were left to it.

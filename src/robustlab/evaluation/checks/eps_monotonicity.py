@@ -5,14 +5,11 @@ from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core.spec import register
-from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import FEW, ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
 from robustlab.runs.evaluation import Grade
-from robustlab.threats import ThreatModel
 
 MAX_IMAGES = 100
 ATTACK = PGD(steps=20, loss="margin")
@@ -47,7 +44,7 @@ class Monotone(ActiveCheck):
         block, widest = sample.images, runner.widest(sample.images)
         radii = sorted({min(runner.threat.eps * part, widest) for part in FRACTIONS})
         threats = list(dict.fromkeys(runner.threat.at(eps) for eps in radii))
-        left = [_left(runner, block, threat, ATTACK) for threat in threats]
+        left = [int((~runner.attack(ATTACK, block, threat=threat).successes).sum()) for threat in threats]
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
         steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
         grade: Grade = "pass" if rise <= MAX_RISE * len(block) else "fail" if rise >= FEW else "warn"
@@ -113,7 +110,3 @@ class Extremes(ActiveCheck):
         else:
             text += "; no image with another answer is known"
         return CheckResult(grade="fail" if wrong else "pass", found=text, n=n)
-
-
-def _left(runner: AttackRunner, block: Split, threat: ThreatModel, attack: PGD) -> int:
-    return int((~runner.attack(attack, block, threat=threat).successes).sum())

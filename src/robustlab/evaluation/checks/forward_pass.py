@@ -68,7 +68,6 @@ class FixedState(ActiveCheck):
     """Compares the weights before and after a forward pass."""
 
     cheap = True
-    doubts = "evaluation"
     title = "A forward pass changes nothing"
     expected = "every parameter and every buffer as before"
     meaning = (

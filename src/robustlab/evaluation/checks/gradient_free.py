@@ -2,8 +2,7 @@
 
 from robustlab.attacks import Attack, RandomPoints, Square
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.checks.survivors import SurvivorCheck

@@ -10,8 +10,7 @@ from robustlab.attacks.losses import measure
 from robustlab.core import seeding
 from robustlab.core.spec import register
 from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from scipy.stats import binomtest
 
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
+from robustlab.evaluation.checks.attack_runner import NotApplicable
 from robustlab.evaluation.checks.base import FEW, CheckResult, PassiveCheck, graded
 from robustlab.evaluation.checks.context import AttackedRow, Context
 from robustlab.evaluation.metrics import percent
@@ -38,15 +38,11 @@ class ZeroDistance(PassiveCheck):
         if not rows:
             raise NotApplicable("no attack followed gradients within eps")
         grades = {row: graded(row.still, row.searched, LIMIT, sampled=False) for row in rows}
-        n = max(row.searched for row in rows)
-        return CheckResult(
-            grade=_worst(grades),
-            found=_named(
-                grades,
-                lambda row: f"{row.still} of {row.searched} images of {row.attack} are the clean ones",
-                f"of {len(rows)} attacks by gradients each moved at least {percent(1 - LIMIT)} of its images",
-            ),
-            n=n,
+        return _worst(
+            grades,
+            max(row.searched for row in rows),
+            lambda row: f"{row.still} of {row.searched} images of {row.attack} are the clean ones",
+            f"of {len(rows)} attacks by gradients each moved at least {percent(1 - LIMIT)} of its images",
         )
 
 
@@ -75,17 +71,13 @@ class AboveClean(PassiveCheck):
         rows = [row for row in context.found.rows if row.white_box and row.misclassified]
         if not rows:
             raise NotApplicable("no attack perturbed misclassified images")
-        grades = {row: _easier(row) for row in rows}
-        return CheckResult(
-            grade=_worst(grades),
-            found=_named(
-                grades,
-                lambda row: (
-                    f"{row.gained} images became correct under {row.attack}, and {row.lost} misclassified"
-                ),
-                f"of {len(rows)} attacks on misclassified images, too, none left more images correct",
+        return _worst(
+            {row: _easier(row) for row in rows},
+            max(row.attacked for row in rows),
+            lambda row: (
+                f"{row.gained} images became correct under {row.attack}, and {row.lost} misclassified"
             ),
-            n=max(row.attacked for row in rows),
+            f"of {len(rows)} attacks on misclassified images, too, none left more images correct",
         )
 
 
@@ -103,13 +95,11 @@ def _easier(row: AttackedRow) -> Grade:
     return "fail" if row.gained - row.lost >= FEW else "warn"
 
 
-def _worst(grades: dict[AttackedRow, Grade]) -> Grade:
-    seen = set(grades.values())
-    return "fail" if "fail" in seen else "warn" if "warn" in seen else "pass"
-
-
-def _named(grades: dict[AttackedRow, Grade], words: Callable[[AttackedRow], str], otherwise: str) -> str:
-    """Return the text on the attacks that did not pass, the worst first."""
+def _worst(
+    grades: dict[AttackedRow, Grade], n: int, words: Callable[[AttackedRow], str], otherwise: str
+) -> CheckResult:
+    """Return the worst grade, with a text on the attacks that did not pass, the worst first."""
     doubtful = sorted((row for row in grades if grades[row] != "pass"), key=lambda row: grades[row] != "fail")
     more = [f"and so for {len(doubtful) - MAX_NAMED} more"] if len(doubtful) > MAX_NAMED else []
-    return "; ".join([*map(words, doubtful[:MAX_NAMED]), *more]) or otherwise
+    found = "; ".join([*map(words, doubtful[:MAX_NAMED]), *more]) or otherwise
+    return CheckResult(grade=grades[doubtful[0]] if doubtful else "pass", found=found, n=n)

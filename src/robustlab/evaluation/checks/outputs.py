@@ -2,8 +2,7 @@
 
 from robustlab.core.logits import answered, finite
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
@@ -87,7 +86,6 @@ class LogitScale(ActiveCheck):
 class Finite(PassiveCheck):
     """Counts the invalid answers among those of the evaluation."""
 
-    doubts = "evaluation"
     title = "Every image has an answer"
     expected = "no NaN, no plus infinity, and not minus infinity for all classes"
     meaning = (

@@ -48,7 +48,6 @@ class Candidate:
 class UsualPreprocessing(ActiveCheck):
     """Classifies the clean images under each usual preprocessing."""
 
-    doubts = "evaluation"
     title = "The images come as in training"
     expected = (
         f"no usual preprocessing with significantly more correct clean images (McNemar's test, {ALPHA:g})"

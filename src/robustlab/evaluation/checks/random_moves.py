@@ -4,8 +4,7 @@ from dataclasses import replace
 
 from robustlab.attacks import RotationTranslation
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.survivors import missed

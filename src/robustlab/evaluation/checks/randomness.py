@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 
@@ -29,7 +28,6 @@ class Randomness(ActiveCheck):
     """Evaluates the same images several times."""
 
     cheap = True
-    doubts = "evaluation"
     title = "The same question has the same answer"
     expected = f"in {PASSES} passes equally many correct, and logits within {TOLERANCE:g} of their length"
     meaning = (
@@ -60,7 +58,6 @@ class BatchDependence(ActiveCheck):
     """Evaluates images one by one that were evaluated in a batch."""
 
     cheap = True
-    doubts = "evaluation"
     title = "An answer does not depend on the other images"
     expected = f"logits of an image alone within {TOLERANCE:g} of those in a batch"
     meaning = (

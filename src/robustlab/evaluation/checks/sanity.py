@@ -4,7 +4,7 @@ import torch
 
 from robustlab.core.spec import register
 from robustlab.core.tolerance import with_tolerance
-from robustlab.evaluation.checks.applicable import NotApplicable
+from robustlab.evaluation.checks.attack_runner import NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
 from robustlab.evaluation.checks.context import Context
 from robustlab.evaluation.metrics import percent, proportion
@@ -20,7 +20,6 @@ MIN_IMAGES = 1000
 class StoredImages(PassiveCheck):
     """Measures again the adversarial images on the disk."""
 
-    doubts = "evaluation"
     title = "Every adversarial image is allowed"
     expected = "all values in [0, 1], and no distance above eps, in pixel units, or other than when confirmed"
     meaning = (
@@ -55,7 +54,6 @@ class StoredImages(PassiveCheck):
 class CleanAccuracy(PassiveCheck):
     """Compares the accuracy on clean images with chance."""
 
-    doubts = "evaluation"
     title = "The classifier knows its images"
     expected = "the 95 % interval of the clean accuracy above chance"
     meaning = (
@@ -74,7 +72,6 @@ class CleanAccuracy(PassiveCheck):
 class SampleSize(PassiveCheck):
     """Measures how much the figure may vary by chance."""
 
-    doubts = "evaluation"
     title = "There are enough images"
     expected = f"at least {MIN_IMAGES} images"
     meaning = (
@@ -93,7 +90,6 @@ class SampleSize(PassiveCheck):
 class TrainMode(PassiveCheck):
     """Checks the modes of the classifier's parts before the evaluation."""
 
-    doubts = "evaluation"
     title = "The classifier came in one mode"
     expected = "no part in train mode while the whole is not"
     meaning = (

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from robustlab.attacks import Attack, AttackResult
 from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult, graded
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent

@@ -2,8 +2,7 @@
 
 from robustlab.attacks import MIFGSM, Attack, SurrogateGradient
 from robustlab.core.spec import register
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.survivors import SurvivorCheck
 from robustlab.evaluation.metrics import percent
 

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from robustlab.attacks import Attack, BPDAGradient, ExactGradient
 from robustlab.core.spec import register
 from robustlab.data import Split
-from robustlab.evaluation.checks.applicable import NotApplicable
-from robustlab.evaluation.checks.attack_runner import AttackRunner, Passes
+from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable, Passes
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import percent
