@@ -36,12 +36,7 @@ def unguarded(model: nn.Module) -> nn.Module:
 
 
 def logits_of(model: nn.Module, images: Tensor, classes: int | None = None) -> Tensor:
-    """Return a model's logits (N, K).
-
-    Args:
-        model: the classifier.
-        images: (N, C, H, W).
-        classes: K; default: any number of at least 2.
+    """Return a model's logits (N, K) for images (N, C, H, W); K is ``classes``, by default any of at least 2.
 
     Raises:
         RobustlabError: the model failed, or did not return such logits. An out-of-memory error passes

@@ -95,8 +95,7 @@ def resolved(
 
     Args:
         asked: in the order in which they attack an image.
-        threat: what the attacker may do.
-        classes: the number of the classifier's classes.
+        threat, classes: for `Ensemble.stages`.
         targeted: whether the attacker has a target class; members of ensembles without support for it are
             left out.
 
