@@ -83,6 +83,8 @@ class Corruption(Attack):
 
     norms = ("unbounded",)
     targetable = False
+    needs_gradient = False
+    passes = 1
 
     effect: Effect
     """The name of the corruption."""
@@ -93,14 +95,6 @@ class Corruption(Attack):
         levels = len(_KINDS[self.effect].levels)
         if self.severity is not None and self.severity > levels:
             raise ValueError(f"{self.effect} has severity 1 alone, found severity {self.severity}")
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False
-
-    @property
-    def passes(self) -> int:
-        return 1
 
     def search(self, session: Session) -> None:
         session.propose(self.apply(session.clean, session))

@@ -18,15 +18,13 @@ class FGSM(GradientAttack):
     (arXiv:2001.03994), and the result is projected.
     """
 
+    passes = 2
+
     random_start: bool = False
     """Whether the step begins at a random point instead of the clean image."""
     rel_step_size: Annotated[float, Field(gt=0.0)] | None = None
     """Step length as a fraction of eps; default 1, or 1.25 with a random start."""
     gradient: Gradient = ExactGradient()
-
-    @property
-    def passes(self) -> int:
-        return 2
 
     def search(self, session: Session) -> None:
         start = session.random_start() if self.random_start else session.clean

@@ -18,7 +18,6 @@ from torch import Tensor
 
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
-from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import corners
 from robustlab.core.spec import register
@@ -41,6 +40,8 @@ class FlipSearch(GradientAttack):
 
     norms = ("linf",)
     exact = True
+    needs_gradient = False  # random flips need none
+    selection_loss = "margin"
 
     steps: Annotated[int, Field(ge=1)] = 100
     singles: Annotated[int, Field(ge=1)] = 8
@@ -48,14 +49,6 @@ class FlipSearch(GradientAttack):
     kick: Annotated[float, Field(gt=0.0, le=1.0)] = 0.5
     """The largest share of the pixels that may be flipped then; each share below it is as likely."""
     gradient: Gradient = ExactGradient()
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False  # random flips need none
-
-    @property
-    def selection_loss(self) -> Loss:
-        return "margin"
 
     @property
     def passes(self) -> int:

@@ -10,16 +10,10 @@ class GaussianNoise(Attack):
     """Independent noise of mean 0 and the given standard deviation on every pixel, clipped to [0, 1]."""
 
     norms = ("unbounded",)
+    needs_gradient = False
+    passes = 1
 
     std: PixelLength
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False
-
-    @property
-    def passes(self) -> int:
-        return 1
 
     def search(self, session: Session) -> None:
         session.propose(session.clean + self.std * session.noise())

@@ -19,13 +19,10 @@ class FGSMLiteralClamp(GradientAttack):
     """
 
     norms = ("unbounded",)
+    passes = 2
 
     eps: Annotated[float, Field(ge=0.0, le=2.0)]
     gradient: Gradient = ExactGradient()
-
-    @property
-    def passes(self) -> int:
-        return 2
 
     def search(self, session: Session) -> None:
         sign = session.gradient(session.clean, propose=False).sign()

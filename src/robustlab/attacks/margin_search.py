@@ -43,6 +43,8 @@ class MarginSearch(GradientAttack):
     norms = ("linf",)
     exact = True
     drawn_as = "focused"
+    needs_gradient = False  # the patches need no gradient
+    selection_loss = "margin"
 
     survey: Annotated[int, Field(ge=1)] = 2
     """Gradient searches for each image before any image is given up."""
@@ -55,14 +57,6 @@ class MarginSearch(GradientAttack):
     tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
     """The factor of ``keep`` in each round."""
     gradient: Gradient = ExactGradient()
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False  # the patches need no gradient
-
-    @property
-    def selection_loss(self) -> Loss:
-        return "margin"
 
     @property
     def passes(self) -> int:

@@ -21,22 +21,17 @@ class RandomPoints(Attack):
     ball that is farthest along a random direction; for Linf each pixel is moved by +eps or -eps.
     """
 
+    needs_gradient = False
+    passes = 1
+
     count: Annotated[int, Field(ge=1)] = 100
     draw: Literal["uniform", "corners"] = "uniform"
     """``uniform``: inside the ball; ``corners``: as far out as the threat model allows."""
     loss: Loss = "margin"
 
     @property
-    def needs_gradient(self) -> bool:
-        return False
-
-    @property
     def restart_count(self) -> int:
         return self.count
-
-    @property
-    def passes(self) -> int:
-        return 1
 
     def search(self, session: Session) -> None:
         if self.draw == "uniform":

@@ -20,6 +20,7 @@ class RotationTranslation(Attack):
     """The worst of many rotations and translations; bilinear, with zeros from outside the image."""
 
     norms = ("unbounded",)
+    needs_gradient = False
 
     rotation: Annotated[float, Field(ge=0.0, le=180.0)] = 30.0
     """The largest angle, in degrees."""
@@ -32,10 +33,6 @@ class RotationTranslation(Attack):
     draws: Annotated[int, Field(ge=0)] = 0
     """Random points within the same limits instead of the grid, different for each image; 0: the grid."""
     loss: Loss = "margin"
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False
 
     @property
     def passes(self) -> int:

@@ -18,13 +18,10 @@ class FiniteDifferences(Gradient):
 
     needs_gradient = False
     small_differences = True
+    passes = None
 
     delta: PixelLength = 0.01
     """How far a value is moved to either side, on the pixel scale."""
-
-    @property
-    def passes(self) -> None:
-        return None
 
     def estimate(self, query: GradientQuery) -> tuple[Tensor, None]:
         points = query.points.flatten(1)

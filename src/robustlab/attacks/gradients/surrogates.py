@@ -23,10 +23,7 @@ class SurrogateGradient(Gradient):
 
     needs_gradient = False
     asks_classifier = False
-
-    @property
-    def passes(self) -> None:
-        return None
+    passes = None
 
     def estimate(self, query: GradientQuery) -> tuple[Tensor, None]:
         """Return the sum.
