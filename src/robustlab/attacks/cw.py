@@ -95,15 +95,6 @@ class _State:
     objective: Tensor
 
 
-@dataclass
-class _Weights:
-    """The weight to try next for each active image, and its lower and upper bounds."""
-
-    weight: Tensor
-    low: Tensor
-    high: Tensor
-
-
 def search_weight(
     session: Session, first: float, rounds: int, descend: Callable[[Session, Tensor], Tensor]
 ) -> None:
@@ -116,14 +107,13 @@ def search_weight(
         descend: searches with weights (n,) and returns (n,) whether the goal was reached.
     """
     weight = torch.full_like(session.eps, first)
-    state = _Weights(weight, torch.zeros_like(weight), torch.full_like(weight, torch.inf))
+    low, high = torch.zeros_like(weight), torch.full_like(weight, torch.inf)
     for _ in range(rounds):
         with session.round():
-            reached = descend(session, state.weight)
-        state.low = torch.where(reached, state.low, state.weight)
-        state.high = torch.where(reached, state.weight, state.high)
-        middle = (state.low + state.high) / 2
-        state.weight = torch.where(state.high.isfinite(), middle, 10 * state.weight)
-        state = session.unfinished(state)
+            reached = descend(session, weight)
+        low = torch.where(reached, low, weight)
+        high = torch.where(reached, weight, high)
+        weight = torch.where(high.isfinite(), (low + high) / 2, 10 * weight)
+        weight, low, high = session.unfinished(weight, low, high)
         if session.finished:
             return

@@ -1,11 +1,9 @@
 """Decoupled direction and norm (Rony et al. 2019, arXiv:1811.09600). Budget: `steps` gradients."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
@@ -36,39 +34,23 @@ class DDN(GradientAttack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        state = _State(
-            moves=torch.zeros_like(session.clean),
-            radius=torch.full_like(session.eps, self.radius),
-            gradient=torch.zeros_like(session.clean),
-            reached=torch.zeros_like(session.labels, dtype=torch.bool),
-        )
+        moves, radius = torch.zeros_like(session.clean), torch.full_like(session.eps, self.radius)
         points, shape = session.clean, tuple(session.clean.shape[1:])
         for step in range(self.steps):
             result = session.query(points, gradient=True)
-            state.gradient, state.reached = result.ascent, result.reached
-            state = session.unfinished(state)
+            kept = moves, radius, result.ascent, result.reached
+            moves, radius, gradient, reached = session.unfinished(*kept)
             if session.finished:
                 return
-            length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(state.radius)
+            length, ones = cosine(1.0, _LAST_STEP, step / self.steps), torch.ones_like(radius)
             # If the gradient is zero, any direction is as good as another.
-            flat = state.gradient.flatten(1).abs().amax(dim=1) == 0
+            flat = gradient.flatten(1).abs().amax(dim=1) == 0
             if flat.any():
                 noise = session.normal("flat", step, shape=shape)
-                state.gradient = torch.where(per_image(flat, points), noise, state.gradient)
-            moves = session.threat.ascend(state.moves, state.gradient, length, ones)
-            state.radius = state.radius * torch.where(state.reached, 1 - self.gamma, 1 + self.gamma)
+                gradient = torch.where(per_image(flat, gradient), noise, gradient)
+            moves = session.threat.ascend(moves, gradient, length, ones)
+            radius = radius * torch.where(reached, 1 - self.gamma, 1 + self.gamma)
             norm = session.threat.distance(moves, torch.zeros_like(moves)).clamp(min=1e-12)
-            moves = moves * per_image(state.radius / norm, moves)
-            points = (session.clean + moves).clamp(0.0, 1.0)
-            state.moves = points - session.clean
+            points = (session.clean + moves * per_image(radius / norm, moves)).clamp(0.0, 1.0)
+            moves = points - session.clean
         session.query(points)
-
-
-@dataclass
-class _State:
-    """The values that DDN keeps for each active image."""
-
-    moves: Tensor
-    radius: Tensor
-    gradient: Tensor
-    reached: Tensor

@@ -3,11 +3,9 @@
 Budget: at most `steps` times one gradient per candidate class; with a target, one gradient.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
-from torch import Tensor
 
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
@@ -43,25 +41,17 @@ class DeepFool(GradientAttack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        threat, state = session.threat, _State(session.clean, likeliest(session, self.candidates))
+        threat, points, classes = session.threat, session.clean, likeliest(session, self.candidates)
         for step in range(self.steps):
-            gap, gradient, reached = nearest_boundary(session, state.points, state.classes)
+            gap, gradient, reached = nearest_boundary(session, points, classes)
             rise = (1 + self.overshoot) * gap + _LEAST_STEP * threat.dual_norm(gradient)
             move = (
                 threat.straight_move(gradient, rise)
                 if 2 * step < self.steps
-                else threat.move_inside(state.points, gradient, rise)
+                else threat.move_inside(points, gradient, rise)
             )
-            state.points = (state.points + move).clamp(0.0, 1.0)
-            state = session.unfinished(state, done=reached)
+            points = (points + move).clamp(0.0, 1.0)
+            points, classes = session.unfinished(points, classes, done=reached)
             if session.finished:
                 return
-        session.query(state.points)
-
-
-@dataclass
-class _State:
-    """The values that DeepFool keeps for each active image."""
-
-    points: Tensor
-    classes: Tensor
+        session.query(points)

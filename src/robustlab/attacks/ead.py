@@ -4,7 +4,6 @@ Budget: `steps * binary_search_steps` gradients and twice as many forward passes
 extrapolated point of FISTA, at which the gradient is taken, stays in [0, 1] too.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -49,29 +48,19 @@ class EAD(GradientAttack):
     def _descend(self, session: Session, weight: Tensor) -> Tensor:
         reached = torch.zeros_like(session.labels, dtype=torch.bool)
         place = torch.arange(len(weight), device=weight.device)
-        state = _State(place=place, weight=weight, points=session.clean, ahead=session.clean)
+        points = ahead = session.clean
         for step in range(self.steps):
-            result = session.query(state.ahead, "margin", gradient=True, propose=False)
-            pull = torch.where(result.losses < self.confidence, state.weight, 0.0)
-            gradient = 2 * (state.ahead - session.clean) - per_image(pull, state.ahead) * result.ascent
-            moves = state.ahead - self.lr * (1 - step / self.steps) ** 0.5 * gradient - session.clean
+            result = session.query(ahead, "margin", gradient=True, propose=False)
+            pull = torch.where(result.losses < self.confidence, weight, 0.0)
+            gradient = 2 * (ahead - session.clean) - per_image(pull, ahead) * result.ascent
+            moves = ahead - self.lr * (1 - step / self.steps) ** 0.5 * gradient - session.clean
             moves = moves.sign() * (moves.abs() - self.beta).clamp(min=0.0)
-            points = (session.clean + moves).clamp(0.0, 1.0)
-            drift = step / (step + 3) * (points - state.points)
-            state.points, state.ahead = points, (points + drift).clamp(0.0, 1.0)
+            before, points = points, (session.clean + moves).clamp(0.0, 1.0)
+            drift = step / (step + 3) * (points - before)
+            ahead = (points + drift).clamp(0.0, 1.0)
             result = session.query(points, "margin")
-            reached[state.place] |= result.reached & (result.losses >= self.confidence)
-            state = session.unfinished(state)
+            reached[place] |= result.reached & (result.losses >= self.confidence)
+            place, weight, points, ahead = session.unfinished(place, weight, points, ahead)
             if session.finished:
                 break
         return reached
-
-
-@dataclass
-class _State:
-    """The values that a round keeps for each active image."""
-
-    place: Tensor
-    weight: Tensor
-    points: Tensor
-    ahead: Tensor

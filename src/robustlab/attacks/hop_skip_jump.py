@@ -4,7 +4,6 @@ Budget: about 0.7 * samples * steps^1.5 forward passes, and a few tens per step 
 """
 
 import math
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -36,37 +35,26 @@ class HopSkipJump(Attack):
 
     norms = ("l2", "linf")
     minimum_norm = True
+    needs_gradient = False
 
     steps: Annotated[int, Field(ge=1)] = 40
     samples: Annotated[int, Field(ge=1)] = 100
     """Points for the normal in the first step; step t uses the square root of t times as many."""
 
-    @property
-    def needs_gradient(self) -> bool:
-        return False
-
     def search(self, session: Session) -> None:
         points, has_start = _starts(session)
-        state = _State(points)
         wrong = session.query(session.clean, propose=False).reached
-        state = session.unfinished(state, done=~has_start | wrong)
+        points = session.unfinished(points, done=~has_start | wrong)
         if session.finished:
             return
-        state.points = _to_boundary(session, state.points)
+        points = _to_boundary(session, points)
         for step in range(1, self.steps + 1):
-            state = session.unfinished(state)
+            points = session.unfinished(points)
             if session.finished:
                 return
             count = min(round(self.samples * math.sqrt(step)), _MOST_SAMPLES)
-            normal = _normal(session, state.points, step, count)
-            state.points = _to_boundary(session, _jump(session, state.points, normal, step))
-
-
-@dataclass
-class _State:
-    """A misclassified point of each active image; after the start it lies on the boundary."""
-
-    points: Tensor
+            normal = _normal(session, points, step, count)
+            points = _to_boundary(session, _jump(session, points, normal, step))
 
 
 def _starts(session: Session) -> tuple[Tensor, Tensor]:
@@ -100,11 +88,8 @@ def _normal(session: Session, points: Tensor, step: int, count: int) -> Tensor:
     shape, box = tuple(points.shape[1:]), session.threat.separable
     width = session.threat.distance(points, session.clean).clamp(min=1e-6) / points[0].numel()
     width = per_image(torch.full_like(width, _FIRST_WIDTH) if step == 1 else width, points)
-    verdicts, plain, signed = (
-        torch.zeros_like(session.eps),
-        torch.zeros_like(points),
-        torch.zeros_like(points),
-    )
+    verdicts = torch.zeros_like(session.eps)
+    plain = signed = torch.zeros_like(points)
     for block, first in enumerate(range(0, count, _BLOCK)):
         if box:
             draws = 2 * session.uniform("directions", step, block, shape=(_BLOCK, *shape)) - 1

@@ -3,7 +3,6 @@
 Budget: steps gradients, and one forward pass. Use ``gradient=surrogates`` for a transfer attack.
 """
 
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 
@@ -47,18 +46,18 @@ class MIFGSM(GradientAttack):
         return self.steps + 1
 
     def search(self, session: Session) -> None:
-        state = _State(session.clean, torch.zeros_like(session.clean))
+        points, momentum = session.clean, torch.zeros_like(session.clean)
         for step in range(self.steps):
-            state = session.unfinished(state)
+            points, momentum = session.unfinished(points, momentum)
             if session.finished:
                 return
-            gradient = self._gradient(session, state.points, step)
+            gradient = self._gradient(session, points, step)
             if self.kernel:
                 gradient = _smoothed(gradient, self.kernel)
             scale = gradient.flatten(1).abs().mean(dim=1).clamp(min=1e-12)
-            state.momentum = self.decay * state.momentum + gradient / per_image(scale, gradient)
-            state.points = session.ascend(state.points, state.momentum, 1 / self.steps)
-        session.propose(state.points, self.loss)
+            momentum = self.decay * momentum + gradient / per_image(scale, gradient)
+            points = session.ascend(points, momentum, 1 / self.steps)
+        session.propose(points, self.loss)
 
     def _gradient(self, session: Session, points: Tensor, step: int) -> Tensor:
         if not self.diversity:
@@ -74,14 +73,6 @@ class MIFGSM(GradientAttack):
         gradient = session.gradient(seen.detach(), self.loss, propose=False)
         (pulled,) = torch.autograd.grad(seen, leaf, gradient)
         return pulled
-
-
-@dataclass
-class _State:
-    """The point and the momentum of each active image."""
-
-    points: Tensor
-    momentum: Tensor
 
 
 def _smoothed(gradient: Tensor, reach: int) -> Tensor:

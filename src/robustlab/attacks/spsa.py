@@ -4,12 +4,10 @@ Budget: steps * (2 * pairs + 1) forward passes. It uses no gradients of the clas
 not stop it.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from pydantic import Field
-from torch import Tensor
 
 from robustlab.attacks.base import Attack
 from robustlab.attacks.gradients import Gradient, SPSAGradient
@@ -29,6 +27,7 @@ class SPSA(Attack):
 
     norms = ("linf", "l2")
     exact = True
+    needs_gradient = False
 
     steps: Annotated[int, Field(ge=1)] = 40
     pairs: Annotated[int, Field(ge=1)] = 64
@@ -40,10 +39,6 @@ class SPSA(Attack):
     loss: Loss = "margin"
 
     @property
-    def needs_gradient(self) -> bool:
-        return False
-
-    @property
     def estimator(self) -> Gradient:
         return SPSAGradient(pairs=self.pairs, delta=self.delta)
 
@@ -53,21 +48,12 @@ class SPSA(Attack):
 
     def search(self, session: Session) -> None:
         # At clean black pixels a step of delta may not change the network's output.
-        start = session.random_start()
-        state = _State(start, torch.zeros_like(start))
+        points = session.random_start()
+        mean = torch.zeros_like(points)
         for _ in range(self.steps):
-            state = session.unfinished(state)
+            points, mean = session.unfinished(points, mean)
             if session.finished:
                 return
-            gradient = session.gradient(state.points, self.loss, propose=False)
-            state.mean = _DECAY * state.mean + gradient
-            state.points = session.ascend(state.points, state.mean, self.rel_step_size)
-            session.query(state.points, self.loss)
-
-
-@dataclass
-class _State:
-    """The point of each active image, and the decaying mean of its gradients."""
-
-    points: Tensor
-    mean: Tensor
+            mean = _DECAY * mean + session.gradient(points, self.loss, propose=False)
+            points = session.ascend(points, mean, self.rel_step_size)
+            session.query(points, self.loss)

@@ -6,7 +6,6 @@ Budget: queries forward passes per restart, the random start included. It uses n
 import math
 from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -40,6 +39,7 @@ class Square(Attack):
 
     norms = ("linf", "l2", "l1")
     exact = True
+    needs_gradient = False
 
     queries: Annotated[int, Field(ge=1)] = 5000
     p: Annotated[float, Field(gt=0.0, le=1.0)] = 0.8
@@ -48,10 +48,6 @@ class Square(Attack):
     restarts: Annotated[int, Field(ge=1)] = 1
     rescale: bool = False
     """Whether the windows shrink faster when there are fewer than ten thousand queries."""
-
-    @property
-    def needs_gradient(self) -> bool:
-        return False
 
     @property
     def restart_count(self) -> int:
@@ -67,35 +63,27 @@ class Square(Attack):
         draw = (TRIES, 2 + channels) if box else (5 + channels,)
         move: Callable[..., Tensor] = repaint if box else move_bumps
         points = _stripes(session) if box else bump_start(session)
-        state = _State(points, session.query(points, self.loss).losses, points[:, :0])
+        best, highest = points, session.query(points, self.loss).losses
+        draws = points[:, :0]
         for step in range(self.queries - 1):
             # Images break fast at the start; later, checking each time would only make the device wait.
             if step < _BLOCK or step % 10 == 0:
-                state = session.unfinished(state)
+                best, highest, draws = session.unfinished(best, highest, draws)
                 if session.finished:
                     return
             if step % _BLOCK == 0:
-                state.draws = session.uniform("moves", step // _BLOCK, shape=(_BLOCK, *draw))
-            points = move(session, state.points, state.draws[:, step % _BLOCK], self._side(step, session))
+                draws = session.uniform("moves", step // _BLOCK, shape=(_BLOCK, *draw))
+            points = move(session, best, draws[:, step % _BLOCK], self._side(step, session))
             losses = session.query(points, self.loss).losses
-            better = losses > state.losses
-            state.points = torch.where(per_image(better, points), points, state.points)
-            state.losses = torch.where(better, losses, state.losses)
+            better = losses > highest
+            best = torch.where(per_image(better, points), points, best)
+            highest = torch.where(better, losses, highest)
 
     def _side(self, step: int, session: Session) -> int:
         """Return the side of the windows of an iteration, in pixels; it may exceed that of the image."""
         place = step * 10_000 // self.queries if self.rescale else step
         share = self.p / 2 ** bisect_left(_HALVINGS, place)
         return max(1, round(math.sqrt(share * session.clean[0, 0].numel())))
-
-
-@dataclass
-class _State:
-    """The best point of each active image, its loss, and the random numbers of the next iterations."""
-
-    points: Tensor
-    losses: Tensor
-    draws: Tensor
 
 
 def corners(session: Session) -> tuple[Tensor, Tensor]:
