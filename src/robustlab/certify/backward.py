@@ -38,6 +38,9 @@ Back = Callable[[Tensor], Sequence[Tensor]]
 Relaxation = Callable[[Any, Any, Any, Interval], "Node | None"]
 """From a function, its arguments, its options and its result's bounds to the result's node."""
 
+Tighten = Callable[[Any, Interval], None]
+"""Called with a function that is not affine, and with an argument of it; it may set tighter bounds."""
+
 
 @dataclass(eq=False, kw_only=True)
 class Node:
@@ -139,7 +142,8 @@ def lower_bounds(
             at_zero = _dot(rows, (lines.floor + lines.ceiling) / 2)
             gap = (lines.ceiling - lines.floor) / 2
             apart = _dot(sizes, gap)
-            constant, loss = _mirrored(constant + at_zero, both=both), _twice(loss + apart, both=both)
+            constant = _mirrored(constant + at_zero, both=both)
+            loss = torch.cat([loss + apart] * 2) if both else loss + apart
             low, high, steps = slopes.get(here, lines.low), lines.high, ()
             if low is not None and high is not None:
                 # In place, unless autograd still needs the sizes, for the gradient of the gap.
@@ -163,10 +167,6 @@ def _mirrored(rows: Tensor, common: Tensor | None = None, *, both: bool) -> Tens
     return result
 
 
-def _twice(values: Tensor, *, both: bool) -> Tensor:
-    return torch.cat([values, values]) if both else values
-
-
 def _dot(rows: Tensor, values: Tensor) -> Tensor:
     """Return (S, N) the sums over all but the first two dimensions."""
     # A result of one number for each image has no dimension to flatten.
@@ -175,14 +175,9 @@ def _dot(rows: Tensor, values: Tensor) -> Tensor:
 
 
 class Tape:
-    """Adds a node to each result of a network that runs on intervals.
+    """Adds a node to each result of a network that runs on intervals."""
 
-    Attributes:
-        tighten: called with a function that is not affine, and with an argument of it; it may set tighter
-            bounds.
-    """
-
-    def __init__(self, tighten: Callable[[Any, Interval], None] | None = None) -> None:
+    def __init__(self, tighten: Tighten | None = None) -> None:
         self.tighten = tighten
 
     def start(self, pixels: Interval) -> Interval:

@@ -16,12 +16,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from robustlab.certify.alpha_crown import AlphaCROWN, turnable
-from robustlab.certify.backward import Node, Tape, lower_bounds
+from robustlab.certify.alpha_crown import AlphaCROWN
+from robustlab.certify.backward import Node, Tighten
 from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.interval import LINES, Interval
-from robustlab.certify.margins import differences, logits_of
-from robustlab.certify.region import region
+from robustlab.certify.margins import differences, linear_logits
 from robustlab.certify.rules.lines import rectifier
 from robustlab.certify.tightening import Tightener
 from robustlab.core.arguments import LARGEST_COUNT
@@ -47,12 +46,13 @@ class BranchAndBound(Certifier):
     """Adam's step size; slopes are between 0 and 1."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
-        bounds = AlphaCROWN(steps=self.steps, lr=self.lr).bounds(model, images, labels, threat)
+        alpha = AlphaCROWN(steps=self.steps, lr=self.lr)
+        bounds = alpha.bounds(model, images, labels, threat)
         certified, forwards, backwards = bounds.proofs
         for row in (~certified).nonzero()[:, 0].tolist():
             classes = (bounds.margins[row] <= 0).nonzero()[:, 0]
-            search = _Search(self, model, images[row : row + 1], labels[row : row + 1], classes, threat)
-            certified[row] = search.proves()
+            search = _Search(alpha, model, images[row : row + 1], labels[row : row + 1], classes, threat)
+            certified[row] = search.proves(self.cases)
             forwards[row] += 2 * search.bounded + 2
             backwards[row] += search.rows + 2 * (self.steps + 1) * len(classes) * search.bounded
         return ProofResult(certified, forwards, backwards)
@@ -63,14 +63,14 @@ class _Search:
 
     def __init__(
         self,
-        limits: BranchAndBound,
+        alpha: AlphaCROWN,
         model: nn.Module,
         image: Tensor,
         label: Tensor,
         classes: Tensor,
         threat: ThreatModel,
     ) -> None:
-        self.limits, self.model, self.image, self.label = limits, model, image, label
+        self.alpha, self.model, self.image, self.label = alpha, model, image, label
         self.classes, self.threat, self.bounded = classes, threat, 0
         tightener = Tightener(1)
         self.root = _Arguments(tightener.tighten)
@@ -78,15 +78,15 @@ class _Search:
             self._logits(self.root, 1)
         self.rows = int(tightener.rows[0])
 
-    def proves(self) -> bool:
-        """Return whether all cases are proven."""
+    def proves(self, most: int) -> bool:
+        """Return whether all cases are proven, of which at most so many are bounded."""
         # How far apart the lines of each rectifier are: the widest is divided first.
         gaps = torch.cat([_gap(node).flatten() for node in self.root.bent] or [self.image.new_zeros(0)])
         queue = [gaps.new_zeros(len(gaps))]
         while queue:
             some, queue = torch.stack(queue[-_AT_ONCE:]), queue[:-_AT_ONCE]
             width, place = (gaps * (some == 0)).max(dim=1) if len(gaps) else (gaps.new_zeros(1), None)
-            if place is None or (width <= 0).any() or self.bounded + 2 * len(some) > self.limits.cases:
+            if place is None or (width <= 0).any() or self.bounded + 2 * len(some) > most:
                 return False
             divided = torch.cat([some.scatter(1, place[:, None], side) for side in (1.0, -1.0)])
             queue += divided[~self._proven(divided)].unbind()
@@ -95,55 +95,26 @@ class _Search:
     def _proven(self, cases: Tensor) -> Tensor:
         """Return (N,) whether cases (N, rectifiers) are proven: 1 is above the bend, -1 below, 0 either."""
         self.bounded += len(cases)
-        arguments = _Arguments(self._known, self.root, cases)
+        arguments = _Arguments(None, self.root, cases)
         with torch.no_grad():
             logits = self._logits(arguments, len(cases))
         assert logits.node is not None
         labels = self.label.expand(len(cases))
         rows = differences(labels, logits.lower.shape[1], logits.lower.dtype)[self.classes]
-        ranges, slopes = turnable(logits.node), {}
-        for node in ranges:
-            assert node.lines is not None
-            assert node.lines.low is not None
-            slopes[node] = node.lines.low.repeat(len(rows), *[1] * node.lower.ndim).requires_grad_()
         sides = {node: side for node, side in zip(arguments.bent, arguments.sides, strict=True) if side.any()}
-        multipliers = {
-            node: torch.zeros((len(rows), *side.shape), dtype=rows.dtype, device=rows.device).requires_grad_()
-            for node, side in sides.items()
-        }
-        parameters = [*slopes.values(), *multipliers.values()]
-        optimizer = torch.optim.Adam(parameters, lr=self.limits.lr) if parameters else None
-        best = torch.full(rows.shape[:2], -torch.inf, dtype=rows.dtype, device=rows.device)
-        for step in range(self.limits.steps + 1):
-            with torch.enable_grad():
-                added = {node: -sides[node] * values for node, values in multipliers.items()}
-                bounds = lower_bounds(logits.node, rows, slopes=slopes, added=added)
-            best = torch.maximum(best, bounds.detach().nan_to_num(-torch.inf))
-            unproven = (best <= 0) & ~arguments.empty
-            if optimizer is None or step == self.limits.steps or not unproven.any():
-                break
-            optimizer.zero_grad()
-            with torch.enable_grad():
-                loss = -bounds[unproven].sum()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            with torch.no_grad():
-                for node, (least, most) in ranges.items():
-                    slopes[node].clamp_(least, most)
-                for values in multipliers.values():
-                    values.clamp_(min=0.0)
+        none = torch.full(rows.shape[:2], -torch.inf, dtype=rows.dtype, device=rows.device)
+        best, _ = self.alpha.optimised(logits.node, rows, none, sides=sides, possible=~arguments.empty)
         return (best > 0).all(dim=0) | arguments.empty
 
     def _logits(self, arguments: "_Arguments", copies: int) -> Interval:
         images = self.image.expand(copies, *self.image.shape[1:])
-        return logits_of(self.model, Tape(arguments).start(region(images, self.threat, torch.float64)))
-
-    def _known(self, func: Any, x: Interval) -> None:
-        """Do nothing: the bounds of the whole image are taken over."""
+        return linear_logits(self.model, images, self.threat, arguments)
 
 
 class _Arguments:
     """Sets the bounds of the arguments of each function that is not affine, in the order in which they occur.
+
+    Without ``tighten`` only the bounds of the whole image are taken over, those of ``root``.
 
     Attributes:
         nodes: of these arguments.
@@ -152,7 +123,9 @@ class _Arguments:
         empty: (N,) whether no point of the threat model belongs to a case.
     """
 
-    def __init__(self, tighten: Any, root: "_Arguments | None" = None, cases: Tensor | None = None) -> None:
+    def __init__(
+        self, tighten: Tighten | None, root: "_Arguments | None" = None, cases: Tensor | None = None
+    ) -> None:
         self._tighten, self._root, self._cases = tighten, root, cases
         self.nodes: list[Node] = []
         self.bent: list[Node] = []
@@ -164,7 +137,8 @@ class _Arguments:
         """Set the bounds of a function's argument."""
         node = x.node
         assert node is not None
-        self._tighten(func, x)
+        if self._tighten is not None:
+            self._tighten(func, x)
         if node not in self.nodes:
             self.nodes.append(node)
             if self._root is not None:

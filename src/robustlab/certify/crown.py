@@ -17,11 +17,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from robustlab.certify.backward import Tape
-from robustlab.certify.base import Certifier, ProofResult
-from robustlab.certify.crown_ibp import crown_ibp
-from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
-from robustlab.certify.region import region
+from robustlab.certify.crown_ibp import CROWNIBP
+from robustlab.certify.margins import Bounds, LinearCertifier, in_groups, linear_logits, margins_of
 from robustlab.certify.tightening import Tightener, WorkCounter
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
@@ -31,36 +28,19 @@ _SMALL = 512
 
 
 @register("crown")
-class CROWN(Certifier):
+class CROWN(LinearCertifier):
     """Linear bounds, the bounds of every layer by linear bounds too: tight and slow."""
 
-    norms = ("linf",)
     at_once = 4
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
-        return crown(model, images, labels, threat).proofs
-
-    def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
-
-        They hold for the logits as computed in float32. At the label itself the bound is infinite. They are
-        at least those of `crown_ibp`.
-
-        Raises:
-            NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
-        """
-        return crown(model, images, labels, threat, everywhere=True).margins
-
-
-def crown(
-    model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, *, everywhere: bool = False
-) -> Bounds:
-    """Return bounds with all layers tightened for the images that need it, or for all images."""
-    bounds = with_small_layers(model, images, labels, threat)
-    rows = (~bounds.proven | everywhere).nonzero()[:, 0]
-    if len(rows):
-        bounds.improve(rows, _tightened(model, images[rows], labels[rows], threat, math.inf))
-    return bounds
+    def bounds(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, *, every: bool = False
+    ) -> Bounds:
+        bounds = with_small_layers(model, images, labels, threat)
+        rows = (~bounds.proven | every).nonzero()[:, 0]
+        if len(rows):
+            bounds.improve(rows, _tightened(model, images[rows], labels[rows], threat, math.inf))
+        return bounds
 
 
 def with_small_layers(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Bounds:
@@ -68,7 +48,7 @@ def with_small_layers(model: nn.Module, images: Tensor, labels: Tensor, threat: 
 
     If all layers are small, nothing is tightened: the next step would be the same.
     """
-    bounds = crown_ibp(model, images, labels, threat)
+    bounds = CROWNIBP().bounds(model, images, labels, threat)
     rows = (~bounds.proven).nonzero()[:, 0]
     if len(rows):
         sizes = work_of(model, images[:1], threat).sizes
@@ -81,7 +61,7 @@ def work_of(model: nn.Module, image: Tensor, threat: ThreatModel) -> WorkCounter
     """Return what tightening all layers would take, for an image (1, C, H, W)."""
     counter = WorkCounter()
     with torch.no_grad():
-        logits_of(model, Tape(counter.tighten).start(region(image, threat, torch.float64)))
+        linear_logits(model, image, threat, counter.tighten)
     return counter
 
 
@@ -90,8 +70,7 @@ def _tightened(
 ) -> Bounds:
     def bounded(images: Tensor, labels: Tensor) -> Bounds:
         tightener = Tightener(len(images), largest)
-        pixels = Tape(tightener.tighten).start(region(images, threat, torch.float64))
-        margins = margins_of(logits_of(model, pixels), labels)
+        margins = margins_of(linear_logits(model, images, threat, tightener.tighten), labels)
         return Bounds(margins, torch.full_like(tightener.rows, 2), tightener.rows + margins.shape[1] - 1)
 
     return in_groups(bounded, images, labels)

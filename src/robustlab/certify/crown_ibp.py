@@ -7,44 +7,28 @@ import torch
 from torch import Tensor, nn
 
 from robustlab.certify.backward import Tape
-from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.ibp import interval_margins
 from robustlab.certify.interval import Interval
-from robustlab.certify.margins import Bounds, in_groups, logits_of, margins_of
-from robustlab.certify.region import region
+from robustlab.certify.margins import Bounds, LinearCertifier, in_groups, linear_logits, logits_of, margins_of
 from robustlab.core.spec import register
 from robustlab.threats import ThreatModel
 
 
 @register("crown_ibp")
-class CROWNIBP(Certifier):
+class CROWNIBP(LinearCertifier):
     """Interval bounds of the layers, and linear bounds from the logits to the pixels."""
 
-    norms = ("linf",)
+    def bounds(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, *, every: bool = False
+    ) -> Bounds:
+        del every
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
-        return crown_ibp(model, images, labels, threat).proofs
+        def bounded(images: Tensor, labels: Tensor) -> Bounds:
+            margins = margins_of(linear_logits(model, images, threat), labels)
+            once = torch.ones_like(labels, dtype=torch.int64)
+            return Bounds(margins, 2 * once, (margins.shape[1] - 1) * once)
 
-    def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
-        """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
-
-        They hold for the logits as computed in float32. At the label itself the bound is infinite.
-
-        Raises:
-            NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
-        """
-        return crown_ibp(model, images, labels, threat).margins
-
-
-def crown_ibp(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Bounds:
-    """Return the bounds of interval bounds and one way back."""
-
-    def bounded(images: Tensor, labels: Tensor) -> Bounds:
-        margins = margins_of(logits_of(model, Tape().start(region(images, threat, torch.float64))), labels)
-        once = torch.ones_like(labels, dtype=torch.int64)
-        return Bounds(margins, 2 * once, (margins.shape[1] - 1) * once)
-
-    return in_groups(bounded, images, labels)
+        return in_groups(bounded, images, labels)
 
 
 def both_margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,7 @@
 """What the certifiers share: the network's logits as bounds, and the margins between them."""
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -8,10 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import robustlab.certify.rules  # noqa: F401 (they register themselves)
-from robustlab.certify.backward import Node, lower_bounds
-from robustlab.certify.base import ProofResult
+from robustlab.certify.backward import Tape, Tighten, lower_bounds
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.interval import Interval, NoRuleError
+from robustlab.certify.region import region
 from robustlab.core.calling import calling
+from robustlab.threats import ThreatModel
 
 _TOGETHER = 4
 """Images at once on a CPU: with more, its time goes into fetching memory."""
@@ -47,6 +50,39 @@ class Bounds(NamedTuple):
         self.backwards[rows] += bounds.backwards
 
 
+class LinearCertifier(Certifier, ABC):
+    """A certifier by linear bounds of the margins."""
+
+    norms = ("linf",)
+
+    @abstractmethod
+    def bounds(
+        self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel, *, every: bool = False
+    ) -> Bounds:
+        """Return bounds: the best ones for images that cheaper ones don't prove, or for every image."""
+
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
+        return self.bounds(model, images, labels, threat).proofs
+
+    def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+        """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
+
+        They hold for the logits as computed in float32. At the label itself the bound is infinite. Those of
+        `crown` are at least those of `crown_ibp`, and those of `alpha_crown` at least those of `crown`.
+
+        Raises:
+            NoRuleError: the network can't be bounded, or its bounds leave the range of float32.
+        """
+        return self.bounds(model, images, labels, threat, every=True).margins
+
+
+def linear_logits(
+    model: nn.Module, images: Tensor, threat: ThreatModel, tighten: Tighten | None = None
+) -> Interval:
+    """Return the bounds of a network's logits, with a node; ``tighten`` as for `Tape`."""
+    return logits_of(model, Tape(tighten).start(region(images, threat, torch.float64)))
+
+
 def logits_of(model: nn.Module, pixels: Interval) -> Interval:
     """Return the bounds of a network's logits.
 
@@ -69,17 +105,16 @@ def differences(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:
     return F.one_hot(labels, classes).to(dtype)[None] - eye[:, None]
 
 
-def margins_of(logits: Interval, labels: Tensor, slopes: Mapping[Node, Tensor] | None = None) -> Tensor:
+def margins_of(logits: Interval, labels: Tensor) -> Tensor:
     """Return (N, K) lower bounds on the label's logit minus each other one, infinite at the label.
 
     Args:
         logits: with a node.
         labels: (N,) classes.
-        slopes: of lower lines, as `lower_bounds` takes them.
     """
     assert logits.node is not None
     rows = differences(labels, logits.lower.shape[1], logits.lower.dtype)
-    margins = lower_bounds(logits.node, rows, slopes=slopes).T
+    margins = lower_bounds(logits.node, rows).T
     return margins.nan_to_num(-torch.inf).scatter(1, labels[:, None], torch.inf)
 
 
