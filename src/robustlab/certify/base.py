@@ -14,20 +14,13 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.core.inputs import (
-    as_images,
-    as_numbers,
-    check_classes,
-    check_eval_mode,
-)
+from robustlab.core.inputs import as_images, as_numbers, check_classes, check_eval_mode
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import a_kind
 from robustlab.core.user_units import parse_trusted
 from robustlab.threats import Linf, ThreatModel, as_threat
-
-__all__ = ["Certifier", "ProofResult", "as_certifier"]
 
 
 class ProofResult(NamedTuple):
@@ -42,6 +35,11 @@ class ProofResult(NamedTuple):
     certified: Tensor
     forwards: Tensor
     backwards: Tensor
+
+    def put(self, rows: Tensor, proofs: "ProofResult") -> None:
+        """Replace what is known about the images of a mask or places."""
+        for whole, part in zip(self, proofs, strict=True):
+            whole[rows] = part
 
     def follow(self, rows: Tensor, proofs: "ProofResult") -> None:
         """Take over what another certifier found about the images of a mask (N,); the passes add up."""
@@ -153,10 +151,7 @@ class Certifier(Unit, ABC):
 
         def certify_rows(rows: Tensor) -> None:
             if understood:
-                for whole, part in zip(
-                    result, self._certify_batch(model, images[rows], labels[rows], threat), strict=True
-                ):
-                    whole[rows] = part
+                result.put(rows, self._certify_batch(model, images[rows], labels[rows], threat))
             if on_batch is not None:
                 on_batch(len(rows))
 
@@ -236,12 +231,9 @@ class Certifier(Unit, ABC):
                 # At eps 0 the clean image is the only point, and it was looked at.
                 rows = correct.clone()
                 try:
-                    proofs = self._proved(model, images[rows], labels[rows], threat)
+                    result.put(rows, self._proved(model, images[rows], labels[rows], threat))
                 except NoRuleError:
                     result.certified.zero_()
-                else:
-                    for whole, part in zip(result, proofs, strict=True):
-                        whole[rows] = part
         return result
 
 

@@ -24,8 +24,6 @@ from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.text import shown
 
-__all__ = ["ABSTAINED", "SmoothedRadii", "smoothed_radii"]
-
 ABSTAINED = -1
 """The class of an image for which the lower bound of the probability is at most 1/2."""
 
