@@ -2,8 +2,9 @@
 
     import robustlab
 
-    run = robustlab.run_study("mnist", quick=True) for row in run.results.rows: print(row.title, row.variant,
-    row.accuracy)
+    run = robustlab.run_study("mnist", quick=True)
+    for row in run.results.rows:
+        print(row.title, row.variant, row.accuracy)
 
 Importing this package is cheap: torch is loaded when something that needs it is first used.
 """
