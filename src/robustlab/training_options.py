@@ -16,6 +16,7 @@ from robustlab.core.options import (
     Count,
     DeviceChoice,
     Flag,
+    NaturalInt,
     PositiveInt,
     PrecisionChoice,
     Strict,
@@ -117,6 +118,11 @@ class TrainOptions(TrainingFields, Options):
     )
     train: PositiveInt | None = option(None, "train on so many images at most; default all")
     validation: PositiveInt | None = option(None, "validate on so many images at most; default all")
+    attack_images: NaturalInt = option(
+        1000,
+        "attack the trained network on so many test images, with `standard`, for its card; 0 for none. The "
+        "threat model is that of the validation attack, or else the objective's",
+    )
     data_root: str | Path | None = field(default=None, metadata=DATA_ROOT)
     device: DeviceChoice = option("auto", "where to compute; auto takes a GPU if there is one")
     precision: PrecisionChoice = option(

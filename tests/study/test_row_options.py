@@ -27,12 +27,14 @@ ROWS: dict[str, dict[str, Any]] = {
     "unproven": {"certify": False},
     "proven": {"certifier": "ibp"},
 }
+FEWER = {"fewer": {"images": 25}, "more": {"images": 10**6}}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
     folder = tmp_path_factory.mktemp("options")
-    recipe = write(folder, HEAD, *(evaluation(name, **PGD, **given) for name, given in ROWS.items()))
+    rows = {**ROWS, **FEWER}
+    recipe = write(folder, HEAD, *(evaluation(name, **PGD, **given) for name, given in rows.items()))
     return robustlab.run_study(recipe, out=folder / "run", quick=True)
 
 
@@ -84,6 +86,15 @@ def test_it_means_the_same_as_for_evaluate(run: robustlab.Run, name: str, tmp_pa
         assert (left.eps, left.robust, left.certified) == (right.eps, right.robust, right.certified)
 
 
+def test_a_row_may_be_about_fewer_images(run: robustlab.Run) -> None:
+    rows = {name: robustlab.load_run(run.folder / "evaluations" / name) for name in ("plain", *FEWER)}
+    results = {name: row.results for name, row in rows.items() if isinstance(row, robustlab.EvaluationRun)}
+    assert [results[name].robust.n for name in rows] == [60, 25, 60]
+    assert results["more"].robust == results["plain"].robust
+    texts = {name: (rows[name].folder / "images.csv").read_text().splitlines() for name in rows}
+    assert texts["fewer"] == texts["plain"][:26]
+
+
 def test_they_differ(run: robustlab.Run) -> None:
     rows = {row.id: row for row in run.results.rows}
     assert rows["normalised"].accuracy != rows["plain"].accuracy
@@ -116,6 +127,7 @@ def test_a_changed_option_repeats_its_row_alone(run: robustlab.Run, tmp_path: Pa
         ({"attacks": "gaussian_noise(std=0.3)", "curve": True}, "a curve against eps needs a threat model"),
         ({**PGD, "target": -1}, "target"),
         ({**PGD, "eot_samples": 0}, "eot_samples"),
+        ({**PGD, "images": 0}, "images"),
     ],
 )
 def test_a_wrong_one_is_refused(fields: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ OPTIONS: dict[str, Any] = {
     "architecture": "strided_cnn(hidden=20)",
     "dataset": "digits",
     "epochs": 3,
+    "attack_images": 0,
     "train": 200,
     "validation": 60,
     "device": "cpu",
@@ -77,6 +78,45 @@ def test_the_card_says_what_was_trained_and_what_came_out() -> None:
     assert card["check"][0] in page
     assert Path("runs/one/figures/training-network.svg").exists()
     assert "figures/training-network.svg" in page
+
+
+def test_the_card_has_the_attacked_and_the_proven_share() -> None:
+    run = train(attack_images=30, validation_attack="pgd(steps=3)", validation_threat="linf(eps=0.05)")
+    (attacked,) = run.card["attacked"]
+    row = robustlab.load_run(run.folder / "evaluations" / "attacked")
+    assert isinstance(row, robustlab.EvaluationRun)
+    assert row.results.certified is not None
+    assert attacked["threat"] == "linf(eps=0.05)"
+    assert attacked["attacks"] == "standard()"
+    assert attacked["robust_accuracy"] == row.results.robust.model_dump()
+    assert attacked["certified"] == row.results.certified.model_dump()
+    assert attacked["robust_accuracy"]["n"] == 30
+    assert run.card["test_accuracy"]["n"] > 300
+    page = Path("runs/one/card.md").read_text()
+    assert "first 30 test images within `linf(eps=0.05)`" in page
+    (command,) = run.card["check"]
+    assert "linf(eps=0.05)" in command
+
+
+def test_without_a_validation_attack_the_threat_model_is_the_objectives() -> None:
+    run = train(attack_images=20)
+    assert [row["threat"] for row in run.card["attacked"]] == ["linf(eps=0.1)"]
+    before = (run.folder / "models" / "network.safetensors").stat().st_mtime_ns
+    more = train(attack_images=40)  # the network is not trained again
+    assert [row["robust_accuracy"]["n"] for row in more.card["attacked"]] == [40]
+    assert (run.folder / "models" / "network.safetensors").stat().st_mtime_ns == before
+    plain = robustlab.train("cross_entropy", **OPTIONS | {"out": "runs/plain", "attack_images": 20})
+    assert plain.card["attacked"] == []
+    norms = robustlab.train(
+        "msd(linf=0.1, l2=0.5, steps=2)", **OPTIONS | {"out": "runs/norms", "attack_images": 10}
+    )
+    assert [row["threat"] for row in norms.card["attacked"]] == ["linf(eps=0.1)", "l2(eps=0.5)"]
+
+
+@pytest.mark.parametrize("wrong", [-1, 1.5, "all", True])
+def test_the_number_of_attacked_images_is_checked(wrong: object) -> None:
+    with pytest.raises(SpecError, match="attack_images"):
+        train(attack_images=wrong)
 
 
 def test_the_recipe_of_the_card_gives_the_same_weights() -> None:

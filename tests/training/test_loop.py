@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustlab.core import seeding
 from robustlab.core.device import Compute
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.progress import Progress, Task
 from robustlab.core.spec import parse
 from robustlab.data import Split, Splits
@@ -316,3 +316,22 @@ def test_a_learning_rate_that_is_too_high_is_told(small: tuple[Split, Split], fp
     config = TrainConfig(epochs=3, optimizer=Adam(lr=1e30))
     with pytest.raises(RobustlabError, match="diverged"):
         train(build("cnn"), CrossEntropy(), *small, config=config, compute=fp32, key=1)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "eps_ramp(objective=fgsm_training(threat=linf(eps=0.1)), share=0.99)",
+        "purifying(objective=eps_ramp(objective=fgsm_training(threat=linf(eps=0.1)), share=0.99))",
+        "eps_ramp(objective=awp(objective=fgsm_training(threat=linf(eps=0.1))), share=0.99)",
+        "ibp_training(threat=linf(eps=0.1), ramp=0.99)",
+        "crown_ibp_training(threat=linf(eps=0.1), ramp=0.99)",
+        "sabr(threat=linf(eps=0.1), warmup=0.98, ramp=0.99)",
+    ],
+)
+def test_an_eps_that_never_has_its_full_value_is_refused(
+    text: str, small: tuple[Split, Split], fp32: Compute
+) -> None:
+    objective, config = parse(Objective, text), TrainConfig(epochs=2, batch_size=50)
+    with pytest.raises(SpecError, match=r"after 0\.99 of the training.* of its 4 steps"):
+        train(build("strided_cnn(hidden=4)"), objective, *small, config=config, compute=fp32, key=0)

@@ -92,7 +92,9 @@ def show_training(run: TrainingRun) -> None:
     for title, key in (("Validation", "validation_accuracy"), ("under attack", "validation_robust_accuracy")):
         if card[key] is not None:
             console.print(f"{title}: {100 * card[key]:.2f} %")
-    console.print(f"Clean test images: {run.results.rows[0].accuracy}")
+    for row in run.results.rows:
+        proven = f"; proven: {row.certified}" if row.certified else ""
+        console.print(escape(f"{row.title}: {row.accuracy}{proven}"))
     folder = escape(str(shown_path(run.folder)))
     console.print(f"Weights: {folder}/{card['weights']['file']}", soft_wrap=True)
     console.print(f"Card: {folder}/card.md; report: {folder}/report.html", soft_wrap=True)

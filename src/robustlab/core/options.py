@@ -59,6 +59,7 @@ Class = Annotated[int, Strict(), Ge(0), Le(LARGEST_COUNT)]
 Count = Annotated[int, Strict(), Ge(1), Le(LARGEST_COUNT)]
 Flag = Annotated[bool, Strict()]
 Number = Annotated[float, Strict()]
+NaturalInt = Annotated[int, Strict(), Ge(0)]
 PositiveInt = Annotated[int, Strict(), Ge(1)]
 Samples = Annotated[int, Strict(), Ge(1), Le(MAX_SAMPLES)]
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ def write_card(
     model: Model,
     *,
     recipe: Mapping[str, Any] | None,
+    threats: Sequence[str],
     data_name: str,
     shown_folder: str,
 ) -> dict[str, Any]:
@@ -34,6 +35,7 @@ def write_card(
 
     Args:
         recipe: of a study that does the same; None where the images exist in Python alone.
+        threats: what the network is meant to withstand.
         data_name: the dataset, or the user's function, whose test images the commands name.
         shown_folder: the run's folder as it can be typed.
 
@@ -42,7 +44,7 @@ def write_card(
     """
     text = None if recipe is None else to_toml(recipe)
     card = _card(run, objective, model, text) | {
-        "check": list(_commands(objective, model, shown_folder, None if recipe is None else data_name))
+        "check": list(_commands(threats, model, shown_folder, None if recipe is None else data_name))
     }
     if text is not None:
         write_text(run.folder / "recipe.toml", text)
@@ -53,7 +55,7 @@ def write_card(
 
 def _card(run: Run, objective: Objective, model: Model, recipe: str | None) -> dict[str, Any]:
     results = run.results
-    (network,), (row,) = results.networks, results.rows
+    (network,), (clean, *attacked) = results.networks, results.rows
     kept = network.epochs[network.best_epoch - 1] if network.epochs else {}
     compute, data = results.compute, results.dataset
     return {
@@ -78,7 +80,16 @@ def _card(run: Run, objective: Objective, model: Model, recipe: str | None) -> d
         "best_epoch": network.best_epoch,
         "validation_accuracy": kept.get("validation accuracy"),
         "validation_robust_accuracy": kept.get("validation robust accuracy"),
-        "test_accuracy": row.accuracy.model_dump(),
+        "test_accuracy": clean.accuracy.model_dump(),
+        "attacked": [
+            {
+                "threat": row.threat,
+                "attacks": row.attacks,
+                "robust_accuracy": row.accuracy.model_dump(),
+                "certified": None if row.certified is None else row.certified.model_dump(),
+            }
+            for row in attacked
+        ],
         "weights": {
             "file": network.file,
             "sha256": hashlib.sha256((run.folder / network.file).read_bytes()).hexdigest(),
@@ -86,7 +97,7 @@ def _card(run: Run, objective: Objective, model: Model, recipe: str | None) -> d
     }
 
 
-def _commands(objective: Objective, model: Model, folder: str, data_name: str | None) -> Iterator[str]:
+def _commands(threats: Sequence[str], model: Model, folder: str, data_name: str | None) -> Iterator[str]:
     """Yield what to type to attack the network; nothing where its images exist in Python alone."""
     if data_name is None:
         return
@@ -96,8 +107,8 @@ def _commands(objective: Objective, model: Model, folder: str, data_name: str | 
     else:
         words = [_source(folder)]
     dataset = [] if data_name == EvaluationOptions.dataset else ["--dataset", data_name]
-    for threat in dict.fromkeys(threats_of(objective)) or [Linf(eps=0.3)]:
-        command = ["robustlab", "evaluate", *words, *dataset, "--threat", repr(threat)]
+    for threat in threats or [repr(Linf(eps=0.3))]:
+        command = ["robustlab", "evaluate", *words, *dataset, "--threat", threat]
         yield shlex.join([*command, "--attacks", "standard"])
 
 
@@ -123,7 +134,6 @@ def threats_of(objective: Objective) -> Iterator[ThreatModel]:
 
 def _markdown(card: Mapping[str, Any]) -> str:
     data, hardware = card["dataset"], card["hardware"]
-    test = card["test_accuracy"]
     rows = {
         "Objective": f"`{card['objective']}`",
         "Model": f"`{card['model']}`, {card['parameters']:,} parameters",
@@ -134,8 +144,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
         "Epochs": f"{card['epochs']}; epoch {card['best_epoch']} is kept",
         "Validation accuracy": _percent(card["validation_accuracy"]),
         "Validation accuracy under attack": _percent(card["validation_robust_accuracy"]),
-        "Test accuracy, clean images": f"{_percent(test['value'])} ({_percent(test['low'])} to "
-        f"{_percent(test['high'])})",
+        "Test accuracy, clean images": _interval(card["test_accuracy"]),
+        **dict(_attacked(card["attacked"])),
         "Computed on": f"{hardware['device_name']}, {hardware['threads']} threads, {hardware['precision']}",
         "Seconds": f"{card['seconds']:g}",
         "Versions": ", ".join(f"{name} {version}" for name, version in card["versions"].items()),
@@ -147,7 +157,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
     if card["check"]:
         commands = "\n".join(card["check"])
         parts.append(
-            "The accuracy on clean images says nothing about attacks. These commands attack it:\n\n"
+            "The accuracy on clean images says nothing about attacks. These commands attack 1,000 test "
+            "images, or with `-n` more:\n\n"
             f"```\n{commands}\n```"
         )
     if card["recipe"] is not None:
@@ -156,6 +167,18 @@ def _markdown(card: Mapping[str, Any]) -> str:
             f"```toml\n{card['recipe']}```"
         )
     return "\n\n".join(parts) + "\n"
+
+
+def _attacked(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    for row in rows:
+        place = f"the first {row['robust_accuracy']['n']:,} test images within `{row['threat']}`"
+        yield f"Robust accuracy under `standard`, {place}", _interval(row["robust_accuracy"])
+        if row["certified"] is not None:
+            yield f"Proven, {place}", _interval(row["certified"])
+
+
+def _interval(figure: Mapping[str, float]) -> str:
+    return f"{_percent(figure['value'])} ({_percent(figure['low'])} to {_percent(figure['high'])})"
 
 
 def _percent(share: float | None) -> str:

@@ -145,7 +145,7 @@ class _References:
 
     def _unique(self, what: str, names: Sequence[str]) -> None:
         doubled = next((name for name in names if names.count(name) > 1), None)
-        if doubled:
+        if doubled is not None:
             raise RecipeError(f"{what}: {shown(doubled)} is used twice")
 
     def _known(self, place: str, word: str | None, accepted: Collection[str]) -> None:

@@ -18,7 +18,15 @@ from robustlab.models import Model
 from robustlab.models.own_code import with_hash
 from robustlab.models.zoo import trained_like
 from robustlab.study.models import StudyModels
-from robustlab.study.recipe import Attacked, CurvePart, NetworkPart, Recipe, SeriesPart, ValuePart
+from robustlab.study.recipe import (
+    Attacked,
+    CurvePart,
+    EvaluationPart,
+    NetworkPart,
+    Recipe,
+    SeriesPart,
+    ValuePart,
+)
 from robustlab.study.stages import (
     DetectStage,
     EvaluateStage,
@@ -182,6 +190,7 @@ class _Planner:
             threat_text=specs.get("threat", repr(threat)),
             surrogates=part.surrogates,
             settings=settings,
+            images=part.images if isinstance(part, EvaluationPart) else None,
         )
 
     def _inputs(self, *questions: Question) -> tuple[str, ...]:

@@ -282,6 +282,7 @@ class EvaluationPart(Attacked, EvaluationFields):
     note: str = ""
     reference: Share | None = None
     checks: Literal["all", "cheap", "none"] = "cheap"
+    images: Count | None = None
 
 
 class DetectionPart(_Part):

@@ -3,6 +3,7 @@
 It resumes, is locked, and has a ledger and a report, as every run.
 """
 
+from collections.abc import Iterator, Sequence
 from contextlib import chdir
 from dataclasses import MISSING, fields, replace
 from pathlib import Path
@@ -29,7 +30,7 @@ from robustlab.models.own_code import network_of, with_hash
 from robustlab.options import StudyOptions
 from robustlab.runs.owner import TRAINING, Owner, check_owner
 from robustlab.runs.run import TrainingRun
-from robustlab.study.card import NETWORK, write_card
+from robustlab.study.card import NETWORK, threats_of, write_card
 from robustlab.study.data import NEEDS_TEST, load_splits
 from robustlab.study.recipe import NetworkPart, Recipe
 from robustlab.study.runner import REMEDY, run_prepared
@@ -54,7 +55,8 @@ def execute_training(options: TrainOptions, progress: Progress | None = None) ->
 def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun:
     objective, model = _objective(options), _model(options, progress)
     network = _network(options, objective, model)
-    content = _recipe(options, network, objective)
+    threats = _threats(options, objective)
+    content = _recipe(options, network, objective, threats)
     recipe = Recipe.model_validate(content)
     folder = here / (options.out or _default_folder(options, objective, model))
     owner = _owner(content, options, objective, model)
@@ -86,6 +88,7 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
         objective,
         model,
         recipe=None if isinstance(options.dataset, Split) else content,
+        threats=threats,
         data_name=recipe.data.test or recipe.data.dataset,
         shown_folder=str(options.out or folder.relative_to(here)),
     )
@@ -142,7 +145,16 @@ def _network(options: TrainOptions, objective: Objective, model: Model) -> dict[
     return part
 
 
-def _recipe(options: TrainOptions, network: dict[str, Any], objective: Objective) -> dict[str, Any]:
+def _threats(options: TrainOptions, objective: Objective) -> list[str]:
+    """Return what the network is meant to withstand: the validation's threat model, else the objective's."""
+    if options.validation_threat is not None:
+        return [options.validation_threat]
+    return list(dict.fromkeys(repr(threat) for threat in threats_of(objective) if not code_of(threat)))
+
+
+def _recipe(
+    options: TrainOptions, network: dict[str, Any], objective: Objective, threats: Sequence[str]
+) -> dict[str, Any]:
     """Return the recipe of a study that does the same."""
     dataset, test = options.dataset, options.test_dataset
     own = isinstance(dataset, Split) or is_user_code(str(dataset))
@@ -172,8 +184,23 @@ def _recipe(options: TrainOptions, network: dict[str, Any], objective: Objective
         "networks": {NETWORK: network},
         "evaluations": [
             {"id": "clean", "title": "Clean test images", "group": "summary", "model": NETWORK},
+            *(_attacked(options, threats) if options.attack_images else ()),
         ],
     }
+
+
+def _attacked(options: TrainOptions, threats: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a recipe that attack the trained network."""
+    for place, threat in enumerate(threats):
+        yield {
+            "id": f"attacked_{place + 1}" if place else "attacked",
+            "title": f"Test images under standard, {threat}",
+            "group": "summary",
+            "model": NETWORK,
+            "attacks": "standard",
+            "threat": threat,
+            "images": options.attack_images,
+        }
 
 
 def _owner(content: dict[str, Any], options: TrainOptions, objective: Objective, model: Model) -> Owner:

@@ -48,6 +48,7 @@ class Question:
         threat_text: the same as the recipe states it.
         surrogates: sources of other classifiers that the attacker uses.
         settings: other options of an evaluation, by name; see `EvaluationOptions`.
+        images: the largest number of test images, from the first; None: all.
     """
 
     model: str
@@ -57,12 +58,17 @@ class Question:
     threat_text: str
     surrogates: tuple[str, ...]
     settings: Mapping[str, Any]
+    images: int | None = None
 
     @property
     def mode(self) -> EvaluationMode:
         """See `EvaluationOptions`."""
         mode: EvaluationMode = self.settings["mode"]
         return mode
+
+    def limited(self, split: Split) -> Split:
+        """Return the images of a split that it is about."""
+        return split if self.images is None else split.take(slice(self.images))
 
     @property
     def effort(self) -> float:
@@ -74,6 +80,8 @@ class Question:
         """Return all that a figure depends on except classifiers and images, as JSON values."""
         attacks = None if self.attacks is None else [identity_of(unit) for unit in attack_list(self.attacks)]
         known = {"attacks": attacks, "threat": identity_of(self.threat), **self.settings}
+        if self.images is not None:
+            known["images"] = self.images
         built = {name: build(known[name]) for name, build in UNITS.items() if name in known}
         return known | {name: identity_of(unit) for name, unit in built.items() if isinstance(unit, Unit)}
 
@@ -137,10 +145,11 @@ class Workspace:
         """Yield the loaded objects for a question about some test images, on the device.
 
         Args:
-            n: the number of images, from the first; default: all.
+            n: the number of images, from the first; default: as many as the question is about.
             checks: whether checks run.
             whole: whether proofs and a curve are looked for, if the question has them.
         """
+        n = min([len(split), *(most for most in (n, question.images) if most is not None)])
         more = {} if whole else {"certify": False, "curve": False}
         subject = self.models.classifier(question.model, question.choice)
         surrogates = {text: self.models.classifier(text, question.choice) for text in question.surrogates}
@@ -151,7 +160,7 @@ class Workspace:
             threat=question.threat_text,
             attacks=question.attacks or (),
             dataset=split if self.test_source is None else self.test_source,
-            n=len(split) if n is None else n,
+            n=n,
             surrogates=tuple(
                 self.models.address(text, question.choice) or surrogate.model
                 for text, surrogate in surrogates.items()
@@ -172,7 +181,7 @@ class Workspace:
             asked=() if question.attacks is None else attack_list(question.attacks),
             subject=subject,
             surrogates=tuple(surrogates.values()),
-            chosen=EvaluationImages(split=split, name=self.dataset.name, n=len(split) if n is None else n),
+            chosen=EvaluationImages(split=split, name=self.dataset.name, n=n),
         )
         with on_device(request, options, self.progress) as context:
             yield Asked(request=request, options=options, context=context)

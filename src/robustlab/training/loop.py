@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from robustlab.core import seeding
 from robustlab.core.calling import ask
 from robustlab.core.device import Compute
-from robustlab.core.errors import ModelFileError, RobustlabError
+from robustlab.core.errors import ModelFileError, RobustlabError, SpecError
 from robustlab.core.inputs import check_classes
 from robustlab.core.logits import no_tensor
 from robustlab.core.progress import Progress, Task
@@ -89,6 +89,7 @@ def train(
                 raise RobustlabError(f"{name} needs a classifier; {objective.name} trains another network")
     if config.reestimate_batch_norm:
         require_batch_norm(network)
+    _check_ramp(objective, train_split, config)
     network.to(compute.device).to(memory_format=torch.channels_last)
     if objective.network_kind == "classifier":
         _check_classifier(network, objective, train_split, compute)
@@ -118,6 +119,24 @@ def train(
     network.load_state_dict(loop.best)
     network.eval()
     return loop.history
+
+
+def _batches(data: Split, config: TrainConfig) -> int:
+    """Return the steps of an epoch."""
+    size = config.batch_size
+    # A last image alone joins the batch before it: batch normalisation can't train on one value.
+    alone = len(data) > size and len(data) % size == 1
+    return -(-len(data) // size) - alone
+
+
+def _check_ramp(objective: Objective, data: Split, config: TrainConfig) -> None:
+    """Refuse a training whose last step comes before eps has its full value."""
+    steps = config.epochs * _batches(data, config)
+    if objective.full_from > (steps - 0.5) / steps:
+        raise SpecError(
+            f"{objective.name}: eps has its full value only after {objective.full_from:g} of the training, "
+            f"which is after the last of its {steps} steps; let eps rise sooner, or train for more epochs"
+        )
 
 
 def _check_classifier(network: nn.Module, objective: Objective, data: Split, compute: Compute) -> None:
@@ -168,10 +187,7 @@ class _Loop:
     def run_epoch(self, epoch: int, data: Split, bar: Task) -> dict[str, float]:
         """Take one pass over the data and return the mean loss per player."""
         self.network.train()
-        size = self.config.batch_size
-        # A last image alone joins the batch before it: batch normalisation can't train on one value.
-        alone = len(data) > size and len(data) % size == 1
-        batches = -(-len(data) // size) - alone
+        size, batches = self.config.batch_size, _batches(data, self.config)
         order = torch.randperm(len(data)).to(data.labels.device)
         sums = {name: torch.zeros((), device=data.labels.device) for name in self.players}
         for batch in range(batches):

@@ -51,19 +51,20 @@ class DetectStage(StudyStage):
         return {"detector": detector, "perturbation": perturbation, "seed": self.seed}
 
     def effort(self, workspace: Workspace) -> float:
-        return 2.0 * len(workspace.dataset.test)
+        return 2.0 * len(self.question.limited(workspace.dataset.test))
 
     def run(self, workspace: Workspace) -> dict[str, Any]:
         data = workspace.dataset
-        total = len(data.validation) + 2 * len(data.test)
+        test = self.question.limited(data.test)
+        total = len(data.validation) + 2 * len(test)
         with workspace.progress.track(self.name, total) as bar:
             validation = self._scores(workspace, data.validation)
             bar.advance(len(data.validation))
-            clean = self._scores(workspace, data.test)
-            bar.advance(len(data.test))
-            images = workspace.perturbed(self.question, data.test)
-            perturbed = self._scores(workspace, replace(data.test, images=images))
-            bar.advance(len(data.test))
+            clean = self._scores(workspace, test)
+            bar.advance(len(test))
+            images = workspace.perturbed(self.question, test)
+            perturbed = self._scores(workspace, replace(test, images=images))
+            bar.advance(len(test))
         natural = self.detector.natural_threshold
         low, high = np.quantile(np.concatenate([clean, perturbed]), [0.005, 0.995])
         edges = np.linspace(low, max(high, low + 1e-6), _BINS + 1)

@@ -35,7 +35,7 @@ FOLDER = "evaluations"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateStage(StudyStage):
-    """An evaluation of a classifier on the whole test split.
+    """An evaluation of a classifier on the test split, or on its first images.
 
     Attributes:
         folder: its name, unique within the study.
@@ -79,7 +79,7 @@ class EvaluateStage(StudyStage):
         return identity | ({"packages": sorted(codes)} if codes else {})
 
     def effort(self, workspace: Workspace) -> float:
-        return self.question.effort * len(workspace.dataset.test)
+        return self.question.effort * len(self.question.limited(workspace.dataset.test))
 
     def intact(self, workspace: Workspace) -> bool:
         folder = self.path(workspace)

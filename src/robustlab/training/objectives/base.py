@@ -25,6 +25,12 @@ class Objective(Unit, ABC):
     selects = True
     """Whether the weights with the lowest validation loss are kept, rather than the last ones."""
 
+    @property
+    def full_from(self) -> float:
+        """The share of the training after which eps has its full value, here and in objectives inside."""
+        inside = [part.full_from for part in vars(self).values() if isinstance(part, Objective)]
+        return max(inside, default=0.0)
+
     def players(self, network: nn.Module) -> dict[str, nn.Module]:
         """Return the parts that are optimised in turn, each on its own loss; most objectives have one."""
         return {"loss": network}

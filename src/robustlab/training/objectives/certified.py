@@ -47,6 +47,10 @@ class CertifiedObjective(Objective):
     regularizer: float
     initialization: bool
 
+    @property
+    def full_from(self) -> float:
+        return self.ramp
+
     @final
     def initialize(self, network: nn.Module, train: Split) -> None:
         del train

@@ -20,8 +20,12 @@ class EpsRamp(AroundObjective):
 
     objective: Objective
     """One that attacks the network, such as `mart`."""
-    share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.3
-    """The share of the training after which eps has its full value."""
+    share: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
+    """The share of the training after which eps has its full value; with 1 it would never have it."""
+
+    @property
+    def full_from(self) -> float:
+        return max(self.share, self.inner.full_from)
 
     def perturbed(self, step: TrainingStep) -> Tensor:
         return self._reached(step).perturbed(step)
