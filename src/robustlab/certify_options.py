@@ -19,8 +19,9 @@ class CertifyOptions(EvaluationOptions):
     proofs_only: ClassVar[bool] = True
 
     certifier: "str | Certifier" = option(
-        "auto",
-        "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all",
+        "auto(work=1e8)",
+        "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all. The "
+        "default takes more time for each image than auto in an evaluation",
         command_line="text",
         accepted="a certifier's spec, or a certifier",
     )
