@@ -1,5 +1,6 @@
 """Operation by operation: the results on numbers between the bounds lie between the bounds of the result."""
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -50,6 +51,10 @@ FUNCTIONS: dict[str, Function] = {
     "add": lambda x: 1.3 + x + OTHER + x + 2,
     "add in place": lambda x: x.add_(OTHER).add_(0.7),
     "sub": lambda x: 0.1 - x - OTHER - x.transpose(2, 3),
+    "sums with a factor": lambda x: torch.sub(x.add(OTHER, alpha=-0.3), x.flip(2), alpha=0.7).sub_(
+        1, alpha=2
+    ),
+    "rsub with a factor": lambda x: torch.rsub(x, OTHER, alpha=0.3),
     "rsub": lambda x: OTHER - x,
     "neg": lambda x: -x,
     "mul": lambda x: x * OTHER * -0.7,
@@ -76,6 +81,7 @@ FUNCTIONS: dict[str, Function] = {
         F.interpolate(x, size=(9, 4)), scale_factor=2.0, mode="nearest-exact"
     ),
     "casts": lambda x: x.float().to(torch.float32).to(OTHER).to("cpu").double().detach().clone(),
+    "casts by type": lambda x: x.type(torch.float32).type_as(OTHER).to(x) * OTHER.to(x),
     "too small for float32": lambda x: x * 1e-30 * 1e-20 / 1e-20,
     "facts": lambda x: x.view(x.size(0), -1) if x.dim() == 4 and len(x) == x.shape[0] else -x,
 }
@@ -121,6 +127,32 @@ def test_bounds_of_increasing_or_decreasing_functions_are_attained(name: str) ->
     ends = FUNCTIONS[name](interval.lower), FUNCTIONS[name](interval.upper)
     assert torch.allclose(result.lower, torch.minimum(*ends), atol=1e-5)
     assert torch.allclose(result.upper, torch.maximum(*ends), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e10, 1e29, 1.2e30, 1e37])
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_result_leaves_the_range_of_float32(name: str, size: float) -> None:
+    points = torch.stack(bounds_and_points(0.2)[1]) * size
+    interval = Interval(points.double().amin(0), points.double().amax(0))
+    with contextlib.suppress(NoRuleError):
+        result = FUNCTIONS[name](interval)
+        assert isinstance(result, Interval)
+        values = [FUNCTIONS[name](point.clone()) for point in points]
+        assert all((value >= result.lower).all() and (value <= result.upper).all() for value in values)
+
+
+@pytest.mark.parametrize("value", [1e-50, -1e-40, 1e39, torch.tensor(1e-50, dtype=torch.float64)])
+def test_numbers_that_float32_does_not_have_are_refused(value: float) -> None:
+    for function in (
+        lambda x: x * value,
+        lambda x: x.clamp(max=value),
+        lambda x: torch.add(x, x, alpha=value) if isinstance(value, float) else x - value,
+        lambda x: F.leaky_relu(x, abs(value)),
+        lambda x: F.elu(x, abs(value)),
+        lambda x: F.pad(x, (1, 1), value=value),
+    ):
+        with pytest.raises(NoRuleError, match="float32"):
+            function(bounds_and_points(0.2)[0])
 
 
 def test_an_interval_does_what_a_tensor_does_in_place() -> None:

@@ -4,15 +4,20 @@ An `Interval` is a tensor without values that knows a lower and an upper bound f
 it, every torch function that the network calls uses that function's rule (`rules`) or raises `NoRuleError`.
 So there is no second description of the network that could differ from the first. Subclasses, hooks,
 parametrised weights and control flow on shapes work as they run. Control flow on values raises `NoRuleError`.
+A network may catch this error and go on. So every error is also noted in a list that all intervals of a pass
+share (`Interval.refused`). Who started the pass raises what was noted (`margins.logits_of`).
 """
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
+from robustlab.certify.rounding import within_float32
 from robustlab.core.errors import RobustlabError
+from robustlab.core.text import shown
 
 if TYPE_CHECKING:
     from robustlab.certify.backward import Node, Tape
@@ -30,6 +35,9 @@ LINES: dict[Any, Any] = {}
 
 IN_PLACE: dict[Any, Any] = {}
 """For each function that writes into its argument, the one that returns its result instead."""
+
+NO_LARGER: set[Any] = set()
+"""Functions whose results lie between their arguments and 0, so within the range of float32."""
 
 _FACTS = {
     getattr(torch.Tensor, name)
@@ -83,6 +91,7 @@ class Interval(Tensor):
         noise: how far the float32 result may lie from the function's exact one of the same arguments.
         node: how it depends on the pixels, while a tape runs.
         tape: the tape that runs.
+        refused: the errors of the pass so far, those included that the network caught.
     """
 
     lower: Tensor
@@ -92,6 +101,7 @@ class Interval(Tensor):
     noise: Tensor | float
     node: "Node | None"
     tape: "Tape | None"
+    refused: list[BaseException]
     _memory: _Memory
 
     def __new__(cls, lower: Tensor, *_: Any, **__: Any) -> Self:
@@ -110,7 +120,7 @@ class Interval(Tensor):
         view_of: "Interval | None" = None,
     ) -> None:
         self.lower, self.upper, self.ball, self.source = lower, upper, ball, source
-        self.noise, self.node, self.tape = noise, None, None
+        self.noise, self.node, self.tape, self.refused = noise, None, None, []
         self._memory = _Memory() if view_of is None else view_of._memory
         self._seen = self._memory.version
 
@@ -128,8 +138,14 @@ class Interval(Tensor):
             raise NoRuleError("it changes the shape of a tensor in place")
         self._memory.version += 1
         self._seen = self._memory.version
-        for name in ("lower", "upper", "ball", "source", "noise", "node", "tape"):
+        for name in ("lower", "upper", "ball", "source", "noise", "node", "tape", "refused"):
             setattr(self, name, getattr(result, name))
+
+    def copied(self) -> "Interval":
+        """Return the same bounds, with the same node and tape, for a new pass that may overwrite them."""
+        copy = Interval(self.lower, self.upper, ball=self.ball, source=self.source, noise=self.noise)
+        copy.node, copy.tape = self.node, self.tape
+        return copy
 
     @classmethod
     def __torch_function__(
@@ -139,37 +155,102 @@ class Interval(Tensor):
         if func in _FACTS:
             with torch._C.DisableTorchFunctionSubclass():
                 return func(*args, **(kwargs or {}))
-        options = dict(kwargs or {})
-        plain = IN_PLACE.get(func, func)
-        writes = bool(options.pop("inplace", False)) or plain is not func
-        rule = RULES.get(plain)
-        if rule is None:
-            raise NoRuleError(f"{getattr(func, '__name__', func)} has no interval rule")
-        if options.get("out") is not None:
-            raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
-        for interval in intervals(args, options):
-            interval.check_current()
-            if torch.is_autocast_enabled(interval.lower.device.type):
-                raise NoRuleError("it computes in autocast; proofs hold for float32")
-        tape = next((x.tape for x in intervals(args, options) if x.tape is not None), None)
-        if tape is not None:
-            tape.before(plain, args, options)
-        result = rule(plain, *args, **options)
-        if tape is not None:
-            tape.after(plain, args, options, result)
-        if not writes:
-            return result
-        if not isinstance(args[0], Interval):
-            raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
-        args[0].overwrite(result)
-        return args[0]
+        options = kwargs or {}
+        try:
+            return _bounded(func, args, options)
+        except BaseException as error:
+            refusal = _in_users_terms(error, func, args, options)
+            _note(refusal, args, options)
+            if refusal is error:
+                raise
+            raise refusal from error
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
         cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
-        del types, args, kwargs
-        raise NoRuleError(f"{func} has no interval rule")
+        del types
+        refusal = NoRuleError(f"{func} has no interval rule")
+        _note(refusal, args, kwargs or {})
+        raise refusal
+
+
+def _bounded(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Return the bounds of a function's result."""
+    plain = IN_PLACE.get(func, func)
+    writes = plain is not func
+    if "inplace" in options:
+        options = dict(options)
+        writes |= bool(options.pop("inplace"))
+    rule = RULES.get(plain)
+    if rule is None:
+        raise NoRuleError(_without_rule(func))
+    if options.get("out") is not None:
+        raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
+    given = list(intervals(args, options))
+    for interval in given:
+        interval.check_current()
+        if torch.is_autocast_enabled(interval.lower.device.type):
+            raise NoRuleError("it computes in autocast; proofs hold for float32")
+    tape = next((x.tape for x in given if x.tape is not None), None)
+    if tape is not None:
+        tape.before(plain, args, options)
+    result = rule(plain, *args, **options)
+    refused = given[0].refused
+    for part in intervals(result):
+        part.refused = refused
+        # A view holds values that were looked at before.
+        looked_at = plain in NO_LARGER or any(part._memory is x._memory for x in given)
+        if not looked_at and not within_float32(part.lower, part.upper):
+            raise NoRuleError(f"the values of {name_of(func)} may leave the range of float32")
+    if tape is not None and depends(result):
+        tape.after(plain, args, options, result)
+    if not writes:
+        return result
+    if not isinstance(args[0], Interval):
+        raise NoRuleError(f"{func.__name__} writes bounds into a tensor of numbers")
+    args[0].overwrite(result)
+    return args[0]
+
+
+def _note(error: BaseException, args: Any, options: dict[str, Any]) -> None:
+    """Note an error in the pass of each argument, as the network may catch it."""
+    for interval in intervals(args, options):
+        if error not in interval.refused:
+            interval.refused.append(error)
+
+
+def name_of(func: Any) -> str:
+    """Return the name of a function of torch, or of an attribute that was read or set."""
+    name = getattr(func, "__name__", None)
+    if name in ("__get__", "__set__", "__delete__"):
+        name = getattr(getattr(func, "__self__", None), "__name__", name)
+    return name or type(func).__name__
+
+
+def _without_rule(func: Any) -> str:
+    if type(func).__name__ in ("ScriptMethod", "ScriptFunction"):
+        return "TorchScript has no interval rule: give the module that it was made from"
+    return f"{name_of(func)} has no interval rule"
+
+
+def _in_users_terms(error: BaseException, func: Any, args: Any, options: Any) -> BaseException:
+    """Return an error; if a rule does not know an argument of the function, one that names both."""
+    rule = RULES.get(IN_PLACE.get(func, func))
+    if rule is None or not isinstance(error, TypeError):
+        return error
+    known = inspect.signature(rule)
+    options = {name: value for name, value in options.items() if name != "inplace"}
+    try:
+        known.bind(func, *args, **options)
+    except TypeError:
+        strange = [name for name in options if name not in known.parameters]
+        what = "with these arguments"
+        if strange:
+            value = options[strange[0]]
+            what = f"with the argument {strange[0]}" + ("" if depends(value) else f"={shown(value)}")
+        return NoRuleError(f"{name_of(func)} has no interval rule {what}")
+    return error
 
 
 def intervals(*values: Any) -> Iterator[Interval]:

@@ -13,7 +13,8 @@ from robustlab.certify.backward import Tape, Tighten, lower_bounds
 from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
-from robustlab.core.calling import calling
+from robustlab.core.calling import UserCodeError, calling, in_one_line, is_out_of_memory
+from robustlab.core.errors import RobustlabError
 from robustlab.threats import ThreatModel
 
 _TOGETHER = 4
@@ -87,16 +88,31 @@ def logits_of(model: nn.Module, pixels: Interval) -> Interval:
     """Return the bounds of a network's logits.
 
     Raises:
-        NoRuleError: it can't be bounded, or returns something else.
+        NoRuleError: it can't be bounded, or returns something else; also if the network catches the error.
     """
-    # A compiled network is bounded as the module that it was compiled from.
-    with calling("the model", " when it was bounded"):
-        logits = getattr(model, "_orig_mod", model)(pixels)
+    own = pixels.copied()  # a network may change its input in place
+    try:
+        # A compiled network is bounded as the module that it was compiled from.
+        with calling("the model", " when it was bounded"):
+            logits = getattr(model, "_orig_mod", model)(own)
+    except UserCodeError as error:
+        if not error.quits and error.__cause__ not in own.refused:
+            _check_not_refused(own)
+        raise
+    _check_not_refused(own)
     n = len(pixels.lower)
     if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != n:
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
     logits.check_current()
     return logits
+
+
+def _check_not_refused(pixels: Interval) -> None:
+    """Raise the first error of a pass, if any: the network caught it, and went on without its result."""
+    for error in pixels.refused:
+        if isinstance(error, RobustlabError) or not isinstance(error, Exception) or is_out_of_memory(error):
+            raise error
+        raise NoRuleError(f"the network catches an error of its bounds: {in_one_line(error)}") from error
 
 
 def differences(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

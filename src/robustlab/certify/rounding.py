@@ -49,6 +49,11 @@ def underflow(terms: int, dtype: torch.dtype) -> float:
     return terms * 2.0**-125 if dtype == torch.float64 else 0.0
 
 
+def within_float32(lower: Tensor, upper: Tensor) -> bool:
+    """Return whether float32 can't overflow; the quick test in float32 gives NaN by itself."""
+    return lower.dtype != torch.float64 or bool(lower.min() > -LARGEST and upper.max() < LARGEST)
+
+
 def own(size: Tensor, noise: Tensor | float) -> Tensor:
     """Return how far one step back in float64 may be off, per unit of a result's coefficient.
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from robustlab.certify.interval import Ball, Interval, NoRuleError, depends, intervals
 from robustlab.certify.rounding import slack
 from robustlab.certify.rules.affine import entrywise, scaling
-from robustlab.certify.rules.base import at, register, size, within_float32
+from robustlab.certify.rules.base import at, register, size
 
 
 def _corners(
@@ -25,7 +25,6 @@ def _corners(
         lower, upper = torch.minimum(lower, value), torch.maximum(upper, value)
     off = noise(torch.maximum(-lower, upper))
     lower, upper = lower - off, upper + off
-    within_float32(lower, upper)
     ball = next(intervals(args)).ball if count == 1 else None
     if ball is None or ball.centre.shape != lower.shape:
         return Interval(lower, upper, noise=off)
@@ -51,12 +50,16 @@ def _scaled(func: Any, *args: Any) -> Interval:
     return _corners(func, args, {}, lambda result: slack(2, result))
 
 
-def _shifted(func: Any, x: Any, y: Any) -> Interval:
+def _shifted(func: Any, x: Any, y: Any, alpha: Any = 1) -> Interval:
+    if depends(alpha):
+        raise NoRuleError(f"{func.__name__} has an interval rule only for a fixed alpha")
+    roundings = 2 if alpha == 1 else 3
+
     def noise(result: Tensor) -> Tensor:
         first, second = (size(v) if isinstance(v, Interval) else torch.as_tensor(v).abs() for v in (x, y))
-        return slack(2, (first + second).to(result.dtype))
+        return slack(roundings, (first + second).to(result.dtype) * max(1.0, abs(float(alpha))))
 
-    return _corners(func, (x, y), {}, noise)
+    return _corners(func, (x, y), {} if alpha == 1 else {"alpha": alpha}, noise)
 
 
 def _batch_norm(

@@ -1,5 +1,6 @@
 """Helpers of the rules: functions evaluated at an end of their intervals, and the table of rules."""
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from robustlab.certify.backward import Relaxation
 from robustlab.certify.interval import (
     IN_PLACE,
     LINES,
+    NO_LARGER,
     RULES,
     TRANSPOSES,
     Interval,
@@ -18,9 +20,9 @@ from robustlab.certify.interval import (
     Rule,
     intervals,
 )
-from robustlab.certify.rounding import LARGEST
 
-_FLOATS = (torch.float32, torch.float64)
+FLOATS = (torch.float32, torch.float64)
+"""The types that the bounds of a proof may follow."""
 
 Pick = Callable[[Interval], Tensor]
 """Returns the tensor that replaces an interval."""
@@ -33,11 +35,13 @@ def register(
     *,
     transpose: Relaxation | None = None,
     lines: Relaxation | None = None,
+    no_larger: bool = False,
 ) -> set[Any]:
     """Give functions a rule wherever torch keeps them, their variants in place included; return them.
 
     The way back (`backward`) goes through affine functions by their ``transpose`` and through others by
-    ``lines``. It ends at a function with neither, and takes the bounds of the rule.
+    ``lines``. It ends at a function with neither, and takes the bounds of the rule. The results of all
+    functions are checked to stay in float32's range, unless they are ``no_larger`` than the arguments.
     """
     kinds = set()
     for name in names.split():
@@ -47,6 +51,8 @@ def register(
                 if hasattr(home, name + "_"):
                     IN_PLACE[getattr(home, name + "_")] = getattr(home, name)
     RULES.update(dict.fromkeys(kinds, rule))
+    if no_larger:
+        NO_LARGER.update(kinds)
     for table, relaxation in ((TRANSPOSES, transpose), (LINES, lines)):
         if relaxation is not None:
             table.update(dict.fromkeys(kinds, relaxation))
@@ -68,7 +74,7 @@ def number(value: Any, pick: Pick, dtype: torch.dtype) -> Any:
     """Return an argument of a function with tensors instead of intervals, in the dtype of the bounds.
 
     Raises:
-        NoRuleError: the argument requests a precision below float32.
+        NoRuleError: the argument requests a precision below float32, or is outside of its range.
     """
     if isinstance(value, Interval):
         return pick(value)
@@ -77,18 +83,23 @@ def number(value: Any, pick: Pick, dtype: torch.dtype) -> Any:
         return tuple(entries) if isinstance(value, tuple) else entries
     if isinstance(value, torch.dtype) or (isinstance(value, Tensor) and value.is_floating_point()):
         own = value if isinstance(value, torch.dtype) else value.dtype
-        if own not in _FLOATS:
+        if own not in FLOATS:
             raise NoRuleError(f"it computes in {own}; proofs hold for float32")
+        if isinstance(value, Tensor) and value.ndim == 0 and own == torch.float64:
+            _check_range(value, dtype)
         return dtype if isinstance(value, torch.dtype) else value.to(dtype)
+    if isinstance(value, float):
+        _check_range(value, dtype)
     return value
+
+
+def _check_range(value: Any, dtype: torch.dtype) -> None:
+    """Raise `NoRuleError` if a number, which torch converts to float32, is too large or too small for it."""
+    number = float(value)
+    if dtype == torch.float64 and number and math.isfinite(number) and not 2**-126 <= abs(number) < 2**127:
+        raise NoRuleError(f"it computes with {number:g}; proofs hold for float32, which can't represent it")
 
 
 def size(x: Interval) -> Tensor:
     """Return the largest absolute value within each interval."""
     return torch.maximum(-x.lower, x.upper)
-
-
-def within_float32(lower: Tensor, upper: Tensor) -> None:
-    """Raise `NoRuleError` if float32 might overflow; the quick test in float32 gives NaN by itself."""
-    if lower.dtype == torch.float64 and not (lower.min() > -LARGEST and upper.max() < LARGEST):
-        raise NoRuleError("its values may leave the range of float32")

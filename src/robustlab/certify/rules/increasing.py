@@ -73,10 +73,10 @@ def _summed(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     return _increasing(func, (x, *args), options, lambda _: slack(terms + 1, sizes))
 
 
-register(_exact, "relu", lines=rectifier)
-register(_exact, "max_pool2d", lines=largest)
-register(_exact, "max_pool1d max_pool3d")
-register(_exact, "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", [F])
+register(_exact, "relu", lines=rectifier, no_larger=True)
+register(_exact, "max_pool2d", lines=largest, no_larger=True)
+register(_exact, "max_pool1d max_pool3d", no_larger=True)
+register(_exact, "adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d", [F], no_larger=True)
 register(_exact, "cat concat stack", (torch, Tensor), transpose=transposed)
 register(_exact, "amax amin maximum minimum floor ceil round", (torch, Tensor))
 register(_rounded, "clamp clamp_min clamp_max clip hardtanh relu6")

@@ -9,17 +9,53 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustlab.certify.interval import Ball, Interval, NoRuleError, depends
+from robustlab.certify.interval import Ball, Interval, NoRuleError, depends, intervals
 from robustlab.certify.rules.affine import entrywise, same, transposed
-from robustlab.certify.rules.base import number, register, size
+from robustlab.certify.rules.base import FLOATS, number, register, size
+
+_CASTS: dict[str, torch.dtype] = {
+    "half": torch.float16,
+    "bfloat16": torch.bfloat16,
+    "bool": torch.bool,
+    "byte": torch.uint8,
+    "char": torch.int8,
+    "short": torch.int16,
+    "int": torch.int32,
+    "long": torch.int64,
+    "chalf": torch.complex32,
+    "cfloat": torch.complex64,
+    "cdouble": torch.complex128,
+}
+"""Methods that cast to a type in which values are rounded, or that bounds do not follow."""
 
 
 def _unchanged(func: Any, x: Any, *args: Any, **options: Any) -> Interval:
     if options.get("training"):
         raise NoRuleError(f"{func.__name__} is random")
+    if not isinstance(x, Interval):
+        raise NoRuleError(f"{func.__name__} has an interval rule only for values that depend on the image")
     number((*args, *options.values()), size, torch.float64)
     # Dropout, and float() of a float32 tensor, return the same object.
     return x if "training" in options or func is Tensor.float else _view(x, x.lower, x.upper, x.ball)
+
+
+def _cast(func: Any, x: Any, *args: Any, **options: Any) -> Any:
+    """Casts to float32 and float64 change nothing; all others round."""
+    arguments = (*args, *options.values())
+    types = [
+        value.dtype if isinstance(value, Tensor) else value
+        for value in (*arguments, _CASTS.get(func.__name__))
+    ]
+    types = [kind for kind in types if isinstance(kind, torch.dtype)]
+    if not types and func is Tensor.type:
+        raise NoRuleError("type has an interval rule only for a torch.dtype, such as torch.float32")
+    for kind in types:
+        if kind not in FLOATS:
+            raise NoRuleError(f"{func.__name__} casts to {kind}; proofs hold for float32")
+    if isinstance(x, Interval):
+        return _view(x, x.lower, x.upper, x.ball)
+    # Numbers get the type and the device of the bounded values.
+    return func(x, next(intervals(args, options)).lower.new_empty((), dtype=torch.float32))
 
 
 def _view(x: Interval, lower: Tensor, upper: Tensor, ball: Ball | None = None) -> Interval:
@@ -52,7 +88,9 @@ def _resized(func: Any, x: Any, *args: Any, **options: Any) -> Any:
     return x.flatten(2)[:, :, copied.long().flatten()].unflatten(2, copied.shape[2:])
 
 
-register(_unchanged, "float double to contiguous detach clone", [Tensor], transpose=same)
+register(_unchanged, "float double contiguous detach clone", [Tensor], transpose=same)
+register(_cast, "to type type_as", [Tensor], transpose=same)
+register(_cast, " ".join(_CASTS), [Tensor])
 register(
     _unchanged,
     "dropout dropout1d dropout2d dropout3d alpha_dropout feature_alpha_dropout",
