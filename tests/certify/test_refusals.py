@@ -279,6 +279,42 @@ def test_an_error_stays_in_its_own_pass() -> None:
     assert torch.isfinite(margin_bounds(Network(lambda x: x), labels, x)[:, 1]).all()
 
 
+# Changes in place
+
+
+def darker(x: Tensor) -> Tensor:
+    return x.sub_(0.1)
+
+
+def behind_autograd(x: Tensor) -> Tensor:
+    if type(x) is Tensor:
+        x.data.mul_(0.5)
+        return x
+    return x.mul_(0.5)
+
+
+def some_images_only(x: Tensor) -> Tensor:
+    return x.clamp_(max=0.7)
+
+
+@pytest.mark.parametrize("function", [darker, behind_autograd, some_images_only])
+@pytest.mark.parametrize("certifier", BOUNDING)
+def test_a_model_that_changes_its_images_is_refused(
+    certifier: str, function: Callable[[Tensor], Tensor]
+) -> None:
+    model, given = Network(function, threshold=certifier == "step_splitting"), IMAGES.clone()
+    with pytest.raises(RobustlabError, match="in place"):
+        units(Certifier)[certifier]().certify(model, given, torch.tensor([1, 1, 0, 0]), Linf(eps=0.01))
+    assert torch.equal(given, IMAGES)
+
+
+def test_bounds_of_a_model_that_changes_its_input_leave_the_callers_bounds() -> None:
+    x, labels = pixels(), LABELS
+    first = margin_bounds(Network(darker), labels, x)
+    assert torch.equal(x.lower, pixels().lower)
+    assert torch.equal(first, margin_bounds(Network(darker), labels, x))
+
+
 # Messages
 
 

@@ -45,18 +45,19 @@ class AutoCertifier(Certifier):
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         if type(model) is PrototypeClassifier and threat.is_one_of(NearestPrototype.norms):
             proven = NearestPrototype().prove(model, images, labels, threat)
-            return ProofResult(proven, NearestPrototype().passes(proven), torch.zeros_like(labels))
-        certified, rough = IBP().look(model, images, labels, threat)
-        result = ProofResult(certified, 2 + 2 * certified.long(), torch.zeros_like(labels, dtype=torch.int64))
-        if certified.all() or not threat.is_one_of(CROWN.norms):
+            nothing = torch.zeros_like(labels)
+            return ProofResult(proven, nothing, nothing.clone())
+        result, rough = IBP().look(model, images, labels, threat)
+        if result.certified.all() or not threat.is_one_of(CROWN.norms):
             return result
         # The network may do what only interval bounds can follow.
         with contextlib.suppress(NoRuleError):
             following = self._following(model, images[:1], threat)
-            open_ones = ~certified
+            open_ones = ~result.certified
             if isinstance(following, CROWNIBP | StepSplitting):
                 result.forwards[open_ones] += 1
-                open_ones &= self._hopeful(model, images, labels, rough)
+                hopeful = self._hopeful(model, images[open_ones], labels[open_ones], rough[open_ones])
+                open_ones[open_ones.clone()] = hopeful
             if open_ones.any():
                 result.follow(open_ones, following.prove(model, images[open_ones], labels[open_ones], threat))
         return result

@@ -14,7 +14,7 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, check_batch_size, in_batches
 from robustlab.core.calling import UserCodeError, ask, calling
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.core.inputs import as_images, as_numbers, check_classes, check_eval_mode
+from robustlab.core.inputs import as_images, as_numbers, check_classes, check_eval_mode, check_unchanged
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.spec import Unit, units
@@ -25,6 +25,9 @@ from robustlab.threats import Linf, ThreatModel, as_threat
 
 class ProofResult(NamedTuple):
     """What a certifier found, and what it took.
+
+    Bounds count as two passes, of centre and radius. A pass that only chooses the way, on the first image
+    of a batch, does not count.
 
     Attributes:
         certified: (N,) bool, true where proven.
@@ -82,14 +85,17 @@ class Certifier(Unit, ABC):
     ) -> Tensor | ProofResult:
         """Return (N,) bool, true only where proven, for images that are classified correctly.
 
-        `ProofResult` say besides how many passes it took, beside the one for the class; else `passes` does.
+        `ProofResult` says also how many passes it took, without the one for the class; else `passes` does.
 
         Raises:
             NoRuleError: the certifier does not support the model; the message names the layer and the reason.
         """
 
     def passes(self, certified: Tensor) -> Tensor:
-        """Return (N,) how many forward passes each image took, given (N,) whether it was proven."""
+        """Return (N,) how many forward passes each image took, given (N,) whether it was proven.
+
+        The one for the class is among them.
+        """
         return torch.full_like(certified, 2, dtype=torch.int64)
 
     @final
@@ -133,9 +139,9 @@ class Certifier(Unit, ABC):
             on_batch: called with the number of finished images.
 
         Raises:
-            RobustlabError: an image lies outside [0, 1], labels do not match, the model is in train mode, or
-                the certifier does not support the threat model. An unsupported model is not an error: then
-                nothing is proven, and `explain` returns why.
+            RobustlabError: an image lies outside [0, 1], labels do not match, the model is in train mode or
+                changes its images in place, or the certifier does not support the threat model. An
+                unsupported model is not an error: then nothing is proven, and `explain` returns why.
         """
         with calling("the model", " when its parts were looked at"):
             check_eval_mode(model, "certifying")
@@ -179,7 +185,9 @@ class Certifier(Unit, ABC):
         nowhere = known(eps=0)
         with torch.no_grad(), seeding.isolated(0):
             try:
-                part = partial(_logits, self.bounded_part(model))
+                # With a confidence below 1 it gets its own noisy copies.
+                answer = _logits if self.confidence < 1 else _logits_of_unchanged
+                part = partial(answer, self.bounded_part(model))
                 before = seeding.global_state(image.device)
                 # The negative of an image is unusual, and a model may refuse it.
                 first, again = (
@@ -200,11 +208,12 @@ class Certifier(Unit, ABC):
                 return error.__cause__ if isinstance(error.__cause__, Exception) else error
             except Exception as error:
                 if isinstance(error, RobustlabError) and not isinstance(error, NoRuleError):
-                    raise  # it is not a classifier
+                    raise  # it is not a classifier, or changes its images
                 return error
         return None
 
     def _proved(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
+        """Return what `prove` does, with the passes beside the one for the class."""
         result = self.prove(model, images, labels, threat)
         proven = result.certified if isinstance(result, ProofResult) else result
         # A margin is not a verdict: as a bool, each that is not 0 would be a proof.
@@ -212,8 +221,8 @@ class Certifier(Unit, ABC):
             what = f"{proven.dtype} {tuple(proven.shape)}" if isinstance(proven, Tensor) else a_kind(proven)
             raise RobustlabError(f"{self.name}: prove must return bool ({len(labels)},), found {what}")
         if isinstance(result, ProofResult):
-            return ProofResult(proven, result.forwards + 1, result.backwards)
-        forwards = self.passes(proven)
+            return result
+        forwards = self.passes(proven) - (1 if self.confidence == 1 else 0)
         return ProofResult(proven, forwards, torch.zeros_like(forwards))
 
     def _certify_batch(
@@ -222,7 +231,7 @@ class Certifier(Unit, ABC):
         if self.confidence < 1:  # its own draws decide the class, too
             return self._proved(model, images, labels, threat)
         with torch.no_grad():
-            logits = _logits(model, images)
+            logits = _logits_of_unchanged(model, images)
             check_classes(logits.shape[1], int(labels.max()))
             correct = (logits.argmax(dim=1) == labels) & answered(logits)
             nothing = torch.zeros_like(labels, dtype=torch.int64)
@@ -231,7 +240,7 @@ class Certifier(Unit, ABC):
                 # At eps 0 the clean image is the only point, and it was looked at.
                 rows = correct.clone()
                 try:
-                    result.put(rows, self._proved(model, images[rows], labels[rows], threat))
+                    result.follow(rows, self._proved(model, images[rows], labels[rows], threat))
                 except NoRuleError:
                     result.certified.zero_()
         return result
@@ -256,6 +265,14 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
     logits: Tensor = ask(model, images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
+    return logits
+
+
+def _logits_of_unchanged(model: nn.Module, images: Tensor) -> Tensor:
+    before = images.clone()
+    logits = _logits(model, images)
+    # Otherwise the proofs would be about other images than those given.
+    check_unchanged(images, before)
     return logits
 
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustlab.certify.base import Certifier
+from robustlab.certify.base import Certifier, ProofResult
 from robustlab.certify.interval import Ball, Interval, IntervalSource
 from robustlab.certify.margins import logits_of
 from robustlab.certify.region import region
@@ -32,12 +32,8 @@ class IBP(Certifier):
 
     norms = ("linf", "l2", "l1", "l0")
 
-    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
+    def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         return self.look(model, images, labels, threat)[0]
-
-    def passes(self, certified: Tensor) -> Tensor:
-        # The class; bounds in fp32, centre and radius; if these may prove the image, in fp64 too.
-        return 3 + 2 * certified.long()
 
     def margins(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> Tensor:
         """Return (N, K) float64 lower bounds on the label's logit minus each other one, in the threat model.
@@ -51,15 +47,16 @@ class IBP(Certifier):
 
     def look(
         self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[ProofResult, Tensor]:
         """Return what `prove` does, and (N, K) margins without an allowance for rounding."""
         rough = _margins(model, images, labels, threat, torch.float32)
-        certified = (rough > 0).all(dim=1)
-        if certified.any():
-            hopeful = certified.clone()
+        hopeful = (rough > 0).all(dim=1)
+        certified = hopeful.clone()
+        if hopeful.any():
             margins = self.margins(model, images[hopeful], labels[hopeful], threat)
             certified[hopeful] = (margins > 0).all(dim=1)
-        return certified, rough
+        # Centre and radius in fp32; if these may prove the image, in fp64 too.
+        return ProofResult(certified, 2 + 2 * hopeful.long(), torch.zeros_like(labels)), rough
 
 
 def _margins(

@@ -47,10 +47,9 @@ class StepSplitting(Certifier):
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         if not _Search(model, images[:1], labels[:1], threat).root.shape[0]:
             raise NoRuleError("it has no threshold")
-        certified, _ = IBP().look(model, images, labels, threat)
-        result = ProofResult(certified, IBP().passes(certified), torch.zeros_like(labels, dtype=torch.int64))
-        left = torch.zeros_like(certified)
-        for row in (~certified).nonzero()[:, 0].tolist():
+        result = IBP().prove(model, images, labels, threat)
+        left = torch.zeros_like(result.certified)
+        for row in (~result.certified).nonzero()[:, 0].tolist():
             search = _Search(model, images[row : row + 1], labels[row : row + 1], threat)
             answer = search.answer(self.cases)
             result.certified[row], left[row] = answer is True, answer is None

@@ -83,6 +83,23 @@ def check_module(name: str, model: object) -> None:
     raise RobustlabError(f"{name} must be a torch.nn.Module; found {a_kind(model)}{hint}")
 
 
+def check_unchanged(images: Tensor, before: Tensor) -> None:
+    """Refuse a model that changed the images that it got.
+
+    Args:
+        images: (N, C, H, W), after the model answered.
+        before: a copy from before.
+
+    Raises:
+        RobustlabError: they differ.
+    """
+    if not torch.equal(images, before):
+        raise RobustlabError(
+            "the model changes the images it is given, by an operation in place (such as images.sub_(mean)); "
+            "every figure would be of other images: let it work on a copy"
+        )
+
+
 def as_images(images: Any) -> Tensor:
     """Return images as float32 (N, C, H, W) on the pixel scale [0, 1], on their device.
 

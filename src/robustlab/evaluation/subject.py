@@ -11,7 +11,8 @@ from torch.nn.parameter import is_lazy
 
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
-from robustlab.core.errors import RobustlabError, SetupError
+from robustlab.core.errors import SetupError
+from robustlab.core.inputs import check_unchanged
 from robustlab.core.isolation import working_folder
 from robustlab.core.text import one_line, printable
 from robustlab.defenses.base import ComposedDefense
@@ -147,11 +148,7 @@ def class_count(model: nn.Module, images: Tensor) -> int:
     shown = images.clone()
     with torch.no_grad(), seeding.isolated(0):
         classes = logits_of(model, shown).shape[1]
-    if not torch.equal(shown, images):
-        raise RobustlabError(
-            "the model changes the images it is given, by an operation in place (such as images.sub_(mean)); "
-            "every figure would be of other images: let it work on a copy"
-        )
+    check_unchanged(shown, images)
     return classes
 
 
