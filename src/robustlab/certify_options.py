@@ -20,8 +20,8 @@ class CertifyOptions(EvaluationOptions):
 
     certifier: "str | Certifier" = option(
         "auto(work=1e8)",
-        "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all. The "
-        "default takes more time for each image than auto in an evaluation",
+        "what looks for certificates: auto, ibp, crown, alpha_crown and so on; `ls certifiers` lists all. "
+        "The default takes more time for each image than auto in an evaluation",
         command_line="text",
         accepted="a certifier's spec, or a certifier",
     )
