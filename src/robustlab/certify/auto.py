@@ -6,6 +6,7 @@ everywhere.
 """
 
 import contextlib
+from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -63,7 +64,9 @@ class AutoCertifier(Certifier):
                     result.follow(open_ones, proofs)
         return result
 
-    def _following(self, model: nn.Module, image: Tensor, threat: ThreatModel) -> list[Certifier]:
+    def _following(
+        self, model: nn.Module, image: Tensor, threat: ThreatModel
+    ) -> Sequence[AlphaCROWN | CROWN | CROWNIBP | StepSplitting]:
         """Return the certifiers that follow in turn, given an image of the same shape as all."""
         if self.alpha:
             return [AlphaCROWN()]
