@@ -21,6 +21,7 @@ from robustlab.certify.ibp import IBP
 from robustlab.certify.interval import NoRuleError
 from robustlab.certify.nearest_prototype import NearestPrototype
 from robustlab.certify.step_splitting import StepSplitting
+from robustlab.core.calling import ask
 from robustlab.core.spec import register
 from robustlab.models import PrototypeClassifier
 from robustlab.threats import ThreatModel
@@ -78,7 +79,7 @@ class AutoCertifier(Certifier):
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
         with torch.no_grad():
-            logits: Tensor = model(images)
+            logits: Tensor = ask(model, images)
         here = labels[:, None]
         margins = (logits.gather(1, here) - logits).scatter(1, here, torch.inf)
         return rough.amin(dim=1) > -self.hope * margins.amin(dim=1)
