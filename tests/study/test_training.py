@@ -108,7 +108,7 @@ def test_without_a_validation_attack_the_threat_model_is_the_objectives() -> Non
     plain = robustlab.train("cross_entropy", **OPTIONS | {"out": "runs/plain", "attack_images": 20})
     assert plain.card["attacked"] == []
     norms = robustlab.train(
-        "msd(linf=0.1, l2=0.5, steps=2)", **OPTIONS | {"out": "runs/norms", "attack_images": 10}
+        "msd(linf=0.1, l2=0.5, l1=0, steps=2)", **OPTIONS | {"out": "runs/norms", "attack_images": 10}
     )
     assert [row["threat"] for row in norms.card["attacked"]] == ["linf(eps=0.1)", "l2(eps=0.5)"]
 

@@ -180,7 +180,7 @@ def test_with_eps_0_it_is_cross_entropy_to_the_last_bit(name: str, digits: Split
         with seeding.isolated(1):
             network = CNN().build(Shape(1, 28, 28, 10))
         data = (digits.train.take(slice(60)), digits.validation.take(slice(20)))
-        train(network, objective, *data, config=TrainConfig(epochs=1), compute=fp32, key=7)
+        train(network, objective, *data, config=TrainConfig(epochs=1, batch_size=20), compute=fp32, key=7)
         return network.state_dict()
 
     found, plain = bits(make(name, threat=Linf(eps=0.0))), bits(CrossEntropy())
@@ -336,5 +336,7 @@ def test_they_are_trained_in_bf16(name: str, digits: Splits) -> None:
     network = StridedCNN().build(Shape(1, 28, 28, 10))
     data = (digits.train.take(slice(60)), digits.validation.take(slice(20)))
     compute = Compute(device="cpu", precision="bf16")
-    history = train(network, make(name), *data, config=TrainConfig(epochs=1), compute=compute, key=1)
+    history = train(
+        network, make(name), *data, config=TrainConfig(epochs=1, batch_size=20), compute=compute, key=1
+    )
     assert history.epochs[0].keys() == {"train loss", "validation loss", "validation accuracy"}
