@@ -338,10 +338,7 @@ def test_auto_proves_what_its_parts_prove_and_skips_what_takes_long() -> None:
     threat = Linf(eps=0.03)
     parts = [c.certify(model, images, labels, threat) for c in (IBP(), CROWNIBP(), CROWN())]
     assert parts[2].sum() > parts[0].sum()
-    all_of_them = AutoCertifier(hope=1e9).certify(model, images, labels, threat)
-    assert torch.equal(all_of_them, parts[0] | parts[1] | parts[2])
-    default = AutoCertifier().certify(model, images, labels, threat)
-    assert (default >= parts[0] | parts[2]).all()
+    assert torch.equal(AutoCertifier().certify(model, images, labels, threat), parts[0] | parts[2])
     skipping = AutoCertifier(work=0.0, hope=1e9).certify(model, images, labels, threat)
     assert torch.equal(skipping, parts[0] | parts[1])
     cheapest = AutoCertifier(work=0.0, hope=0.0).proofs(model, images, labels, threat)

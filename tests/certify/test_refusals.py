@@ -1,6 +1,7 @@
 """What bounds can't follow is refused, by every certifier, even if the network catches the error."""
 
 import contextlib
+import gc
 import threading
 from collections.abc import Callable
 from operator import methodcaller
@@ -358,3 +359,41 @@ def test_a_sum_with_a_factor(name: str, alpha: float) -> None:
     for bounds in both_margin_bounds(model, labels, pixels()):
         assert (bounds[:, 1] <= margins).all()
         assert (bounds[:, 1] >= margins - 0.5).all()
+
+
+class Empty(nn.Module):
+    """A network with a branch that has no values."""
+
+    def __init__(self, branch: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.branch, self.fc = branch, nn.Linear(4, 2)
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.flatten(1)
+        logits: Tensor = self.fc(torch.cat([x, self.branch(x[:, :0])], dim=1))
+        return logits
+
+
+@pytest.mark.parametrize("branch", [torch.tanh, torch.sigmoid, torch.relu, lambda x: 2 * x + 1])
+@pytest.mark.parametrize("certifier", [name for name in BOUNDING if name != "step_splitting"])
+def test_a_branch_without_values_changes_nothing(certifier: str, branch: Callable[[Tensor], Tensor]) -> None:
+    model = Empty(branch)
+    found, why = answers(model, certifier)
+    expected, _ = answers(nn.Sequential(nn.Flatten(), model.fc).eval(), certifier)
+    assert why is None
+    assert torch.equal(found, expected)
+
+
+def test_a_refused_pass_leaves_no_bounds_in_memory() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(type(thing) is Interval for thing in gc.get_objects())
+        for _ in range(5):
+            with contextlib.suppress(NoRuleError):
+                margin_bounds(Network(lambda x: x.sort(dim=1).values), LABELS, pixels())
+        after = sum(type(thing) is Interval for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert after == before

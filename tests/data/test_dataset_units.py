@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core import spec
-from robustlab.core.errors import DataError
+from robustlab.core.errors import DataError, SetupError
 from robustlab.core.spec import register, units
 from robustlab.data import CIFAR10, Dataset, Split, Splits, load_dataset
 from robustlab.data.files import FileDataset
@@ -314,3 +314,20 @@ def test_a_named_part_of_a_split_keeps_its_ids() -> None:
     split = Split.of(torch.rand(4, 1, 2, 2), torch.arange(4), name="train")
     part = split.take(torch.tensor([2, 0])).named("validation")
     assert (part.name, part.ids.tolist(), split.name) == ("validation", [2, 0], "train")
+
+
+def test_a_dataset_that_extends_another_one_downloads_the_same(tmp_path: Path) -> None:
+    class First(CIFAR10):
+        pass
+
+    class Unknown(FileDataset):
+        def unpacked(self, archive: Path, name: str) -> bytes:
+            raise NotImplementedError
+
+        def read(self, root: Path, *, train: bool) -> Any:
+            raise NotImplementedError
+
+    with pytest.raises(RuntimeError, match="not found"):
+        First().torchvision(tmp_path, train=True)
+    with pytest.raises(SetupError, match="Unknown"):
+        Unknown().torchvision(tmp_path, train=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from html_page import read
-from sample_results import VARIANTS, full_results, row, write_run
+from sample_results import VARIANTS, bare_results, full_results, row, write_run
 
 from robustlab.report import write_report
 
@@ -95,3 +95,14 @@ def test_a_finding_of_one_choice_is_not_at_most(tmp_path: Path) -> None:
     ]
     headline = headline_of(write_run(tmp_path / "run", made))
     assert "the guard has 10.0 % accuracy (98.1 % in the published test)" in headline
+
+
+def test_a_row_of_fewer_images_says_how_many(tmp_path: Path) -> None:
+    rows = [row("clean", None, 0.99), row("fgsm", None, 0.41, attacks="fgsm")]
+    rows[1]["accuracy"] = rows[1]["accuracy"] | {"n": 1000}
+    text = text_of(write_run(tmp_path / "run", full_results() | bare_results() | {"rows": rows}))
+    assert "99.0 % of 10,000 test images correctly" in text
+    assert re.search(r"it classifies 41\.0 % of the first 1,000 images correctly", text)
+    assert text.count("the first 1,000 images") == 3, "the sentence, the summary and the table"
+    markdown = (tmp_path / "run" / "report.md").read_text(encoding="utf-8")
+    assert "the first 1,000 images" in markdown

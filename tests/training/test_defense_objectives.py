@@ -1,6 +1,7 @@
 """MART, weight perturbation, several norms, mixed batches and noise: against closed forms."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable
 
@@ -328,3 +329,20 @@ def test_both_objectives_have_a_share(share: float) -> None:
         Alternating(first=Mart(threat=Linf(eps=0.1)), second=Mart(threat=L2(eps=0.5)), share=share)
     with pytest.raises(SpecError, match="attacks the network"):
         parse(Objective, "alternating(first=cross_entropy, second=mart(threat=linf(eps=0.1)))")
+
+
+def test_a_subclass_is_of_the_same_kind() -> None:
+    inner = PGDTraining(threat=Linf(eps=0.1), attack=PGD(steps=2))
+
+    class Other(AWP):
+        @functools.cached_property
+        def helper(self) -> int:
+            return 1
+
+    other = Other(objective=inner)
+    assert other.helper == 1
+    assert vars(other.with_share_of_eps(0.5))["objective"] == inner.with_share_of_eps(0.5)
+    with pytest.raises((SpecError, ValueError), match="attacks the network"):
+        Other(objective=AWP(objective=inner))
+    with pytest.raises((SpecError, ValueError), match="attacks the network"):
+        AWP(objective=Other(objective=inner))

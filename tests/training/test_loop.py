@@ -335,3 +335,9 @@ def test_an_eps_that_never_has_its_full_value_is_refused(
     objective, config = parse(Objective, text), TrainConfig(epochs=2, batch_size=50)
     with pytest.raises(SpecError, match=r"after 0\.99 of the training.* of its 4 steps"):
         train(build("strided_cnn(hidden=4)"), objective, *small, config=config, compute=fp32, key=0)
+
+
+def test_without_eps_none_is_missed(small: tuple[Split, Split], fp32: Compute) -> None:
+    objective = parse(Objective, "ibp_training(threat=linf(eps=0.0), ramp=0.99)")
+    config = TrainConfig(epochs=1, batch_size=100)
+    assert train(build("strided_cnn(hidden=4)"), objective, *small, config=config, compute=fp32, key=0).epochs

@@ -6,7 +6,6 @@ everywhere.
 """
 
 import contextlib
-from collections.abc import Sequence
 from typing import Annotated
 
 import torch
@@ -29,7 +28,7 @@ from robustlab.threats import ThreatModel
 
 @register("auto")
 class AutoCertifier(Certifier):
-    """`ibp`; within Linf, where it proves nothing, `crown_ibp`, and on small networks then `crown`.
+    """`ibp`; within Linf, where it proves nothing, `crown` on small networks and `crown_ibp` on others.
 
     Behind a threshold `step_splitting` follows instead. For prototypes within L2 it is `nearest_prototype`.
     """
@@ -42,7 +41,7 @@ class AutoCertifier(Certifier):
     """`crown_ibp` and `step_splitting` are tried where the margin by interval bounds is above minus so many
     times the clean one."""
     alpha: bool = False
-    """Whether `alpha_crown` is tried, at any cost, instead of these."""
+    """Whether `alpha_crown` is tried, at any cost, instead of both."""
 
     def prove(self, model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatModel) -> ProofResult:
         if type(model) is PrototypeClassifier and threat.is_one_of(NearestPrototype.norms):
@@ -54,28 +53,26 @@ class AutoCertifier(Certifier):
             return result
         # The network may do what only interval bounds can follow.
         with contextlib.suppress(NoRuleError):
-            for following in self._following(model, images[:1], threat):
-                open_ones = ~result.certified
-                if isinstance(following, CROWNIBP | StepSplitting):
-                    result.forwards[open_ones] += 1
-                    hopeful = self._hopeful(model, images[open_ones], labels[open_ones], rough[open_ones])
-                    open_ones[open_ones.clone()] = hopeful
-                if open_ones.any():
-                    proofs = following.prove(model, images[open_ones], labels[open_ones], threat)
-                    result.follow(open_ones, proofs)
+            following = self._following(model, images[:1], threat)
+            open_ones = ~result.certified
+            if isinstance(following, CROWNIBP | StepSplitting):
+                result.forwards[open_ones] += 1
+                hopeful = self._hopeful(model, images[open_ones], labels[open_ones], rough[open_ones])
+                open_ones[open_ones.clone()] = hopeful
+            if open_ones.any():
+                result.follow(open_ones, following.prove(model, images[open_ones], labels[open_ones], threat))
         return result
 
     def _following(
         self, model: nn.Module, image: Tensor, threat: ThreatModel
-    ) -> Sequence[AlphaCROWN | CROWN | CROWNIBP | StepSplitting]:
-        """Return the certifiers that follow in turn, given an image of the same shape as all."""
+    ) -> AlphaCROWN | CROWN | CROWNIBP | StepSplitting:
+        """Return the certifier that follows, given an image of the same shape as all."""
         if self.alpha:
-            return [AlphaCROWN()]
+            return AlphaCROWN()
         counted = work_of(model, image, threat)
         if counted.steps:
-            return [StepSplitting()]
-        # Neither proves all that the other one does: their slopes and their intermediate bounds differ.
-        return [CROWNIBP(), CROWN()] if counted.work <= self.work else [CROWNIBP()]
+            return StepSplitting()
+        return CROWN() if counted.work <= self.work else CROWNIBP()
 
     def _hopeful(self, model: nn.Module, images: Tensor, labels: Tensor, rough: Tensor) -> Tensor:
         with torch.no_grad():

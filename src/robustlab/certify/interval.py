@@ -161,9 +161,12 @@ class Interval(Tensor):
         except BaseException as error:
             refusal = _in_users_terms(error, func, args, options)
             _note(refusal, args, options)
-            if refusal is error:
-                raise
-            raise refusal from error
+            try:
+                if refusal is error:
+                    raise
+                raise refusal from error
+            finally:
+                del refusal  # else its traceback holds this frame, and the frame holds it
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]
@@ -172,7 +175,10 @@ class Interval(Tensor):
         del types
         refusal = NoRuleError(f"{func} has no interval rule")
         _note(refusal, args, kwargs or {})
-        raise refusal
+        try:
+            raise refusal
+        finally:
+            del refusal
 
 
 def _bounded(func: Any, args: tuple[Any, ...], options: dict[str, Any]) -> Any:

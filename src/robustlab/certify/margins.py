@@ -95,11 +95,13 @@ def logits_of(model: nn.Module, pixels: Interval) -> Interval:
         # A compiled network is bounded as the module that it was compiled from.
         with calling("the model", " when it was bounded"):
             logits = getattr(model, "_orig_mod", model)(own)
+        _check_not_refused(own)
     except UserCodeError as error:
         if not error.quits and error.__cause__ not in own.refused:
             _check_not_refused(own)
         raise
-    _check_not_refused(own)
+    finally:
+        own.refused.clear()  # an error holds the bounds by its traceback, and they hold the list
     n = len(pixels.lower)
     if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != n:
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
@@ -110,9 +112,13 @@ def logits_of(model: nn.Module, pixels: Interval) -> Interval:
 def _check_not_refused(pixels: Interval) -> None:
     """Raise the first error of a pass, if any: the network caught it, and went on without its result."""
     for error in pixels.refused:
-        if isinstance(error, RobustlabError) or not isinstance(error, Exception) or is_out_of_memory(error):
-            raise error
-        raise NoRuleError(f"the network catches an error of its bounds: {in_one_line(error)}") from error
+        own = isinstance(error, RobustlabError) or not isinstance(error, Exception)
+        try:
+            if own or is_out_of_memory(error):
+                raise error
+            raise NoRuleError(f"the network catches an error of its bounds: {in_one_line(error)}") from error
+        finally:
+            del error  # else its traceback holds this frame, and the frame holds it
 
 
 def differences(labels: Tensor, classes: int, dtype: torch.dtype) -> Tensor:

@@ -51,7 +51,9 @@ def underflow(terms: int, dtype: torch.dtype) -> float:
 
 def within_float32(lower: Tensor, upper: Tensor) -> bool:
     """Return whether float32 can't overflow; the quick test in float32 gives NaN by itself."""
-    return lower.dtype != torch.float64 or bool(lower.min() > -LARGEST and upper.max() < LARGEST)
+    if lower.dtype != torch.float64 or not lower.numel():
+        return True
+    return bool(lower.min() > -LARGEST and upper.max() < LARGEST)
 
 
 def own(size: Tensor, noise: Tensor | float) -> Tensor:

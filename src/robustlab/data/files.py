@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NoReturn
 
 from torch import Tensor
 
-from robustlab.core.errors import DataError, OutputError
+from robustlab.core.errors import DataError, OutputError, SetupError
 from robustlab.core.files import write_bytes
 from robustlab.data.base import Dataset
 from robustlab.data.places import ENVIRONMENT, search_path
@@ -35,10 +35,17 @@ class FileDataset(Dataset):
     """The archives to download, with their MD5."""
 
     def torchvision(self, root: Path, *, train: bool, download: bool = False) -> Any:
-        """Return torchvision's dataset, of the same class name; with ``download`` it shows a progress bar."""
+        """Return torchvision's dataset, of the name of the class or of the one that it extends.
+
+        With ``download`` it shows a progress bar.
+        """
         from torchvision import datasets
 
-        return getattr(datasets, type(self).__name__)(str(root), train=train, download=download)
+        known = (getattr(datasets, kind.__name__, None) for kind in type(self).__mro__)
+        dataset = next((each for each in known if each is not None), None)
+        if dataset is None:
+            raise SetupError(f"torchvision has no dataset {type(self).__name__}; override `torchvision`")
+        return dataset(str(root), train=train, download=download)
 
     @abstractmethod
     def unpacked(self, archive: Path, name: str) -> bytes:

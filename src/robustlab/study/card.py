@@ -14,7 +14,7 @@ from robustlab.models import Model, OwnCode
 from robustlab.models.sources import Source
 from robustlab.options import EvaluationOptions
 from robustlab.runs.run import Run
-from robustlab.threats import Linf, ThreatModel
+from robustlab.threats import ThreatModel
 from robustlab.training import Objective
 
 NETWORK = "network"
@@ -35,7 +35,7 @@ def write_card(
 
     Args:
         recipe: of a study that does the same; None where the images exist in Python alone.
-        threats: what the network is meant to withstand.
+        threats: what the commands attack it with.
         data_name: the dataset, or the user's function, whose test images the commands name.
         shown_folder: the run's folder as it can be typed.
 
@@ -107,7 +107,7 @@ def _commands(threats: Sequence[str], model: Model, folder: str, data_name: str 
     else:
         words = [_source(folder)]
     dataset = [] if data_name == EvaluationOptions.dataset else ["--dataset", data_name]
-    for threat in threats or [repr(Linf(eps=0.3))]:
+    for threat in threats:
         command = ["robustlab", "evaluate", *words, *dataset, "--threat", threat]
         yield shlex.join([*command, "--attacks", "standard"])
 
@@ -157,8 +157,8 @@ def _markdown(card: Mapping[str, Any]) -> str:
     if card["check"]:
         commands = "\n".join(card["check"])
         parts.append(
-            "The accuracy on clean images says nothing about attacks. These commands attack 1,000 test "
-            "images, or with `-n` more:\n\n"
+            "The accuracy on clean images says nothing about attacks. These commands attack the network; "
+            "`-n` says on how many test images:\n\n"
             f"```\n{commands}\n```"
         )
     if card["recipe"] is not None:

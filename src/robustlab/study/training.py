@@ -35,6 +35,7 @@ from robustlab.study.data import NEEDS_TEST, load_splits
 from robustlab.study.recipe import NetworkPart, Recipe
 from robustlab.study.runner import REMEDY, run_prepared
 from robustlab.study.setup import prepare_recipe
+from robustlab.threats import Linf
 from robustlab.training import Objective
 from robustlab.training_options import TrainingFields, TrainOptions
 
@@ -56,6 +57,11 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
     objective, model = _objective(options), _model(options, progress)
     network = _network(options, objective, model)
     threats = _threats(options, objective)
+    if not threats and any(threats_of(objective)):
+        progress.note(
+            "the threat model of the objective is of your own file, so the trained network is not attacked "
+            "at the end, unless you give a validation attack with a threat model of robustlab"
+        )
     content = _recipe(options, network, objective, threats)
     recipe = Recipe.model_validate(content)
     folder = here / (options.out or _default_folder(options, objective, model))
@@ -88,7 +94,7 @@ def _train(options: TrainOptions, here: Path, progress: Progress) -> TrainingRun
         objective,
         model,
         recipe=None if isinstance(options.dataset, Split) else content,
-        threats=threats,
+        threats=threats or ([] if any(threats_of(objective)) else [repr(Linf(eps=0.3))]),
         data_name=recipe.data.test or recipe.data.dataset,
         shown_folder=str(options.out or folder.relative_to(here)),
     )
@@ -149,6 +155,7 @@ def _threats(options: TrainOptions, objective: Objective) -> list[str]:
     """Return what the network is meant to withstand: the validation's threat model, else the objective's."""
     if options.validation_threat is not None:
         return [options.validation_threat]
+    # The text of a threat model of the user's own file does not name the file.
     return list(dict.fromkeys(repr(threat) for threat in threats_of(objective) if not code_of(threat)))
 
 
@@ -184,14 +191,14 @@ def _recipe(
         "networks": {NETWORK: network},
         "evaluations": [
             {"id": "clean", "title": "Clean test images", "group": "summary", "model": NETWORK},
-            *(_attacked(options, threats) if options.attack_images else ()),
+            *_attacked(options, threats),
         ],
     }
 
 
 def _attacked(options: TrainOptions, threats: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the rows of a recipe that attack the trained network."""
-    for place, threat in enumerate(threats):
+    for place, threat in enumerate(threats if options.attack_images else ()):
         yield {
             "id": f"attacked_{place + 1}" if place else "attacked",
             "title": f"Test images under standard, {threat}",

@@ -45,7 +45,9 @@ def finding_card(view: StudyView, sentence: str) -> bytes | None:
         axes.set_ylim(len(falls) - 0.4, -0.6)
         axes.set_yticks([])
         axes.spines["left"].set_visible(False)
-        images = f"{view.results.dataset.name}, {count(falls[0][1].left.accuracy.n)} test images"
+        counts = sorted({row.accuracy.n for _, fall in falls for row in (fall.published, fall.left)})
+        numbers = " to ".join(count(n) for n in dict.fromkeys((counts[0], counts[-1])))
+        images = f"{view.results.dataset.name}, {numbers} test images"
         marks = "line: published; open: the same test, repeated; filled: an attacker who knows of the defense"
         figure.text(0.04, 0.045, f"{images}; {marks}", fontsize=11, color=GREY)
         figure.text(0.96, 0.045, "robustlab", fontsize=13, fontweight="bold", ha="right")

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, TypeVar
 
-from robustlab.report.text import listing
+from robustlab.report.text import count, listing
 from robustlab.runs.results import (
     Claim,
     ClaimVerdict,
@@ -104,7 +104,15 @@ class StudyView:
         return network.title if network else classifier.replace("_", " ")
 
     def access(self, row: Row) -> str:
-        """Return what the attacker saw, as text."""
+        """Return what the attacker saw, as text, and on how many images, if not on all."""
+        return self._attacker(row) + (f", {self.images(row)}" if self.images(row) else "")
+
+    def images(self, row: Row) -> str:
+        """Return which images a row is about, if it is not about all test images."""
+        n = row.accuracy.n
+        return "" if n == self.results.dataset.test else f"the first {count(n)} images"
+
+    def _attacker(self, row: Row) -> str:
         if row.attacks is None:
             return "not perturbed"
         if row.surrogates:

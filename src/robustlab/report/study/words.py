@@ -65,7 +65,8 @@ def _summary(view: StudyView) -> str:
     attacked = [row for row in rows if row.model == first.model and row.attacks is not None]
     if attacked:
         worst = min(attacked, key=lambda row: row.accuracy.value)
-        said += f" After “{worst.title}” it classifies {_spread(view, worst.id, rows)} correctly."
+        some = f" of {view.images(worst)}" if view.images(worst) else ""
+        said += f" After “{worst.title}” it classifies {_spread(view, worst.id, rows)}{some} correctly."
     return said
 
 

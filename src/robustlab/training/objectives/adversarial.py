@@ -8,6 +8,7 @@ training").
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import ClassVar, final
 
 import torch
@@ -68,7 +69,8 @@ class AroundObjective(AdversarialObjective):
     objective: Objective
 
     def __post_init__(self) -> None:
-        as_adversarial(self.objective, type(self))
+        kind = next(part for part in type(self).__mro__ if AroundObjective in part.__bases__)
+        as_adversarial(self.objective, kind)
 
     @property
     def inner(self) -> AdversarialObjective:
@@ -79,7 +81,7 @@ class AroundObjective(AdversarialObjective):
         return self.inner.perturbed(step)
 
     def with_share_of_eps(self, share: float) -> AdversarialObjective:
-        return type(self)(**vars(self) | {"objective": self.inner.with_share_of_eps(share)})
+        return replace(self, objective=self.inner.with_share_of_eps(share))  # type: ignore[type-var]
 
 
 def as_adversarial(objective: Objective, around: type[Objective] | tuple[()] = ()) -> AdversarialObjective:

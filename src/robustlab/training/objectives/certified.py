@@ -49,7 +49,7 @@ class CertifiedObjective(Objective):
 
     @property
     def full_from(self) -> float:
-        return self.ramp
+        return self.ramp if self.threat.eps else 0.0
 
     @final
     def initialize(self, network: nn.Module, train: Split) -> None:
