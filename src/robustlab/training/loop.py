@@ -132,7 +132,7 @@ def _batches(data: Split, config: TrainConfig) -> int:
 def _check_ramp(objective: Objective, data: Split, config: TrainConfig) -> None:
     """Refuse a training whose last step comes before eps has its full value."""
     steps = config.epochs * _batches(data, config)
-    if objective.full_from * steps > steps - 0.5:
+    if objective.full_from and objective.full_from * steps > steps - 0.5:
         raise SpecError(
             f"{objective.name}: eps has its full value only after {objective.full_from:g} of the training, "
             f"which is after the last of its {steps} steps; let eps rise sooner, or train for more epochs"
