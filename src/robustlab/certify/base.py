@@ -186,7 +186,7 @@ class Certifier(Unit, ABC):
         with torch.no_grad(), seeding.isolated(0):
             try:
                 # With a confidence below 1 it gets its own noisy copies.
-                answer = _logits if self.confidence < 1 else _logits_of_unchanged
+                answer = clean_logits if self.confidence < 1 else _logits_of_unchanged
                 part = partial(answer, self.bounded_part(model))
                 before = seeding.global_state(image.device)
                 # The negative of an image is unusual, and a model may refuse it.
@@ -261,7 +261,12 @@ def as_certifier(certifier: str | Certifier) -> Certifier:
     return parse_trusted(Certifier, certifier)
 
 
-def _logits(model: nn.Module, images: Tensor) -> Tensor:
+def clean_logits(model: nn.Module, images: Tensor) -> Tensor:
+    """Return the logits (N, K) of images (N, C, H, W).
+
+    Raises:
+        RobustlabError: the model returns something else.
+    """
     logits: Tensor = ask(model, images)
     if logits.ndim != 2 or len(logits) != len(images):
         raise RobustlabError(f"the model must return logits of shape (N, K), found {tuple(logits.shape)}")
@@ -270,7 +275,7 @@ def _logits(model: nn.Module, images: Tensor) -> Tensor:
 
 def _logits_of_unchanged(model: nn.Module, images: Tensor) -> Tensor:
     before = images.clone()
-    logits = _logits(model, images)
+    logits = clean_logits(model, images)
     # Otherwise the proofs would be about other images than those given.
     check_unchanged(images, before)
     return logits

@@ -1,6 +1,7 @@
 """CROWN-IBP: interval bounds of the layers, then one way back (Zhang et al. 2020, arXiv:1906.06316).
 
-An image takes two passes forward, in float64, and one way back (`backward`) for each other class.
+An image takes two passes forward in float64, one to see that its own logits lie within the bounds, and one
+way back (`backward`) for each other class.
 """
 
 import torch
@@ -24,9 +25,9 @@ class CROWNIBP(LinearCertifier):
         del every
 
         def bounded(images: Tensor, labels: Tensor) -> Bounds:
-            margins = margins_of(linear_logits(model, images, threat), labels)
+            margins = margins_of(linear_logits(model, images, threat, check=True), labels)
             once = torch.ones_like(labels, dtype=torch.int64)
-            return Bounds(margins, 2 * once, (margins.shape[1] - 1) * once)
+            return Bounds(margins, 3 * once, (margins.shape[1] - 1) * once)
 
         return in_groups(bounded, images, labels)
 

@@ -6,7 +6,7 @@ bound of it is tighter (the paper's section 3, "elision of the last layer").
 
 Cost per image: one forward pass for the verdict on the clean image, and two for a quick test in float32
 (centre and radius). This excludes most images that can't be proven. Each other image takes two passes in
-float64.
+float64, and one to see that its own logits lie within the bounds.
 """
 
 import torch
@@ -50,13 +50,14 @@ class IBP(Certifier):
     ) -> tuple[ProofResult, Tensor]:
         """Return what `prove` does, and (N, K) margins without an allowance for rounding."""
         rough = _margins(model, images, labels, threat, torch.float32)
-        hopeful = (rough > 0).all(dim=1)
+        # At eps 0 `explain` asks: then it matters whether the network can be bounded.
+        hopeful = (rough > 0).all(dim=1) | (threat.eps == 0)
         certified = hopeful.clone()
         if hopeful.any():
             margins = self.margins(model, images[hopeful], labels[hopeful], threat)
             certified[hopeful] = (margins > 0).all(dim=1)
-        # Centre and radius in fp32; if these may prove the image, in fp64 too.
-        return ProofResult(certified, 2 + 2 * hopeful.long(), torch.zeros_like(labels)), rough
+        # Centre and radius in fp32; if these may prove the image, in fp64 too, and the image itself.
+        return ProofResult(certified, 2 + 3 * hopeful.long(), torch.zeros_like(labels)), rough
 
 
 def _margins(
@@ -64,11 +65,16 @@ def _margins(
 ) -> Tensor:
     few = _AT_ONCE[dtype] if images.device.type == "cpu" else max(1, len(images))
     parts = zip(torch.split(images, few), torch.split(labels, few), strict=True)
+    sound = dtype is torch.float64
     with torch.no_grad():
-        return torch.cat([margin_bounds(model, of, region(some, threat, dtype)) for some, of in parts])
+        bounds = (
+            margin_bounds(model, of, region(some, threat, dtype), some if sound else None)
+            for some, of in parts
+        )
+        return torch.cat(list(bounds))
 
 
-def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
+def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval, images: Tensor | None = None) -> Tensor:
     """Return (N, K) lower bounds on the label's logit minus each other one, in the dtype of ``pixels``.
 
     At the label itself the bound is infinite. Only float64 bounds allow for rounding, and prove something.
@@ -78,11 +84,12 @@ def margin_bounds(model: nn.Module, labels: Tensor, pixels: Interval) -> Tensor:
         model: in eval mode.
         labels: (N,).
         pixels: the bounds of the images (N, C, H, W).
+        images: images within these bounds whose logits must lie within the bounds of the logits.
 
     Raises:
-        NoRuleError: the network can't be bounded.
+        NoRuleError: the network can't be bounded, or computes something else on bounds than on images.
     """
-    return interval_margins(logits_of(model, pixels), labels)
+    return interval_margins(logits_of(model, pixels, images), labels)
 
 
 def interval_margins(logits: Interval, labels: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import robustlab.certify.rules  # noqa: F401 (they register themselves)
 from robustlab.certify.backward import Tape, Tighten, lower_bounds
-from robustlab.certify.base import Certifier, ProofResult
+from robustlab.certify.base import Certifier, ProofResult, clean_logits
 from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
 from robustlab.core.calling import UserCodeError, calling, in_one_line, is_out_of_memory
@@ -78,23 +78,39 @@ class LinearCertifier(Certifier, ABC):
 
 
 def linear_logits(
-    model: nn.Module, images: Tensor, threat: ThreatModel, tighten: Tighten | None = None
+    model: nn.Module,
+    images: Tensor,
+    threat: ThreatModel,
+    tighten: Tighten | None = None,
+    *,
+    check: bool = False,
 ) -> Interval:
-    """Return the bounds of a network's logits, with a node; ``tighten`` as for `Tape`."""
-    return logits_of(model, Tape(tighten).start(region(images, threat, torch.float64)))
+    """Return the bounds of a network's logits, with a node; ``tighten`` as for `Tape`.
+
+    With ``check`` the images' own logits must lie within them, as for `logits_of`.
+    """
+    pixels = Tape(tighten).start(region(images, threat, torch.float64))
+    return logits_of(model, pixels, images if check else None)
 
 
-def logits_of(model: nn.Module, pixels: Interval) -> Interval:
+def logits_of(model: nn.Module, pixels: Interval, images: Tensor | None = None) -> Interval:
     """Return the bounds of a network's logits.
+
+    Args:
+        model: in eval mode.
+        pixels: the bounds of the images (N, C, H, W), in float64 if ``images`` are given.
+        images: (N, C, H, W) float32 within these bounds. Their logits must lie within those of the result.
+            This finds networks that compute something else where they get an `Interval`.
 
     Raises:
         NoRuleError: it can't be bounded, or returns something else; also if the network catches the error.
     """
+    # A compiled network is bounded as the module that it was compiled from.
+    model = getattr(model, "_orig_mod", model)
     own = pixels.copied()  # a network may change its input in place
     try:
-        # A compiled network is bounded as the module that it was compiled from.
         with calling("the model", " when it was bounded"):
-            logits = getattr(model, "_orig_mod", model)(own)
+            logits = model(own)
         _check_not_refused(own)
     except UserCodeError as error:
         if not error.quits and error.__cause__ not in own.refused:
@@ -106,7 +122,15 @@ def logits_of(model: nn.Module, pixels: Interval) -> Interval:
     if not isinstance(logits, Interval) or logits.lower.ndim != 2 or len(logits.lower) != n:
         raise NoRuleError("its output is not one row of logits per image that depends on the image")
     logits.check_current()
+    if images is not None:
+        _check_contained(clean_logits(model, images), logits)
     return logits
+
+
+def _check_contained(clean: Tensor, bounds: Interval) -> None:
+    outside = (clean < bounds.lower) | (clean > bounds.upper) if clean.shape == bounds.shape else None
+    if outside is None or outside.any():
+        raise NoRuleError("it computes something else on bounds than on images: its logits are not in theirs")
 
 
 def _check_not_refused(pixels: Interval) -> None:

@@ -78,7 +78,7 @@ class _Search:
         self.forwards = self.backwards = 0
         with torch.no_grad():
             # In float64, which allows for rounding: what counts as decided here is not looked at again.
-            self.root = self._bound(image.new_empty(1, 0), torch.float64)[1].known()[0]
+            self.root = self._bound(image.new_empty(1, 0), torch.float64, check=True)[1].known()[0]
 
     def answer(self, most: int) -> bool | None:
         """Return whether all cases are proven; None if this needs more than about so many."""
@@ -117,14 +117,18 @@ class _Search:
         below, above = (torch.cat([part.flatten(1) for part in slopes[first::2]], dim=1) for first in (0, 1))
         return margins.detach(), torch.stack([below, -above])
 
-    def _bound(self, cases: Tensor, dtype: torch.dtype) -> tuple[Tensor, "_Steps"]:
-        """Return (N,) the smallest margins of cases (N, S); those in float64 are sound."""
+    def _bound(self, cases: Tensor, dtype: torch.dtype, *, check: bool = False) -> tuple[Tensor, "_Steps"]:
+        """Return (N,) the smallest margins of cases (N, S); those in float64 are sound.
+
+        With ``check`` the image's own logits must lie within their bounds.
+        """
         n = len(cases)
-        self.forwards += 2 * n
+        self.forwards += (3 if check else 2) * n
         steps = _Steps(cases)
         pixels = region(self.image.expand(n, *self.image.shape[1:]), self.threat, dtype)
         pixels.tape = steps
-        margins = margin_bounds(self.model, self.label.expand(n), pixels).amin(dim=1)
+        own = self.image if check else None
+        margins = margin_bounds(self.model, self.label.expand(n), pixels, own).amin(dim=1)
         return margins.masked_fill(steps.empty, torch.inf), steps
 
 
