@@ -18,7 +18,7 @@ from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.models import CNN, DeepCNN, Model, PurifierModel, Reformer
 from robustlab.models.sources import Source
-from robustlab.threats import Linf, ThreatModel
+from robustlab.threats import Linf, Masked, ThreatModel
 from robustlab.training import (
     AWP,
     SABR,
@@ -61,6 +61,8 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments |= {"channels": st.tuples(st.integers(1, 9)), "strides": st.tuples(st.integers(1, 8))}
     if unit is PurifierModel:
         arguments |= {"network": instances(Reformer), "classifier": instances(CNN)}
+    if unit is Masked:
+        arguments |= {"threat": instances(Linf), "fixed": st.just((0, 3))}
     if unit in (AWP, EpsRamp, Purifying):
         arguments["objective"] = instances(Trades)
     if unit is Alternating:

@@ -62,7 +62,7 @@ class ActiveSet:
     def _retire(self) -> None:
         """Activate every image that can reach the goal."""
         self._retired = torch.zeros_like(self.best_so_far.broken)
-        self._activate(self._everyone())
+        self._activate(self.everyone)
         if self._impossible is not None:
             self.unfinished(done=self._impossible)
 
@@ -173,7 +173,9 @@ class ActiveSet:
         retired = self._retired[self.rows]
         return retired | self.best_so_far.broken[self.rows] if self.early_stop else retired
 
-    def _everyone(self) -> Tensor:
+    @property
+    def everyone(self) -> Tensor:
+        """(N,) the places of all images of the batch."""
         return torch.arange(len(self._batch.labels), device=self._batch.labels.device)
 
     def _activate(self, rows: Tensor) -> None:

@@ -18,7 +18,14 @@ stored."""
 
 @dataclass(frozen=True, kw_only=True)
 class AttackBatch:
-    """A batch to attack, with all settings that do not change. See `Attack.run`."""
+    """A batch to attack, with all settings that do not change. See `Attack.run`.
+
+    Attributes:
+        images: (N, C, H, W) the values that may change, in the shape of images; attacks know only these.
+        threat: the threat model of these values.
+        whole: the images of which these are a part, or all.
+        whole_threat: the threat model of those.
+    """
 
     model: nn.Module
     images: Tensor
@@ -36,4 +43,12 @@ class AttackBatch:
     surrogates: Sequence[nn.Module]
     bf16: bool
     quantize: Quantize | None
+    whole: Tensor
+    whole_threat: ThreatModel
     reporter: ProgressReporter | None = None
+
+    def complete(self, points: Tensor, rows: Tensor) -> Tensor:
+        """Return the images (n, C, H, W) for the classifier, of points for the images at places (n,)."""
+        if self.whole_threat is self.threat:
+            return points
+        return self.whole_threat.with_values(self.whole[rows], points)

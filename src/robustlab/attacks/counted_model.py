@@ -62,7 +62,7 @@ class CountedModel:
 
     def ask_surrogate(self, surrogate: nn.Module, points: Tensor, rows: Tensor, loss: Measure) -> QueryResult:
         """Return the answers of another classifier; otherwise as `ask`."""
-        logits = self._checked(ask(surrogate, points), points, rows)
+        logits = self._checked(ask(surrogate, self._batch.complete(points, rows)), points, rows)
         return self._judged(points, rows, [finite(logits)], loss)
 
     def gradient(
@@ -85,7 +85,11 @@ class CountedModel:
         """Return the observation that the criterion judges."""
         targets = None if self.targets is None else self.targets[rows]
         return Observation(
-            points=points, logits=logits, valid=valid, labels=self._batch.labels[rows], targets=targets
+            points=self._batch.complete(points, rows),
+            logits=logits,
+            valid=valid,
+            labels=self._batch.labels[rows],
+            targets=targets,
         )
 
     @torch.no_grad()
@@ -114,7 +118,7 @@ class CountedModel:
     def _forward(self, points: Tensor, rows: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor]:
         state = None if self.random else seeding.global_state(points.device)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=bf16):
-            logits = ask(self._batch.model, points)
+            logits = ask(self._batch.model, self._batch.complete(points, rows))
         if state is not None:
             self.random = not torch.equal(state, seeding.global_state(points.device))
         return finite(self._checked(logits, points, rows))

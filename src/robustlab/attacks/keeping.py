@@ -166,7 +166,7 @@ class ResultKeeper(ActiveSet):
             best_so_far.best[rest] = batch.quantize(
                 best_so_far.best[rest], batch.images[rest], batch.eps[rest]
             )
-        verified = self._verified(self._everyone())
+        verified = self._verified(self.everyone)
         failed = (best_so_far.broken & ~verified[2]).nonzero().squeeze(1)
         if len(failed) and best_so_far.fall_back(failed):
             for whole, part in zip(verified, self._verified(failed), strict=True):

@@ -73,16 +73,17 @@ def _batch_of(
     attack: Attack, given: AttackInput, settings: RunSettings, rows: Tensor, key: int
 ) -> AttackBatch:
     inner, eot_samples = attack.inner, settings.eot_samples
+    whole = given.images[rows]
     fp32 = inner.exact or inner.minimum_norm or inner.estimator.small_differences
     return AttackBatch(
         model=given.model,
-        images=given.images[rows],
+        images=given.threat.free_values(whole),
         labels=given.labels[rows],
         ids=given.ids[rows],
         criterion=given.goal(rows),
         gradient=inner.estimator,
-        threat=given.threat,
-        eps=given.eps[rows].to(given.images.dtype),
+        threat=given.threat.inner,
+        eps=given.eps[rows].to(whole.dtype),
         key=key,
         early_stop=settings.early_stop,
         minimum_norm=inner.minimum_norm,
@@ -92,6 +93,8 @@ def _batch_of(
         bf16=settings.bf16 and not fp32,
         quantize=settings.quantize,
         reporter=settings.on_pass and _reporter(attack, settings.on_pass, eot_samples),
+        whole=whole,
+        whole_threat=given.threat,
     )
 
 
@@ -117,7 +120,7 @@ def _attack_batch(attack: Attack, batch: AttackBatch) -> AttackResult:
     if not (distances <= batch.eps * (1 + 1e-5) + 1e-5).all():
         raise RobustlabError(f"{attack.name} proposed a point outside {batch.threat!r}: a bug in the attack")
     return AttackResult(
-        images=best_so_far.best,
+        images=batch.complete(best_so_far.best, session.everyone),
         predictions=predictions,
         confidences=confidences,
         successes=successes,

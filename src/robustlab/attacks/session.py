@@ -172,7 +172,7 @@ class Session(ResultKeeper):
     @contextmanager
     def _all_active(self) -> Iterator[None]:
         rows = self.rows
-        self._activate(self._everyone())
+        self._activate(self.everyone)
         yield
         self._activate(rows)
 

@@ -19,8 +19,11 @@ def region(images: Tensor, threat: ThreatModel, dtype: torch.dtype) -> Interval:
     """Return the bounds of every allowed image, and the ball that contains them."""
     pixels = images.to(dtype)
     eps = reach(threat)
-    change = 1.0 if threat.discrete else eps
+    free = threat.movable(images.shape[1:])
+    share = torch.ones_like(pixels[0]) if free is None else free.to(pixels).view_as(pixels[0])
+    change = share * (1.0 if threat.discrete else eps)
     ball = None
     if not threat.separable:
-        ball = Ball(int(threat.order), eps, centre=pixels, edge=pixels + 1, error=torch.zeros_like(pixels))
+        edge = pixels + share
+        ball = Ball(int(threat.order), eps, centre=pixels, edge=edge, error=torch.zeros_like(pixels))
     return Interval((pixels - change).clamp(min=0.0), (pixels + change).clamp(max=1.0), ball=ball)

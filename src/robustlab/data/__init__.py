@@ -14,6 +14,8 @@ from robustlab.data.base import Dataset
 from robustlab.data.cifar10 import CIFAR10
 from robustlab.data.digits import Digits
 from robustlab.data.fashion_mnist import FashionMNIST
+from robustlab.data.feature_ranges import FeatureRanges
+from robustlab.data.features import features
 from robustlab.data.kmnist import KMNIST
 from robustlab.data.mnist import MNIST
 from robustlab.data.places import search_path
@@ -28,10 +30,12 @@ __all__ = [
     "Dataset",
     "Digits",
     "FashionMNIST",
+    "FeatureRanges",
     "ImageSource",
     "Split",
     "Splits",
     "check_dataset",
+    "features",
     "load_dataset",
     "search_path",
 ]

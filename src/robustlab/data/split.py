@@ -7,6 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from robustlab.data.feature_ranges import FeatureRanges
 from robustlab.data.source import ImageSource, LazyImages
 
 
@@ -20,12 +21,14 @@ class Split:
         labels: (N,) int64.
         ids: (N,) int64, the images' places in the dataset's own file; every random draw depends on them.
         name: ``"train"``, ``"validation"`` or ``"test"``.
+        features: how the images were made from rows of features or signals; None if they are images.
     """
 
     images: Tensor | LazyImages
     labels: Tensor
     ids: Tensor
     name: str
+    features: FeatureRanges | None = None
 
     @classmethod
     def of(cls, images: Tensor | LazyImages | ImageSource, labels: Tensor, *, name: str) -> "Split":

@@ -48,7 +48,7 @@ def load_images(
 
     Args:
         dataset: a dataset's name (for its test split); ``FILE.py:FUNCTION``, which returns images and labels
-            for `own_images`; or a split.
+            for `own_images`, or a split; or a split.
         data_root: the first folder in which data is searched for.
         n: the number of images; default: 1,000 of a named dataset, all of a user's own images.
         note: called with a message if the import of a user's file takes long.
@@ -61,8 +61,10 @@ def load_images(
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif user_code.is_user_code(dataset):
         made, _ = user_code.call(dataset, note)
+        if isinstance(made, Split):
+            return replace(load_images(made, n=n), name=one_line(dataset, 200))
         if not isinstance(made, tuple | list) or len(made) != 2:
-            raise DataError(f"{dataset} must return (images, labels), but returned {a_kind(made)}")
+            raise DataError(f"{dataset} must return (images, labels) or a Split, but returned {a_kind(made)}")
         split, name = own_images(*made), dataset
         default = len(split)
     else:
@@ -84,7 +86,7 @@ def load_images(
 
 
 def _checked(split: Split) -> Split:
-    checked = own_images(split.images, split.labels)
+    checked = replace(own_images(split.images, split.labels), features=split.features)
     ids = split.ids
     if not isinstance(ids, Tensor) or ids.shape != checked.ids.shape or ids.dtype != torch.int64:
         raise DataError(f"ids must be an int64 torch.Tensor of shape ({len(checked)},), one per image")

@@ -5,6 +5,7 @@ from robustlab.threats.l0 import L0
 from robustlab.threats.l1 import L1
 from robustlab.threats.l2 import L2
 from robustlab.threats.linf import Linf
+from robustlab.threats.masked import Masked
 from robustlab.threats.unbounded import Unbounded
 
-__all__ = ["L0", "L1", "L2", "Linf", "ThreatModel", "Unbounded", "as_threat", "per_image"]
+__all__ = ["L0", "L1", "L2", "Linf", "Masked", "ThreatModel", "Unbounded", "as_threat", "per_image"]

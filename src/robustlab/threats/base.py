@@ -5,7 +5,7 @@ All images are (N, C, H, W) float32 on the pixel scale [0, 1]; every distance is
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Self, final
 
 import torch
@@ -22,9 +22,16 @@ def per_image(values: Tensor, images: Tensor) -> Tensor:
     return values.view(-1, *[1] * (images.ndim - 1))
 
 
-def pixels(channels: int) -> str:
-    """Return the word for one value of an image with so many channels, for messages."""
-    return "pixel" if channels == 1 else "colour value"
+def pixels(channels: int | None) -> str:
+    """Return the word for one value of an image with so many channels; None: of a row of features."""
+    return "value" if channels is None else "pixel" if channels == 1 else "colour value"
+
+
+def scale(channels: int | None) -> str:
+    """Return what 0 and 1 are, to follow a distance."""
+    if channels is None:
+        return "where 0 and 1 are the ends of each value's range"
+    return "where black is 0 and white is 1"
 
 
 class ThreatModel(Unit, ABC):
@@ -55,10 +62,29 @@ class ThreatModel(Unit, ABC):
         """Return the same threat model with another eps."""
         return type(self)(**vars(self) | {"eps": eps})
 
+    @property
+    def inner(self) -> "ThreatModel":
+        """The threat model itself; of one that restricts another one, that one."""
+        return self
+
     @final
     def is_one_of(self, names: Collection[str]) -> bool:
         """Return whether a method that supports threat models of these names supports this one."""
-        return self.name in names
+        return self.inner.name in names
+
+    def movable(self, shape: Sequence[int]) -> Tensor | None:
+        """Return (D,) bool, which values of a flattened image (C, H, W) may change; None if all may."""
+        del shape
+        return None
+
+    def free_values(self, images: Tensor) -> Tensor:
+        """Return the values of images (N, C, H, W) that may change, as images of another shape."""
+        return images
+
+    def with_values(self, images: Tensor, values: Tensor) -> Tensor:
+        """Return images (N, C, H, W) with other values, those of `free_values`."""
+        del images
+        return values
 
     @abstractmethod
     def largest_distance(self, shape: tuple[int, ...]) -> float:
@@ -68,8 +94,11 @@ class ThreatModel(Unit, ABC):
         """Return the eps within which every image of a shape (C, H, W) can become the same grey image."""
         return self.largest_distance(shape) / 2
 
-    def words(self, channels: int) -> str:
-        """Return what the attacker may do to an image with so many channels, to follow "may"."""
+    def words(self, channels: int | None) -> str:
+        """Return what the attacker may do to an image with so many channels, to follow "may".
+
+        None: to a row of features, or a signal.
+        """
         del channels
         return f"change the image within {self!r}"
 

@@ -32,7 +32,7 @@ class L0(ThreatModel):
     def eps_to_grey(self, shape: tuple[int, ...]) -> float:
         return self.largest_distance(shape)
 
-    def words(self, channels: int) -> str:
+    def words(self, channels: int | None) -> str:
         return f"set up to {level(self.eps)} {pixels(channels)}s to anything"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:

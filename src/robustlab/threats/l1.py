@@ -8,7 +8,7 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
 from robustlab.core.text import level
-from robustlab.threats.base import ThreatModel, per_image, pixels
+from robustlab.threats.base import ThreatModel, per_image, pixels, scale
 from robustlab.threats.moves import cheapest_first
 
 _STEP_SHARE = 0.05
@@ -29,9 +29,9 @@ class L1(ThreatModel):
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         return float(math.prod(shape))
 
-    def words(self, channels: int) -> str:
+    def words(self, channels: int | None) -> str:
         total = level(self.eps)
-        return f"change {pixels(channels)}s by up to {total} in total, where black is 0 and white is 1"
+        return f"change {pixels(channels)}s by up to {total} in total, {scale(channels)}"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return (images - clean).flatten(1).abs().sum(dim=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelDistance, register
 from robustlab.core.text import level
-from robustlab.threats.base import ThreatModel, per_image
+from robustlab.threats.base import ThreatModel, per_image, scale
 from robustlab.threats.moves import all_at_once
 
 
@@ -28,10 +28,9 @@ class L2(ThreatModel):
     def largest_distance(self, shape: tuple[int, ...]) -> float:
         return math.sqrt(math.prod(shape))
 
-    def words(self, channels: int) -> str:
-        del channels
-        length = level(self.eps)
-        return f"move the image by up to {length} in Euclidean length, where black is 0 and white is 1"
+    def words(self, channels: int | None) -> str:
+        what = "row" if channels is None else "image"
+        return f"move the {what} by up to {level(self.eps)} in Euclidean length, {scale(channels)}"
 
     def distance(self, images: Tensor, clean: Tensor) -> Tensor:
         return _length(images - clean)

@@ -5,7 +5,7 @@ from torch import Tensor
 from robustlab.core import seeding
 from robustlab.core.spec import PixelLength, register
 from robustlab.core.text import level
-from robustlab.threats.base import pixels
+from robustlab.threats.base import pixels, scale
 from robustlab.threats.box import Box
 
 
@@ -15,8 +15,8 @@ class Linf(Box):
 
     eps: PixelLength
 
-    def words(self, channels: int) -> str:
-        return f"change every {pixels(channels)} by up to {level(self.eps)}, where black is 0 and white is 1"
+    def words(self, channels: int | None) -> str:
+        return f"change every {pixels(channels)} by up to {level(self.eps)}, {scale(channels)}"
 
     def project(self, images: Tensor, clean: Tensor, eps: Tensor | None = None) -> Tensor:
         radius = self._radius(images, eps)

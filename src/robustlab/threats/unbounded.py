@@ -19,7 +19,7 @@ class Unbounded(Box):
     bounded = False
     eps: ClassVar[float] = 1.0  # type: ignore[misc]  # no two images are farther apart
 
-    def words(self, channels: int) -> str:
+    def words(self, channels: int | None) -> str:
         del channels
         return "change the image in every way that the attacks below try, and in no other"
 

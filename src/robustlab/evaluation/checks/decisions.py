@@ -31,7 +31,7 @@ class Decisions(ActiveCheck):
 
     def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         if not DECISION_BASED.supports(runner.threat):
-            raise NotApplicable(f"robustlab has no attack by decisions alone for {runner.threat.name}")
+            raise NotApplicable(f"robustlab has no attack by decisions alone for {runner.threat.inner.name}")
         wide = runner.threat.at(runner.widest(sample.images))
         blind = runner.attack(DECISION_BASED, sample.images, threat=wide, early_stop=False)
         rows = blind.successes.nonzero().squeeze(1)

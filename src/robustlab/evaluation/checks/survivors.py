@@ -51,7 +51,7 @@ class SurvivorCheck(ActiveCheck):
     def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
         attack, images = self.attack(runner), sample.images
         if not attack.supports(runner.threat):
-            raise NotApplicable(f"{attack.inner.name} does not support {runner.threat.name}")
+            raise NotApplicable(f"{attack.inner.name} does not support {runner.threat.inner.name}")
         goals, fallen = self.goals(runner, images), torch.zeros_like(images.labels, dtype=torch.bool)
         any_rival = runner.criterion.any_rival
         if goals[0] is not None and not (any_rival or runner.criterion.targeted):

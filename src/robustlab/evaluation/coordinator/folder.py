@@ -42,7 +42,7 @@ def default_folder(request: LoadedInputs, options: EvaluationOptions, owner: Own
         options.job,
         _plain(request.subject.name),
         _plain(Path(request.chosen.name).name),
-        request.threat.name + eps,
+        request.threat.inner.name + eps,
         _hash(owner.identity)[:8],
     ]
     return Path("runs") / "-".join(parts)

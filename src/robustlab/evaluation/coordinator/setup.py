@@ -12,7 +12,7 @@ from robustlab.attacks import Attack
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import calling
 from robustlab.core.device import resolve
-from robustlab.core.errors import RobustlabError
+from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
@@ -25,6 +25,7 @@ from robustlab.evaluation.ensembles import Ensemble, attack_list
 from robustlab.evaluation.images import EvaluationImages, load_images, own_images
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.evaluation.rows import on_rows
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
@@ -84,6 +85,12 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
         surrogates = tuple(load_classifier(model, note=note) for model in options.surrogates)
     with chdir(here):
         chosen = load_images(dataset, data_root=options.data_root, n=options.n, note=note)
+    ranges = chosen.split.features
+    if ranges is not None:
+        if wished is not None:
+            raise SpecError("mean, std and scale are for images; rows of features have their ranges")
+        subject, *others = (on_rows(loaded, ranges) for loaded in (subject, *surrogates))
+        surrogates = tuple(others)
     if wished is not None:
         subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
     return LoadedInputs(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)

@@ -74,8 +74,8 @@ def searched(threat: ThreatModel) -> ThreatModel:
 
 
 def quantize(threat: ThreatModel) -> Quantize:
-    """Return the function that turns points of an attack into 8-bit images."""
-    return lambda points, clean, eps: to_8_bit(points, clean, threat, eps)
+    """Return the function that turns points of an attack, without fixed values, into 8-bit images."""
+    return lambda points, clean, eps: to_8_bit(points, clean, threat.inner, eps)
 
 
 def to_8_bit(images: Tensor, clean: Tensor, threat: ThreatModel, eps: Tensor | None = None) -> Tensor:
