@@ -43,9 +43,9 @@ from robustlab.attacks import PGD
 from robustlab.core import device
 from robustlab.core.memory import keep_freed_memory
 from robustlab.core.spec import parse
-from robustlab.data import load_dataset
 from robustlab.evaluation.coordinator.curve import points
 from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard
+from robustlab.evaluation.images import load_images
 from robustlab.evaluation.subject import in_fastest_layout, load_classifier
 from robustlab.threats import ThreatModel
 
@@ -284,7 +284,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--model", required=True, help="as of `robustlab evaluate`")
     parser.add_argument("--weights", help="as of `robustlab evaluate`")
-    parser.add_argument("--data", default="mnist", choices=["mnist", "digits"])
+    parser.add_argument("--data", default="mnist", help="as --dataset of `robustlab evaluate`")
     parser.add_argument("-n", type=int, default=1000, help="test images, from the first on")
     parser.add_argument("--threat", default="linf(eps=0.3)")
     parser.add_argument("--task", default="pgd-verdict", choices=TASKS)
@@ -316,9 +316,8 @@ def main(words: list[str] | None = None) -> None:
     calls = select(TASKS[options.task](setting), options.tools)
     model = load_classifier(options.model, weights=options.weights).model.eval().to(options.device)
     model.to(memory_format=torch.contiguous_format)
-    test = load_dataset(options.data).test
-    images = test.pixels(slice(options.n)).to(options.device)
-    labels = test.labels[: options.n].to(options.device)
+    test = load_images(options.data, n=options.n).images
+    images, labels = test.pixels(slice(None)).to(options.device), test.labels.to(options.device)
     clean = correct(model, images, labels).double().mean().item()
     machine = device.describe(kind)
     steps = f", {options.steps} steps of {options.step:g} eps" if options.task.startswith("pgd") else ""
