@@ -19,7 +19,7 @@ from robustlab.data import Split
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.ledger import Outcome, StageRecord
-from robustlab.runs.run import EvaluationRun, load_results
+from robustlab.runs.run import EvaluationFolder, load_results
 from robustlab.runs.store import RunStore
 from robustlab.study import StudyOptions
 from robustlab.study import execute as execute_study
@@ -52,7 +52,7 @@ def _classifier() -> tuple[nn.Module, Tensor, Tensor]:
     return model, images, labels
 
 
-def _evaluate(folder: Path) -> EvaluationRun:
+def _evaluate(folder: Path) -> EvaluationFolder:
     """Evaluate the classifier, or what a folder still lacks of it."""
     model, images, labels = _classifier()
     split = Split(images=images, labels=labels, ids=torch.arange(IMAGES), name="test")
@@ -71,7 +71,7 @@ def _evaluate(folder: Path) -> EvaluationRun:
 
 
 @cache
-def evaluation() -> EvaluationRun:
+def evaluation() -> EvaluationFolder:
     """Return a finished evaluation: some images misclassified, some broken, some certified, some robust."""
     run = _evaluate(_home() / "evaluation")
     results = run.results

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from robustlab.data import load_dataset
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
+    from robustlab.evaluation_run import EvaluationRun, load_run
     from robustlab.models import load_from_zoo, load_network
-    from robustlab.runs.run import EvaluationRun, Run, TrainingRun, load_run
+    from robustlab.runs.run import Run, TrainingRun
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -38,8 +39,9 @@ else:
             "robustlab.data": ["load_dataset"],
             "robustlab.evaluation.compare": ["compare"],
             "robustlab.evaluation.gate": ["gate"],
+            "robustlab.evaluation_run": ["EvaluationRun", "load_run"],
             "robustlab.models": ["load_from_zoo", "load_network"],
-            "robustlab.runs.run": ["EvaluationRun", "Run", "TrainingRun", "load_run"],
+            "robustlab.runs.run": ["Run", "TrainingRun"],
         },
     )
 

@@ -1,20 +1,26 @@
 """The main jobs as functions: a study, an evaluation or a training with its report; a report again."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from robustlab import report
 from robustlab.certify_options import CertifyOptions
 from robustlab.core.arguments import as_path
 from robustlab.core.options import taking
 from robustlab.evaluation.coordinator import execute as execute_evaluation
+from robustlab.evaluation_run import EvaluationRun, with_methods
 from robustlab.options import EvaluationOptions, StudyOptions
-from robustlab.runs.run import EvaluationRun, Run, TrainingRun
+from robustlab.runs.run import EvaluationFolder, Run, TrainingRun
 from robustlab.study import execute as execute_study
 from robustlab.study import execute_training
 from robustlab.training_options import TrainOptions
 
-RunT = TypeVar("RunT", Run, EvaluationRun, TrainingRun)
+RunT = TypeVar("RunT", Run, EvaluationFolder, TrainingRun)
+OptionsT = TypeVar("OptionsT", bound=Any)
 
 
 @taking(StudyOptions)
@@ -29,7 +35,8 @@ def run_study(options: StudyOptions) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    return _reported(execute_study(options))
+    with _shown(options) as shown:
+        return _reported(execute_study(shown))
 
 
 @taking(EvaluationOptions)
@@ -44,7 +51,8 @@ def evaluate(options: EvaluationOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    return _reported(execute_evaluation(options))
+    with _shown(options) as shown:
+        return with_methods(_reported(execute_evaluation(shown)))
 
 
 @taking(CertifyOptions)
@@ -59,7 +67,8 @@ def certify_model(options: CertifyOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input, or the certifier can't bound the classifier; the message names the layer.
     """
-    return _reported(execute_evaluation(options))
+    with _shown(options) as shown:
+        return with_methods(_reported(execute_evaluation(shown)))
 
 
 @taking(TrainOptions)
@@ -74,7 +83,22 @@ def train(options: TrainOptions) -> TrainingRun:
     Raises:
         RobustlabError: bad input, or the training diverged. What was finished stays on the disk.
     """
-    return _reported(execute_training(options))
+    with _shown(options) as shown:
+        return _reported(execute_training(shown))
+
+
+@contextmanager
+def _shown(options: OptionsT) -> Iterator[OptionsT]:
+    """Yield the options; in a notebook they show progress below the cell, unless the caller chose a place."""
+    if options.progress is None and "IPython" in sys.modules:
+        from robustlab.cli.terminal import TerminalProgress
+
+        progress = TerminalProgress(quiet=False)
+        if progress.console.is_jupyter:
+            with progress:
+                yield replace(options, progress=progress)
+            return
+    yield options
 
 
 def _reported(run: RunT) -> RunT:

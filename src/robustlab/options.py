@@ -40,7 +40,7 @@ if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its
 FOLDER = {"command_line": "text", "metavar": "FOLDER"}
 SEED = "of every random choice"
 PROGRESS = option_info(
-    "where to show progress; default nowhere",
+    "where to show progress; default nowhere, and in a notebook below the cell",
     command_line=None,
     accepted="a robustlab.core.progress.Progress",
 )
@@ -286,8 +286,17 @@ class StudyOptions(Options):
 
 
 def _can_be_typed(value: object) -> bool:
-    """Return whether the command line accepts a value's text: a plain value, or a unit's spec."""
-    return isinstance(value, bool | int | float | str) or hasattr(value, "brief")
+    """Return whether the command line accepts a value's text: a plain value, or a unit's spec.
+
+    A unit of the user's own code has no text: its spec does not say where the code is.
+    """
+    if isinstance(value, list | tuple):
+        return all(map(_can_be_typed, value))
+    if not hasattr(value, "brief"):
+        return value is None or isinstance(value, bool | int | float | str)
+    from robustlab.core.installed import is_library
+
+    return is_library(type(value)) and all(map(_can_be_typed, vars(value).values()))
 
 
 def _plain(value: object) -> Any:

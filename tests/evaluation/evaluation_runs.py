@@ -12,7 +12,7 @@ from robustlab.core import seeding
 from robustlab.core.progress import Progress
 from robustlab.data import Split
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 SHAPE = (1, 4, 5)
 
@@ -34,7 +34,7 @@ class Notes(Progress):
 
 def evaluate(
     folder: Path, model: nn.Module, split: Split, progress: Progress | None = None, **options: Any
-) -> EvaluationRun:
+) -> EvaluationFolder:
     """Evaluate a module in fp32, without proofs or a report, unless the options say otherwise."""
     defaults: dict[str, Any] = {"attacks": "pgd(steps=10)", "precision": "fp32", "batch_size": 16}
     defaults |= {
@@ -47,13 +47,13 @@ def evaluate(
     return execute(EvaluationOptions(model=model, **(defaults | options)), progress)
 
 
-def verdicts(run: EvaluationRun) -> dict[int, dict[str, str]]:
+def verdicts(run: EvaluationFolder) -> dict[int, dict[str, str]]:
     """Return the rows of images.csv by image id."""
     with (run.folder / "images.csv").open() as file:
         return {int(row["image_id"]): row for row in csv.DictReader(file)}
 
 
-def states(run: EvaluationRun) -> dict[int, str]:
+def states(run: EvaluationFolder) -> dict[int, str]:
     return {number: row["state"] for number, row in verdicts(run).items()}
 
 

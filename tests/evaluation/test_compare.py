@@ -19,7 +19,7 @@ import robustlab
 from robustlab.core.errors import DataError, RobustlabError, RunError
 from robustlab.data import Split
 from robustlab.evaluation.compare import mcnemar, paired_difference
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 ATTACKS = "apgd(steps=20)"
 
@@ -30,7 +30,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
 
 
 @pytest.fixture
-def runs(model: nn.Module, make_linear: Callable[..., nn.Module], tmp_path: Path) -> list[EvaluationRun]:
+def runs(model: nn.Module, make_linear: Callable[..., nn.Module], tmp_path: Path) -> list[EvaluationFolder]:
     """Evaluations of a classifier and of a slightly different one."""
     split = grey_split(model)
     other = make_linear(classes=4, shape=SHAPE, seed=2)
@@ -42,7 +42,7 @@ def runs(model: nn.Module, make_linear: Callable[..., nn.Module], tmp_path: Path
     ]
 
 
-def test_comparison_counts_flips(runs: list[EvaluationRun]) -> None:
+def test_comparison_counts_flips(runs: list[EvaluationFolder]) -> None:
     first, second = states(runs[0]), states(runs[1])
     lost = [i for i in first if first[i] == "robust" != second[i]]
     gained = [i for i in first if second[i] == "robust" != first[i]]
@@ -65,7 +65,7 @@ def test_mcnemar_is_the_binomial_test(one: int, other: int) -> None:
     assert mcnemar(one, other) == pytest.approx(binomtest(one, one + other).pvalue, rel=1e-9)
 
 
-def test_a_comparison_with_flips_loads_nothing_heavy(runs: list[EvaluationRun]) -> None:
+def test_a_comparison_with_flips_loads_nothing_heavy(runs: list[EvaluationFolder]) -> None:
     code = (
         "import sys; from robustlab.cli.main import app\n"
         "try: app()\n"
@@ -77,12 +77,12 @@ def test_a_comparison_with_flips_loads_nothing_heavy(runs: list[EvaluationRun]) 
         subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
 
 
-def test_an_evaluation_equals_itself(runs: list[EvaluationRun]) -> None:
+def test_an_evaluation_equals_itself(runs: list[EvaluationFolder]) -> None:
     found = robustlab.compare(runs[0], runs[0])
     assert (found.gained, found.lost, found.p_value, found.difference) == (0, 0, 1.0, 0.0)
 
 
-def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationFolder], tmp_path: Path) -> None:
     few = evaluate(tmp_path / "few", model, grey_split(model), attacks=ATTACKS, n=20)
     found = robustlab.compare(few, runs[0])
     assert (found.n, found.gained, found.lost) == (20, 0, 0)
@@ -158,7 +158,7 @@ def test_a_decimal_of_an_older_robustlab_is_the_same_eps(model: nn.Module, tmp_p
     assert robustlab.compare(older, runs[1]).n == 60
 
 
-def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationFolder], tmp_path: Path) -> None:
     split = grey_split(model)
     wider = evaluate(tmp_path / "wider", model, split, attacks=ATTACKS, threat="linf(eps=0.03)")
     other = split_of(split.tensor() * 0.99, split.labels, split.ids)
@@ -175,7 +175,7 @@ def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationRun], tm
 
 
 @pytest.mark.parametrize("damage", ["", "image_id,label\n1,2\n", "not,a,verdict\n\0"])
-def test_damaged_images_file(runs: list[EvaluationRun], damage: str) -> None:
+def test_damaged_images_file(runs: list[EvaluationFolder], damage: str) -> None:
     path = runs[0].folder / "images.csv"
     path.write_text(path.read_text().replace("broken", "brokken") if damage == "" else damage)
     with pytest.raises(RunError, match=r"images.csv is damaged"):
@@ -185,7 +185,7 @@ def test_damaged_images_file(runs: list[EvaluationRun], damage: str) -> None:
         robustlab.compare(*runs)
 
 
-def test_gate_by_figures(runs: list[EvaluationRun]) -> None:
+def test_gate_by_figures(runs: list[EvaluationFolder]) -> None:
     robust, clean = runs[0].results.robust, runs[0].results.clean
     assert robustlab.gate(runs[0], min_robust=robust.value, min_clean=clean.value).passed
     assert not robustlab.gate(runs[0], min_robust=robust.value, confident=True).passed
@@ -196,7 +196,7 @@ def test_gate_by_figures(runs: list[EvaluationRun]) -> None:
     assert not robustlab.gate(runs[0], min_certified=0.0).passed, "no certifier ran"
 
 
-def test_gate_by_a_baseline(runs: list[EvaluationRun]) -> None:
+def test_gate_by_a_baseline(runs: list[EvaluationFolder]) -> None:
     found = robustlab.compare(*runs)
     drop = (found.lost - found.gained) / found.n
     worse, better = (runs[1], runs[0]) if drop > 0 else (runs[0], runs[1])
@@ -209,7 +209,7 @@ def test_gate_by_a_baseline(runs: list[EvaluationRun]) -> None:
 
 
 def test_a_gate_wants_all_images_of_its_baseline(
-    model: nn.Module, runs: list[EvaluationRun], tmp_path: Path
+    model: nn.Module, runs: list[EvaluationFolder], tmp_path: Path
 ) -> None:
     split = grey_split(model)
     one, few = (evaluate(tmp_path / str(n), model, split, attacks=ATTACKS, n=n) for n in (1, 20))
@@ -222,7 +222,7 @@ def test_a_gate_wants_all_images_of_its_baseline(
         assert more.conditions[0].found.endswith(f"on {n} of the baseline's {n} images")
 
 
-def test_wrong_gates(model: nn.Module, runs: list[EvaluationRun], tmp_path: Path) -> None:
+def test_wrong_gates(model: nn.Module, runs: list[EvaluationFolder], tmp_path: Path) -> None:
     stronger = evaluate(tmp_path / "more", model, grey_split(model), attacks=ATTACKS + ", fgsm")
     for options, expected in (
         ({}, "no condition given"),
@@ -250,13 +250,13 @@ def test_what_is_no_folder_is_refused_in_one_line(run: Any) -> None:
             read(run)
 
 
-def test_a_run_is_read_back(runs: list[EvaluationRun]) -> None:
+def test_a_run_is_read_back(runs: list[EvaluationFolder]) -> None:
     read = robustlab.load_run(runs[0].folder)
-    assert isinstance(read, EvaluationRun)
+    assert isinstance(read, EvaluationFolder)
     assert read.results == runs[0].results
 
 
-def test_files_that_disagree_are_refused(runs: list[EvaluationRun]) -> None:
+def test_files_that_disagree_are_refused(runs: list[EvaluationFolder]) -> None:
     path = runs[1].folder / "images.csv"
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if ",broken," not in line))
@@ -264,7 +264,7 @@ def test_files_that_disagree_are_refused(runs: list[EvaluationRun]) -> None:
         robustlab.compare(*runs)
 
 
-def test_no_check_is_no_clean_bill(runs: list[EvaluationRun]) -> None:
+def test_no_check_is_no_clean_bill(runs: list[EvaluationFolder]) -> None:
     decision = robustlab.gate(runs[0], strict=True)
     assert not decision.passed
     assert decision.conditions[0].found == "no check was computed"

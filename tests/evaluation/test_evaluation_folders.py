@@ -20,7 +20,7 @@ from robustlab.data import Split
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.report import write_report
 from robustlab.report.write import recorded_figures
-from robustlab.runs.run import EvaluationRun, load_run
+from robustlab.runs.run import EvaluationFolder, load_run
 from robustlab.threats import Linf
 
 
@@ -41,7 +41,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def default(model: nn.Module, data: Split, **options: Any) -> EvaluationRun:
+def default(model: nn.Module, data: Split, **options: Any) -> EvaluationFolder:
     """Evaluate into the default folder."""
     settings: dict[str, Any] = {"threat": "linf(eps=0.02)", "attacks": "fgsm", "checks": False}
     return execute(EvaluationOptions(model=model, dataset=data, **(settings | options)))

@@ -15,13 +15,15 @@ from torch import nn
 import robustlab
 from robustlab.core.errors import RunError
 from robustlab.evaluation.finished import read_finished
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 Rows = list[dict[str, str]]
 
 
 @pytest.fixture(scope="module")
-def whole(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> EvaluationRun:
+def whole(
+    make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory
+) -> EvaluationFolder:
     """An evaluation with images of every state."""
     model = make_linear(classes=4, shape=SHAPE, seed=2)
     folder = tmp_path_factory.mktemp("whole") / "run"
@@ -35,7 +37,7 @@ def whole(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.TempPa
 
 
 @pytest.fixture
-def run(whole: EvaluationRun, tmp_path: Path) -> Path:
+def run(whole: EvaluationFolder, tmp_path: Path) -> Path:
     """A copy of it."""
     return shutil.copytree(whole.folder, tmp_path / "run")
 
@@ -158,7 +160,7 @@ def test_a_file_that_is_far_too_large_is_not_read(old: Path) -> None:
     refused(old, "larger than")
 
 
-def test_figures_that_the_verdicts_do_not_give_are_refused(old: Path, whole: EvaluationRun) -> None:
+def test_figures_that_the_verdicts_do_not_give_are_refused(old: Path, whole: EvaluationFolder) -> None:
     n, original = whole.results.images.n, (old / "results.json").read_text()
     for name in ("clean", "robust", "certified"):
         figure = getattr(whole.results, name)
@@ -180,7 +182,7 @@ def test_figures_that_the_verdicts_do_not_give_are_refused(old: Path, whole: Eva
     refused(old, "which attack broke how many images")
 
 
-def test_the_hash_finds_what_is_possible_but_was_not_measured(run: Path, whole: EvaluationRun) -> None:
+def test_the_hash_finds_what_is_possible_but_was_not_measured(run: Path, whole: EvaluationFolder) -> None:
     def exchange(rows: Rows) -> None:
         one, two = first(rows, "broken"), first(rows, "certified")
         one["image_id"], two["image_id"] = two["image_id"], one["image_id"]
@@ -248,6 +250,6 @@ def test_a_run_of_an_older_version_has_no_hashes(run: Path) -> None:
     assert robustlab.gate(run, min_robust=0.0).passed
 
 
-def test_a_run_of_an_older_version_is_read(old: Path, whole: EvaluationRun) -> None:
+def test_a_run_of_an_older_version_is_read(old: Path, whole: EvaluationFolder) -> None:
     assert robustlab.gate(old, min_robust=0.0).passed
     assert read_finished(old).results == whole.results

@@ -17,7 +17,7 @@ from hostile_settings import TOGETHER, change_everything, settings
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.coordinator import EvaluationOptions, execute, measured
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 WHOLE: dict[str, Any] = {"attacks": ["apgd(steps=5)", "ddn(steps=5)"], "threat": "l2(eps=0.1)"}
 
@@ -27,7 +27,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     return make_linear(classes=4, shape=SHAPE, seed=2)
 
 
-def figures(run: EvaluationRun) -> dict[str, Any]:
+def figures(run: EvaluationFolder) -> dict[str, Any]:
     """Return all that does not depend on the clock and the machine."""
     clock = {"seconds", "created", "peak_memory_mb"}
     results: dict[str, Any] = run.results.model_dump(exclude=clock)
@@ -153,7 +153,7 @@ class Counted(nn.Module):
         return logits
 
 
-def quick(model: Counted, folder: Path) -> EvaluationRun:
+def quick(model: Counted, folder: Path) -> EvaluationFolder:
     split = grey_split(model.inner, 6, wrong=1)
     options: dict[str, Any] = {"attacks": "fgsm", "precision": "auto", "checks": True, "certify": True}
     return evaluate(folder, model.eval(), split, **options)
@@ -279,7 +279,7 @@ def test_a_model_is_evaluated_in_its_own_type(
     # A few images lie at the edge of what the 8 or 11 bits of a weight can tell apart.
     few = {"fp64": 0, "fp16": 1, "bf16": 3}[name]
 
-    def broken(of: EvaluationRun) -> set[int]:
+    def broken(of: EvaluationFolder) -> set[int]:
         return {number for number, state in states(of).items() if state == "broken"}
 
     assert 10 < len(broken(plain)) < 50

@@ -8,13 +8,13 @@ from robustlab.cli.tables import shown_path
 from robustlab.cli.texts import split_figure
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 _COLUMNS = (Column("images", 2), Column("share"), Column("95 % interval", 1))
 _SHOWN_IDS = 20
 
 
-def show(run: EvaluationRun) -> None:
+def show(run: EvaluationFolder) -> None:
     """Print how many images are certified, undecided and misclassified, and the cost."""
     console, results = Console(highlight=False), run.results
     ids: dict[str, list[int]] = {"certified": [], "undecided": [], "misclassified": []}

@@ -10,7 +10,7 @@ from robustlab.cli.escaping import escape
 from robustlab.cli.texts import split_figure
 from robustlab.core.errors import SpecError
 from robustlab.runs.results import Results, Row
-from robustlab.runs.run import EvaluationRun, Run, TrainingRun
+from robustlab.runs.run import EvaluationFolder, Run, TrainingRun
 
 _CASCADE = (
     Column("images", 3),
@@ -45,7 +45,7 @@ def show_results(run: Run) -> None:
     console.print(f"Report: {escape(str(shown_path(run.folder) / 'report.html'))}", soft_wrap=True)
 
 
-def show_evaluation(run: EvaluationRun) -> None:
+def show_evaluation(run: EvaluationFolder) -> None:
     """Print the result of each attack, and the path of the report; `show_verdict` comes last."""
     console = Console(highlight=False)
     results = run.results
@@ -110,7 +110,7 @@ def shown_path(folder: Path) -> Path:
     return folder.relative_to(here) if here and folder.is_relative_to(here) else folder
 
 
-def show_verdict(run: EvaluationRun) -> None:
+def show_verdict(run: EvaluationFolder) -> None:
     """Print the verdict on the figure."""
     style = "bold red" if run.results.doubtful else "bold"
     Console(highlight=False).print(escape(run.results.verdict), style=style)

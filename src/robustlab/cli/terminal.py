@@ -1,7 +1,10 @@
-"""Progress on the terminal: a line per finished stage, and bars with the time left below."""
+"""Progress on the terminal or in a notebook: a line per finished stage, and bars with the time left below."""
 
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from importlib.util import find_spec
 from types import TracebackType
 from typing import Self
 
@@ -26,12 +29,20 @@ _PART = 0.5
 """The part of the stage's remaining work that a bar with another name counts for."""
 
 
+_REFRESH = 0.2
+"""In a notebook, the seconds between two pictures of the bars."""
+
+
 class TerminalProgress(Progress):
-    """Shows progress on standard error; use as a context manager."""
+    """Shows progress on standard error, or below a notebook's cell; use as a context manager.
+
+    A notebook shows the bars with the package ipywidgets, and without it only the lines.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self._quiet = quiet
+        self._quiet, self._refreshed = quiet, 0.0
+        notebook = self.console.is_jupyter
         self._bars = Bars(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -41,7 +52,9 @@ class TerminalProgress(Progress):
             TimeRemainingColumn(compact=True),
             console=self.console,
             transient=True,
-            disable=quiet,
+            disable=quiet or (notebook and find_spec("ipywidgets") is None),
+            # A thread that draws would take lines that are printed meanwhile for parts of the bars.
+            auto_refresh=not notebook,
             speed_estimate_period=_WINDOW,
         )
         self._all: TaskID | None = None
@@ -51,7 +64,7 @@ class TerminalProgress(Progress):
         self._kept = 0
 
     def __enter__(self) -> Self:
-        if not self._quiet:
+        if not self._quiet and "torch" not in sys.modules:
             self.console.print("[dim]loading PyTorch …[/dim]")
         import robustlab.api  # noqa: F401 (torch, which takes seconds)
 
@@ -83,6 +96,7 @@ class TerminalProgress(Progress):
             self._running[name] = 0.0
         if state != "running":
             self._end(name, kept=state == "kept")
+        self._refresh()
 
     def _end(self, name: str, *, kept: bool) -> None:
         left = self._effort(name) - self._running.pop(name, 0.0)
@@ -121,8 +135,12 @@ class TerminalProgress(Progress):
                 self._running[stage] += step
                 self._bars.advance(self._all, step)
 
+        def changed(share: float) -> None:
+            advanced(share)
+            self._refresh()
+
         try:
-            yield _Bar(self._bars, bar, total, unit, advanced)
+            yield _Bar(self._bars, bar, total, unit, changed)
         finally:
             self._bars.remove_task(bar)
 
@@ -135,6 +153,12 @@ class TerminalProgress(Progress):
     def _print(self, line: str) -> None:
         if not self._quiet:
             self._bars.console.print(line)
+
+    def _refresh(self) -> None:
+        """Draw the bars, where no thread does."""
+        if not self._bars.live.auto_refresh and time.monotonic() - self._refreshed > _REFRESH:
+            self._bars.refresh()
+            self._refreshed = time.monotonic()
 
     def _report_kept(self) -> None:
         if self._kept:

@@ -9,7 +9,7 @@ from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.records import Figure, Record
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 
 class FlippedImage(Record):
@@ -54,7 +54,7 @@ class Comparison(Record):
     flipped: list[FlippedImage]
 
 
-def compare(first: str | Path | EvaluationRun, second: str | Path | EvaluationRun) -> Comparison:
+def compare(first: str | Path | EvaluationFolder, second: str | Path | EvaluationFolder) -> Comparison:
     """Compare two evaluations of the same images under the same threat model.
 
     Args:

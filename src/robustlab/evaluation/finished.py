@@ -12,7 +12,7 @@ from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.images_csv import FILE, ImageVerdict, read_verdicts
 from robustlab.runs.manifest import AGAIN, check_unchanged
 from robustlab.runs.records import Figure
-from robustlab.runs.run import EvaluationRun, load_run
+from robustlab.runs.run import EvaluationFolder, load_run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +24,16 @@ class Finished:
     verdicts: list[ImageVerdict]
 
 
-def read_finished(run: str | Path | EvaluationRun) -> Finished:
+def read_finished(run: str | Path | EvaluationFolder) -> Finished:
     """Read a finished evaluation from its folder, and check every figure against the verdicts.
 
     Raises:
         RunError: the folder has no finished evaluation (also after a restart that did not end), or its files
             are damaged, changed or inconsistent.
     """
-    folder = run.folder if isinstance(run, EvaluationRun) else as_path("run", run)
+    folder = run.folder if isinstance(run, EvaluationFolder) else as_path("run", run)
     loaded = load_run(folder)
-    if not isinstance(loaded, EvaluationRun):
+    if not isinstance(loaded, EvaluationFolder):
         raise RunError(f"{folder} holds a study; an evaluation is needed (robustlab evaluate)")
     results = loaded.results
     verdicts = read_verdicts(folder, results)

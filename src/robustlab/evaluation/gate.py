@@ -7,7 +7,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import Comparison, compare
 from robustlab.evaluation.finished import read_finished
 from robustlab.runs.records import Figure, Record
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 
 class Condition(Record):
@@ -28,13 +28,13 @@ class GateResult(Record):
 
 @checked_names
 def gate(
-    run: str | Path | EvaluationRun,
+    run: str | Path | EvaluationFolder,
     *,
     min_robust: float | None = None,
     min_clean: float | None = None,
     min_certified: float | None = None,
     confident: bool = False,
-    baseline: str | Path | EvaluationRun | None = None,
+    baseline: str | Path | EvaluationFolder | None = None,
     max_drop: float | None = None,
     allow_fewer_images: bool = False,
     strict: bool = False,
@@ -74,7 +74,7 @@ def gate(
             "confident needs min_robust, min_clean or min_certified (--min-robust, --min-clean or "
             "--min-certified)"
         )
-    if baseline is not None and not isinstance(baseline, EvaluationRun):
+    if baseline is not None and not isinstance(baseline, EvaluationFolder):
         baseline = as_path("baseline", baseline)
     results = read_finished(run).results
     attacked = None if results.proofs_only else results.robust

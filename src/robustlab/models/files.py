@@ -17,6 +17,7 @@ from robustlab.core.isolation import own_settings
 from robustlab.core.spec import parse
 from robustlab.core.untrusted import parse_json
 from robustlab.models.base import Model, Shape
+from robustlab.models.origins import remember
 
 _COUNTS = "num_batches_tracked"
 
@@ -87,7 +88,8 @@ def load_network(path: str | Path, device: str = "cpu", *, own_code: bool = Fals
         raise ModelFileError(f"{path} does not say which network it holds ({error})") from None
     # In this layout convolutions run about one and a half times as fast on processors with AVX-512 (LOG.md,
     # "Speed of gradients and training").
-    return load_checked(network, tensors, path).to(device).to(memory_format=torch.channels_last)
+    loaded = load_checked(network, tensors, path).to(device).to(memory_format=torch.channels_last)
+    return remember(loaded, str(path))
 
 
 def network_kind(path: Path) -> str:

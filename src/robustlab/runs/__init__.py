@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from robustlab.runs.images_csv import ImageVerdict, read_verdicts
     from robustlab.runs.records import Figure
     from robustlab.runs.results import Results
-    from robustlab.runs.run import EvaluationRun, Run, TrainingRun, load_run
+    from robustlab.runs.run import EvaluationFolder, Run, TrainingRun, load_run
 else:
     __getattr__, __dir__ = lazy(
         __name__,
@@ -17,14 +17,14 @@ else:
             "robustlab.runs.images_csv": ["ImageVerdict", "read_verdicts"],
             "robustlab.runs.records": ["Figure"],
             "robustlab.runs.results": ["Results"],
-            "robustlab.runs.run": ["EvaluationRun", "Run", "TrainingRun", "load_run"],
+            "robustlab.runs.run": ["EvaluationFolder", "Run", "TrainingRun", "load_run"],
         },
     )
 
 __all__ = [
     "CheckRecord",
     "Evaluation",
-    "EvaluationRun",
+    "EvaluationFolder",
     "Figure",
     "ImageVerdict",
     "Results",

@@ -3,10 +3,16 @@
 import hashlib
 import json
 import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from robustlab import __version__
+from robustlab.core.errors import RunError
+from robustlab.runs.ledger_errors import explained
+from robustlab.runs.manifest import AGAIN
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS stages (
@@ -83,3 +89,34 @@ def drop_older_tables(db: sqlite3.Connection) -> None:
         with db:
             for table in ("outcomes", "examples", "blocks"):
                 db.execute(f"DROP TABLE IF EXISTS {table}")
+
+
+def read_examples(path: Path, key: str, images: Mapping[int, str]) -> dict[int, bytes]:
+    """Read perturbed images from the ledger of a finished run, which other processes may read, too.
+
+    Args:
+        path: of the ledger.
+        key: the first part of the measurements' keys, before the slash.
+        images: for each image's id the attack that found it.
+
+    Raises:
+        RunError: the ledger is missing or damaged, or has no such image.
+    """
+    if not path.is_file():
+        raise RunError(f"{path} not found: it holds the adversarial images; {AGAIN}")
+    found: dict[int, bytes] = {}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+            for number, attack in images.items():
+                # The hash of a user's code follows the attack; the last row is of the newest code.
+                rows = db.execute(
+                    "SELECT image, digests.example FROM examples JOIN digests USING (key, image_id) "
+                    "WHERE image_id = ? AND substr(key, 1, ?) = ? ORDER BY examples.rowid",
+                    (number, len(start := f"{key}/{attack}"), start),
+                ).fetchall()
+                if not rows or row_digest(rows[-1][0]) != rows[-1][1]:
+                    raise RunError(f"{path}: the adversarial image of image {number} is damaged; {AGAIN}")
+                found[number] = rows[-1][0]
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        raise explained(error, path) from error
+    return found

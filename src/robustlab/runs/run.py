@@ -10,16 +10,17 @@ import pydantic
 from robustlab.core.arguments import as_path
 from robustlab.core.errors import RunError
 from robustlab.core.fields import refusal
-from robustlab.core.text import shown
+from robustlab.core.text import printable, shown
 from robustlab.core.untrusted import JSON_LIMIT, parse_json, read_bytes
 from robustlab.runs.evaluation import EVALUATION_SCHEMA_VERSION, Evaluation
 from robustlab.runs.manifest import AGAIN, check_unchanged
+from robustlab.runs.showing import html_of, text_of
 
 if TYPE_CHECKING:
     from robustlab.runs.results import Results
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Run:
     """A finished run of a study.
 
@@ -31,8 +32,26 @@ class Run:
     folder: Path
     results: "Results"
 
+    def __repr__(self) -> str:
+        return text_of(printable(self.results.title), self._facts())
 
-@dataclass(frozen=True, kw_only=True)
+    def _repr_html_(self) -> str:
+        named = {variant.id: variant.title for variant in self.results.variants}
+        rows = [[row.title, named.get(row.variant or "", ""), str(row.accuracy)] for row in self.results.rows]
+        return html_of(self.results.title, self._facts(), ["row", "values", "accuracy"], rows)
+
+    def _facts(self) -> dict[str, str]:
+        results = self.results
+        quick = ", a quick run" if results.quick else ""
+        failed = sum(bool(row.failed) for row in results.rows)
+        return {
+            "data": printable(results.dataset.name) + quick,
+            "rows": f"{len(results.rows)}, {failed} of which failed a check",
+            "folder": printable(str(self.folder)),
+        }
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class TrainingRun(Run):
     """A finished training.
 
@@ -44,10 +63,14 @@ class TrainingRun(Run):
     card: Mapping[str, Any]
     file: Path
 
+    def _facts(self) -> dict[str, str]:
+        accuracies = {printable(row.title): str(row.accuracy) for row in self.results.rows}
+        return accuracies | {"weights": printable(str(self.file)), "folder": printable(str(self.folder))}
 
-@dataclass(frozen=True, kw_only=True)
-class EvaluationRun:
-    """A finished run of an evaluation.
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class EvaluationFolder:
+    """A finished run of an evaluation, on the disk.
 
     Attributes:
         folder: the absolute path.
@@ -57,8 +80,35 @@ class EvaluationRun:
     folder: Path
     results: Evaluation
 
+    def __repr__(self) -> str:
+        return text_of(printable(self.results.title), self._facts())
 
-def load_run(folder: str | Path) -> Run | EvaluationRun:
+    def _repr_html_(self) -> str:
+        rows = [
+            [row.attack.partition("(")[0], str(row.robust), str(row.broken), str(row.attacked)]
+            for row in self.results.rows
+        ]
+        head = ["attack", "accuracy left", "first to break", "images met"]
+        return html_of(self.results.title, self._facts(), head, rows)
+
+    def _facts(self) -> dict[str, str]:
+        results = self.results
+        doubt = ", not to be believed" if results.doubtful else ""
+        facts = {
+            "robust accuracy": f"{results.robust} of {results.images.n} images{doubt}",
+            "clean accuracy": str(results.clean),
+            "proven": str(results.certified),
+            "threat model": printable(results.threat),
+            "failed checks": "; ".join(printable(check.title) for check in results.red_flags),
+            "folder": printable(str(self.folder)),
+        }
+        absent = {"robust accuracy"} if results.proofs_only else set()
+        absent |= {"proven"} if results.certified is None else set()
+        absent |= set() if results.red_flags else {"failed checks"}
+        return {name: fact for name, fact in facts.items() if name not in absent}
+
+
+def load_run(folder: str | Path) -> Run | EvaluationFolder:
     """Read a finished run, of a study or of an evaluation.
 
     Raises:
@@ -66,7 +116,7 @@ def load_run(folder: str | Path) -> Run | EvaluationRun:
     """
     results = load_results(folder)
     if isinstance(results, Evaluation):
-        return EvaluationRun(folder=Path(folder).absolute(), results=results)
+        return EvaluationFolder(folder=Path(folder).absolute(), results=results)
     return Run(folder=Path(folder).absolute(), results=results)
 
 

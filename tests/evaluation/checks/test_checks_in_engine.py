@@ -19,7 +19,7 @@ from robustlab.evaluation.checks.gradient_free import GradientFree
 from robustlab.evaluation.checks.gradients import ZeroGradients
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
 from robustlab.evaluation.jobs.stages import AttackStage
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 FLAGS = Path(__file__).parents[3] / "docs" / "flags.md"
 IDS = [unit.id for unit in all_checks()]
@@ -33,7 +33,7 @@ def model(make_linear: Callable[..., nn.Module]) -> nn.Module:
     return make_linear(classes=4, shape=(1, 4, 5), seed=2)
 
 
-def run(folder: Path, model: nn.Module, **options: Any) -> EvaluationRun:
+def run(folder: Path, model: nn.Module, **options: Any) -> EvaluationFolder:
     ids = 100 + 7 * torch.arange(40)
     images = 0.3 + 0.4 * seeding.uniform(5, ids, (1, 4, 5))
     with seeding.isolated(0):

@@ -1,12 +1,15 @@
 """One evaluation on a ledger: cascade, checks and files, for a separate run or for a row of a study."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from robustlab.attacks import Attack
 from robustlab.core import environment
+from robustlab.core.errors import RobustlabError
 from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.evaluation.checks import Which
@@ -22,6 +25,8 @@ from robustlab.evaluation.engines import as_engine
 from robustlab.evaluation.ensembles import resolved
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import AttackStage
+from robustlab.evaluation.subject import load_classifier
+from robustlab.models.origins import remembered
 from robustlab.options import EvaluationOptions
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.images_csv import write_verdicts
@@ -98,7 +103,7 @@ def evaluated(
         findings,
         of_images,
         request=request,
-        command=options.command(),
+        command=_as_typed(options).command(),
         remarks=[*said, *_contradicted(cascade, findings)],
         checks=computed,
         seconds_of_checks=seconds,
@@ -108,6 +113,25 @@ def evaluated(
     write_verdicts(folder, of_images)
     write_json(folder / "results.json", results.model_dump(mode="json"))
     return Evaluated(results=results, findings=findings)
+
+
+def _as_typed(options: EvaluationOptions) -> EvaluationOptions:
+    """Return the options with texts for the networks that robustlab loaded and nobody changed since."""
+
+    def named(model: str | Path | nn.Module) -> str | Path | nn.Module:
+        text = remembered(model) if isinstance(model, nn.Module) else None
+        if text is None:
+            return model
+        try:
+            here, again = load_classifier(model), load_classifier(text)
+        except RobustlabError:  # the file was removed
+            return model
+        return text if (here.code, here.sha256()) == (again.code, again.sha256()) else model
+
+    surrogates = tuple(named(model) for model in options.surrogates)
+    # With a file of weights the network is another one than the text names.
+    model = options.model if options.weights else named(options.model)
+    return replace(options, model=model, surrogates=surrogates)
 
 
 def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:

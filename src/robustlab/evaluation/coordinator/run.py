@@ -21,12 +21,12 @@ from robustlab.options import EvaluationOptions
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.manifest import write_manifest
 from robustlab.runs.owner import Owner, check_owner
-from robustlab.runs.run import EvaluationRun, load_results
+from robustlab.runs.run import EvaluationFolder, load_results
 from robustlab.runs.store import RunStore
 
 
 @own_settings()
-def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationRun:
+def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationFolder:
     """Run an evaluation, or the rest of it, up to ``results.json``; the report is not part of it.
 
     Raises:
@@ -58,7 +58,7 @@ def _execute(
     folder: Path,
     owner: Owner,
     progress: Progress,
-) -> EvaluationRun:
+) -> EvaluationFolder:
     """Run an evaluation in a folder; ``built`` are the options as `with_units` returns them."""
     check_owner(folder, owner, overwrite=options.overwrite)
     with (
@@ -75,7 +75,7 @@ def _execute(
             progress.note(lost)
         store.keep_only([context.key, context.classifier_key, context.measured_key])
         write_manifest(folder, manifest(request, options, context, results))
-    return EvaluationRun(folder=folder, results=results)
+    return EvaluationFolder(folder=folder, results=results)
 
 
 def _store(

@@ -236,11 +236,16 @@ def succeeded(outcome: Outcome, eps: float) -> bool:
 
 def decoded(context: EvaluationContext, stored: list[bytes]) -> Tensor:
     """Return adversarial images (N, C, H, W) from the format in which a stage stored them."""
-    if context.eight_bit:
+    return images_of(stored, context.images.images.shape[1:], png=context.eight_bit)
+
+
+def images_of(stored: list[bytes], shape: tuple[int, ...], *, png: bool) -> Tensor:
+    """Return stored images (N, *shape), float32 on the pixel scale; ``png``: with 8 bits per value."""
+    if png and stored:
         return torch.stack([eight_bit.from_png(content) for content in stored])
     values = bytearray(b"".join(map(zlib.decompress, stored)))
-    pixels = torch.frombuffer(values, dtype=torch.float32)
-    return pixels.view(len(stored), *context.images.images.shape[1:])
+    pixels = torch.frombuffer(values, dtype=torch.float32) if values else torch.empty(0)
+    return pixels.view(len(stored), *shape)
 
 
 def to_bytes(image: Tensor) -> bytes:

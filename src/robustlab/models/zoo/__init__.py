@@ -19,6 +19,7 @@ from robustlab.core.text import a_kind, shown
 from robustlab.core.untrusted import read_json
 from robustlab.models.base import Shape
 from robustlab.models.files import load_network
+from robustlab.models.origins import remember
 from robustlab.shipped import ZOO, zoo_entries, zoo_names
 
 
@@ -70,10 +71,10 @@ def load_from_zoo(name: str) -> nn.Module:
     check_kind("name", name, str, "the name of a network of the zoo")
     file = file_of(name)
     if name in zoo_names() and file.is_file():
-        return load_network(file)
+        return remember(load_network(file), name)
     for entry in zoo_entries():
         if entry.name == name:
-            return _made(entry)
+            return remember(_made(entry), name)
     names = zoo_names()
     raise SetupError(
         f"the zoo has no network {shown(name)}{did_you_mean(name, names)}; {offer(names, 'zoo')}"

@@ -4,7 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 
 from matplotlib import style
@@ -78,6 +78,7 @@ class Chart:
     name: str
     title: str
     svg: str
+    figure: Figure = field(repr=False, compare=False)
 
     @property
     def file(self) -> str:
@@ -99,6 +100,15 @@ class Chart:
         return re.sub(r' style="([^"]*)"', _as_attributes, svg)
 
 
+class ShownFigure(Figure):
+    """A figure that a notebook shows as a picture, also without matplotlib's pyplot."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png")
+        return buffer.getvalue()
+
+
 def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Figure], None]) -> Chart:
     """Return what ``paint`` draws on a figure of ``size`` SVG units, which are pixels at scale 1."""
     buffer = io.StringIO()
@@ -106,10 +116,10 @@ def chart(name: str, title: str, size: tuple[float, float], paint: Callable[[Fig
     with style.context(["default", STYLE]), warnings.catch_warnings():
         # The text is shown in the viewer's fonts; the fonts for measuring need not contain every letter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
-        figure = Figure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
+        figure = ShownFigure(figsize=(size[0] / 72, size[1] / 72), layout="constrained")
         paint(figure)
         figure.savefig(buffer, format="svg", transparent=True, metadata=_METADATA)
-    return Chart(name=name, title=title, svg=_tidy(buffer.getvalue(), title))
+    return Chart(name=name, title=title, svg=_tidy(buffer.getvalue(), title), figure=figure)
 
 
 def place_look(place: int) -> tuple[str, str, str]:

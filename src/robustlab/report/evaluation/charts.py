@@ -1,13 +1,28 @@
 """All charts of an evaluation's report, by the section that shows them."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+from matplotlib.figure import Figure
+
+from robustlab.core.arguments import check_choice
+from robustlab.core.errors import SpecError
 from robustlab.report.charts import Chart
 from robustlab.report.charts.cascade import cascade_chart
 from robustlab.report.charts.confusion import MAX_CLASSES, confusion_chart
 from robustlab.report.charts.distances import distance_chart
 from robustlab.report.charts.robust_curve import robust_curve_chart
 from robustlab.report.evaluation.view import EvaluationView
+from robustlab.runs.evaluation import Evaluation
+
+FigureName = Literal["curve", "attacks", "flips", "distances"]
+
+_ABSENT = {
+    "curve": "the run searched no curve; evaluate with curve=True",
+    "attacks": "no attack ran",
+    "flips": f"no image is broken, or there are more than {MAX_CLASSES} classes",
+    "distances": "no image is broken, or the threat model bounds no distance",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +51,21 @@ def draw_charts(view: EvaluationView) -> EvaluationCharts:
             distance_chart(results.distances, results.norm, results.eps) if results.distances else None
         ),
     )
+
+
+def figure_of(results: Evaluation, name: FigureName) -> Figure:
+    """Return a chart as a matplotlib figure, which a notebook shows.
+
+    Raises:
+        SpecError: there is no such chart, or no data for it.
+    """
+    check_choice("name", name, tuple(_ABSENT))
+    charts = draw_charts(EvaluationView(results))
+    drawn = charts.cascade if name == "attacks" else getattr(charts, name)
+    if drawn is None:
+        raise SpecError(f"there are no data for the figure {name!r}: {_ABSENT[name]}")
+    figure: Figure = drawn.figure
+    return figure
 
 
 def _cascade(view: EvaluationView) -> Chart:
