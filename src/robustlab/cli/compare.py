@@ -11,6 +11,7 @@ import typer
 
 from robustlab.cli.shared import Json, app, friendly
 from robustlab.cli.texts import echo
+from robustlab.core.text import printable
 
 _PLUGINS = "PYDANTIC_DISABLE_PLUGINS"
 
@@ -38,19 +39,31 @@ def _quick() -> Iterator[None]:
 @friendly
 @_quick()
 def compare(
-    first: Annotated[str, typer.Argument(help="An evaluation's folder.")],
-    second: Annotated[str, typer.Argument(help="Another one: same images, same threat model.")],
+    runs: Annotated[list[str], typer.Argument(help="Folders of evaluations, at least two.")],
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write a page with charts.")] = None,
+    csv: Annotated[str | None, typer.Option(metavar="FILE", help="Write the figures for programs.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table in Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print the table in LaTeX.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare two evaluations image by image."""
-    import robustlab
+    """Compare evaluations: two image by image, more in a table; any models, images and threat models."""
     from robustlab.cli import comparison
+    from robustlab.core.errors import RobustlabError
 
-    result = robustlab.compare(first, second)
+    if markdown + latex + as_json > 1:
+        raise RobustlabError("give only one of --markdown, --latex and --json")
+    table, pair = comparison.compared(runs)
+    written = comparison.write(table, html=html, csv=csv)
     if as_json:
-        echo(result.model_dump_json(indent=2))
+        echo((pair or table).model_dump_json(indent=2))
+    elif markdown or latex:
+        comparison.print_source(table, latex=latex)
+    elif pair:
+        comparison.show_comparison(pair)
     else:
-        comparison.show_comparison(result)
+        comparison.show_table(table)
+    for path in [] if markdown or latex or as_json else written:
+        echo(f"Written: {printable(path)}")
 
 
 @app.command()

@@ -1,16 +1,85 @@
-"""Prints the results of `robustlab compare` and `robustlab gate`."""
+"""Prints and writes the results of `robustlab compare` and `robustlab gate`."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustlab.cli.texts import echo, print_paragraphs, print_rows, split_figure, styled
 from robustlab.core.text import printable
 
 if TYPE_CHECKING:
-    from robustlab.evaluation.compare import Comparison
     from robustlab.evaluation.gate import GateResult
+    from robustlab.runs.comparison import Comparison, SideBySide
+    from robustlab.runs.records import Figure
 
 _SHOWN = 50
 """The largest number of flipped images that are listed; --json lists all."""
+
+
+def compared(runs: Sequence[str]) -> "tuple[SideBySide, Comparison | None]":
+    """Return the runs side by side; of two runs, if they allow it, also the comparison image by image."""
+    from robustlab.evaluation.side_by_side import side_by_side
+
+    table = side_by_side(*runs)
+    return table, table.pairs[0] if len(runs) == 2 and table.pairs else None
+
+
+def write(table: "SideBySide", *, html: str | None, csv: str | None) -> list[str]:
+    """Write the files that were asked for, and return their paths."""
+    from robustlab.core.errors import OutputError
+    from robustlab.core.files import write_text
+
+    for path in filter(None, (html, csv)):
+        if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+            wrong = "it is a folder" if Path(path).is_dir() else "its folder does not exist"
+            raise OutputError(f"cannot write {path}: {wrong}; name a file in a folder that exists")
+    if html is not None:
+        from robustlab.report.comparison.page import page
+
+        write_text(Path(html), page(table))
+    if csv is not None:
+        from robustlab.report.comparison.tables import comma_separated
+
+        write_text(Path(csv), comma_separated(table))
+    return [path for path in (html, csv) if path is not None]
+
+
+def print_source(table: "SideBySide", *, latex: bool) -> None:
+    """Print the table in LaTeX or Markdown."""
+    from robustlab.report.comparison import tables
+
+    echo((tables.latex(table) if latex else tables.markdown(table)).rstrip("\n"))
+
+
+def show_table(found: "SideBySide") -> None:
+    """Print a row for each run, the notes, and how the runs differ."""
+    shared = any(run.common for run in found.runs)
+    rows = [
+        [
+            f"{run.label}, {run.threat}",
+            _share(run.clean),
+            *(split_figure(run.robust) if run.robust else ("–", "")),
+            *([_share(run.common)] if shared else []),
+            _share(run.certified),
+            f"{run.passes:.0f}",
+        ]
+        for run in found.runs
+    ]
+    common = ["on common images"] if shared else []
+    print_rows(rows, ["run", "clean", "robust", "95 % interval", *common, "proven", "passes per image"])
+    for note in found.notes:
+        print_paragraphs(printable(note))
+    for pair in found.pairs:
+        change = f"{100 * pair.difference:+.2f} points, {pair.gained} gained, {pair.lost} lost"
+        names = f"{pair.second_name} after {pair.first_name}"
+        print_paragraphs(printable(f"{names}, image by image: {change}; p = {pair.p_value:.2g}"))
+    differ = ", ".join(difference.name for difference in found.differences)
+    if differ:
+        print_paragraphs(f"The runs differ in {differ}; --markdown lists the values.")
+
+
+def _share(figure: "Figure | None") -> str:
+    return "–" if figure is None else split_figure(figure)[0]
 
 
 def show_comparison(found: "Comparison") -> None:

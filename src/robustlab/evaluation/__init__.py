@@ -4,15 +4,17 @@ from robustlab.core.lazy import lazy
 
 TYPE_CHECKING = False  # as in robustlab/__init__.py
 if TYPE_CHECKING:
-    from robustlab.evaluation.compare import Comparison
     from robustlab.evaluation.gate import Condition, GateResult
     from robustlab.evaluation.metrics import proportion
+    from robustlab.evaluation.side_by_side import side_by_side
     from robustlab.evaluation.subject import load_classifier
+    from robustlab.runs.comparison import Comparison, SideBySide
 else:
     __getattr__, __dir__ = lazy(
         __name__,
         {
-            "robustlab.evaluation.compare": ["Comparison"],
+            "robustlab.runs.comparison": ["Comparison", "SideBySide"],
+            "robustlab.evaluation.side_by_side": ["side_by_side"],
             "robustlab.evaluation.gate": ["Condition", "GateResult"],
             "robustlab.evaluation.metrics": ["proportion"],
             "robustlab.evaluation.subject": ["load_classifier"],
@@ -23,6 +25,8 @@ __all__ = [
     "Comparison",
     "Condition",
     "GateResult",
+    "SideBySide",
     "load_classifier",
     "proportion",
+    "side_by_side",
 ]

@@ -1,70 +1,56 @@
-"""Compares two evaluations image by image."""
+"""Compares evaluations: two image by image, and any number of them side by side."""
 
 import math
 from pathlib import Path
+from typing import overload
 
 from robustlab.core.errors import RunError
 from robustlab.core.text import respelled
-from robustlab.evaluation.finished import read_finished
+from robustlab.evaluation.finished import Finished, read_finished
 from robustlab.evaluation.metrics import proportion
+from robustlab.runs.comparison import Comparison, FlippedImage, SideBySide
 from robustlab.runs.evaluation import Evaluation
-from robustlab.runs.records import Figure, Record
 from robustlab.runs.run import EvaluationFolder
 
-
-class FlippedImage(Record):
-    """An image that is robust in only one of the evaluations; the states are as in images.csv."""
-
-    image_id: int
-    label: int
-    first: str
-    second: str
+RunOrFolder = str | Path | EvaluationFolder
 
 
-class Comparison(Record):
-    """The second evaluation compared with the first, on the images that both attacked.
-
-    Attributes:
-        n: the number of images in both.
-        first_n: the number of images that the first attacked; likewise ``second_n``.
-        first: its robust accuracy on the common images; likewise ``second``.
-        difference: second minus first, with a 95 % interval; above 0 the second is more robust.
-        gained: the number of images that are robust only in the second.
-        lost: the number of images that are robust only in the first.
-        p_value: of McNemar's exact test: the probability of such uneven flips if both are equally robust.
-        other_settings: other differences, in attacks, mode, samples, seed or search precision, each as
-            ``name: first and second``; they may explain the difference.
-        flipped: the gained and lost images.
-    """
-
-    n: int
-    first_n: int
-    second_n: int
-    first_name: str
-    second_name: str
-    first: Figure
-    second: Figure
-    difference: float
-    low: float
-    high: float
-    gained: int
-    lost: int
-    p_value: float
-    other_settings: list[str]
-    flipped: list[FlippedImage]
+@overload
+def compare(first: RunOrFolder, second: RunOrFolder, /) -> Comparison: ...
 
 
-def compare(first: str | Path | EvaluationFolder, second: str | Path | EvaluationFolder) -> Comparison:
-    """Compare two evaluations of the same images under the same threat model.
+@overload
+def compare(
+    first: RunOrFolder, second: RunOrFolder, third: RunOrFolder, /, *more: RunOrFolder
+) -> SideBySide: ...
+
+
+def compare(*runs: RunOrFolder) -> Comparison | SideBySide:
+    """Compare two evaluations image by image, or put any number of them side by side.
 
     Args:
-        first: an evaluation's folder, or what `robustlab.evaluate` returned.
-        second: the same.
+        runs: folders of evaluations, or what `robustlab.evaluate` returned. Two must be of the same images
+            under the same threat model; with more runs these may differ.
+
+    Returns:
+        Of two runs a `Comparison`; of more a `SideBySide`, whose ``pairs`` are such comparisons.
 
     Raises:
-        RunError: a folder holds no finished evaluation, or the two can't be compared.
+        RunError: a folder holds no finished evaluation, or two runs can't be compared image by image.
     """
-    one, two = read_finished(first), read_finished(second)
+    if len(runs) == 2:
+        return compare_pair(*map(read_finished, runs))
+    from robustlab.evaluation.side_by_side import side_by_side
+
+    return side_by_side(*runs)
+
+
+def compare_pair(one: Finished, two: Finished) -> Comparison:
+    """Compare two evaluations of the same images under the same threat model.
+
+    Raises:
+        RunError: the two can't be compared.
+    """
     _check_alike(one.results, two.results)
     others = {verdict.image_id: verdict for verdict in two.verdicts}
     pairs = [(v, others[v.image_id]) for v in one.verdicts if v.image_id in others]
@@ -117,7 +103,7 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
     for results in (one, two):
         if results.proofs_only:
             raise RunError(f"can't compare {results.title}: it has certificates, but no attack ran")
-    if _data(one) != _data(two):
+    if data_hash(one) != data_hash(two):
         raise RunError(f"can't compare different images: {_images(one)} and {_images(two)}")
     # An older robustlab wrote an eps of 8/255 as a decimal.
     if respelled(one.threat) != respelled(two.threat):
@@ -130,37 +116,38 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
 def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
     # By the attacks that ran: different specs may give the same attacks.
     same = [row.attack for row in one.rows] == [row.attack for row in two.rows]
-    others = [] if same else [f"attacks: {_attacks(one)} and {_attacks(two)}"]
+    others = [] if same else [f"attacks: {attacks_text(one)} and {attacks_text(two)}"]
     if one.goal != two.goal:
         goals = " and ".join(results.goal or "any class except the label" for results in (one, two))
-        others = [f"goal: {goals}"] + (others if _attacks(one) != _attacks(two) else [])
+        others = [f"goal: {goals}"] + (others if attacks_text(one) != attacks_text(two) else [])
     for name in ("mode", "samples", "seed"):
         first, second = getattr(one, name), getattr(two, name)
         if first != second:
             others.append(f"{name}: {first} and {second}")
-    first, second = _precision(one), _precision(two)
+    first, second = requested_precision(one), requested_precision(two)
     if first and second and first != second:
         others.append(f"search precision: {first} and {second}")
     return others
 
 
-def _precision(results: Evaluation) -> str:
+def requested_precision(results: Evaluation) -> str:
     """Return the requested search precision; empty if a timing or the model's dtype decided."""
     decided = results.compute.pass_time is not None or results.subject.dtype != "fp32"
     return "" if decided else results.compute.training_precision
 
 
-def _attacks(results: Evaluation) -> str:
+def attacks_text(results: Evaluation) -> str:
+    """Return the requested attacks as text."""
     return results.attacks + (" with a curve" if results.curve else "")
 
 
-def _data(results: Evaluation) -> str:
+def data_hash(results: Evaluation) -> str:
     """Return the hash of the images, since the same images may have several names."""
     return results.images.split_sha256 or results.images.sha256
 
 
 def _images(results: Evaluation) -> str:
-    return f"{results.images.name} ({_data(results)[:12]})"
+    return f"{results.images.name} ({data_hash(results)[:12]})"
 
 
 def paired_difference(

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from robustlab.core.arguments import as_path, check_share, checked_names
 from robustlab.core.errors import RobustlabError
-from robustlab.evaluation.compare import Comparison, compare
+from robustlab.evaluation.compare import compare
 from robustlab.evaluation.finished import read_finished
+from robustlab.runs.comparison import Comparison
 from robustlab.runs.records import Figure, Record
 from robustlab.runs.run import EvaluationFolder
 

@@ -128,10 +128,11 @@ def _as_typed(options: EvaluationOptions) -> EvaluationOptions:
             return model
         return text if (here.code, here.sha256()) == (again.code, again.sha256()) else model
 
-    surrogates = tuple(named(model) for model in options.surrogates)
     # With a file of weights the network is another one than the text names.
     model = options.model if options.weights else named(options.model)
-    return replace(options, model=model, surrogates=surrogates)
+    if not options.surrogates:  # a search for certificates has none
+        return replace(options, model=model)
+    return replace(options, model=model, surrogates=tuple(map(named, options.surrogates)))
 
 
 def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:
