@@ -18,7 +18,7 @@ _SHOWN = 50
 
 def compared(runs: Sequence[str]) -> "tuple[SideBySide, Comparison | None]":
     """Return the runs side by side; of two runs, if they allow it, also the comparison image by image."""
-    from robustlab.evaluation.side_by_side import side_by_side
+    from robustlab.evaluation.comparison_table import side_by_side
 
     table = side_by_side(*runs)
     return table, table.pairs[0] if len(runs) == 2 and table.pairs else None
@@ -56,7 +56,7 @@ def show_table(found: "SideBySide") -> None:
     shared = any(run.common for run in found.runs)
     rows = [
         [
-            f"{run.label}, {run.threat}",
+            f"{run.label}\n{run.threat}",
             _share(run.clean),
             *(split_figure(run.robust) if run.robust else ("–", "")),
             *([_share(run.common)] if shared else []),

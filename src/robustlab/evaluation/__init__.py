@@ -4,9 +4,9 @@ from robustlab.core.lazy import lazy
 
 TYPE_CHECKING = False  # as in robustlab/__init__.py
 if TYPE_CHECKING:
+    from robustlab.evaluation.comparison_table import side_by_side
     from robustlab.evaluation.gate import Condition, GateResult
     from robustlab.evaluation.metrics import proportion
-    from robustlab.evaluation.side_by_side import side_by_side
     from robustlab.evaluation.subject import load_classifier
     from robustlab.runs.comparison import Comparison, SideBySide
 else:
@@ -14,7 +14,7 @@ else:
         __name__,
         {
             "robustlab.runs.comparison": ["Comparison", "SideBySide"],
-            "robustlab.evaluation.side_by_side": ["side_by_side"],
+            "robustlab.evaluation.comparison_table": ["side_by_side"],
             "robustlab.evaluation.gate": ["Condition", "GateResult"],
             "robustlab.evaluation.metrics": ["proportion"],
             "robustlab.evaluation.subject": ["load_classifier"],

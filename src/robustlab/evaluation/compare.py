@@ -40,7 +40,7 @@ def compare(*runs: RunOrFolder) -> Comparison | SideBySide:
     """
     if len(runs) == 2:
         return compare_pair(*map(read_finished, runs))
-    from robustlab.evaluation.side_by_side import side_by_side
+    from robustlab.evaluation.comparison_table import side_by_side
 
     return side_by_side(*runs)
 

@@ -22,9 +22,8 @@ def page(found: SideBySide) -> str:
 
 def _accuracies(runs: list[ComparedRun]) -> list[Chart]:
     """Return a chart for each norm; the eps of two norms can't be compared."""
-    drawn = [run for run in runs if run.bounded and (run.robust or run.certified)]
-    norms = dict.fromkeys(run.norm for run in drawn)
-    return [
-        accuracy_chart(number, norm, [run for run in drawn if run.norm == norm])
-        for number, norm in enumerate(norms)
-    ]
+    by_norm: dict[str, list[ComparedRun]] = {}
+    for run in runs:
+        if run.bounded and (run.robust or run.certified):
+            by_norm.setdefault(run.norm, []).append(run)
+    return [accuracy_chart(number, *group) for number, group in enumerate(by_norm.items())]
