@@ -170,7 +170,7 @@ def test_what_is_refused(model: nn.Module, split: Split, tmp_path: Path) -> None
 
 def test_figures(run: robustlab.EvaluationRun) -> None:
     for name in ("attacks", "flips", "distances"):
-        figure: Any = run.figure(name)  # type: ignore[arg-type]
+        figure: Any = run.figure(name)
         assert figure._repr_png_().startswith(b"\x89PNG")
         assert figure.axes
 
@@ -185,14 +185,8 @@ def test_a_run_says_what_matters_in_a_few_lines(run: robustlab.EvaluationRun) ->
 
 
 def evaluated(model: Any, folder: Path, **options: Any) -> str:
-    given = {
-        "n": 2,
-        "dataset": "data.py:make",
-        "attacks": "fgsm",
-        "certify": False,
-        "checks": False,
-    } | options
-    return robustlab.evaluate(model, out=folder, **given).results.command
+    given: dict[str, Any] = {"n": 2, "dataset": "data.py:make", "attacks": "fgsm", "certify": False}
+    return robustlab.evaluate(model, out=folder, checks=False, **(given | options)).results.command
 
 
 @pytest.mark.usefixtures("own_registry")

@@ -7,6 +7,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def folders(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.Temp
     other = make_linear(classes=4, shape=SHAPE, seed=2)
     with torch.no_grad():
         other.get_submodule("1").get_parameter("weight")[1] *= 0.9
-    wanted = {
+    wanted: dict[str, tuple[nn.Module, dict[str, Any]]] = {
         "a-small": (model, {"threat": "linf(eps=0.01)"}),
         "a-large": (model, {"threat": "linf(eps=0.03)"}),
         "b-large": (other, {"threat": "linf(eps=0.03)", "name": "<b>_&"}),
@@ -45,7 +46,7 @@ def folders(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.Temp
         "roll": (model, {"dataset": split.take(torch.arange(10, 40))}),
     }
     for name, (network, options) in wanted.items():
-        evaluate(place / name, network, split, **({"attacks": "pgd(steps=5)"} | options))  # type: ignore[arg-type]
+        evaluate(place / name, network, split, **({"attacks": "pgd(steps=5)"} | options))
     robustlab.certify_model(model, dataset=split, threat="linf(eps=0.03)", out=place / "proofs")
     return {path.name: path for path in place.iterdir()}
 
@@ -151,7 +152,7 @@ def test_a_data_frame(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None
 def test_fewer_than_two_runs_are_refused(folders: Folders) -> None:
     for runs in ((), (folders["few"],)):
         with pytest.raises(RunError, match=f"at least two runs; found {len(runs)}"):
-            robustlab.compare(*runs)  # type: ignore[call-overload]
+            robustlab.compare(*runs)
 
 
 def test_on_the_command_line(folders: Folders, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "compare": (
         "robustlab compare runs/before runs/after",
         "robustlab compare runs/before runs/after --json",
+        "robustlab compare runs/a runs/b runs/c --html comparison.html",
     ),
     "gate": (
         "robustlab gate runs/after --min-robust 0.9 --confident",
