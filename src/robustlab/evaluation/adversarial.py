@@ -13,8 +13,8 @@ from robustlab.core.errors import RobustlabError, RunError
 from robustlab.core.files import write_bytes, write_text, writing
 from robustlab.core.tolerance import with_tolerance
 from robustlab.core.untrusted import read_json
+from robustlab.data import load_dataset
 from robustlab.evaluation.finished import read_finished
-from robustlab.evaluation.images import load_images
 from robustlab.evaluation.jobs.eight_bit import to_8_bit, to_png
 from robustlab.evaluation.jobs.stages import images_of
 from robustlab.models.files import load_tensors
@@ -78,7 +78,7 @@ def save_adversarial(run: EvaluationFolder, kind: ImageFormat, folder: Path) -> 
         np.savez_compressed(buffer, allow_pickle=False, **arrays)
         write_bytes(folder / "adversarial.npz", buffer.getvalue())
         return folder
-    clean = _clean_images(run)
+    clean = _clean_images(run, found.ids)
     saved = [
         _to_8_bit(run.results, image, clean.get(number))
         for number, image in zip(found.ids.tolist(), found.images, strict=True)
@@ -158,15 +158,16 @@ def _listed(
     return buffer.getvalue()
 
 
-def _clean_images(run: EvaluationFolder) -> dict[int, Tensor]:
-    """Return the known clean images by id: those of a registered dataset, else those of the page."""
+def _clean_images(run: EvaluationFolder, ids: Tensor) -> dict[int, Tensor]:
+    """Return the known clean images of some ids: those of a registered dataset, else those of the page."""
     results = run.results
     try:
-        asked = read_json(run.folder / "manifest.json")["asked"]
-        split = load_images(results.images.name, data_root=asked.get("data_root")).split
+        # Only a registered dataset: a run may come from anywhere, and no code that it names is run.
+        root = read_json(run.folder / "manifest.json")["asked"].get("data_root")
+        split = load_dataset(results.images.name, data_root=root, download=False).test
         if split.sha256() == results.images.split_sha256:
-            wanted = split.take(slice(results.images.n))
-            return dict(zip(wanted.ids.tolist(), wanted.pixels(slice(None)), strict=True))
+            found = split.take(torch.isin(split.ids, ids).nonzero().flatten())
+            return dict(zip(found.ids.tolist(), found.pixels(slice(None)), strict=True))
     except (RobustlabError, OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # the user's own images, or files that are not here
     path = run.folder / (results.pictures or "")
