@@ -13,6 +13,7 @@ STRANGE = "<script>alert(1)</script>\x1b[31m"
 
 def html_of(run: robustlab.Run | robustlab.EvaluationRun) -> Page:
     page = Page(run._repr_html_())
+    assert "\x1b" not in run._repr_html_()
     assert page.references == []
     assert "script" not in {tag for tag, _ in page.tags}
     return page

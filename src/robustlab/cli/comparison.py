@@ -48,7 +48,8 @@ def print_source(table: "SideBySide", *, latex: bool) -> None:
     """Print the table in LaTeX or Markdown."""
     from robustlab.report.comparison import tables
 
-    echo((tables.latex(table) if latex else tables.markdown(table)).rstrip("\n"))
+    text = tables.latex(table) if latex else tables.markdown(table)
+    echo(printable(text.rstrip("\n")))
 
 
 def show_table(found: "SideBySide") -> None:
