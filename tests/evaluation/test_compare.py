@@ -97,7 +97,8 @@ def test_common_images_are_compared(model: nn.Module, runs: list[EvaluationFolde
         ({"eot_samples": 2}, ["samples: 1 and 2"]),
         ({"seed": 3}, ["seed: 0 and 3"]),
         ({"attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),
-        ({"curve": True}, ["attacks: apgd(steps=20, "]),
+        ({"curve": True}, []),
+        ({"curve": True, "attacks": "fgsm"}, ["attacks: apgd(steps=20, "]),
         ({"precision": "bf16"}, ["search precision: fp32 and bf16"]),
         ({"certify": True, "batch_size": 7, "n": 30}, []),
     ],
@@ -114,6 +115,34 @@ def test_other_settings_are_told(
     if reported:
         with pytest.raises(RobustlabError, match="evaluated otherwise"):
             robustlab.gate(two, baseline=one)
+
+
+def test_a_run_with_a_curve_and_one_without_are_compared_by_the_attacks_of_both(
+    model: nn.Module, tmp_path: Path
+) -> None:
+    split = grey_split(model)
+    weak = "fgsm(rel_step_size=0.1)"
+    plain = evaluate(tmp_path / "plain", model, split, attacks=weak)
+    curved = evaluate(tmp_path / "curved", model, split, attacks=weak, curve=True)
+    assert curved.results.robust.value < plain.results.robust.value, "its searches break more images"
+    for one, two in ((plain, curved), (curved, plain)):
+        found = robustlab.compare(one, two)
+        assert (found.gained, found.lost, found.other_settings) == (0, 0, [])
+        assert found.first == found.second == plain.results.robust
+        assert found.curve_left_out == curved.results.title
+        assert robustlab.gate(two, baseline=one).passed
+    both = robustlab.compare(curved, curved)
+    assert (both.first, both.curve_left_out) == (curved.results.robust, "")
+
+
+def test_an_attack_like_a_search_of_the_curve_counts(model: nn.Module, tmp_path: Path) -> None:
+    split = grey_split(model)
+    plain = evaluate(tmp_path / "plain", model, split, attacks="fmn(steps=75)")
+    curved = evaluate(tmp_path / "curved", model, split, attacks="fmn(steps=75)", curve=True)
+    found = robustlab.compare(plain, curved)
+    assert (found.gained, found.lost, found.other_settings) == (0, 0, [])
+    assert found.first == found.second == plain.results.robust
+    assert found.first.value < plain.results.clean.value
 
 
 def test_images_are_the_same_by_their_hash(model: nn.Module, tmp_path: Path) -> None:

@@ -97,6 +97,10 @@ def show_comparison(found: "Comparison") -> None:
     print_paragraphs(
         f"{found.gained} images gained, {found.lost} lost; McNemar's exact test: p = {found.p_value:.2g}"
     )
+    if found.curve_left_out:
+        print_paragraphs(
+            f"Only {printable(found.curve_left_out)} has a curve: what its searches broke counts as robust here"
+        )
     for setting in found.other_settings:
         echo(styled(f"The difference may come from other {printable(setting)}", fg="yellow"))
     for title, images in (

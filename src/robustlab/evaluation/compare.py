@@ -1,6 +1,8 @@
 """Compares evaluations: two image by image, and any number of them side by side."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import overload
 
@@ -10,6 +12,7 @@ from robustlab.evaluation.finished import Finished, read_finished
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.comparison import Comparison, FlippedImage, SideBySide
 from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.images_csv import ImageVerdict
 from robustlab.runs.run import EvaluationFolder
 
 RunOrFolder = str | Path | EvaluationFolder
@@ -59,6 +62,9 @@ def compare_pair(one: Finished, two: Finished) -> Comparison:
     for a, b in pairs:
         if a.label != b.label:
             raise RunError(f"the labels of image {a.image_id} differ: {a.label} and {b.label}")
+    curved = [results for results in (one.results, two.results) if results.curve]
+    searches = curved[0].searches if len(curved) == 1 else []
+    pairs = [(_without(searches, a), _without(searches, b)) for a, b in pairs]
     n = len(pairs)
     both = sum(a.robust and b.robust for a, b in pairs)
     lost = sum(a.robust and not b.robust for a, b in pairs)
@@ -84,7 +90,13 @@ def compare_pair(one: Finished, two: Finished) -> Comparison:
             for a, b in pairs
             if a.robust != b.robust
         ],
+        curve_left_out=curved[0].title if len(curved) == 1 else "",
     )
+
+
+def _without(searches: Sequence[str], verdict: ImageVerdict) -> ImageVerdict:
+    """Return the verdict on an image before a curve's searches, which run after all other attacks."""
+    return replace(verdict, state="robust") if verdict.attack in searches else verdict
 
 
 def mcnemar(gained: int, lost: int) -> float:
@@ -115,11 +127,11 @@ def _check_alike(one: Evaluation, two: Evaluation) -> None:
 
 def _other_settings(one: Evaluation, two: Evaluation) -> list[str]:
     # By the attacks that ran: different specs may give the same attacks.
-    same = [row.attack for row in one.rows] == [row.attack for row in two.rows]
-    others = [] if same else [f"attacks: {attacks_text(one)} and {attacks_text(two)}"]
+    same = _ran(one) == _ran(two)
+    others = [] if same else [f"attacks: {one.attacks} and {two.attacks}"]
     if one.goal != two.goal:
         goals = " and ".join(results.goal or "any class except the label" for results in (one, two))
-        others = [f"goal: {goals}"] + (others if attacks_text(one) != attacks_text(two) else [])
+        others = [f"goal: {goals}"] + (others if one.attacks != two.attacks else [])
     for name in ("mode", "samples", "seed"):
         first, second = getattr(one, name), getattr(two, name)
         if first != second:
@@ -139,6 +151,12 @@ def requested_precision(results: Evaluation) -> str:
 def attacks_text(results: Evaluation) -> str:
     """Return the requested attacks as text."""
     return results.attacks + (" with a curve" if results.curve else "")
+
+
+def _ran(results: Evaluation) -> list[str]:
+    """Return the attacks that ran, without the searches of a curve."""
+    searches = results.searches
+    return [row.attack for row in results.rows if row.attack not in searches]
 
 
 def data_hash(results: Evaluation) -> str:

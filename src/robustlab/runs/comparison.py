@@ -32,6 +32,8 @@ class Comparison(Record):
         other_settings: other differences, in attacks, mode, samples, seed or search precision, each as
             ``name: first and second``; they may explain the difference.
         flipped: the gained and lost images.
+        curve_left_out: the title of the only evaluation with a curve; empty: both have one, or none has.
+            Then the successes of its searches do not count here, since the other one had no such searches.
     """
 
     n: int
@@ -49,6 +51,7 @@ class Comparison(Record):
     p_value: float
     other_settings: list[str]
     flipped: list[FlippedImage]
+    curve_left_out: str = ""
 
 
 class ComparedRun(Record):

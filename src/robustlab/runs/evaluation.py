@@ -325,6 +325,14 @@ class Evaluation(Record):
         """Whether the run looked for proofs, and no attack ran."""
         return not self.rows and self.certificates is not None
 
+    @property
+    def searches(self) -> list[str]:
+        """The names of the rows of the curve's searches, which say within which eps they searched."""
+        if self.curve is None:
+            return []
+        names = [row.attack.partition(" within ") for row in self.rows]
+        return ["".join(name) for name in names if name[1] and name[0] in self.curve.attack]
+
     def graded(self, grade: Grade) -> list[CheckRecord]:
         """Return the checks of one grade."""
         return [check for check in self.checks if check.grade == grade]
