@@ -138,6 +138,11 @@ CASES: dict[str, Callable[[], object]] = {
     ),
     "explain zero_gradient": lambda: command("explain", "zero_gradient"),
     "evaluate --batch": lambda: command("evaluate", "--batch", "3"),
+    "gate --min-robust in per cent": lambda: command("gate", "run", "--min-robust", "90"),
+    "gate RUN": lambda: command("gate", "run"),
+    "train --validation-threat": lambda: command(
+        "train", "cross_entropy", "--architecture", "cnn", "--validation-threat", "linf(eps=0.1)"
+    ),
     "ls with a control character": lambda: command("ls", "\x1b[31m"),
     "ls PGD": lambda: command("ls", "PGD"),
 }  # fmt: skip

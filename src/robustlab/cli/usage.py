@@ -10,10 +10,14 @@ from typer.core import TyperGroup
 
 from robustlab.cli.examples import EXAMPLES
 from robustlab.core.aliases import ALIASES, normalized
+from robustlab.core.arguments import typed_as
 from robustlab.core.errors import RobustlabError, did_you_mean
 
 # Newer versions of typer contain click: its errors are found through typer's exports.
 _UsageError: Any = typer.BadParameter.__base__
+
+_FLAGS = "robustlab.flags"
+"""The key of the flags in a context's ``meta``."""
 
 _NUMBER = re.compile(r"[0-9]{1,20}(\.[0-9]{0,20})?|\.[0-9]{1,20}")
 
@@ -31,9 +35,19 @@ class Commands(TyperGroup):
             return super().make_context(*args, **extra)
 
     def invoke(self, ctx: Any) -> Any:
-        """Read a command's options and run it."""
-        with _one_line():
+        """Read a command's options and run it; its errors name options by their flags."""
+        flags: dict[str, str] = {}
+        ctx.meta[_FLAGS] = flags
+        with _one_line(), typed_as(flags):
             return super().invoke(ctx)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is run, with its name and its arguments."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if command:
+            options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
+            ctx.meta[_FLAGS] |= {option.name: option.opts[0] for option in options}
+        return name, command, rest
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command, or None, with parameters that need no pydantic."""

@@ -3,7 +3,9 @@
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from types import UnionType
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +16,8 @@ from robustlab.core.text import a_kind, shown
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default={})
 
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
@@ -53,10 +57,25 @@ def known_names(function: str, known: Sequence[str], given: Mapping[str, Any]) -
     return renamed
 
 
+@contextmanager
+def typed_as(flags: Mapping[str, str]) -> Iterator[None]:
+    """Let errors in the block name an option by its flag; ``flags`` has the flag of each option's name."""
+    before = _flags.set(flags)
+    try:
+        yield
+    finally:
+        _flags.reset(before)
+
+
+def as_typed(name: str) -> str:
+    """Return an option's name as the caller wrote it: ``min_robust`` in Python, ``--min-robust`` in a shell."""
+    return _flags.get().get(name, name)
+
+
 def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:
     """Refuse a value of another type with a `SpecError`; ``accepted``: the accepted types as text."""
     if not isinstance(value, kind):
-        raise SpecError(f"{name} must be {accepted}; found {a_kind(value)}")
+        raise SpecError(f"{as_typed(name)} must be {accepted}; found {a_kind(value)}")
 
 
 def check_text(name: str, value: str) -> None:
@@ -66,20 +85,20 @@ def check_text(name: str, value: str) -> None:
     ``pgd(steps=40)``.
     """
     if not value:
-        raise SpecError(f"{name} must not be empty")
+        raise SpecError(f"{as_typed(name)} must not be empty")
     try:
         parts = [len(part) for part in value.encode().split(b"/")]
     except UnicodeEncodeError:
-        raise SpecError(f"{name} must be text in UTF-8, found {shown(value)}") from None
+        raise SpecError(f"{as_typed(name)} must be text in UTF-8, found {shown(value)}") from None
     if "\0" in value:
-        raise SpecError(f"{name} must not hold a NUL character, found {shown(value)}")
+        raise SpecError(f"{as_typed(name)} must not hold a NUL character, found {shown(value)}")
     if max(parts) > _LONGEST_NAME or sum(parts) + len(parts) > _LONGEST_PATH:
         from robustlab.core.spec import called  # loads pydantic
 
         if called(value):
             return
         limits = f"at most {_LONGEST_NAME} bytes between slashes and {_LONGEST_PATH} in all"
-        raise SpecError(f"{name} is too long, {limits}; found {shown(value)}")
+        raise SpecError(f"{as_typed(name)} is too long, {limits}; found {shown(value)}")
 
 
 def as_path(name: str, value: object) -> Path:
@@ -94,20 +113,20 @@ def as_path(name: str, value: object) -> Path:
 def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE) -> None:
     """Refuse a value that is not a whole number from ``least`` to ``most``, or a bool, with a `SpecError`."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise SpecError(f"{name} must be a whole number, at least {least}; found {shown(value)}")
+        raise SpecError(f"{as_typed(name)} must be a whole number, at least {least}; found {shown(value)}")
     if value > most:
         limit = "below 2^63" if most == LARGEST_WHOLE else f"at most {most:,}"
-        raise SpecError(f"{name} must be {limit}; found {shown(value)}")
+        raise SpecError(f"{as_typed(name)} must be {limit}; found {shown(value)}")
 
 
 def check_share(name: str, value: object) -> None:
     """Refuse a value that is not a number in [0, 1] with a `SpecError`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise SpecError(f"{name} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}")
+        raise SpecError(f"{as_typed(name)} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}")
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
     """Refuse a value that is not one of the choices with a `SpecError`."""
     if not isinstance(value, str) or value not in choices:
         hint = did_you_mean(value, choices) if isinstance(value, str) else ""
-        raise SpecError(f"{name} must be one of {', '.join(choices)}; found {shown(value)}{hint}")
+        raise SpecError(f"{as_typed(name)} must be one of {', '.join(choices)}; found {shown(value)}{hint}")

@@ -1,6 +1,7 @@
 """Types of the fields of files: the allowed numbers and texts, both when written and when read."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, Field, ValidationError
@@ -54,10 +55,13 @@ Some = Annotated[list[T], Field(max_length=10_000)]
 """A list that the report goes through."""
 
 
-def refusal(error: ValidationError) -> str:
-    """Return which field was refused first, its expected value, and its actual value."""
+def refusal(error: ValidationError, named: Callable[[str], str] = str) -> str:
+    """Return which field was refused first, its expected value, and its actual value.
+
+    ``named`` returns a field's name for the reader.
+    """
     first = error.errors(include_url=False)[0]
-    place = ".".join(str(part) for part in first["loc"])
+    place = ".".join(named(str(part)) for part in first["loc"])
     message = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
     given = "" if first["type"] in {"missing", "value_error"} else f", found {shown(first['input'])}"
     return f"{place}: {message[:1].lower()}{message[1:]}{given}".removeprefix(": ")

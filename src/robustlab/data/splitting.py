@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from robustlab.core import seeding
+from robustlab.core.arguments import as_typed
 from robustlab.core.errors import DataError
 
 
@@ -14,7 +15,7 @@ def train_and_validation(count: int, validation_fraction: float, seed: int) -> t
     cut = round(count * validation_fraction)
     if not 0 < cut < count:
         raise DataError(
-            "validation_fraction must leave images for training and for validation, "
+            f"{as_typed('validation_fraction')} must leave images for training and for validation, "
             f"found {validation_fraction} of {count:,}"
         )
     return order[cut:].sort().values, order[:cut].sort().values

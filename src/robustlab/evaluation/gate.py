@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from robustlab.core.arguments import as_path, check_share, checked_names
+from robustlab.core.arguments import as_path, as_typed, check_share, checked_names
 from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import compare
 from robustlab.evaluation.finished import read_finished
@@ -63,17 +63,18 @@ def gate(
         if value is not None:
             check_share(name, value)
     if max_drop is not None and baseline is None:
-        raise RobustlabError("max_drop needs a baseline to drop from")
+        raise RobustlabError(f"{as_typed('max_drop')} needs a baseline; give {as_typed('baseline')}, too")
     if allow_fewer_images and baseline is None:
-        raise RobustlabError("allow_fewer_images is about the images of a baseline; give one")
+        named = as_typed("allow_fewer_images")
+        raise RobustlabError(f"{named} is about the images of a baseline; give {as_typed('baseline')}, too")
     if baseline is None and not strict and not any(v is not None for v in least.values()):
         raise RobustlabError(
-            "no condition given: pass min_robust, baseline or strict (--min-robust, --baseline or --strict)"
+            f"no condition given: pass {as_typed('min_robust')}, {as_typed('baseline')} or {as_typed('strict')}"
         )
     if confident and all(value is None for value in least.values()):
         raise RobustlabError(
-            "confident needs min_robust, min_clean or min_certified (--min-robust, --min-clean or "
-            "--min-certified)"
+            f"{as_typed('confident')} needs {as_typed('min_robust')}, {as_typed('min_clean')} or "
+            f"{as_typed('min_certified')}"
         )
     if baseline is not None and not isinstance(baseline, EvaluationFolder):
         baseline = as_path("baseline", baseline)
@@ -96,7 +97,7 @@ def gate(
         if comparison.n < comparison.first_n and not allow_fewer_images:
             raise RobustlabError(
                 f"the run lacks images of the baseline: it has {comparison.n} of {comparison.first_n}; "
-                f"evaluate all of them (-n {comparison.first_n}), or pass --allow-fewer-images"
+                f"evaluate all of them, or pass {as_typed('allow_fewer_images')}"
             )
         conditions.append(_small_drop(comparison, max_drop or 0.0))
     if strict:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustlab.core.arguments import as_typed
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import units
 from robustlab.core.text import shown
@@ -104,6 +105,7 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
     """
     if (mean is None) != (std is None):
         given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
+        given, missing = as_typed(given), as_typed(missing)
         raise SpecError(f"{given} needs {missing}: give both; {none} leaves {missing} out; {_accepted()}")
     values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
     steps = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
@@ -118,7 +120,7 @@ def check_channels(wished: Preprocessing | None, channels: int) -> None:
     """
     if wished is not None and not wished.fits(channels):
         raise SpecError(
-            f"mean has {len(wished.mean)} values and std {len(wished.std)}; "
+            f"{as_typed('mean')} has {len(wished.mean)} values and {as_typed('std')} {len(wished.std)}; "
             f"give one number for all channels (the images have {channels}), or one for each"
         )
 
@@ -160,10 +162,11 @@ def _number(name: str, value: Any, accepted: str) -> float:
         value = value.item()  # a NumPy or torch scalar
     real = isinstance(value, Real) and not isinstance(value, bool)
     if not real:
-        raise SpecError(f"{name} must be a number, found {shown(value)}; {accepted}")
+        raise SpecError(f"{as_typed(name)} must be a number, found {shown(value)}; {accepted}")
     low, high = (-_LARGEST, _LARGEST) if name == "mean" else (1 / _LARGEST, _LARGEST)
     if not low <= value <= high:
-        raise SpecError(f"{name} must lie between {low:g} and {high:g}; found {shown(value)}; {accepted}")
+        limits = f"{low:g} and {high:g}"
+        raise SpecError(f"{as_typed(name)} must lie between {limits}; found {shown(value)}; {accepted}")
     return float(value)
 
 

@@ -14,7 +14,7 @@ import pydantic.dataclasses
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from robustlab.attacks import Attack
-from robustlab.core.arguments import LARGEST_FLOAT
+from robustlab.core.arguments import LARGEST_FLOAT, as_typed
 from robustlab.core.errors import DataError, SetupError, SpecError, did_you_mean, offer
 from robustlab.core.options import Count
 from robustlab.core.spec import UnitT
@@ -83,7 +83,7 @@ def _unit(field: str, kind: type[UnitT], text: str) -> UnitT:
     try:
         return parse_trusted(kind, text)
     except SpecError as error:
-        raise SpecError(f"{field}: {error}") from None
+        raise SpecError(f"{as_typed(field)}: {error}") from None
 
 
 class DataPart(_Part):
@@ -200,17 +200,17 @@ class NetworkPart(_WithOptions, TrainingFields):
         if self.optimizer is None:
             return Adam(**given)
         if given:
-            raise SpecError(f"{next(iter(given))}: give it to the optimizer {shown(self.optimizer)} instead")
+            raise SpecError(f"{as_typed(next(iter(given)))}: give it to the optimizer {shown(self.optimizer)} instead")
         return _unit("optimizer", Optimizer, bound(self.optimizer))
 
     def _validation(self, bound: Bound) -> RobustValidation | None:
         if self.validation_attack is None:
             for name in ("validation_threat", "validation_images", "validation_stop"):
                 if getattr(self, name) is not None:
-                    raise SpecError(f"{name}: it needs a validation_attack")
+                    raise SpecError(f"{as_typed(name)}: it needs a {as_typed('validation_attack')}")
             return None
         if parse_trusted(Objective, bound(self.objective)).network_kind != "classifier":
-            raise SpecError("validation_attack: it needs a classifier")
+            raise SpecError(f"{as_typed('validation_attack')}: it needs a classifier")
         attack = _unit("validation_attack", Attack, bound(self.validation_attack))
         threat: ThreatModel = Unbounded()
         if self.validation_threat is not None:
@@ -219,7 +219,7 @@ class NetworkPart(_WithOptions, TrainingFields):
             images = {} if self.validation_images is None else {"images": self.validation_images}
             return RobustValidation(attack=attack, threat=threat, stop=self.validation_stop, **images)
         except SpecError as error:
-            raise SpecError(f"validation_attack: {error}") from None
+            raise SpecError(f"{as_typed('validation_attack')}: {error}") from None
 
 
 class ModelPart(_Part):

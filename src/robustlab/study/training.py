@@ -11,7 +11,7 @@ from typing import Any
 
 import pydantic
 
-from robustlab.core.arguments import check_share
+from robustlab.core.arguments import as_typed, check_share
 from robustlab.core.batches import enough_memory
 from robustlab.core.errors import DataError, RobustlabError, SpecError
 from robustlab.core.fields import refusal
@@ -106,7 +106,7 @@ def _objective(options: TrainOptions) -> Objective:
     objective = parse_trusted(Objective, options.objective)
     if objective.network_kind != "classifier":
         raise SpecError(
-            f"objective: {objective.name} trains {with_article(objective.network_kind)}; expected one that "
+            f"{as_typed('objective')}: {objective.name} trains {with_article(objective.network_kind)}; expected one that "
             "trains a classifier (a recipe, robustlab study, trains other networks)"
         )
     return objective
@@ -120,14 +120,16 @@ def _model(options: TrainOptions, progress: Progress) -> Model:
         reference = str(options.model)
         if not is_user_code(reference):
             raise SpecError(
-                "model must be your own code, FILE.py:NAME or package.module:NAME, found "
+                f"{as_typed('model')} must be your own code, FILE.py:NAME or package.module:NAME, found "
                 f"{shown(reference)}; for a network of robustlab give its architecture"
             )
         return with_hash(OwnCode(reference=reference), progress.note)
     model = parse(Model, str(options.architecture))
     if model.network_kind != "classifier" or model.runs_code:
         kind = "your own code, which is a model" if model.runs_code else with_article(model.network_kind)
-        raise SpecError(f"architecture: {model.name} is {kind}; expected the architecture of a classifier")
+        raise SpecError(
+            f"{as_typed('architecture')}: {model.name} is {kind}; expected the architecture of a classifier"
+        )
     return model
 
 
@@ -147,7 +149,7 @@ def _network(options: TrainOptions, objective: Objective, model: Model) -> dict[
     try:
         NetworkPart(**part).config()
     except pydantic.ValidationError as error:
-        raise SpecError(refusal(error)) from None
+        raise SpecError(refusal(error, as_typed)) from None
     return part
 
 
@@ -166,14 +168,15 @@ def _recipe(
     dataset, test = options.dataset, options.test_dataset
     own = isinstance(dataset, Split) or is_user_code(str(dataset))
     if own and test is None:
-        raise DataError(f"{NEEDS_TEST}: give test_dataset (--test-dataset), as dataset is given")
+        raise DataError(f"{NEEDS_TEST}: give {as_typed('test_dataset')}, as {as_typed('dataset')} is given")
     if not own:
         check_dataset(dataset)
         if test is not None:
-            raise DataError(f"test_dataset is for your own data; {dataset} has a test split")
+            raise DataError(f"{as_typed('test_dataset')} is for your own data; {dataset} has a test split")
     elif isinstance(dataset, Split) != isinstance(test, Split):
         raise DataError(
-            "dataset and test_dataset must be of the same kind: both splits, or both FILE.py:NAME"
+            f"{as_typed('dataset')} and {as_typed('test_dataset')} must be of the same kind: both splits, or both "
+            "FILE.py:NAME"
         )
     check_share("validation_fraction", options.validation_fraction)
     data = {

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from robustlab.core.arguments import as_typed
 from robustlab.core.device import Compute
 from robustlab.core.errors import RobustlabError
 from robustlab.data import Split
@@ -24,8 +25,8 @@ def require_batch_norm(network: nn.Module) -> None:
     """Refuse a network without statistics to estimate."""
     if not batch_norms(network):
         raise RobustlabError(
-            "reestimate_batch_norm needs a network with batch normalisation and its running statistics; this "
-            "one has none"
+            f"{as_typed('reestimate_batch_norm')} needs a network with batch normalisation and its running "
+            "statistics; this one has none"
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from robustlab.attacks import Attack
 from robustlab.core.aliases import current, ours
+from robustlab.core.arguments import as_typed
 from robustlab.core.errors import SpecError, did_you_mean, offer
 from robustlab.core.spec import syntax, units, without_quotes
 from robustlab.core.text import a_kind, shown
@@ -46,9 +47,9 @@ def attack_list(
         elif isinstance(item, Attack | Ensemble):
             attacks.append(item)
         else:
-            raise SpecError(f"attacks must be specs, attacks or ensembles, found {a_kind(item)}")
+            raise SpecError(f"{as_typed('attacks')} must be specs, attacks or ensembles, found {a_kind(item)}")
     if not attacks:
-        raise SpecError(f"attacks names no attack; {_EXPECTED}")
+        raise SpecError(f"{as_typed('attacks')} names no attack; {_EXPECTED}")
     return tuple(attacks)
 
 
