@@ -73,7 +73,8 @@ def test_a_comparison_with_flips_loads_nothing_heavy(runs: list[EvaluationFolder
         "assert not {'torch', 'numpy', 'scipy', 'rich'} & sys.modules.keys()\n"
     )
     first, second = (str(run.folder) for run in runs)
-    for words in (["compare", first, second], ["gate", second, "--baseline", first, "--max-drop", "1.0"]):
+    gate = ["gate", second, "--baseline", first, "--max-drop", "1.0"]
+    for words in (["compare", first, second], gate, [*gate, "--markdown", "-", "--junit", f"{first}/x.xml"]):
         subprocess.run([sys.executable, "-c", code, *words], capture_output=True, check=True)
 
 

@@ -90,12 +90,24 @@ def gate(
         ),
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="A red flag fails the gate.")] = False,
+    markdown: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Write the decision as Markdown; -, here and below: standard output."
+        ),
+    ] = None,
+    junit: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Write it as JUnit XML, a test for each condition.")
+    ] = None,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write it as a page.")] = None,
     as_json: Json = False,
 ) -> None:
     """Decide whether an evaluation is good enough. Exit code 0: it is; 1: it is not; 2: an error."""
     import robustlab
     from robustlab.cli import comparison
 
+    files = {"markdown": markdown, "junit": junit, "html": html}
+    comparison.check_files(files, as_json=as_json)
     result = robustlab.gate(
         run,
         min_robust=min_robust,
@@ -109,7 +121,8 @@ def gate(
     )
     if as_json:
         echo(result.model_dump_json(indent=2))
-    else:
+    elif "-" not in files.values():
         comparison.show_gate(result)
+    comparison.write_files(run, result, files)
     if not result.passed:
         raise typer.Exit(1)

@@ -1,11 +1,13 @@
 """Prints and writes the results of `robustlab compare` and `robustlab gate`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robustlab.cli.texts import echo, print_paragraphs, print_rows, split_figure, styled
-from robustlab.core.text import printable
+from robustlab.core.arguments import as_typed, check_text
+from robustlab.core.errors import SpecError
+from robustlab.core.text import printable, shown
 
 if TYPE_CHECKING:
     from robustlab.evaluation.gate import GateResult
@@ -99,7 +101,8 @@ def show_comparison(found: "Comparison") -> None:
     )
     if found.curve_left_out:
         print_paragraphs(
-            f"Only {printable(found.curve_left_out)} has a curve: what its searches broke counts as robust here"
+            f"Only {printable(found.curve_left_out)} has a curve: what its searches broke counts as robust "
+            "here"
         )
     for setting in found.other_settings:
         echo(styled(f"The difference may come from other {printable(setting)}", fg="yellow"))
@@ -118,3 +121,39 @@ def show_gate(found: "GateResult") -> None:
         mark = styled("✓", fg="green") if condition.holds else styled("✗", fg="red")
         echo(f"{mark} {printable(condition.asked)}: {printable(condition.found)}")
     echo(styled("passed", fg="green") if found.passed else styled("failed", fg="red", bold=True))
+
+
+def check_files(files: Mapping[str, str | None], *, as_json: bool) -> None:
+    """Check the files that the gate is to write, by their options; ``-`` is standard output.
+
+    Raises:
+        SpecError: a name can't be a file's, or two results would be on standard output.
+    """
+    for name, file in files.items():
+        if file is not None:
+            check_text(name, file)
+    paths = [file for file in files.values() if file not in {None, "-"}]
+    if len(paths) > len(set(paths)):
+        raise SpecError(f"two results can't be in one file; found {' and '.join(map(shown, paths))}")
+    printed = ["--json"] * as_json + [f"{as_typed(name)} -" for name, file in files.items() if file == "-"]
+    if len(printed) > 1:
+        raise SpecError(
+            f"only one result can be on standard output: leave out one of {' and '.join(printed)}"
+        )
+
+
+def write_files(run: str, found: "GateResult", files: Mapping[str, str | None]) -> None:
+    """Write the gate's decision on a run to the files of the options that the user gave."""
+    if not any(files.values()):
+        return
+    from robustlab import report
+    from robustlab.core.files import write_as_named
+    from robustlab.evaluation.finished import read_finished
+
+    results = read_finished(run).results
+    forms = {"markdown": report.gate_markdown, "junit": report.gate_junit, "html": report.gate_page}
+    for name, form in forms.items():
+        if (file := files[name]) == "-":
+            echo(form(results, found.conditions).rstrip("\n"))
+        elif file:
+            write_as_named(file, form(results, found.conditions))

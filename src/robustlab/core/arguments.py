@@ -17,7 +17,7 @@ from robustlab.core.text import a_kind, shown
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_flags: ContextVar[Mapping[str, str]] = ContextVar("flags", default={})
+_flags: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 LARGEST_WHOLE = 2**63 - 1
 """The largest whole number that a tensor or a database holds."""
@@ -68,8 +68,8 @@ def typed_as(flags: Mapping[str, str]) -> Iterator[None]:
 
 
 def as_typed(name: str) -> str:
-    """Return an option's name as the caller wrote it: ``min_robust`` in Python, ``--min-robust`` in a shell."""
-    return _flags.get().get(name, name)
+    """Return an option's name as the caller writes it: ``min_robust``, or in a shell ``--min-robust``."""
+    return (_flags.get() or {}).get(name, name)
 
 
 def check_kind(name: str, value: object, kind: type | UnionType | tuple[type, ...], accepted: str) -> None:
@@ -122,7 +122,9 @@ def check_whole(name: str, value: object, least: int, most: int = LARGEST_WHOLE)
 def check_share(name: str, value: object) -> None:
     """Refuse a value that is not a number in [0, 1] with a `SpecError`."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
-        raise SpecError(f"{as_typed(name)} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}")
+        raise SpecError(
+            f"{as_typed(name)} must be a share in [0, 1], such as 0.9 for 90 %; found {shown(value)}"
+        )
 
 
 def check_choice(name: str, value: object, choices: Sequence[str]) -> None:

@@ -82,6 +82,18 @@ def write_text(path: Path, content: str) -> None:
     write_bytes(path, content.encode())
 
 
+def write_as_named(name: str, content: str) -> None:
+    """Write a text file that the user named, as `write_bytes` does; an error names no other option."""
+    path = Path(name)
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "")
+        with replacing(path) as file:
+            file.write(content.encode())
+    except OSError as error:
+        raise OutputError(f"cannot write {name}: {reason(error)}; name another file") from error
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write an indented JSON file as `write_bytes` does."""
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")

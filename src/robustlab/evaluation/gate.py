@@ -7,16 +7,9 @@ from robustlab.core.errors import RobustlabError
 from robustlab.evaluation.compare import compare
 from robustlab.evaluation.finished import read_finished
 from robustlab.runs.comparison import Comparison
+from robustlab.runs.condition import Condition
 from robustlab.runs.records import Figure, Record
 from robustlab.runs.run import EvaluationFolder
-
-
-class Condition(Record):
-    """A condition, the measured value, and whether the condition holds."""
-
-    asked: str
-    found: str
-    holds: bool
 
 
 class GateResult(Record):
@@ -69,7 +62,8 @@ def gate(
         raise RobustlabError(f"{named} is about the images of a baseline; give {as_typed('baseline')}, too")
     if baseline is None and not strict and not any(v is not None for v in least.values()):
         raise RobustlabError(
-            f"no condition given: pass {as_typed('min_robust')}, {as_typed('baseline')} or {as_typed('strict')}"
+            f"no condition given: pass {as_typed('min_robust')}, {as_typed('baseline')} or "
+            f"{as_typed('strict')}"
         )
     if confident and all(value is None for value in least.values()):
         raise RobustlabError(
@@ -121,7 +115,8 @@ def _small_drop(comparison: Comparison, most: float) -> Condition:
     return Condition(
         asked=f"robust accuracy at most {most:.2%} below the baseline's",
         found=f"{comparison.second} after {comparison.first}, on {comparison.n} of the baseline's "
-        f"{comparison.first_n} images",
+        f"{comparison.first_n} images"
+        + (", without the searches of the only curve" if comparison.curve_left_out else ""),
         # The figures are shares of n images; they are compared as counts, without rounding errors.
         holds=comparison.lost - comparison.gained <= most * comparison.n + 1e-9,
     )

@@ -200,7 +200,9 @@ class NetworkPart(_WithOptions, TrainingFields):
         if self.optimizer is None:
             return Adam(**given)
         if given:
-            raise SpecError(f"{as_typed(next(iter(given)))}: give it to the optimizer {shown(self.optimizer)} instead")
+            raise SpecError(
+                f"{as_typed(next(iter(given)))}: give it to the optimizer {shown(self.optimizer)} instead"
+            )
         return _unit("optimizer", Optimizer, bound(self.optimizer))
 
     def _validation(self, bound: Bound) -> RobustValidation | None:

@@ -106,8 +106,8 @@ def _objective(options: TrainOptions) -> Objective:
     objective = parse_trusted(Objective, options.objective)
     if objective.network_kind != "classifier":
         raise SpecError(
-            f"{as_typed('objective')}: {objective.name} trains {with_article(objective.network_kind)}; expected one that "
-            "trains a classifier (a recipe, robustlab study, trains other networks)"
+            f"{as_typed('objective')}: {objective.name} trains {with_article(objective.network_kind)}; "
+            "expected one that trains a classifier (a recipe, robustlab study, trains other networks)"
         )
     return objective
 
@@ -175,8 +175,8 @@ def _recipe(
             raise DataError(f"{as_typed('test_dataset')} is for your own data; {dataset} has a test split")
     elif isinstance(dataset, Split) != isinstance(test, Split):
         raise DataError(
-            f"{as_typed('dataset')} and {as_typed('test_dataset')} must be of the same kind: both splits, or both "
-            "FILE.py:NAME"
+            f"{as_typed('dataset')} and {as_typed('test_dataset')} must be of the same kind: both splits, or "
+            "both FILE.py:NAME"
         )
     check_share("validation_fraction", options.validation_fraction)
     data = {

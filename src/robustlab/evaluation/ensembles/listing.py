@@ -47,7 +47,9 @@ def attack_list(
         elif isinstance(item, Attack | Ensemble):
             attacks.append(item)
         else:
-            raise SpecError(f"{as_typed('attacks')} must be specs, attacks or ensembles, found {a_kind(item)}")
+            raise SpecError(
+                f"{as_typed('attacks')} must be specs, attacks or ensembles, found {a_kind(item)}"
+            )
     if not attacks:
         raise SpecError(f"{as_typed('attacks')} names no attack; {_EXPECTED}")
     return tuple(attacks)

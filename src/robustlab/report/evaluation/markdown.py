@@ -6,9 +6,10 @@ from robustlab.core.text import level
 from robustlab.report import text
 from robustlab.report.evaluation import words
 from robustlab.report.evaluation.charts import EvaluationCharts
+from robustlab.report.evaluation.facts import facts, figure
 from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.markdown import code, plain, table
-from robustlab.runs.evaluation import AttackRow, CheckRecord, Evaluation
+from robustlab.runs.evaluation import AttackRow, CheckRecord
 from robustlab.runs.records import Figure
 
 _GRADES = {"fail": "✗ fail", "warn": "! warn", "pass": "✓ pass", "skip": "– skip"}
@@ -29,10 +30,6 @@ def markdown(view: EvaluationView, charts: EvaluationCharts) -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _figure(figure: Figure) -> str:
-    return f"{text.share(figure)} ({text.interval(figure)})"
-
-
 def _alarm(view: EvaluationView) -> list[str]:
     if not view.results.red_flags:
         return []
@@ -46,18 +43,6 @@ def _alarm(view: EvaluationView) -> list[str]:
 
 def _headline(view: EvaluationView) -> list[str]:
     results = view.results
-    doubt = " (not to be believed)" if view.results.doubtful else ""
-    facts = [
-        ""
-        if results.proofs_only
-        else f"- robust accuracy, worst case: **{text.share(results.robust)}**{doubt}, 95 % interval "
-        f"{text.interval(results.robust)}, n = {text.count(results.robust.n)}",
-        f"- clean accuracy: {_figure(results.clean)}",
-        f"- proven lower bound: {_figure(results.certified)}" if results.certified else "",
-        f"- model: {plain(results.subject.name)}{_front(results)}",
-        f"- threat model: {code(results.threat)}",
-        f"- verdict: {plain(results.verdict)}",
-    ]
     remarks = [f"{remark}." for remark in results.remarks]
     sentences = [
         words.meaning(view),
@@ -66,13 +51,7 @@ def _headline(view: EvaluationView) -> list[str]:
         words.not_finite(view),
         *remarks,
     ]
-    return ["\n".join(fact for fact in facts if fact), plain(" ".join(part for part in sentences if part))]
-
-
-def _front(results: Evaluation) -> str:
-    """Describe the preprocessing that the user's options added."""
-    wished = results.subject.preprocessing
-    return f", behind {plain(wished)} (`--mean`, `--std`, `--scale`)" if wished else ""
+    return ["\n".join(facts(results)), plain(" ".join(part for part in sentences if part))]
 
 
 def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
@@ -81,7 +60,7 @@ def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
         return [
             str(number),
             code(row.attack),
-            _figure(row.robust),
+            figure(row.robust),
             text.count(row.broken),
             text.count(row.attacked),
             passes,
@@ -103,7 +82,7 @@ def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
         return []
     proofs: Sequence[Figure | None] = curve.certified or [None] * len(curve.eps)
     lines = [
-        [level(eps), _figure(robust), _figure(certified) if certified else "–"]
+        [level(eps), figure(robust), figure(certified) if certified else "–"]
         for eps, robust, certified in zip(curve.eps, curve.robust, proofs, strict=True)
     ]
     return [
