@@ -10,7 +10,7 @@ from robustlab.threats import ThreatModel
 
 PACKAGE = Path(__file__).parents[1] / "src" / "robustlab"
 LAYERS = ["core", "runs", "threats", "data", "models", "attacks", "certify", "training", "defenses"]
-LAYERS += ["detectors", "evaluation", "study", "report", "cli"]
+LAYERS += ["detectors", "evaluation", "study", "report", "exporters", "cli"]
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 

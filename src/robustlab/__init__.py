@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
     from robustlab.evaluation_run import EvaluationRun, load_run
+    from robustlab.exporters import export
     from robustlab.models import load_from_zoo, load_network
     from robustlab.runs.run import Run, TrainingRun
 else:
@@ -40,6 +41,7 @@ else:
             "robustlab.evaluation.compare": ["compare"],
             "robustlab.evaluation.gate": ["gate"],
             "robustlab.evaluation_run": ["EvaluationRun", "load_run"],
+            "robustlab.exporters": ["export"],
             "robustlab.models": ["load_from_zoo", "load_network"],
             "robustlab.runs.run": ["Run", "TrainingRun"],
         },
@@ -53,6 +55,7 @@ __all__ = [
     "certify_model",
     "compare",
     "evaluate",
+    "export",
     "gate",
     "load_dataset",
     "load_from_zoo",

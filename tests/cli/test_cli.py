@@ -171,7 +171,7 @@ def test_ls_tells_what_a_name_is() -> None:
     "kind",
     [
         *("attacks", "augmentations", "averagings", "certifiers", "checks", "defenses", "detectors"),
-        *("engines", "ensembles", "models", "objectives", "optimizers", "schedules", "threats"),
+        *("engines", "ensembles", "exporters", "models", "objectives", "optimizers", "schedules", "threats"),
     ],
 )
 def test_every_argument_is_explained(kind: str) -> None:

@@ -35,7 +35,7 @@ def test_commands_are_listed_in_the_order_in_which_they_are_used() -> None:
     names = [line.split()[0] for line in listed if line.startswith("  ") and line[2] != " "]
     assert names == [
         *("study", "train", "evaluate", "certify", "compare", "gate"),
-        *("report", "explain", "ls", "doctor"),
+        *("export", "report", "explain", "ls", "doctor"),
     ]
 
 
@@ -102,6 +102,7 @@ def process(*words: str, code: int = 0, **environment: str) -> str:
         (["--version"], 0),
         (["evaluate", "-h"], 0),
         (["study", "-h"], 0),
+        (["export", "nowhere", "--to", "junit"], 2),
         (["explain"], 0),
         (["explain", "zero-gradients"], 0),
         (["explain", "zero-gradient"], 2),

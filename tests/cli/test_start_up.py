@@ -59,7 +59,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("command", "code"),
     [
-        *((command, 0) for command in ("--version", "--help", "evaluate --help", "explain")),
+        *((command, 0) for command in ("--version", "--help", "evaluate --help", "export --help", "explain")),
         *((f"ls {what}".strip(), 0) for what in ("", "attacks", "checks", "zoo", "recipes", "pgd", "--json")),
         *((command, 2) for command in ("evalute", "gate x --min-robst 1", "evaluate --modle x", "ls attaks")),
     ],

@@ -16,6 +16,7 @@ from robustlab.core.spec import Unit, nested_kinds, units
 from robustlab.data import Dataset
 from robustlab.defenses import Defense
 from robustlab.detectors import Detector
+from robustlab.exporters import Exporter
 from robustlab.models import CNN, DeepCNN, Model, PurifierModel, Reformer
 from robustlab.models.sources import Source
 from robustlab.threats import Linf, Masked, ThreatModel
@@ -38,7 +39,7 @@ from robustlab.training import (
 )
 
 KINDS: list[type[Unit]] = [Attack, Criterion, Gradient, ThreatModel, Model, Objective, Defense, Detector]
-KINDS += [Source, Dataset, Optimizer, Schedule, Augmentation, Averaging]
+KINDS += [Source, Dataset, Optimizer, Schedule, Augmentation, Averaging, Exporter]
 REGISTERED = [(kind, unit) for kind in KINDS for unit in units(kind).values()]
 
 every_unit = pytest.mark.parametrize(

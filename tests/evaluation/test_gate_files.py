@@ -10,7 +10,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 from robustlab.cli.main import app
-from robustlab.report import Case, gate_page, junit_xml
+from robustlab.report import JUnitCase, gate_page, junit_xml
 from robustlab.runs.condition import Condition
 from robustlab.runs.run import EvaluationRun
 
@@ -66,7 +66,7 @@ def test_a_page_says_that_the_gate_is_passed(run: EvaluationRun) -> None:
 
 def test_junit_holds_no_character_that_xml_forbids() -> None:
     hostile = "\0\x1b[31m \ufffe \ud800 <&> ]]> \u202e é \U0001f600"
-    cases = [Case(hostile, hostile, outcome, hostile) for outcome in ("passed", "failed", "skipped")]
+    cases = [JUnitCase(hostile, hostile, outcome, hostile) for outcome in ("passed", "failed", "skipped")]
     text = junit_xml(hostile, cases, created=hostile, seconds=1.5, properties={"x": hostile})
     suite = ElementTree.fromstring(text.encode())[0]
     assert [len(test.findall("*")) for test in suite.findall("testcase")] == [1, 1, 1]

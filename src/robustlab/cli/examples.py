@@ -30,6 +30,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "robustlab gate runs/after --min-robust 0.9 --confident",
         "robustlab gate runs/after --baseline runs/before --max-drop 0.01 --strict",
     ),
+    "export": (
+        "robustlab export runs/after --to hf-card",
+        "robustlab export runs/after --to junit --out robustness.xml",
+        'robustlab export runs/after --to "mlflow(experiment=vision)" --out http://localhost:5000',
+    ),
     "report": (
         "robustlab report runs/mnist",
         "robustlab report runs/mnist --open",

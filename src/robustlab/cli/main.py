@@ -1,4 +1,4 @@
-"""``robustlab``: study, train, evaluate, certify, compare, gate, report, explain, ls, doctor."""
+"""``robustlab``: study, train, evaluate, certify, compare, gate, export, report, explain, ls, doctor."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from robustlab import __version__
-from robustlab.cli import compare  # noqa: F401 (its commands register themselves)
+from robustlab.cli import compare, export  # noqa: F401 (their commands register themselves)
 from robustlab.cli.examples import epilog
 from robustlab.cli.interrupt import leave_on_ctrl_c
 from robustlab.cli.output import Forgiving, close_for_the_rest, open_all_streams

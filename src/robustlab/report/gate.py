@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from robustlab.report.evaluation.facts import facts, settings
-from robustlab.report.junit import Case, junit_xml
+from robustlab.report.junit import JUnitCase, junit_xml
 from robustlab.report.markdown import plain, table
 from robustlab.runs.condition import Condition
 from robustlab.runs.evaluation import Evaluation
@@ -34,7 +34,9 @@ def gate_page(results: Evaluation, conditions: Sequence[Condition]) -> str:
 def gate_junit(results: Evaluation, conditions: Sequence[Condition]) -> str:
     """Return the decision as JUnit XML, with a test for each condition."""
     cases = [
-        Case(condition.asked, "robustlab.gate", "passed" if condition.holds else "failed", condition.found)
+        JUnitCase(
+            condition.asked, "robustlab.gate", "passed" if condition.holds else "failed", condition.found
+        )
         for condition in conditions
     ]
     return junit_xml(

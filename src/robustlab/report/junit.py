@@ -9,7 +9,7 @@ from robustlab.core.text import one_line
 _LONGEST = 2000
 
 
-class Case(NamedTuple):
+class JUnitCase(NamedTuple):
     """One test: its name, what it belongs to, its outcome, and what was found."""
 
     name: str
@@ -19,7 +19,7 @@ class Case(NamedTuple):
 
 
 def junit_xml(
-    title: str, cases: Sequence[Case], *, created: str, seconds: float, properties: Mapping[str, object]
+    title: str, cases: Sequence[JUnitCase], *, created: str, seconds: float, properties: Mapping[str, object]
 ) -> str:
     """Return a JUnit file of one suite.
 
