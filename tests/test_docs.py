@@ -62,6 +62,7 @@ def test_public_names_are_pinned() -> None:
         "certify_model",
         "compare",
         "evaluate",
+        "export",
         "gate",
         "load_dataset",
         "load_from_zoo",

@@ -18,7 +18,7 @@ from robustlab.shipped import check_texts, shipped_recipes
 ROOT = Path(__file__).parents[1]
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WORKFLOW = (ROOT / ".github" / "workflows" / "test.yml").read_text()
-YAML = ["CITATION.cff", ".pre-commit-config.yaml", ".github/workflows/test.yml"]
+YAML = ["action.yml", "CITATION.cff", ".pre-commit-config.yaml", ".github/workflows/test.yml"]
 
 
 def field(name: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -228,27 +229,16 @@ def test_wrong_calls(
         python.export(**{"run": evaluated} | call)
 
 
-OWN = """
-import json
-from robustlab.core import register
-from robustlab.exporters import FinishedRun, TextExporter
-
-@register("figures_only")
-class FiguresOnly(TextExporter):
-    key: str = "robust"
-
-    def text(self, run: FinishedRun) -> str:
-        return json.dumps({self.key: run.results.robust.value})
-"""
-
-
 @pytest.mark.usefixtures("own_registry")
 def test_an_exporter_of_a_users_file(
     evaluated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("own.py").write_text(OWN)
-    assert json.loads(robustlab.export(evaluated, to="own.py:FiguresOnly(key=x)")) == {"x": 0.9281}
+    manual = Path(__file__).parents[2] / "docs" / "export.md"
+    (code,) = re.findall(r"```python\n(.*?@register.*?)```", manual.read_text(), re.DOTALL)
+    Path("own.py").write_text(code[code.index("import json") :])
+    found = json.loads(robustlab.export(evaluated, to="own.py:FiguresOnly"))
+    assert found["robust_accuracy"] == 0.9281
 
 
 def test_only_results_json_is_needed_and_torch_is_not(evaluated: Path, studied: Path) -> None:

@@ -1,7 +1,7 @@
 """Exporters: they give a finished run to another program."""
 
 from robustlab.exporters.base import Exporter, FinishedRun, TextExporter
-from robustlab.exporters.export import as_exporter, export
+from robustlab.exporters.exporting import as_exporter, export
 from robustlab.exporters.hf_card import HFCard
 from robustlab.exporters.junit import JUnit
 from robustlab.exporters.mlflow import MLflow

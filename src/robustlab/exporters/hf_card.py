@@ -115,7 +115,7 @@ def _yaml(value: Any, indent: str = "") -> Iterator[str]:
         if isinstance(part, dict | list):
             lines = [*_yaml(part, "  " if name is None or isinstance(part, dict) else "")]
             if name is None:
-                lines[0], start = f"- {lines[0].lstrip()}", None
+                lines[0], start = f"- {lines[0].lstrip()}", ""
             yield from (f"{indent}{line}" for line in ([start] if start else []) + lines)
         else:
             text = one_line(part) if isinstance(part, str) else part
