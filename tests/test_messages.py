@@ -25,6 +25,7 @@ from robustlab.core.spec import parse
 from robustlab.core.text import MESSAGE_LIMIT
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import own_images
+from robustlab.exporters import as_exporter
 from robustlab.models import Model
 from robustlab.study.loading import load_recipe
 from robustlab.threats import Linf, ThreatModel
@@ -139,6 +140,7 @@ CASES: dict[str, Callable[[], object]] = {
     "explain zero_gradient": lambda: command("explain", "zero_gradient"),
     "evaluate --batch": lambda: command("evaluate", "--batch", "3"),
     "gate --min-robust in per cent": lambda: command("gate", "run", "--min-robust", "90"),
+    **{f"export --to {text}": partial(as_exporter, text) for text in ("mlflw", "hf-crad", "mlflow(run=x)", "HF")},
     "gate RUN": lambda: command("gate", "run"),
     "train --validation-threat": lambda: command(
         "train", "cross_entropy", "--architecture", "cnn", "--validation-threat", "linf(eps=0.1)"

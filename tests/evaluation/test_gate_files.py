@@ -92,4 +92,5 @@ def test_wrong_files(
     result = gate(run, "--min-robust", "0", *words)
     assert result.exit_code == 2
     assert expected in result.stderr
+    assert not result.stdout, "there is no decision"
     assert not list(tmp_path.iterdir())

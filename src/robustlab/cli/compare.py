@@ -119,10 +119,10 @@ def gate(
         allow_fewer_images=allow_fewer_images,
         strict=strict,
     )
+    comparison.write_files(run, result, files)
     if as_json:
         echo(result.model_dump_json(indent=2))
     elif "-" not in files.values():
         comparison.show_gate(result)
-    comparison.write_files(run, result, files)
     if not result.passed:
         raise typer.Exit(1)

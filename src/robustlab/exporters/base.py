@@ -9,9 +9,9 @@ from typing import Any
 from robustlab.core.errors import OutputError, RobustlabError, SetupError
 from robustlab.core.files import write_as_named
 from robustlab.core.spec import Unit
-from robustlab.runs.run import EvaluationRun, Run
+from robustlab.runs.run import EvaluationFolder, Run
 
-FinishedRun = EvaluationRun | Run
+FinishedRun = EvaluationFolder | Run
 """A finished run of an evaluation, or of a study or a training."""
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from robustlab.core.arguments import as_path, check_kind
 from robustlab.core.spec import parse
 from robustlab.exporters.base import Exporter, FinishedRun
-from robustlab.runs.run import EvaluationRun, Run, load_run
+from robustlab.runs.run import EvaluationFolder, Run, load_run
 
 _WITH_HYPHENS = re.compile(r"[a-z]+(-[a-z]+)+(?=\(|$)")
 
@@ -32,7 +32,7 @@ def export(run: str | Path | FinishedRun, to: str | Exporter, out: str | Path | 
     if out is not None:
         check_kind("out", out, str | os.PathLike, "a text or a path")
         as_path("out", out)
-    finished = run if isinstance(run, Run | EvaluationRun) else load_run(as_path("run", run))
+    finished = run if isinstance(run, Run | EvaluationFolder) else load_run(as_path("run", run))
     return exporter.export(finished, None if out is None else str(out))
 
 

@@ -19,6 +19,9 @@ _MODULES = (
     "summary.writer.event_file_writer",
 )
 
+_OWN = ".robustlab"
+"""The end of the names of the files that are written here."""
+
 
 @register("tensorboard")
 class TensorBoard(Exporter):
@@ -32,7 +35,10 @@ class TensorBoard(Exporter):
         folder = run.folder / "tensorboard" if out is None else Path(out)
         with explained("tensorboard"):
             proto = tensorboard.compat.proto
-            writer = tensorboard.summary.writer.event_file_writer.EventFileWriter(str(folder))
+            for earlier in folder.glob(f"events.*{_OWN}"):  # its points would be shown a second time
+                earlier.unlink()
+            files = tensorboard.summary.writer.event_file_writer
+            writer = files.EventFileWriter(str(folder), filename_suffix=_OWN)
             for step, value in _values(tensorboard, summary):
                 summed = proto.summary_pb2.Summary(value=[value])
                 event = proto.event_pb2.Event(wall_time=time.time(), step=step, summary=summed)

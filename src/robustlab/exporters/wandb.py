@@ -1,5 +1,7 @@
 """Weights & Biases: a run with figures, settings and files."""
 
+import shutil
+
 from robustlab.core.spec import register
 from robustlab.exporters.base import Exporter, FinishedRun, explained, package
 from robustlab.exporters.summary import summary_of
@@ -31,7 +33,8 @@ class WandB(Exporter):
                     here = {key: curve[epoch] for key, curve in curves.items() if epoch in curve}
                     logged.log(here, step=epoch)
                 logged.summary.update(summary.metrics)
-                for path in summary.files:
-                    logged.save(str(path), base_path=str(run.folder), policy="now")
+                for path in summary.files:  # copies: of a file elsewhere wandb would keep a link
+                    copy = shutil.copy2(path, logged.dir)
+                    logged.save(copy, base_path=logged.dir, policy="now")
                 where = logged.settings.sync_dir if logged.offline else logged.url
         return str(where)
