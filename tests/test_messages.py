@@ -140,7 +140,9 @@ CASES: dict[str, Callable[[], object]] = {
     "explain zero_gradient": lambda: command("explain", "zero_gradient"),
     "evaluate --batch": lambda: command("evaluate", "--batch", "3"),
     "gate --min-robust in per cent": lambda: command("gate", "run", "--min-robust", "90"),
-    **{f"export --to {text}": partial(as_exporter, text) for text in ("mlflw", "hf-crad", "mlflow(run=x)", "HF")},
+    **{f"export --to {text}": partial(as_exporter, text) for text in (
+        "mlflw", "hf-crad", "mlflow(run=x)", "HF",
+    )},
     "gate RUN": lambda: command("gate", "run"),
     "train --validation-threat": lambda: command(
         "train", "cross_entropy", "--architecture", "cnn", "--validation-threat", "linf(eps=0.1)"

@@ -46,7 +46,8 @@ class Commands(TyperGroup):
         name, command, rest = super().resolve_command(ctx, args)
         if command:
             options = [parameter for parameter in command.params if parameter.param_type_name == "option"]
-            ctx.meta[_FLAGS] |= {option.name: option.opts[0] for option in options}
+            flags = {option.name: option.opts[0] for option in options}
+            ctx.meta.setdefault(_FLAGS, {}).update(flags)  # the shell completes without `invoke`
         return name, command, rest
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
