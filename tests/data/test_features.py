@@ -35,7 +35,8 @@ class Line(nn.Module):
 
 def labels_of(model: Line, rows: Any) -> Tensor:
     with torch.no_grad():
-        return model(torch.as_tensor(rows, dtype=torch.float32)).argmax(dim=1)
+        logits: Tensor = model(torch.as_tensor(rows, dtype=torch.float32))
+    return logits.argmax(dim=1)
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 6)])

@@ -47,7 +47,7 @@ def test_comparison_counts_flips(runs: list[EvaluationFolder]) -> None:
     lost = [i for i in first if first[i] == "robust" != second[i]]
     gained = [i for i in first if second[i] == "robust" != first[i]]
     assert lost or gained
-    found = robustlab.compare(*runs)
+    found = robustlab.compare(runs[0], runs[1])
     assert (found.n, found.gained, found.lost) == (60, len(gained), len(lost))
     assert {flip.image_id for flip in found.flipped} == {*lost, *gained}
     assert found.p_value == pytest.approx(binomtest(len(gained), len(gained + lost)).pvalue)
@@ -201,7 +201,7 @@ def test_what_cannot_be_compared(model: nn.Module, runs: list[EvaluationFolder],
         robustlab.compare(runs[0], tmp_path / "nowhere")
     (runs[0].folder / "manifest.json").unlink()
     with pytest.raises(RunError, match="did not end"):
-        robustlab.compare(*runs)
+        robustlab.compare(runs[0], runs[1])
 
 
 @pytest.mark.parametrize("damage", ["", "image_id,label\n1,2\n", "not,a,verdict\n\0"])
@@ -209,10 +209,10 @@ def test_damaged_images_file(runs: list[EvaluationFolder], damage: str) -> None:
     path = runs[0].folder / "images.csv"
     path.write_text(path.read_text().replace("broken", "brokken") if damage == "" else damage)
     with pytest.raises(RunError, match=r"images.csv is damaged"):
-        robustlab.compare(*runs)
+        robustlab.compare(runs[0], runs[1])
     path.unlink()
     with pytest.raises(RunError, match=r"images.csv not found"):
-        robustlab.compare(*runs)
+        robustlab.compare(runs[0], runs[1])
 
 
 def test_gate_by_figures(runs: list[EvaluationFolder]) -> None:
@@ -227,7 +227,7 @@ def test_gate_by_figures(runs: list[EvaluationFolder]) -> None:
 
 
 def test_gate_by_a_baseline(runs: list[EvaluationFolder]) -> None:
-    found = robustlab.compare(*runs)
+    found = robustlab.compare(runs[0], runs[1])
     drop = (found.lost - found.gained) / found.n
     worse, better = (runs[1], runs[0]) if drop > 0 else (runs[0], runs[1])
     assert abs(drop) > 0
@@ -291,7 +291,7 @@ def test_files_that_disagree_are_refused(runs: list[EvaluationFolder]) -> None:
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if ",broken," not in line))
     with pytest.raises(RunError, match="do not agree"):
-        robustlab.compare(*runs)
+        robustlab.compare(runs[0], runs[1])
 
 
 def test_no_check_is_no_clean_bill(runs: list[EvaluationFolder]) -> None:

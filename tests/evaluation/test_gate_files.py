@@ -12,23 +12,23 @@ from typer.testing import CliRunner, Result
 from robustlab.cli.main import app
 from robustlab.report import JUnitCase, gate_page, junit_xml
 from robustlab.runs.condition import Condition
-from robustlab.runs.run import EvaluationRun
+from robustlab.runs.run import EvaluationFolder
 
 TITLE = 'a <b>|& "model"'
 
 
 @pytest.fixture(scope="module")
-def run(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> EvaluationRun:
+def run(make_linear: Callable[..., nn.Module], tmp_path_factory: pytest.TempPathFactory) -> EvaluationFolder:
     model = make_linear(classes=4, shape=SHAPE, seed=2)
     folder = tmp_path_factory.mktemp("gated") / "run"
     return evaluate(folder, model, grey_split(model), name=TITLE)
 
 
-def gate(run: EvaluationRun, *words: object) -> Result:
+def gate(run: EvaluationFolder, *words: object) -> Result:
     return CliRunner().invoke(app, ["gate", str(run.folder), *map(str, words)])
 
 
-def test_markdown_on_standard_output_is_all_there(run: EvaluationRun) -> None:
+def test_markdown_on_standard_output_is_all_there(run: EvaluationFolder) -> None:
     result = gate(run, "--min-robust", "1", "--min-clean", "0.5", "--markdown", "-")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
@@ -38,7 +38,7 @@ def test_markdown_on_standard_output_is_all_there(run: EvaluationRun) -> None:
     assert any("threat model: `linf(eps=0.02)`" in line for line in lines)
 
 
-def test_all_forms_are_written(run: EvaluationRun, tmp_path: Path) -> None:
+def test_all_forms_are_written(run: EvaluationFolder, tmp_path: Path) -> None:
     markdown, xml, page = (tmp_path / name for name in ("gate.md", "gate.xml", "gate.html"))
     options = ("--min-robust", "0", "--min-certified", "0.5")
     result = gate(run, *options, "--markdown", markdown, "--junit", xml, "--html", page)
@@ -59,7 +59,7 @@ def test_all_forms_are_written(run: EvaluationRun, tmp_path: Path) -> None:
     assert "<b>|" not in text
 
 
-def test_a_page_says_that_the_gate_is_passed(run: EvaluationRun) -> None:
+def test_a_page_says_that_the_gate_is_passed(run: EvaluationFolder) -> None:
     conditions = [Condition(asked="a condition", found="a value", holds=True)]
     assert '<h1 class="plain">robustlab gate: passed</h1>' in gate_page(run.results, conditions)
 
@@ -86,7 +86,7 @@ def test_junit_holds_no_character_that_xml_forbids() -> None:
     ],
 )
 def test_wrong_files(
-    run: EvaluationRun, words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: EvaluationFolder, words: list[str], expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = gate(run, "--min-robust", "0", *words)
