@@ -14,6 +14,7 @@ from robustlab.core.options import (
     DeviceChoice,
     EvaluationMode,
     Flag,
+    NaturalInt,
     Number,
     PositiveInt,
     PrecisionChoice,
@@ -153,12 +154,21 @@ class AttackFields:
         command_line="text",
     )
     std: str | Number | Sequence[Number] | None = option(None, "see mean", command_line="text")
-    scale: Number = option(
-        1.0, "what the images are multiplied by first: 255 for a network trained on 0..255"
+    scale: Number | None = option(
+        None, "what the images are multiplied by first: 255 for a network trained on 0..255"
+    )
+    resize: NaturalInt | None = option(
+        None,
+        "what the shorter side of an image is resized to in front of the network, inside the attacked "
+        "classifier; 0: not resized. Default of this and of mean, std, scale and crop: as the model's source "
+        "states it",
+    )
+    crop: NaturalInt | None = option(
+        None, "the side of the square in the centre that the network gets after that; 0: all of the image"
     )
 
 
-PREPROCESSING = ("mean", "std", "scale")
+PREPROCESSING = ("mean", "std", "scale", "resize", "crop")
 """Options that become a part of the classifier, whose code is hashed."""
 
 OF_OUTCOMES = tuple(name for name in options_of(AttackFields) if name not in PREPROCESSING)

@@ -19,7 +19,8 @@ from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.spec import units
 from robustlab.data import Dataset, Split, Splits
 from robustlab.evaluation.coordinator import EvaluationOptions
-from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, asked, statistics, usual
+from robustlab.evaluation.preprocessing import asked, statistics, usual
+from robustlab.models.preprocessing import Preprocessed, Preprocessing
 from robustlab.threats import Linf
 
 

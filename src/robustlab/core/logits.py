@@ -4,6 +4,8 @@ Minus infinity is a valid logit: the class is excluded (a mask, or the log of a 
 A row of logits is not a valid answer if it contains NaN or plus infinity, or only minus infinity.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
@@ -49,5 +51,20 @@ def _without_nan(gradients: tuple[Tensor | None, ...], _: object) -> tuple[Tenso
 
 def no_tensor(answer: object) -> str:
     """Describe what a model returned instead of a tensor, and how to get its logits."""
-    remedy = "wrap it in a module whose forward returns them, such as output.logits or output[0]"
-    return f"{a_kind(answer)}; {remedy}"
+    place = _place_of_logits(answer)
+    which = f"output{place}" if place else "such as output.logits or output[0]"
+    return f"{a_kind(answer)}; wrap it in a module whose forward returns them, {which}"
+
+
+def _place_of_logits(answer: object) -> str:
+    """Return the field ``.logits``, or the first one that holds a matrix; empty without one."""
+    places: dict[str, object] = {}
+    if isinstance(answer, Mapping):
+        places = {f"[{name!r}]": value for name, value in answer.items()}
+    elif isinstance(answer, list | tuple):
+        names = getattr(answer, "_fields", ())
+        places = {f".{names[at]}" if names else f"[{at}]": value for at, value in enumerate(answer)}
+    elif hasattr(answer, "__dict__"):
+        places = {f".{name}": value for name, value in vars(answer).items()}
+    matrices = [place for place, value in places.items() if isinstance(value, Tensor) and value.ndim == 2]
+    return min(matrices, key=lambda place: "logits" not in place, default="")

@@ -47,9 +47,11 @@ BareText = Annotated[str, _BARE]
 
 _REFERENCE = re.compile(
     r"""(?<=[(,=])(\s*)"""
-    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()]))"""
+    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()])"""
+    r"""|[^\W\d_][\w-]*[./][\w./-]+(?=\s*[,)]))"""
 )
-"""An argument that is a path, or a name in a file or a module, without quotes; arguments may follow."""
+"""An argument that is a path, a name in a file or a module, or a name such as ``owner/net-v1.5``, without
+quotes; arguments may follow."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50
@@ -333,7 +335,7 @@ def _is_plain(node: ast.expr) -> bool:
             return True
         case ast.Attribute(value=inner):
             return _is_plain(inner)
-        case ast.BinOp(left=left, op=ast.Div() | ast.Sub(), right=ast.Constant(value=int())):
+        case ast.BinOp(left=left, op=ast.Div() | ast.Sub(), right=ast.Constant(value=int() | float())):
             return _is_plain(left)
         case ast.BinOp(left=left, op=ast.Div() | ast.Sub(), right=right):
             return _is_plain(left) and _is_plain(right)

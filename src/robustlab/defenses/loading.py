@@ -5,6 +5,7 @@ The same text serves ``--model``, recipes and Python. A composition's parts are 
 """
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping
 from contextlib import chdir
 from pathlib import Path
@@ -17,10 +18,11 @@ from robustlab.core.user_code import is_user_code
 from robustlab.defenses.base import ComposedDefense, Defense
 from robustlab.models.checkpoints import kind_of
 from robustlab.models.sources import FromCode, FromFile, FromRun, FromZoo, Loaded, Note, Source
+from robustlab.models.sources.saved import SUFFIXES
 from robustlab.shipped import zoo_names
 
 _LONGEST_PART = 30
-_OF_FILES = {".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".pt2"}
+_LIBRARIES = ("torchvision(NAME)", "timm(NAME)", "hf(OWNER/NAME)")
 _NONE: Mapping[str, Callable[[], Loaded]] = {}
 ARTICLES = {
     "autoencoder": "an autoencoder",
@@ -77,7 +79,7 @@ def source(text: str) -> Source | ComposedDefense:
     path = Path(text)
     if _is_folder(text):
         return FromRun(folder=text)
-    if path.suffix in _OF_FILES or kind_of(path) == "torchscript":
+    if path.suffix in SUFFIXES or kind_of(path) == "torchscript":
         return FromFile(path=text)
     if "(" in text:
         raise SpecError(
@@ -86,7 +88,8 @@ def source(text: str) -> Source | ComposedDefense:
         )
     raise SetupError(
         f"no model {shown(text)}{did_you_mean(text, zoo_names())}; give FILE.py:FUNCTION, the folder of a "
-        f"study's run, a .safetensors file, or a network of the zoo: {', '.join(zoo_names())}"
+        f"study's run, a file of a network, {', '.join(_LIBRARIES)}, or a network of the zoo: "
+        f"{', '.join(zoo_names())}"
     )
 
 
@@ -112,10 +115,12 @@ def _composed(defense: ComposedDefense, note: Note, known: Known) -> Loaded:
             )
     names = [one_line(part.name, _LONGEST_PART) for part in parts.values()]
     files = [part.files for part in parts.values()]
+    remarks = [part.remarks + part.in_front for part in parts.values()]
     return Loaded(
-        network=defense.compose({text: part.network for text, part in parts.items()}),
+        network=defense.compose({text: part.whole for text, part in parts.items()}),
         name="-".join([defense.name, *names]),
         origin=repr(defense),
         network_kind="classifier",
         files=hashlib.sha256("".join(files).encode()).hexdigest() if any(files) else "",
+        remarks=tuple(dict.fromkeys(itertools.chain(*remarks))),
     )

@@ -1,23 +1,22 @@
-"""The preprocessing that a network expects but does not contain; the option and the check share it.
-
-Such a step outside the network would change the meaning of eps. So it becomes the network's first layer.
-"""
+"""The preprocessing that a network expects: the options for it, which the check names, too."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Real
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from robustlab.core.arguments import as_typed
+from robustlab.core.arguments import as_typed, check_whole
 from robustlab.core.errors import SpecError, did_you_mean
 from robustlab.core.spec import units
 from robustlab.core.text import shown
 from robustlab.data import Dataset
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.models.preprocessing import Preprocessed, Preprocessing
+from robustlab.options import PREPROCESSING, AttackFields
 from robustlab.runs.ledger import digest
 
 Constants = str | float | Sequence[float]
@@ -38,47 +37,6 @@ def _of_datasets() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
     return {name: (dataset.mean, dataset.std) for name, dataset in units(Dataset).items() if dataset.mean}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Preprocessing:
-    """``(images * scale - mean) / std``; mean and std hold one number, or one per channel."""
-
-    mean: tuple[float, ...] = (0.0,)
-    std: tuple[float, ...] = (1.0,)
-    scale: float = 1.0
-
-    def __str__(self) -> str:
-        mean, std = (" ".join(f"{value:g}" for value in values) for values in (self.mean, self.std))
-        scaled = [f"times {self.scale:g}"] if self.scale != 1 else []
-        normalised = [f"mean {mean}", f"std {std}"] if (self.mean, self.std) != ((0.0,), (1.0,)) else []
-        return ", ".join(scaled + normalised) or "no preprocessing"
-
-    def fits(self, channels: int) -> bool:
-        """Return whether the preprocessing has one number for all channels, or one per channel."""
-        return {len(self.mean), len(self.std)} <= {1, channels}
-
-
-class Preprocessed(nn.Module):
-    """A network behind its preprocessing; the network itself does not change."""
-
-    mean: Tensor
-    std: Tensor
-    network: nn.Module
-    preprocessing: Preprocessing
-
-    def __init__(self, network: nn.Module, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self.network, self.preprocessing = network, preprocessing
-        for name, values in (("mean", preprocessing.mean), ("std", preprocessing.std)):
-            self.register_buffer(name, torch.tensor(values, dtype=torch.float32, device="cpu").view(-1, 1, 1))
-        self.training = network.training
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the network's answer to images (N, C, H, W) in [0, 1]."""
-        mean, std = self.mean.to(images.dtype), self.std.to(images.dtype)
-        answer: Tensor = self.network((images * self.preprocessing.scale - mean) / std)
-        return answer
-
-
 def usual(images: Tensor) -> dict[str, Preprocessing]:
     """Return the usual preprocessings for images (N, C, H, W) in [0, 1], by their options.
 
@@ -97,8 +55,29 @@ def usual(images: Tensor) -> dict[str, Preprocessing]:
     return fitting | {"--scale 255": Preprocessing(scale=255.0)}
 
 
-def asked(mean: Constants | None, std: Constants | None, scale: float) -> Preprocessing | None:
+def wished(options: AttackFields, own: Preprocessing | None = None) -> Preprocessing | None:
+    """Return the preprocessing of an evaluation's options; see `asked`."""
+    return asked(**{name: getattr(options, name) for name in PREPROCESSING}, own=own)
+
+
+def asked(
+    mean: Constants | None,
+    std: Constants | None,
+    scale: float | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+    *,
+    own: Preprocessing | None = None,
+) -> Preprocessing | None:
     """Return the preprocessing of a user's options; None without one.
+
+    Args:
+        mean: of the network's training images.
+        std: of these.
+        scale: what the images are multiplied by first.
+        resize: the length of the shorter side; 0: no change.
+        crop: the side of the square in the centre; 0: no change.
+        own: the preprocessing that the network's source states; the given options replace its parts.
 
     Raises:
         SpecError: a value is not valid; the message names the parameter and the accepted values.
@@ -107,8 +86,16 @@ def asked(mean: Constants | None, std: Constants | None, scale: float) -> Prepro
         given, missing, none = ("mean", "std", 1) if std is None else ("std", "mean", 0)
         given, missing = as_typed(given), as_typed(missing)
         raise SpecError(f"{given} needs {missing}: give both; {none} leaves {missing} out; {_accepted()}")
-    values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)} if mean is not None else {}
-    steps = Preprocessing(scale=_number("scale", scale, "give one number"), **values)
+    values: dict[str, Any] = {}
+    if mean is not None:
+        values = {"mean": _numbers("mean", mean, 0), "std": _numbers("std", std, 1)}
+    if scale is not None:
+        values["scale"] = _number("scale", scale, "give one number")
+    for name, size in (("resize", resize), ("crop", crop)):
+        if size is not None:
+            check_whole(name, size, 0, _LARGEST_SIDE)
+            values[name] = size or None
+    steps = replace(own or Preprocessing(), **values, **({"origin": ""} if values else {}))
     return None if steps == Preprocessing() else steps
 
 
@@ -119,24 +106,30 @@ def check_channels(wished: Preprocessing | None, channels: int) -> None:
         SpecError: the number of channels does not match.
     """
     if wished is not None and not wished.fits(channels):
+        place = f", as {wished.origin} states" if wished.origin else ""
         raise SpecError(
-            f"{as_typed('mean')} has {len(wished.mean)} values and {as_typed('std')} {len(wished.std)}; "
+            f"{as_typed('mean')} has {len(wished.mean)} values and {as_typed('std')} {len(wished.std)}{place}; "
             f"give one number for all channels (the images have {channels}), or one for each"
         )
 
 
-def preprocessed(subject: LoadedClassifier, wished: Preprocessing, channels: int) -> LoadedClassifier:
-    """Return a classifier with a preprocessing in front, which is then a part of its identity.
+def preprocessed(subject: LoadedClassifier, options: AttackFields, channels: int) -> LoadedClassifier:
+    """Return a classifier behind the preprocessing that options ask for, by default its source's own.
+
+    The preprocessing is a part of the classifier's identity.
 
     Raises:
         SpecError: the number of channels does not match.
     """
-    check_channels(wished, channels)
+    steps = wished(options, subject.preprocessing)
+    check_channels(steps, channels)
+    if steps == subject.preprocessing:
+        return subject
     return replace(
         subject,
-        model=Preprocessed(subject.model, wished),
-        code=digest(subject.code, repr(wished)),
-        preprocessing=str(wished),
+        model=subject.network if steps is None else Preprocessed(subject.network, steps),
+        code=digest(subject.code, repr(steps)),
+        preprocessing=steps,
     )
 
 
@@ -171,6 +164,7 @@ def _number(name: str, value: Any, accepted: str) -> float:
 
 
 _LARGEST = 1e6
+_LARGEST_SIDE = 10_000
 
 
 def _accepted() -> str:

@@ -20,6 +20,7 @@ from robustlab.defenses.loading import ARTICLES, load, source
 from robustlab.evaluation.checked_model import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
 from robustlab.models.checkpoints import load_weights
+from robustlab.models.preprocessing import Preprocessing
 from robustlab.models.sources import FromRun, Loaded, Source
 from robustlab.shipped import zoo_names
 
@@ -37,7 +38,8 @@ class LoadedClassifier:
         name: a short name for users.
         source: its source, as text.
         code: the hash of all except the weights: the classes' code, their settings, the user's file.
-        preprocessing: the preprocessing that the user's options added, as text; empty: none.
+        preprocessing: what is in front of the network: its source's preprocessing, or that of the options.
+        class_names: of the logits in their order, if the source states them.
         remarks: notes for the user on the loading.
     """
 
@@ -46,7 +48,8 @@ class LoadedClassifier:
     name: str
     source: str
     code: str
-    preprocessing: str = ""
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def sha256(self) -> str:
@@ -105,21 +108,22 @@ def classifier_of(
     """
     if loaded.network_kind not in {None, "classifier"}:
         raise SetupError(f"{loaded.origin} is {ARTICLES[str(loaded.network_kind)]}, not a classifier")
-    default, origin = loaded.name, loaded.origin
-    remark = ""
+    default, origin, remarks = loaded.name, loaded.origin, list(loaded.remarks)
     with calling("the model", " when it was read"):
         _check_values(loaded.network)
         if weights is not None:
-            remark = load_weights(loaded.network, folder / weights)
+            remarks.append(load_weights(loaded.network, folder / weights))
             default, origin = Path(weights).stem, f"{origin} with {weights}"
-        code = hashlib.sha256((loaded.files + describe(loaded.network)).encode()).hexdigest()
+        code = hashlib.sha256((loaded.files + describe(loaded.whole)).encode()).hexdigest()
     return LoadedClassifier(
-        model=loaded.network,
+        model=loaded.whole,
         network=loaded.network,
         name=one_line(name or default, _LONGEST_NAME),
         source=printable(origin),
         code=code,
-        remarks=(remark,) if remark else (),
+        preprocessing=loaded.preprocessing,
+        class_names=loaded.class_names,
+        remarks=tuple(remark for remark in remarks if remark),
     )
 
 

@@ -154,8 +154,7 @@ def _check(path: Path) -> None:
         )
     if kind == "export":
         raise ModelFileError(
-            f"{path} is a torch.export program, network and weights in one; return "
-            f"torch.export.load({path.name!r}).module() from a function and give --model FILE.py:FUNCTION"
+            f"{path} is a torch.export program, network and weights in one; give it as the model"
         )
     if size == 0:
         raise ModelFileError(f"{path} is empty (0 bytes)")

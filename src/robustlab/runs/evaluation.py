@@ -25,8 +25,9 @@ have any value."""
 class Subject(Record):
     """The classifier: its source, and the hash of its weights.
 
-    ``dtype`` is the number format of its input: fp32, fp64, fp16 or bf16. ``preprocessing`` is the first
-    layer that the user's options added (``--mean``, ``--std``, ``--scale``).
+    ``dtype`` is the number format of its input: fp32, fp64, fp16 or bf16. ``preprocessing`` is the layer in
+    front of the network. ``preprocessing_from`` says what states it, such as the weights of a library; empty:
+    the user's options (``--mean``, ``--std``, ``--scale``, ``--resize``, ``--crop``).
     """
 
     name: Text
@@ -35,6 +36,7 @@ class Subject(Record):
     sha256: Text
     dtype: Text = "fp32"
     preprocessing: Text = ""
+    preprocessing_from: Text = ""
 
 
 class Images(Record):

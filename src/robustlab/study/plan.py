@@ -174,8 +174,7 @@ class _Planner:
     def _question(self, place: str, part: Attacked, choice: Choice) -> Question:
         settings = part.settings(choice.bound)
         try:
-            wished = preprocessing.asked(part.mean, part.std, part.scale)
-            preprocessing.check_channels(wished, shape_of(self.dataset).channels)
+            preprocessing.check_channels(preprocessing.wished(part), shape_of(self.dataset).channels)
             if part.model in self.recipe.networks:  # other models are loaded later, and then checked
                 criteria_of(settings["target"], self.dataset.classes)
         except SpecError as error:

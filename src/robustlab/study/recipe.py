@@ -253,7 +253,7 @@ class Attacked(_WithOptions, AttackFields):
     @pydantic.model_validator(mode="after")
     def _preprocessing_is_known(self) -> Self:
         try:
-            preprocessing.asked(self.mean, self.std, self.scale)
+            preprocessing.wished(self)
         except (SpecError, SetupError) as error:
             raise ValueError(str(error)) from None
         return self

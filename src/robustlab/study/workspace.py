@@ -173,9 +173,7 @@ class Workspace:
             device=self.compute.device,  # type: ignore[arg-type]
             seed=self.seed,
         )
-        wished = preprocessing.asked(options.mean, options.std, options.scale)
-        if wished is not None:
-            subject = preprocessing.preprocessed(subject, wished, self.shape.channels)
+        subject = preprocessing.preprocessed(subject, options, self.shape.channels)
         request = LoadedInputs(
             threat=question.threat,
             asked=() if question.attacks is None else attack_list(question.attacks),

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from scipy.stats import binomtest
@@ -19,7 +19,8 @@ from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.randomness import TOLERANCE, relative_distances
 from robustlab.evaluation.metrics import percent, proportion
-from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
+from robustlab.evaluation.preprocessing import usual
+from robustlab.models.preprocessing import Preprocessed, Preprocessing
 
 MAX_IMAGES, MAX_RATIO = 2000, 10
 """The most images of the check, and the largest multiple of the evaluation's images, to limit its cost."""
@@ -123,7 +124,7 @@ def _spread(block: Split) -> Tensor:
 def _candidates(runner: AttackRunner, images: Tensor) -> list[Candidate]:
     """Return the other forms of images such as these, (N, C, H, W).
 
-    For a network with an option's preprocessing, they replace that preprocessing.
+    For a network behind a preprocessing they replace its normalisation; a resize and a crop stay.
     """
     _, channels, height, width = images.shape
     network, now = unguarded(runner.model), Preprocessing()
@@ -131,11 +132,16 @@ def _candidates(runner: AttackRunner, images: Tensor) -> list[Candidate]:
     if isinstance(inner, Preprocessed):
         network, now = in_own_dtype(inner.network, images[:1]), inner.preprocessing
     others = usual(images) | {"": Preprocessing()}
+    leave = (
+        "evaluate with --mean 0 --std 1 --scale 1" if now.origin else "leave out --mean, --std and --scale"
+    )
     candidates = []
-    for option, preprocessing in others.items():
+    for option, usual_one in others.items():
+        normalised = {name: getattr(usual_one, name) for name in ("mean", "std", "scale")}
+        preprocessing = replace(now, **normalised)
         if preprocessing != now:
             model = CheckedModel(Preprocessed(network, preprocessing).to(runner.device), runner.classes)
-            remedy = f"evaluate with {option}" if option else "leave out --mean, --std and --scale"
+            remedy = f"evaluate with {option}" if option else leave
             candidates.append(
                 Candidate(model, lambda images: images, f"with {preprocessing}", remedy, not option)
             )

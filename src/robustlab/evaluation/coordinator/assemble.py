@@ -1,6 +1,7 @@
 """Combines all results into an `Evaluation`."""
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -59,6 +60,7 @@ def assemble(
     spent: list[Outcome | CheckRecord] = [row for rows in measured for row in rows.values()]
     spent += checks
     _, channels, height, width = context.images.images.shape
+    said = replace(request, subject=context.subject).remarks
     return Evaluation(
         title=request.title,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -72,7 +74,8 @@ def assemble(
             parameters=parameters,
             sha256=context.subject.sha256(),
             dtype=short_name(dtype_of(context.model)),
-            preprocessing=context.subject.preprocessing,
+            preprocessing=str(context.subject.preprocessing or ""),
+            preprocessing_from=context.subject.preprocessing.origin if context.subject.preprocessing else "",
         ),
         images=Images(
             name=request.chosen.name,
@@ -89,7 +92,7 @@ def assemble(
         attacker=context.threat.words(None if context.images.features else channels),
         eps=context.threat.eps,
         attacks=", ".join(map(repr, request.asked)),
-        remarks=[*request.remarks, *remarks_on(context.criteria, context.images), *remarks],
+        remarks=[*said, *remarks_on(context.criteria, context.images), *remarks],
         eight_bit=context.eight_bit,
         clean=proportion(len(findings.correct), n),
         robust=proportion(sum(verdict.robust for verdict in found), n),

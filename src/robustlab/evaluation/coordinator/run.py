@@ -38,7 +38,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
         built = with_units(options)
     request = read(options, progress)
     owner = owner_of(request, options)
-    for remark in request.remarks:
+    for remark in (*request.on_the_model, *request.remarks):
         progress.note(remark)
     folder = first = (here or Path()) / (options.out or default_folder(request, options, owner))
     others = itertools.count(2)

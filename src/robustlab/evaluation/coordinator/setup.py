@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack
 from robustlab.core.batches import BatchSize, in_batches
-from robustlab.core.calling import calling
+from robustlab.core.calling import UserCodeError, calling
 from robustlab.core.device import resolve
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
-from robustlab.core.own_dtype import dtype_of, in_own_dtype, short_name
+from robustlab.core.own_dtype import InOwnDtype, dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
@@ -27,8 +27,12 @@ from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.rows import on_rows
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
+from robustlab.models.adapters import adapted
+from robustlab.models.preprocessing import sentences_on
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
+
+_NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,18 @@ class LoadedInputs:
     subject: LoadedClassifier
     surrogates: tuple[LoadedClassifier, ...]
     chosen: EvaluationImages
+
+    @property
+    def on_the_model(self) -> tuple[str, ...]:
+        """What is in front of each network, and the classes that the source names, one sentence each."""
+        loaded = (self.subject, *self.surrogates)
+        layers = [line for one in loaded for line in sentences_on(one.name, one.preprocessing)]
+        names = self.subject.class_names
+        if names:
+            more = ", ..." if len(names) > _NAMES_SHOWN else ""
+            first = ", ".join(name.partition(",")[0] for name in names[:_NAMES_SHOWN])
+            layers.append(f"the {len(names)} classes of the model, in order: {first}{more}")
+        return tuple(layers)
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -76,7 +92,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     with chdir(here):
         asked = () if options.proofs_only else attack_list(options.attacks, note)
     as_goal(options.target)  # refuses a wrong one
-    wished = preprocessing.asked(options.mean, options.std, options.scale)
+    wished = preprocessing.wished(options)  # refuses wrong values
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     subject = load_classifier(
         options.model, weights=options.weights, network=options.network, name=options.name, note=note
@@ -91,8 +107,8 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
             raise SpecError("mean, std and scale are for images; rows of features have their ranges")
         subject, *others = (on_rows(loaded, ranges) for loaded in (subject, *surrogates))
         surrogates = tuple(others)
-    if wished is not None:
-        subject = preprocessing.preprocessed(subject, wished, chosen.images.images.shape[1])
+    else:
+        subject = preprocessing.preprocessed(subject, options, chosen.images.images.shape[1])
     return LoadedInputs(threat=threat, asked=asked, subject=subject, surrogates=surrogates, chosen=chosen)
 
 
@@ -165,7 +181,15 @@ def _context(
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
     request = _in_own_dtypes(request, first, progress)
-    classes = _classes(request, options, first)
+    try:
+        classes = _classes(request, options, first)
+    except RobustlabError as error:
+        if isinstance(error, UserCodeError) and error.quits:
+            raise
+        usual = _adapted(request, first, progress)
+        if usual is request:
+            raise
+        request, classes = usual, _classes(usual, options, first)
     check_classes(classes, int(images.labels.max()))
     return EvaluationContext(
         subject=request.subject,
@@ -202,6 +226,23 @@ def _in_own_dtypes(request: LoadedInputs, first: Tensor, progress: Progress) -> 
 
     surrogates = tuple(map(cast, request.surrogates))
     return replace(request, subject=cast(request.subject), surrogates=surrogates)
+
+
+def _adapted(request: LoadedInputs, first: Tensor, progress: Progress) -> LoadedInputs:
+    """Return the request with models that return logits (N, K), as far as `adapted` can; else the same."""
+    changed = {}
+    for loaded in (request.subject, *request.surrogates):
+        model = loaded.model.model if isinstance(loaded.model, InOwnDtype) else loaded.model
+        model, changes = adapted(model, first[:1])
+        for change in changes:
+            progress.note(f"{loaded.name}: {change}")
+        if changes:
+            remarks = (*loaded.remarks, *changes)
+            changed[id(loaded)] = replace(loaded, model=in_own_dtype(model, first), remarks=remarks)
+    if not changed:
+        return request
+    surrogates = tuple(changed.get(id(one), one) for one in request.surrogates)
+    return replace(request, subject=changed.get(id(request.subject), request.subject), surrogates=surrogates)
 
 
 def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -> int:

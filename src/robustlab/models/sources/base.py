@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import nn
 
 from robustlab.core.spec import Unit
+from robustlab.models.preprocessing import Preprocessed, Preprocessing, sentences_on
 
 Note = Callable[[str], None]
 """Called with a message when something takes long."""
@@ -23,6 +24,9 @@ class Loaded:
         origin: its source, as text.
         network_kind: its kind (`Model.network_kind`), if known.
         files: the hash of the user's files that made it; empty if there are none.
+        preprocessing: what the source states that images go through before the network; None: nothing.
+        class_names: of the logits in their order, if the source states them.
+        remarks: notes for the user, such as that the weights are random.
     """
 
     network: nn.Module
@@ -30,6 +34,19 @@ class Loaded:
     origin: str
     network_kind: str | None = None
     files: str = ""
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def in_front(self) -> tuple[str, ...]:
+        """A sentence on the preprocessing, if there is one."""
+        return sentences_on(self.name, self.preprocessing)
+
+    @property
+    def whole(self) -> nn.Module:
+        """The network behind its preprocessing."""
+        return self.network if self.preprocessing is None else Preprocessed(self.network, self.preprocessing)
 
 
 class Source(Unit, ABC):

@@ -52,6 +52,7 @@ def settings(results: Evaluation) -> dict[str, str]:
 
 
 def _front(results: Evaluation) -> str:
-    """Describe the preprocessing that the user's options added."""
-    wished = results.subject.preprocessing
-    return f", behind {plain(wished)} (`--mean`, `--std`, `--scale`)" if wished else ""
+    """Describe the preprocessing in front of the network."""
+    subject = results.subject
+    origin = plain(subject.preprocessing_from) or "`--mean`, `--std`, `--scale`, `--resize`, `--crop`"
+    return f", behind {plain(subject.preprocessing)} ({origin})" if subject.preprocessing else ""
