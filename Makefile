@@ -44,7 +44,8 @@ $(STAMP): pyproject.toml
 		{ echo "robustlab needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Try: make PYTHON=python3.12 ..."; exit 2; }
 	@echo "Setting up .venv (PyTorch is large: a few minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on --editable ".[dev,peers,tensorboard]"
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --progress-bar on \
+		--editable ".[dev,peers,models,tensorboard]"
 	@# Without its dependencies: one of them, visdom, no longer builds, and only its plots need it.
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps adv-lib
 	@touch $(STAMP)

@@ -95,7 +95,9 @@ def asked(
         if size is not None:
             check_whole(name, size, 0, _LARGEST_SIDE)
             values[name] = size or None
-    steps = replace(own or Preprocessing(), **values, **({"origin": ""} if values else {}))
+    if values:
+        values["origin"] = ""
+    steps = replace(own or Preprocessing(), **values)
     return None if steps == Preprocessing() else steps
 
 

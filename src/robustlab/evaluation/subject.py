@@ -38,6 +38,7 @@ class LoadedClassifier:
         name: a short name for users.
         source: its source, as text.
         code: the hash of all except the weights: the classes' code, their settings, the user's file.
+        file: the hash of the file that determines the network alone; empty: its weights are hashed.
         preprocessing: what is in front of the network: its source's preprocessing, or that of the options.
         class_names: of the logits in their order, if the source states them.
         remarks: notes for the user on the loading.
@@ -48,12 +49,15 @@ class LoadedClassifier:
     name: str
     source: str
     code: str
+    file: str = ""
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     def sha256(self) -> str:
-        """Return the hash of all parameters and buffers, also of those that are not saved."""
+        """Return the hash of all parameters and buffers, also of those that are not saved, or of its file."""
+        if self.file:
+            return self.file
         with calling("the model", " when its weights were read"):
             return hash_tensors(self.network)
 
@@ -114,13 +118,15 @@ def classifier_of(
         if weights is not None:
             remarks.append(load_weights(loaded.network, folder / weights))
             default, origin = Path(weights).stem, f"{origin} with {weights}"
-        code = hashlib.sha256((loaded.files + describe(loaded.whole)).encode()).hexdigest()
+        described = repr(loaded.preprocessing) if loaded.determined else describe(loaded.whole)
+        code = hashlib.sha256((loaded.files + described).encode()).hexdigest()
     return LoadedClassifier(
         model=loaded.whole,
         network=loaded.network,
         name=one_line(name or default, _LONGEST_NAME),
         source=printable(origin),
         code=code,
+        file=loaded.files if loaded.determined and weights is None else "",
         preprocessing=loaded.preprocessing,
         class_names=loaded.class_names,
         remarks=tuple(remark for remark in remarks if remark),

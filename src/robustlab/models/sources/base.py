@@ -24,6 +24,7 @@ class Loaded:
         origin: its source, as text.
         network_kind: its kind (`Model.network_kind`), if known.
         files: the hash of the user's files that made it; empty if there are none.
+        determined: whether these files alone determine the network and its code.
         preprocessing: what the source states that images go through before the network; None: nothing.
         class_names: of the logits in their order, if the source states them.
         remarks: notes for the user, such as that the weights are random.
@@ -34,6 +35,7 @@ class Loaded:
     origin: str
     network_kind: str | None = None
     files: str = ""
+    determined: bool = False
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()

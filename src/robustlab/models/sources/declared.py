@@ -46,9 +46,7 @@ class DeclaredInput(nn.Module):
         if self.channels_last:
             found.append(f"the network takes images of shape {shown}: the channels go to the end")
         elif len(self.shape) != 3:
-            found.append(
-                f"the network takes an input of shape {shown}: images are reshaped to it, row by row"
-            )
+            found.append(f"the network takes an input of shape {shown}: images are reshaped, row by row")
         if self.batch is not None:
             found.append(f"the network takes only batches of {self.batch}: larger ones are split")
         return tuple(found)
@@ -58,8 +56,10 @@ class DeclaredInput(nn.Module):
         given = tuple(images.shape[1:])
         if self.channels_last:
             images = images.permute(0, 2, 3, 1).contiguous()
-        elif len(self.shape) != 3 and None not in self.shape and math.prod(self.shape) == math.prod(given):  # type: ignore[arg-type]
-            images = images.reshape(len(images), *self.shape)
+        elif len(self.shape) != 3:
+            sizes = [size for size in self.shape if size is not None]
+            if len(sizes) == len(self.shape) and math.prod(sizes) == math.prod(given):
+                images = images.reshape(len(images), *sizes)
         pairs = zip(self.shape, images.shape[1:], strict=False)
         if len(self.shape) != images.ndim - 1 or any(size not in {None, found} for size, found in pairs):
             raise RobustlabError(self._refusal(given))
@@ -68,7 +68,7 @@ class DeclaredInput(nn.Module):
             return answer
         missing = -len(images) % self.batch
         whole = torch.cat([images, images[-1:].expand(missing, *images.shape[1:])])
-        answers = [self.network(part) for part in whole.split(self.batch)]
+        answers = [self.network(part) for part in torch.split(whole, self.batch)]
         return torch.cat(answers)[: len(images)]
 
     def _refusal(self, given: tuple[int, ...]) -> str:

@@ -35,7 +35,12 @@ class FromExport(Source):
                 f"{path} is a torch.export program that can't be read; it may be damaged, or of another torch"
             ) from error
         return Loaded(
-            network=network, name=path.stem, origin=self.path, files=hash_of_file(path), remarks=remarks
+            network=network,
+            name=path.stem,
+            origin=self.path,
+            files=hash_of_file(path),
+            determined=True,
+            remarks=remarks,
         )
 
 

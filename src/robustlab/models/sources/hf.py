@@ -91,5 +91,5 @@ def _sizes(processor: Any) -> tuple[Size | None, Size | None]:
 
 
 def _of(processor: Any, name: str) -> Any:
-    value = getattr(processor, name, None)
+    value: Any = getattr(processor, name, None)
     return dict(value) if hasattr(value, "items") else value

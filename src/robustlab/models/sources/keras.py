@@ -46,7 +46,12 @@ class FromKeras(Source):
             raise SetupError(f"{self.path} has several inputs; robustlab attacks models of one image")
         network, remarks = in_declared_input(KerasNetwork(model).eval(), shape)
         return Loaded(
-            network=network, name=path.stem, origin=self.path, files=hash_of_file(path), remarks=remarks
+            network=network,
+            name=path.stem,
+            origin=self.path,
+            files=hash_of_file(path),
+            determined=True,
+            remarks=remarks,
         )
 
 

@@ -65,7 +65,9 @@ def file_of(path: str) -> Path:
     return file
 
 
-def hash_of_file(file: Path) -> str:
-    """Return the SHA-256 of a file."""
+def hash_of_file(file: Path, part: str = "") -> str:
+    """Return the SHA-256 of a file; of the file and a name, for a part of it."""
     with file.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
+        found = hashlib.file_digest(content, "sha256")
+    found.update(part.encode())
+    return found.hexdigest()

@@ -89,7 +89,8 @@ class FromOnnx(Source):
             network=wrapped,
             name=path.stem,
             origin=self.path if self.output is None else self.brief(),
-            files=hash_of_file(path),
+            files=hash_of_file(path, self.output or ""),
+            determined=True,
             remarks=(*(() if network else remarks), *on_input),
         )
 
