@@ -48,7 +48,7 @@ BareText = Annotated[str, _BARE]
 _REFERENCE = re.compile(
     r"""(?<=[(,=])(\s*)"""
     r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()])"""
-    r"""|[^\W\d_][\w-]*[./][\w./-]+(?=\s*[,)]))"""
+    r"""|[^\W\d_][\w-]*[./:][\w./:-]+(?=\s*[,)]))"""
 )
 """An argument that is a path, a name in a file or a module, or a name such as ``owner/net-v1.5``, without
 quotes; arguments may follow."""

@@ -16,7 +16,8 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.data import Split, Splits
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
-from robustlab.evaluation.preprocessing import Preprocessed, Preprocessing, usual
+from robustlab.evaluation.preprocessing import usual
+from robustlab.models.preprocessing import Preprocessed, Preprocessing
 from robustlab.runs.evaluation import CheckRecord, Evaluation
 from robustlab.threats import L0, Unbounded
 
