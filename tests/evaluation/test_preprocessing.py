@@ -169,5 +169,5 @@ def test_the_command_gives_the_same_again(given: dict[str, Any], monkeypatch: py
     monkeypatch.setattr(robustlab, "evaluate", evaluate)
     words = shlex.split(EvaluationOptions(model="mnist_cnn", **given).command())
     assert CliRunner().invoke(app, words[1:]).exit_code == 2
-    values = (seen["mean"], seen["std"], seen["scale"])
+    values = (seen["mean"], seen["std"], seen.get("scale"))
     assert asked(*values) == asked(given["mean"], given["std"], given.get("scale", 1.0))

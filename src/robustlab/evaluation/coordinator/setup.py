@@ -186,10 +186,14 @@ def _context(
     except RobustlabError as error:
         if isinstance(error, UserCodeError) and error.quits:
             raise
-        usual = _adapted(request, first, progress)
-        if usual is request:
+        request, changes = _adapted(request, first)
+        if not changes:
             raise
-        request, classes = usual, _classes(usual, options, first)
+        classes = _classes(request, options, first)
+        if int(images.labels.max()) >= classes:  # then one output is not a binary classifier
+            raise
+        for change in changes:
+            progress.note(change)
     check_classes(classes, int(images.labels.max()))
     return EvaluationContext(
         subject=request.subject,
@@ -228,21 +232,18 @@ def _in_own_dtypes(request: LoadedInputs, first: Tensor, progress: Progress) -> 
     return replace(request, subject=cast(request.subject), surrogates=surrogates)
 
 
-def _adapted(request: LoadedInputs, first: Tensor, progress: Progress) -> LoadedInputs:
-    """Return the request with models that return logits (N, K), as far as `adapted` can; else the same."""
-    changed = {}
-    for loaded in (request.subject, *request.surrogates):
+def _adapted(request: LoadedInputs, first: Tensor) -> tuple[LoadedInputs, list[str]]:
+    """Return the request with models that return logits (N, K), as far as `adapted` can, and the changes."""
+    said: list[str] = []
+
+    def changed(loaded: LoadedClassifier) -> LoadedClassifier:
         model = loaded.model.model if isinstance(loaded.model, InOwnDtype) else loaded.model
         model, changes = adapted(model, first[:1])
-        for change in changes:
-            progress.note(f"{loaded.name}: {change}")
-        if changes:
-            remarks = (*loaded.remarks, *changes)
-            changed[id(loaded)] = replace(loaded, model=in_own_dtype(model, first), remarks=remarks)
-    if not changed:
-        return request
-    surrogates = tuple(changed.get(id(one), one) for one in request.surrogates)
-    return replace(request, subject=changed.get(id(request.subject), request.subject), surrogates=surrogates)
+        said.extend(f"{loaded.name}: {change}" for change in changes)
+        return replace(loaded, model=in_own_dtype(model, first), remarks=(*loaded.remarks, *changes))
+
+    surrogates = tuple(map(changed, request.surrogates))
+    return replace(request, subject=changed(request.subject), surrogates=surrogates), said
 
 
 def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -> int:

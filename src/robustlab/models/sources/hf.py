@@ -1,5 +1,8 @@
 """An image classifier of transformers: of the Hugging Face Hub, or a local folder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -40,7 +43,7 @@ class FromTransformers(Source):
         del note
         transformers = imported("transformers", "hf")
         advice = "give owner/name of an image classifier on huggingface.co, or a folder of save_pretrained"
-        with loading(f"hf({self.place})", advice):
+        with loading(f"hf({self.place})", advice), _without_bars(transformers, self.place):
             model = transformers.AutoModelForImageClassification.from_pretrained(self.place).eval()
         names = getattr(model.config, "id2label", None) or {}
         steps, remarks = _preprocessing(transformers, self.place)
@@ -52,6 +55,20 @@ class FromTransformers(Source):
             class_names=tuple(str(names[place]) for place in sorted(names)),
             remarks=remarks,
         )
+
+
+@contextmanager
+def _without_bars(transformers: Any, place: str) -> Iterator[None]:
+    """Show no progress of transformers while it reads a local folder, which is fast."""
+    bars = transformers.utils.logging
+    hidden = Path(place).is_dir() and bars.is_progress_bar_enabled()
+    if hidden:
+        bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hidden:
+            bars.enable_progress_bar()
 
 
 def _preprocessing(transformers: Any, place: str) -> tuple[Preprocessing | None, tuple[str, ...]]:
