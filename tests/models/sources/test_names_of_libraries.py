@@ -122,7 +122,8 @@ def test_robustbench(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SetupError, match=r"type: pip install robustbench 'setuptools<81'"):
         load_classifier("robustbench(Carmon2019Unlabeled)")
 
-    sets, threats = Enum("BenchmarkDataset", {"c": "cifar10"}), Enum("ThreatModel", {"i": "Linf"})
+    sets: Any = Enum("BenchmarkDataset", {"c": "cifar10"})  # type: ignore[misc]
+    threats: Any = Enum("ThreatModel", {"i": "Linf"})  # type: ignore[misc]
     package: Any = types.ModuleType("robustbench")
     zoo: Any = types.ModuleType("robustbench.model_zoo")
     zoo.enums = types.SimpleNamespace(BenchmarkDataset=sets, ThreatModel=threats)

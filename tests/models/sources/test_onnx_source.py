@@ -27,11 +27,11 @@ def loaded(text: object) -> LoadedClassifier:
 
 def test_gradients_are_those_of_the_network(tmp_path: Path) -> None:
     model, network = loaded(onnx_file(tmp_path / "net.onnx")).model, Net()
-    slopes = []
+    slopes: list[Tensor] = []
     for one in (model, network):
         points = IMAGES.clone().requires_grad_()
         slopes += torch.autograd.grad(one(points).square().sum(), points)
-    assert torch.allclose(*slopes, atol=1e-5)
+    assert torch.allclose(slopes[0], slopes[1], atol=1e-5)
 
 
 class Twice(nn.Module):
