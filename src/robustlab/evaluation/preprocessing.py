@@ -110,8 +110,8 @@ def check_channels(wished: Preprocessing | None, channels: int) -> None:
     if wished is not None and not wished.fits(channels):
         place = f", as {wished.origin} states" if wished.origin else ""
         raise SpecError(
-            f"{as_typed('mean')} has {len(wished.mean)} values and {as_typed('std')} {len(wished.std)}{place}; "
-            f"give one number for all channels (the images have {channels}), or one for each"
+            f"{as_typed('mean')} has {len(wished.mean)} values and {as_typed('std')} {len(wished.std)}"
+            f"{place}; give one number for all channels (the images have {channels}), or one for each"
         )
 
 
