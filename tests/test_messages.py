@@ -23,8 +23,8 @@ from robustlab.core import spec
 from robustlab.core.errors import RobustlabError
 from robustlab.core.spec import parse
 from robustlab.core.text import MESSAGE_LIMIT
+from robustlab.data.own import own_images
 from robustlab.evaluation.ensembles import attack_list
-from robustlab.evaluation.images import own_images
 from robustlab.exporters import as_exporter
 from robustlab.models import Model
 from robustlab.study.loading import load_recipe

@@ -15,8 +15,9 @@ import robustlab
 from robustlab.attacks import PGD
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
+from robustlab.data.own import own_images
 from robustlab.evaluation.coordinator import EvaluationOptions, execute
-from robustlab.evaluation.images import load_images, own_images
+from robustlab.evaluation.images import load_images
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """``robustlab doctor``: checks the installation, and predicts what the commands would do."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,8 @@ def _data(data_root: Path | None) -> tuple[dict[str, str], list[str]]:
 
     states, problems = {"looked for in": ", ".join(map(str, search_path(data_root)))}, []
     for name, dataset in units(Dataset).items():
+        if any(field.default is MISSING for field in fields(dataset)):  # type: ignore[arg-type]
+            continue  # its path is an argument
         try:
             if state := dataset().state(data_root):
                 states[name] = state

@@ -165,7 +165,9 @@ def as_numbers(name: str, numbers: Any, images: Tensor, *, negative: bool = Fals
         given = given.expand(len(images))
     whole = not (given.dtype.is_floating_point or given.dtype.is_complex or given.dtype == torch.bool)
     if given.shape != images.shape[:1] or not (whole or len(images) == 0):
-        raise DataError(f"{name} must be integers of shape ({len(images)},), found {_found(given)}")
+        one_hot = given.ndim == 2 and len(given) == len(images) and given.shape[1] > 1
+        hint = "; of one-hot rows take argmax(1)" if one_hot else ""
+        raise DataError(f"{name} must be integers of shape ({len(images)},), found {_found(given)}{hint}")
     given = given.detach().to(images.device, torch.int64)
     if not negative and len(images) and given.min() < 0:
         raise DataError(f"{name} must not be negative, found {int(given.min())}")

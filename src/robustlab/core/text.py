@@ -44,6 +44,16 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign in _LAYOUT else repr(sign)[1:-1] for sign in text)
 
 
+def file_part(text: str) -> str:
+    """Return a name or a spec as a part of a file's name, of at most 60 bytes.
+
+    Of a path only the last part stays, and of an argument its value: ``folder(path='my/photos', crop=224)``
+    becomes ``folder-photos-224``.
+    """
+    plain = re.sub(r"\b\w+=|[^(),='\"]*[/\\\\]+(?=[^(),='\"])", "", text)
+    return re.sub(r"[^\w.-]+", "-", plain).strip("-").encode()[:60].decode(errors="ignore")
+
+
 def a_kind(value: object) -> str:
     """Return the name of a value's type with its article: ``an int``, ``the class PGD``, ``None``."""
     if isinstance(value, type):

@@ -20,7 +20,7 @@ from robustlab.data.kmnist import KMNIST
 from robustlab.data.mnist import MNIST
 from robustlab.data.places import search_path
 from robustlab.data.source import ImageSource
-from robustlab.data.split import Split, Splits
+from robustlab.data.split import LoadedSplit, Split, Splits
 
 __all__ = [
     "CIFAR10",
@@ -32,11 +32,13 @@ __all__ = [
     "FashionMNIST",
     "FeatureRanges",
     "ImageSource",
+    "LoadedSplit",
     "Split",
     "Splits",
     "check_dataset",
     "features",
     "load_dataset",
+    "load_test",
     "search_path",
 ]
 
@@ -45,11 +47,13 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):  # a dataset regi
 
 
 def check_dataset(name: object) -> Dataset:
-    """Return the dataset unit of a name or spec.
+    """Return the dataset unit of a name or spec; a unit is returned unchanged.
 
     Raises:
         DataError: the name is unknown, or the arguments are wrong.
     """
+    if isinstance(name, Dataset):
+        return name
     known = units(Dataset)
     if not isinstance(name, str) or (called(name) or name) not in known:
         hint = did_you_mean(name, known) if isinstance(name, str) else ""
@@ -62,7 +66,7 @@ def check_dataset(name: object) -> Dataset:
 
 @own_settings()
 def load_dataset(
-    name: str = "auto",
+    name: str | Dataset = "auto",
     *,
     data_root: str | Path | None = None,
     validation_fraction: float = 0.2,
@@ -72,7 +76,8 @@ def load_dataset(
     """Load a dataset.
 
     Args:
-        name: of a dataset; ``robustlab ls datasets`` lists them.
+        name: of a dataset, or its spec, such as ``"emnist(split=letters)"``; ``robustlab ls datasets`` lists
+            them.
         data_root: the first folder in which its files are looked for; then come the environment variable
             ``ROBUSTLAB_DATA``, ``./data`` and the user's cache folder.
         validation_fraction: the share of the training part that is used for validation.
@@ -91,3 +96,23 @@ def load_dataset(
     check_share("validation_fraction", validation_fraction)
     check_whole("seed", seed, 0)
     return dataset.load(data_root=root, validation_fraction=validation_fraction, seed=seed, download=download)
+
+
+@own_settings()
+def load_test(
+    name: str | Dataset = "auto", *, data_root: str | Path | None = None, download: bool = True
+) -> LoadedSplit:
+    """Load the test split of a dataset, without the other ones where they lie apart.
+
+    Args:
+        name, data_root, download: as for `load_dataset`.
+
+    Returns:
+        The split; `LoadedSplit.fallback` says why if it is not of the wished dataset.
+
+    Raises:
+        DataError: as for `load_dataset`, of the files of the test split.
+    """
+    dataset = check_dataset(name)
+    root = None if data_root is None else as_path("data_root", data_root)
+    return dataset.load_test(data_root=root, download=download)

@@ -9,7 +9,7 @@ from robustlab.data.base import Dataset
 from robustlab.data.digits import Digits
 from robustlab.data.files import FileDataset
 from robustlab.data.mnist import MNIST
-from robustlab.data.split import Splits
+from robustlab.data.split import LoadedSplit, Splits
 
 
 @register("auto")
@@ -40,4 +40,13 @@ class Auto(Dataset):
             other = self.stand_in.load(
                 data_root=data_root, validation_fraction=validation_fraction, seed=seed, download=download
             )
+            return replace(other, fallback=str(error))
+
+    def load_test(self, *, data_root: Path | None, download: bool) -> LoadedSplit:
+        try:
+            return self.wished.load_test(data_root=data_root, download=download)
+        except DataError as error:
+            if self.wished.find(data_root) is not None:
+                raise
+            other = self.stand_in.load_test(data_root=data_root, download=download)
             return replace(other, fallback=str(error))

@@ -1,16 +1,19 @@
 """CIFAR-10 (Krizhevsky 2009, Learning Multiple Layers of Features from Tiny Images): small photos."""
 
-import tarfile
+import pickle
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from robustlab.core.spec import register
-from robustlab.data.files import FileDataset, md5_of
+from robustlab.data.files import FileDataset, from_tar
 
 _ARCHIVE = "cifar-10-python.tar.gz"
 _FOLDER = "cifar-10-batches-py"
+_META = f"{_FOLDER}/batches.meta"
 
 
 @register("cifar10")
@@ -38,14 +41,17 @@ class CIFAR10(FileDataset):
     }
     archives = {_ARCHIVE: "c58f30108f718f92721af3b95e74349a"}  # noqa: RUF012
 
+    test_files = (f"{_FOLDER}/test_batch", _META)
+
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        dataset = self.torchvision(root, train=train)
-        images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2).contiguous()
-        return images, torch.tensor(dataset.targets, dtype=torch.int64)
+        return read_batches([root / name for name in self.names(train=train) if name != _META])
 
     def unpacked(self, archive: Path, name: str) -> bytes:
-        if md5_of(archive) != self.archives[archive.name]:
-            raise ValueError("its MD5 is not that of the official file")
-        with tarfile.open(archive) as opened:
-            file = opened.extractfile(name)
-            return b"" if file is None else file.read()
+        return from_tar(archive, self.archives[archive.name], name)
+
+
+def read_batches(paths: Sequence[Path], labels: str = "labels") -> tuple[Tensor, Tensor]:
+    """Return the images (N, 3, 32, 32) and the labels (N,) of verified files in the format of CIFAR."""
+    batches = [pickle.loads(path.read_bytes(), encoding="latin1") for path in paths]
+    images = np.concatenate([batch["data"] for batch in batches]).reshape(-1, 3, 32, 32)
+    return torch.from_numpy(images), torch.tensor([label for batch in batches for label in batch[labels]])

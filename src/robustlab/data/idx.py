@@ -30,6 +30,8 @@ def idx_archives(*hashes: str) -> dict[str, str]:
 class IdxDataset(FileDataset):
     """60,000 training and 10,000 test images, 28x28, grey, ten classes."""
 
+    test_files = NAMES[2:]
+
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
         dataset = self.torchvision(root, train=train)
         return dataset.data[:, None], dataset.targets

@@ -84,11 +84,31 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadedSplit:
+    """One split of a dataset, loaded without the others.
+
+    Attributes:
+        name: the dataset's spec without defaults, e.g. ``"mnist"`` or ``"emnist(split=letters)"``.
+        source: where the files came from, for the report.
+        class_names: one per class; empty where the dataset has none.
+        fallback: why another dataset than the requested one was loaded, or an empty string.
+        remarks: notes for the user on the images, one sentence each.
+    """
+
+    split: Split
+    name: str
+    source: str
+    class_names: tuple[str, ...] = ()
+    fallback: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Splits:
     """The three splits of a dataset.
 
     Attributes:
-        name: the registered name, e.g. ``"mnist"``.
+        name: the dataset's spec without defaults, e.g. ``"mnist"`` or ``"emnist(split=letters)"``.
         source: where the files came from, for the report.
         class_names: one per class; empty where the dataset has none.
         fallback: why another dataset than the requested one was loaded, or an empty string.

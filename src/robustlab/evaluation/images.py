@@ -1,19 +1,19 @@
-"""The images to attack: a named dataset's test split, a user's function, or tensors."""
+"""The images to attack: a dataset's test split, a user's function, or a user's own images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from robustlab.core import user_code
 from robustlab.core.errors import DataError
-from robustlab.core.inputs import as_numbers, split_images
 from robustlab.core.text import a_kind, one_line
-from robustlab.data import Split, check_dataset, load_dataset
-from robustlab.data.source import ImageSource, LazyImages
+from robustlab.data import Dataset, Split, check_dataset, load_test
+from robustlab.data.own import OwnImages, as_split, own_images
 
 DEFAULT_N = 1000
 """The default number of attacked images of a named dataset."""
@@ -38,7 +38,7 @@ class EvaluationImages:
 
 
 def load_images(
-    dataset: str | Path | Split,
+    dataset: str | Path | Split | Dataset | OwnImages,
     *,
     data_root: str | Path | None = None,
     n: int | None = None,
@@ -47,8 +47,9 @@ def load_images(
     """Choose the images to attack.
 
     Args:
-        dataset: a dataset's name (for its test split); ``FILE.py:FUNCTION``, which returns images and labels
-            for `own_images`, or a split; or a split.
+        dataset: a dataset, its name or its spec (for its test split); ``FILE.py:FUNCTION``, which returns
+            images and labels for `own_images`, a split or a torch ``Dataset``; a split; or what `as_split`
+            takes.
         data_root: the first folder in which data is searched for.
         n: the number of images; default: 1,000 of a named dataset, all of a user's own images.
         note: called with a message if the import of a user's file takes long.
@@ -56,20 +57,26 @@ def load_images(
     Raises:
         DataError, SetupError: the images do not exist, or their number is 0.
     """
-    remarks, dataset = [], str(dataset) if isinstance(dataset, Path) else dataset
+    dataset = str(dataset) if isinstance(dataset, Path) else dataset
+    remarks: list[str] = []
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
-    elif user_code.is_user_code(dataset):
+    elif isinstance(dataset, tuple | TorchDataset | DataLoader):
+        own = as_split(dataset, note)
+        split, name, default = own.split, own.name, len(own.split)
+        remarks += own.remarks
+    elif isinstance(dataset, str) and user_code.is_user_code(dataset):
         made, _ = user_code.call(dataset, note)
-        if isinstance(made, Split):
+        if isinstance(made, Split | TorchDataset | DataLoader):
             return replace(load_images(made, n=n), name=one_line(dataset, 200))
         if not isinstance(made, tuple | list) or len(made) != 2:
-            raise DataError(f"{dataset} must return (images, labels) or a Split, but returned {a_kind(made)}")
+            raise DataError(f"{dataset} must return (images, labels), a Split or a Dataset, but returned {a_kind(made)}")
         split, name = own_images(*made), dataset
         default = len(split)
     else:
-        loaded = load_dataset(dataset, data_root=data_root)
-        split, name, default = loaded.test, loaded.name, DEFAULT_N
+        loaded = load_test(dataset, data_root=data_root)
+        split, name, default = loaded.split, loaded.name, DEFAULT_N
+        remarks += loaded.remarks
         if loaded.fallback:
             wished = check_dataset(dataset).wished.name
             remarks.append(f"{wished} is not available: these are {loaded.source}. Why: {loaded.fallback}")
@@ -80,9 +87,19 @@ def load_images(
         raise DataError(f"there must be at least one image to attack; n is {number}, of {len(split)} images")
     if n is not None and n > len(split):
         remarks.append(f"there are only {len(split)} images, not {n}; all of them are attacked")
+    if n is not None and n < len(split) and (unseen := _unseen(split.labels, n)):
+        remarks.append(unseen)
     return EvaluationImages(
         split=split, name=one_line(name, 200), n=min(number, len(split)), remarks=tuple(remarks)
     )
+
+
+def _unseen(labels: Tensor, n: int) -> str:
+    """Return a note if the first n of images that are sorted by class leave out half of the classes."""
+    shown, known = (len({*part.tolist()}) for part in (labels[:n], labels))
+    if 2 * shown > min(known, n) or (labels.diff() < 0).any():
+        return ""
+    return f"the images are sorted by class: the first {n} show {shown} of {known} classes; shuffle them"
 
 
 def _checked(split: Split) -> Split:
@@ -91,21 +108,3 @@ def _checked(split: Split) -> Split:
     if not isinstance(ids, Tensor) or ids.shape != checked.ids.shape or ids.dtype != torch.int64:
         raise DataError(f"ids must be an int64 torch.Tensor of shape ({len(checked)},), one per image")
     return replace(checked, ids=ids.cpu(), name=split.name)
-
-
-def own_images(images: Any, labels: Any) -> Split:
-    """Return a split of a user's own images, on the CPU; with ids 0..N-1.
-
-    Args:
-        images: (N, C, H, W), uint8 in 0..255 or float in [0, 1]; a tensor, a NumPy array or an `ImageSource`.
-        labels: (N,) integers, the true classes.
-
-    Raises:
-        RobustlabError: the images or labels are not valid.
-    """
-    if isinstance(images, ImageSource):
-        images = LazyImages.of(images)
-    elif not isinstance(images, LazyImages):
-        images = split_images(images).detach().cpu().contiguous()
-    labels = as_numbers("labels", labels, torch.empty(images.shape[0], 0))
-    return Split.of(images, labels, name="own")

@@ -22,10 +22,7 @@ from robustlab.runs.ledger import digest
 Constants = str | float | Sequence[float]
 """A name of `statistics`, or numbers: one, or one per channel; in a text, separated by commas."""
 
-_OTHERS = {
-    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "0.5": ((0.5,), (0.5,)),
-}
+_OTHERS = {"0.5": ((0.5,), (0.5,))}
 
 
 def statistics() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
@@ -40,13 +37,15 @@ def _of_datasets() -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
 def usual(images: Tensor) -> dict[str, Preprocessing]:
     """Return the usual preprocessings for images (N, C, H, W) in [0, 1], by their options.
 
-    Of all datasets only the one whose mean and standard deviation are nearest to those of the images: the
-    check classifies its images once for each preprocessing, and similar constants have similar answers.
+    Of all datasets only those that are widely used, and the one whose mean and standard deviation are nearest
+    to those of the images: the check classifies its images once for each preprocessing, and similar constants
+    have similar answers.
     """
     channels = images.shape[1]
     own = torch.cat([images.mean(dim=(0, 2, 3)), images.std(dim=(0, 2, 3), correction=0)]).tolist()
     datasets = {n: found for n, found in _of_datasets().items() if {*map(len, found)} == {channels}}
     nearest = sorted(datasets, key=lambda name: math.dist(own, [*datasets[name][0], *datasets[name][1]]))[:1]
+    nearest += [name for name in datasets if units(Dataset)[name].widely_used and name not in nearest]
     fitting = {
         f"--mean {name} --std {name}": Preprocessing(mean=mean, std=std)
         for name, (mean, std) in ({name: datasets[name] for name in nearest} | _OTHERS).items()

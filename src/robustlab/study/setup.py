@@ -8,7 +8,7 @@ from robustlab.core.device import resolve
 from robustlab.core.errors import RecipeError, did_you_mean
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
-from robustlab.core.text import shown
+from robustlab.core.text import file_part, shown
 from robustlab.core.user_code import is_user_code
 from robustlab.data import Splits, check_dataset
 from robustlab.options import StudyOptions
@@ -127,11 +127,11 @@ def _load(recipe: Recipe, options: StudyOptions, progress: Progress) -> Splits:
 def _default_folder(recipe: Recipe, options: StudyOptions, data: Splits) -> Path:
     """Return the default folder of the study; other data or seeds have another folder."""
     usual = recipe.data.dataset
-    usual = usual if is_user_code(usual) else check_dataset(usual).wished.name
+    usual = usual if is_user_code(usual) else check_dataset(usual).wished.shown_as
     parts = [
         recipe.name,
         *(["quick"] if options.quick else []),
-        *([data.name] if data.name != usual else []),
+        *([file_part(data.name)] if data.name != usual else []),
         *([f"seed-{options.seed}"] if options.seed else []),
     ]
     return Path("runs") / "-".join(parts)

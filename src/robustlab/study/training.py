@@ -19,7 +19,7 @@ from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import check_options, progress_of
 from robustlab.core.progress import Progress
 from robustlab.core.spec import parse
-from robustlab.core.text import shown, with_article
+from robustlab.core.text import file_part, shown, with_article
 from robustlab.core.user_code import is_user_code
 from robustlab.core.user_units import parse_trusted
 from robustlab.data import Split, Splits, check_dataset
@@ -230,7 +230,13 @@ def _default_folder(options: TrainOptions, objective: Objective, model: Model) -
     dataset = "own" if isinstance(options.dataset, Split) else str(options.dataset)
     dataset = Path(dataset.partition(":")[0]).stem if is_user_code(dataset) else dataset
     name = Path(str(options.model).partition(":")[0]).stem if options.model else model.name
-    parts = ["train", objective.name, name, dataset, *([f"seed-{options.seed}"] if options.seed else [])]
+    parts = [
+        "train",
+        objective.name,
+        name,
+        file_part(dataset),
+        *([f"seed-{options.seed}"] if options.seed else []),
+    ]
     return Path("runs") / "-".join(parts)
 
 

@@ -6,6 +6,8 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
 from robustlab.attacks import Attack, Criterion
 from robustlab.certify import Certifier, as_certifier
@@ -14,7 +16,7 @@ from robustlab.core.inputs import check_module
 from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
 from robustlab.core.spec import Unit
-from robustlab.data import Split
+from robustlab.data import Dataset, Split
 from robustlab.evaluation.coordinator.goals import as_goal
 from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.ensembles import Ensemble
@@ -25,12 +27,15 @@ _NAMES = {
     "Attack": Attack,
     "Certifier": Certifier,
     "Criterion": Criterion,
+    "DataLoader": DataLoader,
+    "Dataset": Dataset,
     "Engine": Engine,
     "Ensemble": Ensemble,
     "Progress": Progress,
     "Split": Split,
     "Tensor": Tensor,
     "ThreatModel": ThreatModel,
+    "TorchDataset": TorchDataset,
     "nn": nn,
     "np": np,
 }

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-import re
 from pathlib import Path
 
+from robustlab.core.text import file_part
 from robustlab.evaluation.coordinator.goals import spelled_target
 from robustlab.evaluation.coordinator.setup import LoadedInputs, eot_samples
 from robustlab.options import OF_OUTCOMES, EvaluationOptions
@@ -40,8 +40,8 @@ def default_folder(request: LoadedInputs, options: EvaluationOptions, owner: Own
     eps = f"-{request.threat.eps:g}" if request.threat.bounded else ""
     parts = [
         options.job,
-        _plain(request.subject.name),
-        _plain(Path(request.chosen.name).name),
+        file_part(request.subject.name),
+        file_part(request.chosen.name),
         request.threat.inner.name + eps,
         _hash(owner.identity)[:8],
     ]
@@ -50,8 +50,3 @@ def default_folder(request: LoadedInputs, options: EvaluationOptions, owner: Own
 
 def _hash(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def _plain(text: str) -> str:
-    """Return a text as a part of a file's name, of at most 60 bytes."""
-    return re.sub(r"[^\w.-]+", "-", text).encode()[:60].decode(errors="ignore")

@@ -17,12 +17,13 @@ from robustlab.core.inputs import check_classes, to_eval_mode
 from robustlab.core.isolation import working_folder
 from robustlab.core.own_dtype import InOwnDtype, dtype_of, in_own_dtype, short_name
 from robustlab.core.progress import Progress
+from robustlab.data.own import own_images
 from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
 from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import as_goal, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
-from robustlab.evaluation.images import EvaluationImages, load_images, own_images
+from robustlab.evaluation.images import EvaluationImages, load_images
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.rows import on_rows
