@@ -1,8 +1,7 @@
 """Every dataset: one file, found in the registry by all who name datasets, and verified before use."""
 
 import ast
-import gzip
-import hashlib
+import inspect
 import io
 import os
 import pickle
@@ -10,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from official_files import FILE_DATASETS, IDX, make_up
+from PIL import Image
+from scipy.io import loadmat
 from typer.testing import CliRunner
 
 import robustlab
@@ -25,59 +27,10 @@ from robustlab.cli.main import app
 from robustlab.core import spec
 from robustlab.core.errors import DataError, SetupError
 from robustlab.core.spec import register, units
-from robustlab.data import CIFAR10, Dataset, Split, Splits, load_dataset
+from robustlab.data import CIFAR10, Dataset, Split, Splits, load_dataset, load_test
+from robustlab.data.emnist import EMNIST
 from robustlab.data.files import FileDataset
-from robustlab.data.idx import NAMES, IdxDataset
 from robustlab.evaluation.preprocessing import statistics
-
-FILE_DATASETS = [unit for unit in units(Dataset).values() if issubclass(unit, FileDataset)]
-IDX = [unit for unit in FILE_DATASETS if issubclass(unit, IdxDataset)]
-
-
-def md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def make_up(unit: type[FileDataset], root: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
-    """Write archives of random images in the official format, and make their hashes the official ones."""
-    draw = np.random.default_rng(0)
-    folder = root / unit.folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if issubclass(unit, IdxDataset):
-        contents = {}
-        for name, count in zip(NAMES, (60_000, 60_000, 10_000, 10_000), strict=True):
-            shape = (count, 28, 28) if "images" in name else (count,)
-            header = b"\0\0\x08" + bytes([len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape)
-            values = draw.integers(0, 10, shape, dtype=np.uint8)
-            contents[name] = header + values.tobytes()
-        packed = {f"{name}.gz": gzip.compress(content, 0) for name, content in contents.items()}
-    else:
-        contents = {}
-        for name in unit.files:
-            images = draw.integers(0, 256, (20, 3072), dtype=np.uint8)
-            labels = draw.integers(0, 10, 20).tolist()
-            whole = {"data": images, "labels": labels, "label_names": list(unit.class_names)}
-            contents[name] = pickle.dumps(whole)
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w:gz") as archive:
-            for name, content in contents.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-        packed = dict.fromkeys(unit.archives, file.getvalue())
-    monkeypatch.setattr(unit, "archives", {name: md5(content) for name, content in packed.items()})
-    files = {name: (md5(contents[name]) if known else "", size) for name, (known, size) in unit.files.items()}
-    monkeypatch.setattr(unit, "files", files)
-    if unit is CIFAR10:
-        from torchvision import datasets
-
-        batches = [[name.rpartition("/")[2], digest] for name, (digest, _) in files.items()]
-        monkeypatch.setattr(datasets.CIFAR10, "train_list", batches[:5])
-        monkeypatch.setattr(datasets.CIFAR10, "test_list", batches[5:6])
-        monkeypatch.setitem(datasets.CIFAR10.meta, "md5", batches[6][1])
-    for name, content in packed.items():
-        (folder / name).write_bytes(content)
-    return contents
 
 
 @pytest.fixture
@@ -88,6 +41,24 @@ def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data"
 
 
+def first_test_image(unit: type[FileDataset], contents: dict[str, bytes]) -> Any:
+    """The first image (C, H, W) of the test part, read here byte by byte."""
+    name = unit().names(train=False)[0]
+    content = contents[name]
+    match unit.name:
+        case "svhn":
+            return loadmat(io.BytesIO(content))["X"][..., 0].transpose(2, 0, 1)
+        case "stl10":
+            return np.frombuffer(content, np.uint8)[: 3 * 96 * 96].reshape(3, 96, 96).transpose(0, 2, 1)
+        case "gtsrb":
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                photo = archive.read("GTSRB/Final_Test/Images/00000.ppm")
+            return np.array(Image.open(io.BytesIO(photo))).transpose(2, 0, 1)
+        case "cifar10" | "cifar100":
+            return pickle.loads(content)["data"][0].reshape(3, 32, 32)
+    return np.frombuffer(content, np.uint8)[16:800].reshape(1, 28, 28)
+
+
 @pytest.mark.parametrize("unit", FILE_DATASETS, ids=lambda unit: unit.name)
 def test_archives_are_unpacked_verified_and_read(
     unit: type[FileDataset], nowhere: Path, monkeypatch: pytest.MonkeyPatch
@@ -96,22 +67,40 @@ def test_archives_are_unpacked_verified_and_read(
     assert unit().state(nowhere).startswith(f"{nowhere / unit.folder}, verified")  # from archives alone
     data = load_dataset(unit.name, data_root=nowhere, download=False)
     assert data.name == unit.name
-    assert data.class_names == unit.class_names
-    assert len(set(data.class_names)) == data.classes == 10
+    assert data.class_names == unit().classes()
+    assert len(set(data.class_names)) == data.classes
     channels = data.train.images.shape[1]
-    assert len(unit.mean) == len(unit.std) == channels
-    assert statistics()[unit.name] == (unit.mean, unit.std)
+    assert {len(unit.mean), len(unit.std)} in ({channels}, {0})
+    assert statistics().get(unit.name, ((), ())) == (unit.mean, unit.std)
     for name, content in contents.items():
         assert (nowhere / unit.folder / name).read_bytes() == content
     whole = sum(len(split) for split in (data.train, data.validation))
     assert torch.cat([data.train.ids, data.validation.ids]).sort().values.equal(torch.arange(whole))
     assert data.train.images.dtype == torch.uint8
-    test = contents[NAMES[2]] if issubclass(unit, IdxDataset) else pickle.loads(contents[list(unit.files)[5]])
-    first = np.frombuffer(test, np.uint8)[16:800] if isinstance(test, bytes) else test["data"][0]
-    assert np.array_equal(data.test.tensor()[0].numpy().ravel(), first)
+    assert np.array_equal(data.test.tensor()[0].numpy(), first_test_image(unit, contents))
     state = unit().state(nowhere)
     assert state.startswith(f"{nowhere / unit.folder}, verified")
     assert ("; of " in state and "only the size" in state) == any(not md5 for md5, _ in unit.files.values())
+
+
+@pytest.mark.parametrize("unit", FILE_DATASETS, ids=lambda unit: unit.name)
+def test_the_test_part_needs_only_its_own_files(
+    unit: type[FileDataset], nowhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = make_up(unit, nowhere, monkeypatch)
+    whole = load_dataset(unit.name, data_root=nowhere, download=False)
+    for name in unit().names(train=True):
+        (nowhere / unit.folder / name).unlink()
+        (nowhere / unit.folder / f"{name}.gz").unlink(missing_ok=True)
+    for name in unit.archives if unit not in IDX else ():
+        (nowhere / unit.folder / name).unlink()
+    test = load_test(unit.name, data_root=nowhere, download=False)
+    assert test.split.sha256() == whole.test.sha256()
+    assert (test.name, test.class_names, test.fallback) == (unit.name, whole.class_names, "")
+    assert test.source == whole.source
+    with pytest.raises(DataError, match="is missing"):
+        load_dataset(unit.name, data_root=nowhere, download=False)
+    assert contents.keys() == {*unit().names(train=True), *unit().names(train=False)}
 
 
 @pytest.mark.parametrize("unit", FILE_DATASETS, ids=lambda unit: unit.name)
@@ -122,11 +111,12 @@ def test_what_is_damaged_is_named(
     make_up(unit, nowhere, monkeypatch)
     if damage == "file":
         load_dataset(unit.name, data_root=nowhere)
-        path = nowhere / unit.folder / list(unit.files)[1]
-        if not unit.files[list(unit.files)[1]][0]:
+        name = unit().names(train=True)[-1]
+        path = nowhere / unit.folder / name
+        if not unit.files[name][0]:
             path.write_bytes(path.read_bytes()[:-1])  # only its size is known
     else:
-        path = nowhere / unit.folder / next(iter(unit.archives))
+        path = nowhere / unit.folder / next(iter(unit.archives or unit.files))
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
@@ -141,7 +131,8 @@ def test_what_is_damaged_is_named(
 def test_what_is_nowhere_says_where_it_was_looked_for(unit: type[FileDataset], nowhere: Path) -> None:
     with pytest.raises(DataError) as caught:
         load_dataset(unit.name, data_root=nowhere, download=False)
-    for part in (*unit.files, *unit.archives, str(nowhere / unit.folder), "--data-root", "ROBUSTLAB_DATA"):
+    files = unit().names(train=True) + unit().names(train=False)
+    for part in (*files, *unit.archives, str(nowhere / unit.folder), "--data-root", "ROBUSTLAB_DATA"):
         assert part in str(caught.value)
     assert f"into the folder {Path('DIR', unit.folder)}, then pass" in str(caught.value)
     assert "downloaded when needed" in unit().state(nowhere)
@@ -151,23 +142,41 @@ def test_what_is_nowhere_says_where_it_was_looked_for(unit: type[FileDataset], n
 def test_the_hashes_are_those_of_torchvision(unit: type[FileDataset]) -> None:
     from torchvision import datasets
 
-    if unit is CIFAR10:
-        known: Any = datasets.CIFAR10
-        theirs = {
-            f"{known.base_folder}/{name}": digest for name, digest in known.train_list + known.test_list
-        }
-        theirs[f"{known.base_folder}/{known.meta['filename']}"] = known.meta["md5"]
-        assert {name: digest for name, (digest, _) in unit.files.items()} == theirs
-        assert unit.archives == {known.filename: known.tgz_md5}
-    else:
-        known = getattr(datasets, unit.__name__)
-        assert unit.archives == dict(known.resources)
+    known: Any = getattr(datasets, unit.__name__)
+    match unit.name:
+        case "cifar10" | "cifar100":
+            listed = [*known.train_list, *known.test_list, [known.meta["filename"], known.meta["md5"]]]
+            assert files_of(unit) == {f"{known.base_folder}/{name}": digest for name, digest in listed}
+            assert unit.archives == {known.filename: known.tgz_md5}
+        case "svhn":
+            assert files_of(unit) == {
+                name: md5 for _, name, md5 in map(known.split_list.get, ("train", "test"))
+            }
+        case "stl10":
+            listed = [*known.train_list[:2], *known.test_list]
+            assert files_of(unit) == {f"{known.base_folder}/{name}": digest for name, digest in listed}
+            assert unit.archives == {known.filename: known.tgz_md5}
+        case "gtsrb":
+            source = inspect.getsource(known)
+            assert all(name in source and digest in source for name, digest in files_of(unit).items())
+        case "emnist":
+            assert unit.archives == {"gzip.zip": known.md5}
+            for split in known.splits:
+                dataset = EMNIST(split=split)
+                assert list(dataset.classes()) == known.classes_split_dict[split]
+                assert dataset.names(train=True)[0] == f"emnist-{split}-train-images-idx3-ubyte"
+        case _:
+            assert unit.archives == dict(known.resources)
+
+
+def files_of(unit: type[FileDataset]) -> dict[str, str]:
+    return {name: digest for name, (digest, _) in unit.files.items()}
 
 
 @pytest.mark.parametrize("unit", FILE_DATASETS, ids=lambda unit: unit.name)
 def test_the_normalisation_is_that_of_the_training_images(unit: type[FileDataset]) -> None:
     dataset = unit()
-    if dataset.find() is None:
+    if dataset.find() is None or not unit.mean:
         pytest.skip(f"{unit.name} is on no disk here; set ROBUSTLAB_DATA")
     splits = load_dataset(unit.name)
     images = torch.cat([splits.train.tensor(), splits.validation.tensor()]).float().div_(255)
@@ -260,14 +269,15 @@ def test_one_new_file_is_all_that_a_dataset_needs(tmp_path: Path) -> None:
 
 
 SOURCES = Path(robustlab.__file__).parent
-MAY_NAME = {"options.py", "training_options.py", "cli/examples.py"}
-"""Defaults, and examples for users."""
+MAY_NAME = {"options.py", "training_options.py", "cli/examples.py", "core/aliases.py"}
+"""Defaults, examples for users, and words that users know of other libraries."""
 
 
 def named_datasets(text: str) -> list[str]:
     """Return the datasets that code names in its texts, except in docstrings and paths of recipes.
 
-    The names ``auto`` and ``digits`` are common words, so only a text that is nothing else counts.
+    The names ``auto``, ``digits``, ``folder`` and so on are common words: only ``digits`` counts, as a text
+    of its own.
     """
     tree = ast.parse(text)
     bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
@@ -276,7 +286,7 @@ def named_datasets(text: str) -> list[str]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in bare
     ]
-    names = units(Dataset).keys() - {"auto", "digits"}
+    names = units(Dataset).keys() - {"auto", "digits", "folder", "hf", "npz"}
     return [
         found
         for found in texts

@@ -55,6 +55,9 @@ def check_dataset(name: object) -> Dataset:
     if isinstance(name, Dataset):
         return name
     known = units(Dataset)
+    if isinstance(name, str) and name.partition("(")[0].strip() in known and "(" in name and not called(name):
+        hint = 'put a path with spaces, brackets or digits after a slash in quotes: folder("my photos")'
+        raise DataError(f"can't parse dataset {shown(name)}; {hint}")
     if not isinstance(name, str) or (called(name) or name) not in known:
         hint = did_you_mean(name, known) if isinstance(name, str) else ""
         raise DataError(f"unknown dataset {shown(name)}{hint}; {offer(known)}")

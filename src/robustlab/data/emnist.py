@@ -10,6 +10,7 @@ from torch import Tensor
 
 from robustlab.core.spec import register
 from robustlab.data.files import FileDataset, md5_of
+from robustlab.data.idx import read_idx
 
 _COUNTS = {
     "balanced": (112_800, 18_800),
@@ -63,10 +64,7 @@ class EMNIST(FileDataset):
         return (*string.digits, *(letter for letter in letters if letter not in merged))
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        from torchvision.datasets.mnist import read_image_file, read_label_file
-
-        images, labels = (str(root / self.folder / name) for name in self.names(train=train))
-        return read_image_file(images)[:, None], read_label_file(labels)
+        return read_idx([root / self.folder / name for name in self.names(train=train)])
 
     def unpacked(self, archive: Path, name: str) -> bytes:
         if md5_of(archive) != self.archives[archive.name]:

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -27,14 +28,21 @@ def idx_archives(*hashes: str) -> dict[str, str]:
     return {f"{name}.gz": md5 for name, md5 in zip(NAMES, hashes, strict=True)}
 
 
+def read_idx(paths: Sequence[Path]) -> tuple[Tensor, Tensor]:
+    """Return the images (N, 1, H, W) and the labels (N,) of two verified files."""
+    from torchvision.datasets.mnist import read_image_file, read_label_file
+
+    images, labels = map(str, paths)
+    return read_image_file(images)[:, None], read_label_file(labels)
+
+
 class IdxDataset(FileDataset):
     """60,000 training and 10,000 test images, 28x28, grey, ten classes."""
 
     test_files = NAMES[2:]
 
     def read(self, root: Path, *, train: bool) -> tuple[Tensor, Tensor]:
-        dataset = self.torchvision(root, train=train)
-        return dataset.data[:, None], dataset.targets
+        return read_idx([root / self.folder / name for name in self.names(train=train)])
 
     def unpacked(self, archive: Path, name: str) -> bytes:
         md5, size = self.files[name]

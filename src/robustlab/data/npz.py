@@ -33,9 +33,10 @@ class NPZ(PartDataset):
         del download
         file = placed(self.path, data_root)
         try:
-            with np.load(file, allow_pickle=False) as content:
-                if not isinstance(content, np.lib.npyio.NpzFile):
-                    raise DataError(f"{file} holds one array; expected an .npz file of images and labels")
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                raise DataError(f"{file} holds one array; expected an .npz file of images and labels")
+            with content:
                 names = self._names(content.files, file, train=train)
                 arrays = [content[name] for name in names]
         except (OSError, EOFError, zipfile.BadZipFile) as error:
