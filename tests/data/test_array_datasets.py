@@ -166,9 +166,8 @@ def test_mnist_c_has_both_parts(here: Path) -> None:
 @pytest.fixture
 def saved(here: Path) -> Path:
     datasets = pytest.importorskip("datasets")
-    features = datasets.Features(
-        {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["a", "b", "c"]), "n": datasets.Value("int64")}
-    )  # fmt: skip
+    kinds = (datasets.Image(), datasets.ClassLabel(names=["a", "b", "c"]), datasets.Value("int64"))
+    features = datasets.Features(dict(zip(("picture", "kind", "n"), kinds, strict=True)))
     pictures = [Image.fromarray(image) for image in COLOURS]
     rows = {"picture": pictures, "kind": LABELS.tolist(), "n": LABELS.tolist()}
     table = datasets.Dataset.from_dict(rows, features=features)

@@ -10,7 +10,7 @@ from robustlab.core.spec import BareText, register
 from robustlab.data.arrays import as_labels, as_split_images
 from robustlab.data.cifar10 import CIFAR10
 from robustlab.data.corruptions import array_in, chosen
-from robustlab.data.parts import DataPart, PartDataset, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, no_training_part, placed
 
 _SEVERITIES = 5
 
@@ -28,7 +28,7 @@ class CIFAR10C(PartDataset):
 
     class_names = CIFAR10.class_names
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         if train:
             raise no_training_part(self)
@@ -42,7 +42,7 @@ class CIFAR10C(PartDataset):
                 f"{len(images):,} images and {len(labels):,} labels"
             )
         rows = slice((self.severity - 1) * n, self.severity * n)
-        return DataPart(
+        return ReadPart(
             images=as_split_images(images[rows], str(file))[0],
             labels=as_labels(labels[rows], n, f"{folder / 'labels.npy'}"),
             source=f"CIFAR-10-C (Hendrycks & Dietterich), {file}",

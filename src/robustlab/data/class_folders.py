@@ -8,7 +8,7 @@ from torch import Tensor
 
 from robustlab.core.errors import DataError
 from robustlab.core.text import shown
-from robustlab.data.parts import DataPart, mixed
+from robustlab.data.parts import ReadPart, mixed
 from robustlab.data.pictures import PictureFiles
 from robustlab.data.resizing import Resizing
 
@@ -74,10 +74,10 @@ def _counts(path: Path) -> bool:
 
 def part_of(
     paths: Sequence[Path], labels: Tensor, resizing: Resizing, class_names: Sequence[str], source: str
-) -> DataPart:
+) -> ReadPart:
     """Return the part of pictures in files, which are read as they are needed."""
     order, remarks = mixed(labels)
-    return DataPart(
+    return ReadPart(
         images=PictureFiles(paths, order, resizing),
         labels=labels,
         source=source,

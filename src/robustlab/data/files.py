@@ -209,7 +209,8 @@ class FileDataset(Dataset):
         try:
             root.mkdir(parents=True, exist_ok=True)
             for train in parts:
-                self.torchvision(root, train=train, download=True)
+                if not all((root / self.folder / name).is_file() for name in self.names(train=train)):
+                    self.torchvision(root, train=train, download=True)
         except (RuntimeError, OSError, EOFError, zlib.error, http.client.HTTPException) as error:
             reason = " ".join(str(error).split())
             self._give_up(data_root, f"downloading to {root} failed ({reason})")

@@ -6,7 +6,7 @@ from typing import Literal
 from robustlab.core.errors import DataError
 from robustlab.core.spec import BareText, register
 from robustlab.data.class_folders import classes_of, folders_in, part_of, pictures_in
-from robustlab.data.parts import DataPart, PartDataset, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, no_training_part, placed
 from robustlab.data.resizing import Pixels, Resize, Resizing
 
 _TRAIN, _TEST = "train", ("test", "val", "valid", "validation")
@@ -28,7 +28,7 @@ class Folder(PartDataset):
     channels: Literal[1, 3] = 3
     """3 for colours, 1 for grey."""
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         whole = placed(self.path, data_root)
         if not whole.is_dir():

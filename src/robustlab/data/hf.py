@@ -11,7 +11,7 @@ from robustlab.core.errors import DataError, SetupError, did_you_mean, offer
 from robustlab.core.inputs import as_numbers
 from robustlab.core.spec import BareText, register
 from robustlab.core.text import a_kind, shown
-from robustlab.data.parts import DataPart, PartDataset, mixed, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, mixed, no_training_part, placed
 from robustlab.data.pictures import Pictures
 from robustlab.data.resizing import Pixels, Resize, Resizing
 
@@ -46,7 +46,7 @@ class HuggingFace(PartDataset):
     channels: Literal[1, 3] = 3
     """3 for colours, 1 for grey."""
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         rows, split = self._rows(data_root, train=train, download=download)
         image, label = self._columns(rows.features)
         try:
@@ -55,7 +55,7 @@ class HuggingFace(PartDataset):
             raise DataError(f"{self.shown_as}: the column {label}: {error}") from None
         order, remarks = mixed(labels)
         resizing = Resizing(resize=self.resize, crop=self.crop, channels=self.channels)
-        return DataPart(
+        return ReadPart(
             images=TablePictures(rows, image, f"{self.path}, {split}", order, resizing),
             labels=labels,
             source=f"{self.path} of Hugging Face, split {split}, columns {image} and {label}",

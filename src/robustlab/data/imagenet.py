@@ -7,7 +7,7 @@ from pathlib import Path
 from robustlab.core.errors import DataError
 from robustlab.core.spec import BareText, register
 from robustlab.data.class_folders import classes_of, part_of, pictures_in
-from robustlab.data.parts import DataPart, PartDataset, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, no_training_part, placed
 from robustlab.data.resizing import Pixels, Resize, Resizing
 
 _MAPPING, _INDEX = "LOC_synset_mapping.txt", "imagenet_class_index.json"
@@ -31,14 +31,14 @@ class ImageNet(PartDataset):
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     widely_used = True
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         if train:
             raise no_training_part(self)
         return wordnet_part(placed(self.path, data_root), Resizing(resize=self.resize, crop=self.crop))
 
 
-def wordnet_part(folder: Path, resizing: Resizing) -> DataPart:
+def wordnet_part(folder: Path, resizing: Resizing) -> ReadPart:
     """Return the photos in a folder that has one folder per WordNet id, or in the folder ``val`` there.
 
     Raises:

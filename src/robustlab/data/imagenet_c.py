@@ -8,7 +8,7 @@ from pydantic import Field
 from robustlab.core.spec import BareText, register
 from robustlab.data.corruptions import chosen
 from robustlab.data.imagenet import wordnet_part
-from robustlab.data.parts import DataPart, PartDataset, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, no_training_part, placed
 from robustlab.data.resizing import Pixels, Resize, Resizing
 
 
@@ -27,7 +27,7 @@ class ImageNetC(PartDataset):
     crop: Pixels | None = None
     """The height and width of the centre that is cut out, after resizing."""
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         if train:
             raise no_training_part(self)

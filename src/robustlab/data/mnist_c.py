@@ -6,7 +6,7 @@ from robustlab.core.spec import BareText, register
 from robustlab.data.arrays import as_labels, as_split_images
 from robustlab.data.corruptions import array_in, chosen
 from robustlab.data.mnist import MNIST
-from robustlab.data.parts import DataPart, PartDataset, placed
+from robustlab.data.parts import PartDataset, ReadPart, placed
 
 
 @register("mnist_c")
@@ -20,13 +20,13 @@ class MNISTC(PartDataset):
 
     class_names = MNIST.class_names
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         folder = chosen(placed(self.path, data_root), self.corruption)
         part = "train" if train else "test"
         files = folder / f"{part}_images.npy", folder / f"{part}_labels.npy"
         images, _ = as_split_images(array_in(files[0]), str(files[0]))
-        return DataPart(
+        return ReadPart(
             images=images,
             labels=as_labels(array_in(files[1]), len(images), str(files[1])),
             source=f"MNIST-C (Mu & Gilmer), {folder}",

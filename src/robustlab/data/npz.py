@@ -8,7 +8,7 @@ import numpy as np
 from robustlab.core.errors import DataError
 from robustlab.core.spec import BareText, register
 from robustlab.data.arrays import as_labels, as_split_images
-from robustlab.data.parts import DataPart, PartDataset, mixed, no_training_part, placed
+from robustlab.data.parts import PartDataset, ReadPart, mixed, no_training_part, placed
 
 _TRAIN = (("x_train", "y_train"), ("train_images", "train_labels"))
 _TEST = (
@@ -29,7 +29,7 @@ class NPZ(PartDataset):
     path: BareText
     """The file."""
 
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         del download
         file = placed(self.path, data_root)
         try:
@@ -48,7 +48,7 @@ class NPZ(PartDataset):
         images, remarks = as_split_images(arrays[0], f"{names[0]} in {file.name}")
         labels = as_labels(arrays[1], len(images), f"{names[1]} in {file.name}")
         order, remark = mixed(labels)
-        return DataPart(
+        return ReadPart(
             images=images,
             labels=labels,
             source=f"the arrays {names[0]} and {names[1]} in {file}",

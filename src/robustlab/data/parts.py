@@ -17,7 +17,7 @@ from robustlab.data.splitting import train_and_validation
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataPart:
+class ReadPart:
     """A training or test part.
 
     Attributes:
@@ -46,7 +46,7 @@ class PartDataset(Dataset):
     """A dataset with a test part, and maybe a training part."""
 
     @abstractmethod
-    def part(self, *, train: bool, data_root: Path | None, download: bool) -> DataPart:
+    def part(self, *, train: bool, data_root: Path | None, download: bool) -> ReadPart:
         """Return one part; nothing of the other one is read.
 
         Raises:
