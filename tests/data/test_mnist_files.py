@@ -16,7 +16,7 @@ import torch
 
 from robustlab.core.errors import DataError
 from robustlab.core.files import part_of
-from robustlab.data import MNIST, load_dataset, search_path
+from robustlab.data import MNIST, load_dataset, load_test, search_path
 from robustlab.data.places import ENVIRONMENT
 
 NAMES = list(MNIST.files)
@@ -346,3 +346,15 @@ def test_a_download_is_used_at_once(
     data = load_dataset("auto", data_root=places["data_root"] if given_root else None)
     assert data.name == "mnist"
     assert MNIST().find() == (None if given_root else places["cache"])
+
+
+def test_the_test_split_alone_falls_back_too(
+    places: dict[str, Path], no_network: Callable[[Exception], None]
+) -> None:
+    del no_network
+    found = load_test("auto")
+    assert (found.name, len(found.split)) == ("digits", 359)
+    assert "MNIST was not found" in found.fallback
+    make_up(places["environment"], t10k_images_idx3=3)
+    with pytest.raises(DataError, match="t10k-images-idx3-ubyte is truncated"):
+        load_test("auto")

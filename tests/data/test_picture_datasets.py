@@ -16,6 +16,7 @@ from torchvision.datasets import ImageFolder
 
 import robustlab
 from robustlab.core.errors import DataError
+from robustlab.core.text import file_part
 from robustlab.data import Split, load_dataset, load_test
 from robustlab.data.pictures import _AHEAD
 from robustlab.data.resizing import Resizing
@@ -247,3 +248,18 @@ def test_an_evaluation_keeps_few_pictures_in_memory(here: Path, monkeypatch: pyt
     assert set(decoding.places) == set(range(300))
     assert decoding.most <= 2 * 16 + _AHEAD
     assert run.results.images.name == "folder(path=photos)"
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("mnist", "mnist"),
+        ("emnist(split=letters)", "emnist-letters"),
+        ("folder(path='/data/my photos/cats', crop=224)", "folder-cats-224"),
+        ("hf(path='owner/name')", "hf-name"),
+        ("my/own.py:make", "own.py-make"),
+        (r"C:\photos\cats", "cats"),
+    ],
+)
+def test_a_spec_as_a_part_of_a_folders_name(text: str, part: str) -> None:
+    assert file_part(text) == part
