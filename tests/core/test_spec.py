@@ -14,6 +14,7 @@ from robustlab.core import spec
 from robustlab.core.errors import SpecError
 from robustlab.core.factors import bound
 from robustlab.core.spec import Unit, parse, units
+from robustlab.data import Dataset
 from robustlab.defenses import Defense, Purifier
 from robustlab.models import CNN, Model, Reformer
 from robustlab.threats import Linf

@@ -30,8 +30,8 @@ def datasets() -> Iterator[None]:
         def load(self, *, data_root: Any, validation_fraction: float, seed: int, download: bool) -> Splits:
             del data_root, download
             images = SOURCE if self.lazy else SOURCE.rows(torch.arange(300))
-            part, options = (images, torch.arange(300) % 3), {"validation_fraction": validation_fraction}
-            return self.divided(part, part, seed=seed, source="made", **options)
+            part, share = (images, torch.arange(300) % 3), validation_fraction
+            return self.divided(part, part, validation_fraction=share, seed=seed, source="made")
 
     yield
     spec._registry[Dataset].pop("made")

@@ -70,7 +70,9 @@ def load_images(
         if isinstance(made, Split | TorchDataset | DataLoader):
             return replace(load_images(made, n=n), name=one_line(dataset, 200))
         if not isinstance(made, tuple | list) or len(made) != 2:
-            raise DataError(f"{dataset} must return (images, labels), a Split or a Dataset, but returned {a_kind(made)}")
+            raise DataError(
+                f"{dataset} must return (images, labels), a Split or a Dataset, but returned {a_kind(made)}"
+            )
         split, name = own_images(*made), dataset
         default = len(split)
     else:
