@@ -58,6 +58,11 @@ class Options:
 
     def __post_init__(self) -> None:
         texts_for_paths(self)
+        model = getattr(self, "model", None)
+        if not isinstance(model, str | None):
+            from robustlab.models.black_box import as_module
+
+            object.__setattr__(self, "model", as_module(model))
 
     def asked(self) -> dict[str, Any]:
         """Return the options as JSON values."""
@@ -75,11 +80,12 @@ class SubjectFields:
             "images (N, C, H, W) in [0, 1] to logits (N, K): FILE.py:NAME or package.module:NAME, a module "
             "there or a function that returns one; a name of `ls zoo`; run(FOLDER, NETWORK) of a study; a "
             ".safetensors or TorchScript file; or a composition of these, purifier(network=..., "
-            "classifier=...). In Python also the module itself",
+            "classifier=...). Without gradients: predict(FILE.py:NAME) or a server's URL. In Python also the "
+            "module, a function that predicts (predict=) or a scikit-learn classifier",
             command_line="text",
             by_place=True,
             flag="--model",
-            accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder or a .safetensors file",
+            accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder, a .safetensors file, a function",
         ),
     )
     weights: str | Path | None = option(

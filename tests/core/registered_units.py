@@ -18,7 +18,7 @@ from robustlab.defenses import Defense
 from robustlab.detectors import Detector
 from robustlab.exporters import Exporter
 from robustlab.models import CNN, DeepCNN, Model, PurifierModel, Reformer
-from robustlab.models.sources import Source
+from robustlab.models.sources import FromServer, Source
 from robustlab.threats import Linf, Masked, ThreatModel
 from robustlab.training import (
     AWP,
@@ -68,6 +68,9 @@ def instances(unit: type[Unit]) -> st.SearchStrategy[Unit]:
         arguments["objective"] = instances(Trades)
     if unit is Alternating:
         arguments |= dict.fromkeys(("first", "second"), instances(Trades))
+    if unit is FromServer:  # an address, and names of a header and of a variable of the environment
+        arguments["url"] = st.sampled_from(["http://localhost:8000", "https://a.b/c?key={KEY}"])
+        arguments |= {"header": st.just("X-API-Key"), "token": st.just("MY_TOKEN")}
     # Some arguments only go together with certain others.
     drawn = st.fixed_dictionaries(arguments).map(lambda chosen: _allowed(unit, chosen))
     return drawn.filter(lambda made: made is not None)  # type: ignore[return-value]

@@ -70,6 +70,8 @@ def _some(unit: type[Unit]) -> Unit:
         "bpda": {"part": "quantizer"},
         "targeted": {"classes": "next"},
         "code": {"reference": "my.py:make"},
+        "http": {"url": "http://localhost:8000/predict"},
+        "predict": {"reference": "my.py:predict"},
         "run": {"folder": "runs/mnist"},
         "saved": {"path": "net.pt"},
         "zoo": {"network": "mnist_cnn"},

@@ -67,7 +67,8 @@ def show_evaluation(run: EvaluationFolder) -> None:
         str(results.forwards + results.backwards),
     ]
     rows.append([f"[bold]{cell}[/bold]" for cell in last])
-    print_table(console, escape(results.title), "", _CASCADE, rows)
+    columns = _CASCADE if not results.subject.black_box else (*_CASCADE[:-1], Column("queries", 4))
+    print_table(console, escape(results.title), "", columns, rows)
     if results.certified is not None:
         console.print(f"Certified: {results.certified}")
     elif results.certificates is not None:

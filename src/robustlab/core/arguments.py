@@ -51,6 +51,10 @@ def checked_names(function: Callable[P, R]) -> Callable[P, R]:
 def known_names(function: str, known: Sequence[str], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a call's keyword arguments under their current names; an unknown one is a `SpecError`."""
     renamed = {current(name, known): value for name, value in given.items()}
+    if "predict" in renamed and "predict" not in known and "model" in known:
+        if "model" in renamed:
+            raise SpecError(f"{function} takes model or predict, not both")
+        renamed["model"] = renamed.pop("predict")
     for name in renamed.keys() - known:
         hint = did_you_mean(name, known)
         raise SpecError(f"{function} has no argument {shown(name)}{hint}; {offer(known)}")

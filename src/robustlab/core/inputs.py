@@ -79,7 +79,11 @@ def check_module(name: str, model: object) -> None:
         raise RobustlabError(
             f"{name} must be a torch.nn.Module; found the class {model.__name__}: call it first"
         )
-    hint = "; call it in the forward of a torch.nn.Module" if callable(model) else ""
+    hint = (
+        "; of a function that predicts make one: robustlab.models.BlackBox(function)"
+        if callable(model)
+        else ""
+    )
     raise RobustlabError(f"{name} must be a torch.nn.Module; found {a_kind(model)}{hint}")
 
 

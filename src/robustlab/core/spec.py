@@ -47,11 +47,12 @@ BareText = Annotated[str, _BARE]
 
 _REFERENCE = re.compile(
     r"""(?<=[(,=])(\s*)"""
-    r"""((?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()])"""
+    r"""(https?://[^\s,()'"\[\]]+(?=\s*[,)])"""
+    r"""|(?:~?/|\.{1,2}/)[^\s,()='"\[\]]+(?=\s*[,)])|[^\s,()='"\[\]:]+:[^\W\d]\w*(?=\s*[,()])"""
     r"""|[^\W\d_][\w-]*[./:][\w./:-]+(?=\s*[,)]))"""
 )
-"""An argument that is a path, a name in a file or a module, or a name such as ``owner/net-v1.5``, without
-quotes; arguments may follow."""
+"""An argument without quotes: a URL, a path, a name in a file or a module, or a name such as
+``owner/net-v1.5``; arguments may follow."""
 
 _LONGEST_TEXT = 10_000
 _DEEPEST_TEXT = 50

@@ -5,6 +5,7 @@ It also finds a class there, which is then a unit: ``my_file.py:MyAttack`` (`cor
 
 import ast
 import importlib.util
+import inspect
 import re
 import sys
 import threading
@@ -36,7 +37,9 @@ def is_user_code(text: str) -> bool:
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:\w+")
 
 
-def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[Any, str]:
+def call(
+    reference: str, note: Callable[[str], None] = lambda _: None, *, as_it_is: bool = False
+) -> tuple[Any, str]:
     """Call a function of a file with no argument; return what it returns, and the hash of the file.
 
     A network, or any other object that is not a function, is returned unchanged. The file can import the
@@ -45,6 +48,7 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
     Args:
         reference: ``FILE.py:NAME``, or ``package.module:NAME``, looked for as ``python -m`` does.
         note: called with a message if the import takes long.
+        as_it_is: return the function itself, without calling it.
 
     Raises:
         SetupError: there is no such file or name, or its code failed.
@@ -54,7 +58,8 @@ def call(reference: str, note: Callable[[str], None] = lambda _: None) -> tuple[
     # One block: settings of the file, such as the default dtype, still hold when its function is called.
     with scope.open(), _as_program(path), calling(reference):
         made = _member(_module(path, scope, module_name, note), path, name, "function")
-        if callable(made) and not isinstance(made, nn.Module):
+        if callable(made) and not isinstance(made, nn.Module) and not as_it_is:
+            _check_needs_nothing(made, reference)
             with _explained(f"{reference} failed"):
                 made = made()
         return made, hash_of_sources(path, scope)
@@ -103,6 +108,21 @@ def _member(module: ModuleType, path: Path, name: str, what: str) -> Any:
             f"{path} has no {what} {name!r}{did_you_mean(name, _functions(source))}; {_offer(source)}"
         )
     return getattr(module, name)
+
+
+def _check_needs_nothing(function: Any, reference: str) -> None:
+    """Refuse a function that can't be called without arguments, such as one that predicts."""
+    try:
+        arguments = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of a compiled one
+        return
+    several = {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}
+    needed = [each.name for each in arguments if each.default is each.empty and each.kind not in several]
+    if needed:
+        raise SetupError(
+            f"{reference} needs {', '.join(needed)}, and is called without arguments; "
+            f"if it predicts the classes of images, give predict({reference}) as the model"
+        )
 
 
 @contextmanager

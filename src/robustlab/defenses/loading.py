@@ -17,12 +17,22 @@ from robustlab.core.text import one_line, shown
 from robustlab.core.user_code import is_user_code
 from robustlab.defenses.base import ComposedDefense, Defense
 from robustlab.models.checkpoints import kind_of
-from robustlab.models.sources import FromCode, FromFile, FromRun, FromZoo, Loaded, Note, Source
+from robustlab.models.sources import (
+    FromCode,
+    FromFile,
+    FromRun,
+    FromServer,
+    FromZoo,
+    Loaded,
+    Note,
+    Source,
+)
 from robustlab.models.sources.saved import SUFFIXES
 from robustlab.shipped import zoo_names
 
 _LONGEST_PART = 30
 _LIBRARIES = ("torchvision(NAME)", "timm(NAME)", "hf(OWNER/NAME)")
+_PICKLES = {".pkl", ".pickle", ".joblib", ".skops"}
 _NONE: Mapping[str, Callable[[], Loaded]] = {}
 ARTICLES = {
     "autoencoder": "an autoencoder",
@@ -74,6 +84,8 @@ def source(text: str) -> Source | ComposedDefense:
             raise SpecError(f"{name} is a way to train; to use its network give run(FOLDER, NETWORK)")
         known = [*units(Source), *compositions]
         raise SpecError(f"unknown source {shown(name)}{did_you_mean(name, known)}; known: {', '.join(known)}")
+    if text.startswith(("http://", "https://")):
+        return FromServer(url=text)
     if is_user_code(text):
         return FromCode(reference=text)
     path = Path(text)
@@ -81,6 +93,11 @@ def source(text: str) -> Source | ComposedDefense:
         return FromRun(folder=text)
     if path.suffix in SUFFIXES or kind_of(path) == "torchscript":
         return FromFile(path=text)
+    if path.suffix in _PICKLES:
+        raise SetupError(
+            f"{shown(text)} runs code when it is read; give FILE.py:FUNCTION, a function of yours that loads "
+            "it and returns the classifier"
+        )
     if "(" in text:
         raise SpecError(
             f"can't parse model {shown(text)}; expected for example {Source.example}; put a path with "

@@ -19,6 +19,7 @@ from robustlab.defenses.base import ComposedDefense
 from robustlab.defenses.loading import ARTICLES, load, source
 from robustlab.evaluation.checked_model import logits_of
 from robustlab.evaluation.identity import describe, hash_tensors
+from robustlab.models.black_box import BlackBox
 from robustlab.models.checkpoints import load_weights
 from robustlab.models.preprocessing import Preprocessing
 from robustlab.models.sources import FromRun, Loaded, Source
@@ -86,7 +87,8 @@ def load_classifier(
     if isinstance(model, nn.Module):
         if network is not None:
             raise SetupError(_ONLY_OF_A_RUN)
-        loaded = Loaded(network=model, name=type(model).__name__, origin="Python")
+        called = model.name if isinstance(model, BlackBox) else type(model).__name__
+        loaded = Loaded(network=model, name=called, origin="Python")
     else:
         loaded = load(_named(str(model), network), note)
     return classifier_of(loaded, name=name, weights=weights, folder=here)

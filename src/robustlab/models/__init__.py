@@ -1,6 +1,7 @@
 """Networks: classifiers, autoencoders, the diffusion model, the GAN; loading, saving; the zoo."""
 
 from robustlab.models.base import Model, Normalize, Shape
+from robustlab.models.black_box import BlackBox
 from robustlab.models.cnn import CNN
 from robustlab.models.conv_vae import ConvVAE, ConvVAENetwork
 from robustlab.models.deep_cnn import DeepCNN
@@ -21,6 +22,7 @@ __all__ = [
     "CNN",
     "GAN",
     "VAE",
+    "BlackBox",
     "ConvVAE",
     "ConvVAENetwork",
     "DeepCNN",

@@ -22,12 +22,17 @@ be lower. ``evaluation``: anything else (the images, the classifier, the stored 
 have any value."""
 
 
+BlackBoxAnswers = Literal["", "scores", "labels"]
+"""What a classifier without gradients returns; empty: it may have gradients."""
+
+
 class Subject(Record):
     """The classifier: its source, and the hash of its weights.
 
     ``dtype`` is the number format of its input: fp32, fp64, fp16 or bf16. ``preprocessing`` is the layer in
     front of the network. ``preprocessing_from`` says what states it, such as the weights of a library; empty:
-    the user's options (``--mean``, ``--std``, ``--scale``, ``--resize``, ``--crop``).
+    the user's options (``--mean``, ``--std``, ``--scale``, ``--resize``, ``--crop``). ``black_box`` is what a
+    black box returns; then forward passes are the images that it was asked about, its queries.
     """
 
     name: Text
@@ -37,6 +42,7 @@ class Subject(Record):
     dtype: Text = "fp32"
     preprocessing: Text = ""
     preprocessing_from: Text = ""
+    black_box: BlackBoxAnswers = ""
 
 
 class Images(Record):

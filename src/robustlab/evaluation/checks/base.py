@@ -11,6 +11,7 @@ from robustlab.core.spec import Unit
 from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable, Passes
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import proportion
+from robustlab.models.black_box import is_black_box, queries
 from robustlab.runs.evaluation import CheckRecord, Doubt, Grade
 
 CRASHED = "could not be computed"
@@ -62,6 +63,9 @@ class Check(Unit, ABC):
     by_distance: ClassVar[bool] = False
     """Whether it makes sense only if the threat model bounds a distance."""
 
+    skips_black_box: ClassVar[bool] = False
+    """Whether it judges gradients, attacks with them or takes long; then it is skipped for a black box."""
+
     @abstractmethod
     def state(self, context: Context) -> str | None:
         """Return the hash of the parts of the evaluation that it reads; None if it costs no pass."""
@@ -72,6 +76,8 @@ class Check(Unit, ABC):
 
     @final
     def _check_applies(self, context: Context) -> None:
+        if self.skips_black_box and is_black_box(context.runner.model):
+            raise NotApplicable("the classifier is a black box, without gradients")
         if self.doubts == "attacks":
             context.check_unsettled()
         if self.by_distance and not context.runner.threat.bounded:
@@ -90,17 +96,19 @@ class Check(Unit, ABC):
         Raises:
             UserCodeError: the model's code ends the program.
         """
-        spent = Passes()
+        spent, before = Passes(), queries(context.runner.model)
         context = replace(context, runner=replace(context.runner, spent=spent))
         try:
             with seeding.isolated(seeding.derive(context.runner.seed, "checks", self.id)):
-                return self._record(self.find(context), spent)
+                outcome = self.find(context)
         except NotApplicable as reason:
             outcome = CheckResult(grade="skip", found=str(reason), n=0)
         except Exception as error:
             if isinstance(error, UserCodeError) and error.quits:
                 raise
             outcome = CheckResult(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
+        if is_black_box(context.runner.model):  # passes of other networks are not its queries
+            spent = Passes(forwards=queries(context.runner.model) - before)
         return self._record(outcome, spent)
 
     def _record(self, outcome: CheckResult, spent: Passes) -> CheckRecord:

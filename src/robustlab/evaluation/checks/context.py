@@ -10,7 +10,11 @@ from robustlab.attacks import Attack, IfMasked
 from robustlab.core import seeding
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
+from robustlab.models.black_box import is_black_box
 from robustlab.runs.ledger import Outcome, digest
+
+BLACK_BOX_IMAGES = 16
+"""The most images of a check on a black box, whose answers may be slow or cost money; our choice."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +193,7 @@ class Context:
         return self._sample(self.found.certified, most, "no image is proven")
 
     def _sample(self, ids: Iterable[int], most: int, otherwise: str, split: Split | None = None) -> Sample:
+        most = min(most, BLACK_BOX_IMAGES) if is_black_box(self.runner.model) else most
         wanted = torch.tensor(sorted(ids), dtype=torch.int64)
         if len(wanted) == 0:
             raise NotApplicable(otherwise)

@@ -17,6 +17,7 @@ MAX_MISSED = 0.5
 class Decisions(ActiveCheck):
     """Runs a gradient attack, for each image, within the distance that HopSkipJump needed."""
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "Gradients come as near as decisions alone"

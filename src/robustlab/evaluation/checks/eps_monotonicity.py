@@ -28,6 +28,7 @@ MAX_ROBUST = 0.01
 class Monotone(ActiveCheck):
     """Runs the same attack at several eps."""
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "More freedom breaks more"
@@ -59,6 +60,7 @@ class Extremes(ActiveCheck):
     classifier may be constant on the whole pixel range.
     """
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "eps = 0 breaks nothing; an unbounded eps breaks everything"

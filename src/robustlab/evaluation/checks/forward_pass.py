@@ -42,6 +42,7 @@ def _watched() -> Iterator[list[str]]:
 class ForwardPass(ActiveCheck):
     """Watches a forward pass for gradients inside it."""
 
+    skips_black_box = True
     cheap = True
     doubts = "attacks"
     title = "A forward pass optimises nothing"
@@ -67,6 +68,7 @@ class ForwardPass(ActiveCheck):
 class FixedState(ActiveCheck):
     """Compares the weights before and after a forward pass."""
 
+    skips_black_box = True
     cheap = True
     title = "A forward pass changes nothing"
     expected = "every parameter and every buffer as before"

@@ -20,6 +20,7 @@ SQUARE = Square(queries=600, rescale=True)
 class GradientFree(SurvivorCheck):
     """Square, with its own random numbers, on the images that withstood all attacks."""
 
+    skips_black_box = True
     title = "An attack without gradients finds no more"
     expected = f"Square lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (

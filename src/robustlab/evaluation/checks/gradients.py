@@ -39,6 +39,7 @@ def useless(gradients: Tensor) -> Tensor:
 class ZeroGradients(ActiveCheck):
     """Computes gradients at a random point of the threat model, of two losses."""
 
+    skips_black_box = True
     by_distance = True
     cheap = True
     doubts = "attacks"
@@ -78,6 +79,7 @@ class ShatteredGradients(ActiveCheck):
     failure.
     """
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "Gradients lead as far as their means"

@@ -23,6 +23,7 @@ TARGETED_LIMIT = 0.01
 class MoreSteps(SurvivorCheck):
     """More and shorter steps of PGD than the usual hundred."""
 
+    skips_black_box = True
     title = "More steps find no more"
     expected = f"{STEPS} steps of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
@@ -37,6 +38,7 @@ class MoreSteps(SurvivorCheck):
 class MoreRestarts(SurvivorCheck):
     """Short gradient attacks from random starts."""
 
+    skips_black_box = True
     title = "More restarts find no more"
     expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (
@@ -57,6 +59,7 @@ class MoreRestarts(SurvivorCheck):
 class Targets(SurvivorCheck):
     """An attack towards each of the most likely wrong classes, chosen for the norm."""
 
+    skips_black_box = True
     title = "Aiming at single classes finds no more"
     expected = (
         f"descents towards the {TARGETS} likeliest wrong classes, by the margin, lower robust accuracy by at "

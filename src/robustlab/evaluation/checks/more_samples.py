@@ -20,6 +20,7 @@ LIMIT = 0.01
 class MoreSamples(ActiveCheck):
     """Attacks survivors with means over twice as many samples of the classifier."""
 
+    skips_black_box = True
     doubts = "attacks"
     title = "Asking a random classifier more often finds no more"
     expected = f"means over twice as many passes lower robust accuracy by at most {percent(LIMIT)}"

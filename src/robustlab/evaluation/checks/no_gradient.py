@@ -1,23 +1,23 @@
 """Is there a gradient? Checked before the first attack: without gradients most attacks have no effect."""
 
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from typing import get_args
 
 import torch
 from torch import Tensor
 
-from robustlab.attacks import Attack, frozen
+from robustlab.attacks import frozen
 from robustlab.attacks.losses import Loss
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, is_out_of_memory
-from robustlab.core.spec import register, units
+from robustlab.core.spec import register
 from robustlab.core.text import one_line
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.checks.gradients import useless
-from robustlab.threats import ThreatModel
+from robustlab.evaluation.ensembles.listing import gradient_free
 
 FIRST_IMAGES, MAX_IMAGES = 4, 16
 """The number of images checked first, and the number checked before the check fails."""
@@ -27,6 +27,7 @@ FIRST_IMAGES, MAX_IMAGES = 4, 16
 class NoGradient(ActiveCheck):
     """Looks for a non-zero gradient of any loss."""
 
+    skips_black_box = True
     by_distance = True
     cheap = True
     doubts = "attacks"
@@ -54,17 +55,6 @@ class NoGradient(ActiveCheck):
         free = ", ".join(gradient_free(runner.threat))
         found = f"no gradient at all: {reason}; {asked}; attacks that need none: {free}"
         return CheckResult(grade="fail" if misled else "warn", found=found, n=n)
-
-
-def gradient_free(threat: ThreatModel) -> list[str]:
-    """Return the names of the registered attacks within a threat model that need no gradient."""
-    attacks = []
-    for name, kind in units(Attack).items():
-        if not any(field.default is MISSING for field in fields(kind)):  # type: ignore[arg-type]
-            attack = kind()
-            if attack.supports(threat) and not attack.needs_gradient:
-                attacks.append(name)
-    return attacks
 
 
 def _reason(runner: AttackRunner, block: Split) -> str:

@@ -20,6 +20,7 @@ LIMIT = 0.005
 class OneStep(ActiveCheck):
     """Counts the images that FGSM breaks and that many steps, or the whole evaluation, do not."""
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "Many steps break what one step breaks"

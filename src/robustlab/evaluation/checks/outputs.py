@@ -23,6 +23,7 @@ exp(-87.3)."""
 class Softmax(ActiveCheck):
     """Checks whether the outputs are probabilities, and of which kind."""
 
+    skips_black_box = True
     cheap = True
     doubts = "attacks"
     title = "The outputs are logits, not probabilities"
@@ -59,6 +60,7 @@ class Softmax(ActiveCheck):
 class LogitScale(ActiveCheck):
     """Measures the differences of the logits."""
 
+    skips_black_box = True
     cheap = True
     doubts = "attacks"
     title = "The logits are not too far apart"

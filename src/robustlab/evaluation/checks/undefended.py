@@ -31,6 +31,7 @@ class Undefended(ActiveCheck):
     break it within the same threat model. BPDA of a part becomes the exact gradient there.
     """
 
+    skips_black_box = True
     by_distance = True
     doubts = "attacks"
     title = "The attacks break a network without a defense"

@@ -76,6 +76,7 @@ def assemble(
             dtype=short_name(dtype_of(context.model)),
             preprocessing=str(context.subject.preprocessing or ""),
             preprocessing_from=context.subject.preprocessing.origin if context.subject.preprocessing else "",
+            black_box=context.black_box,
         ),
         images=Images(
             name=request.chosen.name,
@@ -120,11 +121,17 @@ def assemble(
             pass_time=context.pass_time,
             versions=environment.versions(),
         ),
-        forwards=n * context.eot_samples + sum(row.forwards for row in spent),
+        forwards=n * context.eot_samples + sum(row.forwards for row in spent) + _at_start(cascade),
         backwards=sum(row.backwards for row in spent),
         seconds=_seconds(cascade, findings) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )
+
+
+def _at_start(cascade: Cascade) -> int:
+    """Return about how many images a black box was asked before its clean images; each may cost money."""
+    record = cascade.store.stage(f"{cascade.context.key}/answers")
+    return 0 if record is None else int(record.payload.get("queries", 0))
 
 
 def _seconds(cascade: Cascade, findings: CascadeResult) -> float:

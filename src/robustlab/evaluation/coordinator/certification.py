@@ -53,6 +53,8 @@ def _unprovable(certifier: Certifier, context: EvaluationContext) -> str:
     """Return why no certifier is asked; empty if one is."""
     if other := [criterion for criterion in context.criteria if not criterion.changes_class]:
         return f"a proof that the class stays does not exclude the goal {other[0]!r}"
+    if context.black_box:
+        return "it is a black box, without layers to bound"
     if context.eot_samples > 1 and certifier.confidence == 1:
         return "a random classifier has no proofs"
     if dtype_of(context.model) != torch.float32:

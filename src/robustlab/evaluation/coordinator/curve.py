@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 
-from robustlab.attacks import FMN, Attack, SigmaZero, SteepestMinNorm
+from robustlab.attacks import FMN, Attack, HopSkipJump, SigmaZero, SteepestMinNorm
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.core.errors import SpecError
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
+from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import AttackStage, Certify, succeeded
 from robustlab.evaluation.metrics import proportion
 from robustlab.runs.evaluation import RobustCurve
@@ -48,6 +49,23 @@ def nearest_within(
     )
 
 
+def nearest_of(context: EvaluationContext) -> tuple[AttackStage, ...]:
+    """Return the searches of `nearest_within`, or for a black box those without gradients.
+
+    Raises:
+        SpecError: no search without gradients supports the threat model.
+    """
+    if not context.black_box:
+        return nearest_within(context.threat, context.criteria)
+    attack, wider = HopSkipJump(), context.threat.at(points(context.threat)[-1])
+    if not attack.supports(context.threat):
+        raise SpecError(f"a curve of a black box needs {attack.supported_norms}; found {context.threat!r}")
+    return tuple(
+        AttackStage(attack=attack, threat=wider, criterion=criterion, min_norm=True)
+        for criterion in context.criteria
+    )
+
+
 def points(threat: ThreatModel) -> list[float]:
     """Return the eps of the curve, from 0 to 4/3 of the threat model's, including that one."""
     grid = [float(f"{threat.eps * step / _AT_EPS:.6g}") for step in range(_STEPS + 1)]
@@ -86,7 +104,7 @@ def robust_curve(cascade: Cascade, findings: CascadeResult) -> RobustCurve:
         None if certify is None else [proportion(c, n) for c in _certified(cascade, findings, certify)]
     )
     return RobustCurve(
-        attack=", ".join(repr(stage.attack) for stage in nearest_within(context.threat)),
+        attack=", ".join(dict.fromkeys(repr(stage.attack) for stage in cascade.nearest)),
         eps=points(context.threat),
         robust=[proportion(count, n) for count in left],
         certified=certified,

@@ -17,7 +17,7 @@ from robustlab.evaluation.coordinator.assemble import assemble
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
-from robustlab.evaluation.coordinator.curve import nearest_within, robust_curve
+from robustlab.evaluation.coordinator.curve import nearest_of, robust_curve
 from robustlab.evaluation.coordinator.pictures import save_pictures
 from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.coordinator.verdicts import verdicts
@@ -48,7 +48,9 @@ def attacks_of(request: LoadedInputs, context: EvaluationContext) -> tuple[Attac
         SpecError: an attack does not support the threat model, or a target.
     """
     targeted = any(criterion.targeted for criterion in context.criteria)
-    return resolved(request.asked, context.threat, context.classes, targeted=targeted)
+    return resolved(
+        request.asked, context.threat, context.classes, targeted=targeted, black_box=context.black_box
+    )
 
 
 def cascade_of(
@@ -70,7 +72,7 @@ def cascade_of(
             for criterion in context.criteria
             for attack in attacks
         ),
-        nearest=nearest_within(context.threat, context.criteria) if options.curve else (),
+        nearest=nearest_of(context) if options.curve else (),
         certify=certification(context, options, progress.note) if options.certify else None,
         further=("checks",) if options.checks else (),
     )
@@ -87,6 +89,9 @@ def evaluated(
         folder: the folder of the files.
         checks: which checks run, if the options want any; see `checked`.
     """
+    access = _access(cascade)
+    for sentence in access:
+        cascade.progress.note(sentence)
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
     findings = cascade.run()
     of_images = verdicts(findings)
@@ -104,7 +109,7 @@ def evaluated(
         of_images,
         request=request,
         command=_as_typed(options).command(),
-        remarks=[*said, *_contradicted(cascade, findings)],
+        remarks=[*access, *said, *_contradicted(cascade, findings)],
         checks=computed,
         seconds_of_checks=seconds,
         curve=curve,
@@ -133,6 +138,18 @@ def _as_typed(options: EvaluationOptions) -> EvaluationOptions:
     if not options.surrogates:  # a search for certificates has none
         return replace(options, model=model)
     return replace(options, model=model, surrogates=tuple(map(named, options.surrogates)))
+
+
+def _access(cascade: Cascade) -> list[str]:
+    """Return a remark on a classifier without gradients: what it returns, and what attacks it."""
+    answers = cascade.context.black_box
+    if not answers:
+        return []
+    attacks = ", ".join(dict.fromkeys(stage.attack.brief() for stage in cascade.stages))
+    return [
+        f"black box: {cascade.context.subject.name} returns {answers} and no gradients; attacks: "
+        f"{attacks or 'none'}; no proofs; the cost is the number of queries, the images it is asked about"
+    ]
 
 
 def _contradicted(cascade: Cascade, findings: CascadeResult) -> list[str]:

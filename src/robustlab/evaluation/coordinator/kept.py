@@ -13,6 +13,7 @@ from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, key_of
+from robustlab.models.black_box import queries
 from robustlab.runs.ledger import StageRecord
 from robustlab.runs.store import RunStore
 
@@ -30,8 +31,8 @@ processors, smaller than those between settings."""
 _COARSER = 50.0
 """The multiple of the tolerance for a model that computes in 16 bits."""
 
-_CLASSIFIED = 128
-"""The number of clean images whose class is compared with the ledger's."""
+_CLASSIFIED, _FEW_CLASSIFIED = 128, 16
+"""The number of clean images whose class is compared with the ledger's, and that of a black box."""
 
 _APART, _SIGNIFICANT = 0.01, 1e-4
 """A difference of confidences, and a p-value, that only another model explains."""
@@ -81,7 +82,8 @@ def answers_of(context: EvaluationContext, key: str) -> StageRecord:
     first = {name: rows[: len(context.models)] for name, rows in answers.items()}
     varies = not _alike(context, first, _answers(context, 1, seed=1))
     seeded = not varies or _alike(context, first, _answers(context, 1))
-    payload = {"answers": answers if seeded else {}, "varies": varies}
+    asked = queries(context.model) - context.queries_before
+    payload = {"answers": answers if seeded else {}, "varies": varies, "queries": asked}
     return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
 
 
@@ -101,7 +103,7 @@ def _classifies_otherwise(context: EvaluationContext, store: RunStore, *, varies
     For a model with varying answers: whether the accuracy differs significantly.
     """
     rows = {row.image_id: row for row in store.outcomes(key_of(context, Clean()))}
-    split = context.split.take(slice(_CLASSIFIED))
+    split = context.split.take(slice(_FEW_CLASSIFIED if context.black_box else _CLASSIFIED))
     split = split.take(torch.isin(split.ids, torch.tensor(list(rows), dtype=torch.int64)))
     if not len(split):
         return False

@@ -16,6 +16,7 @@ from robustlab.core.device import fast_bf16
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.jobs.context import EvaluationContext
+from robustlab.models.black_box import batch_of
 from robustlab.options import EvaluationOptions
 from robustlab.runs.ledger import StageRecord
 from robustlab.runs.records import PassTime
@@ -54,6 +55,8 @@ def measured(
     def report(tried: int, following: int) -> None:
         progress.note(f"memory does not suffice for {tried} images at once; going on with {following}")
 
+    if context.black_box:  # a pass may be slow or cost money, and knows no other precision
+        return replace(context, batch_size=BatchSize(options.batch_size or batch_of(context.model), report))
     size = BatchSize(options.batch_size or _fitting(context, bf16=False), report)
     exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (context.subject, *context.surrogates))
     context = replace(context, batch_size=size, bf16=options.precision == "bf16" and not exact)

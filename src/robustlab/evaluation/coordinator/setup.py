@@ -29,6 +29,7 @@ from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.rows import on_rows
 from robustlab.evaluation.subject import LoadedClassifier, class_count, in_fastest_layout, load_classifier
 from robustlab.models.adapters import adapted
+from robustlab.models.black_box import is_black_box, number_classes, queries
 from robustlab.models.preprocessing import sentences_on
 from robustlab.options import EvaluationOptions
 from robustlab.threats import ThreatModel, as_threat
@@ -181,6 +182,9 @@ def _context(
     if options.eight_bit:
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
+    before = queries(request.subject.model)
+    for loaded in (request.subject, *request.surrogates):
+        number_classes(loaded.model, int(images.labels.max()) + 1)
     request = _in_own_dtypes(request, first, progress)
     try:
         classes = _classes(request, options, first)
@@ -213,6 +217,7 @@ def _context(
         # `measured` decides both, when a ledger exists that keeps the choice.
         bf16=False,
         batch_size=BatchSize(options.batch_size or 1),
+        queries_before=before,
     )
 
 
@@ -249,9 +254,10 @@ def _adapted(request: LoadedInputs, first: Tensor) -> tuple[LoadedInputs, list[s
 
 def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -> int:
     """Return the number of classes, after passing one image and then two through every model."""
-    classes = class_count(request.subject.model, first[:1])
-    # Memory may suffice for only one image.
-    in_batches(first, 2, partial(class_count, request.subject.model))
+    few = first if is_black_box(request.subject.model) else first[:1]
+    classes = class_count(request.subject.model, few)
+    if len(few) < len(first):  # memory may suffice for only one image
+        in_batches(first, 2, partial(class_count, request.subject.model))
     for surrogate in request.surrogates:
         count = in_batches(first, 2, partial(class_count, surrogate.model))[0]
         if count != classes:
@@ -260,6 +266,6 @@ def _classes(request: LoadedInputs, options: EvaluationOptions, first: Tensor) -
             )
     given = (options.model, *options.surrogates)
     for loaded, asked in zip((request.subject, *request.surrogates), given, strict=True):
-        if not isinstance(asked, nn.Module):
+        if not isinstance(asked, nn.Module) and not is_black_box(loaded.model):
             in_fastest_layout(loaded.model, first)
     return classes

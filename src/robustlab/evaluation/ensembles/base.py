@@ -17,6 +17,16 @@ class Ensemble(Unit, ABC):
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         """Return the attacks in order; those that do not support the threat model are left out."""
 
+    def black_box_stages(self, threat: ThreatModel, classes: int, *, only_labels: bool) -> tuple[Attack, ...]:
+        """Return the attacks on a classifier without gradients: by default those that need none.
+
+        Args:
+            threat, classes: those of `stages`.
+            only_labels: whether the classifier returns labels, without scores.
+        """
+        del only_labels
+        return tuple(attack for attack in self.stages(threat, classes) if not attack.needs_gradient)
+
     @property
     def eot_samples(self) -> int:
         """The default number of evaluations of a random classifier at each point."""

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import MISSING, fields
 from typing import Any
 
 from robustlab.attacks import Attack
@@ -12,6 +13,7 @@ from robustlab.core.spec import syntax, units, without_quotes
 from robustlab.core.text import a_kind, shown
 from robustlab.core.user_units import is_user_unit, parse_trusted, split_list, user_unit
 from robustlab.evaluation.ensembles.base import Ensemble
+from robustlab.runs.evaluation import BlackBoxAnswers
 from robustlab.threats import ThreatModel
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]
@@ -91,8 +93,24 @@ def _one(text: str, note: Callable[[str], None]) -> Attack | Ensemble:
     raise SpecError(f"unknown attack or ensemble {shown(name.id)}{hint}; {offer(accepted, 'attacks')}")
 
 
+def gradient_free(threat: ThreatModel) -> list[str]:
+    """Return the names of the registered attacks within a threat model that need no gradient."""
+    attacks = []
+    for name, kind in units(Attack).items():
+        if not any(field.default is MISSING for field in fields(kind)):  # type: ignore[arg-type]
+            attack = kind()
+            if attack.supports(threat) and not attack.needs_gradient:
+                attacks.append(name)
+    return attacks
+
+
 def resolved(
-    asked: tuple[Attack | Ensemble, ...], threat: ThreatModel, classes: int, *, targeted: bool = False
+    asked: tuple[Attack | Ensemble, ...],
+    threat: ThreatModel,
+    classes: int,
+    *,
+    targeted: bool = False,
+    black_box: BlackBoxAnswers = "",
 ) -> tuple[Attack, ...]:
     """Return the attacks that will run, in order; duplicates run once.
 
@@ -101,23 +119,40 @@ def resolved(
         threat, classes: for `Ensemble.stages`.
         targeted: whether the attacker has a target class; members of ensembles without support for it are
             left out.
+        black_box: what the classifier returns, if it has no gradient: ``"scores"`` or ``"labels"``.
 
     Raises:
-        SpecError: an attack does not support the threat model, or an ensemble has none that does.
+        SpecError: an attack does not support the threat model, or an ensemble has none that does; or it needs
+            a gradient, and the classifier has none.
     """
     attacks: list[Attack] = []
     for unit in asked:
-        members = unit.stages(threat, classes) if isinstance(unit, Ensemble) else (unit,)
+        members = _members(unit, threat, classes, black_box) if isinstance(unit, Ensemble) else (unit,)
         if targeted and isinstance(unit, Ensemble):
             members = tuple(attack for attack in members if attack.inner.targetable)
         if not members:
-            raise SpecError(f"{unit!r} has no attack for {threat!r}")
+            without = " without gradients" if black_box else ""
+            raise SpecError(f"{unit!r} has no attack{without} for {threat!r}")
         for attack in members:
             if not attack.supports(threat):
                 raise SpecError(
                     f"{attack.inner.name} supports {attack.inner.supported_norms}, not {threat!r}"
                 )
+            if black_box and attack.needs_gradient:
+                estimated = " or gradient=spsa()" if hasattr(attack.inner, "gradient") else ""
+                raise SpecError(
+                    f"{attack.inner.name} needs a gradient, and the classifier is a black box; attacks that "
+                    f"need none: {', '.join(gradient_free(threat))}{estimated}"
+                )
             if targeted and not attack.inner.targetable:
                 raise SpecError(f"{attack.inner.name} can't move towards a target class")
         attacks += members
     return tuple(dict.fromkeys(attacks))
+
+
+def _members(
+    unit: Ensemble, threat: ThreatModel, classes: int, black_box: BlackBoxAnswers
+) -> tuple[Attack, ...]:
+    if black_box:
+        return unit.black_box_stages(threat, classes, only_labels=black_box == "labels")
+    return unit.stages(threat, classes)

@@ -11,9 +11,11 @@ from robustlab.attacks import (
     PGD,
     Attack,
     Corruption,
+    HopSkipJump,
     IfMasked,
     IfShattered,
     MarginSearch,
+    RandomPoints,
     RotationTranslation,
     SigmaZero,
     Square,
@@ -35,12 +37,25 @@ class Standard(Ensemble):
     sigma-zero. Smoothed gradients and Square run only on images with masked gradients; on others they would
     cost most and find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid
     of rotations and translations.
+
+    On a black box random points come first, and then Square; if only labels are known, HopSkipJump. For L0,
+    and for L1 by labels, robustlab has no such search: many random points alone.
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         targets = min(TARGETS, classes - 1)
         chosen = self._unbounded() if not threat.bounded else self._within(threat, targets)
         return tuple(attack for attack in chosen if attack.supports(threat))
+
+    def black_box_stages(self, threat: ThreatModel, classes: int, *, only_labels: bool) -> tuple[Attack, ...]:
+        del classes
+        if not threat.bounded:
+            return self._unbounded()
+        search = HopSkipJump(steps=20) if only_labels else Square(queries=5000, rescale=True)
+        chance = (
+            RandomPoints(count=20, draw="corners") if search.supports(threat) else RandomPoints(count=1000)
+        )
+        return tuple(attack for attack in (chance, search) if attack.supports(threat))
 
     def _within(self, threat: ThreatModel, targets: int) -> tuple[Attack, ...]:
         blind, blind_twice = (IfMasked(attack=Square(queries=5000, restarts=count)) for count in (1, 2))

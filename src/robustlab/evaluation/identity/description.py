@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from robustlab.core.installed import is_library, is_library_file
 from robustlab.evaluation.identity.code import compiled, files_in, functions_of, names_in, variables_in
 from robustlab.evaluation.identity.tensors import digest, graph_of, hash_of, hash_tensors
+from robustlab.models.black_box import BlackBox
 
 _OF_TORCH = set(vars(nn.Module()))
 """Attributes of every module: parameters, buffers and submodules are hashed separately."""
@@ -122,6 +123,8 @@ class _Description:
         texts = []
         for name, module in modules.items():
             settings = {key: value for key, value in vars(module).items() if key not in _OF_TORCH}
+            if isinstance(module, BlackBox):  # its counters change
+                settings = module.settings()
             if "_orig_mod" in module._modules:  # different in every process
                 settings = {}
             forward = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]

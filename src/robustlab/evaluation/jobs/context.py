@@ -18,7 +18,9 @@ from robustlab.evaluation.classify import Responses, responses
 from robustlab.evaluation.identity import identity_of
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
+from robustlab.models.black_box import is_black_box, only_labels
 from robustlab.options import OF_OUTCOMES
+from robustlab.runs.evaluation import BlackBoxAnswers
 from robustlab.runs.ledger import digest
 from robustlab.runs.records import PassTime
 from robustlab.threats import ThreatModel
@@ -74,6 +76,7 @@ class EvaluationContext:
         bf16: whether attacks search in bf16.
         pass_time: the time of a pass in both precisions, if it decided the precision.
         in_train_mode: names of the classifier's parts in train mode, if the classifier itself was not.
+        queries_before: how many images a black box was asked about before the evaluation.
     """
 
     subject: LoadedClassifier
@@ -93,6 +96,14 @@ class EvaluationContext:
     batch_size: BatchSize
     pass_time: PassTime | None = None
     in_train_mode: tuple[str, ...] = ()
+    queries_before: int = 0
+
+    @property
+    def black_box(self) -> BlackBoxAnswers:
+        """What the classifier returns, if it has no gradient."""
+        if not is_black_box(self.model):
+            return ""
+        return "labels" if only_labels(self.model) else "scores"
 
     @cached_property
     def classifier_key(self) -> str:

@@ -13,13 +13,15 @@ _SIZE = (390, 290)
 _LEAST_SPAN = 0.04
 
 
-def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure]) -> Chart:
+def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure], *, queries: bool = False) -> Chart:
     """Return a staircase: one step per attack, numbered as in the table.
 
     Args:
         passes: total passes per image, before the first attack and after each.
         accuracies: the accuracy at these points.
+        queries: whether the passes are those of a black box.
     """
+    spent = "queries" if queries else "passes"
 
     def paint(figure: Canvas) -> None:
         axes = figure.add_subplot()
@@ -36,10 +38,10 @@ def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure]) -> Char
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.10g}"))
         axes.minorticks_off()
         _zoom(axes, min(lows), max(highs))
-        axes.set_xlabel("passes per image, forward and backward")
+        axes.set_xlabel(f"{spent} per image{'' if queries else ', forward and backward'}")
         axes.set_ylabel("accuracy left")
 
-    return chart("cascade", "Accuracy left against the passes that the attacks spent", _SIZE, paint)
+    return chart("cascade", f"Accuracy left against the {spent} that the attacks spent", _SIZE, paint)
 
 
 def _number_steps(axes: Axes, passes: Sequence[float], values: Sequence[float]) -> None:

@@ -70,7 +70,7 @@ def figure_of(results: Evaluation, name: FigureName) -> Figure:
 
 def _cascade(view: EvaluationView) -> Chart:
     accuracies = [step.row.robust if step.row else view.results.clean for step in view.steps]
-    return cascade_chart([step.passes for step in view.steps], accuracies)
+    return cascade_chart([step.passes for step in view.steps], accuracies, queries=view.queries)
 
 
 def _flips(view: EvaluationView) -> Chart:

@@ -56,7 +56,8 @@ def _headline(view: EvaluationView) -> list[str]:
 
 def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     def line(number: int, row: AttackRow) -> list[str]:
-        passes = f"{text.count(row.forwards)} / {text.count(row.backwards)}"
+        passes = text.count(row.forwards)
+        passes = passes if view.queries else f"{passes} / {text.count(row.backwards)}"
         return [
             str(number),
             code(row.attack),
@@ -70,8 +71,13 @@ def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     if not view.results.rows:
         return []
     lines = [line(number, row) for number, row in enumerate(view.results.rows, start=1)]
-    head = ["", "Attack", "accuracy left", "first to break", "images met", "passes", "time"]
-    notes = [words.order(view), words.unconfirmed(view), "Passes: forward / backward."]
+    cost = "queries" if view.queries else "passes"
+    head = ["", "Attack", "accuracy left", "first to break", "images met", cost, "time"]
+    notes = [
+        words.order(view),
+        words.unconfirmed(view),
+        "" if view.queries else "Passes: forward / backward.",
+    ]
     chart = f"![{charts.cascade.title}](figures/cascade.svg)" if charts.cascade else ""
     return ["## Attacks", " ".join(note for note in notes if note), table(head, lines), chart]
 
@@ -122,18 +128,21 @@ def _broken(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     ]
 
 
+def _spent(view: EvaluationView, forwards: int, backwards: int) -> list[str]:
+    return [text.count(forwards), *([] if view.queries else [text.count(backwards)])]
+
+
 def _cost(view: EvaluationView) -> list[str]:
     results = view.results
     lines = [
         [
             part.title,
-            text.count(part.forwards),
-            text.count(part.backwards),
+            *_spent(view, part.forwards, part.backwards),
             "–" if part.seconds is None else text.duration(part.seconds),
         ]
         for part in view.spendings
     ]
-    total = [text.count(results.forwards), text.count(results.backwards), text.duration(results.seconds)]
+    total = [*_spent(view, results.forwards, results.backwards), text.duration(results.seconds)]
     compute, images = results.compute, results.images
     versions = ", ".join(f"{name} {version}" for name, version in compute.versions.items())
     facts = [
@@ -146,6 +155,7 @@ def _cost(view: EvaluationView) -> list[str]:
         f"- images: {plain(images.name)}, {plain(images.split)}, SHA-256 {code(images.sha256)}",
         f"- {plain(versions)}",
     ]
-    table_ = table(["", "forward passes", "backward passes", "time"], [*lines, ["Total", *total]])
+    heads = ["queries"] if view.queries else ["forward passes", "backward passes"]
+    table_ = table(["", *heads, "time"], [*lines, ["Total", *total]])
     again = f"```sh\n{results.command}\n```" if results.command and "```" not in results.command else ""
     return ["## Cost and origin", table_, "\n".join(facts), again]

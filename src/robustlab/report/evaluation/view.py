@@ -51,6 +51,11 @@ class EvaluationView:
         self.results = results
 
     @property
+    def queries(self) -> bool:
+        """Whether the cost is the number of queries of a black box."""
+        return bool(self.results.subject.black_box)
+
+    @property
     def checks(self) -> list[CheckRecord]:
         """The checks, the worst first."""
         return [check for grade in _SEVERITY for check in self.results.graded(grade)]

@@ -1,0 +1,297 @@
+"""A classifier of which only the answers are known: a function, a scikit-learn classifier, a server.
+
+It has no gradient. An evaluation asks `is_black_box`, so a module of your own may set ``black_box = True``.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustlab.core.calling import UserCodeError
+from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.core.text import a_kind
+
+Kind = Literal["probabilities", "logits", "labels"]
+"""What a prediction function returns."""
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+_CERTAIN = 30.0
+"""The logit of a label, beside 0 for the other classes: a probability of 1 in float32 for few classes."""
+
+_BATCH = 250
+"""Images per pass, unless the function takes fewer at once."""
+
+_SUM = 0.02
+"""How far from 1 the sum of an image's probabilities may be: servers round them."""
+
+
+class BudgetSpentError(UserCodeError):
+    """The classifier may not be asked about more images."""
+
+    quits = True
+
+
+class BlackBox(nn.Module):
+    """A classifier without gradients, from a function that predicts.
+
+    Args:
+        predict: takes images (N, C, H, W) in [0, 1] and returns probabilities or logits (N, K), or labels,
+            integers (N,). A dict such as ``{"logits": ...}`` says which. Images and answers are float32 NumPy
+            arrays; the answer may be a tensor, too.
+        classes: K; it is only needed if labels are returned. Default there: as many as the images have.
+        answers: what it returns: ``"probabilities"``, ``"logits"`` or ``"labels"``. With ``"auto"`` the first
+            answer decides: integers (N,) are labels, and rows of numbers in [0, 1] that sum up to 1 are
+            probabilities.
+        tensors: whether it takes a tensor instead of an array; always so for a module.
+        batch_size: the most images that it gets at once; default: all of a pass.
+        budget: how many images it may be asked about; default: any number.
+
+    Attributes:
+        queries: how many images it was asked about so far.
+
+    Raises:
+        SpecError: an argument is wrong.
+    """
+
+    black_box: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        predict: Callable[[Any], Any],
+        *,
+        classes: int | None = None,
+        answers: Kind | Literal["auto"] = "auto",
+        tensors: bool = False,
+        batch_size: int | None = None,
+        budget: int | None = None,
+    ) -> None:
+        super().__init__()
+        if not callable(predict) or isinstance(predict, type):
+            raise SpecError(f"predict must be a function of images; found {a_kind(predict)}")
+        if answers not in (*KINDS, "auto"):
+            raise SpecError(f"answers must be one of auto, {', '.join(KINDS)}; found {answers!r}")
+        for name, value, least in (
+            ("classes", classes, 2),
+            ("batch_size", batch_size, 1),
+            ("budget", budget, 1),
+        ):
+            if value is not None and (type(value) is not int or value < least):
+                raise SpecError(f"{name} must be a whole number, at least {least}; found {value!r}")
+        self.predict, self.classes, self.answers = predict, classes, answers
+        self.tensors = tensors or isinstance(predict, nn.Module)
+        self.batch_size, self.budget = batch_size, budget
+        self.queries = 0
+        self._labels_of: int | None = classes
+        self._kind: Kind | None = None if answers == "auto" else answers
+        self._width: int | None = None
+
+    @property
+    def name(self) -> str:
+        """A short name for users."""
+        return str(getattr(self.predict, "__name__", type(self.predict).__name__)).strip("<>")
+
+    @property
+    def only_labels(self) -> bool:
+        """Whether its answers are labels; before the first answer False, unless it was said."""
+        return self._kind == "labels"
+
+    def settings(self) -> dict[str, object]:
+        """Return what its answers depend on; the rest changes from call to call, or only the cost."""
+        predict = getattr(self.predict, "described_as", self.predict)
+        return {"predict": predict, "classes": self.classes, "answers": self.answers, "tensors": self.tensors}
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, K), the logarithms of probabilities, on the images' device.
+
+        Raises:
+            RobustlabError: an answer is not as described, or the budget is spent.
+        """
+        parts = torch.split(images, self.batch_size or max(1, len(images)))
+        return torch.cat([self._logits(part) for part in parts]).to(images.device)
+
+    def _logits(self, images: Tensor) -> Tensor:
+        n = len(images)
+        if self.budget is not None and self.queries + n > self.budget:
+            raise BudgetSpentError(
+                f"the budget of {self.budget:,} queries is spent: {self.queries:,} are done, and the next "
+                f"step needs {n:,}. What was finished is kept; the same command goes on, with a new budget"
+            )
+        given: Any = images.detach().float()
+        self.queries += n
+        answer = self.predict(given if self.tensors else given.cpu().numpy().copy())
+        kind, values = self._read(answer, n)
+        if kind == "labels":
+            return self._of_labels(values)
+        if self._width not in {None, values.shape[1]} or self.classes not in {None, values.shape[1]}:
+            raise RobustlabError(
+                f"the prediction has {values.shape[1]} classes; before it had {self._width or self.classes}"
+            )
+        self._width = values.shape[1]
+        if kind == "probabilities":
+            # A probability of 0 becomes the smallest normal number: its logarithm is finite.
+            values = values.clamp(min=torch.finfo(torch.float32).tiny).log()
+        return values
+
+    def _of_labels(self, labels: Tensor) -> Tensor:
+        known, highest = self._labels_of, int(labels.max()) if len(labels) else 0
+        if known is None:
+            raise RobustlabError("the prediction holds labels; say how many classes exist: classes=")
+        if highest >= known:
+            raise RobustlabError(
+                f"the prediction has the label {highest}, but there are {known} classes, from 0 on; say how "
+                f"many exist: classes={highest + 1}"
+            )
+        return _CERTAIN * nn.functional.one_hot(labels, known).float()
+
+    def _read(self, answer: object, n: int) -> tuple[Kind, Tensor]:
+        """Return the kind of an answer, and its values: (n,) int64 labels or (n, K) float32."""
+        said: Kind | None = self._kind
+        if isinstance(answer, Mapping):
+            named = [kind for kind in ("logits", "probabilities", "labels") if kind in answer]
+            if not named:
+                found = ", ".join(map(str, answer))[:80]
+                raise RobustlabError(f"the prediction has none of {', '.join(KINDS)}; it has {found}")
+            said = named[0] if said not in named else said
+            answer = answer[said]
+        values = _array(answer)
+        whole = values.dtype.kind in "iu"
+        if said is None:
+            said = "labels" if whole and values.ndim == 1 else "logits"
+            if values.ndim == 2 and _probable(values):
+                said = "probabilities"
+        if self._kind not in {None, said}:
+            raise RobustlabError(f"the prediction holds {said}; before it held {self._kind}")
+        _check(values, said, n)
+        self._kind = said
+        return said, torch.from_numpy(values.astype(np.int64 if said == "labels" else np.float32))
+
+
+def _array(answer: object) -> np.ndarray[Any, Any]:
+    if isinstance(answer, Tensor):
+        answer = answer.detach().cpu()
+        answer = (answer.float() if answer.is_floating_point() else answer).numpy()
+    try:
+        values = np.asarray(answer)
+    except ValueError:  # rows of different lengths
+        raise RobustlabError("the prediction is not an array: its rows have different lengths") from None
+    if values.dtype.kind == "b":
+        values = values.astype(np.int64)
+    if values.dtype.kind not in "iuf":
+        raise RobustlabError(f"the prediction must be an array of numbers; found {a_kind(answer)}")
+    return values
+
+
+def _probable(values: np.ndarray[Any, Any]) -> bool:
+    inside = values.size and values.min() >= 0 and values.max() <= 1  # not so with NaN
+    return bool(inside) and bool((abs(values.sum(axis=1) - 1) <= _SUM).all())
+
+
+def _check(values: np.ndarray[Any, Any], kind: Kind, n: int) -> None:
+    if kind == "labels":
+        if values.shape != (n,) or values.dtype.kind == "f":
+            raise RobustlabError(
+                f"labels must be integers of shape ({n},); found {values.dtype} of shape {values.shape}"
+            )
+        if n and values.min() < 0:
+            raise RobustlabError(f"labels must be at least 0; found {values.min()}")
+        return
+    if values.ndim != 2 or len(values) != n or values.shape[1] < 2:
+        hint = ""
+        if values.shape in {(n,), (n, 1)}:
+            hint = "; of two classes give both: np.stack([1 - p, p], axis=1) of the probability p"
+        raise RobustlabError(
+            f"the prediction must have the shape ({n}, K), K at least 2, or be labels, integers ({n},); "
+            f"found {values.dtype} of shape {values.shape}{hint}"
+        )
+    if wrong := int(np.isnan(values).any(axis=1).sum()):
+        raise RobustlabError(f"the prediction is NaN for {wrong} of {n} images")
+    if kind == "probabilities" and not _probable(values):
+        low, high, sums = values.min(), values.max(), values.sum(axis=1)
+        raise RobustlabError(
+            "probabilities must lie in [0, 1] and sum up to 1; found values from "
+            f"{low:.3g} to {high:.3g}, and sums from {sums.min():.3g} to {sums.max():.3g}; "
+            "if these are scores, say answers=logits"
+        )
+
+
+class Estimator:
+    """The prediction function of a fitted scikit-learn classifier, which takes flat images (N, C * H * W).
+
+    Integer ``classes_`` are the labels of the images; other classes are numbered in their order. A class that
+    the classifier does not know has the probability 0.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+        self.__name__ = type(estimator).__name__
+        known = np.asarray(getattr(estimator, "classes_", ()))
+        numbered = known.dtype.kind in "iu" and known.ndim == 1 and len(known) and known.min() >= 0
+        self.known = known if numbered else np.arange(len(known))
+
+    def __call__(self, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
+        rows = images.reshape(len(images), -1)
+        for method, kind in (("predict_proba", "probabilities"), ("decision_function", "logits")):
+            if hasattr(self.estimator, method):
+                return {kind: self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)}
+        found = np.asarray(self.estimator.predict(rows))
+        if found.dtype.kind in "iu":
+            return {"labels": found}
+        return {"labels": np.searchsorted(self.estimator.classes_, found)}
+
+    def _spread(self, values: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
+        if kind == "logits" and values.ndim == 1:  # the score of the second of two classes
+            values = np.stack([np.zeros_like(values), values], axis=1)
+        if values.ndim != 2 or values.shape[1] != len(self.known):
+            return values
+        spread = np.full(
+            (len(values), int(self.known.max()) + 1), 0.0 if kind == "probabilities" else -math.inf
+        )
+        spread[:, self.known] = values
+        return spread
+
+
+def as_module(model: Any) -> Any:
+    """Return a prediction function or a scikit-learn classifier as a `BlackBox`; another value unchanged."""
+    if isinstance(model, nn.Module | type | str):
+        return model
+    if any(hasattr(model, method) for method in ("predict_proba", "decision_function", "predict")):
+        return BlackBox(Estimator(model))
+    return BlackBox(model) if callable(model) else model
+
+
+def _parts(model: nn.Module) -> Iterator[nn.Module]:
+    return (part for part in model.modules() if getattr(part, "black_box", False) is True)
+
+
+def is_black_box(model: nn.Module) -> bool:
+    """Return whether a classifier, or a part of it, has no gradient."""
+    return any(True for _ in _parts(model))
+
+
+def only_labels(model: nn.Module) -> bool:
+    """Return whether a classifier without gradients, or a part of it, returns only labels."""
+    return any(getattr(part, "only_labels", False) is True for part in _parts(model))
+
+
+def batch_of(model: nn.Module) -> int:
+    """Return how many images an evaluation gives a classifier without gradients at once."""
+    sizes = [part.batch_size for part in model.modules() if isinstance(part, BlackBox)]
+    return min([_BATCH, *(size for size in sizes if size is not None)])
+
+
+def number_classes(model: nn.Module, classes: int) -> None:
+    """Give the number of the images' classes to the `BlackBox`es in a classifier that have none."""
+    for part in model.modules():
+        if isinstance(part, BlackBox) and part.classes is None:
+            part._labels_of = max(2, classes)
+
+
+def queries(model: nn.Module) -> int:
+    """Return how many images the `BlackBox`es in a classifier were asked about so far."""
+    return sum(part.queries for part in model.modules() if isinstance(part, BlackBox))

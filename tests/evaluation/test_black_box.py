@@ -1,0 +1,269 @@
+"""Evaluations of classifiers without gradients: attacks, checks and costs."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from evaluation_runs import Notes
+from torch import Tensor, nn
+
+import robustlab
+from prediction_server import Server, serving
+from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.models import BlackBox, endpoint
+from robustlab.models.black_box import BudgetSpentError
+from robustlab.runs.evaluation import Evaluation
+
+WEIGHTS = np.random.default_rng(3).normal(size=(16, 3))
+IMAGES = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(2))
+
+
+def scores(images: Any) -> Any:
+    return images.reshape(len(images), -1) @ (
+        WEIGHTS if isinstance(images, np.ndarray) else torch.from_numpy(WEIGHTS).float()
+    )
+
+
+def probabilities(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    power = np.exp(scores(images))
+    return power / power.sum(axis=1, keepdims=True)
+
+
+def labels(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return scores(images).argmax(axis=1)
+
+
+class Counted:
+    """Counts the images that a prediction function is asked about."""
+
+    def __init__(self, predict: Callable[[Any], Any]) -> None:
+        self.predict = predict
+        self.asked = [0]
+
+    def __call__(self, images: Any) -> Any:
+        self.asked[0] += len(images)
+        return self.predict(images)
+
+
+class White(nn.Module):
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = scores(images)
+        return logits
+
+
+TRUE = torch.from_numpy(labels(IMAGES.numpy()))
+QUERIES = "square(queries=60)"
+
+
+def evaluated(model: Any, out: Path, progress: Any = None, **more: Any) -> Evaluation:
+    options: dict[str, Any] = {
+        "images": IMAGES,
+        "labels": TRUE,
+        "threat": "linf(eps=0.1)",
+        "attacks": QUERIES,
+    }
+    return robustlab.evaluate(model, out=out, progress=progress, **(options | more)).results
+
+
+@pytest.mark.parametrize("checks", [False, True])
+@pytest.mark.parametrize(
+    ("predict", "answers"), [(scores, "scores"), (probabilities, "scores"), (labels, "labels")]
+)
+def test_every_query_is_counted(predict: Any, answers: str, tmp_path: Path, *, checks: bool) -> None:
+    counted = Counted(predict)
+    found = evaluated(BlackBox(counted, classes=3), tmp_path / "run", checks=checks, attacks="random_points")
+    assert found.subject.black_box == answers
+    assert found.forwards == counted.asked[0]
+    assert found.backwards == 0
+
+
+def test_a_black_box_gets_the_same_verdicts_as_the_network_itself(tmp_path: Path) -> None:
+    boxes = [scores, BlackBox(scores, tensors=True), BlackBox(White())]
+    found = [evaluated(model, tmp_path / str(k), checks=False) for k, model in enumerate([White(), *boxes])]
+    figures = {(each.clean.value, each.robust.value, each.rows[0].broken) for each in found}
+    assert len(figures) == 1
+    assert found[0].robust.value < found[0].clean.value == 1.0
+    assert [each.subject.black_box for each in found] == ["", "scores", "scores", "scores"]
+    assert found[1].subject.name == "scores"
+
+
+def test_standard_takes_attacks_without_gradients_and_says_so(tmp_path: Path) -> None:
+    progress = Notes()
+    found = evaluated(scores, tmp_path / "run", progress, attacks="standard", n=3)
+    assert [row.attack.partition("(")[0] for row in found.rows] == ["random_points", "square"]
+    (remark,) = [note for note in progress.notes if note.startswith("black box")]
+    assert "square" in remark
+    assert remark in found.remarks
+    assert remark in (tmp_path / "run" / "report.html").read_text()
+    skipped = {check.id for check in found.checks if "black box" in check.found}
+    assert {"no-gradient", "zero-gradients", "more-steps", "decision-based-attack"} <= skipped
+    assert all(check.grade in {"skip", "pass", "warn"} for check in found.checks)
+    assert sum(check.forwards for check in found.checks) < 2500
+    assert found.certified is None
+    by_labels = evaluated(labels, tmp_path / "labels", attacks="standard", n=2, checks=False)
+    assert [row.attack.partition("(")[0] for row in by_labels.rows] == ["random_points", "hop_skip_jump"]
+    assert by_labels.robust.value < 1
+
+
+@pytest.mark.parametrize(
+    ("threat", "attacks"),
+    [
+        ("l2(eps=0.1)", "autoattack"),
+        ("l1(eps=0.1)", "standard"),
+        ("l0(eps=1)", "standard"),
+        ("unbounded", "standard"),
+    ],
+)
+def test_every_threat_model_has_attacks(threat: str, attacks: str, tmp_path: Path) -> None:
+    found = evaluated(scores, tmp_path / "run", threat=threat, attacks=attacks, n=1, checks=False)
+    assert found.rows
+    assert found.backwards == 0
+
+
+def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -> None:
+    with pytest.raises(
+        SpecError, match=r"pgd needs a gradient.*random_points, spsa, square.*gradient=spsa\(\)"
+    ):
+        evaluated(scores, tmp_path / "run", attacks="square, pgd")
+    found = evaluated(scores, tmp_path / "run", attacks="pgd(steps=5, gradient=spsa(pairs=8))", checks=False)
+    assert found.robust.value < 1
+
+
+def test_what_needs_the_network_itself_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RobustlabError, match="black box, without layers to bound"):
+        robustlab.certify_model(
+            scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run"
+        )
+    with pytest.raises(SpecError, match="curve of a black box needs l2, linf"):
+        evaluated(scores, tmp_path / "run", threat="l1(eps=1)", curve=True)
+
+
+def test_a_curve_needs_no_gradient(tmp_path: Path) -> None:
+    found = evaluated(scores, tmp_path / "run", curve=True, n=2, checks=False, attacks="random_points")
+    assert found.curve
+    assert "hop_skip_jump" in found.curve.attack
+    assert found.curve.robust[-1].value < 1
+
+
+def test_neither_precision_nor_layout_costs_a_query(tmp_path: Path) -> None:
+    sizes: list[int] = []
+
+    def predict(images: Any) -> Any:
+        sizes.append(len(images))
+        return scores(images)
+
+    evaluated(predict, tmp_path / "run", attacks="random_points(count=1)", checks=False, batch_size=12)
+    assert sum(sizes) == 2 + 5 + 12 + sum(
+        sizes[-3:]
+    )  # classes, answers to compare later, clean images, the attack
+
+
+def test_predict_is_another_name_of_the_model(tmp_path: Path) -> None:
+    found = robustlab.evaluate(  # type: ignore[call-arg]
+        predict=scores, images=IMAGES, labels=TRUE, attacks=QUERIES, out=tmp_path / "run", checks=False
+    )
+    assert found.results.subject.black_box == "scores"
+    with pytest.raises(SpecError, match="model or predict, not both"):
+        robustlab.evaluate(model=scores, predict=scores)  # type: ignore[call-arg]
+
+
+def test_a_module_may_say_that_it_has_no_gradient(tmp_path: Path) -> None:
+    class Own(White):
+        black_box = True
+
+    assert (
+        evaluated(Own(), tmp_path / "run", attacks="standard", n=1, checks=False).subject.black_box
+        == "scores"
+    )
+
+
+FILE = """
+import numpy as np
+WEIGHTS = np.eye(16)[:, :3]
+
+def predict(images):
+    return images.reshape(len(images), -1) @ WEIGHTS
+
+def make():
+    return predict
+"""
+
+
+def test_a_file_names_a_prediction_function(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(FILE)
+    for text in (f"predict({file}:predict)", f"{file}:make", f"predict({file}:predict, budget=5000)"):
+        found = evaluated(text, tmp_path / "run", checks=False)  # one folder: it is the same classifier
+        assert found.subject.black_box == "scores"
+    with pytest.raises(RobustlabError, match=r"needs images.*give predict\(.*own.py:predict\)"):
+        evaluated(f"{file}:predict", tmp_path / "run")
+    file.write_text(FILE.replace("[:, :3]", "[:, 3:6]"))
+    with pytest.raises(RobustlabError, match=r"another|own"):
+        evaluated(f"predict({file}:predict)", tmp_path / "run", checks=False)
+
+
+def test_a_random_forest(tmp_path: Path) -> None:
+    datasets, ensemble = pytest.importorskip("sklearn.datasets"), pytest.importorskip("sklearn.ensemble")
+    values, classes = datasets.load_digits(return_X_y=True)
+    values = values / 16
+    forest = ensemble.RandomForestClassifier(10, random_state=0, max_depth=8).fit(
+        values[:1500], classes[:1500]
+    )
+    images, truth = values[1500:1530].astype("float32").reshape(-1, 1, 8, 8), classes[1500:1530]
+    found = evaluated(forest, tmp_path / "run", images=images, labels=truth, attacks="square(queries=150)")
+    assert found.clean.value == pytest.approx(forest.score(values[1500:1530], truth))
+    assert found.robust.value < found.clean.value
+    assert found.subject.name == "RandomForestClassifier"
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.01)
+    with serving(lambda images: {"probabilities": probabilities(images).tolist()}) as running:
+        yield running
+
+
+def test_a_server_is_evaluated_and_its_secrets_stay_outside_the_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_TOKEN", "s3cret-value")
+    server.failures = [500, 429]
+    text = f"http(url={server.url}?key={{MY_TOKEN}}, token=MY_TOKEN)"
+    found = evaluated(text, tmp_path / "run", n=2)
+    assert found.forwards == server.asked
+    assert found.subject.name.endswith("/predict")
+    for file in (tmp_path / "run").rglob("*"):
+        assert not file.is_file() or b"s3cret" not in file.read_bytes(), file
+
+
+def test_a_spent_budget_stops_the_evaluation_and_the_same_command_goes_on(
+    server: Server, tmp_path: Path
+) -> None:
+    def asking(budget: int) -> Evaluation:
+        return evaluated(f"http({server.url}, batch_size=2, budget={budget})", tmp_path / "run", checks=False)
+
+    with pytest.raises(BudgetSpentError, match="budget of 200 queries"):
+        asking(200)
+    first = server.asked
+    assert first <= 200
+    found = asking(100_000)
+    whole = evaluated(f"http({server.url}, batch_size=2)", tmp_path / "whole", checks=False)
+    assert found.robust == whole.robust
+    assert server.asked - first - whole.forwards < whole.forwards - 60  # some images were finished before
+    results = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert results["forwards"] == whole.forwards
+
+
+def test_a_spent_budget_is_not_the_result_of_a_check(tmp_path: Path) -> None:
+    with pytest.raises(BudgetSpentError):
+        evaluated(BlackBox(scores, budget=700), tmp_path / "run", attacks="random_points(count=1)")
+
+
+def test_a_server_that_fails_in_the_end_is_an_error(server: Server, tmp_path: Path) -> None:
+    server.failures = [503] * 100
+    with pytest.raises(RobustlabError, match="asked 2 times; at last: HTTP 503"):
+        evaluated(f"http({server.url}, retries=1)", tmp_path / "run")
