@@ -151,6 +151,10 @@ FROZEN_SPECS = {
     "mnist()",
     "code(reference='my.py:make')",
     "run(folder='runs/mnist', network=None)",
+    "http(url='http://localhost:8000/predict', classes=None, batch_size=16, budget=None, rate=None, "
+    "retries=5, timeout=30.0, token=None, header=Authorization)",
+    "predict(reference='my.py:predict', classes=None, answers=auto, tensors=False, batch_size=None, "
+    "budget=None)",
     "saved(path='net.pt')",
     "torchvision(network=resnet18, weights=None, classes=None)",
     "timm(network=resnet18, pretrained=True, classes=None)",

@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from evaluation_runs import Notes
+from evaluation_runs import Notes, evaluate, split_of
 from torch import Tensor, nn
 
 import robustlab
 from prediction_server import Server, serving
 from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.evaluation.ensembles import AutoAttack, Standard, resolved
 from robustlab.models import BlackBox, endpoint
 from robustlab.models.black_box import BudgetSpentError
+from robustlab.report import write_report
 from robustlab.runs.evaluation import Evaluation
+from robustlab.threats import as_threat
 
 WEIGHTS = np.random.default_rng(3).normal(size=(16, 3))
 IMAGES = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(2))
@@ -61,12 +64,12 @@ QUERIES = "square(queries=60)"
 
 def evaluated(model: Any, out: Path, progress: Any = None, **more: Any) -> Evaluation:
     options: dict[str, Any] = {
-        "images": IMAGES,
-        "labels": TRUE,
         "threat": "linf(eps=0.1)",
         "attacks": QUERIES,
+        "certify": True,
+        "batch_size": None,
     }
-    return robustlab.evaluate(model, out=out, progress=progress, **(options | more)).results
+    return evaluate(out, model, split_of(IMAGES, TRUE), progress, **(options | more)).results
 
 
 @pytest.mark.parametrize("checks", [False, True])
@@ -83,7 +86,7 @@ def test_every_query_is_counted(predict: Any, answers: str, tmp_path: Path, *, c
 
 def test_a_black_box_gets_the_same_verdicts_as_the_network_itself(tmp_path: Path) -> None:
     boxes = [scores, BlackBox(scores, tensors=True), BlackBox(White())]
-    found = [evaluated(model, tmp_path / str(k), checks=False) for k, model in enumerate([White(), *boxes])]
+    found = [evaluated(model, tmp_path / str(k)) for k, model in enumerate([White(), *boxes])]
     figures = {(each.clean.value, each.robust.value, each.rows[0].broken) for each in found}
     assert len(figures) == 1
     assert found[0].robust.value < found[0].clean.value == 1.0
@@ -93,35 +96,53 @@ def test_a_black_box_gets_the_same_verdicts_as_the_network_itself(tmp_path: Path
 
 def test_standard_takes_attacks_without_gradients_and_says_so(tmp_path: Path) -> None:
     progress = Notes()
-    found = evaluated(scores, tmp_path / "run", progress, attacks="standard", n=3)
+    found = evaluated(scores, tmp_path / "run", progress, attacks="standard", n=1, checks=True)
     assert [row.attack.partition("(")[0] for row in found.rows] == ["random_points", "square"]
     (remark,) = [note for note in progress.notes if note.startswith("black box")]
     assert "square" in remark
     assert remark in found.remarks
-    assert remark in (tmp_path / "run" / "report.html").read_text()
     skipped = {check.id for check in found.checks if "black box" in check.found}
-    assert {"no-gradient", "zero-gradients", "more-steps", "decision-based-attack"} <= skipped
+    assert {
+        "no-gradient",
+        "zero-gradients",
+        "more-steps",
+        "decision-based-attack",
+        "preprocessing",
+    } <= skipped
     assert all(check.grade in {"skip", "pass", "warn"} for check in found.checks)
-    assert sum(check.forwards for check in found.checks) < 2500
     assert found.certified is None
-    by_labels = evaluated(labels, tmp_path / "labels", attacks="standard", n=2, checks=False)
-    assert [row.attack.partition("(")[0] for row in by_labels.rows] == ["random_points", "hop_skip_jump"]
-    assert by_labels.robust.value < 1
+    write_report(tmp_path / "run")
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert remark in page
+    assert "Queries" in page
+    assert "Backward passes" not in page
+    assert "queries" in (tmp_path / "run" / "report.md").read_text()
 
 
 @pytest.mark.parametrize(
-    ("threat", "attacks"),
+    ("threat", "answers", "expected"),
     [
-        ("l2(eps=0.1)", "autoattack"),
-        ("l1(eps=0.1)", "standard"),
-        ("l0(eps=1)", "standard"),
-        ("unbounded", "standard"),
+        ("linf(eps=0.1)", "scores", ["random_points", "square"]),
+        ("l2(eps=1)", "labels", ["random_points", "hop_skip_jump"]),
+        ("l1(eps=1)", "scores", ["random_points", "square"]),
+        ("l1(eps=1)", "labels", ["random_points"]),
+        ("l0(eps=1)", "scores", ["random_points"]),
     ],
 )
-def test_every_threat_model_has_attacks(threat: str, attacks: str, tmp_path: Path) -> None:
-    found = evaluated(scores, tmp_path / "run", threat=threat, attacks=attacks, n=1, checks=False)
-    assert found.rows
-    assert found.backwards == 0
+def test_every_threat_model_has_attacks(threat: str, answers: Any, expected: list[str]) -> None:
+    attacks = resolved((Standard(),), as_threat(threat), 3, black_box=answers)
+    assert [attack.name for attack in attacks] == expected
+    assert not any(attack.needs_gradient for attack in attacks)
+    unbounded = resolved((Standard(),), as_threat("unbounded"), 3, black_box=answers)
+    assert unbounded == resolved((Standard(),), as_threat("unbounded"), 3)
+    (square,) = resolved((AutoAttack(),), as_threat("l2(eps=1)"), 3, black_box=answers)
+    assert square.name == "square"
+
+
+def test_labels_alone_can_be_attacked(tmp_path: Path) -> None:
+    found = evaluated(labels, tmp_path / "run", attacks="hop_skip_jump(steps=5)", n=2, threat="l2(eps=0.8)")
+    assert found.robust.value < 1
+    assert found.subject.black_box == "labels"
 
 
 def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -> None:
@@ -129,14 +150,14 @@ def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -
         SpecError, match=r"pgd needs a gradient.*random_points, spsa, square.*gradient=spsa\(\)"
     ):
         evaluated(scores, tmp_path / "run", attacks="square, pgd")
-    found = evaluated(scores, tmp_path / "run", attacks="pgd(steps=5, gradient=spsa(pairs=8))", checks=False)
+    found = evaluated(scores, tmp_path / "run", attacks="pgd(steps=5, gradient=spsa(pairs=8))")
     assert found.robust.value < 1
 
 
 def test_what_needs_the_network_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RobustlabError, match="black box, without layers to bound"):
         robustlab.certify_model(
-            scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run"
+            scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run", checks=False
         )
     with pytest.raises(SpecError, match="curve of a black box needs l2, linf"):
         evaluated(scores, tmp_path / "run", threat="l1(eps=1)", curve=True)
@@ -157,9 +178,7 @@ def test_neither_precision_nor_layout_costs_a_query(tmp_path: Path) -> None:
         return scores(images)
 
     evaluated(predict, tmp_path / "run", attacks="random_points(count=1)", checks=False, batch_size=12)
-    assert sum(sizes) == 2 + 5 + 12 + sum(
-        sizes[-3:]
-    )  # classes, answers to compare later, clean images, the attack
+    assert sizes[:7] == [2, 1, 1, 1, 1, 1, 12]  # the classes, answers to compare later, the clean images
 
 
 def test_predict_is_another_name_of_the_model(tmp_path: Path) -> None:
@@ -175,10 +194,7 @@ def test_a_module_may_say_that_it_has_no_gradient(tmp_path: Path) -> None:
     class Own(White):
         black_box = True
 
-    assert (
-        evaluated(Own(), tmp_path / "run", attacks="standard", n=1, checks=False).subject.black_box
-        == "scores"
-    )
+    assert evaluated(Own(), tmp_path / "run", attacks="standard", n=1).subject.black_box == "scores"
 
 
 FILE = """
@@ -197,13 +213,13 @@ def test_a_file_names_a_prediction_function(tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(FILE)
     for text in (f"predict({file}:predict)", f"{file}:make", f"predict({file}:predict, budget=5000)"):
-        found = evaluated(text, tmp_path / "run", checks=False)  # one folder: it is the same classifier
+        found = evaluated(text, tmp_path / "run", name="own")  # one folder: it is the same classifier
         assert found.subject.black_box == "scores"
     with pytest.raises(RobustlabError, match=r"needs images.*give predict\(.*own.py:predict\)"):
         evaluated(f"{file}:predict", tmp_path / "run")
     file.write_text(FILE.replace("[:, :3]", "[:, 3:6]"))
-    with pytest.raises(RobustlabError, match=r"another|own"):
-        evaluated(f"predict({file}:predict)", tmp_path / "run", checks=False)
+    with pytest.raises(RobustlabError, match="other settings"):
+        evaluated(f"predict({file}:predict)", tmp_path / "run", name="own")
 
 
 def test_a_random_forest(tmp_path: Path) -> None:
@@ -233,7 +249,8 @@ def test_a_server_is_evaluated_and_its_secrets_stay_outside_the_run(
     monkeypatch.setenv("MY_TOKEN", "s3cret-value")
     server.failures = [500, 429]
     text = f"http(url={server.url}?key={{MY_TOKEN}}, token=MY_TOKEN)"
-    found = evaluated(text, tmp_path / "run", n=2)
+    found = evaluated(text, tmp_path / "run", n=2, checks=True)
+    write_report(tmp_path / "run")
     assert found.forwards == server.asked
     assert found.subject.name.endswith("/predict")
     for file in (tmp_path / "run").rglob("*"):
@@ -244,14 +261,14 @@ def test_a_spent_budget_stops_the_evaluation_and_the_same_command_goes_on(
     server: Server, tmp_path: Path
 ) -> None:
     def asking(budget: int) -> Evaluation:
-        return evaluated(f"http({server.url}, batch_size=2, budget={budget})", tmp_path / "run", checks=False)
+        return evaluated(f"http({server.url}, batch_size=2, budget={budget})", tmp_path / "run")
 
     with pytest.raises(BudgetSpentError, match="budget of 200 queries"):
         asking(200)
     first = server.asked
     assert first <= 200
     found = asking(100_000)
-    whole = evaluated(f"http({server.url}, batch_size=2)", tmp_path / "whole", checks=False)
+    whole = evaluated(f"http({server.url}, batch_size=2)", tmp_path / "whole")
     assert found.robust == whole.robust
     assert server.asked - first - whole.forwards < whole.forwards - 60  # some images were finished before
     results = json.loads((tmp_path / "run" / "results.json").read_text())
@@ -260,7 +277,9 @@ def test_a_spent_budget_stops_the_evaluation_and_the_same_command_goes_on(
 
 def test_a_spent_budget_is_not_the_result_of_a_check(tmp_path: Path) -> None:
     with pytest.raises(BudgetSpentError):
-        evaluated(BlackBox(scores, budget=700), tmp_path / "run", attacks="random_points(count=1)")
+        evaluated(
+            BlackBox(scores, budget=300), tmp_path / "run", attacks="random_points(count=1)", checks=True
+        )
 
 
 def test_a_server_that_fails_in_the_end_is_an_error(server: Server, tmp_path: Path) -> None:

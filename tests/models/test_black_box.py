@@ -165,7 +165,7 @@ def test_a_wrong_answer_is_one_clear_error(answer: Any, expected: str) -> None:
     [
         (CHANCES, [0, 1, 2], "holds labels; before it held probabilities|must be|shape"),
         (CHANCES, CHANCES * 3, "sum up to 1"),
-        (CHANCES * 3, CHANCES[:, :2], "has 2 classes; before it had 3"),
+        (CHANCES * 3, CHANCES[:, :2], "has 2 classes; expected 3"),
         ({"logits": CHANCES}, {"labels": [0, 1, 2]}, "holds labels; before it held logits"),
     ],
 )

@@ -4,7 +4,7 @@ It has no gradient. An evaluation asks `is_black_box`, so a module of your own m
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
@@ -88,7 +88,7 @@ class BlackBox(nn.Module):
         self.queries = 0
         self._labels_of: int | None = classes
         self._kind: Kind | None = None if answers == "auto" else answers
-        self._width: int | None = None
+        self._width = classes
 
     @property
     def name(self) -> str:
@@ -128,10 +128,8 @@ class BlackBox(nn.Module):
         kind, values = self._read(answer, n)
         if kind == "labels":
             return self._of_labels(values)
-        if self._width not in {None, values.shape[1]} or self.classes not in {None, values.shape[1]}:
-            raise RobustlabError(
-                f"the prediction has {values.shape[1]} classes; before it had {self._width or self.classes}"
-            )
+        if self._width not in {None, values.shape[1]}:
+            raise RobustlabError(f"the prediction has {values.shape[1]} classes; expected {self._width}")
         self._width = values.shape[1]
         if kind == "probabilities":
             # A probability of 0 becomes the smallest normal number: its logarithm is finite.
@@ -153,7 +151,7 @@ class BlackBox(nn.Module):
         """Return the kind of an answer, and its values: (n,) int64 labels or (n, K) float32."""
         said: Kind | None = self._kind
         if isinstance(answer, Mapping):
-            named = [kind for kind in ("logits", "probabilities", "labels") if kind in answer]
+            named = [kind for kind in KINDS if kind in answer]
             if not named:
                 found = ", ".join(map(str, answer))[:80]
                 raise RobustlabError(f"the prediction has none of {', '.join(KINDS)}; it has {found}")
@@ -265,18 +263,22 @@ def as_module(model: Any) -> Any:
     return BlackBox(model) if callable(model) else model
 
 
-def _parts(model: nn.Module) -> Iterator[nn.Module]:
-    return (part for part in model.modules() if getattr(part, "black_box", False) is True)
-
-
 def is_black_box(model: nn.Module) -> bool:
     """Return whether a classifier, or a part of it, has no gradient."""
-    return any(True for _ in _parts(model))
+    return any(_says(part, "black_box") for part in model.modules())
 
 
 def only_labels(model: nn.Module) -> bool:
     """Return whether a classifier without gradients, or a part of it, returns only labels."""
-    return any(getattr(part, "only_labels", False) is True for part in _parts(model))
+    boxes = [part for part in model.modules() if isinstance(part, BlackBox)]
+    return any(box.only_labels for box in boxes) or any(
+        _says(part, "only_labels") for part in model.modules()
+    )
+
+
+def _says(module: nn.Module, name: str) -> bool:
+    """Return whether an attribute of a module, or of its class, is True, without running its code."""
+    return vars(module).get(name, getattr(type(module), name, False)) is True
 
 
 def batch_of(model: nn.Module) -> int:
