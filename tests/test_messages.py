@@ -43,6 +43,12 @@ def attack(unit: Attack = FGSM(), **changes: Any) -> None:  # noqa: B008 (frozen
     unit.run(model, **call | changes)
 
 
+def predicted(answer: list[Any], **more: Any) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        call: dict[str, Any] = {"images": IMAGES, "labels": LABELS, "out": f"{folder}/run"}
+        robustlab.evaluate(lambda images: answer * len(images), **call | more)
+
+
 def recipe(old: str, new: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "toy.toml"
@@ -102,6 +108,12 @@ CASES: dict[str, Callable[[], object]] = {
     "images of another shape": lambda: own_images(IMAGES[0], LABELS),
     "images in a list": lambda: own_images(IMAGES.tolist(), LABELS),
     "evaluate, model 3": lambda: python.evaluate(3),
+    "evaluate, pgd on a black box": lambda: predicted([[1.0, 2.0, 3.0]], attacks="pgd"),
+    "evaluate, a probability of one class": lambda: predicted([0.5]),
+    "evaluate, more labels than classes": lambda: predicted([7]),
+    "evaluate, a password in a URL": lambda: python.evaluate("http://me:secret@host/predict"),
+    "evaluate, a key in a URL": lambda: python.evaluate("http://host/predict?key=secret"),
+    "evaluate, a pickle": lambda: python.evaluate("forest.joblib"),
     "evaluate, out with half a surrogate pair": lambda: python.evaluate("x", out="half \udcff"),
     "evaluate, out too long": lambda: python.evaluate("x", out="x" * 300),
     "gate, nothing asked": lambda: robustlab.gate("run"),

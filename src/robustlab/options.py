@@ -4,7 +4,7 @@ Python, the command line, the checks of arguments and the command on a report's 
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -74,7 +74,7 @@ class Options:
 class SubjectFields:
     """What is evaluated, and by which attacks."""
 
-    model: "str | Path | nn.Module" = field(
+    model: "str | Path | nn.Module | Callable[..., Any]" = field(
         kw_only=False,
         metadata=option_info(
             "images (N, C, H, W) in [0, 1] to logits (N, K): FILE.py:NAME or package.module:NAME, a module "
@@ -85,7 +85,8 @@ class SubjectFields:
             command_line="text",
             by_place=True,
             flag="--model",
-            accepted="a torch.nn.Module, FILE.py:NAME, a study's run folder, a .safetensors file, a function",
+            accepted="a torch.nn.Module, a function that predicts, FILE.py:NAME, a study's run folder or a "
+            ".safetensors file",
         ),
     )
     weights: str | Path | None = option(

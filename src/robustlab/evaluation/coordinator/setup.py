@@ -5,6 +5,7 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 from torch import Tensor, nn
 
@@ -97,7 +98,11 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     wished = preprocessing.wished(options)  # refuses wrong values
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)
     subject = load_classifier(
-        options.model, weights=options.weights, network=options.network, name=options.name, note=note
+        cast("str | nn.Module", options.model),
+        weights=options.weights,
+        network=options.network,
+        name=options.name,
+        note=note,
     )
     with chdir(here):  # the model's code may have changed it
         surrogates = tuple(load_classifier(model, note=note) for model in options.surrogates)

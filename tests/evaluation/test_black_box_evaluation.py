@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 import robustlab
 from prediction_server import Server, serving
+from robustlab.attacks import HopSkipJump
 from robustlab.core.errors import RobustlabError, SpecError
+from robustlab.evaluation.coordinator import curve
 from robustlab.evaluation.ensembles import AutoAttack, Standard, resolved
 from robustlab.models import BlackBox, endpoint
 from robustlab.models.black_box import BudgetSpentError
@@ -31,12 +33,12 @@ def scores(images: Any) -> Any:
     )
 
 
-def probabilities(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def probabilities(images: Any) -> Any:
     power = np.exp(scores(images))
     return power / power.sum(axis=1, keepdims=True)
 
 
-def labels(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def labels(images: Any) -> Any:
     return scores(images).argmax(axis=1)
 
 
@@ -96,7 +98,8 @@ def test_a_black_box_gets_the_same_verdicts_as_the_network_itself(tmp_path: Path
 
 def test_standard_takes_attacks_without_gradients_and_says_so(tmp_path: Path) -> None:
     progress = Notes()
-    found = evaluated(scores, tmp_path / "run", progress, attacks="standard", n=1, checks=True)
+    wide = {"attacks": "standard", "n": 4, "threat": "linf(eps=0.4)"}
+    found = evaluated(scores, tmp_path / "run", progress, checks=True, **wide)
     assert [row.attack.partition("(")[0] for row in found.rows] == ["random_points", "square"]
     (remark,) = [note for note in progress.notes if note.startswith("black box")]
     assert "square" in remark
@@ -157,14 +160,16 @@ def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -
 def test_what_needs_the_network_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RobustlabError, match="black box, without layers to bound"):
         robustlab.certify_model(
-            scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run", checks=False
+            scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run"
         )
     with pytest.raises(SpecError, match="curve of a black box needs l2, linf"):
         evaluated(scores, tmp_path / "run", threat="l1(eps=1)", curve=True)
 
 
-def test_a_curve_needs_no_gradient(tmp_path: Path) -> None:
-    found = evaluated(scores, tmp_path / "run", curve=True, n=2, checks=False, attacks="random_points")
+def test_a_curve_needs_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curve, "HopSkipJump", lambda: HopSkipJump(steps=3, samples=20))
+    wide = {"threat": "linf(eps=0.4)", "attacks": "random_points", "curve": True}
+    found = evaluated(scores, tmp_path / "run", n=2, **wide)
     assert found.curve
     assert "hop_skip_jump" in found.curve.attack
     assert found.curve.robust[-1].value < 1
@@ -194,7 +199,8 @@ def test_a_module_may_say_that_it_has_no_gradient(tmp_path: Path) -> None:
     class Own(White):
         black_box = True
 
-    assert evaluated(Own(), tmp_path / "run", attacks="standard", n=1).subject.black_box == "scores"
+    found = evaluated(Own(), tmp_path / "run", attacks="autoattack", threat="linf(eps=0.4)", n=1)
+    assert found.subject.black_box == "scores"
 
 
 FILE = """
