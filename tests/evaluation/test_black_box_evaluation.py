@@ -150,7 +150,7 @@ def test_labels_alone_can_be_attacked(tmp_path: Path) -> None:
 
 def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -> None:
     with pytest.raises(
-        SpecError, match=r"pgd needs a gradient.*random_points, spsa, square.*gradient=spsa\(\)"
+        SpecError, match=r"pgd needs a gradient.*random_points, spsa, square.*or pgd\(gradient=spsa\)"
     ):
         evaluated(scores, tmp_path / "run", attacks="square, pgd")
     found = evaluated(scores, tmp_path / "run", attacks="pgd(steps=5, gradient=spsa(pairs=8))")

@@ -294,6 +294,11 @@ def number_classes(model: nn.Module, classes: int) -> None:
             part._labels_of = max(2, classes)
 
 
+def counts_queries(model: nn.Module) -> bool:
+    """Return whether a classifier contains a `BlackBox`, whose `queries` are counted."""
+    return any(isinstance(part, BlackBox) for part in model.modules())
+
+
 def queries(model: nn.Module) -> int:
     """Return how many images the `BlackBox`es in a classifier were asked about so far."""
     return sum(part.queries for part in model.modules() if isinstance(part, BlackBox))

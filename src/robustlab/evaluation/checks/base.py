@@ -11,7 +11,7 @@ from robustlab.core.spec import Unit
 from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable, Passes
 from robustlab.evaluation.checks.context import Context, Sample
 from robustlab.evaluation.metrics import proportion
-from robustlab.models.black_box import is_black_box, queries
+from robustlab.models.black_box import counts_queries, is_black_box, queries
 from robustlab.runs.evaluation import CheckRecord, Doubt, Grade
 
 CRASHED = "could not be computed"
@@ -96,22 +96,23 @@ class Check(Unit, ABC):
         Raises:
             UserCodeError: the model's code ends the program.
         """
-        spent, before = Passes(), queries(context.runner.model)
-        context = replace(context, runner=replace(context.runner, spent=spent))
+        before = queries(context.runner.model)
+        context = replace(context, runner=replace(context.runner, spent=Passes()))
         try:
             with seeding.isolated(seeding.derive(context.runner.seed, "checks", self.id)):
-                outcome = self.find(context)
+                return self._record(self.find(context), context, before)
         except NotApplicable as reason:
             outcome = CheckResult(grade="skip", found=str(reason), n=0)
         except Exception as error:
             if isinstance(error, UserCodeError) and error.quits:
                 raise
             outcome = CheckResult(grade="warn", found=f"{CRASHED}: {in_one_line(error)}", n=0)
-        if is_black_box(context.runner.model):  # passes of other networks are not its queries
-            spent = Passes(forwards=queries(context.runner.model) - before)
-        return self._record(outcome, spent)
+        return self._record(outcome, context, before)
 
-    def _record(self, outcome: CheckResult, spent: Passes) -> CheckRecord:
+    def _record(self, outcome: CheckResult, context: Context, before: int) -> CheckRecord:
+        spent = context.runner.spent
+        if counts_queries(context.runner.model):  # passes of other networks are not its queries
+            spent = Passes(forwards=queries(context.runner.model) - before)
         return CheckRecord(
             id=self.id,
             title=self.title,

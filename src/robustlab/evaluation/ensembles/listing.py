@@ -139,7 +139,9 @@ def resolved(
                     f"{attack.inner.name} supports {attack.inner.supported_norms}, not {threat!r}"
                 )
             if black_box and attack.needs_gradient:
-                estimated = " or gradient=spsa()" if hasattr(attack.inner, "gradient") else ""
+                estimated = (
+                    f"; or {attack.inner.name}(gradient=spsa)" if hasattr(attack.inner, "gradient") else ""
+                )
                 raise SpecError(
                     f"{attack.inner.name} needs a gradient, and the classifier is a black box; attacks that "
                     f"need none: {', '.join(gradient_free(threat))}{estimated}"
