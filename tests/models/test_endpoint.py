@@ -61,7 +61,7 @@ def test_a_busy_server_is_asked_again(server: Server, status: int) -> None:
 
 def test_a_server_that_stays_silent_is_asked_again(server: Server) -> None:
     server.failures = ["silence"]
-    assert loaded(server.url, timeout=0.2)(IMAGES).shape == (6, 2)
+    assert loaded(server.url, timeout=1.0)(IMAGES).shape == (6, 2)
     assert len(server.requests) == 2
 
 
