@@ -101,7 +101,7 @@ def test_images_that_are_not_attacked_are_looked_at_too(network: nn.Module, imag
     context = replace(evaluated(network, images.take(slice(20)), WEAK, ()), split=images)
     check = look("preprocessing", context)
     assert (check.n, check.grade) == (200, "pass")
-    assert check.forwards == 5 * 200
+    assert check.forwards == 200, "five errors are too few for another preprocessing to be better"
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -149,6 +149,12 @@ class PassiveCheck(Check):
 class ActiveCheck(Check):
     """Evaluates or attacks the classifier. Its result depends only on its sample."""
 
+    passes: ClassVar[int] = 0
+    """The most passes, forward and backward, for one image of its sample, with one pass at each point and at
+    most one surrogate. If images are large, it gets fewer of them (`allowance`); 0: it always gets all."""
+    fewest: ClassVar[int] = 4
+    """The fewest images on which it runs, if it could have more."""
+
     @abstractmethod
     def sample(self, context: Context) -> Sample:
         """Return all that it needs of the evaluation, without a pass."""
@@ -160,18 +166,26 @@ class ActiveCheck(Check):
     @final
     def state(self, context: Context) -> str | None:
         try:
-            return self._applicable(context).state
+            return self.applicable(context).state
         except Exception:  # that it is skipped, or crashes, is found again at no cost
             return None
 
     @final
     def find(self, context: Context) -> CheckResult:
-        sample = self._applicable(context)
+        sample = self.applicable(context)
         images = replace(sample.images, images=sample.images.tensor())  # which is read often
         return self.look(context.runner, replace(sample, images=images))
 
-    def _applicable(self, context: Context) -> Sample:
+    @final
+    def applicable(self, context: Context) -> Sample:
+        """Return its sample.
+
+        Raises:
+            NotApplicable: it is skipped.
+        """
         self._check_applies(context)
+        if context.not_run:
+            raise NotApplicable(context.not_run)
         return self.sample(context)
 
 

@@ -151,6 +151,8 @@ class Context:
             robustlab's.
         surrogates: hashes of the surrogates.
         split: the whole split, whose first images these are; None if there are no others.
+        at_most: the largest number of images in a sample; None: any.
+        not_run: why an active check does not run; empty: it runs.
     """
 
     runner: AttackRunner
@@ -159,6 +161,8 @@ class Context:
     found: EvaluationSummary
     surrogates: tuple[str, ...] = ()
     split: Split | None = None
+    at_most: int | None = None
+    not_run: str = ""
 
     def check_unsettled(self) -> None:
         """Raise `NotApplicable` if no attack can find more: all are misclassified, broken or certified."""
@@ -198,6 +202,7 @@ class Context:
         if len(wanted) == 0:
             raise NotApplicable(otherwise)
         rank = seeding.uniform(seeding.derive(self.runner.seed, "checks", "images"), wanted, (1,)).squeeze(1)
+        most = most if self.at_most is None else min(most, self.at_most)
         chosen = wanted[rank.argsort(stable=True)[:most]]
         images = split or self.images
         images = images.take(torch.isin(images.ids, chosen)).to(self.runner.device)

@@ -20,6 +20,7 @@ class Decisions(ActiveCheck):
     skips_black_box = True
     by_distance = True
     doubts = "attacks"
+    passes = 1000
     title = "Gradients come as near as decisions alone"
     expected = "APGD breaks at least half of the images at the distance that HopSkipJump needed for each"
     meaning = (

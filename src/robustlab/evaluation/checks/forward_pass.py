@@ -45,6 +45,7 @@ class ForwardPass(ActiveCheck):
     skips_black_box = True
     cheap = True
     doubts = "attacks"
+    passes = 1
     title = "A forward pass optimises nothing"
     expected = "no call of autograd inside"
     meaning = (
@@ -70,6 +71,7 @@ class FixedState(ActiveCheck):
 
     skips_black_box = True
     cheap = True
+    passes = 1
     title = "A forward pass changes nothing"
     expected = "every parameter and every buffer as before"
     meaning = (

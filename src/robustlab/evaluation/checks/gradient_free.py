@@ -21,6 +21,7 @@ class GradientFree(SurvivorCheck):
     """Square, with its own random numbers, on the images that withstood all attacks."""
 
     skips_black_box = True
+    passes = 610
     title = "An attack without gradients finds no more"
     expected = f"Square lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (
@@ -74,6 +75,7 @@ class BlindGain(PassiveCheck):
 class Interior(SurvivorCheck):
     """Random points of the threat model."""
 
+    passes = 55
     title = "Random points find no more"
     expected = f"none of {POINTS} random points breaks an image"
     meaning = "An attack that loses to chance is broken, or its gradients are masked."
@@ -88,6 +90,7 @@ class Interior(SurvivorCheck):
 class Corners(SurvivorCheck):
     """Random points as far out as the threat model allows."""
 
+    passes = 55
     title = "Random corners find no more"
     expected = f"none of {POINTS} random points on the edge breaks an image"
     meaning = Interior.meaning

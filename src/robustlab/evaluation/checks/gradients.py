@@ -43,6 +43,7 @@ class ZeroGradients(ActiveCheck):
     by_distance = True
     cheap = True
     doubts = "attacks"
+    passes = 4
     title = "There is a gradient to follow"
     expected = "for no image a gradient that is zero or not finite, of cross-entropy or of the margin"
     meaning = (
@@ -82,6 +83,7 @@ class ShatteredGradients(ActiveCheck):
     skips_black_box = True
     by_distance = True
     doubts = "attacks"
+    passes = 900
     title = "Gradients lead as far as their means"
     expected = (
         f"gradients nearby with a mean cosine of {AGREED:g}, or else means of them that raise the margin at "

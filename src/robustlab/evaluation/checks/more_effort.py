@@ -24,6 +24,7 @@ class MoreSteps(SurvivorCheck):
     """More and shorter steps of PGD than the usual hundred."""
 
     skips_black_box = True
+    passes = 410
     title = "More steps find no more"
     expected = f"{STEPS} steps of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = "The search had not converged: robust accuracy goes on falling with the number of steps."
@@ -39,6 +40,7 @@ class MoreRestarts(SurvivorCheck):
     """Short gradient attacks from random starts."""
 
     skips_black_box = True
+    passes = 420
     title = "More restarts find no more"
     expected = f"{RESTARTS} restarts of PGD lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (
@@ -60,6 +62,7 @@ class Targets(SurvivorCheck):
     """An attack towards each of the most likely wrong classes, chosen for the norm."""
 
     skips_black_box = True
+    passes = 320
     title = "Aiming at single classes finds no more"
     expected = (
         f"descents towards the {TARGETS} likeliest wrong classes, by the margin, lower robust accuracy by at "

@@ -22,6 +22,7 @@ class MoreSamples(ActiveCheck):
 
     skips_black_box = True
     doubts = "attacks"
+    passes = 90
     title = "Asking a random classifier more often finds no more"
     expected = f"means over twice as many passes lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (

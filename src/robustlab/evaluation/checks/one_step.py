@@ -23,6 +23,7 @@ class OneStep(ActiveCheck):
     skips_black_box = True
     by_distance = True
     doubts = "attacks"
+    passes = 120
     title = "Many steps break what one step breaks"
     expected = (
         f"at most {percent(LIMIT)} of the images broken by FGSM, but not by 50 steps or not by the evaluation"

@@ -26,6 +26,7 @@ class Softmax(ActiveCheck):
     skips_black_box = True
     cheap = True
     doubts = "attacks"
+    passes = 1
     title = "The outputs are logits, not probabilities"
     expected = "outputs outside [0, 1]"
     meaning = (
@@ -63,6 +64,7 @@ class LogitScale(ActiveCheck):
     skips_black_box = True
     cheap = True
     doubts = "attacks"
+    passes = 1
     title = "The logits are not too far apart"
     expected = f"the highest logit at most {LARGEST_GAP:g} above the next"
     meaning = (

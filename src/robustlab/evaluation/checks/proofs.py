@@ -21,6 +21,7 @@ ATTACKS = (
 class Proofs(ActiveCheck):
     """Attacks images that are proven to withstand every attack."""
 
+    passes = 200
     title = "No attack breaks a proven image"
     expected = "none of the proven images broken"
     meaning = "The certifier is unsound: no certified figure of it can be believed."

@@ -20,6 +20,7 @@ class RandomMoves(ActiveCheck):
     """Random rotations and translations within the limits of the widest grid that ran."""
 
     doubts = "attacks"
+    passes = 205
     title = "Random rotations and translations find no more"
     expected = f"{MOVES} random ones within the same limits lower robust accuracy by at most {percent(LIMIT)}"
     meaning = (

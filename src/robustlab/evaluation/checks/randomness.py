@@ -28,6 +28,7 @@ class Randomness(ActiveCheck):
     """Evaluates the same images several times."""
 
     cheap = True
+    passes = 5
     title = "The same question has the same answer"
     expected = f"in {PASSES} passes equally many correct, and logits within {TOLERANCE:g} of their length"
     meaning = (
@@ -58,6 +59,7 @@ class BatchDependence(ActiveCheck):
     """Evaluates images one by one that were evaluated in a batch."""
 
     cheap = True
+    passes = 3
     title = "An answer does not depend on the other images"
     expected = f"logits of an image alone within {TOLERANCE:g} of those in a batch"
     meaning = (

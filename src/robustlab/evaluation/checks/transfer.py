@@ -14,6 +14,7 @@ LIMIT = 0.005
 class Transfer(SurvivorCheck):
     """Attacks the surrogates, and evaluates the classifier on the results."""
 
+    passes = 45
     title = "Attacks on other classifiers find no more"
     expected = f"what fools the surrogates lowers robust accuracy by at most {percent(LIMIT)}"
     meaning = (

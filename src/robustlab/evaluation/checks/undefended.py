@@ -34,6 +34,7 @@ class Undefended(ActiveCheck):
     skips_black_box = True
     by_distance = True
     doubts = "attacks"
+    passes, fewest = 200, MIN_IMAGES
     title = "The attacks break a network without a defense"
     expected = (
         f"at most {percent(MAX_ROBUST)} of the images withstand the evaluation's attacks; if eps is too "

@@ -78,6 +78,13 @@ class CascadeResult:
     attacks: list[AttackFindings] = field(default_factory=list)
     unconfirmed: set[int] = field(default_factory=set)
 
+    @property
+    def passes(self) -> int:
+        """The passes, forward and backward, of all attacks and searches for proofs."""
+        parts = [outcomes for _, outcomes in self.proofs.values()]
+        parts += [finding.outcomes for finding in self.attacks]
+        return sum(row.forwards + row.backwards for rows in parts for row in rows.values())
+
     def no_answer_near(self, eps: float) -> set[int]:
         """Return the ids of images with an adversarial image within eps without a valid answer.
 

@@ -17,6 +17,7 @@ from robustlab.evaluation.checks import (
     Which,
     checks_of,
 )
+from robustlab.evaluation.checks.allowance import allowed
 from robustlab.evaluation.checks.base import CRASHED
 from robustlab.evaluation.checks.no_gradient import NoGradient
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
@@ -67,9 +68,9 @@ def checked(
         dataset: the name of the images' dataset.
         which: ``"all"`` checks, the ``"cheap"`` ones, or those of these names or ids.
     """
-    checks = checks_of(which)
-    store, progress, context = cascade.store, cascade.progress, _context(cascade, findings, dataset)
-    states = {check: state for check in checks if (state := check.state(context)) is not None}
+    store, progress = cascade.store, cascade.progress
+    contexts = allowed(checks_of(which), _context(cascade, findings, dataset), findings.passes)
+    states = {check: state for check in contexts if (state := check.state(contexts[check])) is not None}
     keys = {check: _key(cascade, check, state) for check, state in states.items()}
     records = {check: record for check, key in keys.items() if (record := store.stage(key)) is not None}
     missing = [check for check in keys if check not in records]
@@ -79,13 +80,13 @@ def checked(
         with progress.track(STAGE, len(missing), unit="checks") as bar:
             for check in missing:
                 bar.show(check.id)
-                records[check] = _computed(store, keys[check], check, context)
+                records[check] = _computed(store, keys[check], check, contexts[check])
                 bar.advance(1)
     seconds = sum(record.seconds for record in records.values())
     progress.stage(STAGE, "done", seconds) if missing else progress.stage(STAGE, "kept")
     outcomes = [
         CheckRecord.model_validate(records[check].payload) if check in records else _run(check, context)
-        for check in checks
+        for check, context in contexts.items()
     ]
     return outcomes, seconds
 
