@@ -346,13 +346,6 @@ def test_pictures_beyond_the_budget_are_left_out(
     assert "of them are shown" in html
 
 
-def test_large_pictures_are_thinned_out(make_evaluation: MakeEvaluation) -> None:
-    shape = evaluation()["images"] | {"shape": [3, 300, 224]}
-    _, page = read(make_evaluation(images=shape, broken=broken([1, 2])))
-    assert "every 3rd pixel is drawn" in page.text
-    assert {decoded(a["src"]).size for tag, a in page.attributes if tag == "img"} == {(75, 100)}
-
-
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
 def test_any_number_of_channels(make_evaluation: MakeEvaluation, channels: int) -> None:
     shape = evaluation()["images"] | {"shape": [channels, 9, 5]}

@@ -17,18 +17,21 @@ from robustlab.data.own import OwnImages, as_split, own_images
 
 DEFAULT_N = 1000
 """The default number of attacked images of a named dataset."""
+_LONGEST_NAME = 60
+"""The most characters of a class's name."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationImages:
     """A whole split, of which the first ``n`` images are attacked.
 
-    ``remarks`` are notes for the user.
+    ``remarks`` are notes for the user; ``class_names`` are empty if the images come without.
     """
 
     split: Split
     name: str
     n: int
+    class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
     @property
@@ -59,6 +62,7 @@ def load_images(
     """
     dataset = str(dataset) if isinstance(dataset, Path) else dataset
     remarks: list[str] = []
+    class_names: tuple[str, ...] = ()
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
     elif isinstance(dataset, tuple | TorchDataset | DataLoader):
@@ -78,6 +82,7 @@ def load_images(
     else:
         loaded = load_test(dataset, data_root=data_root)
         split, name, default = loaded.split, loaded.name, DEFAULT_N
+        class_names = tuple(one_line(word, _LONGEST_NAME) for word in loaded.class_names)
         remarks += loaded.remarks
         if loaded.fallback:
             wished = check_dataset(dataset).wished.name
@@ -92,7 +97,11 @@ def load_images(
     if n is not None and n < len(split) and (unseen := _unseen(split.labels, n)):
         remarks.append(unseen)
     return EvaluationImages(
-        split=split, name=one_line(name, 200), n=min(number, len(split)), remarks=tuple(remarks)
+        split=split,
+        name=one_line(name, 200),
+        n=min(number, len(split)),
+        class_names=class_names,
+        remarks=tuple(remarks),
     )
 
 

@@ -49,13 +49,14 @@ class Images(Record):
     """The images that were attacked: the first ``n`` of a split, or the caller's own.
 
     ``sha256`` is the hash of these images. ``split_sha256`` is that of the whole split, so evaluations with
-    different ``n`` share it.
+    different ``n`` share it. ``class_names`` are those of the dataset, in order; empty: it has none.
     """
 
     name: Text
     split: Text
     n: Positive
     classes: Positive
+    class_names: Some[Text] = Field(default=[])
     shape: tuple[Positive, Positive, Positive]
     sha256: Text
     split_sha256: Text = ""
@@ -317,6 +318,7 @@ class Evaluation(Record):
         turned = [(flip.label, flip.prediction) for flip in self.flips]
         turned += [(image.label, image.prediction) for image in self.broken]
         require(all(max(pair) < classes for pair in turned), "classes lie below the number of classes")
+        require(len(self.images.class_names) <= classes, "at most one name for each class")
         require(
             bool(self.goal) or all(label != prediction for label, prediction in turned),
             "a broken image has another class, if the attacker has no other goal",

@@ -1,5 +1,7 @@
 """The goals of the attacker: the criteria for an evaluation's ``target``."""
 
+from collections.abc import Sequence
+
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion, Targeted, as_criterion
 from robustlab.core.errors import SpecError
 from robustlab.data import Split
@@ -52,8 +54,8 @@ def remarks_on(criteria: tuple[Criterion, ...], images: Split) -> tuple[str, ...
     )
 
 
-def goal_of(criteria: tuple[Criterion, ...]) -> str:
-    """Return the attacker's goal as text; empty: any class except the label."""
+def goal_of(criteria: tuple[Criterion, ...], names: Sequence[str] = ()) -> str:
+    """Return the attacker's goal as text; empty: any class except the label. ``names``: of the classes."""
     if criteria == (MISCLASSIFIED,):
         return ""
     if len(criteria) > 1:
@@ -63,5 +65,6 @@ def goal_of(criteria: tuple[Criterion, ...]) -> str:
         return repr(criterion)
     known = {"next": "the class after the label", "least-likely": "the least likely class"}
     if isinstance(criterion.classes, int):
-        return f"class {criterion.classes}"
+        name = dict(enumerate(names)).get(criterion.classes, str(criterion.classes))
+        return f"class {criterion.classes}" + (f", {name}" if name != str(criterion.classes) else "")
     return known.get(criterion.classes, f"the class {criterion.classes} after the label")

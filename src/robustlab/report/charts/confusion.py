@@ -1,5 +1,7 @@
 """The confusion matrix of a classifier."""
 
+from collections.abc import Sequence
+
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -9,13 +11,24 @@ from robustlab.report.charts.canvas import BLUE, INK, RED, Chart, chart
 _SIZE = (330, 330)
 _MOST_CLASSES_WITH_NUMBERS = 12
 
-MAX_CLASSES = 200
-"""The most classes of a chart: with more, a cell is smaller than a pixel, and the matrix needs too much
-memory."""
+_LONGEST_NAME = 12
+"""Longer names are cut."""
+
+MAX_CLASSES = 50
+"""The most classes of a chart: with more, few cells have a count, and they are too small to see."""
 
 
-def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int) -> Chart:
-    """Return the chart of ``confusion[true][predicted]``; ``most`` is the count of errors in full colour."""
+def confusion_chart(
+    name: str, title: str, confusion: list[list[int]], most: int, class_names: Sequence[str] = ()
+) -> Chart:
+    """Return the chart of ``confusion[true][predicted]``.
+
+    Args:
+        name, title: of the chart.
+        confusion: numbers of images.
+        most: the number of errors in full colour.
+        class_names: one per class, for its axes if there is space; empty: the classes are numbers.
+    """
 
     def paint(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -31,13 +44,21 @@ def confusion_chart(name: str, title: str, confusion: list[list[int]], most: int
         axes.spines[:].set_visible(True)
         axes.spines[:].set_alpha(0.35)
         step = 1 + classes // 20
-        axes.set_xticks(range(0, classes, step))
-        axes.set_yticks(range(0, classes, step))
+        named = len(class_names) == classes <= _MOST_CLASSES_WITH_NUMBERS
+        names = [_cut(name) for name in class_names] if named else None
+        turned = names is not None and max(map(len, names)) > 2
+        side = {"rotation": 40.0, "ha": "right"} if turned else {}
+        axes.set_xticks(range(0, classes, step), names, minor=False, **side)
+        axes.set_yticks(range(0, classes, step), names)
         axes.tick_params(length=0)
         axes.set_xlabel("predicted class")
         axes.set_ylabel("true class")
 
     return chart(name, title, _SIZE, paint)
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _strength(right: bool, number: int, total: int, most: int) -> float:

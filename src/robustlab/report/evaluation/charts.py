@@ -75,4 +75,5 @@ def _cascade(view: EvaluationView) -> Chart:
 
 def _flips(view: EvaluationView) -> Chart:
     most = max(max(counts) for counts in view.confusion)
-    return confusion_chart("flips", "Which class the broken images were taken for", view.confusion, most)
+    title = "Which class the broken images were taken for"
+    return confusion_chart("flips", title, view.confusion, most, view.results.images.class_names)

@@ -113,10 +113,14 @@ def _checks(view: EvaluationView) -> list[str]:
 def _broken(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
     if not view.flips:
         return ["## Broken images", words.nothing_broken(view)] if view.broken == 0 else []
-    lines = [[str(flip.label), words.answer(flip.prediction), text.count(flip.n)] for flip in view.flips[:20]]
+    name = view.class_name
+    lines = [
+        [plain(name(flip.label)), plain(name(flip.prediction)), text.count(flip.n)]
+        for flip in view.flips[:20]
+    ]
     shown = [chart for chart in (charts.flips, charts.distances) if chart]
     wanted = [
-        [str(part.label), str(part.target), text.count(part.reached), text.count(part.tried)]
+        [plain(name(part.label)), plain(name(part.target)), text.count(part.reached), text.count(part.tried)]
         for part in view.targets[:20]
     ]
     return [

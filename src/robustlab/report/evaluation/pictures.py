@@ -7,17 +7,21 @@ from typing import NamedTuple
 import numpy as np
 
 from robustlab.core.errors import RunError
-from robustlab.report.arrays import Arrays, Images
+from robustlab.report.arrays import Arrays
 from robustlab.report.evaluation.view import EvaluationView
-from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri
+from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri, smaller, smaller_change
 from robustlab.runs.evaluation import BrokenImage, Flip
 
-_BUDGET = 3_500_000
-"""The largest number of characters of all pictures, so that the page stays under 5 MB."""
+_BUDGET, _BUDGET_OF_PHOTOS = 3_500_000, 1_500_000
+"""The largest number of characters of all pictures, so that the page stays under 5 MB, or 2.5 MB."""
+_PHOTO = 64
+"""Images with a longer side than this are drawn as JPEG."""
 _STRIP = 6
 """The number of images in the strip on the first screen."""
-_SIDE = 128
-"""The longest side of a picture in pixels; larger images are subsampled."""
+_SIDE = 256
+"""The longest side of a picture in pixels; larger images are drawn smaller."""
+_MAX_TABS = 30
+"""The most classes that have a part of the page of their own."""
 
 
 class Case(NamedTuple):
@@ -49,14 +53,21 @@ class Album(NamedTuple):
         strip: the most convincing images, of as many classes as possible.
         scale: the change in full colour, on the pixel scale.
         colour: whether the images have three channels.
-        step: every ``step``-th pixel is drawn.
+        photo: whether the images are large, and drawn as JPEG.
+        step: a drawn pixel stands for ``step`` x ``step`` pixels.
     """
 
     groups: list[Group]
     strip: list[Case]
     scale: float
     colour: bool
+    photo: bool
     step: int
+
+    @property
+    def tabs(self) -> bool:
+        """Whether each class has its own part, not one part for all."""
+        return len(self.groups) <= _MAX_TABS
 
     @property
     def shown(self) -> int:
@@ -78,14 +89,25 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
         raise RunError("results.json is damaged: broken images lack pictures")
     change = adversarial - clean
     scale = float(np.abs(change).max())
-    step = -(-max(clean.shape[2:]) // _SIDE)
-    strip = [_case(image, clean, adversarial, scale, step) for image in most_convincing(results.broken)]
+    longest = max(clean.shape[2:])
+    step, photo = -(-longest // _SIDE), longest > _PHOTO
+
+    def case_of(image: BrokenImage) -> Case:
+        before, after = clean[image.index], adversarial[image.index]
+        return Case(
+            image,
+            data_uri(as_pictures(smaller(before, step)), photo=photo),
+            data_uri(as_pictures(smaller(after, step)), photo=photo),
+            perturbation_uri(smaller_change(after - before, step), scale, photo=photo),
+        )
+
+    strip = [case_of(image) for image in most_convincing(results.broken)]
     cases: list[Case] = []
     spent = sum(len(case.clean) + len(case.adversarial) for case in strip)
     for image in _in_turns(sorted(results.broken, key=lambda image: (image.label, image.image_id))):
-        case = _case(image, clean, adversarial, scale, step)
+        case = case_of(image)
         spent += len(case.clean) + len(case.adversarial) + len(case.change)
-        if cases and spent > _BUDGET:
+        if cases and spent > (_BUDGET_OF_PHOTOS if photo else _BUDGET):
             break
         cases.append(case)
     labels, flips = sorted({case.image.label for case in cases}), view.flips
@@ -97,7 +119,7 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
         )
         for label in labels
     ]
-    return Album(groups, strip, scale, clean.shape[1] == 3, step)
+    return Album(groups, strip, scale, clean.shape[1] == 3, photo, step)
 
 
 def most_convincing(images: list[BrokenImage]) -> list[BrokenImage]:
@@ -115,13 +137,3 @@ def _in_turns(images: Iterable[BrokenImage]) -> list[BrokenImage]:
         classes.setdefault(image.label, []).append(image)
     turns = zip_longest(*classes.values())
     return [image for image in chain.from_iterable(turns) if image is not None]
-
-
-def _case(image: BrokenImage, clean: Images, adversarial: Images, scale: float, step: int) -> Case:
-    before, after = (images[image.index][:, ::step, ::step] for images in (clean, adversarial))
-    return Case(
-        image,
-        data_uri(as_pictures(before)),
-        data_uri(as_pictures(after)),
-        perturbation_uri(after - before, scale),
-    )

@@ -50,6 +50,15 @@ class EvaluationView:
     def __init__(self, results: Evaluation) -> None:
         self.results = results
 
+    def class_name(self, number: int) -> str:
+        """Return the name of a class, or its number; both if the name is not unique."""
+        if number == NO_ANSWER:
+            return "no answer"
+        names = self.results.images.class_names
+        if number >= len(names):
+            return str(number)
+        return names[number] if names.count(names[number]) == 1 else f"{names[number]} ({number})"
+
     @property
     def queries(self) -> bool:
         """Whether the cost is the number of queries of a black box."""

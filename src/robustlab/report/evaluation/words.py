@@ -1,7 +1,7 @@
 """The findings of an evaluation, as sentences computed from its results."""
 
 from robustlab.core.text import level
-from robustlab.report.evaluation.view import NO_ANSWER, EvaluationView
+from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.text import count, counted, share
 from robustlab.runs.evaluation import CheckRecord, Evaluation
 
@@ -200,11 +200,6 @@ def not_finite(view: EvaluationView) -> str:
         f"At or near {counted(len(ids), 'image')} the classifier returned NaN or infinity instead of an "
         f"answer, which counts as an error (ids {shown}{more})."
     )
-
-
-def answer(prediction: int) -> str:
-    """Return a class, or words for an invalid answer."""
-    return "no answer" if prediction == NO_ANSWER else str(prediction)
 
 
 def _attacker(results: Evaluation) -> str:
