@@ -1,12 +1,13 @@
 """Numbers in specs: a number of 8-bit levels is written as one, and reads back as the same number."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
-from robustlab.core.text import respelled, spelled
+from robustlab.core.text import of_255, respelled, spelled
 from robustlab.threats import L2, Linf, ThreatModel
 
 
@@ -56,3 +57,20 @@ def test_specs_of_older_results_are_written_as_now() -> None:
 def test_what_is_not_a_fraction_is_refused(typed: str) -> None:
     with pytest.raises(SpecError):
         parse(ThreatModel, f"linf(eps={typed})")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (4 / 255, "4/255"),
+        (float(torch.tensor(8 / 255)), "8/255"),
+        (0.0313, ""),
+        (0.2, ""),
+        (float(torch.tensor(0.2)), ""),
+        (0.0, ""),
+        (1.0, ""),
+        (2.0, ""),
+    ],
+)
+def test_a_length_on_the_scale_of_8_bits_is_a_fraction(value: float, written: str) -> None:
+    assert of_255(value) == written

@@ -1,4 +1,4 @@
-"""What a page shows of large images, of many classes, and of classes with names."""
+"""What a page shows of large images, of many classes, of classes with names, and of corruptions."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from html_page import Page, read
 from PIL import Image
-from sample_evaluations import broken, evaluation, flips, write_evaluation
+from sample_evaluations import bare, broken, evaluation, flips, rows, share, write_evaluation
 
 from robustlab.report.pictures import perturbation_uri, smaller, smaller_change
 from robustlab.runs.evaluation import Evaluation
@@ -110,3 +110,37 @@ def test_more_names_than_classes_are_refused() -> None:
     results = evaluation(images=evaluation()["images"] | {"class_names": [*"0123456789", "more"]})
     with pytest.raises(ValueError, match="at most one name for each class"):
         Evaluation.model_validate(results)
+
+
+def corrupted(mode: str) -> dict[str, Any]:
+    """Return an evaluation under two corruptions, one of them at two severities, and a rotation."""
+    attacks = [
+        ("corruption(effect=shot_noise, severity=1)", 9948, 48, 9948, 0),
+        ("corruption(effect=shot_noise, severity=3)", 9900, 100, 9900, 0),
+        ("corruption(effect=zigzag, severity=None)", 9800, 300, 9800, 0),
+        ("rotation_translation(rotation=30, shift=3)", 9500, 0, 9500, 0),
+    ]
+    lines = rows(attacks)  # type: ignore[arg-type]
+    if mode == "test-set":
+        lines = [row | {"accuracy": share(9000 - 100 * place)} for place, row in enumerate(lines)]
+    unbounded = {"threat": "unbounded()", "norm": "unbounded", "bounded": False, "eps": 0.0}
+    return bare() | unbounded | {"rows": lines, "robust": lines[-1]["robust"], "mode": mode}
+
+
+def test_corruptions_are_a_table_by_severity(tmp_path: Path) -> None:
+    folder = write_evaluation(tmp_path, corrupted("verdict"))
+    _, page = read(folder)
+    assert "Corruption 1 3 default shot noise 48 of 9,948 100 of 9,900 – zigzag – – 300 of 9,800" in page.text
+    markdown = (folder / "report.md").read_text(encoding="utf-8")
+    assert "| Corruption | 1 | 3 | default |" in markdown
+
+
+def test_of_a_test_set_the_table_has_accuracies(tmp_path: Path) -> None:
+    _, page = read(write_evaluation(tmp_path, corrupted("test-set")))
+    text = page.text.replace("\u00a0", " ")
+    assert "shot noise 90.00 % 89.00 % – zigzag – – 88.00 % mean 90.0 % 89.0 % 88.0 %" in text
+
+
+def test_without_corruptions_there_is_no_table(tmp_path: Path) -> None:
+    _, page = read(write_evaluation(tmp_path))
+    assert "by severity" not in page.text

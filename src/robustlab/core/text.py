@@ -95,5 +95,13 @@ def level(value: float) -> str:
     """Return a length on the pixel scale: ``0.3``, ``2``, and ``8/255`` rather than ``0.0314``."""
     if float(f"{value:.3g}") == value:
         return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
-    steps = 255 * value
-    return f"{round(steps)}/255" if value < 1 and abs(steps - round(steps)) < 1e-4 else f"{value:.4g}"
+    return of_255(value) or f"{value:.4g}"
+
+
+def of_255(value: float) -> str:
+    """Return ``8/255`` for such a number, also one that was measured in float32; empty for any other.
+
+    Multiples of 51/255 are short decimals, such as 0.2.
+    """
+    whole = round(255 * value)
+    return f"{whole}/255" if 0 < value < 1 and whole % 51 and abs(255 * value - whole) < 1e-4 else ""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from robustlab.core.text import LONG_DECIMAL, respelled
+from robustlab.core.text import LONG_DECIMAL, of_255, respelled
 from robustlab.runs.records import ComputeRecord, Figure
 
 NBSP = "\u00a0"
@@ -55,8 +55,8 @@ def count(value: float) -> str:
 
 
 def distance(value: float) -> str:
-    """Return a length with three decimals, and no movement as 0."""
-    return f"{value:.3f}" if value else "0"
+    """Return a length with three decimals or as ``8/255``, and no movement as 0."""
+    return of_255(value) or f"{value:.3f}" if value else "0"
 
 
 def number(value: float) -> str:

@@ -12,7 +12,7 @@ import pydantic
 from robustlab.core.errors import RunError
 from robustlab.core.fields import Answer, Count, Integer, Length, Share, refusal
 from robustlab.core.files import write_text
-from robustlab.core.text import shown
+from robustlab.core.text import level, shown
 from robustlab.core.tolerance import with_tolerance
 from robustlab.core.untrusted import read_bytes
 from robustlab.runs.evaluation import Evaluation
@@ -141,5 +141,5 @@ def _contradiction(verdict: ImageVerdict, results: Evaluation, attacks: set[str]
         return f"attack: {shown(verdict.attack)} is not an attack of results.json"
     # Twice the tolerance: a second measurement may differ in the last bits.
     if verdict.distance > with_tolerance(with_tolerance(results.eps)):
-        return f"distance: {verdict.distance:g} is larger than eps, {results.eps:g}"
+        return f"distance: {verdict.distance:g} is larger than eps, {level(results.eps)}"
     return ""

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from robustlab.attacks import PGD
 from robustlab.core.spec import register
+from robustlab.core.text import level
 from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable
 from robustlab.evaluation.checks.base import FEW, ActiveCheck, CheckResult
 from robustlab.evaluation.checks.context import Context, Sample
@@ -48,7 +49,9 @@ class Monotone(ActiveCheck):
         threats = list(dict.fromkeys(runner.threat.at(eps) for eps in radii))
         left = [int((~runner.attack(ATTACK, block, threat=threat).successes).sum()) for threat in threats]
         rise = max([0, *(after - min(left[: i + 1]) for i, after in enumerate(left[1:]))])
-        steps = ", ".join(f"{count} at {threat.eps:.3g}" for threat, count in zip(threats, left, strict=True))
+        steps = ", ".join(
+            f"{count} at {level(threat.eps)}" for threat, count in zip(threats, left, strict=True)
+        )
         grade: Grade = "pass" if rise <= MAX_RISE * len(block) else "fail" if rise >= FEW else "warn"
         return CheckResult(grade=grade, found=f"of {len(block)} images {steps}", n=len(block))
 
@@ -97,7 +100,9 @@ class Extremes(ActiveCheck):
             return ~result.successes
 
         at_zero, free = int(left(0.0, AT_ZERO).sum()), left(widest, UNLIMITED)
-        text = f"{percent(at_zero / n)} at eps 0, {percent(float(free.double().mean()))} at eps {widest:.3g}"
+        text = (
+            f"{percent(at_zero / n)} at eps 0, {percent(float(free.double().mean()))} at eps {level(widest)}"
+        )
         wrong = at_zero != n
         # The same grey image has one class, which is not the target of all.
         half = runner.threat.eps_to_grey(tuple(block.images.shape[1:]))

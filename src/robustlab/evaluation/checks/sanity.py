@@ -3,6 +3,7 @@
 import torch
 
 from robustlab.core.spec import register
+from robustlab.core.text import level, of_255
 from robustlab.core.tolerance import with_tolerance
 from robustlab.evaluation.checks.attack_runner import NotApplicable
 from robustlab.evaluation.checks.base import CheckResult, PassiveCheck
@@ -45,7 +46,7 @@ class StoredImages(PassiveCheck):
             farthest = max(farthest, float(distances.max()))
         found = (
             f"{outside} of {len(ids)} outside, {changed} not as they were confirmed; the farthest at "
-            f"{farthest:.6g}, eps is {threat.eps:g}"
+            f"{of_255(farthest) or format(farthest, '.6g')}, eps is {level(threat.eps)}"
         )
         return CheckResult(grade="fail" if outside or changed else "pass", found=found, n=len(ids))
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from robustlab.attacks import Attack, BPDAGradient, ExactGradient
 from robustlab.core.spec import register
+from robustlab.core.text import level
 from robustlab.data import Split
 from robustlab.evaluation.checks.attack_runner import AttackRunner, NotApplicable, Passes
 from robustlab.evaluation.checks.base import ActiveCheck, CheckResult
@@ -65,7 +66,9 @@ class Undefended(ActiveCheck):
         # A small eps may not break even such a network; with this eps all break.
         wide = runner.threat.at(runner.threat.eps_to_grey(tuple(block.images.shape[1:])))
         anyway, largest = _left(runner, block, network, attacks, wide), int(block.labels.bincount().max())
-        found += f", and {percent(anyway / n)} at eps {wide.eps:.3g} (largest class {percent(largest / n)})"
+        found += (
+            f", and {percent(anyway / n)} at eps {level(wide.eps)} (largest class {percent(largest / n)})"
+        )
         return CheckResult(grade="pass" if anyway <= largest else "fail", found=found, n=n)
 
 

@@ -79,7 +79,17 @@ def _attacks(view: EvaluationView, charts: EvaluationCharts) -> list[str]:
         "" if view.queries else "Passes: forward / backward.",
     ]
     chart = f"![{charts.cascade.title}](figures/cascade.svg)" if charts.cascade else ""
-    return ["## Attacks", " ".join(note for note in notes if note), table(head, lines), chart]
+    grid = view.corruptions
+    return [
+        "## Attacks",
+        " ".join(note for note in notes if note),
+        table(head, lines),
+        chart,
+        words.corrupted(view),
+        table(["Corruption", *grid.severities], [[plain(name), *cells] for name, cells in grid.rows])
+        if grid
+        else "",
+    ]
 
 
 def _curve(view: EvaluationView, charts: EvaluationCharts) -> list[str]:

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from robustlab.report.evaluation.corruptions import Corruptions, corruptions
 from robustlab.report.text import first_word
 from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
@@ -158,6 +159,11 @@ class EvaluationView:
             return False
         fall = before[-1].value - here.value
         return not after or here.value - after[0].value < fall / 2
+
+    @property
+    def corruptions(self) -> Corruptions | None:
+        """The corruptions by severity; None if none ran."""
+        return corruptions(self.results)
 
     @property
     def flips(self) -> list[Flip]:

@@ -119,6 +119,19 @@ def order(view: EvaluationView) -> str:
     return said
 
 
+def corrupted(view: EvaluationView) -> str:
+    """Return the meaning of the table of corruptions; empty without one."""
+    table = view.corruptions
+    if table is None:
+        return ""
+    if table.accuracies:
+        return "The accuracy on all images under each corruption alone, by severity."
+    return (
+        "The images that each corruption broke, of those that it met, by severity. A corruption met only the "
+        "images that no earlier attack broke; with --mode test-set each one meets all images."
+    )
+
+
 def unconfirmed(view: EvaluationView) -> str:
     """Return the sentence on successes that did not hold; empty if there are none."""
     number = len(view.results.unconfirmed)
