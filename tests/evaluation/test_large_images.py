@@ -1,4 +1,4 @@
-"""Evaluations of large images: what their checks cost."""
+"""Evaluations of large images: what their checks cost, and the names of their classes."""
 
 from pathlib import Path
 
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from robustlab.data import Split
 from robustlab.evaluation.checks.allowance import LEAST_PASSES
+from robustlab.evaluation.coordinator.goals import criteria_of, goal_of
+from robustlab.evaluation.images import load_images
 from robustlab.runs.evaluation import Evaluation
 
 UNLIMITED = 200
@@ -77,3 +79,14 @@ def test_a_wrong_scale_is_found_however_few_passes_the_attacks_take(tmp_path: Pa
     (check,) = (check for check in results.checks if check.id == "preprocessing")
     assert check.grade == "fail"
     assert "--scale 255" in check.found
+
+
+def test_a_named_dataset_brings_its_class_names() -> None:
+    assert load_images("digits").class_names == tuple("0123456789")
+    assert load_images(coloured(3)).class_names == ()
+
+
+def test_a_target_class_has_its_name() -> None:
+    wanted = criteria_of(1, 3)
+    assert goal_of(wanted, ("cat", "dog", "fox")) == "class 1, dog"
+    assert goal_of(wanted, ("0", "1", "2")) == goal_of(wanted) == "class 1"
