@@ -1,6 +1,7 @@
 """Evaluations of large images: what their checks cost, and the names of their classes."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_checks_cost_no_more_than_the_attacks(tmp_path: Path, attacks: str, thre
 
 
 def test_at_0_percent_only_checks_run_that_could_change_the_answer(tmp_path: Path) -> None:
-    options = {"attacks": "pgd(steps=10), square", "threat": "linf(eps=0.5)"}
+    options: Any = {"attacks": "pgd(steps=10), square", "threat": "linf(eps=0.5)"}
     results = evaluate(tmp_path, Striped().eval(), coloured(60), checks=True, n=12, **options).results
     assert results.robust.value == 0
     asked = {check.id for check in results.checks if check.forwards}

@@ -31,7 +31,7 @@ def photos(shape: tuple[int, int, int] = (3, 224, 224), **changes: Any) -> dict[
 
 def pictures(page: Page) -> list[tuple[str, Image.Image]]:
     """Return the format and the picture of each image of a page."""
-    found = []
+    found: list[tuple[str, Image.Image]] = []
     for tag, attributes in page.attributes:
         if tag == "img":
             kind, _, content = str(attributes["src"]).partition(";base64,")

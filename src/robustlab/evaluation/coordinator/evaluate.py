@@ -123,7 +123,7 @@ def evaluated(
 def _as_typed(options: EvaluationOptions) -> EvaluationOptions:
     """Return the options with texts for the networks that robustlab loaded and nobody changed since."""
 
-    def named(model: str | Path | nn.Module) -> str | Path | nn.Module:
+    def named(model: Any) -> Any:
         text = remembered(model) if isinstance(model, nn.Module) else None
         if text is None:
             return model
