@@ -29,13 +29,12 @@ from robustlab.core.text import printable
 if TYPE_CHECKING:  # torch takes seconds to load, and the command line shows its help without it
     import numpy as np
     from torch import Tensor, nn
-    from torch.utils.data import DataLoader
-    from torch.utils.data import Dataset as TorchDataset
 
     from robustlab.attacks import Attack, Criterion
     from robustlab.certify import Certifier
     from robustlab.core.progress import Progress
     from robustlab.data import Dataset, Split
+    from robustlab.data.own import OwnImages
     from robustlab.evaluation.engines import Engine
     from robustlab.evaluation.ensembles import Ensemble
     from robustlab.threats import ThreatModel
@@ -97,11 +96,11 @@ class SubjectFields:
     )
     network: str | None = option(None, "which network, of a study's run folder")
     name: str | None = option(None, "what to call it; default: a name made from the above")
-    dataset: "str | Path | Split | Dataset | tuple[Any, Any] | TorchDataset[Any] | DataLoader[Any]" = option(
+    dataset: "str | Path | Split | Dataset | OwnImages" = option(
         "mnist",
         "one of `ls datasets`, whose test split is attacked, such as cifar10, emnist(split=letters) or "
         "folder(photos, resize=256, crop=224); or FILE.py:FUNCTION that returns (images, labels). In Python "
-        "also (images, labels), a split, a torch Dataset or a DataLoader",
+        "also (images, labels), a split, a torch Dataset or a DataLoader, or a dataset of MAITE",
         command_line="text",
         accepted="a name, FILE.py:NAME, (images, labels), a Split, a torch Dataset or a DataLoader",
     )

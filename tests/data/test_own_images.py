@@ -66,7 +66,7 @@ PAIRS = list(zip(IMAGES, LABELS.tolist(), strict=True))
         DataLoader(Items(PAIRS), 4, collate_fn=lambda items: tuple(map(list, zip(*items, strict=True)))),
         Listed(PAIRS, LABELS.tolist()),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
 def test_all_of_them_give_the_same_split(given: Any) -> None:
     own = as_split(given)
@@ -126,7 +126,7 @@ def test_a_loader_that_shuffles_is_read_in_order() -> None:
         (Items([(IMAGES[0], 0), (IMAGES[0, :, 1:], 0)]), r"different shapes: item 0 \(1, 4, 4\), item 1"),
         (Items([PAIRS[0], None]), "an item must be .image, label., found None"),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value,
 )
 def test_what_cannot_be_used_is_named(given: Any, expected: str) -> None:
     with pytest.raises(RobustlabError, match=expected):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -27,7 +27,21 @@ from robustlab.data.resizing import Resizing
 from robustlab.data.source import ImageSource, LazyImages
 from robustlab.data.split import Split
 
-OwnImages = tuple[Any, Any] | Dataset[Any] | DataLoader[Any]
+
+@runtime_checkable
+class Items(Protocol):
+    """A dataset of MAITE's protocol for image classification: items are (image, target, metadata)."""
+
+    @property
+    def metadata(self) -> Any:
+        """A mapping, with the names of the classes under ``index2label``."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Any: ...
+
+
+OwnImages = tuple[Any, Any] | Dataset[Any] | DataLoader[Any] | Items
 """(images, labels), a dataset, or a loader."""
 
 _IMAGE, _LABEL = ("image", "img", "pixel_values", "images"), ("label", "labels", "fine_label", "target")
@@ -55,10 +69,14 @@ def own_images(images: Any, labels: Any) -> Split:
 
 @dataclass(frozen=True, kw_only=True)
 class OwnSplit:
-    """A user's own images as a split; `name` says what they were, `remarks` are notes for the user."""
+    """A user's own images as a split.
+
+    `name` says what they were; `class_names` are empty if they have none; `remarks` are notes for the user.
+    """
 
     split: Split
     name: str = "own"
+    class_names: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
 
@@ -67,7 +85,8 @@ def as_split(given: OwnImages, note: Callable[[str], None] = lambda _: None) -> 
 
     Args:
         given: (images, labels) for `own_images`; a torch dataset, such as a ``Subset``, whose items are
-            (image, label) or have such keys; or a ``DataLoader``, for its dataset.
+            (image, label) or have such keys; a dataset of MAITE's protocol for image classification; or a
+            ``DataLoader``, for its dataset.
         note: called with a message if all items are read for their labels.
 
     Raises:
@@ -83,20 +102,34 @@ def as_split(given: OwnImages, note: Callable[[str], None] = lambda _: None) -> 
         remarks = _of_loader(given)
         collate = None if given.collate_fn is default_collate else given.collate_fn
         given = given.dataset
+    sized: Any = given
     if isinstance(given, IterableDataset) or not hasattr(given, "__len__"):
         raise DataError(
             f"dataset is {a_kind(given)}, which can't be read by number; give a dataset with __len__ and "
             "__getitem__, or (images, labels)"
         )
-    name = type(_innermost(given)).__name__
+    inner = _innermost(given)
+    name, class_names = type(inner).__name__, _class_names(inner)
     if isinstance(given, TensorDataset) and len(given.tensors) == 2 and collate is None:
         return OwnSplit(split=own_images(*given.tensors), name=name, remarks=remarks)
-    if not len(given):
+    if not len(sized):
         raise DataError(f"the dataset {name} is empty")
     items = ItemImages(given, collate)
     labels = items.labels(note)
-    split = Split.of(items, as_numbers("labels", labels, torch.empty(len(given), 0)), name="own")
-    return OwnSplit(split=split, name=name, remarks=remarks)
+    split = Split.of(items, as_numbers("labels", labels, torch.empty(len(sized), 0)), name="own")
+    return OwnSplit(split=split, name=name, class_names=class_names, remarks=remarks)
+
+
+def _class_names(dataset: Any) -> tuple[str, ...]:
+    """Return the classes that a dataset names, in ``classes`` as torchvision's, or as MAITE says."""
+    known = getattr(dataset, "classes", None)
+    if isinstance(known, list | tuple) and all(isinstance(name, str) for name in known):
+        return tuple(known)
+    metadata = getattr(dataset, "metadata", None)
+    numbered = metadata.get("index2label") if isinstance(metadata, Mapping) else None
+    if isinstance(numbered, Mapping) and sorted(numbered) == list(range(len(numbered))):
+        return tuple(str(numbered[place]) for place in range(len(numbered)))
+    return ()
 
 
 def _of_loader(loader: DataLoader[Any]) -> tuple[str, ...]:
@@ -192,6 +225,8 @@ def _listed(dataset: Any) -> Any:
 
 
 def _image_and_label(item: Any) -> tuple[Any, Any]:
+    if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
+        return item[0], int(np.asarray(item[1]).argmax())  # of MAITE: a number for each class, and metadata
     if isinstance(item, tuple | list) and len(item) >= 2:
         return item[0], item[1]
     if isinstance(item, Mapping):

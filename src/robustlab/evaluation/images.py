@@ -1,6 +1,6 @@
 """The images to attack: a dataset's test split, a user's function, or a user's own images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from robustlab.core import user_code
 from robustlab.core.errors import DataError
 from robustlab.core.text import a_kind, one_line
 from robustlab.data import Dataset, Split, check_dataset, load_test
-from robustlab.data.own import OwnImages, as_split, own_images
+from robustlab.data.own import Items, OwnImages, as_split, own_images
 
 DEFAULT_N = 1000
 """The default number of attacked images of a named dataset."""
@@ -65,13 +65,13 @@ def load_images(
     class_names: tuple[str, ...] = ()
     if isinstance(dataset, Split):
         split, name, default = _checked(dataset), dataset.name, len(dataset)
-    elif isinstance(dataset, tuple | TorchDataset | DataLoader):
+    elif isinstance(dataset, tuple | TorchDataset | DataLoader | Items):
         own = as_split(dataset, note)
         split, name, default = own.split, own.name, len(own.split)
-        remarks += own.remarks
+        remarks, class_names = [*own.remarks], shown_names(own.class_names)
     elif isinstance(dataset, str) and user_code.is_user_code(dataset):
         made, _ = user_code.call(dataset, note)
-        if isinstance(made, Split | TorchDataset | DataLoader):
+        if isinstance(made, Split | TorchDataset | DataLoader | Items):
             return replace(load_images(made, n=n), name=one_line(dataset, 200))
         if not isinstance(made, tuple | list) or len(made) != 2:
             raise DataError(
@@ -82,7 +82,7 @@ def load_images(
     else:
         loaded = load_test(dataset, data_root=data_root)
         split, name, default = loaded.split, loaded.name, DEFAULT_N
-        class_names = tuple(one_line(word, _LONGEST_NAME) for word in loaded.class_names)
+        class_names = shown_names(loaded.class_names)
         remarks += loaded.remarks
         if loaded.fallback:
             wished = check_dataset(dataset).wished.name
@@ -103,6 +103,11 @@ def load_images(
         class_names=class_names,
         remarks=tuple(remarks),
     )
+
+
+def shown_names(class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return names of classes as the page shows them: in one line, and not too long."""
+    return tuple(one_line(word, _LONGEST_NAME) for word in class_names)
 
 
 def _unseen(labels: Tensor, n: int) -> str:

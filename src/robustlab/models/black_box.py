@@ -254,10 +254,27 @@ class Estimator:
         return spread
 
 
+def _of_protocol(model: Any) -> Callable[[Any], Any]:
+    """Return the prediction function of a model of MAITE, which takes and returns a list."""
+
+    def predict(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return np.stack([np.asarray(answer) for answer in model(list(images))])
+
+    predict.__name__ = type(model).__name__
+    predict.described_as = model  # type: ignore[attr-defined]
+    return predict
+
+
 def as_module(model: Any) -> Any:
-    """Return a prediction function or a scikit-learn classifier as a `BlackBox`; another value unchanged."""
+    """Return what predicts as a `BlackBox`; another value unchanged.
+
+    That is a function, a fitted scikit-learn classifier, or a model of MAITE's protocol for image
+    classification.
+    """
     if isinstance(model, nn.Module | type | str):
         return model
+    if callable(model) and isinstance(getattr(model, "metadata", None), Mapping):
+        return BlackBox(_of_protocol(model))
     if any(hasattr(model, method) for method in ("predict_proba", "decision_function", "predict")):
         return BlackBox(Estimator(model))
     return BlackBox(model) if callable(model) else model

@@ -6,8 +6,6 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
-from torch.utils.data import Dataset as TorchDataset
 
 from robustlab.attacks import Attack, Criterion
 from robustlab.certify import Certifier, as_certifier
@@ -17,6 +15,7 @@ from robustlab.core.options import check_options, options_of
 from robustlab.core.progress import Progress
 from robustlab.core.spec import Unit
 from robustlab.data import Dataset, Split
+from robustlab.data.own import OwnImages
 from robustlab.evaluation.coordinator.goals import as_goal
 from robustlab.evaluation.engines import Engine, as_engine
 from robustlab.evaluation.ensembles import Ensemble
@@ -27,15 +26,14 @@ _NAMES = {
     "Attack": Attack,
     "Certifier": Certifier,
     "Criterion": Criterion,
-    "DataLoader": DataLoader,
     "Dataset": Dataset,
     "Engine": Engine,
     "Ensemble": Ensemble,
+    "OwnImages": OwnImages,
     "Progress": Progress,
     "Split": Split,
     "Tensor": Tensor,
     "ThreatModel": ThreatModel,
-    "TorchDataset": TorchDataset,
     "nn": nn,
     "np": np,
 }

@@ -83,7 +83,7 @@ def assemble(
             split=context.images.name,
             n=n,
             classes=context.classes,
-            class_names=list(request.chosen.class_names[: context.classes]),
+            class_names=list(request.class_names[: context.classes]),
             shape=(channels, height, width),
             sha256=context.images.sha256(),
             split_sha256=context.data,
@@ -108,7 +108,7 @@ def assemble(
         broken=pictures[0],
         pictures=pictures[1],
         flips=_flips(found),
-        goal=goal_of(context.criteria, request.chosen.class_names),
+        goal=goal_of(context.criteria, request.class_names),
         targets=_targets(cascade, findings),
         distances=_distances(context, found),
         compute=ComputeRecord(

@@ -24,7 +24,7 @@ from robustlab.evaluation.coordinator.arguments import check
 from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import as_goal, criteria_of
 from robustlab.evaluation.ensembles import Ensemble, attack_list
-from robustlab.evaluation.images import EvaluationImages, load_images
+from robustlab.evaluation.images import EvaluationImages, load_images, shown_names
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.rows import on_rows
@@ -47,6 +47,11 @@ class LoadedInputs:
     subject: LoadedClassifier
     surrogates: tuple[LoadedClassifier, ...]
     chosen: EvaluationImages
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes: those of the images, else those of the model; empty: neither has any."""
+        return self.chosen.class_names or shown_names(self.subject.class_names)
 
     @property
     def on_the_model(self) -> tuple[str, ...]:

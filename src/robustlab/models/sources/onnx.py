@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,6 +33,7 @@ class OnnxRuntime(nn.Module):
     The file is kept as a buffer, so it is hashed as weights are, and the module can be pickled.
     """
 
+    black_box: ClassVar[bool] = True
     content: Tensor
 
     def __init__(self, content: bytes, output: str) -> None:
@@ -80,10 +81,7 @@ class FromOnnx(Source):
         black_box = OnnxRuntime(path.read_bytes(), output)
         declared = [size if isinstance(size, int) else None for size in outer.shape]
         network, reason = _converted(path, names.index(output), black_box, declared)
-        remarks = [
-            f"{path.name} runs in onnxruntime, without gradients, since {reason}; attacks that follow a "
-            "gradient find little: use square or hop_skip_jump"
-        ]
+        remarks = [f"{path.name} runs in onnxruntime, without gradients, since {reason}"]
         wrapped, on_input = in_declared_input(network or black_box, declared)
         return Loaded(
             network=wrapped,
