@@ -155,3 +155,27 @@ def test_wrong_labels_and_preprocessing(tmp_path: Path) -> None:
     split = features(X, Y, low=0, high=9)
     with pytest.raises(SpecError, match="rows of features have their ranges"):
         robustlab.evaluate(Line(4), dataset=split, mean=0.5, std=0.5, out=tmp_path / "run")
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 3)])
+def test_the_page_shows_the_changed_values_in_their_units(shape: tuple[int, ...], tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).uniform(100, 900, (20, *shape))
+    model = Line(*shape)
+    with torch.no_grad():
+        model.weight.copy_(torch.eye(3, torch.Size(shape).numel()))
+    names = tuple(f"name <{place}>" for place in range(shape[0]))
+    split = features(rows, labels_of(model, rows), low=0, high=1000, names=names)
+    run = robustlab.evaluate(
+        model, dataset=split, threat="linf(eps=0.1)", attacks="pgd", out=tmp_path / "run"
+    )
+    ranges = run.results.images.rows
+    assert ranges is not None
+    assert (ranges.signal, ranges.low[0], ranges.high[-1]) == (len(shape) == 2, 0, 1000)
+    page = (run.folder / "report.html").read_text()
+    broken = page[page.index('<section id="broken">') :]
+    assert "changed value" in broken
+    assert f"name &lt;0&gt;{', at 0' if len(shape) == 2 else ''}" in broken
+    assert "<img" not in broken
+    image = run.results.broken[0]
+    before = rows[image.image_id].ravel()[image.label]
+    assert f"{before:.4g}" in broken

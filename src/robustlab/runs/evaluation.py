@@ -5,12 +5,14 @@ The report, the terminal, `compare` and `gate` read these classes. ``seconds``, 
 Borderline images depend on the last bits of the machine's sums. All other values depend only on the command.
 """
 
+import math
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from robustlab.core.fields import Answer, Count, Integer, Length, Positive, Share, Some, Text
 from robustlab.runs.records import ComputeRecord, Figure, Record, require
+from robustlab.runs.subject import Images, Subject
 
 EVALUATION_SCHEMA_VERSION = 2
 
@@ -20,46 +22,6 @@ Doubt = Literal["attacks", "evaluation"]
 """What a failed check puts in doubt. ``attacks``: only the strength of the attacks; the true figure can only
 be lower. ``evaluation``: anything else (the images, the classifier, the stored files); the true figure may
 have any value."""
-
-
-BlackBoxAnswers = Literal["", "scores", "labels"]
-"""What a classifier without gradients returns; empty: it may have gradients."""
-
-
-class Subject(Record):
-    """The classifier: its source, and the hash of its weights.
-
-    ``dtype`` is the number format of its input: fp32, fp64, fp16 or bf16. ``preprocessing`` is the layer in
-    front of the network. ``preprocessing_from`` says what states it, such as the weights of a library; empty:
-    the user's options (``--mean``, ``--std``, ``--scale``, ``--resize``, ``--crop``). ``black_box`` is what a
-    black box returns; then forward passes are the images that it was asked about, its queries.
-    """
-
-    name: Text
-    source: Text
-    parameters: Count
-    sha256: Text
-    dtype: Text = "fp32"
-    preprocessing: Text = ""
-    preprocessing_from: Text = ""
-    black_box: BlackBoxAnswers = ""
-
-
-class Images(Record):
-    """The images that were attacked: the first ``n`` of a split, or the caller's own.
-
-    ``sha256`` is the hash of these images. ``split_sha256`` is that of the whole split, so evaluations with
-    different ``n`` share it. ``class_names`` are those of the dataset, in order; empty: it has none.
-    """
-
-    name: Text
-    split: Text
-    n: Positive
-    classes: Positive
-    class_names: Some[Text] = Field(default=[])
-    shape: tuple[Positive, Positive, Positive]
-    sha256: Text
-    split_sha256: Text = ""
 
 
 class AttackRow(Record):
@@ -319,6 +281,9 @@ class Evaluation(Record):
         turned += [(image.label, image.prediction) for image in self.broken]
         require(all(max(pair) < classes for pair in turned), "classes lie below the number of classes")
         require(len(self.images.class_names) <= classes, "at most one name for each class")
+        if self.images.rows is not None:
+            sizes = {len(self.images.rows.low), len(self.images.rows.high)}
+            require(sizes == {math.prod(self.images.shape)}, "a range for each value of an image")
         require(
             bool(self.goal) or all(label != prediction for label, prediction in turned),
             "a broken image has another class, if the attacker has no other goal",

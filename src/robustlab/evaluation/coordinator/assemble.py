@@ -11,6 +11,7 @@ from robustlab.certify import noisy_part
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
+from robustlab.data import FeatureRanges
 from robustlab.evaluation.coordinator.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
 from robustlab.evaluation.coordinator.goals import goal_of, remarks_on
 from robustlab.evaluation.coordinator.setup import LoadedInputs
@@ -25,16 +26,18 @@ from robustlab.runs.evaluation import (
     Evaluation,
     Flip,
     Histogram,
-    Images,
     Reached,
     RobustCurve,
-    Subject,
 )
 from robustlab.runs.images_csv import ImageVerdict
 from robustlab.runs.ledger import Outcome
 from robustlab.runs.records import ComputeRecord, Figure
+from robustlab.runs.subject import Images, Ranges, Subject
 
 _BINS = 20
+
+_MOST_VALUES = 10_000
+"""Of a row whose ranges are in the results."""
 
 
 def assemble(
@@ -85,6 +88,7 @@ def assemble(
             classes=context.classes,
             class_names=list(request.class_names[: context.classes]),
             shape=(channels, height, width),
+            rows=_ranges(context.images.features),
             sha256=context.images.sha256(),
             split_sha256=context.data,
         ),
@@ -214,6 +218,17 @@ def _targets(cascade: Cascade, findings: CascadeResult) -> list[Reached]:
             target = (label + offset) % context.classes
             counts.append(Reached(label=label, target=target, tried=n, reached=reached[label]))
     return sorted(counts, key=lambda count: (count.label, count.target))
+
+
+def _ranges(features: FeatureRanges | None) -> Ranges | None:
+    if features is None or features.low.numel() > _MOST_VALUES:
+        return None
+    return Ranges(
+        signal=len(features.shape) == 2,
+        names=list(features.names[:_MOST_VALUES]),
+        low=features.low.flatten().tolist(),
+        high=features.high.flatten().tolist(),
+    )
 
 
 def _flips(found: list[ImageVerdict]) -> list[Flip]:

@@ -13,7 +13,7 @@ from robustlab.core.spec import syntax, units, without_quotes
 from robustlab.core.text import a_kind, shown
 from robustlab.core.user_units import is_user_unit, parse_trusted, split_list, user_unit
 from robustlab.evaluation.ensembles.base import Ensemble
-from robustlab.runs.evaluation import BlackBoxAnswers
+from robustlab.runs.subject import BlackBoxAnswers
 from robustlab.threats import ThreatModel
 
 Attacks = str | Attack | Ensemble | Sequence[str | Attack | Ensemble]

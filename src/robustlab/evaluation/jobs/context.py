@@ -20,9 +20,9 @@ from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.subject import LoadedClassifier
 from robustlab.models.black_box import is_black_box, only_labels
 from robustlab.options import OF_OUTCOMES
-from robustlab.runs.evaluation import BlackBoxAnswers
 from robustlab.runs.ledger import digest
 from robustlab.runs.records import PassTime
+from robustlab.runs.subject import BlackBoxAnswers
 from robustlab.threats import ThreatModel
 
 _PROGRAM = (

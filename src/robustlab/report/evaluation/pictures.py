@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from robustlab.core.errors import RunError
-from robustlab.report.arrays import Arrays
+from robustlab.report.arrays import Arrays, Images
 from robustlab.report.evaluation.view import EvaluationView
 from robustlab.report.pictures import as_pictures, data_uri, perturbation_uri, smaller, smaller_change
 from robustlab.runs.evaluation import BrokenImage, Flip
+from robustlab.runs.subject import Ranges
 
 _BUDGET, _BUDGET_OF_PHOTOS = 3_500_000, 1_500_000
 """The largest number of characters of all pictures, so that the page stays under 5 MB, or 2.5 MB."""
@@ -20,17 +21,29 @@ _STRIP = 6
 """The number of images in the strip on the first screen."""
 _SIDE = 256
 """The longest side of a picture in pixels; larger images are drawn smaller."""
+_VALUES = 6
+"""The most changed values of a row that are shown."""
 _MAX_TABS = 30
 """The most classes that have a part of the page of their own."""
 
 
+class ChangedValue(NamedTuple):
+    """A value of a row that the attacker changed, in its own units."""
+
+    name: str
+    before: float
+    after: float
+
+
 class Case(NamedTuple):
-    """A broken image: before, after, and the difference."""
+    """A broken image: before, after, and the difference; of a row its most changed values, largest first."""
 
     image: BrokenImage
     clean: str
     adversarial: str
     change: str
+    values: list[ChangedValue]
+    changed: int
 
 
 class Group(NamedTuple):
@@ -99,6 +112,8 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
             data_uri(as_pictures(smaller(before, step)), photo=photo),
             data_uri(as_pictures(smaller(after, step)), photo=photo),
             perturbation_uri(smaller_change(after - before, step), scale, photo=photo),
+            _changed(results.images.rows, before, after),
+            int((before != after).sum()),
         )
 
     strip = [case_of(image) for image in most_convincing(results.broken)]
@@ -120,6 +135,27 @@ def album(view: EvaluationView, arrays: Arrays) -> Album | None:
         for label in labels
     ]
     return Album(groups, strip, scale, clean.shape[1] == 3, photo, step)
+
+
+def _changed(ranges: Ranges | None, before: Images, after: Images) -> list[ChangedValue]:
+    if ranges is None:
+        return []
+    low, high = np.array(ranges.low), np.array(ranges.high)
+    first, second = (low + (high - low) * image.ravel() for image in (before, after))
+    places = np.argsort(-np.abs(after - before).ravel(), kind="stable")[:_VALUES]
+    return [
+        ChangedValue(_name(ranges, int(place), before.shape[-1]), float(first[place]), float(second[place]))
+        for place in places
+        if first[place] != second[place]
+    ]
+
+
+def _name(ranges: Ranges, place: int, length: int) -> str:
+    """Return the name of a value, or its place."""
+    row, column = divmod(place, length) if ranges.signal else (place, 0)
+    kind = "channel" if ranges.signal else "value"
+    name = ranges.names[row] if row < len(ranges.names) else f"{kind} {row}"
+    return f"{name}, at {column}" if ranges.signal else name
 
 
 def most_convincing(images: list[BrokenImage]) -> list[BrokenImage]:
