@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,9 +32,14 @@ def imported(package: str, extra: str) -> Any:
 
 @contextmanager
 def loading(what: str, advice: str = "") -> Iterator[None]:
-    """Turn an error of a library in the block, such as one of the network, into one sentence."""
+    """Turn an error of a library in the block, such as one of the network, into one sentence.
+
+    Its warnings are about how the file was written, which is no matter of the user's.
+    """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     except BaseException as error:
         if isinstance(error, RobustlabError) or is_ctrl_c(error) or is_out_of_memory(error):
             raise
