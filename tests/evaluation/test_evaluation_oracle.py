@@ -131,12 +131,12 @@ def test_the_certifier_costs_passes(model: nn.Module, tmp_path: Path, certifier:
     results = evaluate(tmp_path, model, split, attacks="fgsm", **options).results
     assert results.certified is not None
     assert results.certified.value > 0
-    # Beside these it is shown an image or two at a time, to see what it is.
-    assert results.forwards <= passes <= results.forwards + 45
+    # Beside these it is shown an image or two at a time, to see what it is: by `auto` three times more.
+    assert results.forwards <= passes <= results.forwards + 45 + 3 * (certifier == "auto")
     if certifier == "auto":  # the others' costs depend on what intervals leave open
         return
     without = sum(row.forwards + row.broken for row in results.rows) + 60
-    assert results.forwards == without + 3 * 57 + 2 * round(60 * results.certified.value)
+    assert results.forwards == without + 3 * 57 + 3 * round(60 * results.certified.value)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

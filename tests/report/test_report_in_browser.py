@@ -75,7 +75,8 @@ def test_nothing_overflows_in_a_browser(tmp_path: Path, name: str, width: int) -
     assert laid_out == width
     assert images > 0
     assert broken == 0
-    assert panels == (0 if name == "study" else 1), "one class is shown, without a script"
+    # One class is shown, without a script; all classes together if there are many.
+    assert panels == (0 if name in {"study", "hundred_classes"} else 1)
     assert hidden == 0, "the attacks need no scrolling sideways"
     if width == 1280 and name != "study":
         assert 0 < bottom <= 800, "adversarial images are on the first screen"

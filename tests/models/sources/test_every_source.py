@@ -44,7 +44,7 @@ def test_every_source(case: Case, tmp_path: Path) -> None:
         case.text,
         images=images,
         labels=labels,
-        attacks="fgsm",
+        attacks="fgsm" if case.gradient else "square(queries=5)",
         threat="linf(eps=0.05)",
         checks=False,
         certify=False,
