@@ -366,6 +366,8 @@ def test_a_point_of_a_curve_keeps_every_field_of_its_line() -> None:
         mean="mnist",
         std="mnist",
         scale=2.0,
+        resize=32,
+        crop=28,
     )
     point = at(series, 0.25)
     assert point.threat == "linf(eps=0.25)"

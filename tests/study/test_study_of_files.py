@@ -53,6 +53,7 @@ def test_the_results_are_the_same(tmp_path: Path) -> None:
     memory, files = (
         json.loads((tmp_path / str(lazy) / "results.json").read_text()) for lazy in (False, True)
     )
+    assert [results["dataset"].pop("name") for results in (memory, files)] == ["made", "made(lazy=True)"]
     assert timeless(files) == timeless(memory)
     for path in (tmp_path / "False" / "models").glob("*.safetensors"):
         one, other = (load_tensors(tmp_path / str(lazy) / "models" / path.name)[0] for lazy in (False, True))
