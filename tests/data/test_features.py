@@ -136,6 +136,11 @@ WRONG: dict[str, tuple[Any, dict[str, Any], str]] = {
     "nan": (np.array([[np.nan, 1.0]]), {"low": 0, "high": 9}, "row 0: feature 0 is nan"),
     "outside": (X, {"low": 0, "high": 7}, "row 102: feature 0 is 7.1, outside its range, 0 to 7"),
     "shape of low": (X, {"low": [0, 1], "high": 9}, r"low must be a number, or numbers of shape \(4,\)"),
+    "another value of a constant feature": (
+        np.array([[0.1, 5.7]]),
+        {"low": [0, 5], "high": [1, 5]},
+        "row 0: feature 1 is 5.7, outside its range, 5 to 5",
+    ),
     "infinite": (X, {"low": 0, "high": np.inf}, "high must be finite"),
     "crossed": (X, {"low": [0, 0, 9, 0], "high": [9, 9, 8, 9]}, "feature 2 has the range 9 to 8"),
     "names": (X, {"low": 0, "high": 9, "names": ("a", "b")}, "names must be 4 texts, found 2"),
@@ -179,3 +184,20 @@ def test_the_page_shows_the_changed_values_in_their_units(shape: tuple[int, ...]
     image = run.results.broken[0]
     before = rows[image.image_id].ravel()[image.label]
     assert f"{before:.4g}" in broken
+
+
+def test_a_classifier_that_sees_only_fixed_features_is_believed(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).uniform(0, 1, (120, 4))
+    labels = (rows[:, 0] > 0.5).astype(int)
+    model = nn.Linear(4, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.tensor([[0.0] * 4, [20.0, 0.0, 0.0, 0.0]]))
+        model.bias.copy_(torch.tensor([0.0, -10.0]))
+    split = features(rows, labels, low=0, high=1)
+    threat = "masked(threat=linf(eps=0.1), fixed=(0,))"
+    options: dict[str, Any] = {"attacks": "pgd(steps=3), square(queries=20)", "certify": False}
+    run = robustlab.evaluate(model.eval(), dataset=split, threat=threat, out=tmp_path / "run", **options)
+    assert run.results.robust.value == 1
+    skipped = {check.id: check.found for check in run.results.checks if check.grade == "skip"}
+    for name in ("extreme-eps", "undefended-network"):
+        assert "some values can't change" in skipped[name]

@@ -188,3 +188,14 @@ def test_the_first_of_sorted_images_have_a_remark() -> None:
     )
     assert load_images((images, labels)).remarks == ()
     assert load_images((images, labels.flip(0)), n=5).remarks == ()
+
+
+def test_a_label_beside_metadata_is_the_label() -> None:
+    class Described(Dataset[Any]):
+        def __len__(self) -> int:
+            return len(IMAGES)
+
+        def __getitem__(self, place: int) -> tuple[Any, int, dict[str, int]]:
+            return IMAGES[place], int(LABELS[place]), {"place": place}
+
+    assert as_split(Described()).split.labels.tolist() == LABELS.tolist()

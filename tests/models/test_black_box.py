@@ -206,7 +206,9 @@ class Estimator:
 @pytest.mark.parametrize(
     ("estimator", "expected"),
     [
-        (Estimator([0, 1], predict_proba=[0.25, 0.75], predict=0), [0.25, 0.75]),
+        (Estimator([0, 1], predict_proba=[0.25, 0.75], predict=1), [0.25, 0.75]),
+        # Scores that say something else than what it predicts do not count.
+        (Estimator([0, 1, 2], predict_proba=[0.25, 0.75, 0.0], predict=0), [1.0, 0.0, 0.0]),
         (Estimator([1, 3], predict_proba=[0.25, 0.75]), [0.0, 0.25, 0.0, 0.75]),
         (Estimator(["cat", "dog"], predict_proba=[0.25, 0.75]), [0.25, 0.75]),
         (Estimator([0, 1], decision_function=2.0), [0.119203, 0.880797]),
@@ -228,3 +230,15 @@ def test_what_can_not_predict_is_left_alone() -> None:
     network = nn.Flatten()
     for value in (network, "mnist_cnn", 7, None, nn.Flatten):
         assert as_module(value) is value
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("probability", ["ovo", "ovr"])
+def test_scores_count_only_if_they_say_what_it_predicts(probability: str) -> None:
+    iris = pytest.importorskip("sklearn.datasets").load_iris()
+    estimator = pytest.importorskip("sklearn.svm").SVC(decision_function_shape=probability)
+    estimator.fit(iris.data, iris.target)
+    box = BlackBox(as_module(estimator).predict, classes=3)
+    answers = box(torch.from_numpy(iris.data).float()[:, None, None]).argmax(dim=1).numpy()
+    assert (answers == estimator.predict(iris.data.astype("float32"))).all()
+    assert box.only_labels is (probability == "ovo")

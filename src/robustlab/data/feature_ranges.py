@@ -42,7 +42,7 @@ class FeatureRanges:
         rows = rows.to(torch.float64)
         width = self.high - self.low
         shares = (rows - self.low) / torch.where(width > 0, width, 1.0)
-        outside = ~((shares >= -_ROUNDING) & (shares <= 1 + _ROUNDING))
+        outside = ~((shares >= -_ROUNDING) & (shares <= torch.where(width > 0, 1 + _ROUNDING, _ROUNDING)))
         if outside.any():
             row, *place = outside.nonzero()[0].tolist()
             at = tuple(place)

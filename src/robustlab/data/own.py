@@ -225,7 +225,7 @@ def _listed(dataset: Any) -> Any:
 
 
 def _image_and_label(item: Any) -> tuple[Any, Any]:
-    if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping):
+    if isinstance(item, tuple) and len(item) == 3 and isinstance(item[2], Mapping) and np.ndim(item[1]) == 1:
         return item[0], int(np.asarray(item[1]).argmax())  # of MAITE: a number for each class, and metadata
     if isinstance(item, tuple | list) and len(item) >= 2:
         return item[0], item[1]

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustlab.core.errors import RobustlabError, RunError
+from robustlab.core.errors import DataError, RobustlabError, RunError
 from robustlab.core.files import write_bytes, write_text, writing
 from robustlab.core.tolerance import with_tolerance
 from robustlab.core.untrusted import read_json
-from robustlab.data import load_dataset
+from robustlab.data import load_test
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.jobs.eight_bit import to_8_bit, to_png
 from robustlab.evaluation.jobs.stages import images_of
@@ -162,9 +162,12 @@ def _clean_images(run: EvaluationFolder, ids: Tensor) -> dict[int, Tensor]:
     """Return the known clean images of some ids: those of a registered dataset, else those of the page."""
     results = run.results
     try:
-        # Only a registered dataset: a run may come from anywhere, and no code that it names is run.
+        # Only a dataset without arguments: a run may come from anywhere, so no code that it names is run, no
+        # address is asked, and only files with a known hash are read.
         root = read_json(run.folder / "manifest.json")["asked"].get("data_root")
-        split = load_dataset(results.images.name, data_root=root, download=False).test
+        if not results.images.name.isidentifier():
+            raise DataError("its name has a path")
+        split = load_test(results.images.name, data_root=root, download=False).split
         if split.sha256() == results.images.split_sha256:
             found = split.take(torch.isin(split.ids, ids).nonzero().flatten())
             return dict(zip(found.ids.tolist(), found.pixels(slice(None)), strict=True))

@@ -4,6 +4,7 @@ It has no gradient. An evaluation asks `is_black_box`, so a module of your own m
 """
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
@@ -231,16 +232,37 @@ class Estimator:
         known = np.asarray(getattr(estimator, "classes_", ()))
         numbered = known.dtype.kind in "iu" and known.ndim == 1 and len(known) and known.min() >= 0
         self.known = known if numbered else np.arange(len(known))
+        self._scores: tuple[str, str] | tuple[()] | None = None
 
     def __call__(self, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
         rows = images.reshape(len(images), -1)
-        for method, kind in (("predict_proba", "probabilities"), ("decision_function", "logits")):
-            if hasattr(self.estimator, method):
+        with warnings.catch_warnings():
+            # Of a classifier that was fitted on a data frame, for each batch.
+            warnings.filterwarnings("ignore", "X does not have valid feature names")
+            if self._scores is None:
+                self._scores = self._agreeing(rows)
+            if self._scores:
+                kind, method = self._scores
                 return {kind: self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)}
+            return {"labels": self._labels(rows)}
+
+    def _labels(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         found = np.asarray(self.estimator.predict(rows))
-        if found.dtype.kind in "iu":
-            return {"labels": found}
-        return {"labels": np.searchsorted(self.estimator.classes_, found)}
+        return found if found.dtype.kind in "iu" else np.searchsorted(self.estimator.classes_, found)
+
+    def _agreeing(self, rows: np.ndarray[Any, Any]) -> tuple[str, str] | tuple[()]:
+        """Return the scores whose largest is what it predicts; pairwise ones, or others, may say else."""
+        for kind, method in (("probabilities", "predict_proba"), ("logits", "decision_function")):
+            if not hasattr(self.estimator, method):
+                continue
+            scores = self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)
+            if not hasattr(self.estimator, "predict"):
+                return kind, method
+            pairwise = getattr(self.estimator, "decision_function_shape", "") == "ovo" and len(self.known) > 2
+            agree = scores.ndim == 2 and (scores.argmax(axis=1) == self._labels(rows)).all()
+            if agree and not (pairwise and kind == "logits"):
+                return kind, method
+        return ()
 
     def _spread(self, values: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
         if kind == "logits" and values.ndim == 1:  # the score of the second of two classes

@@ -126,3 +126,24 @@ def test_an_open_shape_is_not_wrapped() -> None:
     wrapped, remarks = in_declared_input(network, [None, None, None, 3])
     assert not isinstance(wrapped, DeclaredInput) or wrapped.channels_last
     assert remarks
+
+
+def test_weights_in_a_file_beside_it_are_its_own(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    models = []
+    for name, factor in (("one", 1.0), ("other", 2.0)):
+        (tmp_path / name).mkdir()
+        whole = onnx.load(str(onnx_file(tmp_path / name / "whole.onnx")))
+        for tensor in whole.graph.initializer:
+            values = onnx.numpy_helper.to_array(tensor) * factor
+            tensor.CopyFrom(onnx.numpy_helper.from_array(values.astype("float32"), tensor.name))
+        place = tmp_path / name / "net.onnx"
+        options = {"save_as_external_data": True, "location": "net.data", "size_threshold": 0}
+        onnx.save_model(whole, str(place), **options)
+        assert (tmp_path / name / "net.data").stat().st_size > 0
+        models.append(loaded(place))
+    one, other = models
+    assert (one.code, one.sha256()) != (other.code, other.sha256())
+    with torch.no_grad():
+        assert torch.allclose(one.model(IMAGES), loaded(tmp_path / "one" / "whole.onnx").model(IMAGES))
+        assert not torch.allclose(one.model(IMAGES), other.model(IMAGES))

@@ -62,6 +62,11 @@ class AttackRunner:
         """Return the eps within which every image in [0, 1] can become every other one."""
         return self.threat.largest_distance(tuple(block.images.shape[1:]))
 
+    def check_no_mask(self, block: Split) -> None:
+        """Raise `NotApplicable` if some values can't change: then no eps allows every image."""
+        if self.threat.movable(tuple(block.images.shape[1:])) is not None:
+            raise NotApplicable("some values can't change, so that no eps allows every image")
+
     # Counted passes
 
     def targets(self, block: Split) -> Tensor | None:

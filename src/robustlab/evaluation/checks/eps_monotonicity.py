@@ -83,6 +83,7 @@ class Extremes(ActiveCheck):
         return context.correct_images(MAX_IMAGES)
 
     def look(self, runner: AttackRunner, sample: Sample) -> CheckResult:
+        runner.check_no_mask(sample.images)
         criterion = runner.criterion
         if not (criterion.any_rival or criterion.targeted):
             raise NotApplicable(f"an image that reaches the goal {criterion!r} may not exist")

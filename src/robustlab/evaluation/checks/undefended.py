@@ -64,6 +64,7 @@ class Undefended(ActiveCheck):
         if left <= MAX_ROBUST * n:
             return CheckResult(grade="pass", found=found, n=n)
         # A small eps may not break even such a network; with this eps all break.
+        runner.check_no_mask(block)
         wide = runner.threat.at(runner.threat.eps_to_grey(tuple(block.images.shape[1:])))
         anyway, largest = _left(runner, block, network, attacks, wide), int(block.labels.bincount().max())
         found += (

@@ -5,15 +5,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from robustlab.core.spec import BareText, register
-from robustlab.models.preprocessing import Preprocessing, Size
+from robustlab.models.preprocessing import Preprocessed, Preprocessing, Size
 from robustlab.models.sources.base import Loaded, Note, Source
 from robustlab.models.sources.library import imported, loading
 
 _INTERPOLATION = {0: "nearest", 3: "bicubic"}
 """Pillow's numbers; Lanczos and the rest are bilinear here."""
+_GAP = 0.05
+"""Of the mean difference between a processor's image and ours; their roundings differ by less."""
 _LARGEST_CROPPED = 384
 """ConvNeXt's processor crops only below this size."""
 
@@ -76,11 +79,11 @@ def _preprocessing(transformers: Any, place: str) -> tuple[Preprocessing | None,
         processor = transformers.AutoImageProcessor.from_pretrained(place)
     except (OSError, ValueError, KeyError):
         return None, (f"{place} has no preprocessor_config.json: its images get no preprocessing",)
-    resize, crop = _sizes(processor)
+    (resize, crop), resample = _sizes(processor), _of(processor, "resample")
     steps = Preprocessing(
         resize=resize,
         crop=crop,
-        interpolation=_INTERPOLATION.get(int(_of(processor, "resample") or 2), "bilinear"),
+        interpolation=_INTERPOLATION.get(2 if resample is None else int(resample), "bilinear"),
         origin=f"{type(processor).__name__} of {place}",
     )
     factor = _of(processor, "rescale_factor") if _of(processor, "do_rescale") else 1.0
@@ -88,7 +91,24 @@ def _preprocessing(transformers: Any, place: str) -> tuple[Preprocessing | None,
     if _of(processor, "do_normalize") and _of(processor, "image_mean"):
         more |= {"mean": tuple(processor.image_mean), "std": tuple(processor.image_std)}
     steps = Preprocessing(**vars(steps) | more)
-    return (None if steps == Preprocessing() else steps), ()
+    remark = (
+        f"{type(processor).__name__} does more, or other things, than what robustlab puts in front of the "
+        "network; compare the clean accuracy with the one that you know"
+    )
+    remarks = () if _does_no_more(processor, steps) else (remark,)
+    return (None if steps == Preprocessing() else steps), remarks
+
+
+def _does_no_more(processor: Any, steps: Preprocessing) -> bool:
+    """Return whether an image processor does to a smooth image what the steps do."""
+    slopes = torch.linspace(0, 1, 300)[:, None] * torch.linspace(1, 0, 400)
+    image = torch.stack([slopes, slopes.flip(1), 1 - slopes]).mul(255).round().to(torch.uint8)
+    try:
+        theirs = torch.as_tensor(processor(image, return_tensors="pt")["pixel_values"])
+    except Exception:  # some take only pictures of other kinds
+        return True
+    ours = Preprocessed(nn.Identity(), steps)(image[None] / 255)
+    return theirs.shape == ours.shape and bool((theirs - ours).abs().mean() < _GAP)
 
 
 def _sizes(processor: Any) -> tuple[Size | None, Size | None]:

@@ -73,7 +73,11 @@ def file_of(path: str) -> Path:
 
 def hash_of_file(file: Path, part: str = "") -> str:
     """Return the SHA-256 of a file; of the file and a name, for a part of it."""
-    with file.open("rb") as content:
-        found = hashlib.file_digest(content, "sha256")
+    return hash_of(file.read_bytes(), part)
+
+
+def hash_of(content: bytes, part: str = "") -> str:
+    """Return the SHA-256 of a content; of the content and a name, for a part of it."""
+    found = hashlib.sha256(content)
     found.update(part.encode())
     return found.hexdigest()

@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -15,7 +14,7 @@ from robustlab.core.spec import BareText, register
 from robustlab.core.text import one_line, shown
 from robustlab.models.sources.base import Loaded, Note, Source
 from robustlab.models.sources.declared import in_declared_input
-from robustlab.models.sources.library import file_of, hash_of_file, imported, loading
+from robustlab.models.sources.library import file_of, hash_of, imported, loading
 
 _TOLERANCE = 1e-3
 """Of the converted network's logits, relative to the largest one."""
@@ -76,18 +75,20 @@ class FromOnnx(Source):
         path = file_of(self.path)
         imported("onnxruntime", "onnx")
         with loading(self.path, "it is no ONNX file, or is damaged"):
-            (outer, *_), names = _inputs_and_outputs(path)
+            model = imported("onnx", "onnx").load(str(path))  # with weights that lie in files beside it
+            content = model.SerializeToString()
+            (outer, *_), names = _inputs_and_outputs(content)
         output = self._output(names)
-        black_box = OnnxRuntime(path.read_bytes(), output)
+        black_box = OnnxRuntime(content, output)
         declared = [size if isinstance(size, int) else None for size in outer.shape]
-        network, reason = _converted(path, names.index(output), black_box, declared)
+        network, reason = _converted(model, names.index(output), black_box, declared)
         remarks = [f"{path.name} runs in onnxruntime, without gradients, since {reason}"]
         wrapped, on_input = in_declared_input(network or black_box, declared)
         return Loaded(
             network=wrapped,
             name=path.stem,
             origin=self.path if self.output is None else self.brief(),
-            files=hash_of_file(path, self.output or ""),
+            files=hash_of(content, self.output or ""),
             determined=True,
             remarks=(*(() if network else remarks), *on_input),
         )
@@ -117,8 +118,8 @@ class _OneOutput(nn.Module):
         return answers[self.at]
 
 
-def _inputs_and_outputs(path: Path) -> tuple[Any, list[str]]:
-    session = OnnxRuntime(path.read_bytes(), "").session
+def _inputs_and_outputs(content: bytes) -> tuple[Any, list[str]]:
+    session = OnnxRuntime(content, "").session
     return session.get_inputs(), [output.name for output in session.get_outputs()]
 
 
@@ -135,14 +136,14 @@ def _differ(network: nn.Module, black_box: OnnxRuntime, declared: Sequence[int |
 
 
 def _converted(
-    path: Path, at: int, black_box: OnnxRuntime, declared: Sequence[int | None]
+    model: Any, at: int, black_box: OnnxRuntime, declared: Sequence[int | None]
 ) -> tuple[nn.Module | None, str]:
     """Return the network in torch, or None and the reason why it can't be converted."""
     convert = imported("onnx2torch", "onnx").convert
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            network: nn.Module = convert(str(path)).eval()
+            network: nn.Module = convert(model).eval()
             if len(black_box.session.get_outputs()) > 1:
                 network = _OneOutput(network, at)
             if _differ(network, black_box, declared):
