@@ -34,7 +34,7 @@ def imported(package: str, extra: str) -> Any:
 def loading(what: str, advice: str = "") -> Iterator[None]:
     """Turn an error of a library in the block, such as one of the network, into one sentence.
 
-    Its warnings are about how the file was written, which is no matter of the user's.
+    Warnings of the library are not shown: they are about how the file was written.
     """
     try:
         with warnings.catch_warnings():
