@@ -83,7 +83,7 @@ class EvaluationRun(EvaluationFolder):
                 ``"flips"``: the classes that broken images were taken for; ``"distances"``: of these images.
 
         Raises:
-            SpecError: there is no such chart, or the run has no data for it.
+            SpecError: the name is unknown, or the run has no data for the chart.
         """
         from robustlab.report.evaluation.charts import figure_of
 

@@ -158,7 +158,7 @@ def _notes(finished: Sequence[Finished], differ: set[str]) -> list[str]:
     if "machine" in differ:
         notes.append("Seconds are of different machines; passes do not depend on the machine.")
     notes += [
-        f"{run.results.title}: no attack ran, so there is no robust accuracy, only what is certified."
+        f"{run.results.title}: no attack ran, so only the certified accuracy is known."
         for run in finished
         if run.results.proofs_only
     ]

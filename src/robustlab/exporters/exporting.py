@@ -25,7 +25,7 @@ def export(run: str | Path | FinishedRun, to: str | Exporter, out: str | Path | 
         Where it was written. Of ``hf-card`` and ``junit`` without ``out``: the text.
 
     Raises:
-        RobustlabError: the folder holds no finished run, there is no such exporter, its package is not
+        RobustlabError: the folder holds no finished run, the exporter is unknown, its package is not
             installed, or the run could not be written.
     """
     exporter = as_exporter(to)

@@ -104,7 +104,7 @@ def test_the_output_with_the_logits_is_named(tmp_path: Path) -> None:
 def test_what_is_wrong_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "no.onnx").write_bytes(b"no network" * 20)
     for text, message in (
-        (tmp_path / "no.onnx", "could not be loaded: .* it is no ONNX file, or is damaged"),
+        (tmp_path / "no.onnx", "could not be loaded: .* it is not an ONNX file, or it is damaged"),
         (tmp_path / "none.onnx", "does not exist"),
         (f"onnx({tmp_path})", "is a folder, not a file"),
     ):

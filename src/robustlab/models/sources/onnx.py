@@ -74,7 +74,7 @@ class FromOnnx(Source):
         del note
         path = file_of(self.path)
         imported("onnxruntime", "onnx")
-        with loading(self.path, "it is no ONNX file, or is damaged"):
+        with loading(self.path, "it is not an ONNX file, or it is damaged"):
             model = imported("onnx", "onnx").load(str(path))  # with weights that lie in files beside it
             content = model.SerializeToString()
             (outer, *_), names = _inputs_and_outputs(content)

@@ -57,13 +57,13 @@ def figure_of(results: Evaluation, name: FigureName) -> Figure:
     """Return a chart as a matplotlib figure, which a notebook shows.
 
     Raises:
-        SpecError: there is no such chart, or no data for it.
+        SpecError: the name is unknown, or the run has no data for the chart.
     """
     check_choice("name", name, tuple(_ABSENT))
     charts = draw_charts(EvaluationView(results))
     drawn = charts.cascade if name == "attacks" else getattr(charts, name)
     if drawn is None:
-        raise SpecError(f"there are no data for the figure {name!r}: {_ABSENT[name]}")
+        raise SpecError(f"the run has no data for the figure {name!r}: {_ABSENT[name]}")
     figure: Figure = drawn.figure
     return figure
 
