@@ -56,12 +56,14 @@ def test_schema_document_of_evaluations_is_the_codes() -> None:
 def test_public_names_are_pinned() -> None:
     assert robustlab.__all__ == [
         "EvaluationRun",
+        "Evaluations",
         "RobustlabError",
         "Run",
         "TrainingRun",
         "certify_model",
         "compare",
         "evaluate",
+        "evaluate_many",
         "export",
         "gate",
         "load_dataset",

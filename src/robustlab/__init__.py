@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from robustlab.evaluation.compare import compare
     from robustlab.evaluation.gate import gate
     from robustlab.evaluation_run import EvaluationRun, load_run
+    from robustlab.evaluations import Evaluations, evaluate_many
     from robustlab.exporters import export
     from robustlab.models import load_from_zoo, load_network
     from robustlab.runs.run import Run, TrainingRun
@@ -38,6 +39,7 @@ else:
             "robustlab.api": ["certify_model", "evaluate", "run_study", "train", "write_report"],
             "robustlab.core.errors": ["RobustlabError"],
             "robustlab.data": ["load_dataset"],
+            "robustlab.evaluations": ["Evaluations", "evaluate_many"],
             "robustlab.evaluation.compare": ["compare"],
             "robustlab.evaluation.gate": ["gate"],
             "robustlab.evaluation_run": ["EvaluationRun", "load_run"],
@@ -49,12 +51,14 @@ else:
 
 __all__ = [
     "EvaluationRun",
+    "Evaluations",
     "RobustlabError",
     "Run",
     "TrainingRun",
     "certify_model",
     "compare",
     "evaluate",
+    "evaluate_many",
     "export",
     "gate",
     "load_dataset",

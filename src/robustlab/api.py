@@ -35,8 +35,8 @@ def run_study(options: StudyOptions) -> Run:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    with _shown(options) as shown:
-        return _reported(execute_study(shown))
+    with shown_progress(options) as shown:
+        return reported(execute_study(shown))
 
 
 @taking(EvaluationOptions)
@@ -51,8 +51,8 @@ def evaluate(options: EvaluationOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
     """
-    with _shown(options) as shown:
-        return with_methods(_reported(execute_evaluation(shown)))
+    with shown_progress(options) as shown:
+        return with_methods(reported(execute_evaluation(shown)))
 
 
 @taking(CertifyOptions)
@@ -67,8 +67,8 @@ def certify_model(options: CertifyOptions) -> EvaluationRun:
     Raises:
         RobustlabError: bad input, or the certifier can't bound the classifier; the message names the layer.
     """
-    with _shown(options) as shown:
-        return with_methods(_reported(execute_evaluation(shown)))
+    with shown_progress(options) as shown:
+        return with_methods(reported(execute_evaluation(shown)))
 
 
 @taking(TrainOptions)
@@ -83,12 +83,12 @@ def train(options: TrainOptions) -> TrainingRun:
     Raises:
         RobustlabError: bad input, or the training diverged. What was finished stays on the disk.
     """
-    with _shown(options) as shown:
-        return _reported(execute_training(shown))
+    with shown_progress(options) as shown:
+        return reported(execute_training(shown))
 
 
 @contextmanager
-def _shown(options: OptionsT) -> Iterator[OptionsT]:
+def shown_progress(options: OptionsT) -> Iterator[OptionsT]:
     """Yield the options; in a notebook they show progress below the cell, unless the caller chose a place."""
     if options.progress is None and "IPython" in sys.modules:
         from robustlab.cli.terminal import TerminalProgress
@@ -101,7 +101,8 @@ def _shown(options: OptionsT) -> Iterator[OptionsT]:
     yield options
 
 
-def _reported(run: RunT) -> RunT:
+def reported(run: RunT) -> RunT:
+    """Write the report of a finished run, and return the run."""
     report.write_report(run.folder)
     return run
 

@@ -119,7 +119,8 @@ class SubjectFields:
     threat: "str | ThreatModel" = option(
         "linf(eps=0.3)",
         "what the attacker may do, on the scale [0, 1]: linf(eps=8/255), l2, l1, l0 or unbounded; or a "
-        "class of yours, FILE.py:CLASS(eps=8/255)",
+        "class of yours, FILE.py:CLASS(eps=8/255). `robustlab evaluate` also takes a list, "
+        "linf(eps=[2/255, 4/255])",
         command_line="text",
     )
     attacks: "str | Attack | Ensemble | Sequence[str | Attack | Ensemble]" = option(

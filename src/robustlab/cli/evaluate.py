@@ -1,6 +1,6 @@
 """``robustlab evaluate``."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,31 +11,70 @@ from robustlab.cli.texts import echo
 from robustlab.core.errors import RobustlabError
 from robustlab.options import EvaluationOptions
 
+if TYPE_CHECKING:
+    from robustlab.evaluation_run import EvaluationRun
+    from robustlab.evaluations import Evaluations
+
+Models = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Instead of MODEL: a text file with a model on each line, and options of its own behind it.",
+    ),
+]
+
 
 @app.command()
 @friendly
-@with_options(EvaluationOptions)
+@with_options(EvaluationOptions, instead_of_place="models")
 def evaluate(
     context: typer.Context,
     given: dict[str, Any],
     norm: Norm = None,
     eps: Eps = None,
+    models: Models = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a check fails.")] = False,
     quiet: Quiet = False,
     as_json: Json = False,
     open_report: Open = False,
 ) -> None:
-    """Find out how robust a classifier is. The same command again resumes."""
-    from robustlab.cli import browser, interrupt, output, tables, terminal
+    """Find out how robust a classifier is. The same command again resumes.
+
+    With a list of eps, or with --models, several evaluations run, and a page compares them.
+    """
+    from robustlab.cli import browser, interrupt, output, terminal
+    from robustlab.cli.model_list import read_model_list
+    from robustlab.threats.eps_lists import has_eps_list
 
     if strict and not given["checks"]:
         raise RobustlabError("--strict needs the checks: leave out --no-checks")
     read_threat(context, given, norm, eps)
+    many = models is not None or has_eps_list(given.get("threat", ""))
+    if many:
+        given["models"] = [given.pop("model")] if models is None else read_model_list(models)
     show = terminal.TerminalProgress(quiet=quiet or as_json)
     with show, interrupt.orderly(), output.kept_for_the_result():
         import robustlab
 
-        run = robustlab.evaluate(**given, progress=show)
+        if many:
+            done = robustlab.evaluate_many(**given, progress=show)
+        else:
+            run = robustlab.evaluate(**given, progress=show)
+    if many:
+        _show_all(done, quiet=quiet, as_json=as_json)
+    else:
+        _show(run, quiet=quiet, as_json=as_json)
+    if open_report:
+        browser.show(done.page if many else run.folder / "report.html")
+    if many and done.failed:
+        raise RobustlabError(f"not evaluated: {'; '.join(done.messages)}")
+    if strict and any(one.results.red_flags for one in (done.runs if many else [run])):
+        raise typer.Exit(1)
+
+
+def _show(run: "EvaluationRun", *, quiet: bool, as_json: bool) -> None:
+    from robustlab.cli import tables
+
     if as_json:
         echo(run.results.model_dump_json(indent=2))
     elif not quiet:
@@ -44,7 +83,21 @@ def evaluate(
         typer.echo(f"red flag: {check.title}: {check.found}", err=True)
     if not (as_json or quiet):
         tables.show_verdict(run)
-    if open_report:
-        browser.show(run.folder / "report.html")
-    if strict and run.results.red_flags:
-        raise typer.Exit(1)
+
+
+def _show_all(done: "Evaluations", *, quiet: bool, as_json: bool) -> None:
+    """Print the evaluations side by side; a single one as always."""
+    from robustlab.cli import comparison, tables
+
+    if len(done.runs) == 1:
+        _show(done.runs[0], quiet=quiet, as_json=as_json)
+        return
+    if as_json:
+        echo(done.table().model_dump_json(indent=2))
+    elif not quiet:
+        comparison.show_table(done.table())
+    for run in done.runs:
+        for check in run.results.red_flags:
+            typer.echo(f"red flag: {run.folder.name}: {check.title}: {check.found}", err=True)
+    if not (as_json or quiet):
+        echo(f"Comparison: {tables.shown_path(done.page)}")

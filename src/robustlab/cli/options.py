@@ -21,10 +21,17 @@ _HERE = "given"
 _PLACE = "_by_place"
 
 
-def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_options(
+    kind: type, instead_of_place: str = ""
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add the options of a dataclass to a command; it gets them as the dict ``given``.
 
     Options that the user omits are not in the dict, so the defaults are defined in one place.
+
+    Args:
+        kind: the dataclass.
+        instead_of_place: an option of the command's own that stands for what is given by position; only one
+            of the two may be given.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -42,7 +49,13 @@ def with_options(kind: type) -> Callable[[Callable[..., None]], Callable[..., No
 
         def run(**values: Any) -> None:
             for name in either:
-                _settle(name, values, required=_required(options[name][0]))
+                instead = values.get(instead_of_place)
+                _settle(name, values, required=_required(options[name][0]) and instead is None)
+                if instead is not None and values[name] is not None:
+                    raise SpecError(
+                        f"give either {name.upper()} or --{instead_of_place}; "
+                        f"found {shown(values[name])} and {shown(instead)}"
+                    )
             given = {name: values.pop(name) for name in options}
             given = {name: value for name, value in given.items() if value not in (None, [])}
             command(given={k: str(v) if isinstance(v, StrEnum) else v for k, v in given.items()}, **values)

@@ -15,6 +15,7 @@ from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit
 from robustlab.core.text import shown
 from robustlab.core.user_units import parse_trusted
+from robustlab.threats.eps_lists import has_eps_list, one_for_each_eps
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
@@ -192,9 +193,29 @@ def as_threat(threat: object) -> ThreatModel:
         SpecError, SetupError: it is none of these, or the spec has a mistake.
     """
     if isinstance(threat, str):
+        if has_eps_list(threat):
+            raise SpecError(
+                f"one eps is expected here, found {shown(threat)}; `robustlab evaluate` and "
+                "robustlab.evaluate_many take a list"
+            )
         return parse_trusted(ThreatModel, threat)
     if isinstance(threat, ThreatModel):
         return threat
     number = isinstance(threat, int | float) and not isinstance(threat, bool)
     example = f"linf(eps={shown(threat)})" if number else ThreatModel.example
     raise SpecError(f"threat must be a threat model or a spec such as {example!r}, found {shown(threat)}")
+
+
+def each_threat(threat: object) -> list[ThreatModel]:
+    """Return the threat models of a text with a list of eps or without, or of a sequence; each one once.
+
+    Raises:
+        SpecError, SetupError: none is given, or one of them has a mistake, as `as_threat` finds it.
+    """
+    found: dict[str, ThreatModel] = {}
+    for one in threat if isinstance(threat, list | tuple) else [threat]:
+        for built in map(as_threat, one_for_each_eps(one) if isinstance(one, str) else [one]):
+            found.setdefault(repr(built), built)
+    if not found:
+        raise SpecError(f"threat must be at least one threat model, found {shown(threat)}")
+    return list(found.values())

@@ -155,7 +155,7 @@ def _certificates(cascade: Cascade, findings: CascadeResult) -> Certificates | N
     certified = (findings.certified or set()) if stage.proves else findings.probable
     return Certificates(
         certifier=repr(stage.certifier),
-        images=len(outcomes),
+        images=len(outcomes.keys() | certified),  # with those that are proven within a larger eps
         certified=proportion(len(certified), len(findings.clean)),
         confidence=stage.certifier.confidence,
         sigma=0.0 if stage.proves else noisy_part(cascade.context.model)[1],

@@ -9,6 +9,7 @@ from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.errors import RobustlabError
 from robustlab.core.progress import Progress
 from robustlab.evaluation.coordinator.block_progress import BlockProgress
+from robustlab.evaluation.coordinator.larger import FoundBefore, LargerEps
 from robustlab.evaluation.engines import Engine
 from robustlab.evaluation.ensembles import attack_effort
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -102,6 +103,8 @@ class Cascade:
         nearest: searches for the nearest success, on every image that is classified correctly and not
             certified for their eps.
         certify: the search for proofs, before the attacks.
+        larger: the results within a larger eps. An image that withstood the attacks there is not attacked,
+            except by ``nearest``, and a proof there is one here.
         further: names of later stages, only for the progress.
     """
 
@@ -115,27 +118,39 @@ class Cascade:
         stages: tuple[AttackStage, ...],
         nearest: tuple[AttackStage, ...] = (),
         certify: Certify | None = None,
+        larger: LargerEps | None = None,
         further: tuple[str, ...] = (),
     ) -> None:
         self.context, self.store, self.progress, self.engine = context, store, progress, engine
         self.stages, self.nearest, self.certify = stages, nearest, certify
-        self.further = further
+        self.larger, self.further = larger, further
+        self._known = (
+            tuple(
+                AttackStage(attack=FoundBefore(larger=larger), threat=context.threat, criterion=criterion)
+                for criterion in context.criteria
+            )
+            if larger and larger.near
+            else ()
+        )
         self._survivors = set(context.images.ids.tolist())
         self._filled: set[str] = set()
 
     def run(self) -> CascadeResult:
         """Do the remaining work and return all results."""
         first = [Clean(), *([self.certify] if self.certify else [])]
-        efforts = {stage.title: attack_effort(stage.attack) for stage in (*self.stages, *self.nearest)}
+        searches = (*self._known, *self.stages, *self.nearest)
+        efforts = {stage.title: attack_effort(stage.attack) for stage in searches}
         self.progress.weigh({"checks": 20.0} | efforts)
-        self.progress.plan([*[stage.title for stage in (*first, *self.stages, *self.nearest)], *self.further])
+        self.progress.plan([*[stage.title for stage in (*first, *searches)], *self.further])
         clean = self.outcomes_for(Clean(), self.context.images.ids.tolist())
         correct = [number for number, row in clean.items() if row.correct]
         findings = CascadeResult(clean=clean, correct=correct)
         if self.certify and not self.certify.proves:
             findings.probable = set(self.prove(self.certify, correct, findings))
         elif self.certify:
-            findings.certified = set(self.prove(self.certify, correct, findings))
+            known = set(correct) & (self.larger.proven if self.larger else set())
+            asked = [number for number in correct if number not in known]
+            findings.certified = known | set(self.prove(self.certify, asked, findings))
             if self.nearest:
                 wide = replace(self.certify, threat=self.nearest[0].threat, reported=False)
                 findings.certified_wide = set(self.prove(wide, sorted(findings.certified), findings))
@@ -167,13 +182,19 @@ class Cascade:
 
     def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         certified = findings.certified or set()
+        withstood = set(self.larger.withstood) if self.larger else set()
         self._survivors = set(findings.correct)
-        left = {stage.criterion: self._survivors - certified for stage in (*self.stages, *self.nearest)}
+        left = {criterion: set(findings.correct).difference(certified) for criterion in self.context.criteria}
         further = [number for number in findings.correct if number not in findings.certified_wide]
         ran = []
-        for stage in (*self.stages, *self.nearest):
+        for stage in (*self._known, *self.stages, *self.nearest):
             survivors = [number for number in findings.correct if number in left[stage.criterion]]
-            asked = further if stage in self.nearest else survivors
+            if stage in self.nearest:
+                asked = further
+            else:
+                asked = survivors = [number for number in survivors if number not in withstood]
+            if self.larger and stage in self._known:
+                asked = survivors = [number for number in survivors if number in self.larger.near]
             if self.context.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
             outcomes = self.outcomes_for(stage, asked)

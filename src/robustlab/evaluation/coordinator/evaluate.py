@@ -18,6 +18,7 @@ from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_of, robust_curve
+from robustlab.evaluation.coordinator.larger import LargerEps
 from robustlab.evaluation.coordinator.pictures import save_pictures
 from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.coordinator.verdicts import verdicts
@@ -59,8 +60,9 @@ def cascade_of(
     context: EvaluationContext,
     store: RunStore,
     progress: Progress,
+    larger: LargerEps | None = None,
 ) -> Cascade:
-    """Return the cascade of the requested attacks."""
+    """Return the cascade of the requested attacks; ``larger``: the results within a larger eps."""
     attacks = attacks_of(request, context)
     return Cascade(
         context,
@@ -74,12 +76,18 @@ def cascade_of(
         ),
         nearest=nearest_of(context) if options.curve else (),
         certify=certification(context, options, progress.note) if options.certify else None,
+        larger=larger,
         further=("checks",) if options.checks else (),
     )
 
 
 def evaluated(
-    cascade: Cascade, request: LoadedInputs, options: EvaluationOptions, folder: Path, checks: Which = "all"
+    cascade: Cascade,
+    request: LoadedInputs,
+    options: EvaluationOptions,
+    folder: Path,
+    checks: Which = "all",
+    command: str | None = None,
 ) -> Evaluated:
     """Run a cascade and the checks, and write results.json, images.csv and the pictures.
 
@@ -88,8 +96,9 @@ def evaluated(
         request, options: those of the cascade.
         folder: the folder of the files.
         checks: which checks run, if the options want any; see `checked`.
+        command: the command that repeats it, if it is not that of the options.
     """
-    access = _access(cascade)
+    access = [*_access(cascade), *_withstood(cascade)]
     for sentence in access:
         cascade.progress.note(sentence)
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
@@ -108,7 +117,7 @@ def evaluated(
         findings,
         of_images,
         request=request,
-        command=_as_typed(options).command(),
+        command=_as_typed(options).command() if command is None else command,
         remarks=[*access, *said, *_contradicted(cascade, findings)],
         checks=computed,
         seconds_of_checks=seconds,
@@ -149,6 +158,17 @@ def _access(cascade: Cascade) -> list[str]:
     return [
         f"black box: {cascade.context.subject.name} returns {answers} and no gradients; attacks: "
         f"{attacks or 'none'}; no proofs; the cost is the number of queries, the images it is asked about"
+    ]
+
+
+def _withstood(cascade: Cascade) -> list[str]:
+    """Return a remark on images that were attacked within a larger eps, if there are any."""
+    larger = cascade.larger
+    if larger is None or not larger.withstood:
+        return []
+    return [
+        f"{len(larger.withstood)} images withstood all attacks within {larger.threat!r}; they count as "
+        "robust here, and are not attacked again"
     ]
 
 

@@ -14,6 +14,7 @@ from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.evaluate import attacks_of, cascade_of, evaluated, manifest
 from robustlab.evaluation.coordinator.folder import default_folder, owner_of
 from robustlab.evaluation.coordinator.kept import OtherAnswersError, forget_other_answers
+from robustlab.evaluation.coordinator.larger import LargerEps
 from robustlab.evaluation.coordinator.measured import measured
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device, read
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -26,8 +27,20 @@ from robustlab.runs.store import RunStore
 
 
 @own_settings()
-def execute(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationFolder:
+def execute(
+    options: EvaluationOptions,
+    progress: Progress | None = None,
+    *,
+    larger: EvaluationFolder | None = None,
+    command: str | None = None,
+) -> EvaluationFolder:
     """Run an evaluation, or the rest of it, up to ``results.json``; the report is not part of it.
+
+    Args:
+        options: what is evaluated, and how.
+        progress: where to show progress; default: as the options say.
+        larger: the same evaluation within a larger eps; what withstood the attacks there is not attacked.
+        command: the command that repeats it, if it is not that of the options.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
@@ -44,7 +57,7 @@ def execute(options: EvaluationOptions, progress: Progress | None = None) -> Eva
     others = itertools.count(2)
     while True:
         try:
-            return _execute(request, options, built, folder, owner, progress)
+            return _execute(request, options, built, folder, owner, progress, larger, command)
         except OtherAnswersError:
             if options.out:
                 raise
@@ -58,6 +71,8 @@ def _execute(
     folder: Path,
     owner: Owner,
     progress: Progress,
+    larger: EvaluationFolder | None,
+    command: str | None,
 ) -> EvaluationFolder:
     """Run an evaluation in a folder; ``built`` are the options as `with_units` returns them."""
     check_owner(folder, owner, overwrite=options.overwrite)
@@ -69,8 +84,9 @@ def _execute(
         earlier = _earlier_results(folder)
         context = measured(context, options, store, progress)
         forget_other_answers(context, store, progress, overwrite=options.overwrite)
-        cascade = cascade_of(request, built, context, store, progress)
-        results = evaluated(cascade, request, options, folder).results
+        known = None if larger is None else LargerEps.of(larger, context.threat.eps)
+        cascade = cascade_of(request, built, context, store, progress, known)
+        results = evaluated(cascade, request, options, folder, command=command).results
         if earlier is not None and (lost := _loss(earlier, results)):
             progress.note(lost)
         store.keep_only([context.key, context.classifier_key, context.measured_key])
