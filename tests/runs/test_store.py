@@ -116,6 +116,25 @@ def test_a_row_that_is_not_as_it_was_written_is_left_out(change: str, tmp_path: 
         assert store.examples("key", [1, 2]) == {1: b"\x01", 2: b"2"}
 
 
+def test_dropped_images_leave_their_rows_and_free_their_space(tmp_path: Path) -> None:
+    rows, image = [outcome(i) for i in range(20)], bytes(range(256)) * 200
+    with RunStore(tmp_path, "mnist") as store:
+        for key in ("one", "two"):
+            store.add_outcomes(key, rows, {i: image + bytes([i]) for i in range(20)})
+        store.drop_examples({"one": {3, 4}})
+        assert store.dropped_examples("one") == set(range(20)) - {3, 4}
+        assert store.dropped_examples("two") == set()
+        assert store.outcomes("one") == store.outcomes("two") == rows
+        assert store.examples("one", [3, 4]) == store.examples("two", [3, 4])
+        store.drop_examples({"one": {3, 4}})  # a second time there is nothing to do
+        with pytest.raises(RunError, match="run the same command again"):
+            store.examples("one", [5])
+        store.add_outcomes("one", [outcome(5)], {5: image})
+        assert store.dropped_examples("one") == set(range(20)) - {3, 4, 5}
+    size = (tmp_path / "ledger.sqlite").stat().st_size
+    assert 22 * len(image) < size < 25 * len(image)
+
+
 @pytest.mark.parametrize(
     "change",
     [

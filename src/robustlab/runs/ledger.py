@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
@@ -31,6 +32,9 @@ CREATE TABLE IF NOT EXISTS digests (
     key TEXT NOT NULL, image_id INTEGER NOT NULL, row BLOB NOT NULL, example BLOB,
     PRIMARY KEY (key, image_id)) WITHOUT ROWID;
 """
+
+_CODE = re.compile(r"( [0-9a-f]{16})?")
+"""What may follow an attack's name in a key: the hash of a user's code, as `digest` makes it."""
 
 
 def digest(*content: object) -> str:
@@ -108,12 +112,13 @@ def read_examples(path: Path, key: str, images: Mapping[int, str]) -> dict[int, 
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
             for number, attack in images.items():
-                # The hash of a user's code follows the attack; the last row is of the newest code.
-                rows = db.execute(
-                    "SELECT image, digests.example FROM examples JOIN digests USING (key, image_id) "
+                # The last row is of the newest code. The name of a curve's search begins with the attack.
+                there = db.execute(
+                    "SELECT image, digests.example, key FROM examples JOIN digests USING (key, image_id) "
                     "WHERE image_id = ? AND substr(key, 1, ?) = ? ORDER BY examples.rowid",
                     (number, len(start := f"{key}/{attack}"), start),
                 ).fetchall()
+                rows = [row for row in there if _CODE.fullmatch(str(row[2])[len(start) :])]
                 if not rows or row_digest(rows[-1][0]) != rows[-1][1]:
                     raise RunError(f"{path}: the adversarial image of image {number} is damaged; {AGAIN}")
                 found[number] = rows[-1][0]

@@ -277,6 +277,30 @@ class RunStore:
             )
         return images
 
+    def drop_examples(self, kept: Mapping[str, Collection[int]]) -> None:
+        """Drop the perturbed images of measurements, except those of some images; their rows stay.
+
+        Args:
+            kept: for the key of each measurement the ids of the images that stay.
+        """
+        with self._database() as db:
+            before = db.total_changes
+            for key, ids in kept.items():
+                there = db.execute("SELECT image_id FROM examples WHERE key = ? AND image != x''", (key,))
+                gone = [(key, number) for (number,) in there.fetchall() if number not in ids]
+                db.executemany("UPDATE examples SET image = x'' WHERE key = ? AND image_id = ?", gone)
+            changed = db.total_changes > before
+        if changed:
+            with writing(self.folder), self._database() as db:
+                db.commit()  # SQLite can't shrink its file inside a transaction
+                db.execute("VACUUM")
+
+    def dropped_examples(self, key: str) -> set[int]:
+        """Return the ids of the images of a measurement whose perturbed images were dropped."""
+        with self._database() as db:
+            rows = db.execute("SELECT image_id FROM examples WHERE key = ? AND image = x''", (key,))
+            return {number for (number,) in rows.fetchall()}
+
     def forget(self, key: str, image_ids: Iterable[int]) -> None:
         """Remove rows of a measurement, so that they are measured again."""
         with self._database() as db:

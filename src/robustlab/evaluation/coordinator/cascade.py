@@ -205,6 +205,10 @@ class Cascade:
                 and (stage.name, number) not in withdrawn
             }
             won = sorted(broken & self._survivors)
+            # In an earlier run, of other attacks, these were not the images that broke theirs.
+            if dropped := self.store.dropped_examples(key := key_of(self.context, stage)) & set(won):
+                self.store.forget(key, dropped)
+                outcomes |= self.outcomes_for(stage, sorted(dropped))
             left[stage.criterion] -= broken
             self._survivors -= broken
             ran.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=survivors, won=won))
@@ -238,6 +242,11 @@ class Cascade:
             self.progress.stage(stage.title, "kept" if ids else "done")
         self._filled.add(stage.name)
         return {number: rows[number] for number in ids}
+
+    def drop_other_examples(self, findings: CascadeResult) -> None:
+        """Drop the adversarial images that broke an image which another attack had broken before."""
+        kept = {key_of(self.context, finding.stage): finding.won for finding in findings.attacks}
+        self.store.drop_examples(kept)
 
     def stored_images(self, stage: AttackStage, ids: list[int]) -> Tensor:
         """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""

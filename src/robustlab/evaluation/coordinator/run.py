@@ -86,7 +86,9 @@ def _execute(
         forget_other_answers(context, store, progress, overwrite=options.overwrite)
         known = None if larger is None else LargerEps.of(larger, context.threat.eps)
         cascade = cascade_of(request, built, context, store, progress, known)
-        results = evaluated(cascade, request, options, folder, command=command).results
+        done = evaluated(cascade, request, options, folder, command=command)
+        results = done.results
+        cascade.drop_other_examples(done.findings)
         if earlier is not None and (lost := _loss(earlier, results)):
             progress.note(lost)
         store.keep_only([context.key, context.classifier_key, context.measured_key])
