@@ -190,8 +190,68 @@ def test_all_class_folders_of_imagenet_have_the_usual_names(here: Path) -> None:
     assert found.class_names[found.split.labels[0]] == "golden retriever"
     (here / "flat").mkdir()
     (here / "flat" / "ILSVRC2012_val_00000001.JPEG").touch()
-    with pytest.raises(DataError, match="sort them into one folder per WordNet id"):
+    with pytest.raises(
+        DataError, match=r"LOC_val_solution\.csv.*or sort them into one folder per WordNet id"
+    ):
         load_test("imagenet(flat)")
+
+
+IDS = [f"n{number:08}" for number in range(1000)]
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        (
+            "LOC_val_solution.csv",
+            "ImageId,PredictionString\n"
+            + "\n".join(f"ILSVRC2012_val_{n:08},{IDS[7 * n % 1000]} 85 1 499 272" for n in range(1, 1001)),
+        ),
+        (
+            "imagenet_2012_validation_synset_labels.txt",
+            "\n".join(IDS[7 * n % 1000] for n in range(1, 1001)),
+        ),
+        ("val.txt", "\n".join(f"ILSVRC2012_val_{n:08}.JPEG {7 * n % 1000}" for n in range(1, 1001))),
+    ],
+    ids=["kaggle", "in order", "caffe"],
+)
+@pytest.mark.parametrize("above", [0, 1, 3], ids=["beside", "above", "three above"])
+def test_photos_in_one_folder_have_the_labels_of_a_file(here: Path, file: str, text: str, above: int) -> None:
+    folder = here / "a" / "b" / "c" / "val"
+    folder.mkdir(parents=True)
+    for number in (2, 30, 9):
+        Image.new("RGB", (256, 256)).save(folder / f"ILSVRC2012_val_{number:08}.JPEG")
+    place = [folder, *folder.parents][above]
+    (place / file).write_text(text)
+    found = load_test("imagenet(a/b/c/val)")
+    assert in_order(found.split).labels.tolist() == [14, 63, 210]
+    assert found.class_names[207] == "golden retriever"
+    if above == 1:
+        assert len(load_test("imagenet(a/b/c)").split) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("LOC_val_solution.csv", "a,b\n1,2", "can't be read: KeyError"),
+        ("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,", "can't be read"),
+        ("val.txt", "ILSVRC2012_val_00000001.JPEG one", "can't be read: ValueError"),
+        ("val.txt", "ILSVRC2012_val_00000002.JPEG 1", "has no label of ILSVRC2012_val_00000001.JPEG"),
+        ("val.txt", "ILSVRC2012_val_00000001.JPEG 1000", "the label 1000 of a photo"),
+        (
+            "LOC_val_solution.csv",
+            f"ImageId,PredictionString\nILSVRC2012_val_00000001,{IDS[0]} 1",
+            "found 1 of",
+        ),
+    ],
+    ids=["columns", "no label", "word", "missing", "too large", "few classes"],
+)
+def test_a_wrong_file_of_labels_is_named(here: Path, file: str, text: str, expected: str) -> None:
+    (here / "val").mkdir()
+    Image.new("RGB", (256, 256)).save(here / "val" / "ILSVRC2012_val_00000001.JPEG")
+    (here / file).write_text(text)
+    with pytest.raises(DataError, match=expected):
+        load_test("imagenet(val)")
 
 
 def test_imagenet_c_is_read_by_corruption_and_severity(here: Path) -> None:

@@ -76,9 +76,9 @@ def test_the_same_command_looks_for_none_of_the_dropped_ones(
 def test_in_another_order_the_dropped_ones_are_looked_for_again(
     model: nn.Module, split: Split, tmp_path: Path
 ) -> None:
-    options = {"mode": "test-set", "attacks": "fgsm, pgd(steps=10)"}
+    options: dict[str, Any] = {"mode": "test-set", "attacks": "fgsm, pgd(steps=10)"}
     first = evaluate(tmp_path / "one", model, split, **options)
-    turned = {"mode": "test-set", "attacks": "pgd(steps=10), fgsm"}
+    turned: dict[str, Any] = {"mode": "test-set", "attacks": "pgd(steps=10), fgsm"}
     again = evaluate(tmp_path / "one", model, split, **turned)
     assert broken(first) == broken(again) == kept(again)
     check_the_images(again, model, split)

@@ -4,9 +4,12 @@ import json
 import re
 from pathlib import Path
 
+import torch
+
 from robustlab.core.errors import DataError
 from robustlab.core.spec import BareText, register
 from robustlab.data.class_folders import classes_of, part_of, pictures_in
+from robustlab.data.imagenet_labels import flat_photos, is_flat
 from robustlab.data.parts import PartDataset, ReadPart, no_training_part, placed
 from robustlab.data.resizing import Pixels, Resize, Resizing
 
@@ -17,8 +20,9 @@ _MAPPING, _INDEX = "LOC_synset_mapping.txt", "imagenet_class_index.json"
 class ImageNet(PartDataset):
     """The 50,000 validation photos of ImageNet, in one folder per WordNet id, such as ``n01440764``.
 
-    Classes are numbered as torchvision and timm do: in the order of all 1,000 sorted WordNet ids. Of fewer
-    folders the numbers are known from LOC_synset_mapping.txt or imagenet_class_index.json beside them.
+    Or all in one folder, with a usual file of labels beside them or above (`imagenet_labels`). Classes
+    are numbered as torchvision and timm do: in the order of all 1,000 sorted WordNet ids. Of fewer folders the
+    numbers are known from LOC_synset_mapping.txt or imagenet_class_index.json beside them.
     """
 
     path: BareText
@@ -39,23 +43,34 @@ class ImageNet(PartDataset):
 
 
 def wordnet_part(folder: Path, resizing: Resizing) -> ReadPart:
-    """Return the photos in a folder that has one folder per WordNet id, or in the folder ``val`` there.
+    """Return the photos in a folder, or in the folder ``val`` there; see `ImageNet`.
 
     Raises:
         DataError: it has another layout, or its classes are not known.
     """
     inside = folder / "val" if (folder / "val").is_dir() else folder
-    if inside.is_dir() and any(inside.glob("ILSVRC2012_val_*.JPEG")):
-        raise DataError(
-            f"{inside} holds photos without folders; sort them into one folder per WordNet id, as "
-            "torchvision.datasets.ImageNet does"
-        )
+    if is_flat(inside):
+        return _flat_part(inside, [folder, inside, *inside.parents[:4]], resizing)
     ids = classes_of(inside)
     if wrong := [name for name in ids if not re.fullmatch(r"n\d{8}", name)]:
         raise DataError(f"{inside / wrong[0]} is not named by a WordNet id, such as n01440764")
     names = _names(ids, [folder, inside, *inside.parents[:2]])
     paths, labels = pictures_in(inside, {identifier: place for place, identifier in enumerate(names)})
     return part_of(paths, labels, resizing, tuple(names.values()), f"{len(paths):,} photos in {inside}")
+
+
+def _flat_part(folder: Path, places: list[Path], resizing: Resizing) -> ReadPart:
+    """Return the photos in a folder without class folders, with the labels of a file in one of the places."""
+    from torchvision.models import _meta
+
+    paths, labels, ids = flat_photos(folder, places)
+    usual = {str(number): name for number, name in enumerate(_meta._IMAGENET_CATEGORIES)}
+    names = _names(ids, places) if ids else usual
+    numbers = {label: number for number, label in enumerate(names)}
+    if wrong := next((label for label in labels if label not in numbers), None):
+        raise DataError(f"the label {wrong} of a photo in {folder} is none of the 1,000 classes")
+    found = torch.tensor([numbers[label] for label in labels])
+    return part_of(paths, found, resizing, tuple(names.values()), f"{len(paths):,} photos in {folder}")
 
 
 def _names(ids: list[str], places: list[Path]) -> dict[str, str]:
@@ -71,8 +86,8 @@ def _names(ids: list[str], places: list[Path]) -> dict[str, str]:
 
     if len(ids) != len(_meta._IMAGENET_CATEGORIES):
         raise DataError(
-            f"found {len(ids)} of 1,000 class folders in {places[1]}, so their numbers are unknown; put "
-            f"{_MAPPING} or {_INDEX} beside them"
+            f"found {len(ids)} of 1,000 class folders or labels in {places[1]}, so their numbers are "
+            f"unknown; put {_MAPPING} or {_INDEX} beside them"
         )
     return dict(zip(ids, _meta._IMAGENET_CATEGORIES, strict=True))
 
