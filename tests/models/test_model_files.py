@@ -141,7 +141,9 @@ def test_other_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ModelFileError, match="not a readable safetensors file"):
         load_network(path)
-    with pytest.raises(ModelFileError, match="not a readable safetensors file"):
+    (tmp_path / "models").mkdir()
+    path.rename(tmp_path / "models" / "vae.safetensors")
+    with pytest.raises(ModelFileError, match=r"is a folder.*its networks are models/vae\.safetensors"):
         load_network(tmp_path)
 
 

@@ -13,7 +13,10 @@ from typer.testing import CliRunner
 import robustlab
 from robustlab.cli.main import app
 from robustlab.core.errors import RecipeError
+from robustlab.models.files import load_tensors
 from robustlab.options import AttackFields, EvaluationFields
+from robustlab.runs.evaluation import Evaluation
+from robustlab.runs.run import load_results
 from robustlab.study.loading import load_recipe
 from robustlab.study.plan import at
 from robustlab.study.recipe import EvaluationPart, SeriesPart
@@ -28,14 +31,29 @@ ROWS: dict[str, dict[str, Any]] = {
     "proven": {"certifier": "ibp"},
 }
 FEWER = {"fewer": {"images": 25}, "more": {"images": 10**6}}
+FIXED = (18, 19, 20)
+MASKED: dict[str, Any] = {"masked": {"threat": f"masked(threat=linf(eps=0.1), fixed={FIXED})"}}
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> robustlab.Run:
     folder = tmp_path_factory.mktemp("options")
-    rows = {**ROWS, **FEWER}
-    recipe = write(folder, HEAD, *(evaluation(name, **PGD, **given) for name, given in rows.items()))
+    rows = {**ROWS, **FEWER, **MASKED}
+    recipe = write(folder, HEAD, *(evaluation(name, **(PGD | given)) for name, given in rows.items()))
     return robustlab.run_study(recipe, out=folder / "run", quick=True)
+
+
+def test_a_row_may_forbid_some_values(run: robustlab.Run) -> None:
+    row = next(row for row in run.results.rows if row.id == "masked")
+    assert row.threat == MASKED["masked"]["threat"]
+    done = load_results(run.folder / row.folder)
+    assert isinstance(done, Evaluation)
+    assert done.pictures
+    shown = load_tensors(run.folder / row.folder / done.pictures)[0]
+    moved = (shown["adversarial"] - shown["clean"]).flatten(1)
+    assert (moved[:, list(FIXED)] == 0).all()
+    assert (moved != 0).any(dim=1).all()
+    assert moved.abs().max() <= 0.1 + 1e-6
 
 
 def test_each_option_is_a_key() -> None:

@@ -21,8 +21,8 @@ class ImageNet(PartDataset):
     """The 50,000 validation photos of ImageNet, in one folder per WordNet id, such as ``n01440764``.
 
     Or all in one folder, with a usual file of labels beside them or above (`imagenet_labels`). Classes
-    are numbered as torchvision and timm do: in the order of all 1,000 sorted WordNet ids. Of fewer folders the
-    numbers are known from LOC_synset_mapping.txt or imagenet_class_index.json beside them.
+    are numbered as torchvision and timm do: in the order of all 1,000 sorted WordNet ids. Of fewer folders
+    the numbers are known from LOC_synset_mapping.txt or imagenet_class_index.json beside them.
     """
 
     path: BareText

@@ -37,6 +37,10 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         ModelFileError: the file is missing, truncated or not of this format.
     """
+    if path.is_dir():
+        inside = sorted(file.name for file in (path / "models").glob("*.safetensors"))
+        files = f"; its networks are models/{', models/'.join(inside)}" if inside else ""
+        raise ModelFileError(f"{path} is a folder, and a .safetensors file is needed{files}")
     try:
         with safe_open(str(path), framework="pt") as file:
             header = parse_json((file.metadata() or {}).get("robustlab", "{}"))
