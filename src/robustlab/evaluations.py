@@ -106,7 +106,7 @@ def evaluate_many(
         raise RobustlabError(f"no model could be evaluated; {'; '.join(done.messages)}")
     if len(runs) > 1:
         table = done.table()
-        write_text(folder / PAGE, page(table))
+        write_text(folder / PAGE, page(table, folder))
         write_text(folder / TABLE, comma_separated(table))
     return done
 

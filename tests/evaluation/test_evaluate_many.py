@@ -17,6 +17,7 @@ from robustlab.core import register
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.data import Split
 from robustlab.evaluations import Evaluations
+from robustlab.report.comparison.page import page as comparison_page
 from robustlab.threats import L2, Linf, Masked, ThreatModel, as_threat, each_threat
 
 EPS = (0.005, 0.015, 0.04)
@@ -169,7 +170,12 @@ def test_the_page_and_the_table_compare_all(model: nn.Module, split: Split, tmp_
     done = many([model, {"model": model, "name": "again"}], split, tmp_path, threat=threat)
     assert len(done.runs) == 4
     assert done.page == tmp_path / "comparison.html"
-    assert "Accuracy against eps" in done.page.read_text()
+    page = done.page.read_text()
+    assert "Accuracy against eps" in page
+    for run in done.runs:
+        assert f'href="{run.folder.name}/report.html"' in page
+    elsewhere = comparison_page(done.table(), tmp_path / "other")
+    assert "report.html" not in elsewhere
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + len(done.runs)
     assert len({run.folder for run in done.runs}) == len(done.runs)
 

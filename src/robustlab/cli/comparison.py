@@ -38,7 +38,7 @@ def write(table: "SideBySide", *, html: str | None, csv: str | None) -> list[str
     if html is not None:
         from robustlab.report.comparison.page import page
 
-        write_text(Path(html), page(table))
+        write_text(Path(html), page(table, Path(html).parent))
     if csv is not None:
         from robustlab.report.comparison.tables import comma_separated
 
