@@ -32,6 +32,7 @@ from robustlab.attacks import (
     IfShattered,
     MarginSearch,
     RandomPoints,
+    RayS,
     Restarts,
     RotationTranslation,
     SigmaZero,
@@ -63,6 +64,8 @@ RANDOM: list[Attack] = [
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),
     HopSkipJump(steps=2, samples=10),
+    # Of 4x4 values the blocks have one value after about 60 queries; then the order is random.
+    RayS(queries=120),
     Corruption(effect="impulse_noise"),
     RandomPoints(count=4),
     RandomPoints(count=4, draw="corners"),

@@ -206,6 +206,7 @@ FROZEN_SPECS = {
     "gaussian_noise(std=0.1)",
     "grey_pixels(margin=0.05)",
     "hop_skip_jump(steps=40, samples=100)",
+    "rays(queries=10000)",
     "l0(eps=3)",
     "l1(eps=0.1)",
     "l2(eps=0.1)",

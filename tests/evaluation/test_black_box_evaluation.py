@@ -126,6 +126,8 @@ def test_standard_takes_attacks_without_gradients_and_says_so(tmp_path: Path) ->
     ("threat", "answers", "expected"),
     [
         ("linf(eps=0.1)", "scores", ["random_points", "square"]),
+        ("linf(eps=0.1)", "labels", ["random_points", "rays"]),
+        ("masked(threat=linf(eps=0.1), fixed=(0, 3))", "labels", ["random_points", "rays"]),
         ("l2(eps=1)", "labels", ["random_points", "hop_skip_jump"]),
         ("l1(eps=1)", "scores", ["random_points", "square"]),
         ("l1(eps=1)", "labels", ["random_points"]),
@@ -150,7 +152,7 @@ def test_labels_alone_can_be_attacked(tmp_path: Path) -> None:
 
 def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -> None:
     with pytest.raises(
-        SpecError, match=r"pgd needs a gradient.*random_points, spsa, square.*or pgd\(gradient=spsa\)"
+        SpecError, match=r"pgd needs a gradient.*random_points, rays, spsa, square.*or pgd\(gradient=spsa\)"
     ):
         evaluated(scores, tmp_path / "run", attacks="square, pgd")
     found = evaluated(scores, tmp_path / "run", attacks="pgd(steps=5, gradient=spsa(pairs=8))")

@@ -38,6 +38,7 @@ from robustlab.attacks.mi_fgsm import MIFGSM
 from robustlab.attacks.pgd import PGD
 from robustlab.attacks.query_result import QueryResult
 from robustlab.attacks.random_points import RandomPoints
+from robustlab.attacks.rays import RayS
 from robustlab.attacks.restarts import Restarts
 from robustlab.attacks.result import AttackResult
 from robustlab.attacks.rotation_translation import RotationTranslation
@@ -84,6 +85,7 @@ __all__ = [
     "Quantize",
     "QueryResult",
     "RandomPoints",
+    "RayS",
     "Restarts",
     "RotationTranslation",
     "SPSAGradient",

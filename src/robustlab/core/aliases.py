@@ -43,6 +43,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "linf_pgd",
         "pgd_linf",
     ),
+    "rays": ("ray_s", "raysattack", "rays_attack"),
     "rotation_translation": ("spatial", "spatial_transformation", "rotation", "translation", "rt"),
     "sigma_zero": (
         "jsma",

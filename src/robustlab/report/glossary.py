@@ -60,6 +60,10 @@ _TERMS = {
     ),
     "SPSA": (r"\bspsa\(", "estimates gradients from answers at random points nearby, and follows them"),
     "HopSkipJump": (r"\bhop skip jump\(", "walks along the border between classes; it sees the class alone"),
+    "RayS": (
+        r"\brays\(",
+        "tries which values to raise and which to lower, block by block; it sees the class alone",
+    ),
     "Boundary attack": (
         r"\bboundary\(",
         "a random walk along the border between classes; it sees the class alone",

@@ -16,6 +16,7 @@ from robustlab.attacks import (
     IfShattered,
     MarginSearch,
     RandomPoints,
+    RayS,
     RotationTranslation,
     SigmaZero,
     Square,
@@ -38,8 +39,8 @@ class Standard(Ensemble):
     cost most and find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid
     of rotations and translations.
 
-    On a black box random points come first, and then Square; if only labels are known, HopSkipJump. For L0,
-    and for L1 by labels, robustlab has no such search: many random points alone.
+    On a black box random points come first, and then Square; if only labels are known, RayS for Linf and
+    HopSkipJump for L2. For L0, and for L1 by labels, robustlab has no such search: many random points alone.
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
@@ -51,7 +52,9 @@ class Standard(Ensemble):
         del classes
         if not threat.bounded:
             return self._unbounded()
-        search = HopSkipJump(steps=20) if only_labels else Square(queries=5000, rescale=True)
+        search: Attack = Square(queries=5000, rescale=True)
+        if only_labels:
+            search = RayS(queries=5000) if RayS().supports(threat) else HopSkipJump(steps=20)
         chance = (
             RandomPoints(count=20, draw="corners") if search.supports(threat) else RandomPoints(count=1000)
         )
