@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import robustlab
 from prediction_server import Server, serving
-from robustlab.attacks import HopSkipJump
+from robustlab.attacks import HopSkipJump, RayS
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.evaluation.coordinator import curve
 from robustlab.evaluation.ensembles import AutoAttack, Standard, resolved
@@ -164,17 +164,19 @@ def test_what_needs_the_network_itself_is_refused(tmp_path: Path) -> None:
         robustlab.certify_model(
             scores, images=IMAGES, labels=TRUE, threat="linf(eps=0.1)", out=tmp_path / "run"
         )
-    with pytest.raises(SpecError, match="curve of a black box needs l2, linf"):
+    with pytest.raises(SpecError, match="curve of a black box needs l2 or linf"):
         evaluated(scores, tmp_path / "run", threat="l1(eps=1)", curve=True)
 
 
 def test_a_curve_needs_no_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curve, "HopSkipJump", lambda: HopSkipJump(steps=3, samples=20))
-    wide = {"threat": "linf(eps=0.4)", "attacks": "random_points", "curve": True}
-    found = evaluated(scores, tmp_path / "run", n=2, **wide)
-    assert found.curve
-    assert "hop_skip_jump" in found.curve.attack
-    assert found.curve.robust[-1].value < 1
+    monkeypatch.setattr(curve, "RayS", lambda: RayS(queries=100))
+    for threat, attack in (("linf(eps=0.4)", "rays"), ("l2(eps=1)", "hop_skip_jump")):
+        wide = {"threat": threat, "attacks": "random_points", "curve": True}
+        found = evaluated(scores, tmp_path / attack, n=2, **wide)
+        assert found.curve
+        assert found.curve.attack.startswith(f"{attack}(")
+        assert found.curve.robust[-1].value < 1
 
 
 def test_neither_precision_nor_layout_costs_a_query(tmp_path: Path) -> None:

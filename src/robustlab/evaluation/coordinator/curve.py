@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from robustlab.attacks import FMN, Attack, HopSkipJump, SigmaZero, SteepestMinNorm
+from robustlab.attacks import FMN, Attack, HopSkipJump, RayS, SigmaZero, SteepestMinNorm
 from robustlab.attacks.criteria import MISCLASSIFIED, Criterion
 from robustlab.core.errors import SpecError
 from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
@@ -57,9 +57,10 @@ def nearest_of(context: EvaluationContext) -> tuple[AttackStage, ...]:
     """
     if not context.black_box:
         return nearest_within(context.threat, context.criteria)
-    attack, wider = HopSkipJump(), context.threat.at(points(context.threat)[-1])
-    if not attack.supports(context.threat):
-        raise SpecError(f"a curve of a black box needs {attack.supported_norms}; found {context.threat!r}")
+    wider, searches = context.threat.at(points(context.threat)[-1]), (RayS(), HopSkipJump())
+    attack: Attack | None = next((search for search in searches if search.supports(context.threat)), None)
+    if attack is None:
+        raise SpecError(f"a curve of a black box needs l2 or linf; found {context.threat!r}")
     return tuple(
         AttackStage(attack=attack, threat=wider, criterion=criterion, min_norm=True)
         for criterion in context.criteria
