@@ -222,8 +222,9 @@ def _check(values: np.ndarray[Any, Any], kind: Kind, n: int) -> None:
 class Estimator:
     """The prediction function of a fitted scikit-learn classifier, which takes flat images (N, C * H * W).
 
-    Integer ``classes_`` are the labels of the images; other classes are numbered in their order. A class that
-    the classifier does not know has the probability 0.
+    One that was fitted on columns with names gets a data frame with these columns. Integer ``classes_`` are
+    the labels of the images; other classes are numbered in their order. A class that the classifier does not
+    know has the probability 0.
     """
 
     def __init__(self, estimator: Any) -> None:
@@ -232,12 +233,14 @@ class Estimator:
         known = np.asarray(getattr(estimator, "classes_", ()))
         numbered = known.dtype.kind in "iu" and known.ndim == 1 and len(known) and known.min() >= 0
         self.known = known if numbered else np.arange(len(known))
+        names = getattr(estimator, "feature_names_in_", None)
+        self.columns = None if names is None else list(names)
         self._scores: tuple[str, str] | tuple[()] | None = None
 
     def __call__(self, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        rows = images.reshape(len(images), -1)
+        rows = self._with_names(images.reshape(len(images), -1))
         with warnings.catch_warnings():
-            # Of a classifier that was fitted on a data frame, for each batch.
+            # Of a classifier that was fitted on a data frame, where pandas is not installed.
             warnings.filterwarnings("ignore", "X does not have valid feature names")
             if self._scores is None:
                 self._scores = self._agreeing(rows)
@@ -246,11 +249,21 @@ class Estimator:
                 return {kind: self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)}
             return {"labels": self._labels(rows)}
 
-    def _labels(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _with_names(self, rows: np.ndarray[Any, Any]) -> Any:
+        """Return rows (N, D) as a data frame, if the classifier was fitted on columns with names."""
+        if self.columns is None or len(self.columns) != rows.shape[1]:  # which scikit-learn refuses
+            return rows
+        try:
+            from pandas import DataFrame
+        except ImportError:
+            return rows
+        return DataFrame(rows, columns=self.columns)
+
+    def _labels(self, rows: Any) -> np.ndarray[Any, Any]:
         found = np.asarray(self.estimator.predict(rows))
         return found if found.dtype.kind in "iu" else np.searchsorted(self.estimator.classes_, found)
 
-    def _agreeing(self, rows: np.ndarray[Any, Any]) -> tuple[str, str] | tuple[()]:
+    def _agreeing(self, rows: Any) -> tuple[str, str] | tuple[()]:
         """Return the scores whose largest is what it predicts; pairwise ones, or others, may say else."""
         for kind, method in (("probabilities", "predict_proba"), ("logits", "decision_function")):
             if not hasattr(self.estimator, method):
