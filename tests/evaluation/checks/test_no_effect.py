@@ -17,7 +17,7 @@ from robustlab.core import spec
 from robustlab.core.spec import register
 from robustlab.data import Split, Splits
 from robustlab.evaluation.checks import AttackedRow, Context
-from robustlab.threats import L2, Linf, ThreatModel, Unbounded
+from robustlab.threats import L2, Linf, Masked, ThreatModel, Unbounded
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +91,39 @@ def test_a_few_images_may_stay(network: nn.Module, images: Split) -> None:
 
     assert [graded(still) for still in (0, 2, 3, 200)] == ["pass", "pass", "fail", "fail"]
     assert graded(1, 50) == "warn", "one image is no more than a warning"
+
+
+class Bright(nn.Module):
+    """Class 1 if the images are bright: an attack on class 1 makes each value darker."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = x.flatten(1).mean(dim=1)
+        return torch.stack([0.5 - mean, mean], dim=1)
+
+
+@pytest.mark.parametrize("free", [[0], [0, 3], [2]])
+def test_within_a_mask_an_image_may_stay_whose_free_values_lie_at_an_end(free: list[int]) -> None:
+    pixels = torch.full((20, 1, 10, 20), 0.8)
+    pixels[:5].flatten(1)[:, [0, 3]] = 0.0
+    split = Split(images=pixels, labels=torch.ones(20, dtype=torch.int64), ids=torch.arange(20), name="test")
+    mask = Masked(threat=Linf(eps=0.2), fixed=tuple(k for k in range(200) if k not in free))
+    check = look("zero-distance", evaluated(Bright().eval(), split, mask, attacks=(FGSM(),)))
+    assert check.grade == "pass"
+    assert (", apart from 5 whose values that may change lie at 0 or 1" in check.found) is (2 not in free)
+    # An attack that stands still at the other images is found, as without a mask.
+    still = look("zero-distance", evaluated(Rounded(Bright()).eval(), split, mask, attacks=(FGSM(),)))
+    assert still.grade == "fail"
+    assert still.found.startswith("15 of 20" if 2 not in free else "20 of 20")
+
+
+def test_within_a_mask_of_values_that_all_lie_at_an_end_it_says_nothing() -> None:
+    pixels = torch.full((4, 1, 2, 2), 0.8)
+    pixels[..., 0, 0] = 0.0
+    split = Split(images=pixels, labels=torch.ones(4, dtype=torch.int64), ids=torch.arange(4), name="test")
+    mask = Masked(threat=Linf(eps=0.2), fixed=(1, 2, 3))
+    check = look("zero-distance", evaluated(Bright().eval(), split, mask, attacks=(FGSM(),)))
+    assert check.grade == "skip"
+    assert check.found == "all values that may change lie at 0 or 1, where they may be best"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,7 @@ class AttackedRow:
         misclassified: searched images that are misclassified without an attack.
         gained: images that are misclassified without the attack, and classified correctly after it.
         lost: images that are classified correctly without the attack, and misclassified after it.
+        still_ids: ids of the images that `still` counts.
     """
 
     attack: str
@@ -50,6 +51,7 @@ class AttackedRow:
     misclassified: int
     gained: int
     lost: int
+    still_ids: frozenset[int] = frozenset()
 
     @classmethod
     def of(
@@ -66,6 +68,7 @@ class AttackedRow:
         by_gradient = any(row.backwards for row in outcomes)
         # Restart -1 means that the image was skipped.
         searched = [row for row in outcomes if row.restart >= 0]
+        still = frozenset(row.image_id for row in searched if row.distance == 0)
         after = {row.image_id for row in outcomes if row.correct}
         ran = {row.image_id for row in outcomes}
         return cls(
@@ -77,10 +80,11 @@ class AttackedRow:
             minimum_norm=attack.inner.minimum_norm,
             white_box=not attack.inner.transfers,
             searched=len(searched),
-            still=sum(row.distance == 0 for row in searched),
+            still=len(still),
             misclassified=sum(row.image_id not in correct for row in searched),
             gained=len(after.difference(correct)),
             lost=len(ran.intersection(correct) - after),
+            still_ids=still,
         )
 
 

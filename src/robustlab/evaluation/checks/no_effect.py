@@ -21,7 +21,11 @@ MAX_NAMED = 2
 
 @register("zero_distance")
 class ZeroDistance(PassiveCheck):
-    """Counts the images that a gradient attack returned unchanged."""
+    """Counts the images that a gradient attack returned unchanged.
+
+    With few values that may change, the best place of each may be the end at which it already lies. Then the
+    attack has no reason to move the image, so within a mask such images do not count.
+    """
 
     by_distance = True
     doubts = "attacks"
@@ -37,12 +41,18 @@ class ZeroDistance(PassiveCheck):
         rows = [row for row in context.found.rows if not (row.blind or row.minimum_norm) and row.searched]
         if not rows:
             raise NotApplicable("no attack followed gradients within eps")
-        grades = {row: graded(row.still, row.searched, LIMIT, sampled=False) for row in rows}
+        at_ends = _at_ends(context)
+        if len(at_ends) == len(context.images):
+            raise NotApplicable("all values that may change lie at 0 or 1, where they may be best")
+        still = {row: row.still - len(row.still_ids & at_ends) for row in rows}
+        grades = {row: graded(still[row], row.searched, LIMIT, sampled=False) for row in rows}
+        others = f", apart from {len(at_ends)} whose values that may change lie at 0 or 1" if at_ends else ""
         return _worst(
             grades,
             max(row.searched for row in rows),
-            lambda row: f"{row.still} of {row.searched} images of {row.attack} are the clean ones",
-            f"of {len(rows)} attacks by gradients each moved at least {percent(1 - LIMIT)} of its images",
+            lambda row: f"{still[row]} of {row.searched} images of {row.attack} are the clean ones{others}",
+            f"of {len(rows)} attacks by gradients each moved at least {percent(1 - LIMIT)} of its images"
+            f"{others}",
         )
 
 
@@ -84,6 +94,15 @@ class AboveClean(PassiveCheck):
 def _check_movable(context: Context) -> None:
     if context.runner.threat.eps == 0:
         raise NotApplicable("eps is 0: no image may change")
+
+
+def _at_ends(context: Context) -> frozenset[int]:
+    """Return the ids of the images whose values that may change all lie at 0 or 1, if there is a mask."""
+    threat, split = context.runner.threat, context.images
+    if threat.movable(tuple(split.images.shape[1:])) is None:
+        return frozenset()
+    values = threat.free_values(split.pixels(slice(None))).flatten(1)
+    return frozenset(split.ids[((values == 0) | (values == 1)).all(dim=1)].tolist())
 
 
 def _easier(row: AttackedRow) -> Grade:
