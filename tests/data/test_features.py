@@ -160,6 +160,8 @@ def test_wrong_labels_and_preprocessing(tmp_path: Path) -> None:
     split = features(X, Y, low=0, high=9)
     with pytest.raises(SpecError, match="rows of features have their ranges"):
         robustlab.evaluate(Line(4), dataset=split, mean=0.5, std=0.5, out=tmp_path / "run")
+    with pytest.raises(SpecError, match="eight_bit is for images of 8-bit files; these are rows of features"):
+        robustlab.evaluate(Line(4), dataset=split, eight_bit=True, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("shape", [(4,), (2, 3)])

@@ -10,6 +10,7 @@ from typing import cast
 from torch import Tensor, nn
 
 from robustlab.attacks import Attack
+from robustlab.core.arguments import as_typed
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import UserCodeError, calling
 from robustlab.core.device import resolve
@@ -117,6 +118,9 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     if ranges is not None:
         if wished is not None:
             raise SpecError("mean, std and scale are for images; rows of features have their ranges")
+        if options.eight_bit:
+            name = as_typed("eight_bit")
+            raise SpecError(f"{name} is for images of 8-bit files; these are rows of features: leave it out")
         subject, *others = (on_rows(loaded, ranges) for loaded in (subject, *surrogates))
         surrogates = tuple(others)
     else:
