@@ -17,7 +17,9 @@ class Server(ThreadingHTTPServer):
     """Counts the images it answered about, and remembers the headers and paths of the requests.
 
     Attributes:
-        failures: what the next requests get instead of an answer: a status, or bytes of a wrong answer.
+        failures: what the next requests get instead of an answer: a status, or bytes of a wrong answer; None:
+            an answer.
+        sent: how many images it got, those of failed requests included.
     """
 
     daemon_threads = True
@@ -26,7 +28,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answer: Answer = answer
         self.failures: list[Any] = []
-        self.asked = 0
+        self.asked = self.sent = 0
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.sizes: list[int] = []
         self.silence = threading.Event()
@@ -43,6 +45,7 @@ class _Handler(BaseHTTPRequestHandler):
         content = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.requests.append((self.path, dict(self.headers)))
         images = np.array(json.loads(content)["images"], dtype=np.float32)
+        self.server.sent += len(images)
         said: Any = self.server.failures.pop(0) if self.server.failures else None
         if said is None:
             said = self.server.answer(images)

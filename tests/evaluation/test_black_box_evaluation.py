@@ -159,6 +159,26 @@ def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -
     assert found.robust.value < 1
 
 
+def test_scores_that_look_like_probabilities_can_be_named(tmp_path: Path) -> None:
+    def shares(images: Any) -> Any:
+        """Two scores with the sum 1 for bright images, others for darker ones."""
+        bright = images.reshape(len(images), -1).mean(axis=1)
+        return np.stack([bright, np.maximum(1 - bright, 0.6)], axis=1)
+
+    images, classes = torch.full((4, 1, 4, 4), 0.35), torch.ones(4, dtype=torch.int64)
+    own = {"images": images, "labels": classes, "threat": "linf(eps=0.3)", "n": 4}
+    progress = Notes()
+    with pytest.raises(RobustlabError, match=r'say so: BlackBox\(predict, answers="logits"\)'):
+        evaluated(shares, tmp_path / "guessed", progress, **own)
+    (remark,) = [note for note in progress.notes if "taken for probabilities" in note]
+    assert 'BlackBox(predict, answers="logits")' in remark
+    assert "predict(my.py:f, answers=logits)" in remark
+    progress = Notes()
+    found = evaluated(BlackBox(shares, answers="logits"), tmp_path / "said", progress, **own)
+    assert found.clean.value == 1
+    assert not [note for note in progress.notes if "taken for probabilities" in note]
+
+
 def test_what_needs_the_network_itself_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RobustlabError, match="black box, without layers to bound"):
         robustlab.certify_model(
@@ -257,11 +277,14 @@ def test_a_server_is_evaluated_and_its_secrets_stay_outside_the_run(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MY_TOKEN", "s3cret-value")
-    server.failures = [500, 429]
+    # Requests fail at the start, in the attacks and in the checks.
+    server.failures = [500, 429, *[None] * 20, 503, *[None] * 50, 503]
     text = f"http(url={server.url}?key={{MY_TOKEN}}, token=MY_TOKEN)"
     found = evaluated(text, tmp_path / "run", n=2, checks=True)
     write_report(tmp_path / "run")
-    assert found.forwards == server.asked
+    assert not server.failures
+    assert found.forwards == server.sent > server.asked
+    assert [remark for remark in found.remarks if "sent again" in remark]
     assert found.subject.name.endswith("/predict")
     for file in (tmp_path / "run").rglob("*"):
         assert not file.is_file() or b"s3cret" not in file.read_bytes(), file

@@ -12,6 +12,7 @@ from prediction_server import Server, serving
 from robustlab.core.errors import RobustlabError, SetupError, SpecError
 from robustlab.defenses.loading import source
 from robustlab.models import endpoint
+from robustlab.models.black_box import BudgetSpentError
 from robustlab.models.sources import FromServer
 
 IMAGES = torch.rand(6, 1, 2, 2, generator=torch.Generator().manual_seed(1))
@@ -56,7 +57,17 @@ def test_a_busy_server_is_asked_again(server: Server, status: int) -> None:
     model = loaded(server.url)
     assert model(IMAGES).shape == (6, 2)
     assert len(server.requests) == 3
-    assert server.asked == model.queries == 6  # a repeated request counts once
+    assert server.asked == 6
+    assert (model.queries, model.repeats) == (18, 12)  # a repeated request counts again
+
+
+def test_a_budget_limits_what_is_sent(server: Server) -> None:
+    server.failures = [503, 503]
+    model = loaded(server.url, budget=13)
+    with pytest.raises(BudgetSpentError, match="budget of 13 queries is spent: 12 are done, .* needs 6"):
+        model(IMAGES)
+    assert len(server.requests) == 2
+    assert model.queries == 12
 
 
 def test_a_server_that_stays_silent_is_asked_again(server: Server) -> None:

@@ -3,8 +3,6 @@
 It has no gradient. An evaluation asks `is_black_box`, so a module of your own may set ``black_box = True``.
 """
 
-import math
-import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, get_args
 
@@ -15,6 +13,7 @@ from torch import Tensor, nn
 from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.text import a_kind
+from robustlab.models.estimator import Estimator
 
 Kind = Literal["probabilities", "logits", "labels"]
 """What a prediction function returns."""
@@ -26,6 +25,9 @@ _CERTAIN = 30.0
 
 _BATCH = 250
 """Images per pass, unless the function takes fewer at once."""
+
+AS_LOGITS = 'BlackBox(predict, answers="logits"), as text predict(my.py:f, answers=logits)'
+"""How a user says that answers are not the probabilities for which they are taken."""
 
 _SUM = 0.02
 """How far from 1 the sum of an image's probabilities may be: servers round them."""
@@ -53,7 +55,9 @@ class BlackBox(nn.Module):
         budget: how many images it may be asked about; default: any number.
 
     Attributes:
-        queries: how many images it was asked about so far.
+        queries: how many images it was asked about so far; those of repeated requests count again.
+        repeats: how many of them it was asked about again, because a server failed.
+        guessed: whether its first answer was taken for probabilities, without a word of the user.
 
     Raises:
         SpecError: an argument is wrong.
@@ -86,7 +90,10 @@ class BlackBox(nn.Module):
         self.predict, self.classes, self.answers = predict, classes, answers
         self.tensors = tensors or isinstance(predict, nn.Module)
         self.batch_size, self.budget = batch_size, budget
-        self.queries = 0
+        self.queries = self.repeats = 0
+        self.guessed = False
+        if hasattr(predict, "on_repeat"):
+            predict.on_repeat = self._repeat
         self._labels_of: int | None = classes
         self._kind: Kind | None = None if answers == "auto" else answers
         self._width = classes
@@ -118,13 +125,8 @@ class BlackBox(nn.Module):
 
     def _logits(self, images: Tensor) -> Tensor:
         n = len(images)
-        if self.budget is not None and self.queries + n > self.budget:
-            raise BudgetSpentError(
-                f"the budget of {self.budget:,} queries is spent: {self.queries:,} are done, and the next "
-                f"step needs {n:,}. What was finished is kept; the same command goes on, with a new budget"
-            )
+        self._spend(n)
         given: Any = images.detach().float()
-        self.queries += n
         answer = self.predict(given if self.tensors else given.cpu().numpy().copy())
         kind, values = self._read(answer, n)
         if kind == "labels":
@@ -136,6 +138,20 @@ class BlackBox(nn.Module):
             # A probability of 0 becomes the smallest normal number: its logarithm is finite.
             values = values.clamp(min=torch.finfo(torch.float32).tiny).log()
         return values
+
+    def _spend(self, n: int) -> None:
+        """Count queries that are about to be sent."""
+        if self.budget is not None and self.queries + n > self.budget:
+            raise BudgetSpentError(
+                f"the budget of {self.budget:,} queries is spent: {self.queries:,} are done, and the next "
+                f"step needs {n:,}. What was finished is kept; the same command goes on, with a new budget"
+            )
+        self.queries += n
+
+    def _repeat(self, n: int) -> None:
+        """Count queries that are about to be sent again."""
+        self._spend(n)
+        self.repeats += n
 
     def _of_labels(self, labels: Tensor) -> Tensor:
         known, highest = self._labels_of, int(labels.max()) if len(labels) else 0
@@ -163,7 +179,7 @@ class BlackBox(nn.Module):
         if said is None:
             said = "labels" if whole and values.ndim == 1 else "logits"
             if values.ndim == 2 and _probable(values):
-                said = "probabilities"
+                said, self.guessed = "probabilities", True
         if self._kind not in {None, said}:
             raise RobustlabError(f"the prediction holds {said}; before it held {self._kind}")
         _check(values, said, n)
@@ -215,78 +231,8 @@ def _check(values: np.ndarray[Any, Any], kind: Kind, n: int) -> None:
         raise RobustlabError(
             "probabilities must lie in [0, 1] and sum up to 1; found values from "
             f"{low:.3g} to {high:.3g}, and sums from {sums.min():.3g} to {sums.max():.3g}; "
-            "if these are scores, say answers=logits"
+            f"of other scores say so: {AS_LOGITS}"
         )
-
-
-class Estimator:
-    """The prediction function of a fitted scikit-learn classifier, which takes flat images (N, C * H * W).
-
-    One that was fitted on columns with names gets a data frame with these columns. Integer ``classes_`` are
-    the labels of the images; other classes are numbered in their order. A class that the classifier does not
-    know has the probability 0.
-    """
-
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-        self.__name__ = type(estimator).__name__
-        known = np.asarray(getattr(estimator, "classes_", ()))
-        numbered = known.dtype.kind in "iu" and known.ndim == 1 and len(known) and known.min() >= 0
-        self.known = known if numbered else np.arange(len(known))
-        names = getattr(estimator, "feature_names_in_", None)
-        self.columns = None if names is None else list(names)
-        self._scores: tuple[str, str] | tuple[()] | None = None
-
-    def __call__(self, images: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
-        rows = self._with_names(images.reshape(len(images), -1))
-        with warnings.catch_warnings():
-            # Of a classifier that was fitted on a data frame, where pandas is not installed.
-            warnings.filterwarnings("ignore", "X does not have valid feature names")
-            if self._scores is None:
-                self._scores = self._agreeing(rows)
-            if self._scores:
-                kind, method = self._scores
-                return {kind: self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)}
-            return {"labels": self._labels(rows)}
-
-    def _with_names(self, rows: np.ndarray[Any, Any]) -> Any:
-        """Return rows (N, D) as a data frame, if the classifier was fitted on columns with names."""
-        if self.columns is None or len(self.columns) != rows.shape[1]:  # which scikit-learn refuses
-            return rows
-        try:
-            from pandas import DataFrame
-        except ImportError:
-            return rows
-        return DataFrame(rows, columns=self.columns)
-
-    def _labels(self, rows: Any) -> np.ndarray[Any, Any]:
-        found = np.asarray(self.estimator.predict(rows))
-        return found if found.dtype.kind in "iu" else np.searchsorted(self.estimator.classes_, found)
-
-    def _agreeing(self, rows: Any) -> tuple[str, str] | tuple[()]:
-        """Return the scores whose largest is what it predicts; pairwise ones, or others, may say else."""
-        for kind, method in (("probabilities", "predict_proba"), ("logits", "decision_function")):
-            if not hasattr(self.estimator, method):
-                continue
-            scores = self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)
-            if not hasattr(self.estimator, "predict"):
-                return kind, method
-            pairwise = getattr(self.estimator, "decision_function_shape", "") == "ovo" and len(self.known) > 2
-            agree = scores.ndim == 2 and (scores.argmax(axis=1) == self._labels(rows)).all()
-            if agree and not (pairwise and kind == "logits"):
-                return kind, method
-        return ()
-
-    def _spread(self, values: np.ndarray[Any, Any], kind: str) -> np.ndarray[Any, Any]:
-        if kind == "logits" and values.ndim == 1:  # the score of the second of two classes
-            values = np.stack([np.zeros_like(values), values], axis=1)
-        if values.ndim != 2 or values.shape[1] != len(self.known):
-            return values
-        spread = np.full(
-            (len(values), int(self.known.max()) + 1), 0.0 if kind == "probabilities" else -math.inf
-        )
-        spread[:, self.known] = values
-        return spread
 
 
 def _of_protocol(model: Any) -> Callable[[Any], Any]:
@@ -349,6 +295,16 @@ def number_classes(model: nn.Module, classes: int) -> None:
 def counts_queries(model: nn.Module) -> bool:
     """Return whether a classifier contains a `BlackBox`, whose `queries` are counted."""
     return any(isinstance(part, BlackBox) for part in model.modules())
+
+
+def guessed(model: nn.Module) -> bool:
+    """Return whether answers of a classifier, or of a part of it, were taken for probabilities."""
+    return any(part.guessed for part in model.modules() if isinstance(part, BlackBox))
+
+
+def repeats(model: nn.Module) -> int:
+    """Return how many images the `BlackBox`es in a classifier were asked about again."""
+    return sum(part.repeats for part in model.modules() if isinstance(part, BlackBox))
 
 
 def queries(model: nn.Module) -> int:

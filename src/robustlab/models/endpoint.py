@@ -6,7 +6,7 @@ import re
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.client import HTTPException
 from typing import Any
 from urllib.parse import urlsplit
@@ -48,6 +48,9 @@ class Endpoint:
         retries: how often a request is repeated if the server is busy, fails or does not answer.
         rate: the most requests in a second; None: any number.
 
+    Attributes:
+        on_repeat: called with the number of images before a request is sent again; it may raise an error.
+
     Raises:
         SpecError: the URL is none, or may hold a secret.
         SetupError: a variable of the environment is not set.
@@ -67,6 +70,7 @@ class Endpoint:
         self.described_as, self.timeout, self.retries, self.rate = url, timeout, retries, rate
         self.token, self.header = token, header
         self.__name__ = endpoint_name(url)
+        self.on_repeat: Callable[[int], None] = lambda _: None
         self._next = 0.0
         self._request([])  # says at once which variable is not set
 
@@ -78,6 +82,8 @@ class Endpoint:
         """
         request = self._request(images.tolist())
         for attempt in range(self.retries + 1):
+            if attempt:
+                self.on_repeat(len(images))
             self._keep_the_rate()
             try:
                 with _open(request, self.timeout) as reply:

@@ -126,17 +126,17 @@ def assemble(
             pass_time=context.pass_time,
             versions=environment.versions(),
         ),
-        forwards=n * context.eot_samples + sum(row.forwards for row in spent) + _at_start(cascade),
+        forwards=n * context.eot_samples + sum(row.forwards for row in spent) + _other_queries(cascade),
         backwards=sum(row.backwards for row in spent),
         seconds=_seconds(cascade, findings) + seconds_of_checks,
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )
 
 
-def _at_start(cascade: Cascade) -> int:
-    """Return about how many images a black box was asked before its clean images; each may cost money."""
-    record = cascade.store.stage(f"{cascade.context.key}/answers")
-    return 0 if record is None else int(record.payload.get("queries", 0))
+def _other_queries(cascade: Cascade) -> int:
+    """Return how many images a black box was asked before its clean images, and again after failures."""
+    records = (cascade.store.stage(f"{cascade.context.key}/{name}") for name in ("answers", "repeats"))
+    return sum(int(record.payload.get("queries", 0)) for record in records if record is not None)
 
 
 def _seconds(cascade: Cascade, findings: CascadeResult) -> float:

@@ -18,6 +18,7 @@ from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_of, robust_curve
+from robustlab.evaluation.coordinator.kept import counted_repeats, repeats_of
 from robustlab.evaluation.coordinator.larger import LargerEps
 from robustlab.evaluation.coordinator.pictures import save_pictures
 from robustlab.evaluation.coordinator.setup import LoadedInputs
@@ -27,11 +28,17 @@ from robustlab.evaluation.ensembles import resolved
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import AttackStage
 from robustlab.evaluation.subject import load_classifier
+from robustlab.models.black_box import AS_LOGITS, guessed
 from robustlab.models.origins import remembered
 from robustlab.options import EvaluationOptions
 from robustlab.runs.evaluation import Evaluation
 from robustlab.runs.images_csv import write_verdicts
 from robustlab.runs.store import RunStore
+
+_GUESS = (
+    "the scores are taken for probabilities, since those of the first images lie in [0, 1] and sum up to 1; "
+    f"of other scores say so: {AS_LOGITS}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +109,10 @@ def evaluated(
     for sentence in access:
         cascade.progress.note(sentence)
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
-    findings = cascade.run()
+    with counted_repeats(cascade.context, cascade.store):
+        findings = cascade.run()
+    if again := repeats_of(cascade.context, cascade.store):
+        access.append(f"{again:,} queries were sent again after requests that failed; the cost includes them")
     of_images = verdicts(findings)
     curve = robust_curve(cascade, findings) if options.curve else None
     unsettled = any(verdict.state == "robust" for verdict in of_images)
@@ -157,7 +167,8 @@ def _access(cascade: Cascade) -> list[str]:
     attacks = ", ".join(dict.fromkeys(stage.attack.brief() for stage in cascade.stages))
     return [
         f"black box: {cascade.context.subject.name} returns {answers} and no gradients; attacks: "
-        f"{attacks or 'none'}; no proofs; the cost is the number of queries, the images it is asked about"
+        f"{attacks or 'none'}; no proofs; the cost is the number of queries, the images it is asked about",
+        *([_GUESS] if guessed(cascade.context.model) else []),
     ]
 
 

@@ -1,5 +1,8 @@
 """Checks that a model still gives the same answers; this finds changes that a hash of the model misses."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from scipy.stats import binomtest
 from torch import Tensor
@@ -13,7 +16,7 @@ from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, key_of
-from robustlab.models.black_box import queries
+from robustlab.models.black_box import queries, repeats
 from robustlab.runs.ledger import StageRecord
 from robustlab.runs.store import RunStore
 
@@ -85,6 +88,26 @@ def answers_of(context: EvaluationContext, key: str) -> StageRecord:
     asked = queries(context.model) - context.queries_before
     payload = {"answers": answers if seeded else {}, "varies": varies, "queries": asked}
     return StageRecord(key=f"{key}/answers", name="answers", payload=payload, seconds=0.0)
+
+
+@contextmanager
+def counted_repeats(context: EvaluationContext, store: RunStore) -> Iterator[None]:
+    """Keep how many images a black box is asked about again inside the block, with those of earlier runs."""
+    before = repeats(context.model)
+    try:
+        yield
+    finally:
+        if asked := repeats(context.model) - before:
+            payload = {"queries": asked + repeats_of(context, store)}
+            store.finish_stage(
+                StageRecord(key=f"{context.key}/repeats", name="repeats", payload=payload, seconds=0.0)
+            )
+
+
+def repeats_of(context: EvaluationContext, store: RunStore) -> int:
+    """Return how many images a black box was asked about again by the attacks, in all runs."""
+    record = store.stage(f"{context.key}/repeats")
+    return 0 if record is None else int(record.payload["queries"])
 
 
 def answers_changed(
