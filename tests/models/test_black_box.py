@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 
+import robustlab
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.models import BlackBox
 from robustlab.models.black_box import (
@@ -142,7 +144,14 @@ def test_only_marked_modules_are_black_boxes() -> None:
         (CHANCES[:, 0], "np.stack"),
         (CHANCES[None], r"found float64 of shape \(1, 3, 3\)"),
         ([[1.0, 2.0], [3.0], [1.0]], "different lengths"),
-        (["cat", "dog", "cat"], "array of numbers; found a list"),
+        (["cat", "dog", "cat"], "found texts such as 'cat'; return the numbers of the classes, from 0 on"),
+        (np.array(["cat", "dog", "cat"]), "found texts such as 'cat'"),
+        ([{"cat": 0.9}] * 3, "found a list of dict"),
+        (CHANCES + 1j, "found an array of complex128"),
+        ((CHANCES, [0, 1, 2]), "return one part, or a dict such as"),
+        (np.array([0.0, 1.0, 2.0]), r"labels.astype\(int\)"),
+        (np.array([[0], [1], [2]]), r"of labels return the shape \(n,\)"),
+        ({}, "it has nothing"),
         (None, "array of numbers; found None"),
         ({"scores": CHANCES}, "none of probabilities, logits, labels; it has scores"),
         (np.where(CHANCES == 1, np.nan, CHANCES), "NaN for 1 of 3 images"),
@@ -151,7 +160,7 @@ def test_only_marked_modules_are_black_boxes() -> None:
         ({"labels": [0, 1]}, r"integers of shape \(3,\)"),
         ({"labels": [0.0, 1.0, 2.0]}, "found float64"),
         ([0, -1, 2], "at least 0; found -1"),
-        ([0, 1, 7], "label 7, but there are 3 classes"),
+        ([0, 1, 7], "label 7, but there are 3 classes, from 0 on. If yours count from 1, subtract 1"),
         (np.ones((3, 4)) / 4, "has 4 classes"),
     ],
 )
@@ -160,10 +169,32 @@ def test_a_wrong_answer_is_one_clear_error(answer: Any, expected: str) -> None:
         answering(answer, classes=3)(IMAGES[:3])
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "answer", [CHANCES.astype(object), tuple(map(tuple, CHANCES)), CHANCES * [1, 1e300, 1], "sparse", "frame"]
+)
+def test_scores_may_come_in_other_forms(answer: Any) -> None:
+    if isinstance(answer, str):
+        frame = pytest.importorskip("pandas").DataFrame
+        answer = csr_matrix(CHANCES) if answer == "sparse" else frame(CHANCES, columns=["a", "b", "c"])
+    assert answering(answer)(IMAGES[:3]).argmax(dim=1)[:2].tolist() == [1, 1]
+
+
+def test_a_function_of_tensors_is_noticed() -> None:
+    with pytest.raises(RobustlabError, match=r"say so: BlackBox\(predict, tensors=True\)"):
+        BlackBox(lambda images: images.flatten(1))(IMAGES)
+    assert BlackBox(lambda images: images.flatten(1), tensors=True)(IMAGES).shape == (6, 4)
+
+
+def test_an_option_of_a_black_box_is_named() -> None:
+    with pytest.raises(SpecError, match=r"belongs to a black box: .*BlackBox\(predict, answers=...\)"):
+        robustlab.evaluate(lambda images: images, answers="logits")  # type: ignore[call-arg]
+
+
 @pytest.mark.parametrize(
     ("first", "second", "expected"),
     [
-        (CHANCES, [0, 1, 2], "holds labels; before it held probabilities|must be|shape"),
+        (CHANCES, [0, 1, 2], "these are labels, and the answers before were probabilities"),
         (CHANCES, CHANCES * 3, "sum up to 1"),
         (CHANCES * 3, CHANCES[:, :2], "has 2 classes; expected 3"),
         ({"logits": CHANCES}, {"labels": [0, 1, 2]}, "holds labels; before it held logits"),
@@ -242,3 +273,22 @@ def test_scores_count_only_if_they_say_what_it_predicts(probability: str) -> Non
     answers = box(torch.from_numpy(iris.data).float()[:, None, None]).argmax(dim=1).numpy()
     assert (answers == estimator.predict(iris.data.astype("float32"))).all()
     assert box.only_labels is (probability == "ovo")
+
+
+def test_a_black_box_takes_the_classifier_or_a_method_of_it() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    rows = IMAGES.flatten(1).numpy()
+    truth = np.array([0, 2, 0, 2, 0, 2])
+    for labels in (truth, truth.astype(float)):  # a column of a data frame may hold floats
+        fitted = linear.LogisticRegression().fit(rows, labels)
+        expected = torch.from_numpy(fitted.predict_proba(rows)).float()
+        for given in (fitted, BlackBox(fitted, budget=99), fitted.predict_proba):
+            box: Any = as_module(given)
+            torch.testing.assert_close(box(IMAGES).softmax(dim=1)[:, ::2], expected)
+            assert box.name == "LogisticRegression"
+        labelled: Any = as_module(fitted.predict)
+        number_classes(labelled, 3)
+        assert labelled(IMAGES).argmax(dim=1).tolist() == fitted.predict(rows).tolist()
+        assert labelled.only_labels
+    with pytest.raises(RobustlabError, match="LinearRegression has no classes_ and predicts float32"):
+        as_module(linear.LinearRegression().fit(rows, truth))(IMAGES)

@@ -64,7 +64,7 @@ def test_a_busy_server_is_asked_again(server: Server, status: int) -> None:
 def test_a_budget_limits_what_is_sent(server: Server) -> None:
     server.failures = [503, 503]
     model = loaded(server.url, budget=13)
-    with pytest.raises(BudgetSpentError, match="budget of 13 queries is spent: 12 are done, .* needs 6"):
+    with pytest.raises(BudgetSpentError, match=r"budget of 13 queries is spent: 12 are done, .* needs 6"):
         model(IMAGES)
     assert len(server.requests) == 2
     assert model.queries == 12

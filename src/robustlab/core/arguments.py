@@ -31,6 +31,8 @@ LARGEST_FLOAT = 3.4028234663852886e38
 MAX_SAMPLES = 10**6
 """How often a random classifier may be evaluated at one point: each evaluation is a pass of all images."""
 
+_OF_A_BLACK_BOX = ("answers", "budget", "classes", "tensors")
+
 _LONGEST_NAME = 255
 _LONGEST_PATH = 4096
 """In bytes, as in most file systems."""
@@ -56,6 +58,9 @@ def known_names(function: str, known: Sequence[str], given: Mapping[str, Any]) -
             raise SpecError(f"{function} takes model or predict, not both")
         renamed["model"] = renamed.pop("predict")
     for name in renamed.keys() - known:
+        if name in _OF_A_BLACK_BOX and "model" in known:
+            where = f"robustlab.models.BlackBox(predict, {name}=...)"
+            raise SpecError(f"{function} has no argument {shown(name)}; it belongs to a black box: {where}")
         hint = did_you_mean(name, known)
         raise SpecError(f"{function} has no argument {shown(name)}{hint}; {offer(known)}")
     return renamed

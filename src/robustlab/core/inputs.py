@@ -128,12 +128,15 @@ def split_images(images: Any, ids: Sequence[int] | None = None) -> Tensor:
     Raises:
         DataError: the type, shape or range is wrong, or a value is NaN.
     """
+    rows = "; give rows of features as dataset=robustlab.data.features(rows, labels, low=..., high=...)"
     if not isinstance(images, Tensor | np.ndarray):
-        raise DataError(f"images must be a torch.Tensor or a NumPy array, found {a_kind(images)}")
+        hint = rows if hasattr(images, "columns") else ""
+        raise DataError(f"images must be a torch.Tensor or a NumPy array, found {a_kind(images)}{hint}")
     given = _tensor("images", images)
     known = given.dtype == torch.uint8 or given.dtype.is_floating_point
     if given.ndim != 4 or 0 in given.shape[1:] or not known:
-        found = _found(given) + ("; write images[:, None] for one channel" if given.ndim == 3 else "")
+        hints = {3: "; write images[:, None] for one channel", 2: rows}
+        found = _found(given) + hints.get(given.ndim, "")
         raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {found}")
     if given.dtype == torch.uint8:
         return given

@@ -4,16 +4,17 @@ It has no gradient. An evaluation asks `is_black_box`, so a module of your own m
 """
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustlab.core.calling import UserCodeError
+from robustlab.core.calling import UserCodeError, blame
 from robustlab.core.errors import RobustlabError, SpecError
-from robustlab.core.text import a_kind
-from robustlab.models.estimator import Estimator
+from robustlab.core.text import a_kind, shown
+from robustlab.models.estimator import METHODS, Estimator
 
 Kind = Literal["probabilities", "logits", "labels"]
 """What a prediction function returns."""
@@ -45,7 +46,7 @@ class BlackBox(nn.Module):
     Args:
         predict: takes images (N, C, H, W) in [0, 1] and returns probabilities or logits (N, K), or labels,
             integers (N,). A dict such as ``{"logits": ...}`` says which. Images and answers are float32 NumPy
-            arrays; the answer may be a tensor, too.
+            arrays; the answer may be a tensor, too. Or it is a fitted scikit-learn classifier, or its method.
         classes: K; it is only needed if labels are returned. Default there: as many as the images have.
         answers: what it returns: ``"probabilities"``, ``"logits"`` or ``"labels"``. With ``"auto"`` the first
             answer decides: integers (N,) are labels, and rows of numbers in [0, 1] that sum up to 1 are
@@ -76,6 +77,7 @@ class BlackBox(nn.Module):
         budget: int | None = None,
     ) -> None:
         super().__init__()
+        predict = _of_estimator(predict) or predict
         if not callable(predict) or isinstance(predict, type):
             raise SpecError(f"predict must be a function of images; found {a_kind(predict)}")
         if answers not in (*KINDS, "auto"):
@@ -127,7 +129,15 @@ class BlackBox(nn.Module):
         n = len(images)
         self._spend(n)
         given: Any = images.detach().float()
-        answer = self.predict(given if self.tensors else given.cpu().numpy().copy())
+        try:
+            answer = self.predict(given if self.tensors else given.cpu().numpy().copy())
+        except (TypeError, AttributeError) as error:
+            if self.tensors or self._width is not None or "positional argument" in str(error):
+                raise
+            raise UserCodeError(
+                f"the model failed on a NumPy array of shape {tuple(images.shape)}: {blame(error)}; if it "
+                "takes a tensor, say so: BlackBox(predict, tensors=True)"
+            ) from error
         kind, values = self._read(answer, n)
         if kind == "labels":
             return self._of_labels(values)
@@ -159,8 +169,8 @@ class BlackBox(nn.Module):
             raise RobustlabError("the prediction holds labels; say how many classes exist: classes=")
         if highest >= known:
             raise RobustlabError(
-                f"the prediction has the label {highest}, but there are {known} classes, from 0 on; say how "
-                f"many exist: classes={highest + 1}"
+                f"the prediction has the label {highest}, but there are {known} classes, from 0 on. If yours "
+                f"count from 1, subtract 1; if there are more classes, say how many: classes={highest + 1}"
             )
         return _CERTAIN * nn.functional.one_hot(labels, known).float()
 
@@ -170,7 +180,7 @@ class BlackBox(nn.Module):
         if isinstance(answer, Mapping):
             named = [kind for kind in KINDS if kind in answer]
             if not named:
-                found = ", ".join(map(str, answer))[:80]
+                found = ", ".join(map(str, answer))[:80] or "nothing"
                 raise RobustlabError(f"the prediction has none of {', '.join(KINDS)}; it has {found}")
             said = named[0] if said not in named else said
             answer = answer[said]
@@ -184,22 +194,40 @@ class BlackBox(nn.Module):
             raise RobustlabError(f"the prediction holds {said}; before it held {self._kind}")
         _check(values, said, n)
         self._kind = said
-        return said, torch.from_numpy(values.astype(np.int64 if said == "labels" else np.float32))
+        with np.errstate(over="ignore"):  # then the answer is infinite, and counts as none
+            return said, torch.from_numpy(values.astype(np.int64 if said == "labels" else np.float32))
 
 
 def _array(answer: object) -> np.ndarray[Any, Any]:
     if isinstance(answer, Tensor):
         answer = answer.detach().cpu()
         answer = (answer.float() if answer.is_floating_point() else answer).numpy()
+    if hasattr(answer, "toarray"):  # a sparse matrix
+        answer = answer.toarray()
     try:
         values = np.asarray(answer)
     except ValueError:  # rows of different lengths
-        raise RobustlabError("the prediction is not an array: its rows have different lengths") from None
+        hint = '; return one part, or a dict such as {"logits": ...}' if isinstance(answer, tuple) else ""
+        raise RobustlabError(
+            f"the prediction is not an array: its rows have different lengths{hint}"
+        ) from None
     if values.dtype.kind == "b":
         values = values.astype(np.int64)
+    if values.dtype.kind == "O" and all(isinstance(value, Real) for value in values.flat):
+        values = values.astype(np.float64)
     if values.dtype.kind not in "iuf":
-        raise RobustlabError(f"the prediction must be an array of numbers; found {a_kind(answer)}")
+        raise RobustlabError(f"the prediction must be an array of numbers; found {_what(answer, values)}")
     return values
+
+
+def _what(answer: object, values: np.ndarray[Any, Any]) -> str:
+    """Return what an answer without numbers is, for a message."""
+    first = values.flat[0] if values.size else None
+    if isinstance(first, str):
+        return f"texts such as {shown(str(first))}; return the numbers of the classes, from 0 on"
+    if isinstance(answer, list) and answer:
+        return f"a list of {type(answer[0]).__name__}"
+    return f"an array of {values.dtype}" if values.ndim else a_kind(answer)
 
 
 def _probable(values: np.ndarray[Any, Any]) -> bool:
@@ -218,7 +246,13 @@ def _check(values: np.ndarray[Any, Any], kind: Kind, n: int) -> None:
         return
     if values.ndim != 2 or len(values) != n or values.shape[1] < 2:
         hint = ""
-        if values.shape in {(n,), (n, 1)}:
+        if values.dtype.kind in "iu" and values.shape == (n, 1):
+            hint = "; of labels return the shape (n,), such as labels[:, 0]"
+        elif values.dtype.kind in "iu" and values.shape == (n,):
+            hint = f"; these are labels, and the answers before were {kind}"
+        elif values.shape == (n,) and n and (values > 1).any() and (values == np.floor(values)).all():
+            hint = "; if these are labels, return integers: labels.astype(int)"
+        elif values.shape in {(n,), (n, 1)}:
             hint = "; of two classes give both: np.stack([1 - p, p], axis=1) of the probability p"
         raise RobustlabError(
             f"the prediction must have the shape ({n}, K), K at least 2, or be labels, integers ({n},); "
@@ -256,9 +290,19 @@ def as_module(model: Any) -> Any:
         return model
     if callable(model) and isinstance(getattr(model, "metadata", None), Mapping):
         return BlackBox(_of_protocol(model))
-    if any(hasattr(model, method) for method in ("predict_proba", "decision_function", "predict")):
-        return BlackBox(Estimator(model))
-    return BlackBox(model) if callable(model) else model
+    return BlackBox(model) if callable(model) or _of_estimator(model) is not None else model
+
+
+def _of_estimator(model: Any) -> Estimator | None:
+    """Return the prediction function of a scikit-learn classifier, or of a method of one; None of others."""
+    if isinstance(model, nn.Module | type | str | Estimator):
+        return None
+    if any(hasattr(model, method) for method in (*METHODS, "predict")):
+        return Estimator(model)
+    owner, method = getattr(model, "__self__", None), getattr(model, "__name__", "")
+    if hasattr(owner, "classes_") and method in (*METHODS, "predict"):
+        return Estimator(owner, methods=(method,))
+    return None
 
 
 def is_black_box(model: nn.Module) -> bool:

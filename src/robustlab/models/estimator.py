@@ -2,9 +2,22 @@
 
 import math
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
+
+from robustlab.core.errors import RobustlabError
+
+METHODS = {"predict_proba": "probabilities", "decision_function": "logits"}
+"""The methods of scikit-learn that return scores, and of which kind."""
+
+
+def _whole(values: Any) -> np.ndarray[Any, Any]:
+    """Return an array; floats that are all whole numbers, as of a data frame's column, as integers."""
+    array = np.asarray(values)
+    whole = array.dtype.kind == "f" and bool((array == np.floor(array)).all())
+    return array.astype(np.int64) if whole and array.size else array
 
 
 class Estimator:
@@ -13,12 +26,16 @@ class Estimator:
     One that was fitted on columns with names gets a data frame with these columns. Integer ``classes_`` are
     the labels of the images; other classes are numbered in their order. A class that the classifier does not
     know has the probability 0.
+
+    Args:
+        estimator: the classifier.
+        methods: of its scores, in order of preference; by default both.
     """
 
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
+    def __init__(self, estimator: Any, methods: Collection[str] = tuple(METHODS)) -> None:
+        self.estimator, self.methods = estimator, methods
         self.__name__ = type(estimator).__name__
-        known = np.asarray(getattr(estimator, "classes_", ()))
+        known = _whole(getattr(estimator, "classes_", ()))
         numbered = known.dtype.kind in "iu" and known.ndim == 1 and len(known) and known.min() >= 0
         self.known = known if numbered else np.arange(len(known))
         names = getattr(estimator, "feature_names_in_", None)
@@ -48,13 +65,19 @@ class Estimator:
         return DataFrame(rows, columns=self.columns)
 
     def _labels(self, rows: Any) -> np.ndarray[Any, Any]:
-        found = np.asarray(self.estimator.predict(rows))
-        return found if found.dtype.kind in "iu" else np.searchsorted(self.estimator.classes_, found)
+        found = _whole(self.estimator.predict(rows))
+        if found.dtype.kind in "iu":
+            return found
+        if not len(self.known):
+            raise RobustlabError(
+                f"{self.__name__} has no classes_ and predicts {found.dtype}; give a fitted classifier"
+            )
+        return np.searchsorted(self.estimator.classes_, found)
 
     def _agreeing(self, rows: Any) -> tuple[str, str] | tuple[()]:
         """Return the scores whose largest is what it predicts; pairwise ones, or others, may say else."""
-        for kind, method in (("probabilities", "predict_proba"), ("logits", "decision_function")):
-            if not hasattr(self.estimator, method):
+        for method, kind in METHODS.items():
+            if method not in self.methods or not hasattr(self.estimator, method):
                 continue
             scores = self._spread(np.asarray(getattr(self.estimator, method)(rows)), kind)
             if not hasattr(self.estimator, "predict"):
