@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import HopSkipJump, RayS
+from robustlab.attacks import HopSkipJump, RayS, Restarts
 from robustlab.core import seeding
 from robustlab.threats import Linf, Masked
 
@@ -99,6 +99,18 @@ class Seen(nn.Module):
         self.asked.append(x.clone())
         value = x.flatten(1)[:, 0]
         return torch.stack([0.8 - value, value - 0.8], dim=1)
+
+
+def test_a_further_restart_begins_elsewhere() -> None:
+    model = Seen()
+    images = torch.full((1, 1, 1, 40), 0.5)
+    RayS(queries=4).run(model, images, torch.zeros(1, dtype=torch.int64), Linf(eps=0.2))
+    first = len(model.asked)
+    attack = Restarts(attack=RayS(queries=4), times=2)
+    attack.run(model, images, torch.zeros(1, dtype=torch.int64), Linf(eps=0.2))
+    asked = torch.cat(model.asked[first:]).flatten(1)
+    assert sorted((asked == 1).sum(dim=1).tolist())[-1] == 40
+    assert ((asked == 1).sum(dim=1).float() / 40 - 0.5).abs().min() < 0.3
 
 
 @pytest.mark.parametrize(("size", "free"), [(1, None), (3, None), (9, [0]), (200, [0, 7])])

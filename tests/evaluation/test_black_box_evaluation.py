@@ -150,6 +150,13 @@ def test_labels_alone_can_be_attacked(tmp_path: Path) -> None:
     assert found.subject.black_box == "labels"
 
 
+def test_the_classes_are_those_of_all_images_not_of_the_chosen_ones(tmp_path: Path) -> None:
+    truth = torch.tensor([0, 1, 0, 1, 2])
+    wide = {"threat": "linf(eps=1)", "attacks": "random_points", "n": 4}
+    found = evaluated(lambda x: scores(x).argmax(axis=1), tmp_path, images=IMAGES[:5], labels=truth, **wide)
+    assert found.images.classes == 3
+
+
 def test_an_attack_with_gradients_is_refused_with_alternatives(tmp_path: Path) -> None:
     with pytest.raises(
         SpecError, match=r"pgd needs a gradient.*random_points, rays, spsa, square.*or pgd\(gradient=spsa\)"

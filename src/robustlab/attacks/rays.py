@@ -27,8 +27,9 @@ class RayS(Attack):
 
     First all values are one block, then halves, quarters and so on. With a block turned, the classifier is
     asked once, at the smallest radius so far. Only if the goal is still reached there, bisection looks for a
-    smaller one. After blocks of one value the search begins again, with the values in a random order. With a
-    target class it finds an image only if a ray leads into that class.
+    smaller one. After blocks of one value the search begins again, with the values in a random order. The
+    first direction is all values up, and random signs in a further restart. With a target class it finds an
+    image only if a ray leads into that class.
     """
 
     norms = ("linf",)
@@ -87,8 +88,9 @@ class _Rays:
     def of(cls, session: Session) -> Self:
         values, zeros = session.clean.flatten(1), torch.zeros_like(session.labels)
         far = torch.ones_like(session.eps)
+        up = torch.ones_like(values)
         return cls(
-            signs=torch.ones_like(values),
+            signs=up if session.restart == 0 else torch.where(session.noise().flatten(1) < 0, -up, up),
             radius=far,
             low=far,
             order=torch.arange(values.shape[1], device=values.device).expand(values.shape),

@@ -47,7 +47,7 @@ class BlackBox(nn.Module):
         predict: takes images (N, C, H, W) in [0, 1] and returns probabilities or logits (N, K), or labels,
             integers (N,). A dict such as ``{"logits": ...}`` says which. Images and answers are float32 NumPy
             arrays; the answer may be a tensor, too. Or it is a fitted scikit-learn classifier, or its method.
-        classes: K; it is only needed if labels are returned. Default there: as many as the images have.
+        classes: K; it is only needed if labels are returned. Default there: as many as the dataset has.
         answers: what it returns: ``"probabilities"``, ``"logits"`` or ``"labels"``. With ``"auto"`` the first
             answer decides: integers (N,) are labels, and rows of numbers in [0, 1] that sum up to 1 are
             probabilities.
@@ -77,7 +77,8 @@ class BlackBox(nn.Module):
         budget: int | None = None,
     ) -> None:
         super().__init__()
-        predict = _of_estimator(predict) or predict
+        if not callable(predict) or hasattr(getattr(predict, "__self__", None), "classes_"):
+            predict = _of_estimator(predict) or predict
         if not callable(predict) or isinstance(predict, type):
             raise SpecError(f"predict must be a function of images; found {a_kind(predict)}")
         if answers not in (*KINDS, "auto"):
@@ -290,7 +291,8 @@ def as_module(model: Any) -> Any:
         return model
     if callable(model) and isinstance(getattr(model, "metadata", None), Mapping):
         return BlackBox(_of_protocol(model))
-    return BlackBox(model) if callable(model) or _of_estimator(model) is not None else model
+    predict = _of_estimator(model) or model
+    return BlackBox(predict) if callable(predict) else model
 
 
 def _of_estimator(model: Any) -> Estimator | None:

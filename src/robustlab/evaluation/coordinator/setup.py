@@ -197,8 +197,10 @@ def _context(
         images = replace(images, images=eight_bit.levels(images.images))
     first = images.take(slice(2)).to(device).pixels(slice(None))
     before = queries(request.subject.model)
+    # Of all images, since a classifier may return other labels than those of the chosen ones.
+    known = max(int(request.chosen.split.labels.max()) + 1, len(request.chosen.class_names))
     for loaded in (request.subject, *request.surrogates):
-        number_classes(loaded.model, int(images.labels.max()) + 1)
+        number_classes(loaded.model, known)
     request = _in_own_dtypes(request, first, progress)
     try:
         classes = _classes(request, options, first)

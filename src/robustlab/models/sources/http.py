@@ -24,7 +24,7 @@ class FromServer(Source):
     url: BareText
     """Its address; ``{NAME}`` in it stands for a variable of the environment."""
     classes: Annotated[int, Field(ge=2)] | None = None
-    """How many classes exist, if it returns labels; default: as many as the images have."""
+    """How many classes exist, if it returns labels; default: as many as the dataset has."""
     batch_size: Annotated[int, Field(ge=1)] = 16
     """The most images in a request."""
     budget: Annotated[int, Field(ge=1)] | None = None

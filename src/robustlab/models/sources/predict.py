@@ -23,7 +23,7 @@ class FromPrediction(Source):
     reference: BareText
     """``"my_file.py:predict"`` or ``"package.module:predict"``."""
     classes: Annotated[int, Field(ge=2)] | None = None
-    """How many classes exist, if it returns labels; default: as many as the images have."""
+    """How many classes exist, if it returns labels; default: as many as the dataset has."""
     answers: Literal["auto", "probabilities", "logits", "labels"] = "auto"
     """What it returns; by default the first answer decides."""
     tensors: bool = False
