@@ -326,6 +326,8 @@ def _plain(value: object) -> Any:
         return [_plain(item) for item in value]
     if hasattr(value, "brief"):  # a unit
         return repr(value)
+    if callable(value):  # a model, which may have any of the attributes below: Lightning's has a dtype
+        return type(value).__name__
     if hasattr(value, "dtype"):
         return f"{value.dtype} {tuple(value.shape)}"  # type: ignore[attr-defined]
     if hasattr(value, "take"):

@@ -39,6 +39,14 @@ def exported() -> Any:
     return program.module()
 
 
+class Attributes(Net):
+    """Has what arrays and splits have, too; Lightning's modules and those of transformers have a dtype."""
+
+    dtype, shape = torch.float32, None
+
+    def take(self) -> None: ...
+
+
 class Notes(Progress):
     def __init__(self) -> None:
         self.notes: list[str] = []
@@ -64,6 +72,10 @@ def test_a_model_whose_eval_does_nothing_or_raises_is_evaluated(
     notes = evaluated(make(), tmp_path / "run", eight_bit=eight_bit)
     assert any("does not put all of it into eval mode" in note for note in notes)
     assert not any("eval mode" in note for note in evaluated(Net(), tmp_path / "other"))
+
+
+def test_a_models_attributes_do_not_make_it_an_array(tmp_path: Path) -> None:
+    evaluated(Attributes(), tmp_path / "run")
 
 
 @pytest.mark.parametrize("freeze", [False, True])
