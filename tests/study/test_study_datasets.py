@@ -1,5 +1,6 @@
 """A study runs on any dataset: nothing in it knows the digits' shape, number or classes."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,3 +44,16 @@ def test_a_study_of_coloured_images(tmp_path: Path) -> None:
     assert results.rows
     page = (tmp_path / "report.html").read_text()
     assert "colours" in page
+
+
+@pytest.mark.usefixtures("colours")
+def test_the_pages_of_a_study_name_the_classes(tmp_path: Path) -> None:
+    results = robustlab.run_study(TINY, dataset="colours", quick=True, out=tmp_path).results
+    assert results.dataset.class_names == ["red", "green", "blue"]
+    row = next(row for row in results.rows if row.attacks)
+    own = json.loads((tmp_path / str(row.folder) / "results.json").read_text())
+    assert own["images"]["class_names"] == ["red", "green", "blue"]
+    page = (tmp_path / "report.html").read_text()
+    assert 'alt="a red, read as' in page, "in the gallery"
+    chart = page[page.index("Confusion matrix") :]
+    assert all(f">{name}<" in chart for name in ("red", "green", "blue"))

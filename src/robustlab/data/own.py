@@ -20,6 +20,7 @@ from torch.utils.data import (
 )
 
 from robustlab.core.calling import calling
+from robustlab.core.class_names import class_names_of
 from robustlab.core.errors import DataError, offer
 from robustlab.core.inputs import as_numbers, split_images
 from robustlab.core.text import a_kind
@@ -109,7 +110,7 @@ def as_split(given: OwnImages, note: Callable[[str], None] = lambda _: None) -> 
             "__getitem__, or (images, labels)"
         )
     inner = _innermost(given)
-    name, class_names = type(inner).__name__, _class_names(inner)
+    name, class_names = type(inner).__name__, class_names_of(inner)
     if isinstance(given, TensorDataset) and len(given.tensors) == 2 and collate is None:
         return OwnSplit(split=own_images(*given.tensors), name=name, remarks=remarks)
     if not len(sized):
@@ -118,18 +119,6 @@ def as_split(given: OwnImages, note: Callable[[str], None] = lambda _: None) -> 
     labels = items.labels(note)
     split = Split.of(items, as_numbers("labels", labels, torch.empty(len(sized), 0)), name="own")
     return OwnSplit(split=split, name=name, class_names=class_names, remarks=remarks)
-
-
-def _class_names(dataset: Any) -> tuple[str, ...]:
-    """Return the classes that a dataset names, in ``classes`` as torchvision's, or as MAITE says."""
-    known = getattr(dataset, "classes", None)
-    if isinstance(known, list | tuple) and all(isinstance(name, str) for name in known):
-        return tuple(known)
-    metadata = getattr(dataset, "metadata", None)
-    numbered = metadata.get("index2label") if isinstance(metadata, Mapping) else None
-    if isinstance(numbered, Mapping) and sorted(numbered) == list(range(len(numbered))):
-        return tuple(str(numbered[place]) for place in range(len(numbered)))
-    return ()
 
 
 def _of_loader(loader: DataLoader[Any]) -> tuple[str, ...]:

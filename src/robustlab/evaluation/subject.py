@@ -11,6 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from robustlab.core import seeding
 from robustlab.core.calling import UserCodeError, ask, calling
+from robustlab.core.class_names import class_names_of
 from robustlab.core.errors import SetupError
 from robustlab.core.inputs import check_unchanged
 from robustlab.core.isolation import working_folder
@@ -41,7 +42,7 @@ class LoadedClassifier:
         code: the hash of all except the weights: the classes' code, their settings, the user's file.
         file: the hash of the file that determines the network alone; empty: its weights are hashed.
         preprocessing: what is in front of the network: its source's preprocessing, or that of the options.
-        class_names: of the logits in their order, if the source states them.
+        class_names: of the logits in their order, if the source or the network itself states them.
         remarks: notes for the user on the loading.
     """
 
@@ -130,9 +131,22 @@ def classifier_of(
         code=code,
         file=loaded.files if loaded.determined and weights is None else "",
         preprocessing=loaded.preprocessing,
-        class_names=loaded.class_names,
+        class_names=loaded.class_names or _names_in(loaded.network),
         remarks=tuple(remark for remark in remarks if remark),
     )
+
+
+def _names_in(network: nn.Module) -> tuple[str, ...]:
+    """Return the names of the classes that a network, a part of it or a black box's own object states."""
+    for part in network.modules():
+        owners: list[object] = [part]
+        if isinstance(part, BlackBox):
+            owners = [part.predict]
+            owners += [getattr(part.predict, name, None) for name in ("described_as", "estimator")]
+        for owner in owners:
+            if names := class_names_of(owner):
+                return names
+    return ()
 
 
 def _check_values(model: nn.Module) -> None:

@@ -1,7 +1,7 @@
 """Numbers as text for readers."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from robustlab.core.text import LONG_DECIMAL, of_255, respelled
@@ -11,6 +11,19 @@ NBSP = "\u00a0"
 
 _FINE = 5000
 """For at least this many images, the second decimal of a percentage is significant."""
+
+
+NO_ANSWER = -1
+"""The class of an image without a valid answer."""
+
+
+def class_name(number: int, names: Sequence[str]) -> str:
+    """Return the name of a class, or its number; both if the name is not unique."""
+    if number == NO_ANSWER:
+        return "no answer"
+    if number >= len(names):
+        return str(number)
+    return names[number] if names.count(names[number]) == 1 else f"{names[number]} ({number})"
 
 
 def decimals(n: int) -> int:

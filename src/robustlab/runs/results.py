@@ -16,11 +16,15 @@ SCHEMA_VERSION = 4
 
 
 class DatasetInfo(Record):
-    """The dataset of the study. ``fallback`` is the reason if it is not the requested one."""
+    """The dataset of the study.
+
+    ``fallback`` is the reason if it is not the requested one. ``class_names`` are empty if it has none.
+    """
 
     name: Text
     source: Text
     fallback: Text
+    class_names: Some[Text] = Field(default=[])
     train: Count
     validation: Count
     test: Count

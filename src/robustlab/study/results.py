@@ -11,6 +11,7 @@ from robustlab.core import device, environment
 from robustlab.core.factors import names_in
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list
+from robustlab.evaluation.images import shown_names
 from robustlab.runs.ledger import StageRecord
 from robustlab.runs.records import ComputeRecord, Figure
 from robustlab.runs.results import (
@@ -55,6 +56,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             name=data.name,
             source=data.source,
             fallback=data.fallback,
+            class_names=list(shown_names(data.class_names)),
             train=len(data.train),
             validation=len(data.validation),
             test=len(data.test),

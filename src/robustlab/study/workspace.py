@@ -20,7 +20,7 @@ from robustlab.evaluation.coordinator.evaluate import cascade_of
 from robustlab.evaluation.coordinator.setup import LoadedInputs, on_device
 from robustlab.evaluation.ensembles import attack_effort, attack_list
 from robustlab.evaluation.identity import identity_of
-from robustlab.evaluation.images import EvaluationImages
+from robustlab.evaluation.images import EvaluationImages, shown_names
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.models import Shape
 from robustlab.models.files import load_tensors
@@ -179,7 +179,12 @@ class Workspace:
             asked=() if question.attacks is None else attack_list(question.attacks),
             subject=subject,
             surrogates=tuple(surrogates.values()),
-            chosen=EvaluationImages(split=split, name=self.dataset.name, n=n),
+            chosen=EvaluationImages(
+                split=split,
+                name=self.dataset.name,
+                n=n,
+                class_names=shown_names(self.dataset.class_names),
+            ),
         )
         with on_device(request, options, self.progress) as context:
             yield Asked(request=request, options=options, context=context)

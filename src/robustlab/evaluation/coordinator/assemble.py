@@ -86,7 +86,7 @@ def assemble(
             split=context.images.name,
             n=n,
             classes=context.classes,
-            class_names=list(request.class_names[: context.classes]),
+            class_names=list(request.class_names(context.classes)),
             shape=(channels, height, width),
             rows=_ranges(context.images.features),
             sha256=context.images.sha256(),
@@ -112,7 +112,7 @@ def assemble(
         broken=pictures[0],
         pictures=pictures[1],
         flips=_flips(found),
-        goal=goal_of(context.criteria, request.class_names),
+        goal=goal_of(context.criteria, request.class_names(context.classes)),
         targets=_targets(cascade, findings),
         distances=_distances(context, found),
         compute=ComputeRecord(

@@ -49,10 +49,10 @@ class LoadedInputs:
     surrogates: tuple[LoadedClassifier, ...]
     chosen: EvaluationImages
 
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The names of the classes: those of the images, else those of the model; empty: neither has any."""
-        return self.chosen.class_names or shown_names(self.subject.class_names)
+    def class_names(self, classes: int) -> tuple[str, ...]:
+        """Return the classes' names: those of the images, else those of the model, if all have one."""
+        stated = self.subject.class_names
+        return self.chosen.class_names[:classes] or (shown_names(stated) if len(stated) == classes else ())
 
     @property
     def on_the_model(self) -> tuple[str, ...]:

@@ -3,13 +3,10 @@
 from typing import Literal, NamedTuple
 
 from robustlab.report.evaluation.corruptions import Corruptions, corruptions
-from robustlab.report.text import first_word
+from robustlab.report.text import NO_ANSWER, class_name, first_word
 from robustlab.runs.evaluation import GRADES, AttackRow, CheckRecord, Evaluation, Flip, Grade, Reached
 
 Kind = Literal["certified", "robust", "broken", "misclassified"]
-
-NO_ANSWER = -1
-"""The adversarial class of an image without a valid answer."""
 
 _SEVERITY: tuple[Grade, ...] = ("fail", "warn", "skip", "pass")
 
@@ -53,12 +50,7 @@ class EvaluationView:
 
     def class_name(self, number: int) -> str:
         """Return the name of a class, or its number; both if the name is not unique."""
-        if number == NO_ANSWER:
-            return "no answer"
-        names = self.results.images.class_names
-        if number >= len(names):
-            return str(number)
-        return names[number] if names.count(names[number]) == 1 else f"{names[number]} ({number})"
+        return class_name(number, self.results.images.class_names)
 
     @property
     def queries(self) -> bool:

@@ -48,7 +48,7 @@ def draw_charts(view: StudyView) -> StudyCharts:
 def _confusion_chart(row: Row, most: int, view: StudyView) -> Chart:
     name = f"confusion-{slug(row.id)}-{slug(row.variant or 'all')}"
     title = f"Confusion matrix: {row.title} {view.variant(row.variant)}".strip()
-    return confusion_chart(name, title, row.confusion, most)
+    return confusion_chart(name, title, row.confusion, most, view.results.dataset.class_names)
 
 
 def _most_errors(row: Row) -> int:

@@ -1,25 +1,23 @@
 """Arranges a study's pictures for the page."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from robustlab.core.errors import RunError
 from robustlab.report.arrays import Arrays
 from robustlab.report.pictures import data_uri
+from robustlab.report.text import class_name
 from robustlab.runs.results import Gallery, GalleryColumn, Samples
 
 
 class Shown(NamedTuple):
-    """A picture with the classifier's answer."""
+    """A picture with the classifier's answer; ``wrong``: the classifier misclassifies it."""
 
     uri: str
-    label: int
-    prediction: int
+    label: str
+    prediction: str
     confidence: float
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the classifier misclassifies it."""
-        return self.prediction != self.label
+    wrong: bool
 
 
 class Exhibit(NamedTuple):
@@ -53,7 +51,7 @@ class Strip(NamedTuple):
     drawn: list[str]
 
 
-def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
+def exhibit(gallery: Gallery, arrays: Arrays, class_names: Sequence[str] = ()) -> Exhibit | None:
     """Return the gallery with its pictures, or None if it has none; missing ones are a `RunError`."""
     pictures = arrays.pictures(gallery.file, "pictures")
     for column in gallery.columns:
@@ -63,7 +61,13 @@ def exhibit(gallery: Gallery, arrays: Arrays) -> Exhibit | None:
         return None
     rows = [
         [
-            Shown(data_uri(pictures[picture.index]), label, picture.prediction, picture.confidence)
+            Shown(
+                data_uri(pictures[picture.index]),
+                class_name(label, class_names),
+                class_name(picture.prediction, class_names),
+                picture.confidence,
+                picture.prediction != label,
+            )
             for picture in (column.pictures[place] for column in gallery.columns)
         ]
         for place, label in enumerate(gallery.labels)

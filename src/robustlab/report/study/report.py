@@ -27,7 +27,7 @@ def report(results: Results, arrays: Arrays) -> Report:
         charts=charts,
         words=words,
         terms=_terms(view),
-        gallery=exhibit(results.gallery, arrays) if results.gallery else None,
+        gallery=exhibit(results.gallery, arrays, results.dataset.class_names) if results.gallery else None,
         strips=[strip(samples, arrays) for samples in results.samples],
         row_groups=by_id(results.rows),
         detection_groups=by_id(results.detections),
