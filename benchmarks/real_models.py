@@ -1,5 +1,6 @@
 """Two public networks and real photos for them, for `robustlab evaluate`; weights and photos come from PyPI.
 
+    pip install -e ".[keras]" foolbox
     pip install --no-deps facenet-pytorch cifar-10-model scikit-image lazy_loader
     cd benchmarks
     robustlab evaluate real_models.py:face_network --dataset real_models.py:faces \\
