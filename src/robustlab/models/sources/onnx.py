@@ -1,7 +1,8 @@
 """A network of an ONNX file: converted to torch, or run by onnxruntime without gradients."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
 
@@ -20,8 +21,8 @@ _TOLERANCE = 1e-3
 """Of the converted network's logits, relative to the largest one."""
 _TYPES = {"tensor(double)": torch.float64, "tensor(float16)": torch.float16, "tensor(uint8)": torch.uint8}
 _LONGEST_REASON = 100
-_ANY_SIZE = 32
-"""Of an axis whose size the network leaves open."""
+_SIDES = (32, 224, 28, 64, 96, 128, 160, 256, 299, 384, 512)
+"""The sides of images that are tried where the network leaves them open."""
 
 _sessions: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
 
@@ -47,7 +48,7 @@ class OnnxRuntime(nn.Module):
         if self not in _sessions:
             ort = imported("onnxruntime", "onnx")
             options = ort.SessionOptions()
-            options.log_severity_level = 3  # errors only
+            options.log_severity_level = 4  # its errors are raised, and need not be printed
             content = self.content.cpu().numpy().tobytes()
             _sessions[self] = ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         return _sessions[self]
@@ -81,8 +82,7 @@ class FromOnnx(Source):
         output = self._output(names)
         black_box = OnnxRuntime(content, output)
         declared = [size if isinstance(size, int) else None for size in outer.shape]
-        network, reason = _converted(model, names.index(output), black_box, declared)
-        remarks = [f"{path.name} runs in onnxruntime, without gradients, since {reason}"]
+        network, remarks = _converted(model, names.index(output), black_box, declared, path.name)
         wrapped, on_input = in_declared_input(network or black_box, declared)
         return Loaded(
             network=wrapped,
@@ -90,7 +90,7 @@ class FromOnnx(Source):
             origin=self.path if self.output is None else self.brief(),
             files=hash_of(content, self.output or ""),
             determined=True,
-            remarks=(*(() if network else remarks), *on_input),
+            remarks=(*remarks, *on_input),
         )
 
     def _output(self, names: Sequence[str]) -> str:
@@ -123,31 +123,52 @@ def _inputs_and_outputs(content: bytes) -> tuple[Any, list[str]]:
     return session.get_inputs(), [output.name for output in session.get_outputs()]
 
 
-def _differ(network: nn.Module, black_box: OnnxRuntime, declared: Sequence[int | None]) -> bool:
-    """Return whether two networks answer differently to a random input; False if no input is known."""
-    shape = [size or _ANY_SIZE for size in declared]
-    images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
-    try:
-        expected = black_box(images)
-    except Exception:  # the sizes that the network leaves open are not any
-        return False
-    gap, largest = (network(images) - expected).abs().max(), expected.abs().max()
-    return bool(gap > _TOLERANCE * largest)
+def _shapes(declared: Sequence[int | None]) -> Iterator[tuple[int, ...]]:
+    """Yield shapes with usual sizes where a network leaves them open; the channels may be first or last."""
+    batch, *rest = declared
+    sides = _SIDES if None in rest else (1,)
+    for side, channels, place, first in product(sides, (3, 1), (0, -1), (2, 1)):
+        filled = [side if size is None else size for size in rest]
+        if len(rest) == 3 and rest[place] is None:
+            filled[place] = channels
+        yield (batch or first, *filled)
+
+
+def _agree(network: nn.Module, black_box: OnnxRuntime, declared: Sequence[int | None]) -> bool | None:
+    """Return whether two networks answer alike to a random input; None if no input is known."""
+    for shape in dict.fromkeys(_shapes(declared)):
+        images = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+        try:
+            expected = black_box(images)
+        except Exception:  # the network refuses these sizes in any way
+            continue
+        if expected.isfinite().all():
+            gap, largest = (network(images) - expected).abs().max(), expected.abs().max()
+            return bool(gap <= _TOLERANCE * largest)  # False for NaN
+    return None
 
 
 def _converted(
-    model: Any, at: int, black_box: OnnxRuntime, declared: Sequence[int | None]
-) -> tuple[nn.Module | None, str]:
-    """Return the network in torch, or None and the reason why it can't be converted."""
+    model: Any, at: int, black_box: OnnxRuntime, declared: Sequence[int | None], name: str
+) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """Return the network in torch, or None if it can't be converted, and what the user must know of it."""
     convert = imported("onnx2torch", "onnx").convert
+    without_gradients = f"{name} runs in onnxruntime, without gradients, since"
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             network: nn.Module = convert(model).eval()
             if len(black_box.session.get_outputs()) > 1:
                 network = _OneOutput(network, at)
-            if _differ(network, black_box, declared):
-                return None, "the network that onnx2torch made of it has other answers"
+            agree = _agree(network, black_box, declared)
     except Exception as error:  # of an operation that onnx2torch does not know, or of any other kind
-        return None, f"onnx2torch can't convert it ({one_line(in_one_line(error), _LONGEST_REASON)})"
-    return network, ""
+        reason = one_line(in_one_line(error), _LONGEST_REASON)
+        return None, (f"{without_gradients} onnx2torch can't convert it ({reason})",)
+    if agree is None:
+        return network, (
+            f"what onnx2torch made of {name} could not be compared with onnxruntime, since the file leaves "
+            "the size of its input open; compare the clean accuracy with the one that you know",
+        )
+    if not agree:
+        return None, (f"{without_gradients} the network that onnx2torch made of it has other answers",)
+    return network, ()
