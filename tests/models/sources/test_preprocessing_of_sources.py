@@ -56,7 +56,7 @@ def stated(own_registry: None) -> str:
 def run(model: str, out: Path, notes: Notes | None = None, **more: Any) -> Any:
     images = torch.rand(3, 3, 20, 16, generator=torch.Generator().manual_seed(0))
     options: dict[str, Any] = {"attacks": "fgsm", "threat": "linf(eps=0.1)", "checks": False}
-    options |= {"overwrite": True, **more}
+    options |= {"overwrite": True, "precision": "fp32", **more}
     labels = torch.tensor([0, 1, 2])
     return robustlab.evaluate(
         model, images=images, labels=labels, out=out, progress=notes, **options
