@@ -47,6 +47,8 @@ def test_names_are_found(thing: Any) -> None:
         SimpleNamespace(classes_=np.array([0, 1])),
         SimpleNamespace(config=SimpleNamespace(id2label={1: "cat", 2: "dog"})),
         SimpleNamespace(config=SimpleNamespace(id2label={"a": "cat"})),
+        SimpleNamespace(class_names={float("inf"): "cat"}),
+        SimpleNamespace(class_names={"cat", "dog"}, classes={"cat": 0, "dog": 1}),
         SimpleNamespace(config=SimpleNamespace(id2label=None), metadata={"index2label": None}),
     ],
 )

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+
 _IN_ORDER = ("class_names", "classes", "categories", "classes_")
 """Attributes with a list of names; the last one is scikit-learn's."""
 _NUMBERED = (("metadata", "index2label"), ("config", "id2label"))
@@ -16,7 +18,7 @@ def class_names_of(thing: Any) -> tuple[str, ...]:
         if isinstance(known, list | tuple) and known and all(isinstance(name, str) for name in known):
             return tuple(str(name) for name in known)
         if isinstance(known, Mapping):
-            with suppress(TypeError, ValueError):
+            with suppress(TypeError, ValueError, OverflowError):
                 numbered = {int(number): str(name) for number, name in known.items()}
                 if numbered and sorted(numbered) == list(range(len(numbered))):
                     return tuple(numbered[number] for number in range(len(numbered)))
@@ -26,7 +28,7 @@ def class_names_of(thing: Any) -> tuple[str, ...]:
 def _stated(thing: Any) -> Iterator[Any]:
     for name in _IN_ORDER:
         known = _attribute(thing, name)
-        yield known.tolist() if hasattr(known, "tolist") else known
+        yield known.tolist() if isinstance(known, np.ndarray) else known
     for outer, inner in _NUMBERED:
         found = _attribute(thing, outer)
         yield found.get(inner) if isinstance(found, Mapping) else _attribute(found, inner)
