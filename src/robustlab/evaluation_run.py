@@ -23,6 +23,7 @@ class EvaluationRun(EvaluationFolder):
     Attributes:
         folder: the absolute path.
         results: every figure.
+        images: the attacked images as a `robustlab.data.Split`; None after `load_run`.
     """
 
     def frame(self) -> "pandas.DataFrame":
@@ -92,7 +93,7 @@ class EvaluationRun(EvaluationFolder):
 
 def with_methods(run: EvaluationFolder) -> EvaluationRun:
     """Return a finished evaluation as what users get."""
-    return EvaluationRun(folder=run.folder, results=run.results)
+    return EvaluationRun(folder=run.folder, results=run.results, images=run.images)
 
 
 def load_run(folder: str | Path) -> Run | EvaluationRun:

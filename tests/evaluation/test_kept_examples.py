@@ -73,6 +73,16 @@ def test_the_same_command_looks_for_none_of_the_dropped_ones(
     assert kept(again) == broken(first)
 
 
+def test_fewer_images_drop_nothing_of_the_others(model: nn.Module, split: Split, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"attacks": "fgsm, pgd(steps=10)", "curve": True}
+    whole = evaluate(tmp_path, model, split, **options)
+    before = kept(whole)
+    evaluate(tmp_path, model, split, n=15, **options)
+    notes = Notes()
+    assert kept(evaluate(tmp_path, model, split, notes, **options)) == before
+    assert not [name for name, state in notes.states if state == "running"]
+
+
 def test_in_another_order_the_dropped_ones_are_looked_for_again(
     model: nn.Module, split: Split, tmp_path: Path
 ) -> None:

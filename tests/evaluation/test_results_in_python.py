@@ -122,6 +122,21 @@ def test_images_of_eight_bit_are_exactly_the_files(model: nn.Module, split: Spli
     assert {(row["within_eps"], row["measured"]) for row in rows} == {("True", "True")}
 
 
+def test_files_of_ones_own_images_stay_within_eps(model: nn.Module, split: Split, tmp_path: Path) -> None:
+    images = split.pixels(slice(None)).mul(255).round().to(torch.uint8)
+    own = Split.of(images, model(images / 255).argmax(dim=1), name="test")
+    given: dict[str, Any] = {"attacks": "pgd(steps=5)", "certify": False, "checks": False, "out": tmp_path}
+    found = robustlab.evaluate(model, dataset=own, threat="linf(eps=3.4/255)", **given)
+    for file in (tmp_path / "arrays").glob("*"):
+        file.unlink()  # as if there were more broken images than the page shows
+    rows = listed(found.save_images())
+    assert len(rows) > 5
+    assert {row["within_eps"] for row in rows} == {"True"}
+    loaded = robustlab.load_run(tmp_path)
+    assert isinstance(loaded, robustlab.EvaluationRun)
+    assert {row["within_eps"] for row in listed(loaded.save_images())} == {""}
+
+
 def test_clean_images_of_a_dataset_are_read_again(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))

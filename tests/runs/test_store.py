@@ -121,12 +121,12 @@ def test_dropped_images_leave_their_rows_and_free_their_space(tmp_path: Path) ->
     with RunStore(tmp_path, "mnist") as store:
         for key in ("one", "two"):
             store.add_outcomes(key, rows, {i: image + bytes([i]) for i in range(20)})
-        store.drop_examples({"one": {3, 4}})
+        store.drop_examples({"one": set(range(20)) - {3, 4}})
         assert store.dropped_examples("one") == set(range(20)) - {3, 4}
         assert store.dropped_examples("two") == set()
         assert store.outcomes("one") == store.outcomes("two") == rows
         assert store.examples("one", [3, 4]) == store.examples("two", [3, 4])
-        store.drop_examples({"one": {3, 4}})  # a second time there is nothing to do
+        store.drop_examples({"one": {5}})  # a second time there is nothing to do
         with pytest.raises(RunError, match="run the same command again"):
             store.examples("one", [5])
         store.add_outcomes("one", [outcome(5)], {5: image})

@@ -13,7 +13,7 @@ from robustlab.core.errors import DataError, RobustlabError, RunError
 from robustlab.core.files import write_bytes, write_text, writing
 from robustlab.core.tolerance import with_tolerance
 from robustlab.core.untrusted import read_json
-from robustlab.data import load_test
+from robustlab.data import Split, load_test
 from robustlab.evaluation.finished import read_finished
 from robustlab.evaluation.jobs.eight_bit import to_8_bit, to_png
 from robustlab.evaluation.jobs.stages import images_of
@@ -158,9 +158,19 @@ def _listed(
     return buffer.getvalue()
 
 
+def _of_split(split: Split, ids: Tensor) -> dict[int, Tensor]:
+    found = split.take(torch.isin(split.ids, ids).nonzero().flatten())
+    return dict(zip(found.ids.tolist(), found.pixels(slice(None)), strict=True))
+
+
 def _clean_images(run: EvaluationFolder, ids: Tensor) -> dict[int, Tensor]:
-    """Return the known clean images of some ids: those of a registered dataset, else those of the page."""
+    """Return the clean images of some ids: those that this process attacked, or of a registered dataset.
+
+    Else those that the page shows.
+    """
     results = run.results
+    if isinstance(run.images, Split):
+        return _of_split(run.images, ids)
     try:
         # Only a dataset without arguments: a run may come from anywhere, so no code that it names is run, no
         # address is asked, and only files with a known hash are read.
@@ -169,8 +179,7 @@ def _clean_images(run: EvaluationFolder, ids: Tensor) -> dict[int, Tensor]:
             raise DataError("its name has a path")
         split = load_test(results.images.name, data_root=root, download=False).split
         if split.sha256() == results.images.split_sha256:
-            found = split.take(torch.isin(split.ids, ids).nonzero().flatten())
-            return dict(zip(found.ids.tolist(), found.pixels(slice(None)), strict=True))
+            return _of_split(split, ids)
     except (RobustlabError, OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # the user's own images, or files that are not here
     path = run.folder / (results.pictures or "")

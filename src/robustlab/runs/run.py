@@ -1,7 +1,7 @@
 """A finished run, of a study or an evaluation, read back from its folder."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,10 +75,13 @@ class EvaluationFolder:
     Attributes:
         folder: the absolute path.
         results: every figure.
+        images: the attacked images as a `robustlab.data.Split`, if this process attacked them; the folder
+            holds only some of them.
     """
 
     folder: Path
     results: Evaluation
+    images: Any = field(default=None, compare=False)
 
     def __repr__(self) -> str:
         return text_of(printable(self.results.title), self._facts())

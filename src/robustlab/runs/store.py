@@ -277,18 +277,15 @@ class RunStore:
             )
         return images
 
-    def drop_examples(self, kept: Mapping[str, Collection[int]]) -> None:
-        """Drop the perturbed images of measurements, except those of some images; their rows stay.
-
-        Args:
-            kept: for the key of each measurement the ids of the images that stay.
-        """
+    def drop_examples(self, dropped: Mapping[str, Collection[int]]) -> None:
+        """Drop the perturbed images of some ids, by the key of their measurement; their rows stay."""
         with self._database() as db:
             before = db.total_changes
-            for key, ids in kept.items():
-                there = db.execute("SELECT image_id FROM examples WHERE key = ? AND image != x''", (key,))
-                gone = [(key, number) for (number,) in there.fetchall() if number not in ids]
-                db.executemany("UPDATE examples SET image = x'' WHERE key = ? AND image_id = ?", gone)
+            for key, ids in dropped.items():
+                db.executemany(
+                    "UPDATE examples SET image = x'' WHERE key = ? AND image_id = ? AND image != x''",
+                    [(key, number) for number in ids],
+                )
             changed = db.total_changes > before
         if changed:
             with writing(self.folder), self._database() as db:

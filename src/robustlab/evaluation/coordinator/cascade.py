@@ -245,8 +245,12 @@ class Cascade:
 
     def drop_other_examples(self, findings: CascadeResult) -> None:
         """Drop the adversarial images that broke an image which another attack had broken before."""
-        kept = {key_of(self.context, finding.stage): finding.won for finding in findings.attacks}
-        self.store.drop_examples(kept)
+        self.store.drop_examples(
+            {
+                key_of(self.context, finding.stage): finding.outcomes.keys() - set(finding.won)
+                for finding in findings.attacks
+            }
+        )
 
     def stored_images(self, stage: AttackStage, ids: list[int]) -> Tensor:
         """Return the adversarial images (N, C, H, W) that a stage kept for the given ids."""

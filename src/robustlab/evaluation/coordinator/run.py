@@ -93,7 +93,7 @@ def _execute(
             progress.note(lost)
         store.keep_only([context.key, context.classifier_key, context.measured_key])
         write_manifest(folder, manifest(request, options, context, results))
-    return EvaluationFolder(folder=folder, results=results)
+    return EvaluationFolder(folder=folder, results=results, images=request.chosen.images)
 
 
 def _store(
