@@ -79,7 +79,8 @@ def evaluate_many(
         models: each one as `evaluate` takes it, or a dict of it and of options of its own, such as
             ``{"model": "net.onnx", "scale": 255}``.
         threat: a threat model, with one eps or a list, ``"linf(eps=[2/255, 4/255])"``; or several.
-        out: the folder of all; default: in ``runs``, with a name that is made from models and options.
+        out: the folder of all; default: in ``runs``, with a name that is made from models and options. There
+            each evaluation has its default folder, so other weights or images of the same name get another.
         options: those of `evaluate`, for all models.
 
     Raises:
@@ -120,6 +121,8 @@ def _asked(models: Any, threat: Any, out: Any, options: dict[str, Any]) -> list[
         own = dict(model) if isinstance(model, dict) else {"model": model}
         if "model" not in own:
             raise SpecError(f"each entry of models needs a model, found {shown(model)}")
+        if common := sorted({"threat", "out", "progress"} & own.keys()):
+            raise SpecError(f"{common[0]} is the same for all models; leave it out of {shown(model)}")
         try:
             asked.append(EvaluationOptions(**options | own, threat=threat, out=out))
         except TypeError as error:  # Python would name the dataclass
@@ -133,7 +136,7 @@ def _of_one_model(
     """Evaluate a model within all threat models, the largest eps first."""
     done: list[tuple[ThreatModel, EvaluationRun]] = []
     listed = isinstance(asked.threat, str) and models == 1
-    command = replace(asked, out=str(folder)).command() if listed else None
+    command = (replace(asked, out=str(folder)) if asked.out else asked).command() if listed else None
     places = dict(zip(map(repr, threats), _numbered([_short(threat) for threat in threats]), strict=True))
     for threat in sorted(threats, key=lambda one: -one.eps if one.bounded else 0):
         larger = None
@@ -141,8 +144,9 @@ def _of_one_model(
             wider = [run for other, run in done if threat.bounded and other.at(threat.eps) == threat]
             larger = wider[-1] if wider else None
         (asked.progress or Progress()).note(f"{name} within {threat!r}")
-        options = replace(asked, threat=threat, out=str(folder / f"{name}-{places[repr(threat)]}"))
-        run = with_methods(reported(execute(options, larger=larger, command=command)))
+        place = str(folder / f"{name}-{places[repr(threat)]}") if asked.out else None
+        options = replace(asked, threat=threat, out=place)
+        run = with_methods(reported(execute(options, larger=larger, command=command, inside=folder)))
         done.append((threat, run))
     order = [*places]
     return [run for _, run in sorted(done, key=lambda pair: order.index(repr(pair[0])))]
@@ -150,7 +154,8 @@ def _of_one_model(
 
 def _short(threat: ThreatModel) -> str:
     """Return norm and eps as a part of a folder's name."""
-    return threat.inner.name + (f"-{spelled(threat.eps).replace('/', '-')}" if threat.bounded else "")
+    name = threat.name if threat.inner is threat else f"{threat.name}-{threat.inner.name}"
+    return name + (f"-{spelled(threat.eps).replace('/', '-')}" if threat.bounded else "")
 
 
 def _numbered(names: list[str]) -> list[str]:

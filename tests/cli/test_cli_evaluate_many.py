@@ -134,6 +134,8 @@ def test_lines_are_read_as_in_a_shell(place: Path) -> None:
         {"model": "timm(resnet50, classes=10)", "weights": "my w.pt"},
         {"model": "http://a/b#c"},
     ]
+    (place / "list.txt").write_bytes("\ufeffmnist_cnn\t--name a\r\n".encode())
+    assert read_model_list("list.txt") == [{"model": "mnist_cnn", "name": "a"}]
     (place / "list.txt").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(RobustlabError, match="can't read"):
         read_model_list("list.txt")

@@ -238,13 +238,15 @@ def test_photos_in_one_folder_have_the_labels_of_a_file(here: Path, file: str, t
         ("val.txt", "ILSVRC2012_val_00000001.JPEG one", "can't be read: ValueError"),
         ("val.txt", "ILSVRC2012_val_00000002.JPEG 1", "has no label of ILSVRC2012_val_00000001.JPEG"),
         ("val.txt", "ILSVRC2012_val_00000001.JPEG 1000", "the label 1000 of a photo"),
+        ("val.txt", "ILSVRC2012_val_00000001.JPEG -1", "the label -1 of a photo"),
+        ("val.txt", "\ufeffILSVRC2012_val_00000001.JPEG 1000", "the label 1000 of a photo"),
         (
             "LOC_val_solution.csv",
             f"ImageId,PredictionString\nILSVRC2012_val_00000001,{IDS[0]} 1",
             "found 1 of",
         ),
     ],
-    ids=["columns", "no label", "word", "missing", "too large", "few classes"],
+    ids=["columns", "no label", "word", "missing", "too large", "negative", "byte order mark", "few classes"],
 )
 def test_a_wrong_file_of_labels_is_named(here: Path, file: str, text: str, expected: str) -> None:
     (here / "val").mkdir()

@@ -189,6 +189,20 @@ def test_models_of_one_name_have_folders_of_their_own(
     assert len({run.results.subject.sha256 for run in done.runs}) == 3
 
 
+def test_other_weights_have_other_default_folders(
+    make_linear: Callable[..., nn.Module], split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    for seed in (2, 3, 2):
+        one = make_linear(classes=2, shape=SHAPE, seed=seed)
+        done = many([one], split, tmp_path, out=None, threat="linf(eps=[0.01, 0.02])")
+        folders.append([run.folder for run in done.runs])
+        assert done.page.is_file()
+    assert folders[0] == folders[2]
+    assert not set(folders[0]) & set(folders[1])
+
+
 def test_a_model_that_fails_stops_no_other(model: nn.Module, split: Split, tmp_path: Path) -> None:
     notes = Notes()
     done = many(
@@ -201,6 +215,24 @@ def test_a_model_that_fails_stops_no_other(model: nn.Module, split: Split, tmp_p
         many(["nowhere.py:make", "nothing"], split, tmp_path)
     with pytest.raises(RobustlabError, match=r"^(?!no model)"):
         many(["nowhere.py:make"], split, tmp_path)
+
+
+def test_a_list_of_eps_of_an_own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "from robustlab.core import register",
+        "from robustlab.threats import Linf",
+        '@register("own_linf")',
+    ]
+    (tmp_path / "own.py").write_text("\n".join([*lines, "class Own(Linf): pass", ""]))
+    assert [one.eps for one in each_threat("own.py:Own(eps=[1/255, 0.3])")] == [1 / 255, 0.3]
+
+
+def test_the_order_of_threat_models_changes_no_folder(model: nn.Module, split: Split, tmp_path: Path) -> None:
+    threats = [Linf(eps=0.01), Masked(threat=Linf(eps=0.01), fixed=(0, 3))]
+    first = many([model], split, tmp_path, threat=threats)
+    again = many([model], split, tmp_path, threat=threats[::-1])
+    assert [run.folder for run in first.runs] == [run.folder for run in again.runs][::-1]
 
 
 def test_a_list_with_one_eps_is_one_evaluation(model: nn.Module, split: Split, tmp_path: Path) -> None:
@@ -260,11 +292,12 @@ def test_where_one_eps_is_expected_the_error_names_what_takes_a_list(
     [
         ([], {}, "at least one model"),
         ("mnist_cnn", {}, "must be a list"),
+        ([{"model": "mnist_cnn", "threat": "linf(eps=0.1)"}], {}, "threat is the same for all models"),
         ([{"scale": 255}], {}, "needs a model"),
         (["mnist_cnn"], {"atacks": "fgsm"}, "atacks"),
         (["mnist_cnn"], {"out": 3}, "out"),
     ],
-    ids=["none", "text", "no model", "option", "folder"],
+    ids=["none", "text", "no model", "a threat of its own", "option", "folder"],
 )
 def test_wrong_arguments_are_refused(models: Any, options: dict[str, Any], words: str) -> None:
     with pytest.raises(RobustlabError) as caught:

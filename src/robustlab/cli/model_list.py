@@ -25,7 +25,7 @@ def read_model_list(file: str) -> list[dict[str, object]]:
         DataError, SpecError: the file can't be read, holds no model, or a line has a mistake.
     """
     try:
-        text = read_bytes(Path(file), _LARGEST).decode()
+        text = read_bytes(Path(file), _LARGEST).decode("utf-8-sig")  # with the mark of some editors
     except (OSError, ValueError) as error:
         raise DataError(f"can't read the list of models {shown(file)}: {error}") from None
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
@@ -36,7 +36,7 @@ def read_model_list(file: str) -> list[dict[str, object]]:
 
 
 def _read(line: str, place: str) -> dict[str, object]:
-    model, *options = line.split(" --")
+    model, *options = re.split(r"\s--", line)
     quoted = _words(model, place)  # "timm(resnet18)", as in a shell
     found: dict[str, object] = {"model": quoted[0] if len(quoted) == 1 else model.strip()}
     for option in options:

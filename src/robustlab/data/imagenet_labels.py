@@ -34,7 +34,7 @@ def flat_photos(folder: Path, places: Sequence[Path]) -> tuple[list[Path], list[
     if "" in labels:
         raise DataError(f"{file} has no label of {paths[labels.index('')].name}")
     ids = sorted(set(known.values()))
-    return paths, labels, [] if all(one.isdigit() for one in ids) else ids
+    return paths, labels, ids if all(one.startswith("n") for one in ids) else []
 
 
 def _labels(folder: Path, places: Sequence[Path]) -> tuple[Path, Labels]:
@@ -42,7 +42,7 @@ def _labels(folder: Path, places: Sequence[Path]) -> tuple[Path, Labels]:
         for name, read in _FILES.items():
             if (file := place / name).is_file():
                 try:
-                    return file, read(file.read_text(encoding="utf-8"))
+                    return file, read(file.read_text(encoding="utf-8-sig"))
                 except (ValueError, LookupError, TypeError, AttributeError, OSError) as error:
                     raise DataError(f"{file} can't be read: {error!r}") from None
     raise DataError(

@@ -18,7 +18,7 @@ def one_for_each_eps(text: str) -> list[str]:
     Raises:
         SpecError: the list is empty, or there are two.
     """
-    lists, plain = _lists(text)
+    lists, plain, file = _lists(text)
     if not lists:
         return [text]
     if len(lists) > 1 or not lists[0].elts:
@@ -26,12 +26,19 @@ def one_for_each_eps(text: str) -> list[str]:
         raise SpecError(f"{shown(text)} has {wrong}; expected for example linf(eps=[2/255, 4/255])")
     written = str(ast.get_source_segment(plain, lists[0]))
     parts = [str(ast.get_source_segment(plain, element)) for element in lists[0].elts]
-    return [plain.replace(written, part, 1) for part in parts]
+    return [file + plain.replace(written, part, 1) for part in parts]
 
 
-def _lists(text: str) -> tuple[list[ast.List | ast.Tuple], str]:
-    """Return the lists that are given as an eps, and the text to which their positions refer."""
+def _lists(text: str) -> tuple[list[ast.List | ast.Tuple], str, str]:
+    """Return the lists that are given as an eps, the text to which their positions refer, and what is before.
+
+    Of ``my.py:Mine(eps=[0.1, 0.2])`` the file is before.
+    """
     node, plain = syntax_and_text(text)
+    start = text.find(":", 0, text.find("(")) + 1
+    if node is None and start > 0:
+        node, plain = syntax_and_text(text[start:])
     calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node else []
     values = [argument.value for call in calls for argument in call.keywords if argument.arg == "eps"]
-    return [value for value in values if isinstance(value, ast.List | ast.Tuple)], plain
+    lists = [value for value in values if isinstance(value, ast.List | ast.Tuple)]
+    return lists, plain, text[:start]

@@ -33,6 +33,7 @@ def execute(
     *,
     larger: EvaluationFolder | None = None,
     command: str | None = None,
+    inside: Path | None = None,
 ) -> EvaluationFolder:
     """Run an evaluation, or the rest of it, up to ``results.json``; the report is not part of it.
 
@@ -41,6 +42,7 @@ def execute(
         progress: where to show progress; default: as the options say.
         larger: the same evaluation within a larger eps; what withstood the attacks there is not attacked.
         command: the command that repeats it, if it is not that of the options.
+        inside: where the default folder lies; default: ``runs``.
 
     Raises:
         RobustlabError: bad input; see `robustlab.core.errors`. Finished work stays on the disk.
@@ -53,7 +55,9 @@ def execute(
     owner = owner_of(request, options)
     for remark in (*request.on_the_model, *request.remarks):
         progress.note(remark)
-    folder = first = (here or Path()) / (options.out or default_folder(request, options, owner))
+    default = default_folder(request, options, owner)
+    first = (here or Path()) / (options.out or (inside / default.name if inside else default))
+    folder = first
     others = itertools.count(2)
     while True:
         try:
