@@ -135,7 +135,8 @@ def _of_one_model(
 ) -> list[EvaluationRun]:
     """Evaluate a model within all threat models, the largest eps first."""
     done: list[tuple[ThreatModel, EvaluationRun]] = []
-    listed = isinstance(asked.threat, str) and models == 1
+    several = len(threats) > 1 and not name.endswith("-again")  # the command would name the first folder
+    listed = isinstance(asked.threat, str) and (models == 1 or several)
     command = (replace(asked, out=str(folder)) if asked.out else asked).command() if listed else None
     places = dict(zip(map(repr, threats), _numbered([_short(threat) for threat in threats]), strict=True))
     for threat in sorted(threats, key=lambda one: -one.eps if one.bounded else 0):
@@ -146,7 +147,8 @@ def _of_one_model(
         (asked.progress or Progress()).note(f"{name} within {threat!r}")
         place = str(folder / f"{name}-{places[repr(threat)]}") if asked.out else None
         options = replace(asked, threat=threat, out=place)
-        run = with_methods(reported(execute(options, larger=larger, command=command, inside=folder)))
+        said = "" if command is None and larger else command  # alone, it would attack more images
+        run = with_methods(reported(execute(options, larger=larger, command=said, inside=folder)))
         done.append((threat, run))
     order = [*places]
     return [run for _, run in sorted(done, key=lambda pair: order.index(repr(pair[0])))]

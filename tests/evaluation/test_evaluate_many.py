@@ -180,6 +180,21 @@ def test_the_page_and_the_table_compare_all(model: nn.Module, split: Split, tmp_
     assert len({run.folder for run in done.runs}) == len(done.runs)
 
 
+def test_the_command_repeats_the_search_within_all_eps(split: Split, tmp_path: Path) -> None:
+    threat = "linf(eps=[0.1, 0.2])"
+    options: dict[str, Any] = {"dataset": "digits", "n": 4, "scale": 1}
+    model = torch.nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    torch.save(model.state_dict(), tmp_path / "w.pt")
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\ndef make(): return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))\n"
+    )
+    given = {"model": f"{tmp_path}/net.py:make", "weights": str(tmp_path / "w.pt")}
+    done = many([given | {"name": "a"}, given | {"name": "b"}], split, tmp_path, threat=threat, **options)
+    assert all(threat in run.results.command for run in done.runs)
+    done = many([given], split, tmp_path / "two", threat=[Linf(eps=0.1), Linf(eps=0.2)], **options)
+    assert [bool(run.results.command) for run in done.runs] == [False, True]
+
+
 def test_models_of_one_name_have_folders_of_their_own(
     make_linear: Callable[..., nn.Module], split: Split, tmp_path: Path
 ) -> None:
@@ -219,12 +234,8 @@ def test_a_model_that_fails_stops_no_other(model: nn.Module, split: Split, tmp_p
 
 def test_a_list_of_eps_of_an_own_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = [
-        "from robustlab.core import register",
-        "from robustlab.threats import Linf",
-        '@register("own_linf")',
-    ]
-    (tmp_path / "own.py").write_text("\n".join([*lines, "class Own(Linf): pass", ""]))
+    head = "from robustlab.core import register\nfrom robustlab.threats import Linf\n"
+    (tmp_path / "own.py").write_text(f'{head}@register("own_linf")\nclass Own(Linf): pass\n')
     assert [one.eps for one in each_threat("own.py:Own(eps=[1/255, 0.3])")] == [1 / 255, 0.3]
 
 

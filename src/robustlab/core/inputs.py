@@ -135,7 +135,11 @@ def split_images(images: Any, ids: Sequence[int] | None = None) -> Tensor:
     given = _tensor("images", images)
     known = given.dtype == torch.uint8 or given.dtype.is_floating_point
     if given.ndim != 4 or 0 in given.shape[1:] or not known:
-        hints = {3: "; write images[:, None] for one channel", 2: rows}
+        hints = {
+            2: rows,
+            3: "; write images[:, None] for one channel; of signals, robustlab.data.features(x, y, low=..., "
+            "high=...)",
+        }
         found = _found(given) + hints.get(given.ndim, "")
         raise DataError(f"images must be uint8 or floating of shape (N, C, H, W), found {found}")
     if given.dtype == torch.uint8:
