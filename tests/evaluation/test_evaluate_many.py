@@ -201,6 +201,7 @@ def test_models_of_one_name_have_folders_of_their_own(
     models = [make_linear(classes=2, shape=SHAPE, seed=seed) for seed in (2, 3, 4)]
     done = many(models, split, tmp_path, threat="linf(eps=0.02)")
     assert len({run.folder for run in done.runs}) == 3
+    assert len({pair.second_name for pair in done.table().pairs}) == 2
     assert len({run.results.subject.sha256 for run in done.runs}) == 3
 
 

@@ -122,6 +122,10 @@ def _differences(results: Sequence[Evaluation]) -> list[Difference]:
 
 def _pairs(finished: Sequence[Finished]) -> list[Comparison]:
     first: dict[tuple[object, ...], Finished] = {}
+    names = {
+        id(run): f"{label} under {respelled(run.results.threat)}"
+        for run, label in zip(finished, _labels(finished), strict=True)
+    }
     pairs = []
     for run in finished:
         results = run.results
@@ -130,7 +134,8 @@ def _pairs(finished: Sequence[Finished]) -> list[Comparison]:
         known = first.setdefault((data_hash(results), respelled(results.threat), results.eight_bit), run)
         ids = {verdict.image_id for verdict in known.verdicts}
         if known is not run and any(verdict.image_id in ids for verdict in run.verdicts):
-            pairs.append(compare_pair(known, run))
+            named = {"first_name": names[id(known)], "second_name": names[id(run)]}
+            pairs.append(compare_pair(known, run).model_copy(update=named))
     return pairs
 
 
