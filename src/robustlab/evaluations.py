@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from robustlab.core.arguments import as_path
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.core.files import write_text
 from robustlab.core.progress import Progress
-from robustlab.core.text import file_part, shown, spelled
+from robustlab.core.text import file_part, printable, shown, spelled
 from robustlab.evaluation.comparison_table import side_by_side
 from robustlab.evaluation.coordinator import execute
 from robustlab.evaluation_run import EvaluationRun, with_methods
@@ -20,12 +20,13 @@ from robustlab.options import EvaluationOptions
 from robustlab.report.comparison.page import page
 from robustlab.report.comparison.tables import comma_separated
 from robustlab.runs.comparison import SideBySide
+from robustlab.runs.showing import html_of, text_of
 from robustlab.threats import ThreatModel, each_threat
 
 PAGE, TABLE = "comparison.html", "comparison.csv"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluations:
     """Finished evaluations.
 
@@ -39,6 +40,21 @@ class Evaluations:
     folder: Path
     runs: list[EvaluationRun]
     failed: dict[str, str]
+
+    def __repr__(self) -> str:
+        facts = {printable(run.results.title): f"{run.results.robust} robust" for run in self.runs}
+        return text_of(f"{len(self.runs)} evaluations", facts | self._facts())
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [r.subject.name, r.threat, str(r.clean), str(r.robust)] for r in (x.results for x in self.runs)
+        ]
+        head = ["model", "threat model", "clean accuracy", "robust accuracy"]
+        return html_of(f"{len(self.runs)} evaluations", self._facts(), head, rows)
+
+    def _facts(self) -> dict[str, str]:
+        failed = {"not evaluated": printable("; ".join(self.messages))} if self.failed else {}
+        return failed | {"page": printable(str(self.page))}
 
     @property
     def page(self) -> Path:
@@ -70,8 +86,8 @@ def evaluate_many(
 ) -> Evaluations:
     """Evaluate each model within each threat model, and write a page that compares them.
 
-    Of threat models that differ only in eps the largest comes first. What withstood the attacks there counts
-    as robust within a smaller eps too, and is not attacked again.
+    Of threat models that differ only in eps the largest comes first. What withstood the attacks there meets
+    only attacks of few passes within a smaller eps, and else counts as robust.
 
     A model that can't be evaluated stops no other one. The same call resumes.
 
@@ -93,15 +109,17 @@ def evaluate_many(
     failed: dict[str, str] = {}
     with shown_progress(asked[0]) as first:
         for name, one in zip(_names(asked), asked, strict=True):
+            shown_one = replace(one, progress=first.progress)
+            of_model: dict[str, EvaluationRun] = {}
             try:
-                runs += _of_one_model(
-                    replace(one, progress=first.progress), threats, folder, name, len(asked)
-                )
+                for text, run in _of_one_model(shown_one, threats, folder, name, len(asked)):
+                    of_model |= {text: run}  # one by one: what is finished before an error stays
             except RobustlabError as error:
                 if len(asked) == 1:
                     raise
                 failed[name] = str(error)
                 (first.progress or Progress()).note(f"{name} could not be evaluated: {error}")
+            runs += [of_model[repr(one)] for one in threats if repr(one) in of_model]
     done = Evaluations(folder=folder, runs=runs, failed=failed)
     if not runs:
         raise RobustlabError(f"no model could be evaluated; {'; '.join(done.messages)}")
@@ -132,8 +150,8 @@ def _asked(models: Any, threat: Any, out: Any, options: dict[str, Any]) -> list[
 
 def _of_one_model(
     asked: EvaluationOptions, threats: list[ThreatModel], folder: Path, name: str, models: int
-) -> list[EvaluationRun]:
-    """Evaluate a model within all threat models, the largest eps first."""
+) -> Iterator[tuple[str, EvaluationRun]]:
+    """Evaluate a model within all threat models, the largest eps first; yield each with its spec."""
     done: list[tuple[ThreatModel, EvaluationRun]] = []
     several = len(threats) > 1 and not name.endswith("-again")  # the command would name the first folder
     listed = isinstance(asked.threat, str) and (models == 1 or several)
@@ -150,8 +168,7 @@ def _of_one_model(
         said = "" if command is None and larger else command  # alone, it would attack more images
         run = with_methods(reported(execute(options, larger=larger, command=said, inside=folder)))
         done.append((threat, run))
-    order = [*places]
-    return [run for _, run in sorted(done, key=lambda pair: order.index(repr(pair[0])))]
+        yield repr(threat), run
 
 
 def _short(threat: ThreatModel) -> str:

@@ -125,10 +125,12 @@ def test_a_wrong_file_is_refused(place: Path, content: str | None, words: str) -
 
 
 def test_lines_are_read_as_in_a_shell(place: Path) -> None:
-    lines = (
-        '"timm(resnet18, pretrained=False)"\ntimm(resnet50, classes=10) --weights "my w.pt"\nhttp://a/b#c\n'
-    )
-    (place / "list.txt").write_text(lines)
+    lines = [
+        '"timm(resnet18, pretrained=False)"',
+        'timm(resnet50, classes=10) --weights "my w.pt"',
+        "http://a/b#c  # a server",
+    ]
+    (place / "list.txt").write_text("\n".join(lines))
     assert read_model_list("list.txt") == [
         {"model": "timm(resnet18, pretrained=False)"},
         {"model": "timm(resnet50, classes=10)", "weights": "my w.pt"},

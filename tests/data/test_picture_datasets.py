@@ -236,6 +236,11 @@ def test_photos_in_one_folder_have_the_labels_of_a_file(here: Path, file: str, t
         ("LOC_val_solution.csv", "a,b\n1,2", "can't be read: KeyError"),
         ("LOC_val_solution.csv", "ImageId,PredictionString\nILSVRC2012_val_00000001,", "can't be read"),
         ("val.txt", "ILSVRC2012_val_00000001.JPEG one", "can't be read: ValueError"),
+        (
+            "val.txt",
+            "ILSVRC2012_val_00000001.JPEG 1\nILSVRC2012_val_00000002.JPEG 1000",
+            "counts the classes from 1 to 1000",
+        ),
         ("val.txt", "ILSVRC2012_val_00000002.JPEG 1", "has no label of ILSVRC2012_val_00000001.JPEG"),
         ("val.txt", "ILSVRC2012_val_00000001.JPEG 1000", "the label 1000 of a photo"),
         ("val.txt", "ILSVRC2012_val_00000001.JPEG -1", "the label -1 of a photo"),
@@ -246,7 +251,17 @@ def test_photos_in_one_folder_have_the_labels_of_a_file(here: Path, file: str, t
             "found 1 of",
         ),
     ],
-    ids=["columns", "no label", "word", "missing", "too large", "negative", "byte order mark", "few classes"],
+    ids=[
+        "columns",
+        "no label",
+        "word",
+        "from one",
+        "missing",
+        "too large",
+        "negative",
+        "byte order mark",
+        "few classes",
+    ],
 )
 def test_a_wrong_file_of_labels_is_named(here: Path, file: str, text: str, expected: str) -> None:
     (here / "val").mkdir()

@@ -10,14 +10,17 @@ from evaluation_runs import SHAPE, Notes, grey_split, states, verdicts
 from torch import Tensor, nn
 
 import robustlab
+from robustlab import evaluations
 from robustlab.attacks import Attack
 from robustlab.attacks.session import Session
 from robustlab.certify import Certifier
 from robustlab.core import register
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.data import Split
+from robustlab.evaluation.coordinator import execute, measured
 from robustlab.evaluations import Evaluations
 from robustlab.report.comparison.page import page as comparison_page
+from robustlab.runs.records import PassTime
 from robustlab.threats import L2, Linf, Masked, ThreatModel, as_threat, each_threat
 
 EPS = (0.005, 0.015, 0.04)
@@ -62,31 +65,94 @@ def test_each_eps_has_the_verdicts_of_the_closed_form(model: nn.Module, split: S
     assert 0 < robust[-1] < robust[0] < 1
 
 
-def test_what_withstood_a_larger_eps_is_not_attacked_again(
-    model: nn.Module, split: Split, tmp_path: Path
-) -> None:
-    done = many([model], split, tmp_path / "many")
-    attacked = [run.results.rows[0].attacked for run in done.runs]
-    for number, run in enumerate(done.runs):
-        larger = done.runs[number + 1].results.robust.count if number + 1 < len(EPS) else 0
-        found = [row for row in run.results.rows if row.attack.startswith("fgsm")]
-        known = sum(row.broken for row in run.results.rows if row.attack.startswith("found_within"))
-        assert found[0].attacked == run.results.clean.count - larger - known
-        assert bool(larger) == any("withstood all attacks" in remark for remark in run.results.remarks)
-    apart = [
+def apart(model: nn.Module, split: Split, folder: Path, attacks: str) -> list[robustlab.EvaluationRun]:
+    """Return evaluations of single eps."""
+    return [
         robustlab.evaluate(
             model,
             dataset=split,
             threat=Linf(eps=eps),
-            attacks="fgsm",
+            attacks=attacks,
             certify=False,
             checks=False,
-            out=tmp_path / f"apart-{number}",
+            out=folder / f"apart-{number}",
         )
         for number, eps in enumerate(EPS)
     ]
-    assert [run.results.robust for run in apart] == [run.results.robust for run in done.runs]
-    assert sum(attacked) < sum(run.results.rows[0].attacked for run in apart)
+
+
+def test_what_withstood_a_larger_eps_is_not_attacked_again(
+    model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    slow = "apgd(steps=30, loss=margin)"
+    done = many([model], split, tmp_path / "many", attacks=slow)
+    attacked = [run.results.rows[-1].attacked for run in done.runs]
+    for number, run in enumerate(done.runs):
+        larger = done.runs[number + 1].results.robust.count if number + 1 < len(EPS) else 0
+        known = sum(row.broken for row in run.results.rows if row.attack.startswith("found_within"))
+        assert attacked[number] == run.results.clean.count - larger - known
+        assert bool(larger) == any("withstood all attacks" in remark for remark in run.results.remarks)
+    alone = apart(model, split, tmp_path, slow)
+    assert [run.results.robust for run in alone] == [run.results.robust for run in done.runs]
+    assert sum(attacked) < sum(run.results.rows[0].attacked for run in alone)
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_quick_attack_that_fails_at_a_large_eps_runs_within_each(
+    model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    @register("only_small")
+    class OnlySmall(Attack):
+        """One step along the gradient, but only if eps is small."""
+
+        passes = 2
+
+        def search(self, session: Session) -> None:
+            step = 0.0 if float(session.eps.max()) > 0.03 else 1.0
+            gradient = session.gradient(session.clean, "margin", propose=False)
+            session.query(session.ascend(session.clean, gradient, step), "margin")
+
+    done = many([model], split, tmp_path, attacks=OnlySmall())
+    needed = nearest_change(model, split.pixels(slice(None)), split.labels)
+    assert done.runs[2].results.robust == done.runs[2].results.clean
+    for run in done.runs[:2]:
+        assert run.results.robust.count == (needed > run.results.eps).sum()
+
+
+def test_a_longer_list_forgets_no_success(model: nn.Module, split: Split, tmp_path: Path) -> None:
+    slow = "apgd(steps=30, loss=margin)"
+    before = many([model], split, tmp_path, attacks=slow, threat="linf(eps=[0.015])")
+    after = many([model], split, tmp_path, attacks=slow, threat="linf(eps=[0.015, 0.04, 0.5])")
+    assert states(after.runs[0]) == states(before.runs[0])
+
+
+def test_all_eps_of_a_model_have_one_precision(
+    model: nn.Module, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = [PassTime(images=4, fp32=2.0, bf16=1.0), PassTime(images=4, fp32=1.0, bf16=2.0)]
+    monkeypatch.setattr(measured, "fast_bf16", lambda kind: kind == "cpu")
+    monkeypatch.setattr(measured, "_timed", lambda *_: times.pop(0))
+    done = many([model], split, tmp_path, attacks="apgd(steps=30)", threat="linf(eps=[0.01, 0.02, 0.04])")
+    assert {run.results.compute.training_precision for run in done.runs} == {"bf16"}
+    assert len(times) == 1
+
+
+def test_what_was_finished_before_a_failure_is_there(
+    model: nn.Module, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(options: Any, **more: Any) -> Any:
+        if options.threat == Linf(eps=0.005) and options.name == "second":
+            raise RobustlabError("the server is gone")
+        return execute(options, **more)
+
+    monkeypatch.setattr(evaluations, "execute", failing)
+    models = [{"model": model, "name": name} for name in ("first", "second")]
+    done = many(models, split, tmp_path, threat="linf(eps=[0.005, 0.04])")
+    titles = [(run.results.subject.name, run.results.eps) for run in done.runs]
+    assert titles == [("first", 0.005), ("first", 0.04), ("second", 0.04)]
+    assert done.failed == {"second": "the server is gone"}
+    assert "the server is gone" in repr(done)
+    assert "<table" in done._repr_html_()
 
 
 def test_with_the_full_budget_every_eps_is_attacked(model: nn.Module, split: Split, tmp_path: Path) -> None:

@@ -12,14 +12,15 @@ OWN = ("weights", "network", "name", "mean", "std", "scale", "resize", "crop")
 """The options that a line may have."""
 
 _OPTION = re.compile(rf"(?P<name>{'|'.join(OWN)})[ =](?P<value>.*)")
+_COMMENT = re.compile(r"(?:^|\s)#")
 _LARGEST = 1_000_000
 
 
 def read_model_list(file: str) -> list[dict[str, object]]:
     """Read the models of a file, each with its options.
 
-    A line is what follows ``robustlab evaluate``: ``net.onnx --scale 255``. Lines that are empty or begin
-    with # are left out. Paths are relative to the working directory.
+    A line is what follows ``robustlab evaluate``: ``net.onnx --scale 255``. What follows a # at the start of
+    a word is a comment. Paths are relative to the working directory.
 
     Raises:
         DataError, SpecError: the file can't be read, holds no model, or a line has a mistake.
@@ -28,8 +29,8 @@ def read_model_list(file: str) -> list[dict[str, object]]:
         text = read_bytes(Path(file), _LARGEST).decode("utf-8-sig")  # with the mark of some editors
     except (OSError, ValueError) as error:
         raise DataError(f"can't read the list of models {shown(file)}: {error}") from None
-    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), start=1)]
-    models = [_read(line, f"{file}, line {n}") for n, line in lines if line and not line.startswith("#")]
+    lines = [_COMMENT.split(line)[0].strip() for line in text.splitlines()]
+    models = [_read(line, f"{file}, line {n}") for n, line in enumerate(lines, start=1) if line]
     if not models:
         raise SpecError(f"{file} holds no model; expected a model on each line, such as mnist_cnn")
     return models

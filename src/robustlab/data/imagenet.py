@@ -48,7 +48,8 @@ def wordnet_part(folder: Path, resizing: Resizing) -> ReadPart:
     Raises:
         DataError: it has another layout, or its classes are not known.
     """
-    inside = folder / "val" if (folder / "val").is_dir() else folder
+    below = (folder / part for part in ("val", "Data/CLS-LOC/val", "ILSVRC/Data/CLS-LOC/val"))
+    inside = next((place for place in below if place.is_dir()), folder)
     if is_flat(inside):
         return _flat_part(inside, [folder, inside, *inside.parents[:4]], resizing)
     ids = classes_of(inside)

@@ -14,8 +14,10 @@ Labels = dict[str, str]
 
 
 def is_flat(folder: Path) -> bool:
-    """Return whether a folder holds the photos themselves, without folders for the classes."""
-    return folder.is_dir() and any(_PHOTO.fullmatch(path.name) for path in folder.iterdir())
+    """Return whether a folder holds the photos themselves, and no folder for a class."""
+    inside = list(folder.iterdir()) if folder.is_dir() else []
+    folders = any(path.is_dir() and not path.name.startswith(".") for path in inside)
+    return not folders and any(_PHOTO.fullmatch(path.name) for path in inside)
 
 
 def flat_photos(folder: Path, places: Sequence[Path]) -> tuple[list[Path], list[str], list[str]]:
@@ -67,7 +69,10 @@ def _in_order(text: str) -> Labels:
 def _of_caffe(text: str) -> Labels:
     """Read lines such as ``ILSVRC2012_val_00000001.JPEG 65``."""
     rows = [line.split() for line in text.splitlines() if line.strip()]
-    return {name.upper(): str(int(number)) for name, number in rows}
+    numbers = {name.upper(): int(number) for name, number in rows}
+    if max(numbers.values()) == 1000 and min(numbers.values()) == 1:
+        raise ValueError("it counts the classes from 1 to 1000; expected 0 to 999")
+    return {name: str(number) for name, number in numbers.items()}
 
 
 _FILES: dict[str, Callable[[str], Labels]] = {

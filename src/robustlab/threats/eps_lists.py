@@ -34,9 +34,9 @@ def _lists(text: str) -> tuple[list[ast.List | ast.Tuple], str, str]:
 
     Of ``my.py:Mine(eps=[0.1, 0.2])`` the file is before.
     """
-    node, plain = syntax_and_text(text)
-    start = text.find(":", 0, text.find("(")) + 1
-    if node is None and start > 0:
+    (node, plain), start = syntax_and_text(text), 0
+    if node is None:
+        start = text.find(":", 0, text.find("(")) + 1
         node, plain = syntax_and_text(text[start:])
     calls = [part for part in ast.walk(node) if isinstance(part, ast.Call)] if node else []
     values = [argument.value for call in calls for argument in call.keywords if argument.arg == "eps"]

@@ -30,6 +30,9 @@ from robustlab.runs.store import RunStore
 
 Outcomes = dict[int, Outcome]
 
+QUICK = 25.0
+"""The most passes of an image by an attack that is repeated within each of several eps."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttackFindings:
@@ -103,8 +106,8 @@ class Cascade:
         nearest: searches for the nearest success, on every image that is classified correctly and not
             certified for their eps.
         certify: the search for proofs, before the attacks.
-        larger: the results within a larger eps. An image that withstood the attacks there is not attacked,
-            except by ``nearest``, and a proof there is one here.
+        larger: the results within a larger eps. An image that withstood the attacks there is attacked only by
+            ``nearest`` and by attacks of few passes, and a proof there is one here.
         further: names of later stages, only for the progress.
     """
 
@@ -182,7 +185,6 @@ class Cascade:
 
     def _attacks(self, findings: CascadeResult, withdrawn: set[tuple[str, int]]) -> list[AttackFindings]:
         certified = findings.certified or set()
-        withstood = set(self.larger.withstood) if self.larger else set()
         self._survivors = set(findings.correct)
         left = {criterion: set(findings.correct).difference(certified) for criterion in self.context.criteria}
         further = [number for number in findings.correct if number not in findings.certified_wide]
@@ -191,10 +193,11 @@ class Cascade:
             survivors = [number for number in findings.correct if number in left[stage.criterion]]
             if stage in self.nearest:
                 asked = further
+            elif self.larger:
+                spared = self._spared(stage, self.larger)
+                asked = survivors = [number for number in survivors if number not in spared]
             else:
-                asked = survivors = [number for number in survivors if number not in withstood]
-            if self.larger and stage in self._known:
-                asked = survivors = [number for number in survivors if number in self.larger.near]
+                asked = survivors
             if self.context.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
             outcomes = self.outcomes_for(stage, asked)
@@ -217,6 +220,19 @@ class Cascade:
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
             finding.confirmed.update(self.outcomes_for(Verify(searching=finding.stage), claimed))
         return ran
+
+    def _spared(self, stage: AttackStage, larger: LargerEps) -> set[int]:
+        """Return the ids of images that an attack need not meet, since it met them within a larger eps.
+
+        Attacks of few passes meet them again: at a large eps a single step may lead too far. So do rows that
+        the ledger has already.
+        """
+        if stage in self._known:
+            return set(self.context.images.ids.tolist()) - larger.near.keys()
+        if attack_effort(stage.attack) <= QUICK:
+            return set()
+        kept = self.store.outcomes(key_of(self.context, stage), larger.withstood)
+        return set(larger.withstood) - {row.image_id for row in kept}
 
     def _check_proofs(self, findings: CascadeResult) -> None:
         for finding in findings.attacks:

@@ -14,7 +14,7 @@ from robustlab.core.files import write_json
 from robustlab.core.progress import Progress
 from robustlab.evaluation.checks import Which
 from robustlab.evaluation.coordinator.assemble import assemble
-from robustlab.evaluation.coordinator.cascade import Cascade, CascadeResult
+from robustlab.evaluation.coordinator.cascade import QUICK, Cascade, CascadeResult
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_of, robust_curve
@@ -178,8 +178,8 @@ def _withstood(cascade: Cascade) -> list[str]:
     if larger is None or not larger.withstood:
         return []
     return [
-        f"{len(larger.withstood)} images withstood all attacks within {larger.threat!r}; they count as "
-        "robust here, and are not attacked again"
+        f"{len(larger.withstood)} images withstood all attacks within {larger.threat!r}; here they meet only "
+        f"the attacks of at most {QUICK:.0f} passes again"
     ]
 
 

@@ -45,11 +45,16 @@ turns."""
 
 
 def measured(
-    context: EvaluationContext, options: EvaluationOptions, store: RunStore, progress: Progress
+    context: EvaluationContext,
+    options: EvaluationOptions,
+    store: RunStore,
+    progress: Progress,
+    known: PassTime | None = None,
 ) -> EvaluationContext:
     """Return the context with precision and batch size from a few measured passes over its images.
 
-    The precision is kept in the run's ledger, so that the same command continues with it.
+    The precision is kept in the run's ledger, so that the same command continues with it. ``known``: the
+    times of another evaluation of the same models, on this machine.
     """
 
     def report(tried: int, following: int) -> None:
@@ -61,7 +66,7 @@ def measured(
     exact = any(dtype_of(loaded.model) != torch.float32 for loaded in (context.subject, *context.surrogates))
     context = replace(context, batch_size=size, bf16=options.precision == "bf16" and not exact)
     if options.precision == "auto" and fast_bf16(context.kind) and not exact:
-        pass_time = _recorded(context, store)
+        pass_time = _recorded(context, store, known)
         bf16 = pass_time is not None and pass_time.bf16 < _FASTER * pass_time.fp32
         context = replace(context, bf16=bf16, pass_time=pass_time)
     if context.bf16 and options.batch_size is None:
@@ -69,9 +74,12 @@ def measured(
     return replace(context, batch_size=size)
 
 
-def _recorded(context: EvaluationContext, store: RunStore) -> PassTime | None:
+def _recorded(context: EvaluationContext, store: RunStore, known: PassTime | None) -> PassTime | None:
     """Return the first measured times of a pass in both precisions; None if a model refuses bf16."""
     record = store.stage(context.measured_key)
+    if record is None and known is not None:
+        record = StageRecord(key=context.measured_key, name="pass", payload=known.model_dump(), seconds=0.0)
+        store.finish_stage(record)
     if record is None:
         images = context.images.take(slice(int(context.batch_size))).to(context.device).pixels(slice(None))
         started = time.perf_counter()

@@ -86,7 +86,8 @@ def _execute(
         _store(request, built, context, folder, owner) as store,
     ):
         earlier = _earlier_results(folder)
-        context = measured(context, options, store, progress)
+        times = None if larger is None else larger.results.compute.pass_time
+        context = measured(context, options, store, progress, times)
         forget_other_answers(context, store, progress, overwrite=options.overwrite)
         known = None if larger is None else LargerEps.of(larger, context.threat.eps)
         cascade = cascade_of(request, built, context, store, progress, known)
