@@ -240,6 +240,8 @@ def test_the_page_and_the_table_compare_all(model: nn.Module, split: Split, tmp_
     assert "Accuracy against eps" in page
     for run in done.runs:
         assert f'href="{run.folder.name}/report.html"' in page
+    with pytest.raises(RobustlabError, match="name a folder in it, such as"):
+        robustlab.load_run(tmp_path)
     elsewhere = comparison_page(done.table(), tmp_path / "other")
     assert "report.html" not in elsewhere
     assert len((tmp_path / "comparison.csv").read_text().splitlines()) == 1 + len(done.runs)

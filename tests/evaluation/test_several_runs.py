@@ -72,10 +72,15 @@ def test_figures_are_those_of_the_runs(folders: Folders) -> None:
 
 def test_pairs_are_compared_image_by_image(folders: Folders) -> None:
     found = compared(folders, "a-small", "a-large", "b-large", "few")
-    assert found.pairs == [
-        robustlab.compare(folders["a-large"], folders["b-large"]),
-        robustlab.compare(folders["a-large"], folders["few"]),
+    expected = [robustlab.compare(folders["a-large"], folders[name]) for name in ("b-large", "few")]
+    # Of more runs more have a folder in their name.
+    assert [(pair.first_name, pair.second_name) for pair in found.pairs] == [
+        ("Sequential (a-large) under linf(eps=0.03)", "<b>_& under linf(eps=0.03)"),
+        ("Sequential (a-large) under linf(eps=0.03)", "Sequential (few) under linf(eps=0.03)"),
     ]
+    for pair, alone in zip(found.pairs, expected, strict=True):
+        names = {"first_name": alone.first_name, "second_name": alone.second_name}
+        assert pair.model_copy(update=names) == alone
     assert robustlab.compare(*(folders[name] for name in ("a-small", "a-large", "b-large", "few"))) == found
 
 

@@ -44,7 +44,7 @@ def evaluate(
     """
     from robustlab.cli import browser, interrupt, output, terminal
     from robustlab.cli.model_list import read_model_list
-    from robustlab.threats.eps_lists import has_eps_list
+    from robustlab.core.eps_lists import has_eps_list
 
     if strict and not given["checks"]:
         raise RobustlabError("--strict needs the checks: leave out --no-checks")

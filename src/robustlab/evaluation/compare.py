@@ -48,8 +48,29 @@ def compare(*runs: RunOrFolder) -> Comparison | SideBySide:
     return side_by_side(*runs)
 
 
-def compare_pair(one: Finished, two: Finished) -> Comparison:
+def labels_of(finished: Sequence[Finished]) -> list[str]:
+    """Return a label for each run: the model, and its folder too where that is not enough."""
+    known = [(run.results.subject.name, respelled(run.results.threat)) for run in finished]
+    return [
+        name if known.count((name, threat)) == 1 else f"{name} ({run.folder.absolute().name})"
+        for run, (name, threat) in zip(finished, known, strict=True)
+    ]
+
+
+def names_of(finished: Sequence[Finished]) -> list[str]:
+    """Return a name for each run: its label and its threat model."""
+    return [
+        f"{label} under {respelled(run.results.threat)}"
+        for run, label in zip(finished, labels_of(finished), strict=True)
+    ]
+
+
+def compare_pair(one: Finished, two: Finished, names: tuple[str, ...] = ()) -> Comparison:
     """Compare two evaluations of the same images under the same threat model.
+
+    Args:
+        one, two: the evaluations.
+        names: of both; default: from the models, and from the folders if that is not enough.
 
     Raises:
         RunError: the two can't be compared.
@@ -65,6 +86,7 @@ def compare_pair(one: Finished, two: Finished) -> Comparison:
     curved = [results for results in (one.results, two.results) if results.curve]
     searches = curved[0].searches if len(curved) == 1 else []
     pairs = [(_without(searches, a), _without(searches, b)) for a, b in pairs]
+    first_name, second_name = names or names_of((one, two))
     n = len(pairs)
     both = sum(a.robust and b.robust for a, b in pairs)
     lost = sum(a.robust and not b.robust for a, b in pairs)
@@ -74,8 +96,8 @@ def compare_pair(one: Finished, two: Finished) -> Comparison:
         n=n,
         first_n=len(one.verdicts),
         second_n=len(two.verdicts),
-        first_name=one.results.title,
-        second_name=two.results.title,
+        first_name=first_name,
+        second_name=second_name,
         first=proportion(both + lost, n),
         second=proportion(both + gained, n),
         difference=difference,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from itertools import groupby, pairwise
-from pathlib import Path
 
 from robustlab.core.errors import RunError
 from robustlab.core.text import respelled
@@ -11,6 +10,8 @@ from robustlab.evaluation.compare import (
     attacks_text,
     compare_pair,
     data_hash,
+    labels_of,
+    names_of,
     requested_precision,
 )
 from robustlab.evaluation.finished import Finished, read_finished
@@ -49,6 +50,8 @@ def side_by_side(*runs: RunOrFolder) -> SideBySide:
         RunError: there are fewer than two, or a folder holds no finished evaluation.
     """
     if len(runs) < 2:
+        for run in runs:
+            read_finished(run)  # of a folder of several runs it names these
         raise RunError(f"a comparison needs at least two runs; found {len(runs)}")
     finished = [read_finished(run) for run in runs]
     differences = _differences([run.results for run in finished])
@@ -61,7 +64,7 @@ def side_by_side(*runs: RunOrFolder) -> SideBySide:
 
 
 def _compared(finished: Sequence[Finished]) -> list[ComparedRun]:
-    labels, common = _labels(finished), _common(finished)
+    labels, common = labels_of(finished), _common(finished)
     lines = [
         (run.results.subject.name, run.results.subject.sha256, data_hash(run.results)) for run in finished
     ]
@@ -95,19 +98,6 @@ def _compared(finished: Sequence[Finished]) -> list[ComparedRun]:
     return compared
 
 
-def _labels(finished: Sequence[Finished]) -> list[str]:
-    """Return a name for each run: the model, and its folder too where that is not enough."""
-    known = [(run.results.subject.name, respelled(run.results.threat)) for run in finished]
-    return [
-        name if known.count((name, threat)) == 1 else f"{name} ({_short(run.folder)})"
-        for run, (name, threat) in zip(finished, known, strict=True)
-    ]
-
-
-def _short(folder: Path) -> str:
-    return folder.absolute().name
-
-
 def _common(finished: Sequence[Finished]) -> set[int]:
     """Return the ids of the images in all runs; empty if the splits differ, or all have the same images."""
     ids = [{verdict.image_id for verdict in run.verdicts} for run in finished]
@@ -122,10 +112,7 @@ def _differences(results: Sequence[Evaluation]) -> list[Difference]:
 
 def _pairs(finished: Sequence[Finished]) -> list[Comparison]:
     first: dict[tuple[object, ...], Finished] = {}
-    names = {
-        id(run): f"{label} under {respelled(run.results.threat)}"
-        for run, label in zip(finished, _labels(finished), strict=True)
-    }
+    names = {id(run): name for run, name in zip(finished, names_of(finished), strict=True)}
     pairs = []
     for run in finished:
         results = run.results
@@ -134,8 +121,7 @@ def _pairs(finished: Sequence[Finished]) -> list[Comparison]:
         known = first.setdefault((data_hash(results), respelled(results.threat), results.eight_bit), run)
         ids = {verdict.image_id for verdict in known.verdicts}
         if known is not run and any(verdict.image_id in ids for verdict in run.verdicts):
-            named = {"first_name": names[id(known)], "second_name": names[id(run)]}
-            pairs.append(compare_pair(known, run).model_copy(update=named))
+            pairs.append(compare_pair(known, run, (names[id(known)], names[id(run)])))
     return pairs
 
 

@@ -182,8 +182,14 @@ def _read(path: Path) -> bytes:
     try:
         return read_bytes(path, JSON_LIMIT)
     except (FileNotFoundError, NotADirectoryError):
+        inside = sorted(shown(str(file.parent)) for file in path.parent.glob("*/manifest.json"))
         raise RunError(
-            f"{path} not found: {path.parent} holds no finished run; finish it first, or name another folder"
+            f"{path} not found: {path.parent} holds no finished run; "
+            + (
+                f"name a folder in it, such as {inside[0]}"
+                if inside
+                else "finish it first, or name another folder"
+            )
         ) from None
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error

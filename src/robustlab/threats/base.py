@@ -11,11 +11,11 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor
 
+from robustlab.core.eps_lists import has_eps_list, one_for_each_eps
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import Unit
 from robustlab.core.text import shown
 from robustlab.core.user_units import parse_trusted
-from robustlab.threats.eps_lists import has_eps_list, one_for_each_eps
 
 
 def per_image(values: Tensor, images: Tensor) -> Tensor:
