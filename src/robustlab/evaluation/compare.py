@@ -42,7 +42,8 @@ def compare(*runs: RunOrFolder) -> Comparison | SideBySide:
         RunError: a folder holds no finished evaluation, or two runs can't be compared image by image.
     """
     if len(runs) == 2:
-        return compare_pair(*map(read_finished, runs))
+        one, two = map(read_finished, runs)
+        return compare_pair(one, two)
     from robustlab.evaluation.comparison_table import side_by_side
 
     return side_by_side(*runs)
