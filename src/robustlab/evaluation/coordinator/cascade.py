@@ -201,17 +201,14 @@ class Cascade:
             if self.context.mode == "test-set" and stage in self.stages:
                 asked = list(findings.clean)
             outcomes = self.outcomes_for(stage, asked)
-            broken = {
-                number
-                for number in survivors
-                if succeeded(outcomes[number], self.context.threat.eps)
-                and (stage.name, number) not in withdrawn
-            }
-            won = sorted(broken & self._survivors)
+            gone = {number for failed, number in withdrawn if failed == stage.name}
+            broken = self._successes(outcomes, survivors) - gone
             # In an earlier run, of other attacks, these were not the images that broke theirs.
-            if dropped := self.store.dropped_examples(key := key_of(self.context, stage)) & set(won):
+            if dropped := self.store.dropped_examples(key := key_of(self.context, stage)) & broken:
                 self.store.forget(key, dropped)
                 outcomes |= self.outcomes_for(stage, sorted(dropped))
+                broken = self._successes(outcomes, survivors) - gone
+            won = sorted(broken & self._survivors)
             left[stage.criterion] -= broken
             self._survivors -= broken
             ran.append(AttackFindings(stage=stage, outcomes=outcomes, confirmed={}, met=survivors, won=won))
@@ -220,6 +217,9 @@ class Cascade:
             claimed = [number for number, row in finding.outcomes.items() if succeeded(row, eps)]
             finding.confirmed.update(self.outcomes_for(Verify(searching=finding.stage), claimed))
         return ran
+
+    def _successes(self, outcomes: Outcomes, ids: list[int]) -> set[int]:
+        return {number for number in ids if succeeded(outcomes[number], self.context.threat.eps)}
 
     def _spared(self, stage: AttackStage, larger: LargerEps) -> set[int]:
         """Return the ids of images that an attack need not meet, since it met them within a larger eps.
@@ -260,10 +260,14 @@ class Cascade:
         return {number: rows[number] for number in ids}
 
     def drop_other_examples(self, findings: CascadeResult) -> None:
-        """Drop the adversarial images that broke an image which another attack had broken before."""
+        """Drop the adversarial images that broke an image which another attack had broken before.
+
+        Those that were not confirmed stay: the same command meets them again.
+        """
         self.store.drop_examples(
             {
-                key_of(self.context, finding.stage): finding.outcomes.keys() - set(finding.won)
+                key_of(self.context, finding.stage): finding.outcomes.keys()
+                - findings.unconfirmed.union(finding.won)
                 for finding in findings.attacks
             }
         )
