@@ -204,7 +204,8 @@ class Cascade:
             gone = {number for failed, number in withdrawn if failed == stage.name}
             broken = self._successes(outcomes, survivors) - gone
             # In an earlier run, of other attacks, these were not the images that broke theirs.
-            if dropped := self.store.dropped_examples(key := key_of(self.context, stage)) & broken:
+            dropped = self.store.dropped_examples(key := key_of(self.context, stage))
+            if dropped := dropped & broken & self._survivors:
                 self.store.forget(key, dropped)
                 outcomes |= self.outcomes_for(stage, sorted(dropped))
                 broken = self._successes(outcomes, survivors) - gone
