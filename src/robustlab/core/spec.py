@@ -98,8 +98,8 @@ class Unit:
 
     @classmethod
     def summary(cls) -> str:
-        """Return the first line of the unit's docstring."""
-        return (cls.__doc__ or "").strip().splitlines()[0]
+        """Return the first line of the unit's docstring; empty without one."""
+        return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
 def _spell(value: object) -> str:
