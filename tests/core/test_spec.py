@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from registered_units import REGISTERED, every_unit, instances
 
-from robustlab.attacks import FGSM, Attack
+from robustlab.attacks import FGSM, Attack, Session
 from robustlab.core import spec
 from robustlab.core.errors import SpecError
 from robustlab.core.factors import bound
-from robustlab.core.spec import Unit, parse, units
+from robustlab.core.spec import Unit, parse, register, units
 from robustlab.data import Dataset
 from robustlab.defenses import Defense, Purifier
 from robustlab.models import CNN, Model, Reformer
@@ -333,3 +333,15 @@ def test_brief_leaves_defaults_out() -> None:
     assert Linf(eps=0.1).brief() == "linf(eps=0.1)"
     nested = "restarts(attack=pgd(steps=3), times=4)"
     assert parse(Attack, nested).brief() == nested
+
+
+@pytest.mark.usefixtures("own_registry")
+def test_a_unit_without_a_docstring_has_an_empty_summary() -> None:
+    @register("silent")
+    class Silent(Attack):
+        __doc__ = " \n"
+
+        def search(self, session: Session) -> None:
+            session.propose(session.clean)
+
+    assert Silent.summary() == ""
