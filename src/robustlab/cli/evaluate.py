@@ -60,15 +60,16 @@ def evaluate(
             done = robustlab.evaluate_many(**given, progress=show)
         else:
             run = robustlab.evaluate(**given, progress=show)
-    if many:
-        _show_all(done, quiet=quiet, as_json=as_json)
+            done = robustlab.Evaluations(folder=run.folder, runs=[run], failed={})
+    if len(done.runs) == 1:
+        _show(done.runs[0], quiet=quiet, as_json=as_json)
     else:
-        _show(run, quiet=quiet, as_json=as_json)
+        _show_all(done, quiet=quiet, as_json=as_json)
     if open_report:
-        browser.show(done.page if many else run.folder / "report.html")
-    if many and done.failed:
+        browser.show(done.page)
+    if done.failed:
         raise RobustlabError(f"not evaluated: {'; '.join(done.messages)}")
-    if strict and any(one.results.red_flags for one in (done.runs if many else [run])):
+    if strict and any(run.results.red_flags for run in done.runs):
         raise typer.Exit(1)
 
 
@@ -86,12 +87,9 @@ def _show(run: "EvaluationRun", *, quiet: bool, as_json: bool) -> None:
 
 
 def _show_all(done: "Evaluations", *, quiet: bool, as_json: bool) -> None:
-    """Print the evaluations side by side; a single one as always."""
+    """Print the evaluations side by side."""
     from robustlab.cli import comparison, tables
 
-    if len(done.runs) == 1:
-        _show(done.runs[0], quiet=quiet, as_json=as_json)
-        return
     if as_json:
         echo(done.table().model_dump_json(indent=2))
     elif not quiet:

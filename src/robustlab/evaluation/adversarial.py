@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -50,13 +51,13 @@ class Adversarial(NamedTuple):
     ids: Tensor
 
 
-def adversarial_of(run: EvaluationFolder) -> Adversarial:
-    """Read the adversarial images.
+def adversarial_of(run: EvaluationFolder, only: Collection[int] | None = None) -> Adversarial:
+    """Read the adversarial images: all, or those of some ids.
 
     Raises:
         RunError: the run's files are missing or damaged.
     """
-    return _read(run)[1]
+    return _read(run, only)[1]
 
 
 def save_adversarial(run: EvaluationFolder, kind: ImageFormat, folder: Path) -> Path:
@@ -89,10 +90,14 @@ def save_adversarial(run: EvaluationFolder, kind: ImageFormat, folder: Path) -> 
     return folder
 
 
-def _read(run: EvaluationFolder) -> tuple[list[ImageVerdict], Adversarial]:
-    """Return the verdicts on the broken images, and their adversarial images."""
+def _read(
+    run: EvaluationFolder, only: Collection[int] | None = None
+) -> tuple[list[ImageVerdict], Adversarial]:
+    """Return the verdicts on the broken images, or on those of some ids, and their adversarial images."""
     finished = read_finished(run.folder)
     broken = [verdict for verdict in finished.verdicts if verdict.state == "broken"]
+    if only is not None:
+        broken = [verdict for verdict in broken if verdict.image_id in only]
     stored = _stored(run.folder, {verdict.image_id: verdict.attack for verdict in broken})
     try:
         images = images_of(stored, finished.results.images.shape, png=finished.results.eight_bit)

@@ -17,6 +17,8 @@ ALPHA = 0.01
 """The significance level for images that a search without gradients made easier; our choice."""
 MAX_NAMED = 2
 """The most attacks whose figures are listed."""
+_AT_ONCE = 250
+"""The most images that are read at a time."""
 
 
 @register("zero_distance")
@@ -101,8 +103,12 @@ def _at_ends(context: Context) -> frozenset[int]:
     threat, split = context.runner.threat, context.images
     if threat.movable(tuple(split.images.shape[1:])) is None:
         return frozenset()
-    values = threat.free_values(split.pixels(slice(None))).flatten(1)
-    return frozenset(split.ids[((values == 0) | (values == 1)).all(dim=1)].tolist())
+    found: list[int] = []
+    for start in range(0, len(split), _AT_ONCE):  # the images may be in files, and more than memory holds
+        part = slice(start, start + _AT_ONCE)
+        values = threat.free_values(split.pixels(part)).flatten(1)
+        found += split.ids[part][((values == 0) | (values == 1)).all(dim=1)].tolist()
+    return frozenset(found)
 
 
 def _easier(row: AttackedRow) -> Grade:

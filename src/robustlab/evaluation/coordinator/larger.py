@@ -11,7 +11,7 @@ from robustlab.core.tolerance import with_tolerance
 from robustlab.evaluation.adversarial import adversarial_of
 from robustlab.evaluation.finished import read_finished
 from robustlab.runs.run import EvaluationFolder
-from robustlab.threats import ThreatModel, as_threat
+from robustlab.threats import ThreatModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +31,21 @@ class LargerEps:
     near: Mapping[int, Tensor]
 
     @classmethod
-    def of(cls, run: EvaluationFolder, eps: float) -> "LargerEps":
-        """Read them from the evaluation's folder, for an evaluation within ``eps``.
+    def of(cls, run: EvaluationFolder, threat: ThreatModel) -> "LargerEps":
+        """Read them from the evaluation's folder, for an evaluation within another eps of ``threat``.
 
         Raises:
             RunError: the folder's files are missing or damaged.
         """
-        finished, found = read_finished(run), adversarial_of(run)
-        near = {v.image_id for v in finished.verdicts if v.distance <= with_tolerance(eps)}
+        finished, reach = read_finished(run), with_tolerance(threat.eps)
+        # Not all of them: those of many large images do not fit into memory.
+        near = {v.image_id for v in finished.verdicts if v.state == "broken" and v.distance <= reach}
+        found = adversarial_of(run, only=near)
         return cls(
-            threat=as_threat(finished.results.threat),
+            threat=threat.at(run.results.eps),
             withstood=frozenset(v.image_id for v in finished.verdicts if v.robust),
             proven=frozenset(v.image_id for v in finished.verdicts if v.state == "certified"),
-            near={
-                number: image
-                for number, image in zip(found.ids.tolist(), found.images, strict=True)
-                if number in near
-            },
+            near=dict(zip(found.ids.tolist(), found.images, strict=True)),
         )
 
 

@@ -89,7 +89,7 @@ def _execute(
         times = None if larger is None else larger.results.compute.pass_time
         context = measured(context, options, store, progress, times)
         forget_other_answers(context, store, progress, overwrite=options.overwrite)
-        known = None if larger is None else LargerEps.of(larger, context.threat.eps)
+        known = None if larger is None else LargerEps.of(larger, context.threat)
         cascade = cascade_of(request, built, context, store, progress, known)
         done = evaluated(cascade, request, options, folder, command=command)
         results = done.results
