@@ -17,7 +17,9 @@ from robustlab.certify import Certifier
 from robustlab.core import register
 from robustlab.core.errors import RobustlabError, SpecError
 from robustlab.data import Split
+from robustlab.evaluation.adversarial import adversarial_of
 from robustlab.evaluation.coordinator import execute, measured
+from robustlab.evaluation.coordinator.larger import LargerEps
 from robustlab.evaluations import Evaluations
 from robustlab.report.comparison.page import page as comparison_page
 from robustlab.runs.records import PassTime
@@ -117,6 +119,21 @@ def test_a_quick_attack_that_fails_at_a_large_eps_runs_within_each(
     assert done.runs[2].results.robust == done.runs[2].results.clean
     for run in done.runs[:2]:
         assert run.results.robust.count == (needed > run.results.eps).sum()
+
+
+def test_of_a_larger_eps_only_the_near_images_are_read(
+    model: nn.Module, split: Split, tmp_path: Path
+) -> None:
+    large = many([model], split, tmp_path, attacks="deepfool", threat="linf(eps=0.04)").runs[0]
+    distances = {n: float(row["distance"]) for n, row in verdicts(large).items() if row["state"] == "broken"}
+    near = {number for number, distance in distances.items() if distance <= 0.015}
+    assert 0 < len(near) < len(distances)
+    found = LargerEps.of(large, Linf(eps=0.015))
+    assert found.near.keys() == near
+    assert found.threat == Linf(eps=0.04)
+    some = adversarial_of(large, only=near)
+    assert set(some.ids.tolist()) == near
+    assert len(some.images) == len(near)
 
 
 def test_a_longer_list_forgets_no_success(model: nn.Module, split: Split, tmp_path: Path) -> None:

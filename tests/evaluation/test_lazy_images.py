@@ -94,6 +94,15 @@ def test_only_what_is_needed_is_read_in_blocks(tmp_path: Path, hash_: str) -> No
     assert sum(map(len, others)) <= 400 + 40 * 30
 
 
+def test_a_mask_reads_no_more_at_once(tmp_path: Path) -> None:
+    source = MadeImages((3000, *SMALL), hash_="of the files")
+    options: dict[str, Any] = {"n": 3000, "checks": True, "batch_size": 100, "attacks": "fgsm"}
+    threat = "masked(threat=linf(eps=0.01), fixed=(0, 1))"
+    run = evaluate(tmp_path, model_of(SMALL), known(source, 3000), threat=threat, **options)
+    assert next(check for check in run.results.checks if check.id == "zero-distance").grade == "pass"
+    assert source.most <= 2000  # of a sample of the checks
+
+
 @pytest.mark.parametrize("hash_", ["", "of the files"])
 def test_a_file_that_cannot_be_decoded_is_named_and_nothing_is_lost(tmp_path: Path, hash_: str) -> None:
     source = MadeImages((300, *SMALL), hash_=hash_)
