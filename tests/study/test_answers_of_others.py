@@ -130,7 +130,7 @@ def test_what_depends_on_changed_answers_is_repeated(study: Path) -> None:
     assert len(other.notes) == len(set(other.notes)) == 4, "one for each classifier"
     assert accuracies(after)["own"] == accuracies(before)["own"]
     for name in ("other", "seeded", "often"):
-        assert accuracies(after)[name] < 0.3 < accuracies(before)[name]
+        assert accuracies(after)[name] < 0.15 < accuracies(before)[name]
     again = run(study)[0]
     assert not again.done
     assert not again.notes
@@ -144,7 +144,7 @@ def test_answers_and_an_option_may_change_together(study: Path) -> None:
     shift(1)
     both, after = run(study)
     assert "evaluate other" in both.done
-    assert accuracies(after)["other"] == accuracies(run(study, "fresh")[1])["other"] < 0.3
+    assert accuracies(after)["other"] == accuracies(run(study, "fresh")[1])["other"] < 0.15
 
 
 class Killed(Progress):
