@@ -9,15 +9,27 @@ from torch import Tensor, nn
 _GROUPS = 8
 
 
+class GroupNorm(nn.GroupNorm):
+    """Group normalisation that computes in fp32 under autocast, as it does on GPUs.
+
+    On CPUs the kernel for bf16 and images in channels-last layout is five times slower than that for fp32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (torch's name)
+        """Return the normalised maps (N, C, H, W), of the type of the input."""
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype)).to(input.dtype)
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a shift that depends on the time, added to what came in."""
 
     def __init__(self, before: int, after: int, embedding: int) -> None:
         super().__init__()
-        self.norm1 = nn.GroupNorm(math.gcd(_GROUPS, before), before)
+        self.norm1 = GroupNorm(math.gcd(_GROUPS, before), before)
         self.conv1 = nn.Conv2d(before, after, kernel_size=3, padding=1)
         self.shift = nn.Linear(embedding, after)
-        self.norm2 = nn.GroupNorm(math.gcd(_GROUPS, after), after)
+        self.norm2 = GroupNorm(math.gcd(_GROUPS, after), after)
         self.conv2 = nn.Conv2d(after, after, kernel_size=3, padding=1)
         self.skip = nn.Identity() if before == after else nn.Conv2d(before, after, kernel_size=1)
 
@@ -32,7 +44,7 @@ class SelfAttention(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm = nn.GroupNorm(math.gcd(_GROUPS, channels), channels)
+        self.norm = GroupNorm(math.gcd(_GROUPS, channels), channels)
         self.projections = nn.Conv2d(channels, 3 * channels, kernel_size=1)
         self.output = nn.Conv2d(channels, channels, kernel_size=1)
 
@@ -68,7 +80,7 @@ class UNet(nn.Module):
         self.middle2 = ResidualBlock(third, third, embedding)
         self.up2 = ResidualBlock(third + second, second, embedding)
         self.up1 = ResidualBlock(second + first, first, embedding)
-        self.norm = nn.GroupNorm(math.gcd(_GROUPS, first), first)
+        self.norm = GroupNorm(math.gcd(_GROUPS, first), first)
         self.head = nn.Conv2d(first, colours, kernel_size=3, padding=1)
         # The estimate starts at zero, from where training is stable.
         nn.init.zeros_(self.head.weight)
