@@ -59,7 +59,7 @@ RANDOM: list[Attack] = [
     APGD(steps=5),
     APGDL1(steps=9),
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
-    MarginSearch(survey=2, steps=3, rounds=2, patches=7, keep=1.0, tighten=1.0),
+    MarginSearch(survey=2, aims=1, steps=3, rounds=8, patches=7, keep=1.0, tighten=1.0),
     Square(queries=15),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),

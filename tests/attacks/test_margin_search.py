@@ -44,11 +44,13 @@ def test_images_that_resist_cost_the_survey_and_one_round(make_linear: Make, mak
     result = attack.run(model, batch.images, labels, Linf(eps=1e-3))
     stiff = left < 0.9 * before
     assert stiff.sum() > 30
-    assert (result.backwards[stiff] == 4 * 5).all()
-    # The patches, a look at the clean image, the last point of each descent, and the verdict.
-    assert (result.forwards[stiff] == 4 * 5 + 20 + 4 + 2).all()
+    # In a round two short searches. There is a single wrong class, so none is aimed at.
+    assert (result.backwards[stiff] == 3 * 5 + 2 * 2).all()
+    # The patches, a look at the clean image, the last point of each search, and the verdict.
+    assert (result.forwards[stiff] == 3 * 5 + 2 * 2 + 20 + 5 + 2).all()
     full = attack.run(model, batch.images, labels, Linf(eps=1e-3), early_stop=False)
-    assert (full.backwards == (3 + 10) * 5).all()
+    # Of ten rounds the fourth has a search from far away; that of the eighth would aim at another class.
+    assert (full.backwards == 3 * 5 + 10 * 4 + 5).all()
 
 
 def test_a_margin_that_gives_way_keeps_an_image_in(make_linear: Make, make_batch: Make) -> None:
@@ -65,7 +67,7 @@ def test_a_margin_that_gives_way_keeps_an_image_in(make_linear: Make, make_batch
     attack = MarginSearch(survey=1, steps=5, rounds=2, patches=5, keep=0.5, tighten=1.0)
     result = attack.run(model, batch.images, labels, Linf(eps=1.0), eps=eps)
     assert not result.successes.any()
-    assert (result.backwards[near] == 3 * 5).all()
+    assert (result.backwards[near] == 5 + 2 * 4).all()
 
 
 def test_the_scale_of_the_logits_does_not_matter(make_linear: Make, make_batch: Make) -> None:
@@ -80,3 +82,40 @@ def test_the_scale_of_the_logits_does_not_matter(make_linear: Make, make_batch: 
     assert found[0].any()
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[0], found[2])
+
+
+class Shadowed(nn.Module):
+    """The most likely wrong class hardly moves; the second one is further away and moves much."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        moved = images - 0.5
+        near, far = moved[:, :, :4].flatten(1).sum(dim=1), moved[:, :, 4:].flatten(1).sum(dim=1)
+        # So large that cross-entropy has no gradient of the second one either.
+        return 1000 * torch.stack([torch.zeros_like(near), 0.001 * near - 0.1, 0.5 * far - 1.0], dim=1)
+
+
+def test_it_aims_at_classes_that_are_hidden_by_a_more_likely_one() -> None:
+    images, labels = torch.full((8, 1, 8, 8), 0.5), torch.zeros(8, dtype=torch.long)
+    broken = [
+        MarginSearch(aims=aims, rounds=0).run(Shadowed().eval(), images, labels, Linf(eps=0.1)).successes
+        for aims in (0, 1)
+    ]
+    assert not broken[0].any()
+    assert broken[1].all()
+
+
+class Bumpy(nn.Module):
+    """Each pixel has a low maximum at its lowest value and a higher one at its highest value."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        moved = (images - 0.5) / 0.1
+        gain = torch.where(moved < 0.2, -0.5 * moved, 0.8 * moved).flatten(1).mean(dim=1)
+        return torch.stack([torch.zeros_like(gain), gain - 0.72], dim=1)
+
+
+def test_small_changes_near_the_best_point_add_up() -> None:
+    images, labels = torch.full((8, 1, 8, 8), 0.5), torch.zeros(8, dtype=torch.long)
+    attack = MarginSearch(rounds=40, patches=0, keep=1.0, tighten=1.0)
+    survey = MarginSearch(rounds=0).run(Bumpy().eval(), images, labels, Linf(eps=0.1)).successes
+    assert not survey.any()
+    assert attack.run(Bumpy().eval(), images, labels, Linf(eps=0.1)).successes.all()

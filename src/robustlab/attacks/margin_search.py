@@ -2,9 +2,9 @@
 
 Our own, based on published observations. A good search restarts from points that are far apart
 (arXiv:2003.06878). On networks trained against Linf attacks, patches find successes that gradients miss
-(arXiv:1912.00049). So each of the two continues from the other's best point. Less budget should go to images
-that resist (arXiv:2203.05154). Budget: ``survey * steps`` gradients for each image, then up to ``rounds``
-times ``steps`` gradients and ``patches`` forward passes for those that are not given up.
+(arXiv:1912.00049). So each of the two continues from the other's best point. Near a local maximum of the
+margin a better one is found by small changes and short steps (iterated local search, Lourenco, Martin &
+Stuetzle 2003). Less budget should go to images that resist (arXiv:2203.05154).
 """
 
 import math
@@ -16,12 +16,14 @@ from pydantic import Field
 from torch import Tensor
 
 from robustlab.attacks import initialization
+from robustlab.attacks.apgd import ranked_class
 from robustlab.attacks.best_so_far import masked_write
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
 from robustlab.attacks.square import TRIES, repaint
+from robustlab.attacks.square_bumps import span
 from robustlab.core.spec import register
 
 _BLOCK = 10
@@ -29,15 +31,35 @@ _BLOCK = 10
 
 _SIDES = (3, 2, 4, 1, 5, 6)
 
+_NEAR_SEARCHES = 2
+"""Short searches near the best point in each round: once a window is drawn again, once single pixels."""
+
+_REDRAWN = 0.1
+"""The share of the pixels that are drawn again before a search near the best point."""
+
+_NEAR_LENGTH = 0.25
+"""The first step of such a search, as a fraction of eps; with longer steps it leaves the neighbourhood."""
+
+_FAR_EVERY = 4
+"""Every which round has a search from a point far away."""
+
+_RANKS = 3
+"""How many classes, after the most likely wrong one, the searches from far away aim at in turn."""
+
 
 @register("margin_search")
 class MarginSearch(GradientAttack):
-    """Alternates PGD from vertex starts with Square-style patches while the margin keeps shrinking.
+    """Alternates short PGD near the best point with Square-style patches while the margin keeps shrinking.
 
-    The search gives an image up if two conditions hold. The margin of its best point is more than ``keep`` of
-    the clean image's margin. And the last round lowered it by less than a tenth. ``keep`` shrinks by
-    ``tighten`` in each round. The rule depends neither on other images nor on a factor on the logits. In
-    ``max-loss`` mode no image is given up.
+    The survey comes first: gradient searches from points that are far apart, towards any class and towards
+    single ones. Then come rounds: searches near the best point, patches, and now and then a search from a
+    point far away. The attack gives an image up if two conditions hold. The margin of its best point is more
+    than ``keep`` of the clean image's margin. And the last round lowered it by less than a tenth. ``keep``
+    shrinks by ``tighten`` in each round. The rule depends neither on other images nor on a factor on the
+    logits. In ``max-loss`` mode no image is given up.
+
+    Budget: ``survey * steps + aims * steps / 2`` gradients for each image, then up to ``rounds`` times
+    ``steps * 5 / 4`` gradients and ``patches`` forward passes for those that are not given up.
     """
 
     norms = ("linf",)
@@ -48,6 +70,8 @@ class MarginSearch(GradientAttack):
 
     survey: Annotated[int, Field(ge=1)] = 2
     """Gradient searches for each image before any image is given up."""
+    aims: Annotated[int, Field(ge=0)] = 2
+    """Classes, after the most likely wrong one, at which the survey aims with half of the steps."""
     steps: Annotated[int, Field(ge=1)] = 20
     rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
@@ -60,15 +84,24 @@ class MarginSearch(GradientAttack):
 
     @property
     def passes(self) -> int:
-        return self.survey * self.steps + self.rounds * (self.steps + self.patches)
+        # The last point of a search takes a pass, too.
+        far, near = self.steps + 1, self._short + 1
+        rounds = self.rounds * (_NEAR_SEARCHES * near + self.patches) + self.rounds // _FAR_EVERY * far
+        return self.survey * far + self.aims * near + rounds
+
+    @property
+    def _short(self) -> int:
+        return max(1, self.steps // 2)
 
     def search(self, session: Session) -> None:
         clean = session.clean_loss("margin")
         state = _State(session.clean.clone(), clean, clean, clean, session.clean, session.clean, clean)
         for turn in range(self.survey):
-            state = _descend(session, state, self._loss(turn), self.steps, turn)
-            if session.finished:
-                return
+            state.points = _start(session, state, turn)
+            state = _descend(session, state, _loss(turn), self.steps)
+        for rank in range(1, self.aims + 1):
+            state.points = initialization.corner(session, -rank)
+            state = _aim(session, state, rank, self._short)
         for turn in range(self.rounds):
             # Not before the first patches: the gradients may be useless here.
             if session.early_stop and turn > 0:
@@ -78,11 +111,24 @@ class MarginSearch(GradientAttack):
             if session.finished:
                 return
             state.before = state.margin
-            state = _descend(session, state, self._loss(turn), self.steps, self.survey + turn)
+            if turn % _FAR_EVERY == _FAR_EVERY - 1:
+                state = self._far(session, state, turn)
+            for number in range(_NEAR_SEARCHES * turn, _NEAR_SEARCHES * (turn + 1)):
+                state.points = _near(session, state, number)
+                state = _descend(session, state, "margin", self._short, _NEAR_LENGTH)
             state = _patch(session, state, self.patches, turn)
 
-    def _loss(self, turn: int) -> Loss:
-        return "margin" if turn % 2 else "cross_entropy"
+    def _far(self, session: Session, state: "_State", turn: int) -> "_State":
+        """Search from a point far away: every second time towards a single class."""
+        half, single = divmod(turn // _FAR_EVERY, 2)
+        state.points = _start(session, state, self.survey + turn)
+        if single:
+            return _aim(session, state, 1 + half % _RANKS, self.steps)
+        return _descend(session, state, _loss(half), self.steps)
+
+
+def _loss(turn: int) -> Loss:
+    return "margin" if turn % 2 else "cross_entropy"
 
 
 @dataclass
@@ -96,6 +142,7 @@ class _State:
     points: Tensor
     gradient: Tensor
     draws: Tensor
+    toward: Tensor | None = None
 
     def keep(self, points: Tensor, margins: Tensor) -> None:
         better = margins > self.margin
@@ -103,26 +150,38 @@ class _State:
         self.margin = torch.where(better, margins, self.margin)
 
 
-def _descend(session: Session, state: _State, loss: Loss, steps: int, turn: int) -> _State:
-    """Take gradient steps of decreasing length; the very first search begins at the clean image."""
-    state.points = _start(session, state, turn)
+def _aim(session: Session, state: _State, rank: int, steps: int) -> _State:
+    """Search towards the wrong class of this rank on the clean image."""
+    toward = ranked_class(session, rank)
+    if (toward < 0).all():
+        return state  # there are fewer classes, or the attacker wants a single one
+    state.toward = toward
+    state = _descend(session, state, "margin", steps)
+    state.toward = None
+    return state
+
+
+def _descend(session: Session, state: _State, loss: Loss, steps: int, length: float = 1.0) -> _State:
+    """Take gradient steps of decreasing length, which begins at a fraction of eps."""
     for step in range(steps):
-        result = session.query(state.points, loss, gradient=True)
+        if session.finished:
+            return state
+        result = session.query(state.points, loss, toward=state.toward, gradient=True)
         state.gradient = result.ascent
         margins = session.measure("margin", state.points, result)
         state.keep(state.points, torch.where(result.valid, margins, -torch.inf))
         state = session.unfinished(state)
         if session.finished:
             return state
-        length = 0.5 * (1 + math.cos(math.pi * step / steps))
-        state.points = session.ascend(state.points, state.gradient, length)
+        share = length * 0.5 * (1 + math.cos(math.pi * step / steps))
+        state.points = session.ascend(state.points, state.gradient, share)
     state.keep(state.points, session.query(state.points, "margin").losses)
     return session.unfinished(state)
 
 
 def _start(session: Session, state: _State, turn: int) -> Tensor:
     """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn again."""
-    if turn == 0 and session.restart == 0:
+    if session.finished or (turn == 0 and session.restart == 0):
         return session.clean
     if turn % 3 == 1:
         return initialization.corner(session, turn)
@@ -131,6 +190,20 @@ def _start(session: Session, state: _State, turn: int) -> Tensor:
     shape = tuple(session.clean.shape[1:])
     redrawn = session.uniform("anew", turn, shape=shape) < 1 / 3
     return torch.where(redrawn, initialization.corner(session, turn), state.best)
+
+
+def _near(session: Session, state: _State, number: int) -> Tensor:
+    """Return the best point with a tenth of its pixels drawn again: a square window, or single pixels."""
+    shape = tuple(session.clean.shape[1:])
+    if number % 2:
+        redrawn = session.uniform("near", number, shape=shape) < _REDRAWN
+    else:
+        places = session.uniform("near", number, shape=(2,))
+        side = max(1, round(math.sqrt(_REDRAWN * shape[1] * shape[2])))
+        rows, columns = span(places[:, 0], side, shape[1]), span(places[:, 1], side, shape[2])
+        redrawn = (rows[:, :, None] * columns[:, None, :])[:, None] > 0
+    # Numbers from 0 on are those of `_start`.
+    return torch.where(redrawn, initialization.corner(session, -1000 - number), state.best)
 
 
 def _patch(session: Session, state: _State, count: int, turn: int) -> _State:
