@@ -163,9 +163,9 @@ def _aim(session: Session, state: _State, rank: int, steps: int) -> _State:
 
 def _descend(session: Session, state: _State, loss: Loss, steps: int, length: float = 1.0) -> _State:
     """Take gradient steps of decreasing length, which begins at a fraction of eps."""
+    if session.finished:
+        return state
     for step in range(steps):
-        if session.finished:
-            return state
         result = session.query(state.points, loss, toward=state.toward, gradient=True)
         state.gradient = result.ascent
         margins = session.measure("margin", state.points, result)
@@ -181,7 +181,7 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, length: fl
 
 def _start(session: Session, state: _State, turn: int) -> Tensor:
     """Return a corner, a pattern or, after these, the best point with a third of its pixels drawn again."""
-    if session.finished or (turn == 0 and session.restart == 0):
+    if turn == 0 and session.restart == 0:
         return session.clean
     if turn % 3 == 1:
         return initialization.corner(session, turn)
