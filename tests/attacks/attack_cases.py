@@ -36,6 +36,7 @@ from robustlab.attacks import (
     Restarts,
     RotationTranslation,
     SigmaZero,
+    SparseRS,
     Square,
     SteepestMinNorm,
 )
@@ -61,6 +62,7 @@ RANDOM: list[Attack] = [
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
     MarginSearch(survey=2, aims=1, steps=3, rounds=8, patches=7, keep=1.0, tighten=1.0),
     Square(queries=15),
+    SparseRS(queries=25),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
     SPSA(steps=3, pairs=6),
     HopSkipJump(steps=2, samples=10),
@@ -71,6 +73,7 @@ RANDOM: list[Attack] = [
     RandomPoints(count=4, draw="corners"),
     Restarts(attack=RandomPoints(count=2), times=2),
     IfMasked(attack=Square(queries=15), steps=1, points=20),
+    IfMasked(attack=SparseRS(queries=25), steps=1, points=20),
     IfShattered(attack=PGD(steps=3, rel_step_size=0.5), draws=3, agreement=1.0),
     IfShattered(attack=FMN(steps=6), draws=2, agreement=1.0),
 ]

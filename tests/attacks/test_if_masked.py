@@ -7,19 +7,28 @@ import torch
 from small_networks import mlp
 from torch import Tensor, nn
 
-from robustlab.attacks import IfMasked, Square
+from robustlab.attacks import Attack, IfMasked, SparseRS, Square
 from robustlab.attacks.gradient_agreement import LOOKS
 from robustlab.core import seeding
 from robustlab.core.errors import RobustlabError
 from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 QUERIES, STEPS, POINTS = 60, 6, 4
-SEARCH = Square(queries=QUERIES)
-ATTACK = IfMasked(attack=SEARCH, steps=STEPS, points=POINTS)
+ATTACK = IfMasked(attack=Square(queries=QUERIES), steps=STEPS, points=POINTS)
 TEST = 1 + LOOKS + STEPS + 1 + POINTS + 1
 """Forward passes of an image on which gradients lead somewhere: the clean one, the test, what is returned."""
 
-every_norm = pytest.mark.parametrize("threat", [Linf(eps=0.05), L2(eps=0.2), L1(eps=0.5)], ids=repr)
+every_norm = pytest.mark.parametrize(
+    "threat", [Linf(eps=0.05), L2(eps=0.2), L1(eps=0.5), L0(eps=1)], ids=repr
+)
+
+
+def search(threat: ThreatModel) -> Attack:
+    return next(one for one in (Square(queries=QUERIES), SparseRS(queries=QUERIES)) if one.supports(threat))
+
+
+def wrapped(threat: ThreatModel) -> IfMasked:
+    return IfMasked(attack=search(threat), steps=STEPS, points=POINTS)
 
 
 class Rounded(nn.Module):
@@ -58,7 +67,7 @@ def labels(model: nn.Module, images: Tensor) -> Tensor:
 def test_it_attacks_where_there_is_no_gradient(
     threat: ThreatModel, model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
-    result = ATTACK.run(model, images, labels, threat)
+    result = wrapped(threat).run(model, images, labels, threat)
     spent = result.forwards[~result.successes]
     masked = torch.arange(80)[~result.successes] >= 40
     assert len(spent) > 30
@@ -71,8 +80,8 @@ def test_it_attacks_where_there_is_no_gradient(
 def test_what_it_attacks_it_attacks_as_the_attack_would(
     threat: ThreatModel, model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
-    alone = SEARCH.run(model, images[40:], labels[40:], threat, ids=torch.arange(40, 80))
-    result = ATTACK.run(model, images[40:], labels[40:], threat, ids=torch.arange(40, 80))
+    alone = search(threat).run(model, images[40:], labels[40:], threat, ids=torch.arange(40, 80))
+    result = wrapped(threat).run(model, images[40:], labels[40:], threat, ids=torch.arange(40, 80))
     assert not (alone.successes & ~result.successes).any()
     assert alone.successes.any()
 

@@ -255,6 +255,7 @@ FROZEN_SPECS = {
     "gradient=exact())",
     "if_shattered(attack=fgsm(random_start=False, rel_step_size=None, gradient=exact()), draws=16, std=0.01, "
     "agreement=0.4)",
+    "sparse_rs(queries=5000, alpha=0.3, loss=margin)",
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
     "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
     "strided_cnn(hidden=100)",

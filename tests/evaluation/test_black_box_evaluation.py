@@ -131,7 +131,9 @@ def test_standard_takes_attacks_without_gradients_and_says_so(tmp_path: Path) ->
         ("l2(eps=1)", "labels", ["random_points", "hop_skip_jump"]),
         ("l1(eps=1)", "scores", ["random_points", "square"]),
         ("l1(eps=1)", "labels", ["random_points"]),
-        ("l0(eps=1)", "scores", ["random_points"]),
+        ("l0(eps=1)", "scores", ["random_points", "sparse_rs"]),
+        ("masked(threat=l0(eps=1), fixed=(0, 3))", "scores", ["random_points", "sparse_rs"]),
+        ("l0(eps=1)", "labels", ["random_points"]),
     ],
 )
 def test_every_threat_model_has_attacks(threat: str, answers: Any, expected: list[str]) -> None:

@@ -1,11 +1,16 @@
 """Ensembles: targets fit the classes, and lists of attacks read as they are written."""
 
+from collections.abc import Callable
+
 import pytest
+import torch
+from torch import Tensor, nn
 
 from robustlab.attacks import APGD, FGSM, PGD
+from robustlab.core import seeding
 from robustlab.core.errors import SpecError
 from robustlab.core.spec import parse
-from robustlab.evaluation.ensembles import AutoAttack, Ensemble, attack_list, resolved
+from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard, attack_list, resolved
 from robustlab.threats import L0, L2, Linf, ThreatModel
 
 
@@ -42,3 +47,33 @@ def test_fractions_in_specs() -> None:
     for wrong in ("linf(eps=1/0)", "linf(eps='a'/2)", "linf(eps=x/2)"):
         with pytest.raises(SpecError, match="is not a fraction"):
             parse(ThreatModel, wrong)
+
+
+class Rounded(nn.Module):
+    """Sees five levels of each value, so that its gradient is zero."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.model((images * 4).round() / 4)
+        return logits
+
+
+def test_within_l0_a_classifier_without_gradients_does_not_look_robust(
+    make_linear: Callable[..., nn.Module],
+) -> None:
+    linear = make_linear(classes=3, shape=(1, 5, 5), seed=3)
+    images = (seeding.uniform(3, torch.arange(40), (1, 5, 5)) * 4).round() / 4
+    with torch.no_grad():
+        labels = linear(images).argmax(dim=1)
+    # At these images, and wherever values are 0 or 1, both classifiers answer alike.
+    left = {}
+    for name, model in (("linear", linear), ("rounded", Rounded(linear).eval())):
+        robust = torch.ones(40, dtype=torch.bool)
+        for attack in Standard().stages(L0(eps=1), 3):
+            robust &= ~attack.run(model, images, labels, L0(eps=1)).successes
+        left[name] = robust
+    assert 5 < left["linear"].sum() < 35
+    assert torch.equal(left["linear"], left["rounded"])

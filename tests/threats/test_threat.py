@@ -219,3 +219,12 @@ def test_the_largest_distance_is_that_of_black_and_white() -> None:
 )
 def test_what_the_attacker_may_do_in_words(threat: ThreatModel, channels: int, said: str) -> None:
     assert threat.words(channels) == said
+
+
+def test_within_l0_a_fraction_of_a_value_does_not_count() -> None:
+    clean, ids, eps = torch.full((3, 1, 2, 3), 0.5), torch.arange(3), torch.tensor([0.5, 1.9, 2.0])
+    for images in (
+        L0(eps=3).project(torch.ones_like(clean), clean, eps),
+        L0(eps=3).random_start(clean, 1, ids, eps),
+    ):
+        assert L0(eps=3).distance(images, clean).tolist() == [0, 1, 2]

@@ -44,6 +44,7 @@ from robustlab.attacks.result import AttackResult
 from robustlab.attacks.rotation_translation import RotationTranslation
 from robustlab.attacks.session import Session
 from robustlab.attacks.sigma_zero import SigmaZero
+from robustlab.attacks.sparse_rs import SparseRS
 from robustlab.attacks.spsa import SPSA
 from robustlab.attacks.square import Square
 from robustlab.attacks.steepest_min_norm import SteepestMinNorm
@@ -92,6 +93,7 @@ __all__ = [
     "Session",
     "SigmaZero",
     "SmoothedGradient",
+    "SparseRS",
     "Square",
     "SteepestMinNorm",
     "SurrogateGradient",

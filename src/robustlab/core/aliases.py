@@ -55,6 +55,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "one_pixel",
         "onepixel",
     ),
+    "sparse_rs": ("sparsers", "rs_attack", "rsattack"),
     "spsa": ("nes", "zoo", "zoo_attack"),
     "square": ("square_attack", "sqr", "squareattack", "sq"),
     # threat models

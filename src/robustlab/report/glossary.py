@@ -45,6 +45,11 @@ _TERMS = {
         "a random search that changes square patches and keeps what helps; it needs no gradients, "
         "so it still works where they mislead",
     ),
+    "Sparse-RS": (
+        r"\bsparse rs\(",
+        "a random search that moves a few changed values to other places and keeps what helps; it needs no "
+        "gradients",
+    ),
     "FMN": (
         r"\bfmn\(",
         "a search for the nearest error, whose radius shrinks while it succeeds and grows while it fails",

@@ -67,4 +67,4 @@ class L0(ThreatModel):
         """Return a mask of the ``count`` (or eps) largest values of each image."""
         rank = values.flatten(1).argsort(dim=1, descending=True, stable=True).argsort(dim=1)
         number = torch.as_tensor(self.eps if count is None else count, device=values.device)
-        return (rank < number.view(-1, 1)).view_as(values)
+        return (rank <= number.view(-1, 1) - 1).view_as(values)

@@ -284,7 +284,7 @@ def test_without_attacks_by_gradient_it_is_a_warning(network: nn.Module, images:
     unbounded = replace(context, runner=replace(context.runner, threat=Unbounded()))
     assert look("no-gradient", unbounded).grade == "skip"
     few = look("no-gradient", replace(context, runner=replace(context.runner, threat=L0(eps=3))))
-    assert "random_points" in few.found
+    assert "random_points, sparse_rs" in few.found
     assert "square" not in few.found
 
 

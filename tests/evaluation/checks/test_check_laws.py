@@ -191,8 +191,7 @@ SKIPS: list[tuple[str, ThreatModel, str]] = [
     (
         "gradient-free-attack",
         L0(eps=1),
-        "robustlab has no search without gradients for l0; random-points and random-corners draw without any "
-        "search",
+        "square does not support l0; random-points and random-corners draw without any search",
     ),
     ("decision-based-attack", L0(eps=1), "robustlab has no attack by decisions alone for l0"),
     ("decision-based-attack", L1(eps=0.5), "robustlab has no attack by decisions alone for l1"),

@@ -34,8 +34,8 @@ class GradientFree(SurvivorCheck):
     def attack(self, runner: AttackRunner) -> Attack:
         if not SQUARE.supports(runner.threat):
             raise NotApplicable(
-                f"robustlab has no search without gradients for {runner.threat.inner.name}; "
-                "random-points and random-corners draw without any search"
+                f"square does not support {runner.threat.inner.name}; random-points and random-corners draw "
+                "without any search"
             )
         return SQUARE
 

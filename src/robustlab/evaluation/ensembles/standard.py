@@ -19,6 +19,7 @@ from robustlab.attacks import (
     RayS,
     RotationTranslation,
     SigmaZero,
+    SparseRS,
     Square,
 )
 from robustlab.attacks.corruption import Effect
@@ -35,12 +36,12 @@ class Standard(Ensemble):
     For Linf the last attack is `MarginSearch`, which replaces AutoAttack's last three members with a fraction
     of their passes. For L2 and L1 the last attacks are AutoAttack's, after searches for the nearest success.
     These take a few hundred passes an image, and find some successes that AutoAttack does not. For L0 it is
-    sigma-zero. Smoothed gradients and Square run only on images with masked gradients; on others they would
-    cost most and find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid
-    of rotations and translations.
+    sigma-zero. Smoothed gradients, Square and Sparse-RS run only on images with masked gradients. Without a
+    bound the ensemble is every corruption of MNIST-C, then the grid of rotations and translations.
 
-    On a black box random points come first, and then Square; if only labels are known, RayS for Linf and
-    HopSkipJump for L2. For L0, and for L1 by labels, robustlab has no such search: many random points alone.
+    On a black box random points come first, and then Square, or Sparse-RS for L0. If only labels are known,
+    it is RayS for Linf and HopSkipJump for L2. For L1 and L0 by labels robustlab has no such search: many
+    random points alone.
     """
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
@@ -52,18 +53,17 @@ class Standard(Ensemble):
         del classes
         if not threat.bounded:
             return self._unbounded()
-        search: Attack = Square(queries=5000, rescale=True)
-        if only_labels:
-            search = RayS(queries=5000) if RayS().supports(threat) else HopSkipJump(steps=20)
-        chance = (
-            RandomPoints(count=20, draw="corners") if search.supports(threat) else RandomPoints(count=1000)
-        )
-        return tuple(attack for attack in (chance, search) if attack.supports(threat))
+        by_scores = (Square(queries=5000, rescale=True), SparseRS(queries=5000))
+        by_labels = (RayS(queries=5000), HopSkipJump(steps=20))
+        for search in by_labels if only_labels else by_scores:
+            if search.supports(threat):
+                return RandomPoints(count=20, draw="corners"), search
+        return (RandomPoints(count=1000),)
 
     def _within(self, threat: ThreatModel, targets: int) -> tuple[Attack, ...]:
         blind, blind_twice = (IfMasked(attack=Square(queries=5000, restarts=count)) for count in (1, 2))
         if threat.discrete:
-            return PGD(steps=10), SigmaZero()
+            return PGD(steps=10), SigmaZero(), IfMasked(attack=SparseRS(queries=5000))
         if threat.sparse:
             few = min(TARGETS_L1, targets)
             return (
