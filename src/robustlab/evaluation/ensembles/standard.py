@@ -36,8 +36,10 @@ class Standard(Ensemble):
     For Linf the last attack is `MarginSearch`, which replaces AutoAttack's last three members with a fraction
     of their passes. For L2 and L1 the last attacks are AutoAttack's, after searches for the nearest success.
     These take a few hundred passes an image, and find some successes that AutoAttack does not. For L0 it is
-    sigma-zero. Smoothed gradients, Square and Sparse-RS run only on images with masked gradients. Without a
-    bound the ensemble is every corruption of MNIST-C, then the grid of rotations and translations.
+    sigma-zero, and then Sparse-RS, which breaks more images also where gradients are not masked. Smoothed
+    gradients and Square run only on images with masked gradients; on others they would cost most and find
+    very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid of rotations and
+    translations.
 
     On a black box random points come first, and then Square, or Sparse-RS for L0. If only labels are known,
     it is RayS for Linf and HopSkipJump for L2. For L1 and L0 by labels robustlab has no such search: many
@@ -63,7 +65,7 @@ class Standard(Ensemble):
     def _within(self, threat: ThreatModel, targets: int) -> tuple[Attack, ...]:
         blind, blind_twice = (IfMasked(attack=Square(queries=5000, restarts=count)) for count in (1, 2))
         if threat.discrete:
-            return PGD(steps=10), SigmaZero(), IfMasked(attack=SparseRS(queries=5000))
+            return PGD(steps=10), SigmaZero(), SparseRS(queries=5000)
         if threat.sparse:
             few = min(TARGETS_L1, targets)
             return (
