@@ -10,6 +10,7 @@ from robustlab.attacks.criteria import Criterion, Misclassified, Observation, Ta
 from robustlab.attacks.cw import CW
 from robustlab.attacks.ddn import DDN
 from robustlab.attacks.deepfool import DeepFool
+from robustlab.attacks.distance_search import DistanceSearch
 from robustlab.attacks.ead import EAD
 from robustlab.attacks.fab import FAB
 from robustlab.attacks.fgsm import FGSM
@@ -68,6 +69,7 @@ __all__ = [
     "Corruption",
     "Criterion",
     "DeepFool",
+    "DistanceSearch",
     "EOTGradient",
     "ExactGradient",
     "FGSMLiteralClamp",

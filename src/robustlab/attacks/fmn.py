@@ -12,6 +12,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from robustlab.attacks.best_so_far import masked_write
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import cosine
@@ -42,43 +43,80 @@ class FMN(GradientAttack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        state = _State(
+        follow_boundary(session, Walk.start(session, self.step_size), self.steps, self.gamma)
+
+
+@dataclass
+class Walk:
+    """The walk along the boundary of each active image.
+
+    Attributes:
+        points: (n, C, H, W) where it is.
+        radius: (n,) of the ball that it stays in.
+        length: (n,) the L2 length of its first step.
+        toward: (n,) the class that it moves towards, or None: any.
+        nearest: (n, C, H, W) the nearest success; the clean image before the first one.
+        distance: (n,) its distance; infinite before the first one.
+    """
+
+    points: Tensor
+    radius: Tensor
+    length: Tensor
+    toward: Tensor | None
+    nearest: Tensor
+    distance: Tensor
+    losses: Tensor
+    reached: Tensor
+    gradient: Tensor
+
+    @classmethod
+    def start(cls, session: Session, length: float) -> "Walk":
+        """Return a walk that begins at the clean images, with no success yet."""
+        return cls(
             points=session.clean,
             radius=torch.full_like(session.eps, 1.0 if session.threat.discrete else torch.inf),
-            nearest=torch.full_like(session.eps, torch.inf),
+            length=torch.full_like(session.eps, length),
+            toward=None,
+            nearest=session.clean.clone(),
+            distance=torch.full_like(session.eps, torch.inf),
             losses=torch.zeros_like(session.eps),
             reached=torch.zeros_like(session.labels, dtype=torch.bool),
             gradient=session.clean,
         )
-        for step in range(self.steps):
-            result = session.query(state.points, "margin", gradient=True)
-            state.losses, state.reached, state.gradient = result.losses, result.reached, result.ascent
-            state = session.unfinished(state)
-            if session.finished:
-                return
-            share = step / self.steps
-            _resize(state, session, cosine(self.gamma, _LAST_GAMMA, share))
-            length = self.step_size * cosine(1.0, _LAST_STEP, share)
-            moved = _EUCLIDEAN.ascend(state.points, state.gradient, length)
-            if not session.threat.projects_exactly:
-                # Clip before the projection too: otherwise values outside [0, 1] use up the radius.
-                moved = moved.clamp(0.0, 1.0)
-            if not session.threat.discrete:
-                moved = _outwards(moved, state.radius, session)
-            state.points = session.threat.project(moved, session.clean, state.radius)
-        session.query(state.points, "margin")
+
+    def note(self, distance: Tensor) -> None:
+        """Keep the points, which lie at distances (n,), where they are nearer successes."""
+        nearer = self.reached & (distance < self.distance)
+        masked_write(self.nearest, torch.arange(len(nearer), device=nearer.device), self.points, nearer)
+        self.distance = torch.where(nearer, distance, self.distance)
 
 
-@dataclass
-class _State:
-    """The values that FMN keeps for each active image."""
+def follow_boundary(session: Session, walk: Walk, steps: int, gamma: float) -> Walk:
+    """Take the steps; the last one is a hundredth of the first.
 
-    points: Tensor
-    radius: Tensor
-    nearest: Tensor
-    losses: Tensor
-    reached: Tensor
-    gradient: Tensor
+    Returns:
+        The walk of the images that are not finished.
+    """
+    for step in range(steps):
+        result = session.query(walk.points, "margin", toward=walk.toward, gradient=True)
+        walk.losses, walk.reached, walk.gradient = result.losses, result.reached, result.ascent
+        walk = session.unfinished(walk)
+        if session.finished:
+            return walk
+        share = step / steps
+        distance = session.threat.distance(walk.points, session.clean)
+        walk.note(distance)
+        _resize(walk, session, distance, cosine(gamma, _LAST_GAMMA, share))
+        moved = _EUCLIDEAN.ascend(walk.points, walk.gradient, walk.length * cosine(1.0, _LAST_STEP, share))
+        if not session.threat.projects_exactly:
+            # Clip before the projection too: otherwise values outside [0, 1] use up the radius.
+            moved = moved.clamp(0.0, 1.0)
+        if not session.threat.discrete:
+            moved = _outwards(moved, walk.radius, session)
+        walk.points = session.threat.project(moved, session.clean, walk.radius)
+    walk.reached = session.query(walk.points, "margin").reached
+    walk.note(session.threat.distance(walk.points, session.clean))
+    return session.unfinished(walk)
 
 
 def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:
@@ -91,17 +129,14 @@ def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:
     return session.clean + per_image(stretch, moved) * (moved - session.clean)
 
 
-def _resize(state: _State, session: Session, gamma: float) -> None:
+def _resize(walk: Walk, session: Session, distance: Tensor, gamma: float) -> None:
     """Shrink the radius after a success, else grow it; before any success, to the estimated boundary."""
-    distance = session.threat.distance(state.points, session.clean)
-    state.nearest = torch.where(state.reached, state.nearest.minimum(distance), state.nearest)
-    has_success = state.nearest.isfinite()
-    smaller, larger = state.radius * (1 - gamma), state.radius * (1 + gamma)
+    smaller, larger = walk.radius * (1 - gamma), walk.radius * (1 + gamma)
     if session.threat.discrete:
-        smaller = smaller.floor().minimum(state.radius - 1).clamp(min=0.0)
-        larger = larger.floor().maximum(state.radius + 1)
+        smaller = smaller.floor().minimum(walk.radius - 1).clamp(min=0.0)
+        larger = larger.floor().maximum(walk.radius + 1)
     else:
-        ahead = state.losses.abs() / session.threat.dual_norm(state.gradient)
+        ahead = walk.losses.abs() / session.threat.dual_norm(walk.gradient)
         # Larger than the estimate by gamma: otherwise a step would reach a flat boundary but never cross it.
-        larger = torch.where(has_success, larger, (distance + ahead) * (1 + gamma))
-    state.radius = torch.where(state.reached, smaller.minimum(state.nearest), larger)
+        larger = torch.where(walk.distance.isfinite(), larger, (distance + ahead) * (1 + gamma))
+    walk.radius = torch.where(walk.reached, smaller.minimum(walk.distance), larger)
