@@ -9,6 +9,7 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.errors import RobustlabError
 from robustlab.core.logits import finite
+from robustlab.core.threads import begin_work
 
 
 @torch.no_grad()
@@ -61,6 +62,7 @@ def responses(
     """
 
     def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        begin_work(batch)
         logits, valid = finite(torch.stack([model(batch) for _ in range(eot_samples)]))
         mean = logits.softmax(dim=2).mean(dim=0)
         alone = logits[0] if eot_samples == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()

@@ -1,0 +1,168 @@
+"""How many threads torch computes with: the number that is the fastest now, found by timing the work itself.
+
+Threads wait for each other at the end of every operation. Beside another process that needs a core, two of
+them may take three times as long as one (LOG.md, "Threads by measurement").
+"""
+
+import os
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from robustlab.core.errors import SetupError
+from robustlab.core.text import shown
+
+VARIABLE = "ROBUSTLAB_THREADS"
+"""The environment variable that fixes the number of threads, with the value ``fixed``."""
+
+THREADS_USED = "threads_used"
+"""The name of the seconds for each number of threads in the record of a stage."""
+
+_PIECES, _ENOUGH = 5, 0.2
+"""A trial gives each number of threads so many pieces of work, or fewer that take so many seconds."""
+
+_BETWEEN, _COST = 1.0, 0.03
+"""Seconds of work from one trial to the next at least; the share of all time that trials may cost."""
+
+
+class ThreadChooser:
+    """Chooses the number of threads for pieces of work, such as passes and training steps.
+
+    Outside of pieces torch has the number of threads that the caller or a user's code has set. It is the
+    largest number for the pieces.
+
+    Args:
+        clock: returns the time in seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.counters: list[dict[int, float]] = []
+        self._clock, self._most = clock, 0
+        self._choices: dict[Hashable, _Choice] = {}
+        self._piece: tuple[_Choice, int, float] | None = None
+
+    def begin(self, kind: Hashable) -> None:
+        """End the piece before and begin another one; pieces of a kind take about the same time."""
+        self.end()
+        most = torch.get_num_threads()
+        if most != self._most:
+            self._most, self._choices = most, {}
+        choice = self._choices.setdefault(kind, _Choice(_candidates(most)))
+        threads = choice.next()
+        torch.set_num_threads(threads)
+        self._piece = choice, threads, self._clock()
+
+    def end(self) -> None:
+        """End the piece, if one has begun."""
+        if self._piece is None:
+            return
+        choice, threads, started = self._piece
+        self._piece = None
+        seconds = self._clock() - started
+        choice.took(threads, seconds)
+        for counter in self.counters:
+            counter[threads] = counter.get(threads, 0.0) + seconds
+        if torch.get_num_threads() == threads:  # else a user's code has set another number
+            torch.set_num_threads(self._most)
+
+
+class _Choice:
+    """The number of threads for a kind of work: a trial, then the fastest one until the next trial."""
+
+    def __init__(self, candidates: tuple[int, ...]) -> None:
+        self._times: dict[int, list[float]] = {threads: [] for threads in candidates}
+        self._best, self._left = candidates[0], 0.0
+
+    def next(self) -> int:
+        """Return the number of threads for the next piece."""
+        if self._left > 0:
+            return self._best
+        return min(self._times, key=lambda threads: len(self._times[threads]))  # in turns
+
+    def took(self, threads: int, seconds: float) -> None:
+        """Take the time of a piece into account."""
+        if self._left > 0:
+            self._left -= seconds
+            return
+        self._times[threads].append(seconds)
+        if all(len(times) >= _PIECES or sum(times) >= _ENOUGH for times in self._times.values()):
+            usual = {number: median(times) for number, times in self._times.items()}
+            self._best = min(usual, key=lambda number: usual[number])
+            lost = sum(len(self._times[each]) * (time - usual[self._best]) for each, time in usual.items())
+            self._left = max(_BETWEEN, lost / _COST)
+            self._times = {number: [] for number in usual}
+
+
+def _candidates(most: int) -> tuple[int, ...]:
+    """Return the numbers of threads to try, the largest first."""
+    return (most,) if fixed() else tuple(sorted({most, most // 2 if most > 4 else 1, 1}, reverse=True))
+
+
+def fixed() -> bool:
+    """Return whether the user wants the same number of threads for all work.
+
+    Raises:
+        SetupError: the environment variable has an unknown value.
+    """
+    value = os.environ.get(VARIABLE, "")
+    if value not in {"", "fixed", "measured"}:
+        raise SetupError(f"{VARIABLE} must be fixed or measured, found {shown(value)}")
+    return value == "fixed"
+
+
+_chooser: ContextVar[ThreadChooser | None] = ContextVar("chooses the number of threads", default=None)
+
+
+@contextmanager
+def measured_threads(most: int | None = None) -> Iterator[dict[int, float]]:
+    """Let work inside the block that is announced by `begin_work` use the number of threads that is faster.
+
+    At the end torch has as many threads as before. A block inside another one uses its measurements.
+
+    Args:
+        most: the largest number of threads; default: torch's.
+
+    Yields:
+        A dictionary that fills with the seconds of work for each number of threads.
+    """
+    outer, used = _chooser.get(), dict[int, float]()
+    chooser = ThreadChooser() if outer is None else outer
+    chooser.end()
+    before = torch.get_num_threads()
+    if most is not None:
+        torch.set_num_threads(most)
+    chooser.counters.append(used)
+    token = _chooser.set(chooser)
+    try:
+        yield used
+    finally:
+        _chooser.reset(token)
+        chooser.end()
+        chooser.counters.pop()
+        if most is not None:
+            torch.set_num_threads(before)
+
+
+def begin_work(on: Tensor, kind: Hashable = "pass") -> None:
+    """Announce a piece of work on a batch (N, ...), such as a pass; it lasts until the next one begins.
+
+    Outside of `measured_threads`, or on a GPU, this does nothing.
+    """
+    chooser = _chooser.get()
+    if chooser is not None and on.device.type == "cpu":
+        chooser.begin((kind, on.dtype, on.requires_grad, on.shape[1:], len(on).bit_length()))
+
+
+def shares(records: Iterable[Mapping[int, float] | Mapping[str, float]]) -> dict[int, float]:
+    """Return the share of the time for each number of threads, from records of seconds."""
+    total: dict[int, float] = {}
+    for record in records:
+        for threads, seconds in record.items():
+            total[int(threads)] = total.get(int(threads), 0.0) + seconds
+    whole = sum(total.values())
+    return {threads: total[threads] / whole for threads in sorted(total)} if whole > 0 else {}
