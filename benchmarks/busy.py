@@ -2,8 +2,9 @@
 
     python benchmarks/busy.py
     python benchmarks/busy.py --neighbours 2 --rounds 3 pgd epoch
+    python benchmarks/busy.py --neighbours 0             # quiet alone
 
-It starts the neighbours itself: processes that use one core each. Run it on a machine that is quiet otherwise.
+It starts the neighbours itself, processes that use one core each, on a machine that is quiet otherwise.
 """
 
 import argparse
@@ -92,7 +93,7 @@ def main() -> None:
     most = torch.get_num_threads()
     print(f"{device.describe('cpu')}, torch {torch.__version__}; seconds, means of {options.rounds} rounds")
     print("work      neighbours   1 thread   all   measured   ratio to the better")
-    for count in (0, options.neighbours):
+    for count in sorted({0, options.neighbours}):
         with neighbours(count):
             for name in options.kinds or kinds:
                 kinds[name]()  # kernels are made at the first call

@@ -44,6 +44,7 @@ class ThreadChooser:
         self.counters: list[dict[int, float]] = []
         self._clock, self._most = clock, 0
         self._choices: dict[Hashable, _Choice] = {}
+        self._known: int | None = None
         self._piece: tuple[_Choice, int, float] | None = None
 
     def begin(self, kind: Hashable) -> None:
@@ -51,8 +52,10 @@ class ThreadChooser:
         self.end()
         most = torch.get_num_threads()
         if most != self._most:
-            self._most, self._choices = most, {}
-        choice = self._choices.setdefault(kind, _Choice(_candidates(most)))
+            self._most, self._choices, self._known = most, {}, None
+        if kind not in self._choices:
+            self._choices[kind] = _Choice(_candidates(most), self._known)
+        choice = self._choices[kind]
         threads = choice.next()
         torch.set_num_threads(threads)
         self._piece = choice, threads, self._clock()
@@ -64,7 +67,8 @@ class ThreadChooser:
         choice, threads, started = self._piece
         self._piece = None
         seconds = self._clock() - started
-        choice.took(threads, seconds)
+        if choice.took(threads, seconds):
+            self._known = choice.best
         for counter in self.counters:
             counter[threads] = counter.get(threads, 0.0) + seconds
         if torch.get_num_threads() == threads:  # else a user's code has set another number
@@ -72,30 +76,47 @@ class ThreadChooser:
 
 
 class _Choice:
-    """The number of threads for a kind of work: a trial, then the fastest one until the next trial."""
+    """The number of threads for a kind of work: trials, and after each the fastest number for a while.
 
-    def __init__(self, candidates: tuple[int, ...]) -> None:
+    Args:
+        candidates: the numbers to try.
+        known: the fastest number for another kind, which is used until the first trial; None: begin with it.
+    """
+
+    def __init__(self, candidates: tuple[int, ...], known: int | None) -> None:
+        self.best = known
+        self._left = 0.0 if known is None else _BETWEEN
         self._times: dict[int, list[float]] = {threads: [] for threads in candidates}
-        self._best, self._left = candidates[0], 0.0
 
     def next(self) -> int:
         """Return the number of threads for the next piece."""
-        if self._left > 0:
-            return self._best
-        return min(self._times, key=lambda threads: len(self._times[threads]))  # in turns
+        if self.best is not None and self._left > 0:
+            return self.best
+        pending = [threads for threads, times in self._times.items() if not self._is_settled(times)]
+        return min(pending, key=lambda threads: len(self._times[threads]))  # in turns
 
-    def took(self, threads: int, seconds: float) -> None:
-        """Take the time of a piece into account."""
+    def took(self, threads: int, seconds: float) -> bool:
+        """Take the time of a piece into account; return whether a trial has ended."""
         if self._left > 0:
             self._left -= seconds
-            return
+            return False
         self._times[threads].append(seconds)
-        if all(len(times) >= _PIECES or sum(times) >= _ENOUGH for times in self._times.values()):
+        ended = all(self._is_settled(times) for times in self._times.values())
+        if ended:
             usual = {number: median(times) for number, times in self._times.items()}
-            self._best = min(usual, key=lambda number: usual[number])
-            lost = sum(len(self._times[each]) * (time - usual[self._best]) for each, time in usual.items())
+            self.best = best = min(usual, key=lambda number: usual[number])
+            lost = sum(len(self._times[number]) * (usual[number] - usual[best]) for number in usual)
             self._left = max(_BETWEEN, lost / _COST)
             self._times = {number: [] for number in usual}
+        return ended
+
+    def _is_settled(self, times: list[float]) -> bool:
+        """Return whether a number of threads needs no further piece in this trial."""
+        if not times or not all(self._times.values()):
+            return False
+        # The first piece of a number may include the making of its kernels.
+        slow = min(times) > (1 + 3 / len(times)) * min(map(min, self._times.values()))
+        return slow or len(times) >= _PIECES or sum(times) >= _ENOUGH
 
 
 def _candidates(most: int) -> tuple[int, ...]:
