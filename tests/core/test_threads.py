@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from robustlab.attacks import PGD
+from robustlab.core import threads
 from robustlab.core.errors import SetupError
 from robustlab.core.isolation import own_settings
 from robustlab.core.threads import VARIABLE, ThreadChooser, begin_work, measured_threads, shares
@@ -17,7 +18,8 @@ Seconds = Callable[[int], float]
 
 
 @pytest.fixture(autouse=True)
-def two_threads() -> Iterator[None]:
+def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(threads._own, "chooser", ThreadChooser())
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield
@@ -47,12 +49,12 @@ def used_by(
     return used
 
 
-def quiet(threads: int) -> float:
-    return 0.01 / threads
+def quiet(number: int) -> float:
+    return 0.01 / number
 
 
-def busy(threads: int) -> float:
-    return 0.01 if threads == 1 else 0.04
+def busy(number: int) -> float:
+    return 0.01 if number == 1 else 0.04
 
 
 @pytest.mark.parametrize(("took", "best"), [(quiet, 2), (busy, 1)])
@@ -74,7 +76,7 @@ def test_the_choice_follows_the_neighbours() -> None:
 
 def test_trials_cost_little() -> None:
     clock = Clock()
-    used = used_by(ThreadChooser(clock), clock, lambda threads: 0.001 if threads == 1 else 0.1, 50_000)
+    used = used_by(ThreadChooser(clock), clock, lambda number: 0.001 if number == 1 else 0.1, 50_000)
     lost = 0.099 * used.count(2)
     assert used.count(2) > 1
     assert lost < 0.05 * clock.now
@@ -82,8 +84,15 @@ def test_trials_cost_little() -> None:
 
 def test_a_long_piece_is_tried_once() -> None:
     clock = Clock()
-    used = used_by(ThreadChooser(clock), clock, lambda threads: 3.0 if threads == 1 else 9.0, 20)
+    used = used_by(ThreadChooser(clock), clock, lambda number: 3.0 if number == 1 else 9.0, 20)
     assert used == [2] + 19 * [1]
+
+
+def test_a_long_piece_does_not_wait_for_one_of_many_threads() -> None:
+    torch.set_num_threads(16)
+    clock = Clock()
+    used = used_by(ThreadChooser(clock), clock, lambda number: 16.0 / number, 20)
+    assert used == [16, 8] + 18 * [16]
 
 
 def test_each_kind_of_work_has_a_choice_of_its_own() -> None:
@@ -136,9 +145,11 @@ def test_the_callers_number_is_restored() -> None:
             begin_work(images)
             assert torch.get_num_threads() == 1
         assert torch.get_num_threads() == 2
-        for _ in range(2):
+        seen = set()
+        for _ in range(9):
             begin_work(images)
-        assert torch.get_num_threads() == 1  # in a trial
+            seen.add(torch.get_num_threads())
+        assert seen == {1, 2}
         with own_settings():
             assert torch.get_num_threads() == 2
         with pytest.raises(KeyError), measured_threads(4):

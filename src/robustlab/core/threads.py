@@ -5,10 +5,10 @@ them may take three times as long as one (LOG.md, "Threads by measurement").
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
 from statistics import median
 
 import torch
@@ -25,6 +25,9 @@ THREADS_USED = "threads_used"
 
 _PIECES, _ENOUGH = 5, 0.2
 """A trial gives each number of threads so many pieces of work, or fewer that take so many seconds."""
+
+_FEWER, _LONGEST = 4, 1.0
+"""A number below the best one's part of so much is tried if a piece can't take more seconds than this."""
 
 _BETWEEN, _COST = 1.0, 0.03
 """Seconds of work from one trial to the next at least; the share of all time that trials may cost."""
@@ -44,18 +47,17 @@ class ThreadChooser:
         self.counters: list[dict[int, float]] = []
         self._clock, self._most = clock, 0
         self._choices: dict[Hashable, _Choice] = {}
-        self._known: int | None = None
+        self._known: dict[tuple[int, ...], int | None] = {}
         self._piece: tuple[_Choice, int, float] | None = None
 
     def begin(self, kind: Hashable) -> None:
         """End the piece before and begin another one; pieces of a kind take about the same time."""
         self.end()
-        most = torch.get_num_threads()
-        if most != self._most:
-            self._most, self._choices, self._known = most, {}, None
-        if kind not in self._choices:
-            self._choices[kind] = _Choice(_candidates(most), self._known)
-        choice = self._choices[kind]
+        self._most = torch.get_num_threads()
+        candidates = _candidates(self._most)
+        if (candidates, kind) not in self._choices:
+            self._choices[candidates, kind] = _Choice(candidates, self._known.get(candidates))
+        choice = self._choices[candidates, kind]
         threads = choice.next()
         torch.set_num_threads(threads)
         self._piece = choice, threads, self._clock()
@@ -68,7 +70,7 @@ class ThreadChooser:
         self._piece = None
         seconds = self._clock() - started
         if choice.took(threads, seconds):
-            self._known = choice.best
+            self._known[choice.candidates] = choice.best
         for counter in self.counters:
             counter[threads] = counter.get(threads, 0.0) + seconds
         if torch.get_num_threads() == threads:  # else a user's code has set another number
@@ -84,7 +86,7 @@ class _Choice:
     """
 
     def __init__(self, candidates: tuple[int, ...], known: int | None) -> None:
-        self.best = known
+        self.candidates, self.best = candidates, known
         self._left = 0.0 if known is None else _BETWEEN
         self._times: dict[int, list[float]] = {threads: [] for threads in candidates}
 
@@ -92,8 +94,7 @@ class _Choice:
         """Return the number of threads for the next piece."""
         if self.best is not None and self._left > 0:
             return self.best
-        pending = [threads for threads, times in self._times.items() if not self._is_settled(times)]
-        return min(pending, key=lambda threads: len(self._times[threads]))  # in turns
+        return min(self._pending(), key=lambda number: len(self._times[number]))  # in turns
 
     def took(self, threads: int, seconds: float) -> bool:
         """Take the time of a piece into account; return whether a trial has ended."""
@@ -101,22 +102,31 @@ class _Choice:
             self._left -= seconds
             return False
         self._times[threads].append(seconds)
-        ended = all(self._is_settled(times) for times in self._times.values())
-        if ended:
-            usual = {number: median(times) for number, times in self._times.items()}
-            self.best = best = min(usual, key=lambda number: usual[number])
-            lost = sum(len(self._times[number]) * (usual[number] - usual[best]) for number in usual)
-            self._left = max(_BETWEEN, lost / _COST)
-            self._times = {number: [] for number in usual}
-        return ended
-
-    def _is_settled(self, times: list[float]) -> bool:
-        """Return whether a number of threads needs no further piece in this trial."""
-        if not times or not all(self._times.values()):
+        if self._pending():
             return False
-        # The first piece of a number may include the making of its kernels.
-        slow = min(times) > (1 + 3 / len(times)) * min(map(min, self._times.values()))
-        return slow or len(times) >= _PIECES or sum(times) >= _ENOUGH
+        usual = {number: median(times) for number, times in self._times.items() if times}
+        self.best = best = min(usual, key=lambda number: usual[number])
+        lost = sum(len(self._times[number]) * (usual[number] - usual[best]) for number in usual)
+        self._left = max(_BETWEEN, lost / _COST)
+        self._times = {number: [] for number in self.candidates}
+        return True
+
+    def _pending(self) -> list[int]:
+        """Return the numbers of threads that need more pieces in this trial."""
+        tried = {number: min(times) for number, times in self._times.items() if times}
+        if not tried:
+            return [*self.candidates]
+        best = min(tried, key=lambda number: tried[number])
+
+        def pending(number: int, times: list[float]) -> bool:
+            if not times:
+                # A long piece on one of many threads would cost more than all that may be won.
+                return number * _FEWER >= best or tried[best] * best / number < _LONGEST
+            # The first piece of a number may include the making of its kernels.
+            slow = len(tried) > 1 and tried[number] > (1 + 3 / len(times)) * tried[best]
+            return not slow and len(times) < _PIECES and sum(times) < _ENOUGH
+
+        return [number for number, times in self._times.items() if pending(number, times)]
 
 
 def _candidates(most: int) -> tuple[int, ...]:
@@ -136,14 +146,21 @@ def fixed() -> bool:
     return value == "fixed"
 
 
-_chooser: ContextVar[ThreadChooser | None] = ContextVar("chooses the number of threads", default=None)
+class _Own(threading.local):
+    """The chooser of a thread of Python; torch keeps a number of threads for each of them."""
+
+    def __init__(self) -> None:
+        self.chooser = ThreadChooser()
+
+
+_own = _Own()
 
 
 @contextmanager
 def measured_threads(most: int | None = None) -> Iterator[dict[int, float]]:
     """Let work inside the block that is announced by `begin_work` use the number of threads that is faster.
 
-    At the end torch has as many threads as before. A block inside another one uses its measurements.
+    At the end torch has as many threads as before. Later blocks use the measurements of earlier ones.
 
     Args:
         most: the largest number of threads; default: torch's.
@@ -151,18 +168,15 @@ def measured_threads(most: int | None = None) -> Iterator[dict[int, float]]:
     Yields:
         A dictionary that fills with the seconds of work for each number of threads.
     """
-    outer, used = _chooser.get(), dict[int, float]()
-    chooser = ThreadChooser() if outer is None else outer
+    chooser, used = _own.chooser, dict[int, float]()
     chooser.end()
     before = torch.get_num_threads()
     if most is not None:
         torch.set_num_threads(most)
     chooser.counters.append(used)
-    token = _chooser.set(chooser)
     try:
         yield used
     finally:
-        _chooser.reset(token)
         chooser.end()
         chooser.counters.pop()
         if most is not None:
@@ -174,8 +188,8 @@ def begin_work(on: Tensor, kind: Hashable = "pass") -> None:
 
     Outside of `measured_threads`, or on a GPU, this does nothing.
     """
-    chooser = _chooser.get()
-    if chooser is not None and on.device.type == "cpu":
+    chooser = _own.chooser
+    if chooser.counters and on.device.type == "cpu":
         chooser.begin((kind, on.dtype, on.requires_grad, on.shape[1:], len(on).bit_length()))
 
 
