@@ -74,6 +74,14 @@ def test_the_choice_follows_the_neighbours() -> None:
         assert used[-100:].count(best) > 80
 
 
+def test_a_choice_that_turns_out_slow_is_tried_again_at_once() -> None:
+    clock = Clock()
+    chooser = ThreadChooser(clock)
+    used_by(chooser, clock, lambda number: 10.0 if number == 1 else 2.5, 2)  # the next trial is far away
+    used = used_by(chooser, clock, lambda number: 2.5 if number == 1 else 30.0, 20)
+    assert used[-15:] == [1] * 15
+
+
 def test_trials_cost_little() -> None:
     clock = Clock()
     used = used_by(ThreadChooser(clock), clock, lambda number: 0.001 if number == 1 else 0.1, 50_000)

@@ -4,6 +4,7 @@ Threads wait for each other at the end of every operation. Beside another proces
 them may take three times as long as one (LOG.md, "Threads by measurement").
 """
 
+import math
 import os
 import threading
 import time
@@ -31,6 +32,9 @@ _FEWER, _LONGEST = 4, 1.0
 
 _BETWEEN, _COST = 1.0, 0.03
 """Seconds of work from one trial to the next at least; the share of all time that trials may cost."""
+
+_SLOWER = 3.0
+"""The next trial comes at once when pieces take so many times as long as in the last one."""
 
 
 class ThreadChooser:
@@ -88,6 +92,7 @@ class _Choice:
     def __init__(self, candidates: tuple[int, ...], known: int | None) -> None:
         self.candidates, self.best = candidates, known
         self._left = 0.0 if known is None else _BETWEEN
+        self._usual, self._late = math.inf, 0.0
         self._times: dict[int, list[float]] = {threads: [] for threads in candidates}
 
     def next(self) -> int:
@@ -100,6 +105,9 @@ class _Choice:
         """Take the time of a piece into account; return whether a trial has ended."""
         if self._left > 0:
             self._left -= seconds
+            self._late = max(0.0, self._late + seconds - _SLOWER * self._usual)
+            if self._late > max(_ENOUGH, _SLOWER * self._usual):
+                self._left = 0.0
             return False
         self._times[threads].append(seconds)
         if self._pending():
@@ -107,7 +115,7 @@ class _Choice:
         usual = {number: median(times) for number, times in self._times.items() if times}
         self.best = best = min(usual, key=lambda number: usual[number])
         lost = sum(len(self._times[number]) * (usual[number] - usual[best]) for number in usual)
-        self._left = max(_BETWEEN, lost / _COST)
+        self._left, self._usual, self._late = max(_BETWEEN, lost / _COST), usual[best], 0.0
         self._times = {number: [] for number in self.candidates}
         return True
 
