@@ -18,9 +18,11 @@ from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
 
+import robustlab  # before torch: it sets how long the threads wait for each other in a busy loop
+
+# isort: split
 import torch
 
-import robustlab
 from robustlab.attacks import PGD
 from robustlab.core import device, threads
 from robustlab.core.progress import Progress
