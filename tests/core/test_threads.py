@@ -19,6 +19,7 @@ Seconds = Callable[[int], float]
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(VARIABLE, "measured")
     monkeypatch.setattr(threads._own, "chooser", ThreadChooser())
     before = torch.get_num_threads()
     torch.set_num_threads(2)

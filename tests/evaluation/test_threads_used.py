@@ -18,6 +18,7 @@ from robustlab.runs.run import load_run
 
 @pytest.fixture(autouse=True)
 def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv(threads.VARIABLE, "measured")
     monkeypatch.setattr(threads._own, "chooser", threads.ThreadChooser())
     before = torch.get_num_threads()
     torch.set_num_threads(2)
