@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from robustlab.core import seeding, spec
 from robustlab.core.device import Compute
 from robustlab.core.spec import units
+from robustlab.core.threads import VARIABLE
 from robustlab.data import MNIST, ImageSource, Split, Splits, load_dataset, search_path
 from robustlab.data.places import ENVIRONMENT
 from robustlab.models import CNN, Shape
@@ -25,6 +26,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # The workers share the cores, where threads of theirs would only wait for each other. A process that a
     # test starts keeps as many threads as its users give it.
     torch.set_num_threads(1)
+
+# Only with the same number of threads are the same weights the same bits; also in processes that tests start.
+os.environ[VARIABLE] = "fixed"
 
 _LONGEST = (
     "test_kill_and_resume.py",

@@ -15,6 +15,7 @@ from robustlab.core.calling import calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import Numbers, as_images, as_numbers, as_radii, check_eval_mode
 from robustlab.core.own_dtype import in_own_dtype
+from robustlab.core.threads import begin_work
 from robustlab.threats import ThreatModel, as_threat
 
 
@@ -52,6 +53,7 @@ class AttackInput:
             RobustlabError: an argument is refused, as `Attack.run` describes.
         """
         threat, images = as_threat(threat), as_images(images)
+        begin_work(images, "input")
         labels = as_numbers("labels", labels, images)
         targets = None if targets is None else as_numbers("targets", targets, images)
         if targets is not None and criterion != "misclassified":

@@ -13,6 +13,7 @@ from robustlab.core.calling import ask, calling
 from robustlab.core.errors import RobustlabError
 from robustlab.core.inputs import check_classes
 from robustlab.core.logits import finite, no_tensor
+from robustlab.core.threads import begin_work
 
 Measure = Callable[[Observation], Tensor]
 """A loss: takes the observation of n points and returns (n,)."""
@@ -62,6 +63,7 @@ class CountedModel:
 
     def ask_surrogate(self, surrogate: nn.Module, points: Tensor, rows: Tensor, loss: Measure) -> QueryResult:
         """Return the answers of another classifier; otherwise as `ask`."""
+        begin_work(points, "surrogate")
         logits = self._checked(ask(surrogate, self._batch.complete(points, rows)), points, rows)
         return self._judged(points, rows, [finite(logits)], loss)
 
@@ -116,6 +118,7 @@ class CountedModel:
         return [self._forward(points, rows, bf16=bf16) for _ in range(self._batch.eot_samples)]
 
     def _forward(self, points: Tensor, rows: Tensor, *, bf16: bool) -> tuple[Tensor, Tensor]:
+        begin_work(points, ("bf16" if bf16 else "fp32"))
         state = None if self.random else seeding.global_state(points.device)
         with torch.autocast(points.device.type, torch.bfloat16, enabled=bf16):
             logits = ask(self._batch.model, self._batch.complete(points, rows))

@@ -30,6 +30,7 @@ from torch import Tensor
 
 from robustlab.certify.interval import LINES, TRANSPOSES, Interval, NoRuleError, intervals
 from robustlab.certify.rounding import TINY, own
+from robustlab.core.threads import begin_work
 
 _COUNT = itertools.count()
 
@@ -125,6 +126,7 @@ def lower_bounds(
         slopes: for some nodes, slopes (S, N, ...) or (1, N, ...) instead of those of the lower lines.
         added: for some nodes, coefficients (S, N, ...) of their values, added to the functions.
     """
+    begin_work(node.lower, ("way back", len(rows).bit_length()))
     pending, slopes, added = {node: rows}, slopes or {}, added or {}
     constant = loss = torch.zeros(rows.shape[:2], dtype=rows.dtype, device=rows.device)
     while pending:

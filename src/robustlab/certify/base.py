@@ -19,6 +19,7 @@ from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.spec import Unit, units
 from robustlab.core.text import a_kind
+from robustlab.core.threads import begin_work
 from robustlab.core.user_units import parse_trusted
 from robustlab.threats import Linf, ThreatModel, as_threat
 
@@ -146,6 +147,7 @@ class Certifier(Unit, ABC):
         with calling("the model", " when its parts were looked at"):
             check_eval_mode(model, "certifying")
         threat, images = as_threat(threat), as_images(images)
+        begin_work(images, "input")
         labels = as_numbers("labels", labels, images)
         check_batch_size(batch_size)
         if not threat.is_one_of(self.norms):

@@ -15,6 +15,7 @@ from robustlab.certify.interval import Interval, NoRuleError
 from robustlab.certify.region import region
 from robustlab.core.calling import UserCodeError, calling, in_one_line, is_out_of_memory
 from robustlab.core.errors import RobustlabError
+from robustlab.core.threads import begin_work
 from robustlab.threats import ThreatModel
 
 _TOGETHER = 4
@@ -107,6 +108,7 @@ def logits_of(model: nn.Module, pixels: Interval, images: Tensor | None = None) 
     """
     # A compiled network is bounded as the module that it was compiled from.
     model = getattr(model, "_orig_mod", model)
+    begin_work(pixels.lower, "bounds")
     own = pixels.copied()  # a network may change its input in place
     try:
         with calling("the model", " when it was bounded"):

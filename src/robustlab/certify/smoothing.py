@@ -23,6 +23,7 @@ from robustlab.core.inputs import as_images, as_numbers, check_eval_mode
 from robustlab.core.isolation import own_settings
 from robustlab.core.logits import answered
 from robustlab.core.text import shown
+from robustlab.core.threads import begin_work
 
 ABSTAINED = -1
 """The class of an image for which the lower bound of the probability is at most 1/2."""
@@ -132,6 +133,7 @@ def _counts(
 
     def classified(numbers: Tensor) -> Tensor:
         noisy = image + sigma * seeding.normal(key, numbers, tuple(image.shape))
+        begin_work(noisy)
         logits: Tensor = ask(classifier, noisy)
         if logits.ndim != 2 or len(logits) != len(noisy):
             raise RobustlabError(f"the model must return logits (N, K), found shape {tuple(logits.shape)}")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import torch
 
 from robustlab.core.errors import RobustlabError
+from robustlab.core.threads import measured_threads
 
 _other_device: ContextVar[bool] = ContextVar("the caller works on another default device", default=False)
 
@@ -128,7 +129,8 @@ def own_settings() -> Iterator[None]:
 
     These are float32 on the CPU, with gradients, without autocast, deterministic mode or anomaly mode. At the
     end the caller's settings, torch's generators and the working directory are restored, even if a model has
-    changed them. The number of threads is the caller's, or the one that the model's file sets.
+    changed them. The number of threads is at most the caller's, or the one that the model's file sets; work
+    inside the block gets the faster number (`measured_threads`).
 
     It also works as a decorator.
 
@@ -137,6 +139,7 @@ def own_settings() -> Iterator[None]:
     """
     _refuse_transform()
     with ExitStack() as stack:
+        stack.enter_context(measured_threads())
         stack.callback(put_back, callers_settings())
         stack.callback(_return_to, torch.get_num_threads(), working_folder())
         stack.enter_context(torch.inference_mode(False))
@@ -153,17 +156,6 @@ def own_settings() -> Iterator[None]:
         devices = range(torch.cuda.device_count()) if used() else ()
         stack.enter_context(torch.random.fork_rng(devices=devices))
         yield
-
-
-@contextmanager
-def own_threads(threads: int) -> Iterator[None]:
-    """Let torch use ``threads`` threads inside the block."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _refuse_transform() -> None:

@@ -9,6 +9,7 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.errors import RobustlabError
 from robustlab.core.logits import finite
+from robustlab.core.threads import begin_work, measured_threads
 
 
 @torch.no_grad()
@@ -61,13 +62,14 @@ def responses(
     """
 
     def answers(batch: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        begin_work(batch)
         logits, valid = finite(torch.stack([model(batch) for _ in range(eot_samples)]))
         mean = logits.softmax(dim=2).mean(dim=0)
         alone = logits[0] if eot_samples == 1 else mean.clamp(min=torch.finfo(mean.dtype).tiny).log()
         classes = alone.argmax(dim=1)
         return alone, valid.all(dim=0), classes, mean.gather(1, classes[:, None]).squeeze(1)
 
-    with seeding.isolated(key):
+    with seeding.isolated(key), measured_threads():
         parts = in_batches(images, batch_size, answers)
     logits, valid, classes, confidences = (torch.cat(column) for column in zip(*parts, strict=True))
     return Responses(

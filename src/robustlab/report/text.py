@@ -105,7 +105,12 @@ def duration(seconds: float) -> str:
 
 def machine(compute: ComputeRecord) -> str:
     """Return the device with its threads, the instruction set, and the limits on it."""
-    parts = [f"{compute.device_name} ({compute.device})", counted(compute.threads, "thread")]
+    threads = counted(compute.threads, "thread")
+    used = {number: share for number, share in compute.threads_used.items() if share >= 0.005}
+    if used and [*used] != [compute.threads]:
+        each = (f"{number}: {100 * share:.0f}{NBSP}%" for number, share in used.items())
+        threads += f" at most ({', '.join(each)} of the time)"
+    parts = [f"{compute.device_name} ({compute.device})", threads]
     if compute.instruction_set:
         parts.append(f"instruction set {compute.instruction_set}")
     return ", ".join([*parts, *(f"{name}={value}" for name, value in compute.caps.items())])

@@ -59,6 +59,9 @@ class ComputeRecord(Record):
     """The machine and the settings that computed the figures.
 
     Attributes:
+        threads: the largest number of threads.
+        threads_used: the share of the time on the processor that each number of threads worked; empty if not
+            recorded.
         training_precision: of the training; for an evaluation, of the search.
         instruction_set: that of the processor's kernels, such as ``"AVX512"``, and that of its bf16 products;
             empty if not recorded.
@@ -70,6 +73,7 @@ class ComputeRecord(Record):
     device: Text
     device_name: Text
     threads: Positive
+    threads_used: dict[Positive, Share] = Field(default={})
     training_precision: Text
     instruction_set: Text = ""
     caps: dict[Text, Text] = Field(default={})

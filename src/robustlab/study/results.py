@@ -9,6 +9,7 @@ import torch
 from robustlab.attacks.criteria import as_criterion
 from robustlab.core import device, environment
 from robustlab.core.factors import names_in
+from robustlab.core.threads import THREADS_USED, shares
 from robustlab.evaluation.coordinator.goals import ALL
 from robustlab.evaluation.ensembles import attack_list
 from robustlab.evaluation.images import shown_names
@@ -44,6 +45,7 @@ Records = Mapping[str, StageRecord]
 
 def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspace: Workspace) -> Results:
     """Return all results of the finished stages of a plan."""
+    used = [record.payload.pop(THREADS_USED, {}) for record in records.values()]
     rows, detections = _rows(recipe, plan, records), _detections(recipe, plan, records)
     data, compute = workspace.dataset, workspace.compute
     return Results(
@@ -66,6 +68,7 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
             device=compute.device,
             device_name=device.hardware(compute.device),
             threads=torch.get_num_threads(),
+            threads_used=shares(used),
             training_precision=compute.precision,
             instruction_set=device.instruction_set(),
             caps=device.caps(),

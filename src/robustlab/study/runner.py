@@ -15,6 +15,7 @@ from robustlab.core.files import write_json, writing
 from robustlab.core.isolation import own_settings, working_folder
 from robustlab.core.options import check_options, progress_of
 from robustlab.core.progress import Progress
+from robustlab.core.threads import THREADS_USED, measured_threads
 from robustlab.data import check_dataset
 from robustlab.models.files import load_tensors
 from robustlab.options import StudyOptions
@@ -113,9 +114,9 @@ def _run_stages(plan: Plan, workspace: Workspace) -> tuple[dict[str, StageRecord
                 continue
             begin(stage)
             started = time.perf_counter()
-            with blaming(stage.name):
+            with blaming(stage.name), measured_threads() as used:
                 payload = stage.run(workspace)
-            end(stage, payload, time.perf_counter() - started)
+            end(stage, payload | {THREADS_USED: used}, time.perf_counter() - started)
 
     run_rest(stage for stage in plan.stages if isinstance(stage, NetworkStage))
     compared = forget_other_answers(plan, workspace)

@@ -9,9 +9,9 @@ from torch import nn
 
 from robustlab.core import seeding
 from robustlab.core.device import Compute
-from robustlab.core.isolation import own_threads
 from robustlab.core.memory import give_back_freed_memory
 from robustlab.core.progress import Progress
+from robustlab.core.threads import measured_threads
 from robustlab.data import Split
 from robustlab.models import Model, Shape, load_network, save_network
 from robustlab.training.config import TrainConfig
@@ -30,13 +30,16 @@ class ChangesTheTrainingSet(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingJob:
-    """All settings of a training, without the images; the same job gives the same weights in any process.
+    """All settings of a training, without the images.
+
+    The same job gives the same weights in any process, up to the last bits that depend on the number of
+    threads; see `measured_threads`.
 
     Attributes:
         network: its name; all draws depend on it.
         defense: changes the training set; None: no change.
         sources: by name, the files of the trained networks that the defense needs.
-        threads: number of threads on the CPU.
+        threads: the largest number of threads on the CPU.
         dataset: the name of the images' dataset.
         path: the file for the weights.
         key: the hash of all that the weights depend on; it is stored in that file.
@@ -63,7 +66,7 @@ class TrainingJob:
         Raises:
             RobustlabError: the training diverged, or a file can't be read or written.
         """
-        with own_threads(self.threads):
+        with measured_threads(self.threads):
             return self._run(train_split, validation_split, progress)
 
     def _run(self, train_split: Split, validation_split: Split, progress: Progress) -> dict[str, Any]:

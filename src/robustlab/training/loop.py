@@ -17,6 +17,7 @@ from robustlab.core.errors import ModelFileError, RobustlabError, SpecError
 from robustlab.core.inputs import check_classes
 from robustlab.core.logits import no_tensor
 from robustlab.core.progress import Progress, Task
+from robustlab.core.threads import begin_work, measured_threads
 from robustlab.data import Split
 from robustlab.models.files import load_tensors, save_tensors
 from robustlab.training import checkpoint as checkpoints
@@ -97,7 +98,7 @@ def train(
     loop.resume(checkpoint)
     data, held_out = train_split.to(compute.device), validation_split.to(compute.device)
     total = config.epochs * len(data)
-    with (progress or Progress()).track(description, total) as bar:
+    with (progress or Progress()).track(description, total) as bar, measured_threads():
         bar.advance(len(loop.history.epochs) * len(data))
         for epoch in range(len(loop.history.epochs), config.epochs):
             if loop.collapsed():
@@ -194,6 +195,7 @@ class _Loop:
             number = epoch * batches + batch
             progress = (number + 0.5) / (self.config.epochs * batches)
             rows = order[batch * size : (batch + 1) * size if batch + 1 < batches else None]
+            begin_work(rows, "step")
             images, labels, ids = self._augmented(epoch, data, rows), data.labels[rows], data.ids[rows]
             for name in self.players:
                 step = TrainingStep(
@@ -247,6 +249,7 @@ class _Loop:
         for start in range(0, len(data), _VALIDATION_BATCH):
             rows = slice(start, start + _VALIDATION_BATCH)
             images, labels = data.pixels(rows), data.labels[rows]
+            begin_work(images, "validation")
             with self.compute.autocast(), _answers(self.network) as answers:
                 for name in self.players:
                     step = TrainingStep(

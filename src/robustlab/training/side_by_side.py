@@ -36,8 +36,8 @@ _Messages = queue.SimpleQueue[tuple["_Worker", Any]]
 def threads_per_training(epochs: Sequence[int], after: Sequence[Sequence[int]], images: int) -> int:
     """Return how many threads each of a study's trainings uses on this machine's processor.
 
-    The number depends on all trainings of the study, also on finished ones, since it influences the last bits
-    of the weights.
+    It is the largest number: each training uses the faster one up to it. It depends on all trainings of the
+    study, also on finished ones, since it influences the last bits of the weights.
 
     Args:
         epochs: of each training.

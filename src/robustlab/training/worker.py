@@ -20,6 +20,7 @@ from robustlab.core.errors import RobustlabError
 from robustlab.core.isolation import own_settings
 from robustlab.core.memory import give_back_freed_memory, keep_freed_memory
 from robustlab.core.progress import Progress, Task
+from robustlab.core.threads import THREADS_USED, measured_threads
 
 __all__: list[str] = []
 
@@ -57,10 +58,12 @@ def _work(orders: "queue.SimpleQueue[Any]", answers: BinaryIO) -> None:
             job = orders.get()
             started = time.perf_counter()
             try:
-                payload = job.run(*splits, progress)
+                with measured_threads() as used:
+                    payload = job.run(*splits, progress)
             except RobustlabError as error:
                 send("failed", error)
             else:
+                payload[THREADS_USED] = used
                 send("done", payload, time.perf_counter() - started)
 
 

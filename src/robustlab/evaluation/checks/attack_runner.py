@@ -13,6 +13,7 @@ from robustlab.core import seeding
 from robustlab.core.batches import BatchSize, in_batches
 from robustlab.core.calling import ask
 from robustlab.core.logits import finite
+from robustlab.core.threads import begin_work
 from robustlab.data import Split
 from robustlab.threats import ThreatModel
 
@@ -114,13 +115,20 @@ class AttackRunner:
         """Return unchanged logits (N, K) in fp32, of the classifier or of another model."""
         self.spent.forwards += len(images)
         asked = model or self.model
-        return torch.cat(in_batches(images, self.batch_size, lambda batch: ask(asked, batch).float()))
+
+        def answers(batch: Tensor) -> Tensor:
+            begin_work(batch)
+            logits: Tensor = ask(asked, batch)
+            return logits.float()
+
+        return torch.cat(in_batches(images, self.batch_size, answers))
 
     def gradients(self, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
         """Return the gradient (N, C, H, W) of the loss, in fp32; zeros if no gradient reaches the input."""
 
         def slopes(rows: Tensor) -> Tensor:
             leaf = images[rows].detach().requires_grad_()
+            begin_work(leaf)
             return input_gradient(measure(loss, finite(ask(self.model, leaf))[0], labels[rows]).sum(), leaf)
 
         with frozen(self.model), torch.enable_grad():

@@ -11,9 +11,11 @@ from robustlab.certify import noisy_part
 from robustlab.core import device, environment
 from robustlab.core.calling import calling
 from robustlab.core.own_dtype import dtype_of, short_name
+from robustlab.core.threads import shares
 from robustlab.data import FeatureRanges
 from robustlab.evaluation.coordinator.cascade import AttackFindings, Cascade, CascadeResult, Outcomes
 from robustlab.evaluation.coordinator.goals import goal_of, remarks_on
+from robustlab.evaluation.coordinator.kept import threads_of
 from robustlab.evaluation.coordinator.setup import LoadedInputs
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, EvaluationStage, Verify, succeeded
@@ -119,6 +121,7 @@ def assemble(
             device=context.device,
             device_name=device.hardware(context.device.partition(":")[0]),
             threads=torch.get_num_threads(),
+            threads_used=shares(threads_of(context, cascade.store)),
             training_precision="bf16" if context.bf16 else short_name(dtype_of(context.model)),
             instruction_set=device.instruction_set(),
             caps=device.caps(),

@@ -18,7 +18,7 @@ from robustlab.evaluation.coordinator.cascade import QUICK, Cascade, CascadeResu
 from robustlab.evaluation.coordinator.certification import certification
 from robustlab.evaluation.coordinator.checking import checked, warned
 from robustlab.evaluation.coordinator.curve import nearest_of, robust_curve
-from robustlab.evaluation.coordinator.kept import counted_repeats, repeats_of
+from robustlab.evaluation.coordinator.kept import counted_repeats, counted_threads, repeats_of
 from robustlab.evaluation.coordinator.larger import LargerEps
 from robustlab.evaluation.coordinator.pictures import save_pictures
 from robustlab.evaluation.coordinator.setup import LoadedInputs
@@ -109,7 +109,7 @@ def evaluated(
     for sentence in access:
         cascade.progress.note(sentence)
     warnings = [] if options.proofs_only else warned(cascade, request.chosen.name)
-    with counted_repeats(cascade.context, cascade.store):
+    with counted_repeats(cascade.context, cascade.store), counted_threads(cascade.context, cascade.store):
         findings = cascade.run()
     if again := repeats_of(cascade.context, cascade.store):
         access.append(f"{again:,} queries were sent again after requests that failed; the cost includes them")
@@ -118,7 +118,8 @@ def evaluated(
     unsettled = any(verdict.state == "robust" for verdict in of_images)
     computed, seconds = warnings if unsettled else [], 0.0
     if options.checks:
-        computed, seconds = checked(cascade, findings, request.chosen.name, checks)
+        with counted_threads(cascade.context, cascade.store):
+            computed, seconds = checked(cascade, findings, request.chosen.name, checks)
     said = [check.found for check in warnings if check not in computed]
     # From here to the end, files of an earlier run may contradict each other.
     cascade.store.reopen()

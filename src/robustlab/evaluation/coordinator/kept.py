@@ -14,6 +14,7 @@ from robustlab.core.calling import UserCodeError
 from robustlab.core.errors import RunError
 from robustlab.core.own_dtype import dtype_of
 from robustlab.core.progress import Progress
+from robustlab.core.threads import THREADS_USED, measured_threads
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import Clean, key_of
 from robustlab.models.black_box import queries, repeats
@@ -108,6 +109,26 @@ def repeats_of(context: EvaluationContext, store: RunStore) -> int:
     """Return how many images a black box was asked about again by the attacks, in all runs."""
     record = store.stage(f"{context.key}/repeats")
     return 0 if record is None else int(record.payload["queries"])
+
+
+@contextmanager
+def counted_threads(context: EvaluationContext, store: RunStore) -> Iterator[None]:
+    """Keep the seconds of work for each number of threads inside the block, with those of earlier runs."""
+    with measured_threads() as used:
+        try:
+            yield
+        finally:
+            if used:
+                payload = {THREADS_USED: [*threads_of(context, store), used]}
+                store.finish_stage(
+                    StageRecord(key=f"{context.key}/threads", name="threads", payload=payload, seconds=0.0)
+                )
+
+
+def threads_of(context: EvaluationContext, store: RunStore) -> list[dict[str, float]]:
+    """Return the seconds of work for each number of threads, of all runs."""
+    record = store.stage(f"{context.key}/threads")
+    return [] if record is None else list(record.payload[THREADS_USED])
 
 
 def answers_changed(

@@ -7,6 +7,7 @@ import torch
 
 from robustlab.attacks.progress_reporter import OnPass
 from robustlab.core.calling import blaming
+from robustlab.core.threads import begin_work, measured_threads
 from robustlab.evaluation.jobs.context import EvaluationContext
 from robustlab.evaluation.jobs.stages import EvaluationStage, Stored
 from robustlab.runs.ledger import Outcome
@@ -49,7 +50,8 @@ def perform(job: Job, context: EvaluationContext, report: OnPass) -> JobResult:
     started = time.perf_counter()
     chosen = torch.isin(context.images.ids, torch.tensor(job.ids))
     images = context.images.take(chosen).to(context.device)
-    with blaming(job.stage.title):
+    with blaming(job.stage.title), measured_threads():
+        begin_work(images.labels, job.stage.name)
         block = job.stage.run(context, images, job.stored, report)
     seconds = time.perf_counter() - started
     return JobResult(job=job, outcomes=block.outcomes, examples=block.examples, seconds=seconds)
