@@ -31,6 +31,7 @@ class CertifyOptions(EvaluationOptions):
 
     # Options of an evaluation that are not offered here, with their values.
     attacks: tuple[()] = field(default=(), init=False)
+    effort: None = field(default=None, init=False)
     mode: EvaluationMode = field(default="verdict", init=False)
     target: None = field(default=None, init=False)
     eight_bit: bool = field(default=False, init=False)

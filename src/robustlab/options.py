@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from robustlab.core.options import (
     Class,
     DeviceChoice,
+    Effort,
     EvaluationMode,
     Flag,
     NaturalInt,
@@ -211,6 +212,11 @@ class EvaluationOptions(EvaluationFields, SubjectFields, Options):
     proofs_only: ClassVar[bool] = False
     """Whether no attack runs, and the classifier must be one that the certifier can bound."""
 
+    effort: Effort | None = option(
+        None,
+        "how long the attack list standard searches: quick, standard or thorough, each at least as strong as "
+        "the one before; default as the list says, standard",
+    )
     checks: bool = option(True, "compute the reasons to doubt the figure")
     surrogates: "Sequence[str | Path | nn.Module]" = option(
         (),

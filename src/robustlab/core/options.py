@@ -41,6 +41,8 @@ from robustlab.core.progress import Progress
 
 DeviceChoice = Literal["auto", "cpu", "cuda", "mps"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
+Effort = Literal["quick", "standard", "thorough"]
+"""How much of its list the ensemble ``standard`` does."""
 Mode = Literal["verdict", "max-loss"]
 """``"verdict"`` stops at an image's first success; ``"max-loss"`` spends the full budget on every image."""
 EvaluationMode = Literal["verdict", "max-loss", "test-set"]

@@ -54,6 +54,10 @@ _TERMS = {
         r"\bfmn\(",
         "a search for the nearest error, whose radius shrinks while it succeeds and grows while it fails",
     ),
+    "DistanceSearch": (
+        r"\bdistance search\(",
+        "many short searches for the nearest error, each from the nearest one so far with noise",
+    ),
     "DDN": (r"\bddn\(", "a search for the nearest error in L2, its direction apart from its length"),
     "C&W": (
         r"\bcw\(",

@@ -24,7 +24,7 @@ from robustlab.evaluation import preprocessing
 from robustlab.evaluation.coordinator.arguments import check
 from robustlab.evaluation.coordinator.curve import check_curve
 from robustlab.evaluation.coordinator.goals import as_goal, criteria_of
-from robustlab.evaluation.ensembles import Ensemble, attack_list
+from robustlab.evaluation.ensembles import Ensemble, attack_list, with_effort
 from robustlab.evaluation.images import EvaluationImages, load_images, shown_names
 from robustlab.evaluation.jobs import eight_bit
 from robustlab.evaluation.jobs.context import EvaluationContext
@@ -99,7 +99,7 @@ def read(options: EvaluationOptions, progress: Progress) -> LoadedInputs:
     if options.curve:
         check_curve(threat)
     with chdir(here):
-        asked = () if options.proofs_only else attack_list(options.attacks, note)
+        asked = () if options.proofs_only else with_effort(attack_list(options.attacks, note), options.effort)
     as_goal(options.target)  # refuses a wrong one
     wished = preprocessing.wished(options)  # refuses wrong values
     dataset = options.dataset if options.images is None else own_images(options.images, options.labels)

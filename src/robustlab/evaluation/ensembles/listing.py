@@ -2,17 +2,19 @@
 
 import ast
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 from robustlab.attacks import Attack
 from robustlab.core.aliases import current, ours
 from robustlab.core.arguments import as_typed
 from robustlab.core.errors import SpecError, did_you_mean, offer
+from robustlab.core.options import Effort
 from robustlab.core.spec import syntax, units, without_quotes
 from robustlab.core.text import a_kind, shown
 from robustlab.core.user_units import is_user_unit, parse_trusted, split_list, user_unit
 from robustlab.evaluation.ensembles.base import Ensemble
+from robustlab.evaluation.ensembles.standard import Standard
 from robustlab.runs.subject import BlackBoxAnswers
 from robustlab.threats import ThreatModel
 
@@ -55,6 +57,22 @@ def attack_list(
     if not attacks:
         raise SpecError(f"{as_typed('attacks')} names no attack; {_EXPECTED}")
     return tuple(attacks)
+
+
+def with_effort(asked: tuple[Attack | Ensemble, ...], effort: Effort | None) -> tuple[Attack | Ensemble, ...]:
+    """Return the requested units, with another effort of those that have one.
+
+    Raises:
+        SpecError: none has one.
+    """
+    if effort is None:
+        return asked
+    if not any(isinstance(unit, Standard) for unit in asked):
+        names = ", ".join(unit.name for unit in asked)
+        raise SpecError(
+            f"{as_typed('effort')} is for the attack list standard, and {as_typed('attacks')} has only {names}"
+        )
+    return tuple(replace(unit, effort=effort) if isinstance(unit, Standard) else unit for unit in asked)
 
 
 def attack_effort(attack: Attack | Ensemble) -> float:

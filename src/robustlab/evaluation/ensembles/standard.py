@@ -1,7 +1,7 @@
 """robustlab's own ensemble: attacks that break most images with the fewest passes come first."""
 
 from dataclasses import replace
-from typing import Literal, get_args
+from typing import get_args
 
 from robustlab.attacks import (
     APGD,
@@ -24,14 +24,13 @@ from robustlab.attacks import (
     Square,
 )
 from robustlab.attacks.corruption import Effect
+from robustlab.core.options import Effort
 from robustlab.core.spec import register
 from robustlab.evaluation.ensembles.autoattack import AutoAttack
 from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
-Effort = Literal["quick", "standard", "thorough"]
-
-_ROUNDS = {"quick": 4, "standard": 60, "thorough": 240}
+_ROUNDS: dict[Effort, int] = {"quick": 4, "standard": 60, "thorough": 240}
 """Rounds of `MarginSearch`; those of `DistanceSearch` are a third of them."""
 
 
