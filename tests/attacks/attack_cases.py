@@ -82,7 +82,7 @@ MINIMAL: list[Attack] = [
     CW(steps=5, binary_search_steps=2),
     DDN(steps=8),
     DeepFool(steps=4),
-    DistanceSearch(steps=2, rounds=4, aims=1, keep=10.0, tighten=1.0),
+    DistanceSearch(survey=5, aims=2, rounds=4, steps=2, keep=10.0, tighten=1.0),
     EAD(steps=5, binary_search_steps=2),
     FAB(steps=5, targets=2),
     FAB(steps=3, targets=0, restarts=2),

@@ -19,7 +19,8 @@ def distances(model: nn.Module, images: Tensor, labels: Tensor, threat: ThreatMo
     logits = model(images).detach()
     gap = logits.gather(1, labels[:, None]).squeeze(1) - logits.gather(1, (1 - labels)[:, None]).squeeze(1)
     normal = (layer.weight[1 - labels] - layer.weight[labels]).view_as(images)
-    return gap / threat.dual_norm(normal)
+    distance: Tensor = gap / threat.dual_norm(normal)
+    return distance
 
 
 @pytest.mark.parametrize("threat", [L2(eps=1.0), L1(eps=1.0)], ids=repr)
@@ -44,13 +45,13 @@ def test_images_that_are_far_from_the_boundary_are_given_up(make_linear: Make, m
     model, batch = make_linear(classes=2), make_batch(30, classes=2)
     labels = model(batch.images).argmax(dim=1)
     eps = (0.3 * distances(model, batch.images, labels, L2(eps=1.0))).clamp(max=0.3)
-    attack = DistanceSearch(steps=4, rounds=10)
+    attack = DistanceSearch(survey=8, steps=4, rounds=10)
     result = attack.run(model, batch.images, labels, L2(eps=1.0), eps=eps)
     assert not result.successes.any()
-    # The walk from the clean image and three rounds. There is a single wrong class, so none is aimed at.
-    assert (result.backwards == 2 * 4 + 3 * 3 * 4).all()
+    # A walk towards the single wrong class, and a round or two, which come hardly nearer.
+    assert ((result.backwards >= 8 + 3 * 4) & (result.backwards <= 8 + 3 * 3 * 4)).all()
     full = attack.run(model, batch.images, labels, L2(eps=1.0), eps=eps, early_stop=False)
-    assert (full.backwards == 2 * 4 + 10 * 3 * 4).all()
+    assert (full.backwards == 8 + 10 * 3 * 4).all()
 
 
 def test_the_scale_of_the_logits_does_not_matter(make_linear: Make, make_batch: Make) -> None:
@@ -68,7 +69,7 @@ def test_the_scale_of_the_logits_does_not_matter(make_linear: Make, make_batch: 
 
 
 class TwoRegions(nn.Module):
-    """The other class fills a far half-space, where the gradient leads, and a near one in another direction."""
+    """The other class fills a far half-space, where the gradient leads, and a near one elsewhere."""
 
     def forward(self, images: Tensor) -> Tensor:
         moved = images - 0.5
@@ -98,14 +99,11 @@ class Shadowed(nn.Module):
 
 def test_it_aims_at_classes_that_are_hidden_by_a_more_likely_one() -> None:
     images, labels = torch.full((8, 1, 8, 8), 0.5), torch.zeros(8, dtype=torch.long)
-    passes = []
-    for aims in (0, 1):
-        result = DistanceSearch(steps=5, aims=aims, rounds=3).run(
+    for aims in (1, 2):
+        result = DistanceSearch(survey=5, aims=aims, rounds=0).run(
             Shadowed().eval(), images, labels, L2(eps=0.5)
         )
-        assert result.successes.all() == (aims == 1)
-        passes.append(result.backwards)
-    assert (passes[1] < passes[0] + 4 * 5).all()
+        assert result.successes.all() == (aims == 2)
 
 
 class Constant(nn.Module):

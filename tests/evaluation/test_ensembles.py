@@ -1,17 +1,21 @@
 """Ensembles: targets fit the classes, and lists of attacks read as they are written."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from robustlab.attacks import APGD, FGSM, PGD
+from robustlab.attacks import APGD, FGSM, PGD, IfMasked, Restarts
 from robustlab.core import seeding
 from robustlab.core.errors import SpecError
+from robustlab.core.options import Effort
 from robustlab.core.spec import parse
-from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard, attack_list, resolved
-from robustlab.threats import L0, L2, Linf, ThreatModel
+from robustlab.evaluation.ensembles import AutoAttack, Ensemble, Standard, attack_list, resolved, with_effort
+from robustlab.runs.subject import BlackBoxAnswers
+from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 
 
 def stages(spec: str, threat: ThreatModel, classes: int = 10) -> list[tuple[str, dict[str, object]]]:
@@ -77,3 +81,44 @@ def test_within_l0_a_classifier_without_gradients_does_not_look_robust(
         left[name] = robust
     assert 5 < left["linear"].sum() < 35
     assert torch.equal(left["linear"], left["rounded"])
+
+
+LEVELS: tuple[Effort, ...] = ("quick", "standard", "thorough")
+
+
+@pytest.mark.parametrize("threat", [Linf(eps=0.08), L2(eps=0.3), L1(eps=0.5), L0(eps=1)], ids=repr)
+@pytest.mark.parametrize("black_box", ["", "scores", "labels"])
+def test_more_effort_breaks_all_that_less_effort_breaks(
+    make_linear: Callable[..., nn.Module], threat: ThreatModel, black_box: BlackBoxAnswers
+) -> None:
+    """By construction: each level has the attacks of the one before, with more rounds or restarts."""
+    model = Rounded(make_linear(classes=4, shape=(1, 5, 5), seed=5)).eval()
+    images = seeding.uniform(5, torch.arange(12), (1, 5, 5))
+    with torch.no_grad():
+        labels = model(images).argmax(dim=1)
+    robust = torch.ones(12, dtype=torch.bool)
+    for effort in LEVELS:
+        left = torch.ones(12, dtype=torch.bool)
+        for attack in resolved((Standard(effort=effort),), threat, 4, black_box=black_box):
+            small = _shorter(attack)
+            left &= ~small.run(model, images, labels, threat).successes
+        assert not (left & ~robust).any()
+        robust = left
+
+
+def _shorter(attack: Any) -> Any:
+    """Return the attack with a hundredth of the queries of a search without gradients, and few rounds."""
+    if isinstance(attack, Restarts | IfMasked):
+        return replace(attack, attack=_shorter(attack.attack))
+    for name, share in (("queries", 100), ("rounds", 20), ("steps", 20)):
+        if hasattr(attack, name):
+            attack = replace(attack, **{name: max(2, getattr(attack, name) // share)})
+    return attack
+
+
+def test_effort_is_for_standard_alone() -> None:
+    asked = attack_list("fgsm, standard, standard(effort=quick)")
+    assert with_effort(asked, None) == asked
+    assert with_effort(asked, "thorough") == (FGSM(), *[Standard(effort="thorough")] * 2)
+    with pytest.raises(SpecError, match="effort is for the attack list standard, but attacks is fgsm, pgd"):
+        with_effort(attack_list("fgsm, pgd"), "quick")

@@ -3,7 +3,6 @@
 Budget per restart, or per target class: steps gradients and twice as many forward passes.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -16,6 +15,7 @@ from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.initialization import surface
 from robustlab.attacks.linearized import likeliest, nearest_boundary, useful_radius
 from robustlab.attacks.session import Session
+from robustlab.attacks.walk import Walk
 from robustlab.core.spec import register
 from robustlab.threats import per_image
 
@@ -55,19 +55,27 @@ class FAB(GradientAttack):
         toward = ranked_class(session, place) if self.targets else session.targets
         if toward is not None and (toward < 0).all():
             return  # there are fewer classes than targets
-        state = _State(
-            points=session.clean if repeat == 0 else surface(session, useful_radius(session) / 2),
-            toward=toward,
-            classes=None if toward is not None else likeliest(session, session.clean_logits.shape[1]),
-        )
+        walk = Walk.start(session)
+        walk.points = session.clean if repeat == 0 else surface(session, useful_radius(session) / 2)
+        walk.toward = toward
+        self.step_over_boundary(session, walk)
+
+    def step_over_boundary(self, session: Session, walk: Walk) -> Walk:
+        """Take the steps of one run.
+
+        Returns:
+            The walk of the images that are not finished.
+        """
         for _ in range(self.steps):
-            state.points = self._step(session, state.points, *_boundary(session, state))
-            reached = session.query(state.points, "margin").reached
-            back = session.clean + self.beta * (state.points - session.clean)
-            state.points = torch.where(per_image(reached, back), back, state.points)
-            state = session.unfinished(state)
+            walk.points = self._step(session, walk.points, *_boundary(session, walk))
+            walk.reached = session.query(walk.points, "margin").reached
+            walk.note(session)
+            back = session.clean + self.beta * (walk.points - session.clean)
+            walk.points = torch.where(per_image(walk.reached, back), back, walk.points)
+            walk = session.unfinished(walk)
             if session.finished:
-                return
+                break
+        return walk
 
     def _step(self, session: Session, points: Tensor, rise: Tensor, gradient: Tensor) -> Tensor:
         """Step slightly beyond a mean of both projections, in which the nearer one has more weight."""
@@ -81,18 +89,10 @@ class FAB(GradientAttack):
         return moved.clamp(0.0, 1.0)
 
 
-def _boundary(session: Session, state: "_State") -> tuple[Tensor, Tensor]:
+def _boundary(session: Session, walk: Walk) -> tuple[Tensor, Tensor]:
     """Return the difference of logits (n,) that is missing to the boundary, and its gradient."""
-    if state.classes is not None:
-        return nearest_boundary(session, state.points, state.classes)[:2]
-    result = session.query(state.points, "margin", toward=state.toward, gradient=True)
+    if walk.toward is None:
+        classes = likeliest(session, session.clean_logits.shape[1])
+        return nearest_boundary(session, walk.points, classes)[:2]
+    result = session.query(walk.points, "margin", toward=walk.toward, gradient=True)
     return -result.losses, result.ascent
-
-
-@dataclass
-class _State:
-    """The values that FAB keeps for each active image."""
-
-    points: Tensor
-    toward: Tensor | None
-    classes: Tensor | None

@@ -5,18 +5,17 @@ Except for L0, a step that ends inside the ball is moved to its surface, as adv-
 also clipped to [0, 1] before the projection.
 """
 
-from dataclasses import dataclass
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from robustlab.attacks.best_so_far import masked_write
 from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.schedules import cosine
 from robustlab.attacks.session import Session
+from robustlab.attacks.walk import Walk
 from robustlab.core.spec import register
 from robustlab.threats import L2, per_image
 
@@ -43,52 +42,9 @@ class FMN(GradientAttack):
         return self.steps
 
     def search(self, session: Session) -> None:
-        follow_boundary(session, Walk.start(session, self.step_size), self.steps, self.gamma)
-
-
-@dataclass
-class Walk:
-    """The walk along the boundary of each active image.
-
-    Attributes:
-        points: (n, C, H, W) where it is.
-        radius: (n,) of the ball that it stays in.
-        length: (n,) the L2 length of its first step.
-        toward: (n,) the class that it moves towards, or None: any.
-        nearest: (n, C, H, W) the nearest success; the clean image before the first one.
-        distance: (n,) its distance; infinite before the first one.
-    """
-
-    points: Tensor
-    radius: Tensor
-    length: Tensor
-    toward: Tensor | None
-    nearest: Tensor
-    distance: Tensor
-    losses: Tensor
-    reached: Tensor
-    gradient: Tensor
-
-    @classmethod
-    def start(cls, session: Session, length: float) -> "Walk":
-        """Return a walk that begins at the clean images, with no success yet."""
-        return cls(
-            points=session.clean,
-            radius=torch.full_like(session.eps, 1.0 if session.threat.discrete else torch.inf),
-            length=torch.full_like(session.eps, length),
-            toward=None,
-            nearest=session.clean.clone(),
-            distance=torch.full_like(session.eps, torch.inf),
-            losses=torch.zeros_like(session.eps),
-            reached=torch.zeros_like(session.labels, dtype=torch.bool),
-            gradient=session.clean,
-        )
-
-    def note(self, distance: Tensor) -> None:
-        """Keep the points, which lie at distances (n,), where they are nearer successes."""
-        nearer = self.reached & (distance < self.distance)
-        masked_write(self.nearest, torch.arange(len(nearer), device=nearer.device), self.points, nearer)
-        self.distance = torch.where(nearer, distance, self.distance)
+        walk = Walk.start(session)
+        walk.length = torch.full_like(session.eps, self.step_size)
+        follow_boundary(session, walk, self.steps, self.gamma)
 
 
 def follow_boundary(session: Session, walk: Walk, steps: int, gamma: float) -> Walk:
@@ -104,9 +60,7 @@ def follow_boundary(session: Session, walk: Walk, steps: int, gamma: float) -> W
         if session.finished:
             return walk
         share = step / steps
-        distance = session.threat.distance(walk.points, session.clean)
-        walk.note(distance)
-        _resize(walk, session, distance, cosine(gamma, _LAST_GAMMA, share))
+        _resize(walk, session, walk.note(session), cosine(gamma, _LAST_GAMMA, share))
         moved = _EUCLIDEAN.ascend(walk.points, walk.gradient, walk.length * cosine(1.0, _LAST_STEP, share))
         if not session.threat.projects_exactly:
             # Clip before the projection too: otherwise values outside [0, 1] use up the radius.
@@ -115,7 +69,7 @@ def follow_boundary(session: Session, walk: Walk, steps: int, gamma: float) -> W
             moved = _outwards(moved, walk.radius, session)
         walk.points = session.threat.project(moved, session.clean, walk.radius)
     walk.reached = session.query(walk.points, "margin").reached
-    walk.note(session.threat.distance(walk.points, session.clean))
+    walk.note(session)
     return session.unfinished(walk)
 
 

@@ -70,7 +70,7 @@ def with_effort(asked: tuple[Attack | Ensemble, ...], effort: Effort | None) -> 
     if not any(isinstance(unit, Standard) for unit in asked):
         names = ", ".join(unit.name for unit in asked)
         raise SpecError(
-            f"{as_typed('effort')} is for the attack list standard, and {as_typed('attacks')} has only {names}"
+            f"{as_typed('effort')} is for the attack list standard, but {as_typed('attacks')} is {names}"
         )
     return tuple(replace(unit, effort=effort) if isinstance(unit, Standard) else unit for unit in asked)
 

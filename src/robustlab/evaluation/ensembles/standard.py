@@ -6,7 +6,6 @@ from typing import get_args
 from robustlab.attacks import (
     APGD,
     APGDL1,
-    FAB,
     PGD,
     Attack,
     Corruption,
@@ -38,8 +37,8 @@ _ROUNDS: dict[Effort, int] = {"quick": 4, "standard": 60, "thorough": 240}
 class Standard(Ensemble):
     """A short gradient attack, a longer one, then a search for the norm, on the images that are left.
 
-    For Linf the search is `MarginSearch`, for L2 and L1 `DistanceSearch` after a short FAB. They replace
-    AutoAttack's targeted APGD, FAB and Square with a fraction of their passes. For L0 it is sigma-zero, and
+    For Linf the search is `MarginSearch`, for L2 and L1 `DistanceSearch`. They replace AutoAttack's targeted
+    APGD, FAB and Square with a fraction of their passes. For L0 it is sigma-zero, and
     then Sparse-RS, which breaks more images also where gradients are not masked. Smoothed gradients and
     Square run only on images with masked gradients; on others they would cost most and find very little.
     Without a bound the ensemble is every corruption of MNIST-C, then the grid of rotations and translations.
@@ -84,12 +83,12 @@ class Standard(Ensemble):
             return *first, margins, IfShattered(attack=APGD(loss="margin")), blind
         loss: Attack = APGD(loss="margin")
         if threat.sparse:
-            first, loss = (APGDL1(steps=50), APGDL1(steps=40, restarts=2)), APGDL1(loss="margin")
+            first, loss = (APGDL1(steps=50), APGDL1(loss="margin", restarts=2)), APGDL1(loss="margin")
         distances, more = DistanceSearch(rounds=_ROUNDS[self.effort] // 3), first[:0]
         if self.effort == "thorough":
             distances = replace(distances, keep=10.0, tighten=1.0)
             more = AutoAttack().stages(threat, classes)
-        return *first, FAB(steps=40, targets=1), distances, IfShattered(attack=loss), blind, *more
+        return *first, distances, IfShattered(attack=loss), blind, *more
 
     def _repeated(self, search: Attack) -> Attack:
         """Return a search without gradients with as many restarts as the effort says."""
