@@ -25,7 +25,7 @@ from robustlab.attacks import (
 from robustlab.attacks.corruption import Effect
 from robustlab.core.options import Effort
 from robustlab.core.spec import register
-from robustlab.evaluation.ensembles.autoattack import AutoAttack
+from robustlab.evaluation.ensembles.autoattack import TARGETS_L1, AutoAttack
 from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
@@ -81,14 +81,16 @@ class Standard(Ensemble):
             if self.effort == "thorough":
                 margins = replace(margins, keep=1.0, tighten=1.0)
             return *first, margins, IfShattered(attack=APGD(loss="margin")), blind
-        loss: Attack = APGD(loss="margin")
-        if threat.sparse:
-            first, loss = (APGDL1(steps=50), APGDL1(loss="margin", restarts=2)), APGDL1(loss="margin")
         distances, more = DistanceSearch(rounds=_ROUNDS[self.effort] // 3), first[:0]
         if self.effort == "thorough":
             distances = replace(distances, keep=10.0, tighten=1.0)
             more = AutoAttack().stages(threat, classes)
-        return *first, distances, IfShattered(attack=loss), blind, *more
+        if threat.sparse:
+            short = APGDL1(steps=50), APGDL1(loss="margin", restarts=2)
+            smoothed = IfShattered(attack=APGDL1(loss="margin"))
+            again = APGDL1(restarts=5), APGDL1(loss="margin", targets=min(TARGETS_L1, classes - 1))
+            return *short, distances, *again, smoothed, blind, *more
+        return *first, distances, IfShattered(attack=APGD(loss="margin")), blind, *more
 
     def _repeated(self, search: Attack) -> Attack:
         """Return a search without gradients with as many restarts as the effort says."""
