@@ -62,6 +62,7 @@ RANDOM: list[Attack] = [
     APGDL1(steps=9),
     # Giving up nothing, or else verdict mode would stop before max-loss mode does.
     MarginSearch(survey=2, aims=1, steps=3, rounds=8, patches=7, keep=1.0, tighten=1.0),
+    DistanceSearch(survey=5, aims=2, rounds=4, steps=2, keep=10.0, tighten=1.0),
     Square(queries=15),
     SparseRS(queries=25),
     MIFGSM(steps=4, diversity=0.7, kernel=1),
@@ -82,7 +83,6 @@ MINIMAL: list[Attack] = [
     CW(steps=5, binary_search_steps=2),
     DDN(steps=8),
     DeepFool(steps=4),
-    DistanceSearch(survey=5, aims=2, rounds=4, steps=2, keep=10.0, tighten=1.0),
     EAD(steps=5, binary_search_steps=2),
     FAB(steps=5, targets=2),
     FAB(steps=3, targets=0, restarts=2),

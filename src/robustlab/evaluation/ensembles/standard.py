@@ -53,6 +53,7 @@ class Standard(Ensemble):
     """
 
     effort: Effort = "standard"
+    """How long it searches."""
 
     def stages(self, threat: ThreatModel, classes: int) -> tuple[Attack, ...]:
         chosen = self._within(threat, classes) if threat.bounded else self._unbounded()
