@@ -87,7 +87,7 @@ def test_the_card_has_the_attacked_and_the_proven_share() -> None:
     assert isinstance(row, robustlab.EvaluationRun)
     assert row.results.certified is not None
     assert attacked["threat"] == "linf(eps=0.05)"
-    assert attacked["attacks"] == "standard()"
+    assert attacked["attacks"] == "standard(effort=standard)"
     assert attacked["robust_accuracy"] == row.results.robust.model_dump()
     assert attacked["certified"] == row.results.certified.model_dump()
     assert attacked["robust_accuracy"]["n"] == 30
