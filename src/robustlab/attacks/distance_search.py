@@ -52,7 +52,7 @@ class DistanceSearch(GradientAttack):
 
     survey: Annotated[int, Field(ge=1)] = 100
     """Steps towards each class."""
-    aims: Annotated[int, Field(ge=1)] = 3
+    aims: Annotated[int, Field(ge=1)] = 4
     """How many of the most likely wrong classes there are walks to."""
     rounds: Annotated[int, Field(ge=0)] = 20
     steps: Annotated[int, Field(ge=1)] = 10
@@ -71,12 +71,13 @@ class DistanceSearch(GradientAttack):
     def search(self, session: Session) -> None:
         walk = Walk.start(session)
         before = torch.full_like(session.everyone, torch.inf, dtype=walk.distance.dtype)
+        fab = FAB(steps=self.survey, eta=_ETA)
         for rank in range(self.aims):
             toward = ranked_class(session, rank)
             if session.finished or (toward < 0).all():
                 break  # there are fewer classes, or the attacker wants a single one
             walk.points, walk.toward = session.clean, toward
-            walk = FAB(steps=self.survey, eta=_ETA).step_over_boundary(session, walk)
+            walk = fab.step_over_boundary(session, walk)
             walk = self._drop(session, walk, before, self.keep)
         walk.toward = None
         for turn in range(self.rounds):

@@ -1,6 +1,7 @@
 """Puts the stages' payloads together into `Results`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,7 +46,8 @@ Records = Mapping[str, StageRecord]
 
 def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspace: Workspace) -> Results:
     """Return all results of the finished stages of a plan."""
-    used = [record.payload.pop(THREADS_USED, {}) for record in records.values()]
+    used = [record.payload.get(THREADS_USED, {}) for record in records.values()]
+    records = {key: _without_threads(record) for key, record in records.items()}
     rows, detections = _rows(recipe, plan, records), _detections(recipe, plan, records)
     data, compute = workspace.dataset, workspace.compute
     return Results(
@@ -102,6 +104,11 @@ def assemble(recipe: Recipe, quick: bool, plan: Plan, records: Records, workspac
         ],
         peak_memory_mb=round(environment.peak_memory_mb(), 1),
     )
+
+
+def _without_threads(record: StageRecord) -> StageRecord:
+    payload = {name: value for name, value in record.payload.items() if name != THREADS_USED}
+    return replace(record, payload=payload)
 
 
 def _networks(plan: Plan, records: Records, workspace: Workspace) -> list[Network]:

@@ -37,15 +37,16 @@ _ROUNDS: dict[Effort, int] = {"quick": 4, "standard": 60, "thorough": 240}
 class Standard(Ensemble):
     """A short gradient attack, a longer one, then a search for the norm, on the images that are left.
 
-    For Linf the search is `MarginSearch`, for L2 and L1 `DistanceSearch`. They replace AutoAttack's targeted
-    APGD, FAB and Square with a fraction of their passes. For L0 it is sigma-zero, and
-    then Sparse-RS, which breaks more images also where gradients are not masked. Smoothed gradients and
-    Square run only on images with masked gradients; on others they would cost most and find very little.
-    Without a bound the ensemble is every corruption of MNIST-C, then the grid of rotations and translations.
+    For Linf the search is `MarginSearch`, for L2 and L1 `DistanceSearch`. They do the work of AutoAttack's
+    targeted APGD, FAB and Square with a fraction of their passes; for L1, APGD runs once more after it. For
+    L0 it is sigma-zero, and then Sparse-RS, which breaks more images also where gradients are not masked.
+    Smoothed gradients and Square run only on images with masked gradients; on others they would cost most and
+    find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid of rotations
+    and translations.
 
     With another effort the list has the same attacks with fewer or more rounds and restarts, which begin with
     the same draws. So more effort finds at least what less effort finds. ``"thorough"`` gives no image up,
-    and for L2 and L1 adds the targeted attacks of AutoAttack.
+    and for L2 and L1 adds AutoAttack's list.
 
     On a black box random points come first, and then Square, or Sparse-RS for L0. If only labels are known,
     it is RayS for Linf and HopSkipJump for L2. For L1 and L0 by labels robustlab has no such search: many
@@ -76,22 +77,26 @@ class Standard(Ensemble):
             last = IfMasked(attack=random) if self.effort == "quick" else self._repeated(random)
             return PGD(steps=10), SigmaZero(), last
         blind = IfMasked(attack=self._repeated(Square(queries=5000)))
-        first: tuple[Attack, ...] = (PGD(steps=10), APGD(steps=50))
+        dense, smoothed = (PGD(steps=10), APGD(steps=50)), IfShattered(attack=APGD(loss="margin"))
         if threat.separable:
-            margins = MarginSearch(rounds=_ROUNDS[self.effort])
-            if self.effort == "thorough":
-                margins = replace(margins, keep=1.0, tighten=1.0)
-            return *first, margins, IfShattered(attack=APGD(loss="margin")), blind
-        distances, more = DistanceSearch(rounds=_ROUNDS[self.effort] // 3), first[:0]
-        if self.effort == "thorough":
-            distances = replace(distances, keep=10.0, tighten=1.0)
-            more = AutoAttack().stages(threat, classes)
-        if threat.sparse:
-            short = APGDL1(steps=50), APGDL1(loss="margin", restarts=2)
-            smoothed = IfShattered(attack=APGDL1(loss="margin"))
-            again = APGDL1(restarts=5), APGDL1(loss="margin", targets=min(TARGETS_L1, classes - 1))
-            return *short, distances, *again, smoothed, blind, *more
-        return *first, distances, IfShattered(attack=APGD(loss="margin")), blind, *more
+            return *dense, self._margins(), smoothed, blind
+        more = AutoAttack().stages(threat, classes) if self.effort == "thorough" else ()
+        if not threat.sparse:
+            return *dense, self._distances(survey=80), smoothed, blind, *more
+        sparse, smoothed = APGDL1(loss="margin", restarts=2), IfShattered(attack=APGDL1(loss="margin"))
+        few = min(TARGETS_L1, classes - 1)
+        targeted = APGDL1(loss="dlr", targets=few), APGDL1(loss="margin", targets=few)
+        again = APGDL1(restarts=5), *targeted
+        return APGDL1(steps=50), sparse, self._distances(survey=100), *again, smoothed, blind, *more
+
+    def _margins(self) -> Attack:
+        search = MarginSearch(rounds=_ROUNDS[self.effort])
+        return replace(search, keep=1.0, tighten=1.0) if self.effort == "thorough" else search
+
+    def _distances(self, survey: int) -> Attack:
+        search = DistanceSearch(survey=survey, rounds=_ROUNDS[self.effort] // 3)
+        # Beyond any distance: the first walks may end very far away.
+        return replace(search, keep=1e9, tighten=1.0) if self.effort == "thorough" else search
 
     def _repeated(self, search: Attack) -> Attack:
         """Return a search without gradients with as many restarts as the effort says."""
