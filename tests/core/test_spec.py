@@ -199,7 +199,7 @@ FROZEN_SPECS = {
     "fab(steps=100, targets=9, alpha_max=0.1, eta=1.05, beta=0.9, restarts=1, gradient=exact())",
     "fgsm(random_start=False, rel_step_size=None, gradient=exact())",
     "fgsm_literal_clamp(eps=0.1, gradient=exact())",
-    "distance_search(survey=100, aims=4, rounds=20, steps=10, keep=0.3, tighten=0.8, gradient=exact())",
+    "distance_search(survey=80, aims=4, rounds=20, steps=10, keep=1.0, tighten=0.8, gradient=exact())",
     "fmn(steps=100, step_size=1.0, gamma=0.05, gradient=exact())",
     "margin_search(survey=2, aims=2, steps=20, rounds=60, patches=60, keep=0.25, tighten=0.93, "
     "gradient=exact())",

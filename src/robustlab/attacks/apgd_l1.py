@@ -26,7 +26,7 @@ begins in the narrow one gets stuck more often."""
 _FIRST_SHARE = 0.2
 """The share of the pixels that a step moves at first, when the best point gives no estimate yet."""
 
-_COUNT_SHRINKS, _STEP_SHRINKS, _LEAST_STEP = 1.5, 1.5, 0.1
+_COUNT_SHRINKS, _STEP_SHRINKS, LEAST_STEP = 1.5, 1.5, 0.1
 _CHECK_EVERY = 0.04
 
 
@@ -93,8 +93,8 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
     state.best_loss = torch.full_like(session.eps, -torch.inf)
     state.step = torch.ones_like(session.eps)
     if attack.large_radii:
-        state.moved = _count_moved(session, state.points)
-        state.count = _fewer(state.moved)
+        state.moved = count_moved(session, state.points)
+        state.count = fewer(state.moved)
     else:
         state.moved = torch.full_like(session.eps, session.clean[0].numel())
         state.count = (_FIRST_SHARE * state.moved).ceil()
@@ -127,21 +127,21 @@ def _ascend(session: Session, state: _State, attack: APGDL1, multiple: float, st
 
 def _reconsider(session: Session, state: _State) -> None:
     """Make steps as sparse as the best point. If it became sparser, return to it with a full step."""
-    moved = _count_moved(session, state.best)
+    moved = count_moved(session, state.best)
     sparser = moved < 0.95 * state.moved
     chosen = per_image(sparser, state.points)
-    state.step = torch.where(sparser, 1.0, (state.step / _STEP_SHRINKS).clamp(min=_LEAST_STEP))
-    state.count = _fewer(moved)
+    state.step = torch.where(sparser, 1.0, (state.step / _STEP_SHRINKS).clamp(min=LEAST_STEP))
+    state.count = fewer(moved)
     state.points = torch.where(chosen, state.best, state.points)
     state.gradient = torch.where(chosen, state.best_gradient, state.gradient)
     state.moved = moved
 
 
-def _fewer(moved: Tensor) -> Tensor:
+def fewer(moved: Tensor) -> Tensor:
     """Return (n,) how many values the next steps move, among those in which the best point differs."""
     return (moved / _COUNT_SHRINKS).ceil()
 
 
-def _count_moved(session: Session, points: Tensor) -> Tensor:
+def count_moved(session: Session, points: Tensor) -> Tensor:
     """Return (n,) the number of values in which the points differ from the clean images."""
     return (points != session.clean).flatten(1).sum(dim=1).to(points.dtype)

@@ -58,35 +58,41 @@ class FAB(GradientAttack):
         walk = Walk.start(session)
         walk.points = session.clean if repeat == 0 else surface(session, useful_radius(session) / 2)
         walk.toward = toward
-        self.step_over_boundary(session, walk)
-
-    def step_over_boundary(self, session: Session, walk: Walk) -> Walk:
-        """Take the steps of one run.
-
-        Returns:
-            The walk of the images that are not finished.
-        """
         for _ in range(self.steps):
-            walk.points = self._step(session, walk.points, *_boundary(session, walk))
+            rise, gradient = _boundary(session, walk)
+            walk.points = step_beyond(session, walk.points, rise, gradient, self.eta, self.alpha_max)
             walk.reached = session.query(walk.points, "margin").reached
             walk.note(session)
             back = session.clean + self.beta * (walk.points - session.clean)
             walk.points = torch.where(per_image(walk.reached, back), back, walk.points)
             walk = session.unfinished(walk)
             if session.finished:
-                break
-        return walk
+                return
 
-    def _step(self, session: Session, points: Tensor, rise: Tensor, gradient: Tensor) -> Tensor:
-        """Step slightly beyond a mean of both projections, in which the nearer one has more weight."""
-        clean, threat = session.clean, session.threat
-        further = rise + (gradient * (points - clean)).flatten(1).sum(dim=1)
-        own, first = threat.move_inside(points, gradient, rise), threat.move_inside(clean, gradient, further)
-        zero = torch.zeros_like(clean)
-        near, far = (threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
-        alpha = per_image((near / (near + far)).clamp(max=self.alpha_max), clean)
-        moved = (1 - alpha) * (points + self.eta * own) + alpha * (clean + self.eta * first)
-        return moved.clamp(0.0, 1.0)
+
+def step_beyond(
+    session: Session, points: Tensor, rise: Tensor, gradient: Tensor, eta: float, alpha_max: float
+) -> Tensor:
+    """Return points slightly beyond the linearised boundary: a mean of two projections onto it.
+
+    One is of the points, one of the clean images; the nearer one has more weight.
+
+    Args:
+        session: the images.
+        points: (n, C, H, W).
+        rise: (n,) by how much the difference of logits must rise at the points.
+        gradient: (n, C, H, W) of that difference.
+        eta: by which factor a projection is longer than the way to the boundary.
+        alpha_max: the largest weight of the clean image's projection.
+    """
+    clean, threat = session.clean, session.threat
+    further = rise + (gradient * (points - clean)).flatten(1).sum(dim=1)
+    own, first = threat.move_inside(points, gradient, rise), threat.move_inside(clean, gradient, further)
+    zero = torch.zeros_like(clean)
+    near, far = (threat.distance(moves, zero).clamp(min=1e-8) for moves in (own, first))
+    alpha = per_image((near / (near + far)).clamp(max=alpha_max), clean)
+    moved = (1 - alpha) * (points + eta * own) + alpha * (clean + eta * first)
+    return moved.clamp(0.0, 1.0)
 
 
 def _boundary(session: Session, walk: Walk) -> tuple[Tensor, Tensor]:

@@ -68,9 +68,7 @@ def follow_boundary(session: Session, walk: Walk, steps: int, gamma: float) -> W
         if not session.threat.discrete:
             moved = _outwards(moved, walk.radius, session)
         walk.points = session.threat.project(moved, session.clean, walk.radius)
-    walk.reached = session.query(walk.points, "margin").reached
-    walk.note(session)
-    return session.unfinished(walk)
+    return walk.evaluate(session, gradient=False)
 
 
 def _outwards(moved: Tensor, radius: Tensor, session: Session) -> Tensor:

@@ -50,6 +50,19 @@ class Walk:
             gradient=session.clean,
         )
 
+    def evaluate(self, session: Session, *, gradient: bool = True) -> Self:
+        """Evaluate the points, and note successes; one pass, or a gradient.
+
+        Returns:
+            The walk of the images that are not finished.
+        """
+        result = session.query(self.points, "margin", toward=self.toward, gradient=gradient)
+        self.losses, self.reached = result.losses, result.reached
+        if gradient:
+            self.gradient = result.ascent
+        self.note(session)
+        return session.unfinished(self)
+
     def note(self, session: Session) -> Tensor:
         """Keep the points where they are nearer successes, and return their distances (n,)."""
         distance = session.threat.distance(self.points, session.clean)

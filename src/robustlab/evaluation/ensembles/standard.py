@@ -25,7 +25,7 @@ from robustlab.attacks import (
 from robustlab.attacks.corruption import Effect
 from robustlab.core.options import Effort
 from robustlab.core.spec import register
-from robustlab.evaluation.ensembles.autoattack import TARGETS_L1, AutoAttack
+from robustlab.evaluation.ensembles.autoattack import AutoAttack
 from robustlab.evaluation.ensembles.base import Ensemble
 from robustlab.threats import ThreatModel
 
@@ -35,14 +35,13 @@ _ROUNDS: dict[Effort, int] = {"quick": 4, "standard": 60, "thorough": 240}
 
 @register("standard")
 class Standard(Ensemble):
-    """A short gradient attack, a longer one, then a search for the norm, on the images that are left.
+    """Short gradient attacks, then a search for the norm, on the images that are left.
 
     For Linf the search is `MarginSearch`, for L2 and L1 `DistanceSearch`. They do the work of AutoAttack's
-    targeted APGD, FAB and Square with a fraction of their passes; for L1, APGD runs once more after it. For
-    L0 it is sigma-zero, and then Sparse-RS, which breaks more images also where gradients are not masked.
-    Smoothed gradients and Square run only on images with masked gradients; on others they would cost most and
-    find very little. Without a bound the ensemble is every corruption of MNIST-C, then the grid of rotations
-    and translations.
+    targeted APGD, FAB and Square with a fraction of their passes. For L0 it is sigma-zero, and then
+    Sparse-RS, which breaks more images also where gradients are not masked. Smoothed gradients and Square run
+    only on images with masked gradients; on others they would cost most and find very little. Without a bound
+    the ensemble is every corruption of MNIST-C, then the grid of rotations and translations.
 
     With another effort the list has the same attacks with fewer or more rounds and restarts, which begin with
     the same draws. So more effort finds at least what less effort finds. ``"thorough"`` gives no image up,
@@ -82,19 +81,16 @@ class Standard(Ensemble):
             return *dense, self._margins(), smoothed, blind
         more = AutoAttack().stages(threat, classes) if self.effort == "thorough" else ()
         if not threat.sparse:
-            return *dense, self._distances(survey=80), smoothed, blind, *more
-        sparse, smoothed = APGDL1(loss="margin", restarts=2), IfShattered(attack=APGDL1(loss="margin"))
-        few = min(TARGETS_L1, classes - 1)
-        targeted = APGDL1(loss="dlr", targets=few), APGDL1(loss="margin", targets=few)
-        again = APGDL1(restarts=5), *targeted
-        return APGDL1(steps=50), sparse, self._distances(survey=100), *again, smoothed, blind, *more
+            return *dense, self._distances(), smoothed, blind, *more
+        smoothed = IfShattered(attack=APGDL1(loss="margin"))
+        return APGDL1(steps=20), self._distances(), smoothed, blind, *more
 
     def _margins(self) -> Attack:
         search = MarginSearch(rounds=_ROUNDS[self.effort])
         return replace(search, keep=1.0, tighten=1.0) if self.effort == "thorough" else search
 
-    def _distances(self, survey: int) -> Attack:
-        search = DistanceSearch(survey=survey, rounds=_ROUNDS[self.effort] // 3)
+    def _distances(self) -> Attack:
+        search = DistanceSearch(rounds=_ROUNDS[self.effort] // 3)
         # Beyond any distance: the first walks may end very far away.
         return replace(search, keep=1e9, tighten=1.0) if self.effort == "thorough" else search
 
