@@ -258,7 +258,7 @@ FROZEN_SPECS = {
     "agreement=0.4)",
     "sparse_rs(queries=5000, alpha=0.3, loss=margin)",
     "spsa(steps=40, pairs=64, delta=0.01, rel_step_size=0.1, loss=margin)",
-    "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False)",
+    "square(queries=5000, p=0.8, loss=margin, restarts=1, rescale=False, proposals=1)",
     "strided_cnn(hidden=100)",
     "deep_cnn(channels=(16, 32, 32, 64), strides=(1, 2, 1, 2), kernels=(), hidden=256, batch_norm=True)",
     "vae(hidden=400, latent=20)",

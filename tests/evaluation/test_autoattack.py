@@ -9,7 +9,7 @@ from robustlab.threats import L1, L2, Linf, ThreatModel
 TARGETS = {100: 9, 10: 9, 4: 3, 2: 1}
 """By the number of classes, how many a targeted member moves towards."""
 
-SQUARE = "square(queries=5001, p=0.8, loss=margin, restarts=1, rescale=False)"
+SQUARE = "square(queries=5001, p=0.8, loss=margin, restarts=1, rescale=False, proposals=1)"
 every_number_of_classes = pytest.mark.parametrize(("classes", "targets"), TARGETS.items())
 linf_and_l2 = pytest.mark.parametrize("threat", [Linf(eps=0.3), L2(eps=2.0)], ids=repr)
 

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from robustlab.attacks.gray_convolution import faster_input_gradient
+
 
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[None]:
@@ -13,7 +15,8 @@ def frozen(model: nn.Module) -> Iterator[None]:
     for parameter in trainable:
         parameter.requires_grad_(False)
     try:
-        yield
+        with faster_input_gradient(model):
+            yield
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -22,12 +22,15 @@ from robustlab.attacks.gradient_attack import GradientAttack
 from robustlab.attacks.gradients import ExactGradient, Gradient
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.square import TRIES, repaint
+from robustlab.attacks.square import TRIES, best_window, repaint
 from robustlab.attacks.square_bumps import span
 from robustlab.core.spec import register
 
-_BLOCK = 10
-"""Patches between two checks of which images are broken."""
+_BLOCK = 5
+"""Steps with patches between two checks of which images are broken."""
+
+_MOST_AT_ONCE = 6
+"""Windows that are tried at once in late rounds, each for itself; the best one is kept."""
 
 _SIDES = (3, 2, 4, 1, 5, 6)
 
@@ -210,12 +213,13 @@ def _patch(session: Session, state: _State, count: int, turn: int) -> _State:
     """Change one window of the best point at a time, and keep the changes that help."""
     channels = session.clean.shape[1]
     state.draws = session.uniform("patch", turn, shape=(count, TRIES, 2 + channels))
-    for place in range(count):
+    # In late rounds few images are left, and passes of few images are mostly overhead.
+    at_once = min(1 + turn // 4, _MOST_AT_ONCE)
+    for step, first in enumerate(range(0, count, at_once)):
         if session.finished:
             break
-        side = _SIDES[place % len(_SIDES)]
-        points = repaint(session, state.best, state.draws[:, place], side)
-        state.keep(points, session.query(points, "margin").losses)
-        if place % _BLOCK == _BLOCK - 1 or place == count - 1:
+        windows = state.draws[:, first : first + at_once]
+        state.keep(*best_window(session, state.best, windows, _SIDES[step % len(_SIDES)], "margin", repaint))
+        if step % _BLOCK == _BLOCK - 1 or first + at_once >= count:
             state = session.unfinished(state)
     return state

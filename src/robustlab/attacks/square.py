@@ -1,6 +1,8 @@
 """Square Attack: random search with square windows (Andriushchenko et al. 2020, arXiv:1912.00049).
 
-Budget: queries forward passes per restart, the random start included. It uses no gradients.
+Budget: queries forward passes per restart, the random start included. It uses no gradients. Unlike in the
+paper, a step may try several windows at once: where few images are left, a pass of one window each is
+mostly overhead.
 """
 
 import math
@@ -23,18 +25,22 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """The iterations, out of ten thousand, after which the share of the pixels in a window halves."""
 
 _BLOCK = 50
-"""Iterations whose random numbers are drawn at once: few large draws are faster than many small ones."""
+"""Queries whose random numbers are drawn at once: few large draws are faster than many small ones."""
+
+Move = Callable[[Session, Tensor, Tensor, int], Tensor]
+"""Changes a window of each image: `repaint` or `move_bumps`."""
 
 TRIES = 6
-"""Windows drawn per image and iteration; the first one that changes the image is used."""
+"""Windows drawn for each query; the first one that changes the image is used."""
 
 
 @register("square")
 class Square(Attack):
     """Random search that changes one square window at a time and keeps changes that raise the loss.
 
-    Windows and signs are drawn for each image by itself. For L2 and L1 (arXiv:2103.01208) the norm of a
-    window's change comes from a second window, and from the part of eps that clipping to [0, 1] left unused.
+    Each step tries ``proposals`` windows, one by one, and keeps the one that raises the loss most. Windows
+    and signs are drawn for each image by itself. For L2 and L1 (arXiv:2103.01208) the norm of a window's
+    change comes from a second window, and from the part of eps that clipping to [0, 1] left unused.
     """
 
     norms = ("linf", "l2", "l1")
@@ -49,6 +55,9 @@ class Square(Attack):
     rescale: bool = False
     """Whether the windows shrink faster when there are fewer than ten thousand queries."""
 
+    proposals: Annotated[int, Field(ge=1)] = 1
+    """Windows that a step tries; each is a query. With more of them a search takes fewer and larger steps."""
+
     @property
     def restart_count(self) -> int:
         return self.restarts
@@ -61,29 +70,51 @@ class Square(Attack):
         box = session.threat.separable
         channels = session.clean.shape[1]
         draw = (TRIES, 2 + channels) if box else (5 + channels,)
-        move: Callable[..., Tensor] = repaint if box else move_bumps
+        move = repaint if box else move_bumps
         points = _stripes(session) if box else bump_start(session)
         best, highest = points, session.query(points, self.loss).losses
-        draws = points[:, :0]
-        for step in range(self.queries - 1):
+        draws, block = points[:, :0], max(1, _BLOCK // self.proposals)
+        for step in range((self.queries - 1) // self.proposals):
             # Images break fast at the start; later, checking each time would only make the device wait.
             if step < _BLOCK or step % 10 == 0:
                 best, highest, draws = session.unfinished(best, highest, draws)
                 if session.finished:
                     return
-            if step % _BLOCK == 0:
-                draws = session.uniform("moves", step // _BLOCK, shape=(_BLOCK, *draw))
-            points = move(session, best, draws[:, step % _BLOCK], self._side(step, session))
-            losses = session.query(points, self.loss).losses
+            if step % block == 0:
+                draws = session.uniform("moves", step // block, shape=(block, self.proposals, *draw))
+            windows = draws[:, step % block]
+            side = self._side(step * self.proposals, session)
+            points, losses = best_window(session, best, windows, side, self.loss, move)
             better = losses > highest
             best = torch.where(per_image(better, points), points, best)
             highest = torch.where(better, losses, highest)
 
-    def _side(self, step: int, session: Session) -> int:
-        """Return the side of the windows of an iteration, in pixels; it may exceed that of the image."""
-        place = step * 10_000 // self.queries if self.rescale else step
+    def _side(self, query: int, session: Session) -> int:
+        """Return the side of the windows of a query, in pixels; it may exceed that of the image."""
+        place = query * 10_000 // self.queries if self.rescale else query
         share = self.p / 2 ** bisect_left(_HALVINGS, place)
         return max(1, round(math.sqrt(share * session.clean[0, 0].numel())))
+
+
+def best_window(
+    session: Session, points: Tensor, draws: Tensor, side: int, loss: Loss, move: Move
+) -> tuple[Tensor, Tensor]:
+    """Change a window of each image, one by one in several ways, and return the best change with its loss.
+
+    Args:
+        session: the search.
+        points: (n, C, H, W), allowed.
+        draws: (n, k, ...) what each of the k ways draws.
+        side: of the windows, in pixels.
+        loss: which of them is best.
+        move: how a window is changed.
+    """
+    count = draws.shape[1]
+    with session.repeated(count):
+        moved = move(session, points.repeat(count, 1, 1, 1), draws.transpose(0, 1).flatten(0, 1), side)
+    tried = moved.unflatten(0, (count, len(points)))
+    losses, first = session.query_many(tried, loss).losses.max(dim=0)
+    return tried[first, torch.arange(len(first), device=first.device)], losses
 
 
 def corners(session: Session) -> tuple[Tensor, Tensor]:
@@ -112,12 +143,15 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
     height, width = points.shape[2:]
     rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
     raised = draws[..., 2:] < 0.5
-    # A window that already has these values would cost a query and change nothing.
-    at_ends = (points == high).float().sub_((points == low).float())
+    # A window that already has these values would cost a query and change nothing. Pixels are 1 at the highest
+    # value, -1 at the lowest, 0 elsewhere; signs of floats are faster than comparisons.
+    at_ends = (points - low).sign_().sub_((high - points).sign_())
     across = torch.einsum("nkh,nchw->nckw", rows, at_ends)
     sums = torch.einsum("nckw,nkw->nkc", across, columns)
     idle = (sums == torch.where(raised, 1.0, -1.0) * (min(side, height) * min(side, width))).all(dim=2)
     chosen = idle.to(torch.uint8).argmin(dim=1)
     images = torch.arange(len(points), device=points.device)
     inside = (rows[images, chosen, :, None] * columns[images, chosen, None, :])[:, None] > 0
-    return torch.where(inside, torch.where(raised[images, chosen][:, :, None, None], high, low), points)
+    radius = per_image(session.eps, points)
+    moves = torch.where(raised[images, chosen][:, :, None, None], radius, -radius)
+    return torch.where(inside, (session.clean + moves).clamp_(0.0, 1.0), points)

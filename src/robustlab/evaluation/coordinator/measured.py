@@ -23,8 +23,13 @@ from robustlab.runs.records import PassTime
 from robustlab.runs.store import RunStore
 
 _MAX_BATCH = {"cpu": 250, "mps": 250, "cuda": 1000}
-"""Images per pass if the memory is large enough. 250 was the fastest size on a processor (LOG.md, "Speed of
-gradients and training")."""
+"""Images per pass if the memory is large enough. 250 was the fastest size on a processor for a network of
+0.3 MB per image (LOG.md, "Speed of gradients and training")."""
+
+_CACHED = 40 << 20
+"""The tensors of a pass that are still fast on a processor. Passes of a small network have more images, up to
+1,000: a search in which few images are left takes the same time for any number (LOG.md, "Gradients of one
+channel, and larger batches for small networks")."""
 
 _CPU_MEMORY = 3 << 30
 """The memory of a pass on a processor, our choice: 24 images of a ResNet-50 at 224 x 224."""
@@ -153,6 +158,8 @@ def _fitting(context: EvaluationContext, *, bf16: bool) -> int:
         if isinstance(error, UserCodeError) and error.quits:
             raise
         return 1 if is_out_of_memory(error) else most
+    if context.kind == "cpu":
+        most = max(most, min(_MAX_BATCH["cuda"], _CACHED // per_image))
     return max(1, min(most, int(budget / (_OVERHEAD * per_image))))
 
 
