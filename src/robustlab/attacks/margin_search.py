@@ -116,9 +116,7 @@ class MarginSearch(GradientAttack):
             state.before = state.margin
             if turn % _FAR_EVERY == _FAR_EVERY - 1:
                 state = self._far(session, state, turn)
-            for number in range(_NEAR_SEARCHES * turn, _NEAR_SEARCHES * (turn + 1)):
-                state.points = _near(session, state, number)
-                state = _descend(session, state, "margin", self._short, _NEAR_LENGTH)
+            state = _search_near(session, state, turn, self._short)
             state = _patch(session, state, self.patches, turn)
 
     def _far(self, session: Session, state: "_State", turn: int) -> "_State":
@@ -164,8 +162,8 @@ def _aim(session: Session, state: _State, rank: int, steps: int) -> _State:
     return state
 
 
-def _descend(session: Session, state: _State, loss: Loss, steps: int, length: float = 1.0) -> _State:
-    """Take gradient steps of decreasing length, which begins at a fraction of eps."""
+def _descend(session: Session, state: _State, loss: Loss, steps: int) -> _State:
+    """Take gradient steps of decreasing length."""
     if session.finished:
         return state
     for step in range(steps):
@@ -176,9 +174,33 @@ def _descend(session: Session, state: _State, loss: Loss, steps: int, length: fl
         state = session.unfinished(state)
         if session.finished:
             return state
-        share = length * 0.5 * (1 + math.cos(math.pi * step / steps))
-        state.points = session.ascend(state.points, state.gradient, share)
+        state.points = session.ascend(state.points, state.gradient, _length(step, steps))
     state.keep(state.points, session.query(state.points, "margin").losses)
+    return session.unfinished(state)
+
+
+def _length(step: int, steps: int) -> float:
+    """Return the length of a step, as a fraction of eps: 1 for the first one, near 0 for the last."""
+    return 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def _search_near(session: Session, state: _State, turn: int, steps: int) -> _State:
+    """Take short gradient steps from several starts near the best point, at once if they fit into a pass."""
+    if session.finished:
+        return state
+    numbers = range(_NEAR_SEARCHES * turn, _NEAR_SEARCHES * (turn + 1))
+    starts = torch.stack([_near(session, state, number) for number in numbers])
+    for points in torch.split(starts, session.copies_at_once):
+        copies = len(points)
+        points = points.flatten(0, 1)
+        with session.repeated(copies):
+            for step in range(steps + 1):
+                result = session.query(points, "margin", gradient=step < steps)
+                margins = torch.where(result.valid, result.losses, -torch.inf)
+                for one, margin in zip(points.chunk(copies), margins.chunk(copies), strict=True):
+                    state.keep(one, margin)
+                if step < steps:
+                    points = session.ascend(points, result.ascent, _NEAR_LENGTH * _length(step, steps))
     return session.unfinished(state)
 
 
