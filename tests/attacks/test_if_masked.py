@@ -16,7 +16,10 @@ from robustlab.threats import L0, L1, L2, Linf, ThreatModel
 QUERIES, STEPS, POINTS = 60, 6, 4
 ATTACK = IfMasked(attack=Square(queries=QUERIES), steps=STEPS, points=POINTS)
 TEST = 1 + LOOKS + STEPS + 1 + POINTS + 1
-"""Forward passes of an image on which gradients lead somewhere: the clean one, the test, what is returned."""
+"""Forward passes of the whole test: the clean image, the test, what is returned."""
+
+SHORTEST = TEST + 1 - STEPS
+"""Those of an image on which the first step along the gradient lies above all random points."""
 
 every_norm = pytest.mark.parametrize(
     "threat", [Linf(eps=0.05), L2(eps=0.2), L1(eps=0.5), L0(eps=1)], ids=repr
@@ -72,7 +75,8 @@ def test_it_attacks_where_there_is_no_gradient(
     masked = torch.arange(80)[~result.successes] >= 40
     assert len(spent) > 30
     assert (spent[masked] == TEST + QUERIES).all()
-    assert (spent[~masked] == TEST).float().mean() > 0.8
+    assert (spent[~masked] <= TEST).float().mean() > 0.8
+    assert (spent[~masked] == SHORTEST).float().mean() > 0.7
     assert (result.backwards <= LOOKS + STEPS).all()
 
 
@@ -90,9 +94,8 @@ def test_max_loss_mode_spends_all_of_it_on_masked_images(
     model: nn.Module, images: Tensor, labels: Tensor
 ) -> None:
     result = ATTACK.run(model, images, labels, Linf(eps=0.05), early_stop=False)
-    start = 1  # in verdict mode alone
-    assert (result.forwards[40:] == TEST + QUERIES - start).all()
-    assert (result.forwards[:40] == TEST - start).float().mean() > 0.8
+    assert (result.forwards[40:] == TEST + QUERIES).all()
+    assert (result.forwards[:40] == SHORTEST).float().mean() > 0.8
 
 
 def test_a_factor_on_the_logits_changes_nothing(images: Tensor, labels: Tensor, model: nn.Module) -> None:

@@ -26,7 +26,7 @@ class _GrayConvolution(torch.autograd.Function):
         return nn.Conv2d.forward(conv, images)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, nn.Conv2d], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor, nn.Conv2d], output: Tensor) -> None:  # noqa: ARG004
         images, ctx.conv = inputs
         ctx.size = images.shape[2:]
         ctx.save_for_backward(ctx.conv.weight)
@@ -36,9 +36,7 @@ class _GrayConvolution(torch.autograd.Function):
         (weight,), conv = ctx.saved_tensors, ctx.conv
         columns = weight.to(slopes.dtype).flatten(1).T @ slopes.flatten(2)
         # In fp32, since many columns are added for each pixel.
-        folded = F.fold(
-            columns.float(), ctx.size, conv.kernel_size, conv.dilation, conv.padding, conv.stride
-        )
+        folded = F.fold(columns.float(), ctx.size, conv.kernel_size, conv.dilation, conv.padding, conv.stride)
         return folded, None
 
 
@@ -59,7 +57,7 @@ def faster_input_gradient(model: nn.Module) -> Iterator[None]:
 
 
 def _is_plain(part: nn.Module) -> bool:
-    """Return whether it is torch's own convolution of one channel, on a CPU and without a replaced forward."""
+    """Return whether it is torch's own convolution of one channel, on a CPU, with its own forward."""
     return (
         type(part) is nn.Conv2d
         and part.in_channels == 1

@@ -1,16 +1,14 @@
 """An attack for images with masked gradients, where gradients help no more than random points.
 
 Our own. It is based on the check of Carlini et al. 2019 (arXiv:1902.06705): a gradient that is worse than
-random points is masked. Budget per restart: six gradients to test whether nearby gradients agree, ``steps``
-more and ``points`` + 1 forward passes for each image. Where gradients are masked the attack's own budget is
-added.
+random points is masked. Budget per restart: six gradients to test whether nearby gradients agree, ``points``
+forward passes, and at most ``steps`` gradients and a forward pass, until a step lies above all random points.
+Where gradients are masked the attack's own budget is added.
 """
 
 from typing import Annotated
 
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from robustlab.attacks.base import Attack
 from robustlab.attacks.gradient_agreement import AGREED, LOOKS, agreement
@@ -46,27 +44,31 @@ class IfMasked(Wrapper):
 
     def search(self, session: Session) -> None:
         with session.estimating(ExactGradient()):
-            masked = _masked(session, self.steps, self.points)
-        session.unfinished(done=~masked)
+            _leave_out_useful(session, self.steps, self.points)
         if not session.finished:
             self.attack.search(session)
 
 
-def _masked(session: Session, steps: int, points: int) -> Tensor:
-    """Return (n,) whether gradients disagree with each other, or random points do as well.
+def _leave_out_useful(session: Session, steps: int, points: int) -> None:
+    """Leave out the images whose gradients agree and lead higher than every random point.
 
     The points of this test do not count as results; otherwise they would count as successes of the attack.
     """
     shattered = agreement(session).cosine < AGREED
-    at, margins = session.clean, []
-    for step in range(steps):
-        result = session.query(at, "margin", gradient=True, propose=False)
-        margins.append(result.losses)
-        at = session.ascend(at, result.ascent, cosine(1.0, 0.0, step / steps))
-    clean, *gained = [*margins, session.query(at, "margin", propose=False).losses]
-    chance = clean * (1 - _ROUNDING)  # the random points need not follow the gradient
+    # The random points need not follow the gradient.
+    clean = session.clean_loss("margin")
+    chance = clean + _ROUNDING * clean.abs()
     for number in range(points):
         direction = session.normal("chance", number, shape=tuple(session.clean.shape[1:]))
         farthest = session.ascend(session.clean, direction, 1.0)
         chance = chance.maximum(session.query(farthest, "margin", propose=False).losses)
-    return shattered | (torch.stack(gained).amax(dim=0) <= chance)
+    at = session.clean
+    for step in range(steps):
+        result = session.query(at, "margin", gradient=True, propose=False)
+        useful = (result.losses > chance) & ~shattered
+        at, ascent, chance, shattered = session.unfinished(at, result.ascent, chance, shattered, done=useful)
+        if session.finished:
+            return
+        at = session.ascend(at, ascent, cosine(1.0, 0.0, step / steps))
+    useful = (session.query(at, "margin", propose=False).losses > chance) & ~shattered
+    session.unfinished(done=useful)

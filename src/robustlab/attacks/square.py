@@ -143,8 +143,8 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
     height, width = points.shape[2:]
     rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
     raised = draws[..., 2:] < 0.5
-    # A window that already has these values would cost a query and change nothing. Pixels are 1 at the highest
-    # value, -1 at the lowest, 0 elsewhere; signs of floats are faster than comparisons.
+    # A window that already has these values would cost a query and change nothing. Pixels are 1 at the
+    # highest value, -1 at the lowest, 0 elsewhere; signs of floats are faster than comparisons.
     at_ends = (points - low).sign_().sub_((high - points).sign_())
     across = torch.einsum("nkh,nchw->nckw", rows, at_ends)
     sums = torch.einsum("nckw,nkw->nkc", across, columns)
