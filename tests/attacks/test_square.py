@@ -62,7 +62,7 @@ def test_each_image_is_repainted_in_a_window_of_its_own(shape: tuple[int, ...], 
     low, high = (one.clean - 0.2).clamp(min=0), (one.clean + 0.2).clamp(max=1)
     points = torch.where(one.uniform("points", shape=shape[1:]) < 0.5, low, high)
     # With one try a window may be as wished already; where it changed anything, the change fills it.
-    moved = repaint(one, points, one.uniform("moves", shape=(1, 2 + shape[1])), side)
+    (moved,) = repaint(one, points, one.uniform("moves", shape=(1, 1, 2 + shape[1])), side)
     assert ((moved == low) | (moved == high)).all()
     changed = (moved != points).any(dim=1)
     rows, columns = changed.any(dim=2), changed.any(dim=1)
@@ -81,16 +81,26 @@ def test_a_window_that_changes_nothing_is_drawn_again(channels: int) -> None:
     points = torch.where(one.uniform("points", shape=(channels, 5, 5)) < 0.5, low, high)
     idle = []
     for tries in (1, 6):
-        moved = repaint(one, points, one.uniform("moves", shape=(tries, 2 + channels)), 1)
+        (moved,) = repaint(one, points, one.uniform("moves", shape=(1, tries, 2 + channels)), 1)
         idle.append(float((moved == points).flatten(1).all(dim=1).float().mean()))
     # A single value is as wished already every other time.
     assert idle[0] == pytest.approx(0.5**channels, abs=0.1)
     assert idle[1] < 0.05
     # Points inside the ball are never as wished.
-    draws = one.uniform("moves", shape=(2, 2 + channels))
-    assert torch.equal(
-        repaint(one, one.clean, draws, 2) != one.clean, repaint(one, one.clean, draws[:, :1], 2) != one.clean
+    draws = one.uniform("moves", shape=(1, 2, 2 + channels))
+    assert torch.equal(repaint(one, one.clean, draws, 2), repaint(one, one.clean, draws[:, :, :1], 2))
+
+
+def test_several_windows_are_those_of_several_calls() -> None:
+    one = session((40, 2, 6, 9), Linf(eps=0.2))
+    points = torch.where(
+        one.uniform("points", shape=(2, 6, 9)) < 0.5, one.clean, (one.clean + 0.2).clamp(max=1)
     )
+    draws = one.uniform("moves", shape=(4, 6, 4))
+    together = repaint(one, points, draws, 3)
+    assert together.shape == (4, *points.shape)
+    for number, moved in enumerate(together):
+        assert torch.equal(moved, repaint(one, points, draws[:, number : number + 1], 3)[0])
 
 
 # Bumps

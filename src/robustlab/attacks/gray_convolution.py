@@ -15,8 +15,8 @@ _FEWEST = 8
 class _GrayConvolution(torch.autograd.Function):
     """A convolution of one channel; the gradient of the input is a matrix product, folded into images.
 
-    oneDNN's own gradient pads the single channel to a block of channels, and takes three to four times as
-    long (LOG.md, "Gradients of one channel").
+    oneDNN's own gradient takes three to four times as long (LOG.md, "Gradients of one channel, and larger
+    batches for small networks").
     """
 
     generate_vmap_rule = True

@@ -8,6 +8,7 @@ Stuetzle 2003). Less budget should go to images that resist (arXiv:2203.05154).
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -29,8 +30,12 @@ from robustlab.core.spec import register
 _BLOCK = 5
 """Steps with patches between two checks of which images are broken."""
 
+_DOUBLED, _MOST_TOGETHER = 20, 4
+"""After how many rounds twice as many of them run at once, and the most that do. Passes of few images are
+mostly overhead."""
+
 _MOST_AT_ONCE = 6
-"""Windows that are tried at once in late rounds, each for itself; the best one is kept."""
+"""Windows of a round that are tried at once in late rounds, each for itself; the best one is kept."""
 
 _SIDES = (3, 2, 4, 1, 5, 6)
 
@@ -105,7 +110,8 @@ class MarginSearch(GradientAttack):
         for rank in range(1, self.aims + 1):
             state.points = initialization.corner(session, -rank)
             state = _aim(session, state, rank, self._short)
-        for turn in range(self.rounds):
+        for turns in _together(self.rounds):
+            turn = turns.start
             # Not before the first patches: the gradients may be useless here.
             if session.early_stop and turn > 0:
                 # Both margins are negative; broken images, with a margin of at least 0, are dropped anyway.
@@ -114,10 +120,10 @@ class MarginSearch(GradientAttack):
             if session.finished:
                 return
             state.before = state.margin
-            if turn % _FAR_EVERY == _FAR_EVERY - 1:
-                state = self._far(session, state, turn)
-            state = _search_near(session, state, turn, self._short)
-            state = _patch(session, state, self.patches, turn)
+            for far in [turn for turn in turns if turn % _FAR_EVERY == _FAR_EVERY - 1]:
+                state = self._far(session, state, far)
+            state = _search_near(session, state, turns, self._short)
+            state = _patch(session, state, turns, self.patches)
 
     def _far(self, session: Session, state: "_State", turn: int) -> "_State":
         """Search from a point far away: every second time towards a single class."""
@@ -126,6 +132,15 @@ class MarginSearch(GradientAttack):
         if single:
             return _aim(session, state, 1 + half % _RANKS, self.steps)
         return _descend(session, state, _loss(half), self.steps)
+
+
+def _together(rounds: int) -> Iterator[range]:
+    """Yield the rounds that run at once: one at a time first, later several, since few images are left."""
+    turn = 0
+    while turn < rounds:
+        count = min(2 ** (turn // _DOUBLED), _MOST_TOGETHER)
+        yield range(turn, min(turn + count, rounds))
+        turn += count
 
 
 def _loss(turn: int) -> Loss:
@@ -184,11 +199,11 @@ def _length(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
-def _search_near(session: Session, state: _State, turn: int, steps: int) -> _State:
+def _search_near(session: Session, state: _State, turns: range, steps: int) -> _State:
     """Take short gradient steps from several starts near the best point, at once if they fit into a pass."""
     if session.finished:
         return state
-    numbers = range(_NEAR_SEARCHES * turn, _NEAR_SEARCHES * (turn + 1))
+    numbers = range(_NEAR_SEARCHES * turns.start, _NEAR_SEARCHES * turns.stop)
     starts = torch.stack([_near(session, state, number) for number in numbers])
     for points in torch.split(starts, session.copies_at_once):
         copies = len(points)
@@ -231,17 +246,16 @@ def _near(session: Session, state: _State, number: int) -> Tensor:
     return torch.where(redrawn, initialization.corner(session, -1000 - number), state.best)
 
 
-def _patch(session: Session, state: _State, count: int, turn: int) -> _State:
-    """Change one window of the best point at a time, and keep the changes that help."""
-    channels = session.clean.shape[1]
-    state.draws = session.uniform("patch", turn, shape=(count, TRIES, 2 + channels))
-    # In late rounds few images are left, and passes of few images are mostly overhead.
-    at_once = min(1 + turn // 4, _MOST_AT_ONCE)
-    for step, first in enumerate(range(0, count, at_once)):
+def _patch(session: Session, state: _State, turns: range, count: int) -> _State:
+    """Change windows of the best point, and keep the changes that help."""
+    shape = (count, TRIES, 2 + session.clean.shape[1])
+    state.draws = torch.cat([session.uniform("patch", turn, shape=shape) for turn in turns], dim=1)
+    at_once = min(1 + turns.start // 4, _MOST_AT_ONCE) * len(turns)
+    for step, first in enumerate(range(0, count * len(turns), at_once)):
         if session.finished:
             break
         windows = state.draws[:, first : first + at_once]
         state.keep(*best_window(session, state.best, windows, _SIDES[step % len(_SIDES)], "margin", repaint))
-        if step % _BLOCK == _BLOCK - 1 or first + at_once >= count:
+        if step % _BLOCK == _BLOCK - 1 or first + at_once >= count * len(turns):
             state = session.unfinished(state)
     return state

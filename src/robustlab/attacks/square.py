@@ -17,7 +17,7 @@ from torch import Tensor
 from robustlab.attacks.base import Attack
 from robustlab.attacks.losses import Loss
 from robustlab.attacks.session import Session
-from robustlab.attacks.square_bumps import bump_start, move_bumps, span
+from robustlab.attacks.square_bumps import bump_start, first_place, move_bumps, span, spans
 from robustlab.core.spec import register
 from robustlab.threats import per_image
 
@@ -28,7 +28,7 @@ _BLOCK = 50
 """Queries whose random numbers are drawn at once: few large draws are faster than many small ones."""
 
 Move = Callable[[Session, Tensor, Tensor, int], Tensor]
-"""Changes a window of each image: `repaint` or `move_bumps`."""
+"""Changes a window of each image in several ways, as `repaint` does."""
 
 TRIES = 6
 """Windows drawn for each query; the first one that changes the image is used."""
@@ -70,7 +70,7 @@ class Square(Attack):
         box = session.threat.separable
         channels = session.clean.shape[1]
         draw = (TRIES, 2 + channels) if box else (5 + channels,)
-        move = repaint if box else move_bumps
+        move = repaint if box else _add_bumps
         points = _stripes(session) if box else bump_start(session)
         best, highest = points, session.query(points, self.loss).losses
         draws, block = points[:, :0], max(1, _BLOCK // self.proposals)
@@ -109,10 +109,7 @@ def best_window(
         loss: which of them is best.
         move: how a window is changed.
     """
-    count = draws.shape[1]
-    with session.repeated(count):
-        moved = move(session, points.repeat(count, 1, 1, 1), draws.transpose(0, 1).flatten(0, 1), side)
-    tried = moved.unflatten(0, (count, len(points)))
+    tried = move(session, points, draws, side)
     losses, first = session.query_many(tried, loss).losses.max(dim=0)
     return tried[first, torch.arange(len(first), device=first.device)], losses
 
@@ -136,22 +133,35 @@ def repaint(session: Session, points: Tensor, draws: Tensor, side: int) -> Tenso
     Args:
         session: the search.
         points: (n, C, H, W), allowed.
-        draws: (n, tries, 2 + C) uniform numbers in [0, 1): where the window begins, and the signs.
+        draws: (n, k, tries, 2 + C) uniform numbers in [0, 1) for each of k changes: where the window begins,
+            and the signs.
         side: of the window, in pixels.
+
+    Returns:
+        (k, n, C, H, W).
     """
     low, high = corners(session)
     height, width = points.shape[2:]
-    rows, columns = span(draws[..., 0], side, height), span(draws[..., 1], side, width)
-    raised = draws[..., 2:] < 0.5
+    tall, wide = min(side, height), min(side, width)
     # A window that already has these values would cost a query and change nothing. Pixels are 1 at the
     # highest value, -1 at the lowest, 0 elsewhere; signs of floats are faster than comparisons.
     at_ends = (points - low).sign_().sub_((high - points).sign_())
-    across = torch.einsum("nkh,nchw->nckw", rows, at_ends)
-    sums = torch.einsum("nckw,nkw->nkc", across, columns)
-    idle = (sums == torch.where(raised, 1.0, -1.0) * (min(side, height) * min(side, width))).all(dim=2)
-    chosen = idle.to(torch.uint8).argmin(dim=1)
-    images = torch.arange(len(points), device=points.device)
-    inside = (rows[images, chosen, :, None] * columns[images, chosen, None, :])[:, None] > 0
-    radius = per_image(session.eps, points)
-    moves = torch.where(raised[images, chosen][:, :, None, None], radius, -radius)
-    return torch.where(inside, (session.clean + moves).clamp_(0.0, 1.0), points)
+    sums = spans(side, height, points) @ (at_ends @ spans(side, width, points).T)
+    top, left = first_place(draws[..., 0], side, height), first_place(draws[..., 1], side, width)
+    places = (top * sums.shape[3] + left).long().flatten(1)
+    found = sums.flatten(2).transpose(1, 2).gather(1, places[:, :, None].expand(-1, -1, sums.shape[1]))
+    wanted = torch.where(draws[..., 2:] < 0.5, tall * wide, -tall * wide)
+    idle = (found.view_as(wanted) == wanted).all(dim=3)
+    chosen = idle.to(torch.uint8).argmin(dim=2)[:, :, None, None]
+    draws = draws.gather(2, chosen.expand(-1, -1, -1, draws.shape[3])).squeeze(2).transpose(0, 1)
+    rows, columns = span(draws[..., 0], side, height) > 0, span(draws[..., 1], side, width) > 0
+    inside = (rows[..., :, None] & columns[..., None, :])[:, :, None]
+    return torch.where(inside, torch.where(draws[..., 2:, None, None] < 0.5, high, low), points)
+
+
+def _add_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Tensor:
+    """Change a window in k ways as `move_bumps` does; draws are (n, k, ...), the result (k, n, C, H, W)."""
+    count = draws.shape[1]
+    with session.repeated(count):
+        draws = draws.transpose(0, 1).flatten(0, 1)
+        return move_bumps(session, points.repeat(count, 1, 1, 1), draws, side).unflatten(0, (count, -1))

@@ -18,10 +18,23 @@ _LEAST_SIDE = 3
 
 def span(draws: Tensor, side: int, size: int) -> Tensor:
     """Return a mask of the rows (or columns) of windows: (..., size) of uniform numbers (...)."""
-    side = min(side, size)
-    begin = (draws * (size - side + 1)).floor()[..., None]
-    place = torch.arange(size, device=draws.device)
-    return ((place >= begin) & (place < begin + side)).to(draws.dtype)
+    return _from(first_place(draws, side, size), side, size)
+
+
+def first_place(draws: Tensor, side: int, size: int) -> Tensor:
+    """Return the first row (or column) of windows, as whole numbers of the draws' type and shape."""
+    return (draws * (size - min(side, size) + 1)).floor()
+
+
+def spans(side: int, size: int, images: Tensor) -> Tensor:
+    """Return the masks (k, size) of all k windows, on the device of the images."""
+    count = size - min(side, size) + 1
+    return _from(torch.arange(count, device=images.device, dtype=images.dtype), side, size)
+
+
+def _from(first: Tensor, side: int, size: int) -> Tensor:
+    place, first = torch.arange(size, device=first.device), first[..., None]
+    return ((place >= first) & (place < first + side)).to(first.dtype)
 
 
 def bumps(tall: int, wide: int, order: int) -> Tensor:

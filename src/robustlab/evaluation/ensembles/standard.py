@@ -75,7 +75,7 @@ class Standard(Ensemble):
             random = SparseRS(queries=5000)
             last = IfMasked(attack=random) if self.effort == "quick" else self._repeated(random)
             return PGD(steps=10), SigmaZero(), last
-        blind = IfMasked(attack=self._repeated(Square(queries=5000, proposals=10)))
+        blind = IfMasked(attack=self._repeated(Square(queries=5000, proposals=25)))
         dense, smoothed = (PGD(steps=10), APGD(steps=50)), IfShattered(attack=APGD(loss="margin"))
         if threat.separable:
             return *dense, self._margins(), smoothed, blind
