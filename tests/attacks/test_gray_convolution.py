@@ -92,7 +92,7 @@ class Halved(nn.Conv2d):
 def replaced() -> nn.Conv2d:
     """A convolution whose forward was replaced on the object."""
     conv = nn.Conv2d(1, 2, 3)
-    conv.forward = lambda images: nn.Conv2d.forward(conv, images) / 2  # type: ignore[method-assign]
+    conv.forward = lambda images: nn.Conv2d.forward(conv, images) / 2  # type: ignore[assignment]
     return conv
 
 

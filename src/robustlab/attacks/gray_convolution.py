@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _FEWEST = 8
-"""Images from which on it is faster; for fewer ones the calls cost more than the sums."""
+"""The smallest batch for which it is faster; for fewer images the calls cost more than the sums."""
 
 
 class _GrayConvolution(torch.autograd.Function):
@@ -32,7 +32,7 @@ class _GrayConvolution(torch.autograd.Function):
         ctx.save_for_backward(ctx.conv.weight)
 
     @staticmethod
-    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, slopes: Tensor) -> tuple[Tensor, None]:
         (weight,), conv = ctx.saved_tensors, ctx.conv
         columns = weight.to(slopes.dtype).flatten(1).T @ slopes.flatten(2)
         # In fp32, since many columns are added for each pixel.
@@ -46,9 +46,9 @@ def faster_input_gradient(model: nn.Module) -> Iterator[None]:
 
     Their parameters get no gradients. Answers don't change, and gradients only by rounding.
     """
-    convolutions = [part for part in model.modules() if _is_plain(part)]
+    convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d) and _is_plain(part)]
     for conv in convolutions:
-        conv.forward = _forward(conv)  # type: ignore[method-assign]
+        conv.forward = _forward(conv)  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -56,7 +56,7 @@ def faster_input_gradient(model: nn.Module) -> Iterator[None]:
             del conv.forward
 
 
-def _is_plain(part: nn.Module) -> bool:
+def _is_plain(part: nn.Conv2d) -> bool:
     """Return whether it is torch's own convolution of one channel, on a CPU, with its own forward."""
     return (
         type(part) is nn.Conv2d
@@ -74,7 +74,7 @@ def _forward(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
         wanted = torch.is_grad_enabled() and images.requires_grad and not conv.weight.requires_grad
         if not wanted or len(images) < _FEWEST or images.ndim != 4:
             return nn.Conv2d.forward(conv, images)
-        answer: Tensor = _GrayConvolution.apply(images, conv)  # type: ignore[no-untyped-call]
+        answer: Tensor = _GrayConvolution.apply(images, conv)
         return answer
 
     return forward

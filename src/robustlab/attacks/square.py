@@ -164,4 +164,5 @@ def _add_bumps(session: Session, points: Tensor, draws: Tensor, side: int) -> Te
     count = draws.shape[1]
     with session.repeated(count):
         draws = draws.transpose(0, 1).flatten(0, 1)
-        return move_bumps(session, points.repeat(count, 1, 1, 1), draws, side).unflatten(0, (count, -1))
+        moved = move_bumps(session, points.repeat(count, 1, 1, 1), draws, side)
+    return moved.view(count, *points.shape)
