@@ -1,6 +1,7 @@
 """The faster input gradient of convolutions on one channel equals torch's, and leaves no trace."""
 
 import copy
+import pickle
 
 import pytest
 import torch
@@ -134,3 +135,15 @@ def test_it_works_under_vmap_and_grad_of_torch_func() -> None:
         each = torch.func.vmap(torch.func.grad(lambda image: conv(image[None]).sin().sum()))(IMAGES)
     torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(each, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("by", ["copy", "pickle"])
+def test_a_copy_that_is_made_inside_answers_with_its_own_weights(by: str) -> None:
+    conv = copy.deepcopy(CONVOLUTIONS[0])
+    with frozen(conv):
+        other: nn.Conv2d = copy.deepcopy(conv) if by == "copy" else pickle.loads(pickle.dumps(conv))
+        other.weight.zero_()
+        assert torch.equal(other(IMAGES.clone().requires_grad_()), other(IMAGES))
+        assert (slopes(other, IMAGES) == 0).all()
+    assert (slopes(other, IMAGES) == 0).all()
+    assert (slopes(conv, IMAGES) != 0).any()

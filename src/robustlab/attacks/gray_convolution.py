@@ -1,7 +1,8 @@
 """A faster gradient with respect to the input, for convolutions of images with one channel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
@@ -48,7 +49,8 @@ def faster_input_gradient(model: nn.Module) -> Iterator[None]:
     """
     convolutions = [part for part in model.modules() if isinstance(part, nn.Conv2d) and _is_plain(part)]
     for conv in convolutions:
-        conv.forward = _forward(conv)  # type: ignore[assignment]
+        # A method, whose copy belongs to the copy of the convolution.
+        conv.forward = MethodType(forward, conv)  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -69,12 +71,10 @@ def _is_plain(part: nn.Conv2d) -> bool:
     )
 
 
-def _forward(conv: nn.Conv2d) -> Callable[[Tensor], Tensor]:
-    def forward(images: Tensor) -> Tensor:
-        wanted = torch.is_grad_enabled() and images.requires_grad and not conv.weight.requires_grad
-        if not wanted or len(images) < _FEWEST or images.ndim != 4:
-            return nn.Conv2d.forward(conv, images)
-        answer: Tensor = _GrayConvolution.apply(images, conv)
-        return answer
-
-    return forward
+def forward(conv: nn.Conv2d, images: Tensor) -> Tensor:
+    """Return the convolution's answer; it replaces the method of this name."""
+    wanted = torch.is_grad_enabled() and images.requires_grad and not conv.weight.requires_grad
+    if not wanted or len(images) < _FEWEST or images.ndim != 4:
+        return nn.Conv2d.forward(conv, images)
+    answer: Tensor = _GrayConvolution.apply(images, conv)
+    return answer
