@@ -4,7 +4,6 @@ import bisect
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from typing import Any, TypeVar, overload
 
 import torch
@@ -23,24 +22,25 @@ Kept = TypeVar("Kept")
 class ActiveSet:
     """The images that are still to be attacked.
 
-    ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` are those of the images that are still active, in
-    the order of the points that the attack proposes. After a success in verdict mode an image's result is
-    final, and `unfinished` drops it. It also drops an image that the attack names as done. A few such images
-    may stay for a while to fill up a batch; points proposed for them are ignored.
+    ``clean``, ``labels``, ``ids``, ``eps`` and ``targets`` (the classes that the criterion wants, if it
+    wants certain ones) hold the images that are still active, in the order of the points that the attack
+    proposes. After a success in verdict mode an image's result is final, and `unfinished` drops it. It also
+    drops an image that the attack names as done. A few such images may stay for a while to fill up a batch;
+    points proposed for them are ignored.
 
     Attributes:
         threat: the threat model; proposed points are projected onto it.
         restart: which restart runs; -1 before the first.
+        rows: (n,) the places of the active images in the batch.
         best_so_far: the best point of every image of the batch so far, dropped ones included.
     """
-
-    _active: "_Active"
 
     def __init__(self, batch: AttackBatch, targets: Tensor | None = None) -> None:
         self._batch, self._targets = batch, targets
         self._impossible = batch.criterion.impossible(batch.labels, targets)
         self.threat = batch.threat
         self.restart = -1
+        self._images: Tensor | None = None
         self.best_so_far = BestSoFar(batch)
         self._retire()
 
@@ -67,37 +67,12 @@ class ActiveSet:
         if self._impossible is not None:
             self.unfinished(done=self._impossible)
 
-    # The active images
-
-    @property
-    def rows(self) -> Tensor:
-        """(n,) their places in the batch."""
-        return self._active.rows
-
     @property
     def clean(self) -> Tensor:
-        """(n, C, H, W) the images before the attack."""
-        return self._active.clean
-
-    @property
-    def labels(self) -> Tensor:
-        """(n,)."""
-        return self._active.labels
-
-    @property
-    def ids(self) -> Tensor:
-        """(n,) the numbers on which their random draws depend."""
-        return self._active.ids
-
-    @property
-    def eps(self) -> Tensor:
-        """(n,) their radii."""
-        return self._active.eps
-
-    @property
-    def targets(self) -> Tensor | None:
-        """(n,) the classes that the criterion wants, if it wants certain ones."""
-        return self._active.targets
+        """(n, C, H, W) the active images before the attack; copied on the first call after a change."""
+        if self._images is None:
+            self._images = self._batch.images[self.rows]
+        return self._images
 
     # Random numbers depend on the seed, the attack's name, the image's id, the restart and the purpose.
 
@@ -172,11 +147,12 @@ class ActiveSet:
     @contextmanager
     def repeated(self, copies: int) -> Iterator[None]:
         """Activate each image several times inside the block: all images once, then all again."""
-        before = self._active
+        rows = self.rows
         if copies > 1:
-            self._activate(before.rows.repeat(copies))
+            self._activate(rows.repeat(copies))
         yield
-        self._active = before
+        if copies > 1:
+            self._activate(rows)
 
     @property
     def copies_at_once(self) -> int:
@@ -211,34 +187,11 @@ class ActiveSet:
         return torch.arange(len(self._batch.labels), device=self._batch.labels.device)
 
     def _activate(self, rows: Tensor) -> None:
-        self._active = _Active(self._batch, self._targets, rows)
-
-
-class _Active:
-    """What the batch holds of some of its images. Each part is copied when it is read, since few are."""
-
-    def __init__(self, batch: AttackBatch, targets: Tensor | None, rows: Tensor) -> None:
-        self._batch, self._targets, self.rows = batch, targets, rows
-
-    @cached_property
-    def clean(self) -> Tensor:
-        return self._batch.images[self.rows]
-
-    @cached_property
-    def labels(self) -> Tensor:
-        return self._batch.labels[self.rows]
-
-    @cached_property
-    def ids(self) -> Tensor:
-        return self._batch.ids[self.rows]
-
-    @cached_property
-    def eps(self) -> Tensor:
-        return self._batch.eps[self.rows]
-
-    @cached_property
-    def targets(self) -> Tensor | None:
-        return None if self._targets is None else self._targets[self.rows]
+        batch = self._batch
+        self.rows = rows
+        self._images = None
+        self.labels, self.ids, self.eps = batch.labels[rows], batch.ids[rows], batch.eps[rows]
+        self.targets = None if self._targets is None else self._targets[rows]
 
 
 def _rows(kept: Any, places: Tensor) -> Any:
