@@ -51,6 +51,9 @@ _NEAR_LENGTH = 0.25
 _FAR_EVERY = 4
 """Every which round has a search from a point far away."""
 
+_CLASSES = 9
+"""How many classes the images that are left after the first round are aimed at, in all."""
+
 _RANKS = 3
 """How many classes, after the most likely wrong one, the searches from far away aim at in turn."""
 
@@ -66,8 +69,12 @@ class MarginSearch(GradientAttack):
     shrinks by ``tighten`` in each round. The rule depends neither on other images nor on a factor on the
     logits. In ``max-loss`` mode no image is given up.
 
+    The searches for the images that are left after the first round also aim at the nine likeliest wrong
+    classes, one by one.
+
     Budget: ``survey * steps + aims * steps / 2`` gradients for each image, then up to ``rounds`` times
-    ``steps * 5 / 4`` gradients and ``patches`` forward passes for those that are not given up.
+    ``steps * 5 / 4`` gradients and ``patches`` forward passes for those that are not given up, and for the
+    other classes ``steps / 2`` gradients each.
     """
 
     norms = ("linf",)
@@ -95,7 +102,8 @@ class MarginSearch(GradientAttack):
         # The last point of a search takes a pass, too.
         far, near = self.steps + 1, self._short + 1
         rounds = self.rounds * (_NEAR_SEARCHES * near + self.patches) + self.rounds // _FAR_EVERY * far
-        return self.survey * far + self.aims * near + rounds
+        aims = max(self.aims, _CLASSES) if self.rounds > 1 else self.aims
+        return self.survey * far + aims * near + rounds
 
     @property
     def _short(self) -> int:
@@ -107,9 +115,7 @@ class MarginSearch(GradientAttack):
         for turn in range(self.survey):
             state.points = _start(session, state, turn)
             state = _descend(session, state, _loss(turn), self.steps)
-        for rank in range(1, self.aims + 1):
-            state.points = initialization.corner(session, -rank)
-            state = _aim(session, state, rank, self._short)
+        state = self._survey_classes(session, state, range(1, self.aims + 1))
         for turns in _together(self.rounds):
             turn = turns.start
             # Not before the first patches: the gradients may be useless here.
@@ -120,10 +126,21 @@ class MarginSearch(GradientAttack):
             if session.finished:
                 return
             state.before = state.margin
+            if turn == 1:
+                state = self._survey_classes(session, state, range(self.aims + 1, _CLASSES + 1))
             for far in [turn for turn in turns if turn % _FAR_EVERY == _FAR_EVERY - 1]:
                 state = self._far(session, state, far)
             state = _search_near(session, state, turns, self._short)
             state = _patch(session, state, turns, self.patches)
+
+    def _survey_classes(self, session: Session, state: "_State", ranks: range) -> "_State":
+        """Search towards the class of each rank, from a corner."""
+        for rank in ranks:
+            if session.finished:
+                break
+            state.points = initialization.corner(session, -rank)
+            state = _aim(session, state, rank, self._short)
+        return state
 
     def _far(self, session: Session, state: "_State", turn: int) -> "_State":
         """Search from a point far away: every second time towards a single class."""
