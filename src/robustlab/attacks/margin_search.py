@@ -51,6 +51,9 @@ _NEAR_LENGTH = 0.25
 _FAR_EVERY = 4
 """Every which round has a search from a point far away."""
 
+_STALLED = 22
+"""An image is judged as in this round if two rounds lowered its margin by less than 2 %."""
+
 _CLASSES = 9
 """How many classes the images that are left after the first round are aimed at, in all."""
 
@@ -66,8 +69,9 @@ class MarginSearch(GradientAttack):
     single ones. Then come rounds: searches near the best point, patches, and now and then a search from a
     point far away. The attack gives an image up if two conditions hold. The margin of its best point is more
     than ``keep`` of the clean image's margin. And the last round lowered it by less than a tenth. ``keep``
-    shrinks by ``tighten`` in each round. The rule depends neither on other images nor on a factor on the
-    logits. In ``max-loss`` mode no image is given up.
+    shrinks by ``tighten`` in each round. If the last two rounds together lowered the margin by less than 2 %,
+    the ``keep`` of round 22 decides. The rule depends neither on other images nor on a factor on the logits.
+    In ``max-loss`` mode no image is given up.
 
     The searches for the images that are left after the first round also aim at the nine likeliest wrong
     classes, one by one.
@@ -111,7 +115,8 @@ class MarginSearch(GradientAttack):
 
     def search(self, session: Session) -> None:
         clean = session.clean_loss("margin")
-        state = _State(session.clean.clone(), clean, clean, clean, session.clean, session.clean, clean)
+        images = session.clean
+        state = _State(images.clone(), clean, clean, clean, clean, images, images, clean)
         for turn in range(self.survey):
             state.points = _start(session, state, turn)
             state = _descend(session, state, _loss(turn), self.steps)
@@ -120,18 +125,23 @@ class MarginSearch(GradientAttack):
             turn = turns.start
             # Not before the first patches: the gradients may be useless here.
             if session.early_stop and turn > 0:
-                # Both margins are negative; broken images, with a margin of at least 0, are dropped anyway.
-                stiff = state.margin < self.keep * self.tighten**turn * state.clean
-                state = session.unfinished(state, done=stiff & (state.margin < 0.9 * state.before))
+                state = session.unfinished(state, done=self._given_up(state, turn))
             if session.finished:
                 return
-            state.before = state.margin
+            state.earlier, state.before = state.before, state.margin
             if turn == 1:
                 state = self._survey_classes(session, state, range(self.aims + 1, _CLASSES + 1))
             for far in [turn for turn in turns if turn % _FAR_EVERY == _FAR_EVERY - 1]:
                 state = self._far(session, state, far)
             state = _search_near(session, state, turns, self._short)
             state = _patch(session, state, turns, self.patches)
+
+    def _given_up(self, state: "_State", turn: int) -> Tensor:
+        # The margins are negative; broken images, with a margin of at least 0, are dropped anyway.
+        stiff = state.margin < self.keep * self.tighten**turn * state.clean
+        stalled = state.margin < self.keep * self.tighten ** max(turn, _STALLED) * state.clean
+        slow, stands = state.margin < 0.9 * state.before, state.margin < 0.98 * state.earlier
+        return (stiff & slow) | (stalled & stands)
 
     def _survey_classes(self, session: Session, state: "_State", ranks: range) -> "_State":
         """Search towards the class of each rank, from a corner."""
@@ -166,12 +176,13 @@ def _loss(turn: int) -> Loss:
 
 @dataclass
 class _State:
-    """The best point of each active image, its margin, the clean image's, and that of the last round."""
+    """Each active image with its best point and its margins: now, clean, and after the last two rounds."""
 
     best: Tensor
     margin: Tensor
     clean: Tensor
     before: Tensor
+    earlier: Tensor
     points: Tensor
     gradient: Tensor
     draws: Tensor
