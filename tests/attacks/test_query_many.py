@@ -19,10 +19,10 @@ K, N = 7, 40
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Asking(Attack):
-    """Asks about K random points per image, at once or one by one."""
+    """Asks about K random points per image: one by one, at once, or of K copies of each image."""
 
     name = "asking"
-    at_once: bool
+    way: str
     nearest: bool
     readings: list[QueryResult]
 
@@ -37,25 +37,39 @@ class Asking(Attack):
     def search(self, session: Session) -> None:
         draws = session.uniform("points", shape=(K, *session.clean.shape[1:])).transpose(0, 1)
         points = torch.stack([session.project(draw) for draw in draws])
-        if self.at_once:
+        if self.way == "at once":
             self.readings.append(session.query_many(points, "margin"))
-            return
-        readings = [session.query(p, "margin") for p in points]
-        self.readings.append(
-            QueryResult(
-                logits=torch.stack([r.logits for r in readings]),
-                valid=torch.stack([r.valid for r in readings]),
-                losses=torch.stack([r.losses for r in readings]),
-                reached=torch.stack([r.reached for r in readings]),
-            )
-        )
+        elif self.way == "copies":
+            with session.repeated(K):
+                result = session.query(points.flatten(0, 1), "margin")
+            self.readings.append(_stacked([_part(result, number) for number in range(K)]))
+        else:
+            self.readings.append(_stacked([session.query(each, "margin") for each in points]))
+
+
+def _part(result: QueryResult, number: int) -> QueryResult:
+    """Return the answers for one of the K copies of all images."""
+    columns = (result.logits, result.valid, result.losses, result.reached)
+    logits, valid, losses, reached = (column.chunk(K)[number] for column in columns)
+    return QueryResult(logits=logits, valid=valid, losses=losses, reached=reached)
+
+
+def _stacked(readings: list[QueryResult]) -> QueryResult:
+    return QueryResult(
+        logits=torch.stack([reading.logits for reading in readings]),
+        valid=torch.stack([reading.valid for reading in readings]),
+        losses=torch.stack([reading.losses for reading in readings]),
+        reached=torch.stack([reading.reached for reading in readings]),
+    )
 
 
 @pytest.mark.parametrize("options", [{}, {"eot_samples": 3}, {"bf16": True}], ids=str)
 @pytest.mark.parametrize("threat", [Linf(eps=0.17), L2(eps=0.6)], ids=repr)
 @pytest.mark.parametrize("nearest", [False, True])
 @pytest.mark.parametrize("early_stop", [True, False])
+@pytest.mark.parametrize("way", ["at once", "copies"])
 def test_at_once_is_one_by_one(
+    way: str,
     early_stop: bool,
     nearest: bool,
     threat: ThreatModel,
@@ -64,12 +78,12 @@ def test_at_once_is_one_by_one(
 ) -> None:
     images = seeding.uniform(3, torch.arange(N), (1, 4, 4))
     results, readings, models = [], [], []
-    for at_once in (False, True):
+    for each in ("one by one", way):
         model = Counting(make_linear(scale=0.5)).eval()
         with torch.no_grad():
             labels = model(images).argmax(dim=1)
         model.sizes.clear()
-        attack = Asking(at_once=at_once, nearest=nearest, readings=[])
+        attack = Asking(way=each, nearest=nearest, readings=[])
         results.append(attack.run(model, images, labels, threat, early_stop=early_stop, **options))
         readings.append(attack.readings)
         models.append(model)
@@ -82,6 +96,8 @@ def test_at_once_is_one_by_one(
         assert a.losses.shape == b.losses.shape
         assert torch.equal(a.reached, b.reached) or options.get("bf16")
     assert models[0].forwards == models[1].forwards == int(other.forwards.sum())
+    if way == "copies":
+        return
     assert max(models[1].sizes) <= N
     left = readings[1][1].losses.shape[1]  # in the second restart
     if "bf16" not in options:

@@ -41,6 +41,7 @@ class ActiveSet:
         self.threat = batch.threat
         self.restart = -1
         self._images: Tensor | None = None
+        self._copies = 1
         self.best_so_far = BestSoFar(batch)
         self._retire()
 
@@ -146,13 +147,18 @@ class ActiveSet:
 
     @contextmanager
     def repeated(self, copies: int) -> Iterator[None]:
-        """Activate each image several times inside the block: all images once, then all again."""
-        rows = self.rows
+        """Activate each image several times inside the block: all images once, then all again.
+
+        No image may be dropped inside it.
+        """
+        rows, before = self.rows, self._copies
         if copies > 1:
             self._activate(rows.repeat(copies))
+            self._copies = before * copies
         yield
         if copies > 1:
             self._activate(rows)
+            self._copies = before
 
     @property
     def copies_at_once(self) -> int:

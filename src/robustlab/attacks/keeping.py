@@ -97,7 +97,7 @@ class ResultKeeper(ActiveSet):
             scores, selection_loss = losses, self._batch.selection_loss
             if measured != selection_loss and not self._batch.minimum_norm:
                 scores = self.measure(selection_loss, points, result)
-            reached = self._keep(points, scores, reached)
+            reached = self._keep_copies(points, scores, reached)
         if self._batch.reporter is not None:
             self._batch.reporter.look(self.counted_model.forwards, self.best_so_far.broken)
         return replace(result, logits=logits, losses=losses, reached=reached, gradient=gradient)
@@ -106,6 +106,28 @@ class ResultKeeper(ActiveSet):
         """Return a loss (n,) of an answer that was computed before."""
         seen = self.counted_model.observation(points, result.logits.detach(), result.valid, self.rows)
         return self._measure(loss)(seen)
+
+    @torch.no_grad()
+    def _keep_copies(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:
+        """Keep the best of each image's points, if it is active several times; otherwise as `_keep`."""
+        copies, rows, batch = self._copies, self.rows, self._batch
+        if copies == 1:
+            return self._keep(points, scores, reached)
+        self._activate(rows[: len(rows) // copies])
+        if self.unsure or batch.quantize is not None or batch.minimum_norm:
+            # Each success has to be confirmed, or each distance to be measured.
+            parts = zip(points.chunk(copies), scores.chunk(copies), reached.chunk(copies), strict=True)
+            reached = torch.cat([self._keep(*part) for part in parts])
+        else:
+            tried, found = scores.view(copies, -1), reached.view(copies, -1)
+            if self.early_stop:  # after the first success of an image nothing counts
+                ranked = torch.where(found, torch.inf, tried)
+            else:
+                ranked = torch.where(found | ~found.any(dim=0), tried, -torch.inf)
+            best = ranked.argmax(dim=0) * len(self.rows) + torch.arange(len(self.rows), device=rows.device)
+            self._keep(points[best], scores[best], reached[best])
+        self._activate(rows)
+        return reached
 
     @torch.no_grad()
     def _keep(self, points: Tensor, scores: Tensor, reached: Tensor) -> Tensor:

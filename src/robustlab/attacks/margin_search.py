@@ -30,7 +30,7 @@ from robustlab.core.spec import register
 _BLOCK = 5
 """Steps with patches between two checks of which images are broken."""
 
-_DOUBLED, _MOST_TOGETHER = 20, 4
+_DOUBLED, _MOST_TOGETHER = 10, 4
 """After how many rounds twice as many of them run at once, and the most that do. Passes of few images are
 mostly overhead."""
 

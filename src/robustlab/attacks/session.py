@@ -154,19 +154,16 @@ class Session(ResultKeeper):
         Returns:
             A result whose tensors are (k, n, ...).
         """
-        asked: list[QueryResult] = []
+        results = []
         for some in torch.split(points, self.copies_at_once):
             with self.repeated(len(some)):
-                asked += _split(self.ask(some.flatten(0, 1), loss), len(some))
-        # Keep the points one by one, as after single queries.
-        results = [
-            self.keep(one, each, loss, propose=propose) for one, each in zip(points, asked, strict=True)
-        ]
+                results.append(self.query(some.flatten(0, 1), loss, propose=propose))
+        shape = points.shape[:2]
         return QueryResult(
-            logits=torch.stack([result.logits for result in results]),
-            valid=torch.stack([result.valid for result in results]),
-            losses=torch.stack([result.losses for result in results]),
-            reached=torch.stack([result.reached for result in results]),
+            logits=torch.cat([result.logits for result in results]).view(*shape, -1),
+            valid=torch.cat([result.valid for result in results]).view(shape),
+            losses=torch.cat([result.losses for result in results]).view(shape),
+            reached=torch.cat([result.reached for result in results]).view(shape),
         )
 
     @contextmanager
@@ -175,12 +172,3 @@ class Session(ResultKeeper):
         self._activate(self.everyone)
         yield
         self._activate(rows)
-
-
-def _split(result: QueryResult, copies: int) -> list[QueryResult]:
-    """Split the answers into those for each of several points per image."""
-    columns = (result.logits, result.valid, result.losses, result.reached)
-    return [
-        QueryResult(logits=logits, valid=valid, losses=losses, reached=reached)
-        for logits, valid, losses, reached in zip(*(part.chunk(copies) for part in columns), strict=True)
-    ]
