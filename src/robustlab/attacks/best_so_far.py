@@ -45,7 +45,7 @@ class BestSoFar:
         """Keep the points that are better than the stored ones.
 
         Args:
-            rows: (n,) the images' places in the batch.
+            rows: (n,) the images' places in the batch, each at most once.
             points: (n, C, H, W).
             scores: (n,) the higher one is better, among successes and among failures.
             success: (n,) whether the goal is reached; the first success of an image is a confirmed one.
