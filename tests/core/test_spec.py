@@ -201,7 +201,7 @@ FROZEN_SPECS = {
     "fgsm_literal_clamp(eps=0.1, gradient=exact())",
     "distance_search(survey=80, aims=4, rounds=20, steps=10, keep=1.0, tighten=0.8, gradient=exact())",
     "fmn(steps=100, step_size=1.0, gamma=0.05, gradient=exact())",
-    "margin_search(survey=2, aims=2, steps=20, rounds=60, patches=60, keep=0.25, tighten=0.93, "
+    "margin_search(survey=2, aims=2, steps=20, rounds=60, patches=60, keep=0.28, tighten=0.91, "
     "gradient=exact())",
     "flip_search(steps=100, singles=8, kick=0.5, gradient=exact())",
     "gan(hidden=512, latent=64, dropout=0.3)",

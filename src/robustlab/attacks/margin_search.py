@@ -30,7 +30,7 @@ from robustlab.core.spec import register
 _BLOCK = 5
 """Steps with patches between two checks of which images are broken."""
 
-_DOUBLED, _MOST_TOGETHER = 10, 4
+_DOUBLED, _MOST_TOGETHER = 20, 4
 """After how many rounds twice as many of them run at once, and the most that do. Passes of few images are
 mostly overhead."""
 
@@ -51,8 +51,8 @@ _NEAR_LENGTH = 0.25
 _FAR_EVERY = 4
 """Every which round has a search from a point far away."""
 
-_STALLED = 22
-"""An image is judged as in this round if two rounds lowered its margin by less than 2 %."""
+_STALLED, _PATIENCE = 24, 4
+"""An image is judged as in round 24 if four rounds together lowered its margin by less than 1 %."""
 
 _CLASSES = 9
 """How many classes the images that are left after the first round are aimed at, in all."""
@@ -69,9 +69,9 @@ class MarginSearch(GradientAttack):
     single ones. Then come rounds: searches near the best point, patches, and now and then a search from a
     point far away. The attack gives an image up if two conditions hold. The margin of its best point is more
     than ``keep`` of the clean image's margin. And the last round lowered it by less than a tenth. ``keep``
-    shrinks by ``tighten`` in each round. If the last two rounds together lowered the margin by less than 2 %,
-    the ``keep`` of round 22 decides. The rule depends neither on other images nor on a factor on the logits.
-    In ``max-loss`` mode no image is given up.
+    shrinks by ``tighten`` in each round. If the last four rounds together lowered the margin by less than
+    1 %, the ``keep`` of round 24 decides. The rule depends neither on other images nor on a factor on the
+    logits. In ``max-loss`` mode no image is given up.
 
     The searches for the images that are left after the first round also aim at the nine likeliest wrong
     classes, one by one.
@@ -95,9 +95,9 @@ class MarginSearch(GradientAttack):
     rounds: Annotated[int, Field(ge=0)] = 60
     patches: Annotated[int, Field(ge=0)] = 60
     """Windows that are changed in each round."""
-    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.25
+    keep: Annotated[float, Field(gt=0.0, le=1.0)] = 0.28
     """The share of the clean margin above which an image may be given up."""
-    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.93
+    tighten: Annotated[float, Field(gt=0.0, le=1.0)] = 0.91
     """The factor of ``keep`` in each round."""
     gradient: Gradient = ExactGradient()
 
@@ -115,8 +115,8 @@ class MarginSearch(GradientAttack):
 
     def search(self, session: Session) -> None:
         clean = session.clean_loss("margin")
-        images = session.clean
-        state = _State(images.clone(), clean, clean, clean, clean, images, images, clean)
+        images, past = session.clean, clean[:, None].repeat(1, _PATIENCE)
+        state = _State(images.clone(), clean, clean, past, images, images, clean)
         for turn in range(self.survey):
             state.points = _start(session, state, turn)
             state = _descend(session, state, _loss(turn), self.steps)
@@ -128,7 +128,7 @@ class MarginSearch(GradientAttack):
                 state = session.unfinished(state, done=self._given_up(state, turn))
             if session.finished:
                 return
-            state.earlier, state.before = state.before, state.margin
+            state.past = torch.cat([state.past[:, 1:], state.margin[:, None]], dim=1)
             if turn == 1:
                 state = self._survey_classes(session, state, range(self.aims + 1, _CLASSES + 1))
             for far in [turn for turn in turns if turn % _FAR_EVERY == _FAR_EVERY - 1]:
@@ -140,7 +140,7 @@ class MarginSearch(GradientAttack):
         # The margins are negative; broken images, with a margin of at least 0, are dropped anyway.
         stiff = state.margin < self.keep * self.tighten**turn * state.clean
         stalled = state.margin < self.keep * self.tighten ** max(turn, _STALLED) * state.clean
-        slow, stands = state.margin < 0.9 * state.before, state.margin < 0.98 * state.earlier
+        slow, stands = state.margin < 0.9 * state.past[:, -1], state.margin < 0.99 * state.past[:, 0]
         return (stiff & slow) | (stalled & stands)
 
     def _survey_classes(self, session: Session, state: "_State", ranks: range) -> "_State":
@@ -176,13 +176,12 @@ def _loss(turn: int) -> Loss:
 
 @dataclass
 class _State:
-    """Each active image with its best point and its margins: now, clean, and after the last two rounds."""
+    """The best point of each active image, its margin, the clean image's, and (n, 4) those of past rounds."""
 
     best: Tensor
     margin: Tensor
     clean: Tensor
-    before: Tensor
-    earlier: Tensor
+    past: Tensor
     points: Tensor
     gradient: Tensor
     draws: Tensor
