@@ -11,6 +11,8 @@ from robustlab.runs.records import Figure
 
 _SIZE = (390, 290)
 _LEAST_SPAN = 0.04
+_LABEL_SIZE = (0.05, 0.06)
+"""The width and height that a number needs, as shares of the chart."""
 
 
 def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure], *, queries: bool = False) -> Chart:
@@ -33,11 +35,11 @@ def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure], *, quer
         )
         axes.plot(x, [*values, values[-1]], color=BLUE, drawstyle="steps-post")
         axes.plot(passes, values, "o", color=BLUE)
-        _number_steps(axes, passes, values)
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:,.10g}"))
         axes.minorticks_off()
         _zoom(axes, min(lows), max(highs))
+        _number_steps(axes, passes, values)
         axes.set_xlabel(f"{spent} per image{'' if queries else ', forward and backward'}")
         axes.set_ylabel("accuracy left")
 
@@ -45,18 +47,37 @@ def cascade_chart(passes: Sequence[float], accuracies: Sequence[Figure], *, quer
 
 
 def _number_steps(axes: Axes, passes: Sequence[float], values: Sequence[float]) -> None:
-    """Number the attacks that broke something, and the last."""
-    for number in range(1, len(values)):
-        if values[number] < values[number - 1] or number == len(values) - 1:
-            axes.annotate(
-                str(number),
-                (passes[number], values[number]),
-                xytext=(5, 4),
-                textcoords="offset points",
-                fontsize=10,
-                fontweight="bold",
-                color=INK,
-            )
+    """Number the attacks that broke something, and the last; neighbours that would overlap share a label."""
+    last = len(values) - 1
+    numbered = [n for n in range(1, last + 1) if values[n] < values[n - 1] or n == last]
+    # Where the points lie in the chart, from 0 to 1 in both directions.
+    places = axes.transAxes.inverted().transform(
+        axes.transData.transform(list(zip(passes, values, strict=True)))
+    )
+    groups: list[list[int]] = []
+    for number in numbered:
+        near = bool(groups) and bool((abs(places[number] - places[groups[-1][-1]]) < _LABEL_SIZE).all())
+        if near:
+            groups[-1].append(number)
+        else:
+            groups.append([number])
+    for group in groups:
+        axes.annotate(
+            _as_text(group),
+            (passes[group[-1]], values[group[-1]]),
+            xytext=(5, 4),
+            textcoords="offset points",
+            fontsize=10,
+            fontweight="bold",
+            color=INK,
+        )
+
+
+def _as_text(numbers: Sequence[int]) -> str:
+    """Return "3", "3, 5", or "3\N{EN DASH}5" if all between the two are in the group."""
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{numbers[0]}\N{EN DASH}{numbers[-1]}"
+    return ", ".join(str(number) for number in numbers)
 
 
 def _zoom(axes: Axes, low: float, high: float) -> None:
